@@ -1,0 +1,64 @@
+"""What can go wrong, as a small hierarchy: every error a user can cause derives from `SnnirError`.
+
+A message names the node or file, what was found, what is supported and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BoundsError",
+    "CalibrationError",
+    "FileFormatError",
+    "GraphError",
+    "InputError",
+    "ModelError",
+    "PassError",
+    "SnnirError",
+    "TextError",
+    "UnsupportedError",
+    "UsageError",
+]
+
+
+class SnnirError(Exception):
+    """Base of every error that snnir raises on purpose."""
+
+
+class UsageError(SnnirError):
+    """An option or argument is out of its documented range (command line: exit code 2)."""
+
+
+class ModelError(SnnirError):
+    """A model file cannot be read or is not a valid model."""
+
+
+class UnsupportedError(SnnirError):
+    """The model is valid, but holds something that snnir refuses, by name."""
+
+
+class InputError(SnnirError):
+    """Data given to a model has the wrong shape, dtype, name or non-finite values."""
+
+
+class CalibrationError(InputError):
+    """Calibration data is missing, empty or unusable."""
+
+
+class GraphError(SnnirError):
+    """A graph breaks a rule of the IR (types, order, uses, level)."""
+
+
+class TextError(GraphError):
+    """A graph's text form cannot be read; the message names the line."""
+
+
+class PassError(SnnirError):
+    """A pass failed or broke its promise; the message names the pass and the value."""
+
+
+class BoundsError(SnnirError):
+    """No integer grid exists for a population under the given weight bits."""
+
+
+class FileFormatError(SnnirError):
+    """A snnir file is truncated, tampered with or of an unknown version."""

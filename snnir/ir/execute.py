@@ -1,0 +1,163 @@
+"""The reference executor: what a graph means, in NumPy, at every level.
+
+At the float level values are real numbers; at the quantized and the spiking level levels and sums are int64 and
+nothing else computes between `quantize`/`encode` and `dequantize`/`readout` (the spiking level's meaning here is what
+it settles to). Simple on purpose: everything faster is tested against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from snnir.errors import InputError
+from snnir.ir.dims import Dim
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.ops import Movement, Scan
+from snnir.ir.types import DTYPES, TensorType
+
+__all__ = ["Observer", "bind_sizes", "check_inputs", "execute"]
+
+Observer = Callable[[Value, np.ndarray], None]
+"""Called with every value computed, once for each element inside a scan."""
+
+
+def execute(
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    observe: Observer | None = None,
+    only: Sequence[Value] | None = None,
+) -> dict[str, np.ndarray]:
+    """Outputs of `graph` by name, for input arrays by name.
+
+    Levels come out as integers. `observe` sees each value, bodies included (sequence elements in order); `only`
+    replaces the outputs by these top-level values, by their own names. Raises `InputError`.
+    """
+    inputs = check_inputs(graph, inputs)
+    sizes = bind_sizes(graph, inputs)
+    wanted = dict(graph.outputs) if only is None else {value.name: value for value in only}
+    arrays = {value: inputs[value.name] for value in graph.inputs}
+    if observe is not None:
+        for value, array in arrays.items():
+            observe(value, array)
+    _run(graph, arrays, sizes, observe, set(wanted.values()))
+    return {name: arrays[value] for name, value in wanted.items()}
+
+
+def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`inputs` as arrays of the declared dtypes. Raises `InputError` naming input, what was found and what is expected."""
+    names = [value.name for value in graph.inputs]
+    if set(inputs) != set(names):
+        raise InputError(f"model {graph.name} takes inputs {', '.join(names)}; given were {', '.join(inputs) or 'none'}")
+    arrays: dict[str, np.ndarray] = {}
+    sizes: dict[str, int] = {}
+    for value in graph.inputs:
+        array = np.asarray(inputs[value.name])
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"input {value.name}: expected numbers ({value.type}), found dtype {array.dtype}")
+        fits = array.ndim == value.type.rank
+        for size, found in zip(value.type.shape, array.shape, strict=False):
+            expected = size if isinstance(size, int) else sizes.setdefault(str(size), found)
+            fits = fits and found == expected
+        if not fits:
+            raise InputError(f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            count = int(array.size - np.isfinite(array).sum())
+            raise InputError(f"input {value.name} holds {count} NaN or infinite values; remove or replace them")
+        arrays[value.name] = array.astype(DTYPES[value.type.dtype], copy=False)
+    return arrays
+
+
+def bind_sizes(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """What each named dimension of the inputs measures for these arrays."""
+    sizes: dict[str, int] = {}
+    for value in graph.inputs:
+        for size, found in zip(value.type.shape, inputs[value.name].shape, strict=True):
+            if isinstance(size, Dim):
+                sizes[str(size)] = int(found)
+    return sizes
+
+
+def _run(
+    graph: Graph,
+    arrays: dict[Value, np.ndarray],
+    sizes: dict[str, int],
+    observe: Observer | None,
+    keep: set[Value],
+) -> None:
+    """Compute every node, dropping arrays after their last use except those of `keep`."""
+    arrays.update((value, value.array) for value in graph.constants)
+    remaining = {value: len(value.uses) for value in graph.values.values()}
+    for node in graph.nodes:
+        operands = [arrays[value] for value in node.operands]
+        results = _scan(node, operands, sizes, observe) if isinstance(node.op, Scan) else apply(node, operands, sizes)
+        for value, array in zip(node.outputs, results, strict=True):
+            arrays[value] = array
+            if observe is not None:
+                observe(value, array)
+        for value in node.operands:
+            remaining[value] -= 1
+            if not remaining[value] and value not in keep:
+                arrays.pop(value, None)
+
+
+def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+    """Results of one node without a body; levels are read as real numbers where its op asks for those."""
+    types = [value.type for value in node.operands]
+    if not node.op.stored(types):
+        operands = [real(array, type_) for array, type_ in zip(operands, types, strict=True)]
+    op = node.op.bind(dict(sizes)) if isinstance(node.op, Movement) else node.op
+    results = op.evaluate(*operands)
+    return tuple(
+        array.astype(DTYPES[value.type.dtype], copy=False) for array, value in zip(results, node.outputs, strict=True)
+    )
+
+
+def real(array: np.ndarray, type_: TensorType) -> np.ndarray:
+    """The real numbers (f32) that stored levels stand for; anything else as it is."""
+    if type_.quantization is None:
+        return array
+    return (array * type_.quantization.scale).astype(np.float32)
+
+
+def _scan(node: Node, operands: Sequence[np.ndarray], sizes: dict[str, int], observe: Observer | None) -> list[np.ndarray]:
+    op, body = node.op, node.body
+    assert isinstance(op, Scan) and body is not None
+    sequences = operands[op.states : op.states + op.elements]
+    batch = next((size for value, array in zip(node.operands, operands, strict=True) for size in _batch(value, array)), 1)
+    states = []
+    for value, array in zip(body.inputs[: op.states], operands, strict=False):
+        shape = tuple(size if isinstance(size, int) else sizes.get(str(size), batch) for size in value.type.shape)
+        states.append(np.broadcast_to(array, shape))
+    length = sequences[0].shape[op.axis]
+    stacked: list[list[np.ndarray]] = [[] for _ in node.outputs[op.states :]]
+    outputs = list(body.outputs.values())
+    for k in reversed(range(length)) if op.reverse else range(length):
+        elements = [array.take(k, axis=op.axis) for array in sequences]
+        given = [*states, *elements, *operands[op.states + op.elements :]]
+        arrays = dict(zip(body.inputs, given, strict=True))
+        if observe is not None:
+            for value, array in arrays.items():
+                observe(value, array)
+        _run(body, arrays, sizes, observe, set(outputs))
+        states = [arrays[value] for value in outputs[: op.states]]
+        for rows, value in zip(stacked, outputs[op.states :], strict=True):
+            rows.append(arrays[value])
+    results = [np.asarray(state) for state in states]
+    for value, rows in zip(node.outputs[op.states :], stacked, strict=True):
+        if not rows:
+            shape = [sizes.get(str(size), 0) if isinstance(size, Dim) else size for size in value.type.shape]
+            results.append(np.zeros(shape, DTYPES[value.type.dtype]))
+        else:
+            results.append(np.stack(rows[::-1] if op.reverse else rows, axis=op.axis))
+    return results
+
+
+def _batch(value: Value, array: np.ndarray) -> list[int]:
+    axis = value.type.batch_axis
+    return [] if axis is None else [array.shape[axis]]
+
+
+def _shape_text(type_: TensorType) -> str:
+    return "[" + ", ".join(str(size) for size in type_.shape) + "]"

@@ -1,0 +1,241 @@
+"""The graph: values, nodes and a builder that keeps types, order and uses true.
+
+A graph only grows: passes build a new graph from an old one (`snnir.ir.rewrite`), so that topological order, uses and
+types hold at every moment and nothing needs repair afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from snnir.errors import GraphError
+from snnir.ir.op import FLOAT, LEVELS, Op
+from snnir.ir.types import TensorType, dtype_of
+
+__all__ = ["Graph", "Node", "Value"]
+
+
+class Value:
+    """One tensor of a graph: an input, a constant (`data` is set) or a result of `producer`."""
+
+    __slots__ = ("data", "digest_", "index", "name", "producer", "type", "uses")
+
+    def __init__(self, name: str, type_: TensorType, producer: Node | None = None, index: int = 0, data: np.ndarray | None = None) -> None:
+        self.name = name
+        self.type = type_
+        self.producer = producer
+        self.index = index
+        self.data = data
+        self.uses: list[tuple[Node | None, int]] = []
+        self.digest_: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Value {self.name} {self.type}>"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the value is known while compiling."""
+        return self.data is not None
+
+    @property
+    def array(self) -> np.ndarray:
+        """A constant's data (read-only). Raises `GraphError` for any other value."""
+        if self.data is None:
+            raise GraphError(f"value {self.name} is not a constant")
+        return self.data
+
+    @property
+    def digest(self) -> str:
+        """The first 16 hex digits of the SHA-256 of a constant's dtype, shape and bytes."""
+        if self.digest_ is None:
+            array = np.ascontiguousarray(self.array)
+            content = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+            content.update(array.data if array.size else b"")
+            self.digest_ = content.hexdigest()[:16]
+        return self.digest_
+
+    @property
+    def users(self) -> list[Node]:
+        """Nodes that take this value, each once, in order of use (graph outputs are not nodes)."""
+        return list(dict.fromkeys(node for node, _ in self.uses if node is not None))
+
+
+class Node:
+    """One op applied to values. `origin` names the nodes or modules of the user's model that it came from."""
+
+    __slots__ = ("body", "op", "operands", "origin", "outputs")
+
+    def __init__(self, op: Op, operands: tuple[Value, ...], origin: tuple[str, ...], body: Graph | None) -> None:
+        self.op = op
+        self.operands = operands
+        self.origin = origin
+        self.body = body
+        self.outputs: tuple[Value, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Node {', '.join(value.name for value in self.outputs)} = {self.op.name}>"
+
+    @property
+    def output(self) -> Value:
+        """The only output. Raises `GraphError` where there are several."""
+        if len(self.outputs) != 1:
+            raise GraphError(f"{self!r} has {len(self.outputs)} outputs")
+        return self.outputs[0]
+
+    def describe(self) -> str:
+        """The node in a user's words: its origin where it has one, else its op and result."""
+        return ", ".join(self.origin) if self.origin else f"{self.op.name} node {self.outputs[0].name!r}"
+
+
+class Graph:
+    """Nodes in topological order, with named inputs, outputs and constants.
+
+    A graph is closed: nodes take only its own values. A node with a body graph (`scan`) hands its operands to the
+    body's inputs.
+    """
+
+    def __init__(self, name: str, level: str = FLOAT, after: str = "", notes: Sequence[str] = ()) -> None:
+        if level not in LEVELS:
+            raise GraphError(f"unknown level {level!r}; known: {', '.join(LEVELS)}")
+        self.name = name
+        self.level = level
+        self.after = after
+        self.notes: list[str] = list(notes)
+        self.inputs: list[Value] = []
+        self.nodes: list[Node] = []
+        self.constants: list[Value] = []
+        self._outputs: dict[str, Value] = {}
+        self._values: dict[str, Value] = {}
+        self._suffix: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name} level={self.level}: {len(self.nodes)} nodes>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self._key() == other._key()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _key(self) -> tuple[object, ...]:
+        return (
+            (self.name, self.level, self.after, tuple(self.notes)),
+            tuple((value.name, value.type) for value in self.inputs),
+            tuple((value.name, value.type, value.digest) for value in self.constants),
+            tuple(
+                (
+                    node.op,
+                    tuple(value.name for value in node.operands),
+                    tuple((value.name, value.type) for value in node.outputs),
+                    node.origin,
+                    node.body._key() if node.body is not None else None,
+                )
+                for node in self.nodes
+            ),
+            tuple((name, value.name) for name, value in self._outputs.items()),
+        )
+
+    @property
+    def outputs(self) -> Mapping[str, Value]:
+        """Values by the names under which the graph gives them out, in order."""
+        return self._outputs
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """Every value by its unique name."""
+        return self._values
+
+    def walk(self) -> Iterator[tuple[Graph, Node]]:
+        """Every node with the graph that holds it, bodies included, in order."""
+        for node in self.nodes:
+            yield self, node
+            if node.body is not None:
+                yield from node.body.walk()
+
+    def parameter_count(self) -> int:
+        """The number of elements of all constants, bodies included."""
+        return sum(value.array.size for value in self.constants) + sum(
+            node.body.parameter_count() for node in self.nodes if node.body is not None
+        )
+
+    def _enter(self, value: Value, name: str) -> Value:
+        unique, base = name, name
+        while unique in self._values or not unique:
+            self._suffix[base] = self._suffix.get(base, 0) + 1
+            unique = f"{base or 'v'}.{self._suffix[base]}"
+        value.name = unique
+        self._values[unique] = value
+        return value
+
+    def input(self, name: str, type_: TensorType) -> Value:
+        """Add an input; returns its value. The name must be new."""
+        if name in self._values:
+            raise GraphError(f"graph {self.name} has two values called {name!r}")
+        value = self._enter(Value(name, type_), name)
+        self.inputs.append(value)
+        return value
+
+    def constant(self, name: str, array: np.ndarray) -> Value:
+        """Add a constant (kept read-only, C order); the name is made unique."""
+        array = np.asarray(array, order="C")
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        value = self._enter(Value(name, TensorType(array.shape, dtype_of(array)), data=array), name)
+        self.constants.append(value)
+        return value
+
+    def add(
+        self,
+        op: Op,
+        *operands: Value,
+        names: Sequence[str] = (),
+        origin: Sequence[str] = (),
+        body: Graph | None = None,
+    ) -> tuple[Value, ...]:
+        """Add a node and return its results, typed by the op.
+
+        `names` are proposed result names (made unique). Raises `GraphError` where operands are foreign to this graph
+        or do not fit the op.
+        """
+        least, most = op.arity()
+        if len(operands) < least or (most is not None and len(operands) > most):
+            raise GraphError(f"{op.name} takes {_count(least, most)} operands ({', '.join(op.operands)}), not {len(operands)}")
+        for value in operands:
+            if self._values.get(value.name) is not value:
+                raise GraphError(f"{op.name}: operand {value.name!r} does not belong to graph {self.name}")
+        node = Node(op, tuple(operands), tuple(dict.fromkeys(origin)), body)
+        try:
+            types = op.body_types([value.type for value in operands], body)
+        except GraphError as error:
+            taken = ", ".join(f"{value.name} {value.type}" for value in operands)
+            raise GraphError(f"{', '.join(node.origin) or op.name}: {error} (op {op.name} on {taken})") from error
+        outputs = []
+        for index, type_ in enumerate(types):
+            name = names[index] if index < len(names) else f"{names[0]}.{index}" if names else op.name
+            outputs.append(self._enter(Value(name, type_, node, index), name))
+        node.outputs = tuple(outputs)
+        for position, value in enumerate(node.operands):
+            value.uses.append((node, position))
+        self.nodes.append(node)
+        return node.outputs
+
+    def add1(self, op: Op, *operands: Value, name: str = "", origin: Sequence[str] = ()) -> Value:
+        """`add` for an op with one result; returns that."""
+        (value,) = self.add(op, *operands, names=(name or op.name,), origin=origin)
+        return value
+
+    def output(self, name: str, value: Value) -> None:
+        """Give `value` out under `name`."""
+        if self._values.get(value.name) is not value:
+            raise GraphError(f"output {name!r}: value {value.name!r} does not belong to graph {self.name}")
+        if name in self._outputs:
+            raise GraphError(f"graph {self.name} has two outputs called {name!r}")
+        self._outputs[name] = value
+        value.uses.append((None, len(self._outputs) - 1))
+
+
+def _count(least: int, most: int | None) -> str:
+    return f"{least} or more" if most is None else str(least) if least == most else f"{least} to {most}"

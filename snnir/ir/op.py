@@ -1,0 +1,98 @@
+"""The declaration of an op: one frozen dataclass whose fields are the op's attributes.
+
+A declaration holds everything the rest of snnir derives: the printer and reader use the fields, the verifier and the
+builder use `infer`, the reference executors use `evaluate`, the support table and the property tests use `levels`,
+`docs` and `examples`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import numpy as np
+
+from snnir.errors import GraphError
+from snnir.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from snnir.ir.graph import Graph
+
+__all__ = ["FLOAT", "LEVELS", "OPS", "QUANTIZED", "SPIKING", "Example", "Op", "register"]
+
+FLOAT, QUANTIZED, SPIKING = "float", "quantized", "spiking"
+LEVELS = (FLOAT, QUANTIZED, SPIKING)
+"""The three levels of a graph, in the order a model goes through them."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small legal use of an op: the op and its operand arrays with their types."""
+
+    op: Op
+    types: tuple[TensorType, ...]
+    arrays: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all ops. Subclasses are frozen dataclasses registered with `@register`."""
+
+    name: ClassVar[str]
+    """The word that stands for the op in the text form."""
+    operands: ClassVar[tuple[str, ...]]
+    """Names of the operands; `name?` may be left out, `name*` takes any number (last only)."""
+    levels: ClassVar[tuple[str, ...]] = (FLOAT,)
+    """Levels at which a graph may hold the op."""
+    host: ClassVar[bool] = False
+    """Whether a spiking program leaves the op to the host, after the readouts."""
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        """Types of the results for operand types `types`. Raises `GraphError` where they do not fit."""
+        raise GraphError(f"op {self.name} declares no type rule")
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The op's meaning in NumPy: results for operand arrays, in the same dtypes that `infer` promises."""
+        raise GraphError(f"op {self.name} declares no meaning")
+
+    def stored(self, types: Sequence[TensorType]) -> bool:
+        """Whether `evaluate` takes levels as stored integers (True) or as the real numbers they stand for (False)."""
+        return any(type_.is_sum for type_ in types)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        """Small legal uses, for the property tests."""
+        return ()
+
+    @classmethod
+    def arity(cls) -> tuple[int, int | None]:
+        """The least and the greatest number of operands (None: no limit)."""
+        required = sum(1 for operand in cls.operands if operand[-1] not in "?*")
+        return required, None if cls.operands and cls.operands[-1].endswith("*") else len(cls.operands)
+
+    @classmethod
+    def attributes(cls) -> tuple[dataclasses.Field[object], ...]:
+        """The attribute fields, in order."""
+        return dataclasses.fields(cls)
+
+    def body_types(self, types: Sequence[TensorType], body: Graph | None) -> tuple[TensorType, ...]:
+        """Types of the results where the node holds a body graph; ops without one refuse it."""
+        if body is not None:
+            raise GraphError(f"op {self.name} takes no body graph")
+        return self.infer(*types)
+
+
+OPS: dict[str, type[Op]] = {}
+"""Every op by its name, filled by `register`."""
+
+_OpClass = TypeVar("_OpClass", bound=type[Op])
+
+
+def register(op: _OpClass) -> _OpClass:
+    """Class decorator: enter an op in `OPS`."""
+    if op.name in OPS:
+        raise GraphError(f"op {op.name} is declared twice")
+    OPS[op.name] = op
+    return op

@@ -1,0 +1,327 @@
+"""Affine ops: everything a synapse can be made of.
+
+With integer weights and levels (or spikes) as input the same ops compute integers on an accumulator grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from snnir.errors import GraphError
+from snnir.ir.dims import Dimension
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.ops.rules import broadcast, example, pad_amounts, sum_dtype, window_size
+from snnir.ir.types import Quantization, TensorType
+
+__all__ = ["Add", "BatchNorm", "Conv", "Div", "Linear", "MatMul", "Mul", "SparseLinear", "Sub"]
+
+_U2 = Quantization(0.5, 0, 3)
+
+
+class _Weighted(Op):
+    """Shared rule: integer weights meet stored levels, real weights meet real numbers."""
+
+    def stored(self, types: Sequence[TensorType]) -> bool:
+        return types[0].is_sum or (types[0].is_levels and len(types) > 1 and types[1].is_weight)
+
+
+@register
+@dataclass(frozen=True)
+class Linear(_Weighted):
+    """`y[..., o] = sum_i w[o, i] x[..., i] + b[o]`: contraction over the last axis."""
+
+    name = "linear"
+    operands = ("x", "weight", "bias?")
+    levels = (FLOAT, QUANTIZED)
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, weight = types[:2]
+        if weight.rank != 2 or x.rank < 1 or x.shape[-1] != weight.shape[1]:
+            raise GraphError("linear needs x[..., I] and weight[O, I]")
+        if len(types) == 3 and types[2].shape != (weight.shape[0],):
+            raise GraphError(f"linear needs bias[{weight.shape[0]}]")
+        return (TensorType((*x.shape[:-1], weight.shape[0]), sum_dtype(*types)),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, weight = arrays[:2]
+        y = x @ weight.T.astype(x.dtype, copy=False)
+        return (y + arrays[2] if len(arrays) == 3 else y,)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        w, b = np.array([[1.0, -2.0, 0.5], [0.0, 1.0, 3.0]], np.float32), np.array([0.25, -1.0], np.float32)
+        x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 2, 3)
+        if FLOAT in cls.levels:
+            yield example(cls(), x, w, b)
+            yield example(cls(), x[0], w)
+        dtype = "spike" if SPIKING in cls.levels else "int"
+        levels = np.arange(6).reshape(2, 3) % 4
+        yield example(cls(), (levels, _U2, dtype), np.array([[1, -2, 3], [0, 1, 3]], np.int8))
+
+
+@register
+@dataclass(frozen=True)
+class Conv(_Weighted):
+    """N-dimensional cross-correlation, ONNX `Conv`: x[N, C, ...], weight[M, C/groups, ...], bias[M]; zero padding."""
+
+    name = "conv"
+    operands = ("x", "weight", "bias?")
+    levels = (FLOAT, QUANTIZED, SPIKING)
+
+    stride: tuple[int, ...] = (1,)
+    padding: tuple[int, ...] = (0, 0)
+    dilation: tuple[int, ...] = (1,)
+    groups: int = 1
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, weight = types[:2]
+        spatial = x.rank - 2
+        if spatial < 1 or weight.rank != x.rank:
+            raise GraphError("conv needs x[N, C, ...] and weight[M, C/groups, ...] of the same rank")
+        if not len(self.stride) == len(self.dilation) == spatial:
+            raise GraphError(f"conv over {spatial} axes has stride {self.stride} and dilation {self.dilation}")
+        channels, maps = x.shape[1], weight.shape[0]
+        if self.groups < 1 or weight.shape[1] * self.groups != channels or maps % self.groups:
+            raise GraphError(f"{channels} channels and {maps} maps do not fit weight {weight.shape} in {self.groups} groups")
+        if len(types) == 3 and types[2].shape != (maps,):
+            raise GraphError(f"conv needs bias[{maps}]")
+        pads = pad_amounts(self.padding, spatial)
+        kernel = [int(str(size)) for size in weight.shape[2:]]
+        sizes = [
+            window_size(size, kernel[axis], self.stride[axis], self.dilation[axis], pads[axis])
+            for axis, size in enumerate(x.shape[2:])
+        ]
+        return (TensorType((x.shape[0], maps, *sizes), sum_dtype(*types)),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, weight = arrays[0], arrays[1].astype(arrays[0].dtype, copy=False)
+        spatial, kernel = x.ndim - 2, weight.shape[2:]
+        x = np.pad(x, [(0, 0), (0, 0), *pad_amounts(self.padding, spatial)])
+        span = tuple(self.dilation[axis] * (kernel[axis] - 1) + 1 for axis in range(spatial))
+        windows = sliding_window_view(x, span, axis=tuple(range(2, x.ndim)))
+        windows = windows[(slice(None), slice(None), *(slice(None, None, step) for step in self.stride))]
+        windows = windows[(..., *(slice(None, None, step) for step in self.dilation))]
+        batch, channels, positions = x.shape[0], x.shape[1] // self.groups, windows.shape[2 : 2 + spatial]
+        windows = windows.reshape(batch, self.groups, channels, *positions, *kernel)
+        order = (1, 0, *range(3, 3 + spatial), 2, *range(3 + spatial, 3 + 2 * spatial))
+        columns = windows.transpose(order).reshape(self.groups, -1, channels * int(np.prod(kernel)))
+        maps = weight.shape[0] // self.groups
+        y = columns @ weight.reshape(self.groups, maps, -1).transpose(0, 2, 1)
+        y = y.reshape(self.groups, batch, *positions, maps)
+        y = y.transpose(1, 0, 2 + spatial, *range(2, 2 + spatial)).reshape(batch, self.groups * maps, *positions)
+        return (y + arrays[2].reshape(-1, *([1] * spatial)) if len(arrays) == 3 else y,)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(2, 4, 7)).astype(np.float32)
+        w = rng.normal(size=(6, 2, 3)).astype(np.float32)
+        yield example(cls((2,), (2, 1), (2,), 2), x, w, np.arange(6, dtype=np.float32))
+        image, kernel = rng.normal(size=(1, 2, 5, 6)).astype(np.float32), rng.normal(size=(3, 2, 2, 3)).astype(np.float32)
+        yield example(cls((1, 2), (0, 1, 1, 1), (1, 1)), image, kernel)
+        levels, integers = rng.integers(0, 4, (2, 2, 5)), rng.integers(-7, 8, (3, 2, 3)).astype(np.int8)
+        yield example(cls((1,), (1, 1), (1,)), (levels, _U2, "int"), integers)
+        yield example(cls((1,), (1, 1), (1,)), (levels, _U2, "spike"), integers)
+
+
+@register
+@dataclass(frozen=True)
+class SparseLinear(_Weighted):
+    """`y[n, r] = sum over k with rows[k] = r of weight[k] x[n, cols[k]]`, on flattened samples.
+
+    x[N, ...] of fixed shape gives y[N, *shape]. `rows` is sorted; `rows` and `cols` are i64[K], weight is [K].
+    The general linear map, for windows whose weights differ from place to place.
+    """
+
+    name = "sparse_linear"
+    operands = ("x", "weight", "rows", "cols")
+    levels = (FLOAT, QUANTIZED)
+
+    shape: tuple[int, ...] = ()
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, weight, rows, cols = types
+        x.with_shape(x.shape[1:]).static_shape(f"{self.name} (a map without shared weights)")
+        if rows.dtype != "i64" or cols.dtype != "i64" or not weight.shape == rows.shape == cols.shape or weight.rank != 1:
+            raise GraphError(f"{self.name} needs weight[K], rows[K] and cols[K], the last two i64")
+        return (TensorType((x.shape[0], *self.shape), sum_dtype(x, weight)),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, weight, rows, cols = arrays
+        batch, size = x.shape[0], int(np.prod(self.shape))
+        y = np.zeros((batch, size), np.result_type(x.dtype, weight.dtype if x.dtype.kind == "f" else x.dtype))
+        if len(rows):
+            present, starts = np.unique(rows, return_index=True)
+            products = x.reshape(batch, -1)[:, cols] * weight.astype(x.dtype, copy=False)
+            y[:, present] = np.add.reduceat(products, starts, axis=1)
+        return (y.reshape(batch, *self.shape),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        rows, cols = np.array([0, 0, 2]), np.array([1, 3, 0])
+        if FLOAT in cls.levels:
+            x = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+            yield example(cls((3,)), x, np.array([1.0, 0.5, -1.0], np.float32), rows, cols)
+        dtype = "spike" if SPIKING in cls.levels else "int"
+        yield example(cls((3,)), (np.arange(8).reshape(2, 4) % 4, _U2, dtype), np.array([1, 2, -1], np.int8), rows, cols)
+
+
+@register
+@dataclass(frozen=True)
+class MatMul(Op):
+    """NumPy's `matmul` of two real values; canonicalised to `linear` where one side is constant."""
+
+    name = "matmul"
+    operands = ("a", "b")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        a, b = types
+        if a.rank < 1 or b.rank < 1:
+            raise GraphError("matmul needs at least one axis on each side")
+        left = a.shape if a.rank > 1 else (1, *a.shape)
+        right = b.shape if b.rank > 1 else (*b.shape, 1)
+        if left[-1] != right[-2]:
+            raise GraphError(f"matmul: {left[-1]} columns meet {right[-2]} rows")
+        shape = broadcast(left[:-2], right[:-2])
+        shape += ((left[-2],) if a.rank > 1 else ()) + ((right[-1],) if b.rank > 1 else ())
+        return (TensorType(shape, sum_dtype(a, b)),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.asarray(arrays[0] @ arrays[1]),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        a = np.linspace(-1, 1, 12, dtype=np.float32)
+        yield example(cls(), a.reshape(2, 2, 3), a.reshape(3, 4))
+        yield example(cls(), a.reshape(4, 3), a[:3])
+
+
+class _Broadcast(Op):
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(broadcast(*(type_.shape for type_ in types)), sum_dtype(*types)),)
+
+
+@register
+@dataclass(frozen=True)
+class Add(_Broadcast):
+    """`a + b` with broadcasting; of two sums on one accumulator grid, or of a sum and an integer bias, at the lower levels."""
+
+    name = "add"
+    operands = ("a", "b")
+    levels = (FLOAT, QUANTIZED)
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        (result,) = super().infer(*types)
+        if result.dtype == "acc" and any(type_.is_levels for type_ in types):
+            raise GraphError("levels meet a sum without a weight that puts them on its grid")
+        return (result,)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (arrays[0] + arrays[1],)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        a = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+        yield example(cls(), a, a[0])
+        yield example(cls(), (np.arange(6).reshape(2, 3), "acc"), np.array([1, -5, 100], np.int32))
+
+
+@register
+@dataclass(frozen=True)
+class Sub(_Broadcast):
+    """`a - b` with broadcasting."""
+
+    name = "sub"
+    operands = ("a", "b")
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (arrays[0] - arrays[1],)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        a = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+        yield example(cls(), a, a[:, :1])
+
+
+@register
+@dataclass(frozen=True)
+class Mul(_Weighted, _Broadcast):
+    """`a * b` with broadcasting; with an integer weight `b`, a one-to-one synapse."""
+
+    name = "mul"
+    operands = ("a", "b")
+    levels = (FLOAT, QUANTIZED)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (arrays[0] * arrays[1],)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        a = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+        if FLOAT in cls.levels:
+            yield example(cls(), a, a[0])
+        dtype = "spike" if SPIKING in cls.levels else "int"
+        yield example(cls(), (np.arange(6).reshape(2, 3) % 4, _U2, dtype), np.array([1, -5, 100], np.int8))
+
+
+@register
+@dataclass(frozen=True)
+class Div(_Broadcast):
+    """`a / b` of real numbers with broadcasting."""
+
+    name = "div"
+    operands = ("a", "b")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        (result,) = super().infer(*types)
+        if not result.is_real:
+            raise GraphError(f"div is defined for real numbers, not for {result.dtype}")
+        return (result,)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (arrays[0] / arrays[1],)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        a = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+        yield example(cls(), a, np.array([2.0, 4.0, -1.0], np.float32))
+
+
+@register
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """`scale (x - mean) / sqrt(variance + epsilon) + bias` per channel (axis 1), ONNX `BatchNormalization` in inference."""
+
+    name = "batch_norm"
+    operands = ("x", "scale", "bias", "mean", "variance")
+
+    epsilon: float = 1e-5
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x = types[0]
+        channels: Dimension = x.shape[1] if x.rank > 1 else 1
+        if any(type_.shape != (channels,) for type_ in types[1:]):
+            raise GraphError(f"batch_norm needs scale, bias, mean and variance of shape [{channels}]")
+        return (TensorType(x.shape, sum_dtype(*types)),)
+
+    def factors(self, *parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`(a, b)` with `y = a x + b` per channel, float64, from scale, bias, mean and variance."""
+        scale, bias, mean, variance = (parameter.astype(np.float64) for parameter in parameters)
+        a = scale / np.sqrt(variance + self.epsilon)
+        return a, bias - a * mean
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x = arrays[0]
+        shape = (-1, *([1] * (x.ndim - 2)))
+        a, b = self.factors(*arrays[1:])
+        return ((x * a.reshape(shape) + b.reshape(shape)).astype(np.result_type(*arrays)),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 3, 2)
+        p = np.array([1.0, 2.0, 0.5], np.float32)
+        yield example(cls(1e-3), x, p, -p, p / 3, p)

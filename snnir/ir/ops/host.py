@@ -1,0 +1,84 @@
+"""Ops that a spiking program leaves to the host: they close a model, after the readouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import GraphError
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.ops.rules import example, sum_dtype
+from snnir.ir.types import TensorType
+
+__all__ = ["ArgMax", "LogSoftmax", "Softmax"]
+
+
+@dataclass(frozen=True)
+class _Host(Op):
+    operands = ("x",)
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    axis: int = -1
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not -types[0].rank <= self.axis < types[0].rank:
+            raise GraphError(f"{self.name} along axis {self.axis} of {types[0].rank} axes")
+        return (TensorType(types[0].shape, sum_dtype(types[0])),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.sin(np.arange(24, dtype=np.float32)).reshape(2, 3, 4)
+        yield example(cls(1), x)
+        yield example(cls(-1), x)
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(_Host):
+    """`exp(x) / sum(exp(x))` along `axis`."""
+
+    name = "softmax"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        exponential = np.exp(arrays[0] - arrays[0].max(axis=self.axis, keepdims=True))
+        return (exponential / exponential.sum(axis=self.axis, keepdims=True),)
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(_Host):
+    """The logarithm of `softmax` along `axis`."""
+
+    name = "log_softmax"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        shifted = arrays[0] - arrays[0].max(axis=self.axis, keepdims=True)
+        return (shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True)),)
+
+
+@register
+@dataclass(frozen=True)
+class ArgMax(_Host):
+    """The index of the largest element along `axis`; of equal ones the first, or the last with `last`."""
+
+    name = "argmax"
+
+    keep: bool = True
+    last: bool = False
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        (x,) = super().infer(*types)
+        axis = self.axis % x.rank
+        sizes = tuple(1 if index == axis else size for index, size in enumerate(x.shape) if self.keep or index != axis)
+        return (TensorType(sizes, "i64"),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x = arrays[0]
+        if self.last:
+            index = x.shape[self.axis] - 1 - np.flip(x, self.axis).argmax(axis=self.axis)
+        else:
+            index = x.argmax(axis=self.axis)
+        return (np.asarray(np.expand_dims(index, self.axis) if self.keep else index, dtype=np.int64),)

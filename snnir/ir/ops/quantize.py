@@ -1,0 +1,191 @@
+"""Ops between real numbers, levels and accumulator grids.
+
+The quantizer rounds half up, `q = clip(floor(x/s + 1/2), lo, hi)`, because that is what an integrate-and-fire neuron
+that starts at half its threshold settles to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import GraphError
+from snnir.ir.dims import Shape
+from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, register
+from snnir.ir.ops.rules import broadcast, example, sum_dtype
+from snnir.ir.types import Quantization, TensorType
+
+__all__ = ["Dequantize", "MultiThreshold", "Observe", "Quantize", "Requantize", "check_parameter", "staircase", "uniform_levels"]
+
+
+def check_parameter(op: str, x: Shape, parameter: Shape) -> None:
+    """Raise `GraphError` unless `parameter` broadcasts over a sample of `x` (the shape without its batch axis)."""
+    if broadcast(x[1:], parameter) != x[1:]:
+        raise GraphError(f"{op}: a parameter of shape {parameter} does not spread over samples of shape {x[1:]}")
+
+
+def uniform_levels(sums: np.ndarray, theta: np.ndarray, quantization: Quantization) -> np.ndarray:
+    """`clip((sums + theta//2) // theta, lo, hi)` in int64, floor division."""
+    theta = theta.astype(np.int64, copy=False)
+    return np.clip((sums + theta // 2) // theta, quantization.lo, quantization.hi)
+
+
+def staircase(sums: np.ndarray, table: np.ndarray, quantization: Quantization) -> np.ndarray:
+    """`lo + #{j : sums >= table[j]}`: table[0] is the least sum that gives level lo+1, and so on up to hi."""
+    levels = np.full(np.broadcast_shapes(sums.shape, table.shape[1:]), quantization.lo, np.int64)
+    for threshold in table:
+        levels += sums >= threshold
+    return levels
+
+
+@register
+@dataclass(frozen=True)
+class Observe(Op):
+    """Identity that carries what calibration found: the best scale for each number of bits, and whether values are negative.
+
+    `scales[i]` is for `FEWEST_BITS + i` bits. `origin_of` names the group whose members must share one quantization.
+    """
+
+    name = "observe"
+    operands = ("x",)
+
+    scales: tuple[float, ...] = ()
+    signed: bool = False
+
+    FEWEST_BITS = 2
+    MOST_BITS = 8
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not types[0].is_real:
+            raise GraphError(f"observe is defined for real numbers, not for {types[0].dtype}")
+        if len(self.scales) != self.MOST_BITS - self.FEWEST_BITS + 1:
+            raise GraphError(f"observe needs a scale for each of {self.FEWEST_BITS} to {self.MOST_BITS} bits")
+        return types
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return arrays
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        scales = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03, 0.015)
+        yield example(cls(scales, True), np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3))
+
+
+@register
+@dataclass(frozen=True)
+class Quantize(Op):
+    """Levels of a real value: `clip(floor(x/scale + 1/2), lo, hi)`."""
+
+    name = "quantize"
+    operands = ("x",)
+    levels = (FLOAT, QUANTIZED)
+
+    quantization: Quantization = Quantization(1.0, 0, 15)
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not types[0].is_real:
+            raise GraphError(f"{self.name} is defined for real numbers, not for {types[0].dtype}")
+        return (TensorType(types[0].shape, "int", self.quantization),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (self.quantization.round(arrays[0]),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.linspace(-3, 3, 13, dtype=np.float32).reshape(1, 13)
+        yield example(cls(Quantization(0.5, -4, 3)), x)
+        yield example(cls(Quantization(0.25, 0, 7)), x)
+
+
+@dataclass(frozen=True)
+class _Threshold(Op):
+    levels = (QUANTIZED,)
+
+    quantization: Quantization = Quantization(1.0, 0, 15)
+
+    def stored(self, types: Sequence[TensorType]) -> bool:
+        return True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        sums, parameter = types
+        if sums.dtype != "acc" or not parameter.is_weight:
+            raise GraphError(f"{self.name} needs sums on an accumulator grid and integer thresholds")
+        shape = parameter.shape
+        if isinstance(self, MultiThreshold):
+            if not shape or shape[0] != self.quantization.hi - self.quantization.lo:
+                raise GraphError(f"{self.name} needs one threshold for each of the levels above {self.quantization.lo}")
+            shape = shape[1:]
+        check_parameter(self.name, sums.shape, shape)
+        return (TensorType(sums.shape, "int", self.quantization),)
+
+
+@register
+@dataclass(frozen=True)
+class Requantize(_Threshold):
+    """`clip((x + theta//2) // theta, lo, hi)` with integer thresholds theta (per channel or finer)."""
+
+    name = "requantize"
+    operands = ("x", "theta")
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (uniform_levels(arrays[0], arrays[1], self.quantization),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        sums = np.arange(-20, 22).reshape(14, 3)
+        yield example(cls(Quantization(0.5, -2, 3)), (sums, "acc"), np.array([1, 4, 7], np.int32))
+
+
+@register
+@dataclass(frozen=True)
+class MultiThreshold(_Threshold):
+    """`lo + #{j : x >= table[j]}` with a sorted integer table [hi - lo, ...]: a monotone activation and its quantizer.
+
+    FINN (Umuroglu et al., arXiv:1612.07119) calls the same function a multi-threshold.
+    """
+
+    name = "multi_threshold"
+    operands = ("x", "table")
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (staircase(arrays[0], arrays[1], self.quantization),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        sums = np.arange(-20, 22).reshape(14, 3)
+        table = np.array([[-9, -5, 0], [-9, 0, 0], [4, 9, 17]], np.int32)
+        yield example(cls(Quantization(0.5, -1, 2)), (sums, "acc"), table)
+
+
+@register
+@dataclass(frozen=True)
+class Dequantize(Op):
+    """The real value of a sum: `x * scale`, computed in float64, given as f32. `scale` is f64, per channel or finer."""
+
+    name = "dequantize"
+    operands = ("x", "scale")
+    levels = (QUANTIZED,)
+
+    def stored(self, types: Sequence[TensorType]) -> bool:
+        return True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not (types[0].is_sum or types[0].is_levels) or types[1].dtype != "f64":
+            raise GraphError("dequantize needs integers and an f64 scale")
+        check_parameter(self.name, types[0].shape, types[1].shape)
+        return (TensorType(types[0].shape, "f32"),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return ((arrays[0] * arrays[1]).astype(np.float32),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls(), (np.arange(6).reshape(2, 3), "acc"), np.array([0.5, 1.0, 0.25]))
+        yield example(cls(), (np.arange(6).reshape(2, 3), Quantization(0.5, 0, 7), "int"), np.array(0.5))
+
+
+def real_sum(*types: TensorType) -> str:
+    """The real element type of a combination of `types`."""
+    return sum_dtype(*(type_.real() for type_ in types))

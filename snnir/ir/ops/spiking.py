@@ -1,0 +1,170 @@
+"""Ops of the spiking level: encoders, synapses, populations, readouts.
+
+`evaluate` is what they settle to; what they do step by step is the simulator's (`snnir.backends.simulator`). The
+neuron is the bipolar integrate-and-fire neuron with a spike tracer (ST-BIF) of SpikeZIP-TF, arXiv:2406.03470; its
+recurrent use is the RBIF neuron of arXiv:2408.09403.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import GraphError
+from snnir.ir.op import SPIKING, Example, Op, register
+from snnir.ir.ops.affine import Linear, Mul, SparseLinear
+from snnir.ir.ops.quantize import Quantize, check_parameter, staircase, uniform_levels
+from snnir.ir.ops.rules import broadcast, example
+from snnir.ir.types import Quantization, TensorType
+
+__all__ = ["Bif", "Dense", "Diagonal", "Encode", "Rbif", "Readout", "Sparse"]
+
+
+@register
+@dataclass(frozen=True)
+class Encode(Quantize):
+    """s-analog encoding: the levels of a real value are charged at the first step of its window, and nothing after."""
+
+    name = "encode"
+    levels = (SPIKING,)
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        (result,) = super().infer(*types)
+        return (TensorType(result.shape, "spike", self.quantization),)
+
+
+@register
+@dataclass(frozen=True)
+class Dense(Linear):
+    """Synapses from every element of the last axis to every output: a spike at i adds `weight[:, i]`."""
+
+    name = "dense"
+    levels = (SPIKING,)
+
+
+@register
+@dataclass(frozen=True)
+class Diagonal(Mul):
+    """One-to-one synapses: a spike adds its own weight (an IndRNN's recurrence, a residual connection)."""
+
+    name = "diagonal"
+    levels = (SPIKING,)
+
+
+@register
+@dataclass(frozen=True)
+class Sparse(SparseLinear):
+    """Synapses listed one by one: a spike at cols[k] adds weight[k] at rows[k]."""
+
+    name = "sparse"
+    levels = (SPIKING,)
+
+
+@dataclass(frozen=True)
+class _Summing(Op):
+    levels = (SPIKING,)
+
+    def stored(self, types: Sequence[TensorType]) -> bool:
+        return True
+
+    def _sum_shape(self, bias: TensorType, currents: Sequence[TensorType]) -> tuple[object, ...]:
+        if not currents or any(current.dtype != "current" for current in currents):
+            raise GraphError(f"{self.name} needs one or more input currents")
+        if not bias.is_weight:
+            raise GraphError(f"{self.name} needs an integer bias")
+        shape = broadcast(*(current.shape for current in currents))
+        check_parameter(self.name, shape, bias.shape)
+        return shape
+
+
+@register
+@dataclass(frozen=True)
+class Bif(_Summing):
+    """A population of bipolar integrate-and-fire neurons with spike tracers S in lo..hi, at most one spike a step.
+
+    Uniform: `V += input; y = +1 if V >= theta and S < hi, -1 if V < 0 and S > lo, else 0; V -= y theta; S += y`,
+    with V(0) = theta//2 + bias and S(0) = 0. With `staircase`, theta is a table [hi - lo, ...] and the sum A is kept:
+    `y = +1 if A >= t[S+1] and S < hi, -1 if A < t[S] and S > lo`, A(0) = bias. Settled,
+    `S = clip((A + theta//2) // theta, lo, hi)`, whatever path led there.
+
+    `accumulator` and `membrane` are certified inclusive ranges of A and V (empty: not certified yet); `settle` is the
+    certified number of steps after which the population is silent under relay delivery (-1: not certified yet).
+    """
+
+    name = "bif"
+    operands = ("theta", "bias", "currents*")
+
+    quantization: Quantization = Quantization(1.0, 0, 15)
+    staircase: bool = False
+    accumulator: tuple[int, ...] = ()
+    membrane: tuple[int, ...] = ()
+    settle: int = -1
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        theta, bias, *currents = types
+        shape = broadcast(*(current.shape for current in currents)) if currents else ()
+        self._sum_shape(bias, currents)
+        parameter = theta.shape
+        if self.staircase:
+            if not parameter or parameter[0] != self.quantization.hi - self.quantization.lo:
+                raise GraphError(f"{self.name} needs one threshold for each level above {self.quantization.lo}")
+            parameter = parameter[1:]
+        if not theta.is_weight:
+            raise GraphError(f"{self.name} needs integer thresholds")
+        check_parameter(self.name, shape, parameter)
+        return (TensorType(shape, "spike", self.quantization),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        theta, bias, *currents = arrays
+        total = sum(currents) + bias.astype(np.int64)
+        return ((staircase if self.staircase else uniform_levels)(total, theta, self.quantization),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        currents = np.arange(-20, 22).reshape(14, 3)
+        theta, bias = np.array([1, 4, 7], np.int32), np.array([0, -3, 2], np.int32)
+        yield example(cls(Quantization(0.5, -2, 3)), theta, bias, (currents, "current"), (currents[:1], "current"))
+        table = np.array([[-9, -5, 0], [-9, 0, 0], [4, 9, 17]], np.int32)
+        yield example(cls(Quantization(0.5, -1, 2), True), table, bias, (currents, "current"))
+
+
+@register
+@dataclass(frozen=True)
+class Rbif(Bif):
+    """A BIF population in a scan body that also receives spikes of window k-1 (arXiv:2408.09403); V and S start afresh."""
+
+    name = "rbif"
+
+
+@register
+@dataclass(frozen=True)
+class Readout(_Summing):
+    """An exact sum without neurons: `(sum of currents + bias) * scale`, scale f64, result f32.
+
+    `accumulator` is the certified inclusive range of the sum (empty: not certified yet).
+    """
+
+    name = "readout"
+    operands = ("scale", "bias", "currents*")
+
+    accumulator: tuple[int, ...] = ()
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        scale, bias, *currents = types
+        self._sum_shape(bias, currents)
+        shape = broadcast(*(current.shape for current in currents))
+        if scale.dtype != "f64":
+            raise GraphError("readout needs an f64 scale")
+        check_parameter(self.name, shape, scale.shape)
+        return (TensorType(shape, "f32"),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        scale, bias, *currents = arrays
+        return (((sum(currents) + bias.astype(np.int64)) * scale).astype(np.float32),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        currents = np.arange(-20, 22).reshape(14, 3)
+        yield example(cls(), np.array(0.5), np.array([0, -3, 2], np.int32), (currents, "current"))

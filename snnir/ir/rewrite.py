@@ -1,0 +1,98 @@
+"""Rewriting by building anew: a rule sees each node of the old graph with its operands in the new one.
+
+Because the new graph is built in order by `Graph.add`, order, types and uses hold at every moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.op import Op
+
+__all__ = ["Rewriter", "Rule", "clone", "rebuild"]
+
+
+class Rewriter:
+    """The new graph under construction, as a rule sees it while it replaces one node."""
+
+    def __init__(self, graph: Graph, rule: Rule) -> None:
+        self.graph = graph
+        self.rule = rule
+        self.changed = 0
+        """How many nodes the rule replaced, bodies included."""
+        self.node: Node | None = None
+        """The old node that is being replaced."""
+
+    def emit(self, op: Op, *operands: Value, name: str = "", body: Graph | None = None) -> Value:
+        """Add a node with one result; it carries the origin of the node that is being replaced."""
+        return self.emit_all(op, *operands, names=(name or op.name,), body=body)[0]
+
+    def emit_all(self, op: Op, *operands: Value, names: Sequence[str] = (), body: Graph | None = None) -> tuple[Value, ...]:
+        """Add a node; it carries the origin of the node that is being replaced."""
+        origin = self.node.origin if self.node is not None else ()
+        return self.graph.add(op, *operands, names=names, origin=origin, body=body)
+
+    def constant(self, name: str, array: np.ndarray) -> Value:
+        """Add a constant."""
+        return self.graph.constant(name, array)
+
+    def copy(self, node: Node, operands: Sequence[Value], op: Op | None = None) -> tuple[Value, ...]:
+        """Add the old node as it is, on new operands; its body is rewritten by the same rule."""
+        body = node.body
+        if body is not None:
+            inner = Rewriter(_like(body), self.rule)
+            body = _rebuild(body, inner)
+            self.changed += inner.changed
+        names = [value.name for value in node.outputs]
+        return self.graph.add(op or node.op, *operands, names=names, origin=node.origin, body=body)
+
+
+Rule = Callable[[Rewriter, Node, tuple[Value, ...]], tuple[Value, ...] | None]
+"""Given rewriter, old node and its operands in the new graph: the values that replace its results, or None to keep it."""
+
+
+def rebuild(
+    graph: Graph,
+    rule: Rule,
+    level: str | None = None,
+) -> tuple[Graph, int]:
+    """A new graph in which `rule` replaced nodes (bodies included), and how many it replaced."""
+    rewriter = Rewriter(_like(graph, level), rule)
+    return _rebuild(graph, rewriter), rewriter.changed
+
+
+def clone(graph: Graph) -> Graph:
+    """A copy that shares the constants' arrays."""
+    return rebuild(graph, lambda rewriter, node, operands: None)[0]
+
+
+def _like(graph: Graph, level: str | None = None) -> Graph:
+    return Graph(graph.name, level or graph.level, graph.after, graph.notes)
+
+
+def copy_constants(old: Graph, new: Graph, values: dict[Value, Value]) -> None:
+    """Enter every constant of `old` in `new`, under the same name where it is free, sharing array and digest."""
+    for value in old.constants:
+        values[value] = new.constant(value.name, value.array)
+        values[value].digest_ = value.digest_
+
+
+def _rebuild(graph: Graph, rewriter: Rewriter) -> Graph:
+    new = rewriter.graph
+    values: dict[Value, Value] = {value: new.input(value.name, value.type) for value in graph.inputs}
+    copy_constants(graph, new, values)
+    for node in graph.nodes:
+        operands = tuple(values[value] for value in node.operands)
+        rewriter.node = node
+        results = rewriter.rule(rewriter, node, operands)
+        if results is None:
+            results = rewriter.copy(node, operands)
+        else:
+            rewriter.changed += 1
+        values.update(zip(node.outputs, results, strict=True))
+    for name, value in graph.outputs.items():
+        new.output(name, values[value])
+    return new

@@ -1,0 +1,196 @@
+"""Types of values: shape, element type and, where values are levels, their quantization.
+
+    Nx32:f32             real numbers
+    Nx32:u4*0.118        levels 0..15, one level is worth 0.118
+    Nx32:s4*0.118        levels -8..7
+    Nx32:int[0..9]*0.5   levels 0..9
+    Nx32:acc             integers on an accumulator grid
+    Nx32:spike[0..15]*0.118   spike trains whose tracer stays in 0..15
+    Nx32:current         integer input current of a population
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from snnir.errors import GraphError, TextError
+from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim, parse_dim, substitute
+
+__all__ = ["DTYPES", "Quantization", "TensorType", "dtype_of", "parse_type"]
+
+DTYPES: dict[str, np.dtype] = {
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+    "i8": np.dtype(np.int8),
+    "i16": np.dtype(np.int16),
+    "i32": np.dtype(np.int32),
+    "i64": np.dtype(np.int64),
+    "bool": np.dtype(np.bool_),
+    "int": np.dtype(np.int64),  # levels
+    "spike": np.dtype(np.int64),
+    "acc": np.dtype(np.int64),
+    "current": np.dtype(np.int64),
+}
+"""Element types and how the executors store them."""
+
+_REAL = frozenset({"f32", "f64"})
+_LEVELS = frozenset({"int", "spike"})
+_WEIGHTS = frozenset({"i8", "i16", "i32", "i64"})
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Levels `lo..hi` (integers, `lo <= 0 <= hi`); the real value of level q is `scale * q`."""
+
+    scale: float
+    lo: int
+    hi: int
+
+    def __post_init__(self) -> None:
+        if not (self.scale > 0 and np.isfinite(self.scale)):
+            raise GraphError(f"a quantization scale must be positive and finite, not {self.scale}")
+        if not self.lo <= 0 <= self.hi:
+            raise GraphError(f"levels {self.lo}..{self.hi} do not hold 0, where every spike tracer starts")
+
+    def __str__(self) -> str:
+        return f"{_levels(self.lo, self.hi)}*{self.scale!r}"
+
+    def join(self, other: Quantization) -> Quantization:
+        """The smallest range of levels that holds both; the scales must be equal. Raises `GraphError`."""
+        if self.scale != other.scale:
+            raise GraphError(f"levels of different worth meet: {self} and {other}")
+        return Quantization(self.scale, min(self.lo, other.lo), max(self.hi, other.hi))
+
+    def round(self, x: np.ndarray) -> np.ndarray:
+        """Levels of real `x`: `clip(floor(x/scale + 1/2), lo, hi)`, round half up, int64."""
+        return np.clip(np.floor(x.astype(np.float64) / self.scale + 0.5), self.lo, self.hi).astype(np.int64)
+
+
+def _levels(lo: int, hi: int) -> str:
+    bits = (hi - lo + 1).bit_length() - 1
+    if bits >= 1 and hi - lo + 1 == 1 << bits:
+        if lo == 0:
+            return f"u{bits}"
+        if hi == (1 << (bits - 1)) - 1:
+            return f"s{bits}"
+    return f"int[{lo}..{hi}]"
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape (axis 0 is the batch where the shape has one), element type, and quantization of levels."""
+
+    shape: Shape
+    dtype: str
+    quantization: Quantization | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise GraphError(f"unknown element type {self.dtype!r}; known: {', '.join(DTYPES)}")
+        if (self.dtype in _LEVELS) != (self.quantization is not None):
+            raise GraphError(f"a value of type {self.dtype} {'needs a' if self.dtype in _LEVELS else 'has no'} quantization")
+
+    def __str__(self) -> str:
+        shape = "x".join(_size_text(size) for size in self.shape)
+        kind = self.dtype
+        if self.quantization is not None:
+            levels, scale = _levels(self.quantization.lo, self.quantization.hi), repr(self.quantization.scale)
+            kind = f"spike[{self.quantization.lo}..{self.quantization.hi}]*{scale}" if kind == "spike" else f"{levels}*{scale}"
+        return f"{shape or '()'}:{kind}"
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the elements are real numbers (f32, f64)."""
+        return self.dtype in _REAL
+
+    @property
+    def is_levels(self) -> bool:
+        """Whether the elements are levels of a quantization (settled or as spike trains)."""
+        return self.dtype in _LEVELS
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether the elements are plain integers: weights, biases, thresholds, indices."""
+        return self.dtype in _WEIGHTS
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the elements are integers on an accumulator grid (`acc`, `current`)."""
+        return self.dtype in ("acc", "current")
+
+    @property
+    def batch_axis(self) -> int | None:
+        """The axis whose size is exactly the batch, or None."""
+        return self.shape.index(dim(BATCH)) if dim(BATCH) in self.shape else None
+
+    def real(self) -> TensorType:
+        """This type with real elements."""
+        return self if self.is_real else TensorType(self.shape, "f32")
+
+    def with_shape(self, shape: Shape) -> TensorType:
+        """This type with another shape."""
+        return replace(self, shape=shape)
+
+    def substitute(self, sizes: Mapping[str, Dimension]) -> TensorType:
+        """This type with named dimensions replaced."""
+        return self.with_shape(tuple(substitute(size, sizes) for size in self.shape))
+
+    def static_shape(self, what: str) -> tuple[int, ...]:
+        """The shape, all integers. Raises `GraphError` naming `what` where a dimension is symbolic."""
+        if any(isinstance(size, Dim) for size in self.shape):
+            raise GraphError(f"{what} needs a fixed shape, but has {self}")
+        return tuple(int(size) for size in self.shape if isinstance(size, int))
+
+
+def dtype_of(array: np.ndarray) -> str:
+    """The element type that stores `array`'s dtype. Raises `GraphError`."""
+    for name, dtype in DTYPES.items():
+        if array.dtype == dtype:
+            return name
+    raise GraphError(f"arrays of {array.dtype} have no place in a graph; use one of f32, f64, i8, i16, i32, i64, bool")
+
+
+_TYPE = re.compile(r"(?P<shape>\(\)|[^:]+):(?P<kind>[a-z]+\d*)(?:\[(?P<lo>-?\d+)\.\.(?P<hi>-?\d+)\])?(?:\*(?P<scale>[0-9.e+-]+))?")
+
+
+def parse_type(text: str) -> TensorType:
+    """Read what `str` of a type wrote. Raises `TextError`."""
+    match = _TYPE.fullmatch(text)
+    if match is None:
+        raise TextError(f"{text!r} is not a type such as Nx32:f32 or Nx32:u4*0.118")
+    shape = () if match["shape"] == "()" else tuple(parse_dim(size) for size in _split_shape(match["shape"]))
+    kind, scale = match["kind"], match["scale"]
+    if scale is None:
+        return TensorType(shape, kind)
+    if match["lo"] is not None:
+        return TensorType(shape, kind, Quantization(float(scale), int(match["lo"]), int(match["hi"])))
+    bits = int(kind[1:] or 0)
+    if kind[0] not in "us" or not 1 <= bits <= 62:
+        raise TextError(f"{kind!r} in {text!r} is not a range of levels such as u4, s4 or int[0..9]")
+    lo, hi = (0, (1 << bits) - 1) if kind[0] == "u" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    return TensorType(shape, "int", Quantization(float(scale), lo, hi))
+
+
+def _size_text(size: Dimension) -> str:
+    text = str(size)
+    return text if isinstance(size, int) or (text.isidentifier() and "x" not in text) else f"({text})"
+
+
+def _split_shape(text: str) -> list[str]:
+    """Split `Nx(T//2)x8` at the x that stand outside parentheses."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if character == "x" and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
