@@ -1,1 +1,21 @@
-"""TODO."""
+"""Passes: each takes a graph and gives a graph, states what it promises, and is held to it."""
+
+from snnir.passes.certify_bounds import settling_bounds
+from snnir.passes.infra import PASSES, Context, Pass, Result, format_pipeline, parse_pipeline
+from snnir.passes.manager import Stage, check_samples, run_pipeline
+from snnir.passes.pipelines import default_pipeline, simplify
+
+__all__ = [
+    "PASSES",
+    "Context",
+    "Pass",
+    "Result",
+    "Stage",
+    "check_samples",
+    "default_pipeline",
+    "format_pipeline",
+    "parse_pipeline",
+    "run_pipeline",
+    "settling_bounds",
+    "simplify",
+]

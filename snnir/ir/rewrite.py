@@ -12,7 +12,7 @@ import numpy as np
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
 
-__all__ = ["Rewriter", "Rule", "clone", "rebuild"]
+__all__ = ["Rewriter", "Rule", "copy_constants", "extend", "like", "rebuild"]
 
 
 class Rewriter:
@@ -43,7 +43,7 @@ class Rewriter:
         """Add the old node as it is, on new operands; its body is rewritten by the same rule."""
         body = node.body
         if body is not None:
-            inner = Rewriter(_like(body), self.rule)
+            inner = Rewriter(like(body), self.rule)
             body = _rebuild(body, inner)
             self.changed += inner.changed
         names = [value.name for value in node.outputs]
@@ -60,16 +60,12 @@ def rebuild(
     level: str | None = None,
 ) -> tuple[Graph, int]:
     """A new graph in which `rule` replaced nodes (bodies included), and how many it replaced."""
-    rewriter = Rewriter(_like(graph, level), rule)
+    rewriter = Rewriter(like(graph, level), rule)
     return _rebuild(graph, rewriter), rewriter.changed
 
 
-def clone(graph: Graph) -> Graph:
-    """A copy that shares the constants' arrays."""
-    return rebuild(graph, lambda rewriter, node, operands: None)[0]
-
-
-def _like(graph: Graph, level: str | None = None) -> Graph:
+def like(graph: Graph, level: str | None = None) -> Graph:
+    """An empty graph with the name, level and notes of `graph`."""
     return Graph(graph.name, level or graph.level, graph.after, graph.notes)
 
 
@@ -78,6 +74,17 @@ def copy_constants(old: Graph, new: Graph, values: dict[Value, Value]) -> None:
     for value in old.constants:
         values[value] = new.constant(value.name, value.array)
         values[value].digest_ = value.digest_
+
+
+def extend(new: Graph, old: Graph, values: dict[Value, Value]) -> None:
+    """Append constants, nodes and outputs of `old` to `new`; `values` says what stands for `old`'s inputs, and grows."""
+    copy_constants(old, new, values)
+    for node in old.nodes:
+        operands = [values[value] for value in node.operands]
+        names = [value.name for value in node.outputs]
+        values.update(zip(node.outputs, new.add(node.op, *operands, names=names, origin=node.origin, body=node.body), strict=True))
+    for name, value in old.outputs.items():
+        new.output(name, values[value])
 
 
 def _rebuild(graph: Graph, rewriter: Rewriter) -> Graph:

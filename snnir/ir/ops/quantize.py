@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.dims import Shape
 from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, register
-from snnir.ir.ops.rules import broadcast, example, sum_dtype
+from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
 
 __all__ = ["Dequantize", "MultiThreshold", "Observe", "Quantize", "Requantize", "check_parameter", "staircase", "uniform_levels"]
@@ -43,9 +44,9 @@ def staircase(sums: np.ndarray, table: np.ndarray, quantization: Quantization) -
 @register
 @dataclass(frozen=True)
 class Observe(Op):
-    """Identity that carries what calibration found: the best scale for each number of bits, and whether values are negative.
+    """Identity that carries what calibration found: the best scale for each number of bits, and the sign.
 
-    `scales[i]` is for `FEWEST_BITS + i` bits. `origin_of` names the group whose members must share one quantization.
+    `scales[i]` is for `FEWEST_BITS + i` bits.
     """
 
     name = "observe"
@@ -54,8 +55,8 @@ class Observe(Op):
     scales: tuple[float, ...] = ()
     signed: bool = False
 
-    FEWEST_BITS = 2
-    MOST_BITS = 8
+    FEWEST_BITS: ClassVar[int] = 2
+    MOST_BITS: ClassVar[int] = 8
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         if not types[0].is_real:
@@ -162,11 +163,11 @@ class MultiThreshold(_Threshold):
 @register
 @dataclass(frozen=True)
 class Dequantize(Op):
-    """The real value of a sum: `x * scale`, computed in float64, given as f32. `scale` is f64, per channel or finer."""
+    """The real value of integers: `x * scale`, computed in float64, given as f32. `scale` is f64, per channel or finer."""
 
     name = "dequantize"
     operands = ("x", "scale")
-    levels = (QUANTIZED,)
+    levels = (FLOAT, QUANTIZED)
 
     def stored(self, types: Sequence[TensorType]) -> bool:
         return True
@@ -185,7 +186,3 @@ class Dequantize(Op):
         yield example(cls(), (np.arange(6).reshape(2, 3), "acc"), np.array([0.5, 1.0, 0.25]))
         yield example(cls(), (np.arange(6).reshape(2, 3), Quantization(0.5, 0, 7), "int"), np.array(0.5))
 
-
-def real_sum(*types: TensorType) -> str:
-    """The real element type of a combination of `types`."""
-    return sum_dtype(*(type_.real() for type_ in types))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class Rnn(Op):
     activation: str = "tanh"
     reverse: bool = False
 
-    ACTIVATIONS = ("relu", "tanh")
+    ACTIVATIONS: ClassVar[tuple[str, ...]] = ("relu", "tanh")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x, weight, recurrent, bias, initial = types

@@ -1,0 +1,153 @@
+"""Calibrate: find which values need neurons, and the worth of a level that suits the data best."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import CalibrationError, UsageError
+from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir.execute import execute
+from snnir.ir.ops import Observe
+from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.place_observers import place_observers
+from snnir.passes.scale_groups import scale_groups
+
+__all__ = ["METHODS", "Calibrate"]
+
+METHODS = ("mse", "percentile", "minmax")
+BINS = 4096
+_CHUNK = 64
+
+
+@register
+@dataclass(frozen=True)
+class Calibrate(Pass):
+    """Put an `observe` on every value that becomes levels, with the best scale for each number of bits.
+
+    1. Inputs, activations, and sums that something other than a population or an output takes, get an `observe`.
+    2. Values that must share a scale (operands of a concat, a state and what it becomes) are measured together.
+    3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
+       the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
+       Scales are rounded to 4 significant digits.
+    4. Values are signed where the calibration data holds a negative one.
+    """
+
+    name = "calibrate"
+    takes = gives = FLOAT
+
+    method: str = "mse"
+    percentile: float = 99.9
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"calibration method {self.method!r} is unknown; choose one of {', '.join(METHODS)}")
+        if not 50 < self.percentile <= 100:
+            raise UsageError(f"percentile {self.percentile} is out of range; choose above 50, at most 100")
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
+        placed = place_observers(graph)
+        if context.calibration is None:
+            raise CalibrationError("pass calibrate needs calibration data: give inputs like those the model will see")
+        groups = scale_groups(placed)
+        group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
+        histograms = _measure(placed, group_of, len(groups), context)
+        found = {}
+        for nodes, histogram in zip(groups, histograms, strict=True):
+            scales = tuple(
+                self.scale(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1)
+            )
+            found.update({node: Observe(scales, histogram.low < 0) for node in nodes})
+
+        def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+            return rewriter.copy(node, operands, found[node]) if node in found else None
+
+        remark = f"{len(groups)} scales for {len(found)} values, by {self.method}"
+        return Result(rebuild(placed, rule)[0], bool(found), (remark,))
+
+    def scale(self, histogram: Histogram, bits: int) -> float:
+        """The worth of a level, for levels of `bits` bits (signed where the data is)."""
+        low, high = histogram.low, histogram.high
+        most = (1 << (bits - 1)) - 1 if low < 0 else (1 << bits) - 1
+        least = -(1 << (bits - 1)) if low < 0 else 0
+        if self.method == "percentile":
+            low, high = histogram.quantile(1 - self.percentile / 100), histogram.quantile(self.percentile / 100)
+        widest = max(high / most, low / least if least else 0.0, 0.0)
+        if widest <= 0 or not np.isfinite(widest):
+            widest = max(histogram.high / most, histogram.low / least if least else 0.0)
+        if widest <= 0:
+            return 1.0
+        if self.method == "mse":
+            candidates = widest * np.geomspace(0.02, 1.0, 160)
+            levels = np.clip(np.floor(histogram.centers / candidates[:, None] + 0.5), least, most)
+            errors = (levels * candidates[:, None] - histogram.centers) ** 2 @ histogram.counts
+            widest = float(candidates[errors.argmin()])
+        return float(f"{widest:.4g}")
+
+
+@dataclass
+class Histogram:
+    """Counts of values in equal bins from `low` to `high`."""
+
+    low: float = 0.0
+    high: float = 0.0
+    counts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(BINS))
+
+    @property
+    def centers(self) -> np.ndarray:
+        """The middle of each bin."""
+        edges = np.linspace(self.low, self.high, BINS + 1)
+        return (edges[1:] + edges[:-1]) / 2
+
+    def add(self, array: np.ndarray) -> None:
+        """Count the elements of `array`."""
+        if self.high > self.low:
+            self.counts += np.histogram(array, BINS, (self.low, self.high))[0]
+
+    def quantile(self, fraction: float) -> float:
+        """The value below which `fraction` of all counted elements lie."""
+        total = np.cumsum(self.counts)
+        return float(self.centers[min(int(np.searchsorted(total, fraction * total[-1])), BINS - 1)]) if total[-1] else 0.0
+
+
+def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: Context) -> list[Histogram]:
+    """Run the calibration data twice: for the ranges (which always hold 0), then for the histograms."""
+    assert context.calibration is not None
+    histograms = [Histogram() for _ in range(count)]
+
+    def range_of(value: Value, array: np.ndarray) -> None:
+        if value in group_of and array.size:
+            low, high = float(array.min()), float(array.max())
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise CalibrationError(f"calibration data makes {value.name} NaN or infinite")
+            histogram = histograms[group_of[value]]
+            histogram.low, histogram.high = min(histogram.low, low), max(histogram.high, high)
+
+    def count_of(value: Value, array: np.ndarray) -> None:
+        if value in group_of:
+            histograms[group_of[value]].add(array)
+
+    chunks = list(_chunks(graph, context.calibration))
+    for stage, observer in enumerate((range_of, count_of)):
+        for index, chunk in enumerate(chunks):
+            execute(graph, chunk, observer)
+            if context.progress is not None:
+                context.progress("calibrating", stage * len(chunks) + index + 1, 2 * len(chunks))
+    return histograms
+
+
+def _chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The data in pieces along the batch; whole where the model fixes its batch."""
+    axes = {value.name: value.type.batch_axis for value in graph.inputs}
+    if not axes or any(axis is None for axis in axes.values()):
+        return [dict(data)]
+    total = min(data[name].shape[axis or 0] for name, axis in axes.items())
+    return [
+        {name: data[name].take(range(start, min(start + _CHUNK, total)), axis=axis) for name, axis in axes.items()}
+        for start in range(0, total, _CHUNK)
+    ]

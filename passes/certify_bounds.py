@@ -1,0 +1,183 @@
+"""Certify bounds: how many steps a window may take, and how far sums and membranes may swing, transients included."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import UsageError
+from snnir.ir import SPIKING, Graph, Node, Quantization, TensorType, Value
+from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Readout, Scan, Sparse
+from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.infra import Context, Pass, Result, register
+
+__all__ = ["CertifyBounds", "register_bits", "settling_bounds"]
+
+
+@register
+@dataclass(frozen=True)
+class CertifyBounds(Pass):
+    """Write the certified bounds into every population and readout.
+
+    1. `accumulator`: the interval of `bias + sum w S` for tracers S anywhere in their levels. It holds at every moment of
+       every window, because what a population has received of a source is a tracer value of that source.
+    2. `membrane`: the interval of `A + theta//2 - theta S`, for populations with a uniform threshold.
+    3. `settle`: the step after which a population is silent, under relay or graded delivery: an encoder speaks at step 0
+       only, a relayed state for `max(hi, -lo)` steps, and a population at most `hi - lo` steps from the last input on, or
+       `max(hi, -lo)` where all its input comes at step 0.
+    """
+
+    name = "certify-bounds"
+    takes = gives = SPIKING
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        """Apply the pass."""
+        settle = _Settling(graph, "relay").of
+
+        def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+            op = node.op
+            if not isinstance(op, Bif | Readout):
+                return None
+            accumulator = _accumulator(node)
+            if isinstance(op, Readout):
+                certified: Bif | Readout = dataclasses.replace(op, accumulator=accumulator)
+            else:
+                membrane = () if op.staircase else _membrane(node, op.quantization)
+                certified = dataclasses.replace(op, accumulator=accumulator, membrane=membrane, settle=settle[node.output])
+            return rewriter.copy(node, operands, certified) if certified != op else None
+
+        new, changed = rebuild(graph, rule)
+        bits = max((register_bits(node.op.membrane or node.op.accumulator) for _, node in new.walk() if isinstance(node.op, Bif)), default=0)
+        steps = max(settle.values(), default=0)
+        return Result(new, changed > 0, (f"every window settles within {steps} steps; membranes need {bits} bits",))
+
+
+def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int]) -> dict[str, list[int]]:
+    """Certified numbers of steps: for `""` (all nodes outside scans) and each scan (by its first result), per window.
+
+    `lengths` gives the number of elements of each scan. With `replay`, trains may stretch from one element to the next,
+    so that the bound grows with the element; with `relay` and `graded` it is the same for all. Raises `UsageError`.
+    """
+    settling = _Settling(graph, delivery, lengths)
+    emitting = (node for node in graph.nodes if not isinstance(node.op, Scan))
+    outer = max((settling.of[value] for node in emitting for value in node.outputs), default=0)
+    return {"": [outer], **settling.windows}
+
+
+class _Settling:
+    """For every spike train, the number of steps after which it is silent."""
+
+    def __init__(self, graph: Graph, delivery: str, lengths: Mapping[str, int] | None = None) -> None:
+        if delivery not in ("relay", "graded", "replay"):
+            raise UsageError(f"delivery {delivery!r} is unknown; choose relay, graded or replay")
+        self.delivery = delivery
+        self.lengths = lengths
+        self.of: dict[Value, int] = {}
+        self.windows: dict[str, list[int]] = {}
+        self._graph(graph)
+
+    def _graph(self, graph: Graph) -> None:
+        for node in graph.nodes:
+            if isinstance(node.op, Scan):
+                self._scan(node, node.op)
+                continue
+            inputs = [self.of.get(value, 0) for value in node.operands]
+            last = max(inputs, default=0)
+            if isinstance(node.op, Encode):
+                last = 1
+            elif isinstance(node.op, Bif):
+                last = _population_settles(node.op.quantization, last)
+            self.of.update(dict.fromkeys(node.outputs, last))
+
+    def _scan(self, node: Node, op: Scan) -> None:
+        body = node.body
+        assert body is not None
+        given = {inner: self.of.get(value, 0) for inner, value in zip(body.inputs, node.operands, strict=True)}
+        states, next_states = body.inputs[: op.states], list(body.outputs.values())[: op.states]
+        length = 1 if self.lengths is None else self.lengths[node.outputs[0].name]
+        elements = length if self.delivery == "replay" else 1
+        windows, longest = [], dict.fromkeys(node.outputs, 0)
+        delivered = {state: self._delivered(state, given[state]) for state in states}
+        for _ in range(max(elements, 1)):
+            self.of.update({**given, **delivered})
+            self._graph(body)
+            trains = [*delivered.values(), *(self.of[value] for inner in body.nodes for value in inner.outputs)]
+            windows.append(max([*trains, *(given[value] for value in body.inputs[op.states :])], default=0))
+            for value, inner in zip(node.outputs, body.outputs.values(), strict=True):
+                longest[value] = max(longest[value], self.of[inner])
+            delivered = {
+                state: self._delivered(state, self.of[value]) for state, value in zip(states, next_states, strict=True)
+            }
+        for value, operand in zip(node.outputs, node.operands[: op.states], strict=False):
+            longest[value] = max(longest[value], self.of.get(operand, 0))
+        self.windows[node.outputs[0].name] = windows * (length if elements == 1 else 1)
+        self.of.update(longest)
+
+    def _delivered(self, state: Value, train: int) -> int:
+        """How many steps the delivery of a state takes, whose train in the window before took `train`."""
+        quantization = state.type.quantization
+        assert quantization is not None
+        if self.delivery == "replay":
+            return train
+        return 1 if self.delivery == "graded" else max(quantization.hi, -quantization.lo)
+
+
+def _population_settles(quantization: Quantization, last: int) -> int:
+    lo, hi = quantization.lo, quantization.hi
+    if hi == lo:
+        return 0
+    return max(hi, -lo) if last <= 1 else last - 1 + hi - lo
+
+
+def _intervals(node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """Per neuron, the interval of `bias + sum of weight * S`, as arrays that spread over the sample."""
+    rank = node.outputs[0].type.rank - 1
+    bias = node.operands[1].array.astype(np.int64)
+    low = high = bias.reshape((1,) * (rank - bias.ndim) + bias.shape)
+    for current in node.operands[2:]:
+        assert current.producer is not None
+        least, most = _swing(current.producer, rank)
+        low, high = low + least, high + most
+    return low, high
+
+
+def _accumulator(node: Node) -> tuple[int, int]:
+    low, high = _intervals(node)
+    return int(low.min(initial=0)), int(high.max(initial=0))
+
+
+def _membrane(node: Node, quantization: Quantization) -> tuple[int, int]:
+    low, high = _intervals(node)
+    theta = node.operands[0].array.astype(np.int64)
+    start = theta // 2
+    return int((low + start - theta * quantization.hi).min()), int((high + start - theta * quantization.lo).max())
+
+
+def _swing(synapse: Node, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest current that each neuron can have received through a synapse."""
+    quantization = synapse.operands[0].type.quantization
+    assert quantization is not None
+    weight = synapse.operands[1].array.astype(np.int64)
+    up, down = np.maximum(weight, 0), np.minimum(weight, 0)
+    if isinstance(synapse.op, Dense):
+        shape = (1,) * (rank - 1) + (-1,)
+        up, down = (part.sum(axis=1).reshape(shape) for part in (up, down))
+    elif isinstance(synapse.op, Conv):
+        shape = (-1,) + (1,) * (rank - 1)
+        up, down = (part.reshape(len(part), -1).sum(axis=1).reshape(shape) for part in (up, down))
+    elif isinstance(synapse.op, Sparse):
+        rows, size = synapse.operands[2].array, int(np.prod(synapse.op.shape))
+        up, down = (np.bincount(rows, part, size).astype(np.int64).reshape(synapse.op.shape) for part in (up, down))
+    else:
+        assert isinstance(synapse.op, Diagonal)
+        up, down = (part.reshape((1,) * (rank - part.ndim) + part.shape) for part in (up, down))
+    return up * quantization.lo + down * quantization.hi, up * quantization.hi + down * quantization.lo
+
+
+def register_bits(interval: tuple[int, ...]) -> int:
+    """Bits of a two's complement register that holds the interval."""
+    return max(int(interval[1]).bit_length(), (~int(interval[0])).bit_length() if interval[0] < 0 else 0) + 1 if interval else 0
+

@@ -1,0 +1,149 @@
+"""The integer accumulator grid of one population: how coarse, and what weights become on it.
+
+Arrays here spread over one sample of the population (its shape without the batch axis), so "per channel" is nothing
+special: an axis has size 1 where weights are shared along it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from snnir.errors import BoundsError
+from snnir.ir import Node, Quantization
+from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
+from snnir.passes.sums import Term
+
+__all__ = ["integer_bias", "integer_weight", "largest_weights", "readout_grid", "staircase_table", "threshold_grid"]
+
+FINEST = 1 << 16
+"""No threshold is larger: channels without weights would otherwise have no limit."""
+
+
+def largest_weights(terms: Sequence[Term], rank: int) -> np.ndarray:
+    """`max |w s_in|` over all that flows into each neuron, float64 of `rank` axes.
+
+    Where any term shares weights along an axis, all neurons along it must share a grid, so the maximum is taken there.
+    """
+    parts, shared = [], [False] * rank
+    for term in terms:
+        if term.value.is_constant:
+            continue
+        part, along = _magnitude(term, rank)
+        parts.append(part)
+        shared = [a or b for a, b in zip(shared, along, strict=True)]
+    total = np.maximum.reduce(np.broadcast_arrays(*parts)) if len(parts) > 1 else parts[0]
+    axes = tuple(axis for axis, flag in enumerate(shared) if flag)
+    return total.max(axis=axes, keepdims=True) if axes else total
+
+
+def _magnitude(term: Term, rank: int) -> tuple[np.ndarray, list[bool]]:
+    quantization = term.source.type.quantization
+    assert quantization is not None
+    scale = quantization.scale
+    if term.node is None:
+        return np.full((1,) * rank, scale), [True] * rank
+    weight = np.abs(term.node.operands[1].array.astype(np.float64)) * scale
+    if isinstance(term.node.op, Linear):
+        return weight.max(axis=1).reshape((1,) * (rank - 1) + (-1,)), [True] * (rank - 1) + [False]
+    if isinstance(term.node.op, Conv):
+        peak = weight.reshape(len(weight), -1).max(axis=1)
+        return peak.reshape((-1,) + (1,) * (rank - 1)), [False] + [True] * (rank - 1)
+    if isinstance(term.node.op, SparseLinear):
+        peak = np.zeros(int(np.prod(term.node.op.shape)))
+        np.maximum.at(peak, term.node.operands[2].array, weight)
+        return peak.reshape(term.node.op.shape), [False] * rank
+    spread = sample_shaped(weight, rank)
+    return spread, [size == 1 for size in spread.shape]
+
+
+def sample_shaped(array: np.ndarray, rank: int) -> np.ndarray:
+    """A constant that spreads over a batch as an array of exactly `rank` axes, without the batch axis."""
+    if array.ndim > rank:
+        return array.reshape(array.shape[1:])
+    return array.reshape((1,) * (rank - array.ndim) + array.shape)
+
+
+def threshold_grid(largest: np.ndarray, quantization: Quantization, bits: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """`(theta, s_acc)`: integer thresholds as large as `bits` allows, and the grid `s_out / theta`.
+
+    Raises `BoundsError` naming `where`, if a single spike outweighs what one level can be divided into.
+    """
+    most = (1 << (bits - 1)) - 1
+    with np.errstate(divide="ignore"):
+        theta = np.minimum(np.floor(quantization.scale * most / largest), FINEST)
+    if (theta < 1).any():
+        needed = math.ceil(math.log2(float(largest.max()) / quantization.scale + 1)) + 1
+        raise BoundsError(
+            f"{where}: one input level is worth up to {largest.max():.4g}, an output level {quantization.scale:.4g}; "
+            f"{bits}-bit weights cannot hold the ratio. Use at least {needed} weight bits, or more activation bits there"
+        )
+    return theta.astype(np.int64), quantization.scale / theta
+
+
+def readout_grid(largest: np.ndarray, bits: int, fallback: float) -> np.ndarray:
+    """`s_acc` with which the largest weight becomes `2^(bits-1) - 1`; `fallback` where there is no weight."""
+    return np.where(largest > 0, largest / ((1 << (bits - 1)) - 1), fallback)
+
+
+def integer_weight(term: Term, grid: np.ndarray, bits: int) -> np.ndarray:
+    """`round(w s_in / s_acc)`, rounded half up, int8 where `bits` allow it, else int16."""
+    quantization = term.source.type.quantization
+    assert quantization is not None
+    rank = grid.ndim
+    if term.node is None:
+        real: np.ndarray = quantization.scale / grid
+    else:
+        weight = term.node.operands[1].array.astype(np.float64) * quantization.scale
+        if isinstance(term.node.op, Linear | Conv):
+            real = weight / grid.reshape((-1,) + (1,) * (weight.ndim - 1))
+        elif isinstance(term.node.op, SparseLinear):
+            real = weight / np.broadcast_to(grid, term.node.op.shape).reshape(-1)[term.node.operands[2].array]
+        else:
+            assert isinstance(term.node.op, Mul)
+            real = sample_shaped(weight, rank) / grid
+    return np.floor(real + 0.5).astype(np.int8 if bits <= 8 else np.int16)
+
+
+def integer_bias(terms: Sequence[Term], grid: np.ndarray) -> np.ndarray | None:
+    """`round(b / s_acc)` of all constants together, int32 (int64 where it needs to be), or None where all are 0."""
+    total = np.zeros((1,) * grid.ndim)
+    for term in terms:
+        if term.value.is_constant:
+            total = total + sample_shaped(term.value.array.astype(np.float64), grid.ndim)
+        elif term.node is not None and isinstance(term.node.op, Linear | Conv) and len(term.node.operands) == 3:
+            total = total + _bias_shaped(term.node, grid.ndim)
+    bias = np.floor(total / grid + 0.5)
+    if not bias.any():
+        return None
+    return bias.astype(np.int32 if np.abs(bias).max() < 1 << 31 else np.int64)
+
+
+def _bias_shaped(node: Node, rank: int) -> np.ndarray:
+    bias = node.operands[2].array.astype(np.float64)
+    if isinstance(node.op, Linear):
+        return bias.reshape((1,) * (rank - 1) + (-1,))
+    return bias.reshape((-1,) + (1,) * (rank - 1))
+
+
+def staircase_table(chain: Sequence[Node], grid: np.ndarray, quantization: Quantization, reach: int) -> np.ndarray:
+    """The least sum A with `f(A s_acc) >= (j - 1/2) s_out`, for j in lo+1..hi: integers [hi - lo, *grid.shape].
+
+    `f` is the chain of increasing activations. Found by bisection over the integers -reach..reach, which hold every sum
+    that can occur; a level that is always reached gets -reach, one that never is gets reach + 1.
+    """
+    goal = (np.arange(quantization.lo + 1, quantization.hi + 1) - 0.5) * quantization.scale
+    goal = goal.reshape((-1,) + (1,) * grid.ndim)
+    shape = np.broadcast_shapes(goal.shape, grid.shape)
+    low, high = np.full(shape, -reach, np.int64), np.full(shape, reach + 1, np.int64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        value = middle * grid
+        for node in chain:
+            value = node.op.evaluate(value)[0]
+        reached = value >= goal
+        high = np.where(reached & (low < high), middle, high)
+        low = np.where(~reached & (low < high), middle + 1, low)
+    return low.astype(np.int32 if reach < (1 << 31) - 1 else np.int64)

@@ -1,0 +1,182 @@
+"""Run a pipeline: verify after every pass, hold each pass to its promise, write dumps and reproducers."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snnir.errors import GraphError, PassError, SnnirError, UsageError
+from snnir.ir import FLOAT, Dim, Graph, Value
+from snnir.ir.execute import check_inputs, execute
+from snnir.ir.text import write_graph
+from snnir.ir.verify import verify
+from snnir.passes.infra import Context, Pass, Result, format_pipeline
+
+__all__ = ["Stage", "check_samples", "run_pipeline"]
+
+TOLERANCE = 1e-4
+"""How far an exact pass on the float level may move an output, relative to the output's largest magnitude: float32
+sums in another order, through many layers."""
+_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The graph after one pass."""
+
+    number: int
+    pass_: Pass
+    graph: Graph
+    changed: bool
+    seconds: float
+    remarks: tuple[str, ...]
+
+
+def run_pipeline(
+    graph: Graph,
+    passes: Sequence[Pass],
+    context: Context,
+    *,
+    check: bool = True,
+    dump: Path | None = None,
+    on_stage: Callable[[Stage], None] | None = None,
+) -> list[Stage]:
+    """Apply `passes` in order and return the stages.
+
+    After each pass the verifier runs, and with `check` the graphs before and after are executed on a few samples: an
+    exact pass must keep float outputs within `TOLERANCE` and integers equal; what others change is remarked. `dump` is a
+    folder for `NN_pass.ir` files. A pass that fails leaves a reproducer: the graph before it and the rest of the pipeline.
+    """
+    if dump is not None:
+        _write(graph, dump, 0, "import")
+    samples = check_samples(graph, context.calibration) if check else None
+    stages: list[Stage] = []
+    for number, pass_ in enumerate(passes, 1):
+        if context.progress is not None:
+            context.progress(pass_.name, number - 1, len(passes))
+        if pass_.takes != graph.level:
+            raise UsageError(f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level")
+        started = time.perf_counter()
+        try:
+            stage = _apply(graph, pass_, context, samples, number, started)
+        except SnnirError as error:
+            if isinstance(error, (PassError, GraphError)) and not isinstance(error, UsageError):
+                place = _reproducer(graph, passes[number - 1 :], dump)
+                raise type(error)(f"pass {pass_.name}: {error}\nA reproducer was written to {place}") from error
+            raise
+        graph = stage.graph
+        stages.append(stage)
+        if dump is not None and stage.changed:
+            _write(graph, dump, number, pass_.name)
+        if on_stage is not None:
+            on_stage(stage)
+    if context.progress is not None:
+        context.progress("compiled", len(passes), len(passes))
+    return stages
+
+
+def _apply(
+    before: Graph, pass_: Pass, context: Context, samples: Mapping[str, np.ndarray] | None, number: int, started: float
+) -> Stage:
+    result = pass_.run(before, context)
+    result.graph.after = pass_.name
+    verify(result.graph)
+    remarks = result.remarks
+    if samples is not None and result.changed:
+        remarks += _hold(pass_, before, result, samples)
+    return Stage(number, pass_, result.graph, result.changed, time.perf_counter() - started, remarks)
+
+
+def check_samples(graph: Graph, data: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    """A few samples to execute graphs on: the first of the data, or standard normal numbers where there is none."""
+    if data is not None:
+        batched = all(value.type.batch_axis is not None for value in graph.inputs)
+        arrays = {
+            value.name: data[value.name].take(range(min(_SAMPLES, data[value.name].shape[axis])), axis=axis)
+            if batched and (axis := value.type.batch_axis) is not None
+            else data[value.name]
+            for value in graph.inputs
+        }
+        return check_inputs(graph, arrays)
+    generator = np.random.default_rng(0)
+    sizes = {"N": 2}
+    arrays = {}
+    for value in graph.inputs:
+        named = {str(size): sizes.setdefault(str(size), 6) for size in value.type.shape if isinstance(size, Dim)}
+        shape = value.type.substitute(dict(named)).static_shape(f"input {value.name}")
+        arrays[value.name] = generator.standard_normal(shape)
+    return check_inputs(graph, arrays)
+
+
+def _hold(pass_: Pass, before: Graph, result: Result, samples: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Compare outputs, and integers that both graphs name, before and after a pass."""
+    old, new = _values(before, samples), _values(result.graph, samples)
+    exact_integers = not pass_.error and before.level != FLOAT
+    if exact_integers:
+        for value, arrays in old.items():
+            other = new.get(value)
+            if value[1] and other is not None and arrays.shape == other.shape and not np.array_equal(arrays, other):
+                count = int((arrays != other).sum())
+                raise PassError(f"changed {count} of {arrays.size} integers of {value[0]}, which is not exact")
+    worst = 0.0
+    for name, value in before.outputs.items():
+        a, b = old[f"output {name}", False], new[f"output {name}", False]
+        if a.shape != b.shape:
+            raise PassError(f"changed the shape of output {name} from {a.shape} to {b.shape}")
+        if value.type.dtype == "i64":
+            continue
+        span = float(np.abs(a).max(initial=0)) or 1.0
+        worst = max(worst, float(np.abs(a - b).max(initial=0)) / span)
+        if exact_integers and not np.array_equal(a, b):
+            raise PassError(f"changed output {name} by up to {np.abs(a - b).max():.3g}, which is not exact")
+    if pass_.error:
+        return (f"outputs of {len(next(iter(samples.values())))} samples move by up to {100 * worst:.3g} % ({pass_.error})",)
+    if worst > TOLERANCE:
+        first = _first_difference(old, new)
+        raise PassError(f"moved an output by {worst:.3g} of its span (allowed: {TOLERANCE:g}); the first value that differs is {first}")
+    return ()
+
+
+def _values(graph: Graph, samples: Mapping[str, np.ndarray]) -> dict[tuple[str, bool], np.ndarray]:
+    """Every value by (name, whether it is levels), elements of a scan stacked; outputs as `output NAME` in real numbers."""
+    seen: dict[tuple[str, bool], list[np.ndarray]] = {}
+
+    def observe(value: Value, array: np.ndarray) -> None:
+        seen.setdefault((value.name, value.type.is_levels), []).append(array)
+
+    outputs = execute(graph, samples, observe)
+    values = {key: np.stack(arrays) for key, arrays in seen.items() if len({array.shape for array in arrays}) == 1}
+    for name, value in graph.outputs.items():
+        quantization = value.type.quantization
+        values[f"output {name}", False] = outputs[name] * quantization.scale if quantization is not None else outputs[name]
+    return values
+
+
+def _first_difference(old: Mapping[tuple[str, bool], np.ndarray], new: Mapping[tuple[str, bool], np.ndarray]) -> str:
+    for key, array in new.items():
+        if key in old and old[key].shape == array.shape and array.dtype.kind == "f":
+            span = float(np.abs(old[key]).max(initial=0)) or 1.0
+            if np.abs(old[key] - array).max(initial=0) > TOLERANCE * span:
+                return key[0]
+    return "an output"
+
+
+def _write(graph: Graph, folder: Path, number: int, name: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write graphs into {folder}: {error.strerror}") from error
+    write_graph(graph, folder / f"{number:02d}_{name}.ir")
+
+
+def _reproducer(graph: Graph, rest: Sequence[Pass], dump: Path | None) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="snnir-reproducer-")) if dump is None else dump / "reproducer"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_graph(graph, folder / "graph.ir")
+    (folder / "pipeline.txt").write_text(format_pipeline(rest) + "\n", encoding="utf-8")
+    return folder

@@ -1,0 +1,52 @@
+"""The orders of passes that targets use. Importing this module registers every pass."""
+
+from __future__ import annotations
+
+from snnir.errors import UsageError
+from snnir.passes.calibrate import Calibrate
+from snnir.passes.canonicalize import Canonicalize
+from snnir.passes.certify_bounds import CertifyBounds
+from snnir.passes.fold_batch_norm import FoldBatchNorm
+from snnir.passes.fold_constants import FoldConstants
+from snnir.passes.infra import Pass
+from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.quantize_activations import QuantizeActivations
+from snnir.passes.quantize_weights import QuantizeWeights
+from snnir.passes.remove_dead_code import RemoveDeadCode
+from snnir.passes.substitute_neurons import SubstituteNeurons
+from snnir.passes.substitute_operators import SubstituteOperators
+
+__all__ = ["default_pipeline", "simplify"]
+
+
+def simplify() -> tuple[Pass, ...]:
+    """Exact passes on the float level: everything that can be said with fewer ops is."""
+    return (
+        FoldConstants(),
+        LowerRecurrent(),
+        SubstituteOperators(),
+        Canonicalize(),
+        FoldBatchNorm(),
+        Canonicalize(),
+        FoldConstants(),
+        RemoveDeadCode(),
+    )
+
+
+def default_pipeline(
+    bits: int = 4, weight_bits: int = 8, input_bits: int = 8, method: str = "mse", percentile: float = 99.9
+) -> tuple[Pass, ...]:
+    """From an imported float graph to certified spikes. Raises `UsageError` for options out of range."""
+    for name, value in (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UsageError(f"{name}={value!r} must be a whole number")
+    return (
+        *simplify(),
+        Calibrate(method, percentile),
+        QuantizeActivations(bits, input_bits),
+        QuantizeWeights(weight_bits),
+        RemoveDeadCode(),
+        SubstituteNeurons(),
+        RemoveDeadCode(),
+        CertifyBounds(),
+    )

@@ -1,0 +1,155 @@
+"""Where levels are needed: the observers that calibration fills and quantization turns into quantizers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from snnir.errors import UnsupportedError
+from snnir.ir import Graph, Node, Value
+from snnir.ir.ops import Add, Elementwise, MaxPool, Movement, Mul, Observe, Scan
+from snnir.ir.rewrite import copy_constants, like
+from snnir.passes.affine import is_constant
+from snnir.passes.sums import WEIGHTED
+
+__all__ = ["place_observers"]
+
+_RAW, _LEVELS, _SUM, _ACTIVATION, _HOST = "raw", "levels", "sum", "activation", "host"
+_UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
+
+
+def place_observers(graph: Graph) -> Graph:
+    """`graph` with an `observe` on every value that neurons will stand for.
+
+    Raises one `UnsupportedError` that lists every node without a spiking form.
+    """
+    placer = _Placer()
+    placed = placer.place(graph, in_body=False)
+    if placer.refused:
+        raise UnsupportedError("these nodes have no exact spiking form:\n" + "\n".join(f"  {line}" for line in placer.refused))
+    return placed
+
+
+class _Placer:
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+
+    def place(self, old: Graph, in_body: bool) -> Graph:
+        return _Placement(self, old, in_body).new
+
+
+class _Placement:
+    """One graph (or body) on its way: `kinds` says what each new value is made of."""
+
+    def __init__(self, placer: _Placer, old: Graph, in_body: bool) -> None:
+        self.placer, self.in_body = placer, in_body
+        self.new = like(old)
+        self.observed: dict[Value, Value] = {}
+        self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
+        self.kinds = dict.fromkeys(self.values.values(), _LEVELS if in_body else _RAW)
+        copy_constants(old, self.new, self.values)
+        self.kinds.update((self.values[value], _RAW) for value in old.constants)
+        self.suffix = set() if in_body else _host_suffix(old)
+        for node in old.nodes:
+            self.visit(node)
+        for name, value in old.outputs.items():
+            result = self.values[value]
+            needs = self.kinds[result] in (_RAW, _ACTIVATION) or (in_body and self.kinds[result] == _SUM)
+            self.new.output(name, self.levels(result) if needs else result)
+
+    def levels(self, value: Value) -> Value:
+        """The observed form of a new value."""
+        if self.kinds[value] == _LEVELS:
+            return value
+        if value not in self.observed:
+            origin = value.producer.origin if value.producer is not None else ()
+            self.observed[value] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
+            self.kinds[self.observed[value]] = _LEVELS
+        return self.observed[value]
+
+    def add(self, node: Node, operands: Sequence[Value], kind: str, body: Graph | None = None) -> None:
+        names = [value.name for value in node.outputs]
+        results = self.new.add(node.op, *operands, names=names, origin=node.origin, body=body)
+        self.values.update(zip(node.outputs, results, strict=True))
+        self.kinds.update(dict.fromkeys(results, kind))
+
+    def visit(self, node: Node) -> None:
+        op, operands = node.op, [self.values[value] for value in node.operands]
+        kinds = [self.kinds[value] for value in operands]
+        if _HOST in kinds and not (op.host or node in self.suffix):
+            self.refuse(node, "it follows an op that runs on the host, after the spiking network")
+            self.add(node, operands, _HOST, node.body)
+        elif op.host:
+            if self.in_body:
+                self.refuse(node, "inside a recurrence it would run on the host at every element")
+            self.add(node, [self.settled(value) for value in operands], _HOST)
+        elif isinstance(op, Movement):
+            self.move(node, operands, kinds)
+        elif isinstance(op, MaxPool):
+            self.add(node, [self.levels(operands[0])], _LEVELS)
+        elif isinstance(op, Scan):
+            assert node.body is not None
+            if self.in_body:
+                self.refuse(node, "a recurrence inside a recurrence")
+            self.add(node, [self.levels(value) for value in operands], _LEVELS, self.placer.place(node.body, True))
+        elif isinstance(op, WEIGHTED) and all(value.is_constant for value in operands[1:]):
+            self.add(node, [self.levels(operands[0]), *operands[1:]], _SUM)
+        elif isinstance(op, Add):
+            self.add(node, [self.summand(node, position, value) for position, value in enumerate(operands)], _SUM)
+        elif isinstance(op, Elementwise):
+            self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
+        else:
+            self.refuse(node, _reason(node))
+            self.add(node, operands, _SUM, node.body)
+
+    def move(self, node: Node, operands: list[Value], kinds: list[str]) -> None:
+        if node in self.suffix and any(kind in (_SUM, _HOST) for kind in kinds):
+            self.add(node, [self.settled(value) for value in operands], _HOST)
+        elif all(kind == _RAW and value.type.batch_axis != 0 for kind, value in zip(kinds, operands, strict=True)) and not all(
+            value.is_constant for value in operands
+        ):
+            self.add(node, operands, _RAW)
+        else:
+            self.add(node, [self.levels(value) for value in operands], _LEVELS)
+
+    def settled(self, value: Value) -> Value:
+        """An operand of a host op: sums are read out exactly, all else has levels."""
+        return value if self.kinds[value] in (_SUM, _HOST) else self.levels(value)
+
+    def summand(self, node: Node, position: int, value: Value) -> Value:
+        if is_constant(value) or self.kinds[value] == _LEVELS:
+            return value
+        if self.kinds[value] == _SUM and not self.shared(node.operands[position]):
+            return value
+        return self.levels(value)
+
+    def argument(self, node: Node, value: Value) -> Value:
+        """The operand of an activation: a sum or activation of its own stays, all else gets levels."""
+        if self.kinds[value] in (_SUM, _ACTIVATION) and not self.shared(node.operands[0]):
+            return value
+        return self.levels(value)
+
+    def shared(self, old: Value) -> bool:
+        """Whether several nodes on chip take the value; each would need all its synapses again."""
+        return sum(1 for node, _ in old.uses if node is not None and node not in self.suffix) > 1
+
+    def refuse(self, node: Node, reason: str) -> None:
+        self.placer.refused.append(f"{node.describe()} (op {node.op.name}): {reason}")
+
+
+def _reason(node: Node) -> str:
+    constants = [value.is_constant for value in node.operands]
+    if isinstance(node.op, Mul) or node.op.name in ("matmul", "div"):
+        return "both sides change with the input; only a constant side makes it a synapse"
+    if not any(constants[1:]):
+        return "its weights are not constant"
+    return "no synapse, population or data movement computes it; pass canonicalize and substitute-operators run before"
+
+
+def _host_suffix(graph: Graph) -> set[Node]:
+    """Host ops, and data movement that only host ops and outputs take."""
+    suffix: set[Node] = set()
+    for node in reversed(graph.nodes):
+        takers = [user for value in node.outputs for user, _ in value.uses]
+        if node.op.host or (isinstance(node.op, Movement) and all(user is None or user in suffix for user in takers)):
+            suffix.add(node)
+    return suffix

@@ -1,0 +1,195 @@
+"""Quantize weights: every population gets an integer accumulator grid, and all that flows into it is rounded onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import PassError, UnsupportedError, UsageError
+from snnir.ir import FLOAT, QUANTIZED, Graph, Node, Quantization, Value
+from snnir.ir.ops import (
+    Add,
+    Dequantize,
+    Elementwise,
+    Mul,
+    MultiThreshold,
+    Observe,
+    Quantize,
+    Requantize,
+    SparseLinear,
+)
+from snnir.ir.rewrite import like
+from snnir.passes.grid import (
+    FINEST,
+    integer_bias,
+    integer_weight,
+    largest_weights,
+    readout_grid,
+    staircase_table,
+    threshold_grid,
+)
+from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.sums import WEIGHTED, Term, activation_chain, terms_of
+
+__all__ = ["QuantizeWeights"]
+
+
+@register
+@dataclass(frozen=True)
+class QuantizeWeights(Pass):
+    """Round weights and biases onto one accumulator grid per population and channel.
+
+    1. A quantizer of a plain sum gets integer thresholds theta, as large as `bits` allows all its weights to be:
+       `s_acc = s_out / theta`, `w_int = round(w s_in / s_acc)`, `b_int = round(b / s_acc)`; it becomes `requantize`.
+    2. A quantizer of other increasing activations gets `s_acc = max |w s_in| / (2^(bits-1) - 1)` and a table of integer
+       thresholds, found by bisection over the integers; it becomes `multi_threshold`.
+    3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.
+    4. A sum that several of these take is weighed anew for each.
+    """
+
+    name = "quantize-weights"
+    takes = FLOAT
+    gives = QUANTIZED
+    error = "rounding of weights and biases"
+
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 16:
+            raise UsageError(f"bits={self.bits} is out of range: weights take 2 to 16 bits")
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        """Apply the pass. Raises `BoundsError` naming a population for which `bits` are too few."""
+        if any(isinstance(node.op, Observe) for _, node in graph.walk()):
+            raise PassError("pass quantize-weights found an observe; run quantize-activations before it")
+        return Result(_Descent(graph, self.bits, in_body=False).new, True)
+
+
+class _Descent:
+    """One graph (or body) on its way down to integers. Sums are built where something takes them."""
+
+    def __init__(self, old: Graph, bits: int, in_body: bool) -> None:
+        self.bits = bits
+        self.new = like(old, QUANTIZED)
+        self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
+        self.reals: dict[Value, Value] = {}
+        for node in old.nodes:
+            self.visit(node)
+        for name, value in old.outputs.items():
+            self.new.output(name, self.get(value) if in_body else self.real(value))
+
+    def get(self, value: Value) -> Value:
+        """The new value of one that is emitted as it is, or of a constant."""
+        if value not in self.values and value.is_constant:
+            self.values[value] = self.new.constant(value.name, value.array)
+        if value not in self.values:
+            raise PassError(f"{value.name} ({value.type}) is a sum that nothing quantizes; run calibrate before quantize-weights")
+        return self.values[value]
+
+    def visit(self, node: Node) -> None:
+        op = node.op
+        if isinstance(op, Quantize):
+            base, chain = activation_chain(node.operands[0])
+            if chain or base.type.is_levels or (base.producer is not None and isinstance(base.producer.op, (Add, *WEIGHTED))):
+                self.values[node.output] = self.population(node, op.quantization, base, chain)
+                return
+        elif isinstance(op, (Add, Elementwise, *WEIGHTED)):
+            return
+        on_host = op.host or any(value.type.is_real and not value.is_constant for value in node.operands)
+        operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
+        body = _Descent(node.body, self.bits, in_body=True).new if node.body is not None else None
+        names = [value.name for value in node.outputs]
+        results = self.new.add(op, *operands, names=names, origin=node.origin, body=body)
+        self.values.update(zip(node.outputs, results, strict=True))
+
+    def real(self, value: Value) -> Value:
+        """The real number behind an old value: a sum read out exactly, levels times their worth, anything else itself."""
+        if value in self.reals:
+            return self.reals[value]
+        quantization = value.type.quantization
+        if quantization is not None:
+            scale = self.new.constant(f"{value.name}.scale", np.array(quantization.scale))
+            result = self.new.add1(Dequantize(), self.get(value), scale, name=f"{value.name}.real")
+        elif value in self.values or value.is_constant:
+            result = self.get(value)
+        else:
+            result = self.readout(value)
+        self.reals[value] = result
+        return result
+
+    def readout(self, value: Value) -> Value:
+        terms, rank = self.sample_terms(value), value.type.rank - 1
+        grid = readout_grid(largest_weights(terms, rank), self.bits, 1.0 / FINEST)
+        total = self.sum(value.name, terms, grid)
+        scale = self.new.constant(f"{value.name}.scale", grid)
+        origin = value.producer.origin if value.producer is not None else ()
+        return self.new.add1(Dequantize(), total, scale, name=value.name, origin=origin)
+
+    def population(self, node: Node, quantization: Quantization, base: Value, chain: Sequence[Node]) -> Value:
+        name, origin = node.output.name, node.origin
+        terms, rank = self.sample_terms(base), base.type.rank - 1
+        largest = largest_weights(terms, rank)
+        if not chain:
+            theta, grid = threshold_grid(largest, quantization, self.bits, node.describe())
+            total = self.sum(name, terms, grid)
+            theta_value = self.new.constant(f"{name}.theta", theta.astype(np.int32))
+            return self.new.add1(Requantize(quantization), total, theta_value, name=name, origin=origin)
+        name = chain[-1].output.name
+        grid = readout_grid(largest, self.bits, quantization.scale / FINEST)
+        total = self.sum(name, terms, grid)
+        table = staircase_table(chain, grid, quantization, self.reach(terms, grid))
+        table_value = self.new.constant(f"{name}.table", table)
+        origin = (*(word for link in chain for word in link.origin), *origin)
+        return self.new.add1(MultiThreshold(quantization), total, table_value, name=name, origin=origin)
+
+    def sample_terms(self, value: Value) -> list[Term]:
+        terms = terms_of(value)
+        for term in terms:
+            if not term.value.is_constant and term.value.type.rank != value.type.rank:
+                where = term.node.describe() if term.node is not None else term.value.name
+                raise UnsupportedError(f"{where}: {term.value.type} is added to a value of {value.type.rank} axes; reshape it first")
+        return terms
+
+    def sum(self, name: str, terms: Sequence[Term], grid: np.ndarray) -> Value:
+        """All terms on `grid`, added up."""
+        total: Value | None = None
+        for term in terms:
+            if term.value.is_constant:
+                continue
+            current = self.synapse(name, term, grid)
+            total = current if total is None else self.new.add1(Add(), total, current, name=f"{name}.sum")
+        assert total is not None
+        bias = integer_bias(terms, grid)
+        return total if bias is None else self.new.add1(Add(), total, self.new.constant(f"{name}.bias", bias), name=f"{name}.sum")
+
+    def synapse(self, name: str, term: Term, grid: np.ndarray) -> Value:
+        weight = integer_weight(term, grid, self.bits)
+        source = self.get(term.source)
+        if term.node is None:
+            return self.new.add1(Mul(), source, self.new.constant(f"{name}.unit", weight), name=f"{name}.direct")
+        op, label = term.node.op, term.node.operands[1].name
+        operands = [source, self.new.constant(f"{label}.int", weight)]
+        if isinstance(op, SparseLinear):
+            operands += [self.get(value) for value in term.node.operands[2:]]
+        return self.new.add1(op, *operands, name=term.value.name, origin=term.node.origin)
+
+    def reach(self, terms: Sequence[Term], grid: np.ndarray) -> int:
+        """A bound of |sum|, whatever the levels."""
+        total = 0
+        for term in terms:
+            quantization = term.source.type.quantization
+            if quantization is None:
+                continue
+            weight = np.abs(integer_weight(term, grid, self.bits).astype(np.int64))
+            if term.node is not None and isinstance(term.node.op, SparseLinear):
+                rows = np.bincount(term.node.operands[2].array, weight)
+                most = int(rows.max()) if len(rows) else 0
+            elif term.node is None or isinstance(term.node.op, Mul):
+                most = int(weight.max())
+            else:
+                most = int(weight.reshape(len(weight), -1).sum(axis=1).max())
+            total += most * max(quantization.hi, -quantization.lo)
+        bias = integer_bias(terms, grid)
+        return total + 1 + (int(np.abs(bias.astype(np.int64)).max()) if bias is not None else 0)

@@ -1,0 +1,147 @@
+"""Substitute neurons: thresholds become populations of BIF and RBIF neurons, weights become synapses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import UnsupportedError
+from snnir.ir import QUANTIZED, SPIKING, Graph, Node, Op, Quantization, TensorType, Value
+from snnir.ir.ops import (
+    Add,
+    Bif,
+    Conv,
+    Dense,
+    Dequantize,
+    Diagonal,
+    Encode,
+    Linear,
+    MaxPool,
+    Movement,
+    Mul,
+    MultiThreshold,
+    Quantize,
+    Rbif,
+    Readout,
+    Requantize,
+    Sparse,
+    SparseLinear,
+)
+from snnir.ir.rewrite import like
+from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.sums import WEIGHTED, Term, terms_of
+
+__all__ = ["SubstituteNeurons"]
+
+
+@register
+@dataclass(frozen=True)
+class SubstituteNeurons(Pass):
+    """Turn the integer network into spikes, synapses and neurons that settle to the same integers.
+
+    1. `quantize` becomes `encode`: its levels are charged at the first step.
+    2. `linear`, `conv`, `mul` and `sparse_linear` become the synapses `dense`, `conv`, `diagonal` and `sparse`.
+    3. `requantize` and `multi_threshold` become `bif` populations that take the currents of all their synapses; in a
+       scan body, a population that receives spikes of the element before is an `rbif` (arXiv:2408.09403).
+    4. `dequantize` becomes a `readout`. Data movement and max pooling work on spikes as they are.
+    """
+
+    name = "substitute-neurons"
+    takes = QUANTIZED
+    gives = SPIKING
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        """Apply the pass. Raises `UnsupportedError` where a population's shape is not that of its currents."""
+        return Result(_substitute(graph, [value.type for value in graph.inputs], 0), True)
+
+
+def _spiking(type_: TensorType) -> TensorType:
+    return TensorType(type_.shape, "spike", type_.quantization) if type_.dtype == "int" else type_
+
+
+def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
+    new = like(old, SPIKING)
+    values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
+    recurrent = set(old.inputs[:states])
+    for node in old.nodes:
+        if isinstance(node.op, Requantize | MultiThreshold):
+            values[node.output] = _population(new, values, node, recurrent)
+        elif isinstance(node.op, Dequantize):
+            values[node.output] = _readout(new, values, node)
+        elif isinstance(node.op, Quantize):
+            operand = _get(new, values, node.operands[0])
+            encode = Encode(node.op.quantization)
+            values[node.output] = new.add1(encode, operand, name=node.output.name, origin=node.origin)
+        elif not isinstance(node.op, (Add, *WEIGHTED)):
+            if isinstance(node.op, Movement | MaxPool) and recurrent & set(node.operands):
+                recurrent.update(node.outputs)
+            body = node.body
+            if body is not None:
+                inner = [_spiking(value.type) for value in body.inputs]
+                body = _substitute(body, inner, getattr(node.op, "states", 0))
+            operands = [_get(new, values, value) for value in node.operands]
+            names = [value.name for value in node.outputs]
+            results = new.add(node.op, *operands, names=names, origin=node.origin, body=body)
+            values.update(zip(node.outputs, results, strict=True))
+    for name, value in old.outputs.items():
+        new.output(name, values[value])
+    return new
+
+
+def _get(new: Graph, values: dict[Value, Value], value: Value) -> Value:
+    if value not in values:
+        values[value] = new.constant(value.name, value.array)
+        values[value].digest_ = value.digest_
+    return values[value]
+
+
+def _population(new: Graph, values: dict[Value, Value], node: Node, recurrent: set[Value]) -> Value:
+    assert isinstance(node.op, Requantize | MultiThreshold)
+    terms = terms_of(node.operands[0])
+    quantization: Quantization = node.op.quantization
+    kind = Rbif if any(term.source in recurrent for term in terms if not term.value.is_constant) else Bif
+    op = kind(quantization, isinstance(node.op, MultiThreshold))
+    theta = _get(new, values, node.operands[1])
+    return _sum(new, values, node, op, theta, terms)
+
+
+def _readout(new: Graph, values: dict[Value, Value], node: Node) -> Value:
+    source = node.operands[0]
+    terms = terms_of(source)
+    return _sum(new, values, node, Readout(), _get(new, values, node.operands[1]), terms)
+
+
+def _sum(new: Graph, values: dict[Value, Value], node: Node, op: Op, parameter: Value, terms: list[Term]) -> Value:
+    name = node.output.name
+    currents = [_synapse(new, values, name, term) for term in terms if not term.value.is_constant]
+    constants = [term.value for term in terms if term.value.is_constant]
+    if len(constants) == 1:
+        bias = _get(new, values, constants[0])
+    else:
+        total = sum((value.array.astype(np.int64) for value in constants), np.zeros((), np.int64))
+        bias = new.constant(f"{name}.bias", total.astype(np.int32) if np.abs(total).max() < 1 << 31 else total)
+    result = new.add1(op, parameter, bias, *currents, name=name, origin=node.origin)
+    if result.type.shape != node.output.type.shape:
+        raise UnsupportedError(
+            f"{node.describe()}: its currents have shape {result.type.shape}, the population {node.output.type.shape}; "
+            "add constants of the full size to a value that has it"
+        )
+    return result
+
+
+def _synapse(new: Graph, values: dict[Value, Value], name: str, term: Term) -> Value:
+    source = _get(new, values, term.source)
+    if term.node is None:
+        one = new.constant(f"{name}.unit", np.ones((), np.int8))
+        return new.add1(Diagonal(), source, one, name=f"{name}.direct")
+    op: Op = term.node.op
+    if isinstance(op, Linear):
+        op = Dense()
+    elif isinstance(op, Mul):
+        op = Diagonal()
+    elif isinstance(op, SparseLinear):
+        op = Sparse(op.shape)
+    assert isinstance(op, Dense | Diagonal | Sparse | Conv)
+    weights = [_get(new, values, value) for value in term.node.operands[1:]]
+    return new.add1(op, source, *weights, name=term.value.name, origin=term.node.origin)

@@ -1,0 +1,112 @@
+"""Substitute operators: averages become weighted sums, which synapses can compute."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import GraphError, UnsupportedError
+from snnir.ir import FLOAT, Dim, Graph, Node, Value
+from snnir.ir.ops import AveragePool, Conv, ReduceMean, Reshape, SparseLinear
+from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.infra import Context, Pass, Result, register
+
+__all__ = ["SubstituteOperators"]
+
+
+@register
+@dataclass(frozen=True)
+class SubstituteOperators(Pass):
+    """Replace averages by convolutions or sparse linear maps.
+
+    1. `average_pool` whose windows all hold the same number of elements becomes a depthwise `conv`.
+    2. `average_pool` with fewer elements at the border becomes a `sparse_linear`; its size must be known.
+    3. `reduce_mean` over all spatial axes becomes a depthwise `conv`, over other axes a `sparse_linear`; never over the
+       batch, and never over an axis of unknown length, since its weights would change with every input.
+    """
+
+    name = "substitute-operators"
+    takes = gives = FLOAT
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        """Apply the pass. Raises `UnsupportedError` naming a mean that no fixed weights can compute."""
+        new, changed = rebuild(graph, _rule)
+        return Result(new, changed > 0)
+
+
+def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+    try:
+        if isinstance(node.op, AveragePool):
+            return (_average_pool(rewriter, node, node.op, operands[0]),)
+        if isinstance(node.op, ReduceMean):
+            return (_reduce_mean(rewriter, node, node.op, operands[0]),)
+    except GraphError as error:
+        raise UnsupportedError(f"{node.describe()}: {error}; export the model with fixed sizes there") from error
+    return None
+
+
+def _average_pool(rewriter: Rewriter, node: Node, op: AveragePool, x: Value) -> Value:
+    if op.ceil or (any(op.padding) and not op.count_padding):
+        return _sparse(rewriter, node, x)
+    return _depthwise(rewriter, node, x, op.kernel, op.stride, op.padding, op.dilation)
+
+
+def _depthwise(
+    rewriter: Rewriter,
+    node: Node,
+    x: Value,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> Value:
+    channels = x.type.shape[1]
+    if isinstance(channels, Dim):
+        raise GraphError(f"an average needs a known number of channels, found {x.type}")
+    weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float64 if x.type.dtype == "f64" else np.float32)
+    name = node.output.name
+    return rewriter.emit(Conv(stride, padding, dilation, channels), x, rewriter.constant(f"{name}.mean", weight), name=name)
+
+
+def _reduce_mean(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Value:
+    rank = x.type.rank
+    if x.type.batch_axis in op.axes or 0 in op.axes:
+        raise GraphError("a mean over the batch mixes samples and cannot run as a spiking network")
+    if any(isinstance(x.type.shape[axis], Dim) for axis in op.axes):
+        raise GraphError("a mean over an axis of unknown length has weights that change with every input")
+    if rank > 2 and tuple(sorted(op.axes)) == tuple(range(2, rank)):
+        kernel = tuple(int(str(size)) for size in x.type.shape[2:])
+        ones, none = (1,) * len(kernel), (0,) * (2 * len(kernel))
+        pooled = _depthwise(rewriter, node, x, kernel, ones, none, ones)
+        return pooled if op.keep else rewriter.emit(Reshape(node.output.type.shape), pooled, name=f"{node.output.name}.flat")
+    return _sparse(rewriter, node, x)
+
+
+def _sparse(rewriter: Rewriter, node: Node, x: Value) -> Value:
+    """The node as a sparse linear map, found by asking it for its response to each input element."""
+    sample = x.type.with_shape(x.type.shape[1:]).static_shape("an average with unequal windows")
+    result = node.output.type.with_shape(node.output.type.shape[1:]).static_shape("an average with unequal windows")
+    size = int(np.prod(sample))
+    rows, cols, weights = [], [], []
+    block = max(1, min(size, (1 << 22) // max(size, 1)))
+    for start in itertools.takewhile(lambda index: index < size, itertools.count(0, block)):
+        units = np.arange(start, min(start + block, size))
+        probe = np.zeros((len(units), size), np.float64)
+        probe[np.arange(len(units)), units] = 1
+        (response,) = node.op.evaluate(probe.reshape(len(units), *sample))
+        found, places = np.nonzero(response.reshape(len(units), -1))
+        rows.append(places)
+        cols.append(units[found])
+        weights.append(response.reshape(len(units), -1)[found, places])
+    order = np.lexsort((np.concatenate(cols), np.concatenate(rows)))
+    name, dtype = node.output.name, np.float64 if x.type.dtype == "f64" else np.float32
+    return rewriter.emit(
+        SparseLinear(result),
+        x,
+        rewriter.constant(f"{name}.weight", np.concatenate(weights)[order].astype(dtype)),
+        rewriter.constant(f"{name}.rows", np.concatenate(rows)[order].astype(np.int64)),
+        rewriter.constant(f"{name}.cols", np.concatenate(cols)[order].astype(np.int64)),
+        name=name,
+    )

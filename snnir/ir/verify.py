@@ -1,0 +1,76 @@
+"""The verifier: what must hold of every graph, and of graphs of each level."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.errors import GraphError
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
+from snnir.ir.ops import Bif, Encode, Quantize, Readout
+
+__all__ = ["verify"]
+
+
+def verify(graph: Graph) -> None:
+    """Raise `GraphError`, naming node and rule, unless all of this holds (bodies included).
+
+    1. Values have unique names, and nodes take only values that are defined before them in their own graph.
+    2. Uses list exactly the places where a value is taken.
+    3. Result types are what the op infers from its operands.
+    4. The op is legal at the graph's level; a body has its graph's level.
+    5. Real constants are finite.
+    6. Quantized: no op computes with real numbers between `quantize` and `dequantize` but host ops and data movement.
+    7. Spiking: currents end in populations or readouts; the batch is axis 0 of every spike train and current, except
+       for trains that encode a constant.
+    """
+    _verify(graph, graph.level)
+
+
+def _verify(graph: Graph, level: str) -> None:
+    if graph.level != level:
+        raise GraphError(f"graph {graph.name} of level {graph.level} stands in a graph of level {level}")
+    defined: set[Value] = {*graph.inputs, *graph.constants}
+    uses: dict[Value, list[tuple[Node | None, int]]] = {value: [] for value in graph.values.values()}
+    for value in graph.constants:
+        if value.type.is_real and not np.isfinite(value.array).all():
+            raise GraphError(f"constant {value.name} holds NaN or infinite values")
+    for node in graph.nodes:
+        where = f"{node.describe()} (op {node.op.name})"
+        for position, value in enumerate(node.operands):
+            if value not in defined:
+                raise GraphError(f"{where} takes {value.name!r} before it is defined")
+            uses[value].append((node, position))
+        if level not in node.op.levels:
+            raise GraphError(f"{where} is not legal at the {level} level, only at: {', '.join(node.op.levels)}")
+        inferred = node.op.body_types([value.type for value in node.operands], node.body)
+        if inferred != tuple(value.type for value in node.outputs):
+            raise GraphError(f"{where} has results {[str(value.type) for value in node.outputs]}, infers {[*map(str, inferred)]}")
+        if node.body is not None:
+            _verify(node.body, level)
+        defined.update(node.outputs)
+        if level != FLOAT:
+            _verify_lower(node, level, where)
+    for position, (name, value) in enumerate(graph.outputs.items()):
+        if value not in defined:
+            raise GraphError(f"output {name} is {value.name!r}, which no node gives")
+        uses[value].append((None, position))
+    for value, places in uses.items():
+        if graph.values.get(value.name) is not value:
+            raise GraphError(f"two values are called {value.name!r}")
+        if places != value.uses:
+            raise GraphError(f"the uses of {value.name!r} are not kept true")
+
+
+def _verify_lower(node: Node, level: str, where: str) -> None:
+    operands = [value.type for value in node.operands if not value.is_constant]
+    result = node.outputs[0].type if node.outputs else None
+    moves = node.op.host or SPIKING in node.op.levels and QUANTIZED in node.op.levels
+    if level == QUANTIZED and any(type_.is_real for type_ in operands) and not moves and not isinstance(node.op, Quantize):
+        raise GraphError(f"{where} computes with real numbers at the quantized level")
+    if level == SPIKING:
+        if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Bif | Readout):
+            raise GraphError(f"{where} takes a current; only populations and readouts do")
+        constant = isinstance(node.op, Encode) and node.operands[0].is_constant
+        if result is not None and result.dtype in ("spike", "current") and result.batch_axis != 0 and not constant:
+            raise GraphError(f"{where}: the batch must be axis 0 of a spike train, found {result}")
