@@ -59,9 +59,7 @@ class Calibrate(Pass):
         histograms = _measure(placed, group_of, len(groups), context)
         found = {}
         for nodes, histogram in zip(groups, histograms, strict=True):
-            scales = tuple(
-                self.scale(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1)
-            )
+            scales = tuple(self.scale(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1))
             found.update({node: Observe(scales, histogram.low < 0) for node in nodes})
 
         def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -100,7 +100,9 @@ def _matmul(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Valu
     a, b = operands
     name = node.output.name
     if is_constant(b) and not is_constant(a):
-        matrix = b.array.reshape(b.array.shape[-2:]) if b.array.ndim > 2 and b.array.size == np.prod(b.array.shape[-2:]) else b.array
+        matrix = (
+            b.array.reshape(b.array.shape[-2:]) if b.array.ndim > 2 and b.array.size == np.prod(b.array.shape[-2:]) else b.array
+        )
         if matrix.ndim == 1:
             column = rewriter.emit(Linear(), a, rewriter.constant(b.name, matrix[None, :]), name=f"{name}.column")
             return rewriter.emit(Reshape(column.type.shape[:-1]), column, name=name)

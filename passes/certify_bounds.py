@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import UsageError
-from snnir.ir import SPIKING, Graph, Node, Quantization, TensorType, Value
+from snnir.ir import SPIKING, Graph, Node, Quantization, Value
 from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Readout, Scan, Sparse
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
@@ -50,7 +50,10 @@ class CertifyBounds(Pass):
             return rewriter.copy(node, operands, certified) if certified != op else None
 
         new, changed = rebuild(graph, rule)
-        bits = max((register_bits(node.op.membrane or node.op.accumulator) for _, node in new.walk() if isinstance(node.op, Bif)), default=0)
+        bits = max(
+            (register_bits(node.op.membrane or node.op.accumulator) for _, node in new.walk() if isinstance(node.op, Bif)),
+            default=0,
+        )
         steps = max(settle.values(), default=0)
         return Result(new, changed > 0, (f"every window settles within {steps} steps; membranes need {bits} bits",))
 
@@ -108,9 +111,7 @@ class _Settling:
             windows.append(max([*trains, *(given[value] for value in body.inputs[op.states :])], default=0))
             for value, inner in zip(node.outputs, body.outputs.values(), strict=True):
                 longest[value] = max(longest[value], self.of[inner])
-            delivered = {
-                state: self._delivered(state, self.of[value]) for state, value in zip(states, next_states, strict=True)
-            }
+            delivered = {state: self._delivered(state, self.of[value]) for state, value in zip(states, next_states, strict=True)}
         for value, operand in zip(node.outputs, node.operands[: op.states], strict=False):
             longest[value] = max(longest[value], self.of.get(operand, 0))
         self.windows[node.outputs[0].name] = windows * (length if elements == 1 else 1)
@@ -180,4 +181,3 @@ def _swing(synapse: Node, rank: int) -> tuple[np.ndarray, np.ndarray]:
 def register_bits(interval: tuple[int, ...]) -> int:
     """Bits of a two's complement register that holds the interval."""
     return max(int(interval[1]).bit_length(), (~int(interval[0])).bit_length() if interval[0] < 0 else 0) + 1 if interval else 0
-

@@ -118,10 +118,10 @@ def _into_next(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> V
             border = _bias_map(op, x, weight, d)
             if border is None:
                 return None
-    folded = (x, rewriter.constant(f"{operands[1].name}.scaled", scaled.astype(weight.dtype)))
+    weight_value = rewriter.constant(f"{operands[1].name}.scaled", scaled.astype(weight.dtype))
     if border is not None and all(np.ptp(border[0, index]) == 0 for index in range(border.shape[1])):
         total, border = total + border[0].reshape(border.shape[1], -1)[:, 0], None
-    folded += (rewriter.constant(f"{name}.bias", total.astype(weight.dtype)),)
+    folded = (x, weight_value, rewriter.constant(f"{name}.bias", total.astype(weight.dtype)))
     if border is None:
         return rewriter.emit(op, *folded, name=name)
     inner = rewriter.emit(op, *folded, name=f"{name}.conv")
@@ -153,7 +153,9 @@ def _sink(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value 
     name, dtype = node.output.name, np.float64 if x.type.dtype == "f64" else np.float32
     moved = rewriter.emit(node.op, x, name=f"{name}.moved")
     if np.any(moved_factor != 1):
-        moved = rewriter.emit(Mul(), moved, rewriter.constant(f"{name}.factor", moved_factor.astype(dtype)), name=f"{name}.scaled")
+        moved = rewriter.emit(
+            Mul(), moved, rewriter.constant(f"{name}.factor", moved_factor.astype(dtype)), name=f"{name}.scaled"
+        )
     return rewriter.emit(Add(), moved, rewriter.constant(f"{name}.shift", moved_shift.astype(dtype)), name=name)
 
 
@@ -168,11 +170,12 @@ def _moved(node: Node, x: Value, array: np.ndarray) -> np.ndarray | None:
     if isinstance(op, MaxPool):
         return None if any(size != 1 for size in spread.shape[2:]) else spread[0]
     if isinstance(op, Transpose):
-        return spread.transpose(op.perm)[0]
+        return np.asarray(spread.transpose(op.perm)[0])
     if any(isinstance(size, Dim) for size in (*sample, *result.shape[1:])):
         return None
     assert isinstance(op, Movement)
-    return op.bind({BATCH: 1}).evaluate(np.broadcast_to(spread, (1, *sample)))[0][0]
+    shape = x.type.with_shape(sample).static_shape(x.name)
+    return np.asarray(op.bind({BATCH: 1}).evaluate(np.broadcast_to(spread, (1, *shape)))[0][0])
 
 
 def _into_scan(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -118,7 +118,8 @@ def integer_bias(terms: Sequence[Term], grid: np.ndarray) -> np.ndarray | None:
     bias = np.floor(total / grid + 0.5)
     if not bias.any():
         return None
-    return bias.astype(np.int32 if np.abs(bias).max() < 1 << 31 else np.int64)
+    integers: np.ndarray = bias.astype(np.int32 if np.abs(bias).max() < 1 << 31 else np.int64)
+    return integers
 
 
 def _bias_shaped(node: Node, rank: int) -> np.ndarray:

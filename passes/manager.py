@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from snnir.ir.text import write_graph
 
 from snnir.errors import GraphError, PassError, SnnirError, UsageError
 from snnir.ir import FLOAT, Dim, Graph, Value
 from snnir.ir.execute import check_inputs, execute
-from snnir.ir.text import write_graph
 from snnir.ir.verify import verify
 from snnir.passes.infra import Context, Pass, Result, format_pipeline
 
@@ -60,7 +60,9 @@ def run_pipeline(
         if context.progress is not None:
             context.progress(pass_.name, number - 1, len(passes))
         if pass_.takes != graph.level:
-            raise UsageError(f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level")
+            raise UsageError(
+                f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level"
+            )
         started = time.perf_counter()
         try:
             stage = _apply(graph, pass_, context, samples, number, started)
@@ -118,11 +120,11 @@ def _hold(pass_: Pass, before: Graph, result: Result, samples: Mapping[str, np.n
     old, new = _values(before, samples), _values(result.graph, samples)
     exact_integers = not pass_.error and before.level != FLOAT
     if exact_integers:
-        for value, arrays in old.items():
-            other = new.get(value)
-            if value[1] and other is not None and arrays.shape == other.shape and not np.array_equal(arrays, other):
+        for (label, levels), arrays in old.items():
+            other = new.get((label, levels))
+            if levels and other is not None and arrays.shape == other.shape and not np.array_equal(arrays, other):
                 count = int((arrays != other).sum())
-                raise PassError(f"changed {count} of {arrays.size} integers of {value[0]}, which is not exact")
+                raise PassError(f"changed {count} of {arrays.size} integers of {label}, which is not exact")
     worst = 0.0
     for name, value in before.outputs.items():
         a, b = old[f"output {name}", False], new[f"output {name}", False]
@@ -138,7 +140,9 @@ def _hold(pass_: Pass, before: Graph, result: Result, samples: Mapping[str, np.n
         return (f"outputs of {len(next(iter(samples.values())))} samples move by up to {100 * worst:.3g} % ({pass_.error})",)
     if worst > TOLERANCE:
         first = _first_difference(old, new)
-        raise PassError(f"moved an output by {worst:.3g} of its span (allowed: {TOLERANCE:g}); the first value that differs is {first}")
+        raise PassError(
+            f"moved an output by {worst:.3g} of its span (allowed: {TOLERANCE:g}); the first value that differs is {first}"
+        )
     return ()
 
 

@@ -38,7 +38,9 @@ class QuantizeActivations(Pass):
     def __post_init__(self) -> None:
         for what, bits in (("bits", self.bits), ("input-bits", self.input_bits)):
             if not Observe.FEWEST_BITS <= bits <= Observe.MOST_BITS:
-                raise UsageError(f"{what}={bits} is out of range: activations take {Observe.FEWEST_BITS} to {Observe.MOST_BITS} bits")
+                raise UsageError(
+                    f"{what}={bits} is out of range: activations take {Observe.FEWEST_BITS} to {Observe.MOST_BITS} bits"
+                )
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no calibration went before."""
@@ -123,7 +125,9 @@ def _quantize_body(op: Scan, body: Graph, levels: dict[Node, Quantization], oute
     """The body with states wide enough for what they start from and for what they become."""
     types = []
     for index, (type_, inner) in enumerate(zip(outer, body.inputs, strict=True)):
-        types.append(TensorType(inner.type.shape, type_.dtype, type_.quantization) if index < op.states else _element(op, index, type_))
+        types.append(
+            TensorType(inner.type.shape, type_.dtype, type_.quantization) if index < op.states else _element(op, index, type_)
+        )
     while True:
         new = _quantize(body, levels, types)
         wider = list(types)

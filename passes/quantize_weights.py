@@ -149,7 +149,9 @@ class _Descent:
         for term in terms:
             if not term.value.is_constant and term.value.type.rank != value.type.rank:
                 where = term.node.describe() if term.node is not None else term.value.name
-                raise UnsupportedError(f"{where}: {term.value.type} is added to a value of {value.type.rank} axes; reshape it first")
+                raise UnsupportedError(
+                    f"{where}: {term.value.type} is added to a value of {value.type.rank} axes; reshape it first"
+                )
         return terms
 
     def sum(self, name: str, terms: Sequence[Term], grid: np.ndarray) -> Value:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import dataclasses
+from dataclasses import dataclass
 
 from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.ops import Scan

@@ -34,9 +34,9 @@ def terms_of(value: Value) -> list[Term]:
     node = value.producer
     if node is not None and isinstance(node.op, Add):
         return [term for operand in node.operands for term in terms_of(operand)]
-    if node is not None and isinstance(node.op, WEIGHTED) and node.operands[0].type.is_levels:
-        if all(operand.is_constant for operand in node.operands[1:]):
-            return [Term(value, node)]
+    weighted = node is not None and isinstance(node.op, WEIGHTED) and node.operands[0].type.is_levels
+    if node is not None and weighted and all(operand.is_constant for operand in node.operands[1:]):
+        return [Term(value, node)]
     where = node.describe() if node is not None else f"input {value.name}"
     raise UnsupportedError(f"{where} is not a sum of levels weighted by constants, so no synapse can compute it")
 

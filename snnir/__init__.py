@@ -1,3 +1,43 @@
-"""snnir: compile trained sequence networks into spiking networks, exactly."""
+"""snnir: compile trained sequence networks into spiking networks, exactly.
+
+    program = snnir.compile("model.onnx", calibration=x, bits=4, weight_bits=8)
+    result = program.run(x)
+    report = program.verify(x)
+    program.save("model.snnir")
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snnir.api import compile, import_model, load
+    from snnir.errors import SnnirError
+    from snnir.ir import Graph
+    from snnir.ir.parse import parse
+    from snnir.ir.text import text
+    from snnir.program import Program
 
 __version__ = "0.1.0"
+
+__all__ = ["Graph", "Program", "SnnirError", "__version__", "compile", "import_model", "load", "parse", "text"]
+
+_HOMES = {
+    "compile": "snnir.api",
+    "import_model": "snnir.api",
+    "load": "snnir.api",
+    "Program": "snnir.program",
+    "Graph": "snnir.ir",
+    "SnnirError": "snnir.errors",
+    "text": "snnir.ir.text",
+    "parse": "snnir.ir.parse",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'snnir' has no attribute {name!r}")

@@ -194,4 +194,3 @@ def _make(terms: dict[_Monomial, int]) -> Dimension:
         return kept[()]
     order = sorted(kept.items(), key=lambda item: (-len(item[0]), [str(atom) for atom in item[0]]))
     return Dim(tuple(order))
-

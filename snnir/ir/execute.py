@@ -109,9 +109,7 @@ def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) 
         operands = [real(array, type_) for array, type_ in zip(operands, types, strict=True)]
     op = node.op.bind(dict(sizes)) if isinstance(node.op, Movement) else node.op
     results = op.evaluate(*operands)
-    return tuple(
-        array.astype(DTYPES[value.type.dtype], copy=False) for array, value in zip(results, node.outputs, strict=True)
-    )
+    return tuple(array.astype(DTYPES[value.type.dtype], copy=False) for array, value in zip(results, node.outputs, strict=True))
 
 
 def real(array: np.ndarray, type_: TensorType) -> np.ndarray:
@@ -147,8 +145,8 @@ def _scan(node: Node, operands: Sequence[np.ndarray], sizes: dict[str, int], obs
     results = [np.asarray(state) for state in states]
     for value, rows in zip(node.outputs[op.states :], stacked, strict=True):
         if not rows:
-            shape = [sizes.get(str(size), 0) if isinstance(size, Dim) else size for size in value.type.shape]
-            results.append(np.zeros(shape, DTYPES[value.type.dtype]))
+            empty = [sizes.get(str(size), 0) if isinstance(size, Dim) else size for size in value.type.shape]
+            results.append(np.zeros(empty, DTYPES[value.type.dtype]))
         else:
             results.append(np.stack(rows[::-1] if op.reverse else rows, axis=op.axis))
     return results

@@ -23,7 +23,9 @@ class Value:
 
     __slots__ = ("data", "digest_", "index", "name", "producer", "type", "uses")
 
-    def __init__(self, name: str, type_: TensorType, producer: Node | None = None, index: int = 0, data: np.ndarray | None = None) -> None:
+    def __init__(
+        self, name: str, type_: TensorType, producer: Node | None = None, index: int = 0, data: np.ndarray | None = None
+    ) -> None:
         self.name = name
         self.type = type_
         self.producer = producer

@@ -82,7 +82,9 @@ def extend(new: Graph, old: Graph, values: dict[Value, Value]) -> None:
     for node in old.nodes:
         operands = [values[value] for value in node.operands]
         names = [value.name for value in node.outputs]
-        values.update(zip(node.outputs, new.add(node.op, *operands, names=names, origin=node.origin, body=node.body), strict=True))
+        values.update(
+            zip(node.outputs, new.add(node.op, *operands, names=names, origin=node.origin, body=node.body), strict=True)
+        )
     for name, value in old.outputs.items():
         new.output(name, values[value])
 

@@ -1,12 +1,12 @@
 """Types of values: shape, element type and, where values are levels, their quantization.
 
-    Nx32:f32             real numbers
-    Nx32:u4*0.118        levels 0..15, one level is worth 0.118
-    Nx32:s4*0.118        levels -8..7
-    Nx32:int[0..9]*0.5   levels 0..9
-    Nx32:acc             integers on an accumulator grid
-    Nx32:spike[0..15]*0.118   spike trains whose tracer stays in 0..15
-    Nx32:current         integer input current of a population
+Nx32:f32             real numbers
+Nx32:u4*0.118        levels 0..15, one level is worth 0.118
+Nx32:s4*0.118        levels -8..7
+Nx32:int[0..9]*0.5   levels 0..9
+Nx32:acc             integers on an accumulator grid
+Nx32:spike[0..15]*0.118   spike trains whose tracer stays in 0..15
+Nx32:current         integer input current of a population
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ def dtype_of(array: np.ndarray) -> str:
     raise GraphError(f"arrays of {array.dtype} have no place in a graph; use one of f32, f64, i8, i16, i32, i64, bool")
 
 
-_TYPE = re.compile(r"(?P<shape>\(\)|[^:]+):(?P<kind>[a-z]+\d*)(?:\[(?P<lo>-?\d+)\.\.(?P<hi>-?\d+)\])?(?:\*(?P<scale>[0-9.e+-]+))?")
+_TYPE = re.compile(
+    r"(?P<shape>\(\)|[^:]+):(?P<kind>[a-z]+\d*)(?:\[(?P<lo>-?\d+)\.\.(?P<hi>-?\d+)\])?(?:\*(?P<scale>[0-9.e+-]+))?"
+)
 
 
 def parse_type(text: str) -> TensorType:

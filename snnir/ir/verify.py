@@ -65,7 +65,7 @@ def _verify(graph: Graph, level: str) -> None:
 def _verify_lower(node: Node, level: str, where: str) -> None:
     operands = [value.type for value in node.operands if not value.is_constant]
     result = node.outputs[0].type if node.outputs else None
-    moves = node.op.host or SPIKING in node.op.levels and QUANTIZED in node.op.levels
+    moves = node.op.host or (SPIKING in node.op.levels and QUANTIZED in node.op.levels)
     if level == QUANTIZED and any(type_.is_real for type_ in operands) and not moves and not isinstance(node.op, Quantize):
         raise GraphError(f"{where} computes with real numbers at the quantized level")
     if level == SPIKING:

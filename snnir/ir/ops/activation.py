@@ -45,7 +45,7 @@ class Relu(Elementwise):
     name = "relu"
 
     def function(self, x: np.ndarray) -> np.ndarray:
-        return np.maximum(x, 0)
+        return np.asarray(np.maximum(x, 0))
 
 
 @register
@@ -63,7 +63,7 @@ class Clip(Elementwise):
             raise GraphError(f"clip to {self.low}..{self.high} holds no number")
 
     def function(self, x: np.ndarray) -> np.ndarray:
-        return np.minimum(np.maximum(x, self.low), self.high)
+        return np.asarray(np.minimum(np.maximum(x, self.low), self.high))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -125,4 +125,4 @@ class HardSigmoid(Elementwise):
             raise GraphError(f"hard_sigmoid with alpha {self.alpha} decreases; alpha must be 0 or more")
 
     def function(self, x: np.ndarray) -> np.ndarray:
-        return np.clip(self.alpha * x + self.beta, 0, 1)
+        return np.asarray(np.clip(self.alpha * x + self.beta, 0, 1))

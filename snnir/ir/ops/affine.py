@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -36,7 +37,7 @@ class Linear(_Weighted):
 
     name = "linear"
     operands = ("x", "weight", "bias?")
-    levels = (FLOAT, QUANTIZED)
+    levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x, weight = types[:2]
@@ -84,7 +85,7 @@ class Conv(_Weighted):
             raise GraphError("conv needs x[N, C, ...] and weight[M, C/groups, ...] of the same rank")
         if not len(self.stride) == len(self.dilation) == spatial:
             raise GraphError(f"conv over {spatial} axes has stride {self.stride} and dilation {self.dilation}")
-        channels, maps = x.shape[1], weight.shape[0]
+        channels, maps = x.shape[1], int(str(weight.shape[0]))
         if self.groups < 1 or weight.shape[1] * self.groups != channels or maps % self.groups:
             raise GraphError(f"{channels} channels and {maps} maps do not fit weight {weight.shape} in {self.groups} groups")
         if len(types) == 3 and types[2].shape != (maps,):
@@ -103,8 +104,8 @@ class Conv(_Weighted):
         x = np.pad(x, [(0, 0), (0, 0), *pad_amounts(self.padding, spatial)])
         span = tuple(self.dilation[axis] * (kernel[axis] - 1) + 1 for axis in range(spatial))
         windows = sliding_window_view(x, span, axis=tuple(range(2, x.ndim)))
-        windows = windows[(slice(None), slice(None), *(slice(None, None, step) for step in self.stride))]
-        windows = windows[(..., *(slice(None, None, step) for step in self.dilation))]
+        steps = tuple(slice(None, None, step) for step in (1, 1, *self.stride, *self.dilation))
+        windows = windows[steps]
         batch, channels, positions = x.shape[0], x.shape[1] // self.groups, windows.shape[2 : 2 + spatial]
         windows = windows.reshape(batch, self.groups, channels, *positions, *kernel)
         order = (1, 0, *range(3, 3 + spatial), 2, *range(3 + spatial, 3 + 2 * spatial))
@@ -139,7 +140,7 @@ class SparseLinear(_Weighted):
 
     name = "sparse_linear"
     operands = ("x", "weight", "rows", "cols")
-    levels = (FLOAT, QUANTIZED)
+    levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
     shape: tuple[int, ...] = ()
 
@@ -254,7 +255,7 @@ class Mul(_Weighted, _Broadcast):
 
     name = "mul"
     operands = ("a", "b")
-    levels = (FLOAT, QUANTIZED)
+    levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (arrays[0] * arrays[1],)

@@ -77,8 +77,6 @@ class ArgMax(_Host):
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x = arrays[0]
-        if self.last:
-            index = x.shape[self.axis] - 1 - np.flip(x, self.axis).argmax(axis=self.axis)
-        else:
-            index = x.argmax(axis=self.axis)
+        last = x.shape[self.axis] - 1
+        index = last - np.flip(x, self.axis).argmax(axis=self.axis) if self.last else x.argmax(axis=self.axis)
         return (np.asarray(np.expand_dims(index, self.axis) if self.keep else index, dtype=np.int64),)

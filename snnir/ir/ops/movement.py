@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _S3 = Quantization(0.25, -4, 3)
 class Movement(Op):
     """Base: every element of the result is an element of an operand (or a zero, for `pad`)."""
 
-    operands = ("x",)
+    operands: ClassVar[tuple[str, ...]] = ("x",)
     levels = (FLOAT, QUANTIZED, SPIKING)
 
     def stored(self, types: Sequence[TensorType]) -> bool:

@@ -53,15 +53,13 @@ class _Pool(Op):
             for axis, size in enumerate(x.shape[2:])
         ]
         needed = [(count - 1) * step + span for count, step, span in zip(positions, self.stride, spans, strict=True)]
-        beyond = [
-            (0, max(need - size - sum(pair), 0)) for need, size, pair in zip(needed, x.shape[2:], pads, strict=True)
-        ]
+        beyond = [(0, max(need - size - sum(pair), 0)) for need, size, pair in zip(needed, x.shape[2:], pads, strict=True)]
         x = np.pad(x, [(0, 0), (0, 0), *pads], constant_values=fill)
         x = np.pad(x, [(0, 0), (0, 0), *beyond], constant_values=fill if extra is None else extra)
         view = sliding_window_view(x, spans, axis=tuple(range(2, x.ndim)))
         view = view[(slice(None), slice(None), *(slice(None, None, step) for step in self.stride))]
         view = view[(slice(None), slice(None), *(slice(0, count) for count in positions))]
-        return view[(..., *(slice(None, None, step) for step in self.dilation))]
+        return view[tuple(slice(None, None, step) for step in (1, 1, *([1] * spatial), *self.dilation))]
 
 
 @register

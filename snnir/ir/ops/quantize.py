@@ -30,7 +30,8 @@ def check_parameter(op: str, x: Shape, parameter: Shape) -> None:
 def uniform_levels(sums: np.ndarray, theta: np.ndarray, quantization: Quantization) -> np.ndarray:
     """`clip((sums + theta//2) // theta, lo, hi)` in int64, floor division."""
     theta = theta.astype(np.int64, copy=False)
-    return np.clip((sums + theta // 2) // theta, quantization.lo, quantization.hi)
+    levels: np.ndarray = np.clip((sums + theta // 2) // theta, quantization.lo, quantization.hi)
+    return levels
 
 
 def staircase(sums: np.ndarray, table: np.ndarray, quantization: Quantization) -> np.ndarray:
@@ -81,7 +82,7 @@ class Quantize(Op):
 
     name = "quantize"
     operands = ("x",)
-    levels = (FLOAT, QUANTIZED)
+    levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
     quantization: Quantization = Quantization(1.0, 0, 15)
 
@@ -185,4 +186,3 @@ class Dequantize(Op):
     def examples(cls) -> Iterable[Example]:
         yield example(cls(), (np.arange(6).reshape(2, 3), "acc"), np.array([0.5, 1.0, 0.25]))
         yield example(cls(), (np.arange(6).reshape(2, 3), Quantization(0.5, 0, 7), "int"), np.array(0.5))
-

@@ -1,0 +1,235 @@
+"""The command line. Exit codes: 0 done, 1 a failed check or refused model, 2 wrong usage."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+
+import snnir
+from snnir import report
+from snnir.errors import SnnirError, UsageError
+from snnir.files import read_arrays, read_labels, write_npz
+
+__all__ = ["cli", "main"]
+
+_FILE = click.Path(path_type=Path)
+_JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
+_DELIVERY = click.option(
+    "--delivery", type=click.Choice(["relay", "replay", "graded"]), default="relay", help="How recurrent spikes are delivered."
+)
+_THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
+_BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
+_WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(snnir.__version__, prog_name="snnir")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+def cli(debug: bool) -> None:
+    """Compile trained sequence networks into spiking networks, exactly."""
+
+
+@cli.command("compile")
+@click.argument("model", type=_FILE)
+@click.option("--calibration", type=_FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
+@click.option("--output", "-o", type=_FILE, required=True, help="The .snnir file to write.")
+@_BITS
+@_WEIGHT_BITS
+@click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 8.")
+@click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
+@click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
+@click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
+@click.option("--dump-ir", type=_FILE, help="A folder for the graph after each pass that changed it.")
+@click.option("--check/--no-check", default=True, help="Compare with ONNX Runtime; hold every pass to its promise.")
+@_JSON
+def compile_command(
+    model: Path,
+    calibration: Path,
+    output: Path,
+    bits: int,
+    weight_bits: int,
+    input_bits: int,
+    method: str,
+    percentile: float,
+    pipeline: str | None,
+    dump_ir: Path | None,
+    check: bool,
+    json: bool,
+) -> None:
+    """Compile the ONNX file MODEL to an exact spiking program."""
+    data = read_arrays(calibration)
+    with report.progress("compiling", quiet=json) as advance:
+        program = snnir.compile(
+            model,
+            calibration=data,
+            bits=bits,
+            weight_bits=weight_bits,
+            input_bits=input_bits,
+            method=method,
+            percentile=percentile,
+            pipeline=pipeline,
+            check=check,
+            dump_ir=dump_ir,
+            progress=advance,
+        )
+        program.save(output)
+    report.compiled(program, output, json)
+
+
+@cli.command("run")
+@click.argument("program", type=_FILE)
+@click.argument("inputs", type=_FILE)
+@click.option("--labels", type=_FILE, help="Class indices (.npy), to print the accuracy.")
+@click.option("--steps", default="auto", show_default=True, help="auto: to quiescence (exact); N: a cap per window.")
+@_DELIVERY
+@click.option("--output", "-o", type=_FILE, help="A .npz file for outputs, steps, spikes and synaptic operations.")
+@_THREADS
+@_JSON
+def run_command(
+    program: Path,
+    inputs: Path,
+    labels: Path | None,
+    steps: str,
+    delivery: str,
+    output: Path | None,
+    threads: int | None,
+    json: bool,
+) -> None:
+    """Simulate PROGRAM (.snnir) on INPUTS (.npy, or .npz by input name), event by event."""
+    if steps != "auto" and not (steps.isdecimal() and int(steps) >= 1):
+        raise UsageError(f"--steps {steps!r}: give auto, or a number of inner time-steps from 1 on")
+    cap = None if steps == "auto" else int(steps)
+    loaded, data = snnir.load(program), read_arrays(inputs)
+    with report.progress("simulating", quiet=json) as advance:
+        result = loaded.run(
+            data, steps=cap, delivery=delivery, threads=threads, progress=lambda done, total: advance("simulating", done, total)
+        )
+    answers = read_labels(labels, len(result.steps)) if labels is not None else None
+    if output is not None:
+        arrays = {f"output/{name}": array for name, array in result.outputs.items()}
+        arrays |= {f"spikes/{name}": array for name, array in result.spikes.items()}
+        arrays |= {f"synops/{name}": array for name, array in result.synops.items()}
+        write_npz(output, arrays | {"steps": result.steps, "settled": np.array(result.settled)})
+    report.ran(loaded, data, result, answers, delivery, json)
+
+
+@cli.command("verify")
+@click.argument("program", type=_FILE)
+@click.argument("inputs", type=_FILE)
+@click.option("--model", type=_FILE, help="The ONNX file, to compare the import with ONNX Runtime as well.")
+@_DELIVERY
+@_THREADS
+@_JSON
+def verify_command(program: Path, inputs: Path, model: Path | None, delivery: str, threads: int | None, json: bool) -> int:
+    """Compare every settled spike count with the integer network; exit code 1 on any mismatch."""
+    loaded, data = snnir.load(program), read_arrays(inputs)
+    error = None
+    if model is not None:
+        from snnir.api import check_import
+        from snnir.inputs import as_inputs
+
+        graph = loaded.graph("float")
+        error = check_import(model, graph, as_inputs(graph, data))
+    with report.progress("verifying", quiet=json) as advance:
+        verification = loaded.verify(
+            data, delivery=delivery, threads=threads, progress=lambda done, total: advance("verifying", done, total)
+        )
+    report.verified(verification, error, json)
+    return 0 if verification.ok else 1
+
+
+@cli.command("inspect")
+@click.argument("source", type=_FILE)
+@click.option("--after", metavar="PASS", help="The graph after this pass (its first run; PASS:2 for its second).")
+@click.option("--level", type=click.Choice(["float", "quantized", "spiking"]), help="The level to print, of a .snnir file.")
+@click.option("--diff", metavar="PASS", help="What this pass changes, as a diff.")
+@click.option("--calibration", type=_FILE, help="Calibration inputs, for passes from calibrate on.")
+@click.option("--pipeline", help="Passes instead of the default order.")
+@_JSON
+def inspect_command(
+    source: Path,
+    after: str | None,
+    level: str | None,
+    diff: str | None,
+    calibration: Path | None,
+    pipeline: str | None,
+    json: bool,
+) -> None:
+    """Print a graph of SOURCE (ONNX or .snnir): as imported, at a level, or around a pass."""
+    from snnir.inspection import around_pass, graph_facts, open_graph
+    from snnir.ir.text import text
+
+    if sum(option is not None for option in (after, level, diff)) > 1:
+        raise UsageError("choose one of --after, --level and --diff")
+    data = read_arrays(calibration) if calibration is not None else None
+    name = after or diff
+    graph, recorded = open_graph(source, level if name is None else "float")
+    if name is None:
+        report.show_text(text(graph), graph_facts(graph), json)
+        return
+    before, changed = around_pass(graph, pipeline or recorded, name, data)
+    if after is not None:
+        report.show_text(text(changed), graph_facts(changed), json)
+        return
+    lines = difflib.unified_diff(
+        text(before).splitlines(), text(changed).splitlines(), f"before {diff}", f"after {diff}", lineterm="", n=2
+    )
+    report.show_text("\n".join(lines) or f"{diff} changes nothing", graph_facts(changed), json)
+
+
+@cli.command("passes")
+@_JSON
+def passes_command(json: bool) -> None:
+    """List the passes, their levels and what each promises."""
+    report.show_passes(json)
+
+
+@cli.command("ops")
+@click.option("--markdown", is_flag=True, help="Print docs/operators.md.")
+@_JSON
+def ops_command(markdown: bool, json: bool) -> None:
+    """List the ops of the IR and the ONNX operators they come from."""
+    from snnir.support import markdown_ops
+
+    if markdown:
+        click.echo(markdown_ops(), nl=False)
+    else:
+        report.show_ops(json)
+
+
+@cli.command("demo")
+@click.option("--output", "-o", type=_FILE, default=Path("out"), help="A folder for the program and the pictures.")
+@_BITS
+@_WEIGHT_BITS
+@_JSON
+def demo_command(output: Path, bits: int, weight_bits: int, json: bool) -> int:
+    """Compile a real CRNN for handwritten digits, simulate it on held-out digits, and prove it exact."""
+    from snnir.demo import run_demo
+
+    return 0 if run_demo(output, bits, weight_bits, json) else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line with `arguments` (those of the process by default); returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    try:
+        code = cli.main([word for word in given if word != "--debug"], prog_name="snnir", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        report.error("interrupted; nothing half-written was left behind")
+        return 1
+    except SnnirError as error:
+        if debug:
+            raise
+        report.error(str(error))
+        return 2 if isinstance(error, UsageError) else 1

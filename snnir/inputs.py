@@ -1,0 +1,57 @@
+"""Data as users give it, turned into arrays by input name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from snnir.errors import CalibrationError, InputError
+from snnir.ir import Graph
+from snnir.ir.execute import check_inputs
+
+__all__ = ["as_inputs", "calibration_data", "first_samples", "sample_count", "samples"]
+
+
+def as_inputs(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`data` by input name; a single array is the only input. Raises `InputError`."""
+    if isinstance(data, Mapping):
+        return check_inputs(graph, data)
+    if len(graph.inputs) != 1:
+        names = ", ".join(value.name for value in graph.inputs)
+        raise InputError(f"model {graph.name} takes {len(graph.inputs)} inputs ({names}): give a dict of arrays by name")
+    return check_inputs(graph, {graph.inputs[0].name: np.asarray(data)})
+
+
+def calibration_data(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Calibration data by input name. Raises `CalibrationError` for empty, non-finite or ill-shaped data."""
+    try:
+        arrays = as_inputs(graph, data)
+    except InputError as error:
+        raise CalibrationError(f"calibration data: {error}") from error
+    for name, array in arrays.items():
+        if array.size == 0:
+            raise CalibrationError(f"calibration data for {name} is empty (shape {list(array.shape)}); give at least one sample")
+    return arrays
+
+
+def sample_count(graph: Graph, inputs: Mapping[str, np.ndarray]) -> int:
+    """The batch size of `inputs`; 1 where the model fixes its batch."""
+    for value in graph.inputs:
+        if value.type.batch_axis is not None:
+            return int(inputs[value.name].shape[value.type.batch_axis])
+    return 1
+
+
+def samples(graph: Graph, inputs: Mapping[str, np.ndarray], start: int, stop: int) -> dict[str, np.ndarray]:
+    """Samples `start` up to `stop`; inputs without a batch axis, and models that fix their batch, stay whole."""
+    cut = {}
+    for value in graph.inputs:
+        axis, array = value.type.batch_axis, inputs[value.name]
+        cut[value.name] = array if axis is None else array.take(range(start, min(stop, array.shape[axis])), axis=axis)
+    return cut
+
+
+def first_samples(graph: Graph, inputs: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """The first `count` samples."""
+    return samples(graph, inputs, 0, count)

@@ -1,0 +1,141 @@
+"""A compiled program: the model at three levels, ready to run, verify and save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import snnir
+from snnir.errors import FileFormatError, UsageError
+from snnir.inputs import as_inputs
+from snnir.ir import LEVELS, Graph
+from snnir.ir.execute import execute
+
+if TYPE_CHECKING:
+    from snnir.backends.simulator import SimulationResult, Simulator
+    from snnir.verification import Verification
+
+__all__ = ["Program"]
+
+_KIND = "snnir-program"
+
+
+class Program:
+    """A model as `float`, `quantized` and `spiking` graph, with `facts` about how it was compiled."""
+
+    def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
+        self._graphs = dict(graphs)
+        self.facts = dict(facts)
+        self._simulator: Simulator | None = None
+
+    def __repr__(self) -> str:
+        return f"<Program {self._graphs['spiking'].name}: {self.facts.get('pipeline', '')}>"
+
+    def graph(self, level: str = "spiking") -> Graph:
+        """The graph at `level`: `float` (as imported), `quantized` or `spiking`. Raises `UsageError`."""
+        if level not in self._graphs:
+            raise UsageError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
+        return self._graphs[level]
+
+    @property
+    def simulator(self) -> Simulator:
+        """The event-driven simulator of the spiking graph."""
+        if self._simulator is None:
+            from snnir.backends.simulator import Simulator
+
+            self._simulator = Simulator(self.graph("spiking"))
+        return self._simulator
+
+    def run(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        steps: int | str | None = None,
+        delivery: str = "relay",
+        trace: bool = False,
+        record: Sequence[str] = (),
+        counts: bool = False,
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SimulationResult:
+        """Simulate the spiking network, event by event.
+
+        `steps` None or "auto" runs every window to quiescence, which is exact; a number caps the inner time-steps of each
+        window, and the result says whether it settled. `delivery` of recurrent spikes: `relay`, `replay` or `graded`.
+        `trace` keeps the outputs at every inner step, `record` rasters and membranes of the named populations, `counts`
+        all settled tracers. Raises `InputError`, `UsageError`.
+        """
+        if isinstance(steps, str):
+            if steps != "auto":
+                raise UsageError(f"steps={steps!r}: give a number of inner time-steps, or auto")
+            steps = None
+        inputs = as_inputs(self.graph("spiking"), x)
+        return self.simulator.run(
+            inputs,
+            steps=steps,
+            delivery=delivery,
+            trace=trace,
+            record=record,
+            counts=counts,
+            threads=threads,
+            progress=progress,
+        )
+
+    def reference(self, x: np.ndarray | Mapping[str, np.ndarray], level: str = "quantized") -> dict[str, np.ndarray]:
+        """Outputs by the reference executor at `level`: real numbers (float), or int64 arithmetic (quantized)."""
+        graph = self.graph(level)
+        return execute(graph, as_inputs(graph, x))
+
+    def verify(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        delivery: str = "relay",
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verification:
+        """Compare every settled tracer and readout with the integer reference, element by element."""
+        from snnir.verification import verify_program
+
+        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, threads, progress)
+
+    def bounds(self, lengths: Mapping[str, int] | None = None, delivery: str = "relay") -> dict[str, list[int]]:
+        """Certified steps per window: `""` for all outside scans, and per scan (by its first result) one per element."""
+        from snnir.passes import settling_bounds
+
+        return settling_bounds(self.graph("spiking"), delivery, lengths or {})
+
+    def save(self, path: str | Path) -> None:
+        """Write the program to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""
+        from snnir.ir.storage import write_archive
+        from snnir.ir.text import tensors, text
+
+        data: dict[str, np.ndarray] = {}
+        for graph in self._graphs.values():
+            data.update(tensors(graph))
+        texts = {level: text(graph) for level, graph in self._graphs.items()}
+        write_archive(Path(path), texts, data, {"kind": _KIND, "snnir": snnir.__version__, "facts": self.facts})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Program:
+        """Read what `save` wrote. Raises `FileFormatError`."""
+        from snnir.ir.parse import parse
+        from snnir.ir.storage import read_archive
+        from snnir.ir.verify import verify
+
+        texts, data, manifest = read_archive(Path(path))
+        facts = manifest.get("facts")
+        if manifest.get("kind") != _KIND or set(texts) != set(LEVELS) or not isinstance(facts, dict):
+            raise FileFormatError(f"{path} is a snnir archive, but not a program; write one with `snnir compile`")
+        try:
+            graphs = {level: parse(source, data) for level, source in texts.items()}
+            for level, graph in graphs.items():
+                verify(graph)
+                if graph.level != level:
+                    raise FileFormatError(f"its {level} graph is of the {graph.level} level")
+        except snnir.errors.GraphError as error:
+            raise FileFormatError(f"{path} holds a graph that does not hold together: {error}") from error
+        return cls(graphs, facts)

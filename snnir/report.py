@@ -1,0 +1,243 @@
+"""What the command line prints: tables for people, JSON for programs. Results go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from snnir.costs import ENERGY_SOURCE, dense_macs, estimate_energy
+from snnir.inputs import as_inputs
+from snnir.support import op_support, pass_support
+
+if TYPE_CHECKING:
+    from snnir.backends.simulator import SimulationResult
+    from snnir.program import Program
+    from snnir.verification import Verification
+
+__all__ = [
+    "accuracy",
+    "compiled",
+    "error",
+    "print_json",
+    "progress",
+    "ran",
+    "rows_table",
+    "show_ops",
+    "show_passes",
+    "show_text",
+    "verified",
+]
+
+
+def error(message: str) -> None:
+    """One readable paragraph on stderr."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/] ", end="")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+@contextmanager
+def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr; yields a function of (what, done, total)."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
+
+
+def print_json(facts: Mapping[str, object]) -> None:
+    """One JSON object on stdout."""
+    print(json_module.dumps(facts, indent=2, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return str(value)
+
+
+def rows_table(title: str, rows: Mapping[str, object]) -> None:
+    """A table of two columns on stdout."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    Console().print(table)
+
+
+def compiled(program: Program, output: Path, json: bool) -> None:
+    """What `snnir compile` prints."""
+    from snnir.inspection import graph_facts
+
+    facts = {**program.facts, **graph_facts(program.graph("spiking")), "output": str(output), "bytes": output.stat().st_size}
+    if json:
+        print_json(facts)
+        return
+    rows = {
+        "model": facts["source"],
+        "pipeline": facts["pipeline"],
+        "calibration samples": facts["calibration_samples"],
+        "import against ONNX Runtime": _import_error(facts.get("import_error")),
+    }
+    for key in ("notes", "remarks"):
+        lines = facts.get(key)
+        if isinstance(lines, list) and lines:
+            rows[key] = "\n".join(map(str, lines))
+    rows["written"] = f"{output} ({output.stat().st_size:,} bytes)"
+    rows_table("compiled", rows)
+
+
+def _import_error(value: object) -> str:
+    return f"equal within {value:.2g} of the output's span" if isinstance(value, float) else "not compared"
+
+
+def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
+    """The share of samples whose first output has its largest element (or, for integers, its value) at the label."""
+    first = next(iter(outputs.values()))
+    classes = first.reshape(len(labels), -1) if first.dtype.kind in "iu" else None
+    found = classes[:, 0] if classes is not None and classes.shape[1] == 1 else first.reshape(len(labels), -1).argmax(axis=1)
+    return float((found == labels).mean())
+
+
+def ran(
+    program: Program,
+    data: np.ndarray | Mapping[str, np.ndarray],
+    result: SimulationResult,
+    labels: np.ndarray | None,
+    delivery: str,
+    json: bool,
+) -> None:
+    """What `snnir run` prints."""
+    from snnir.verification import scan_lengths
+
+    spiking = program.graph("spiking")
+    inputs = as_inputs(spiking, data)
+    bounds = program.bounds(scan_lengths(spiking, inputs), delivery)
+    macs = dense_macs(program.graph("quantized"), inputs)
+    energy = estimate_energy(macs, result)
+    facts: dict[str, object] = {
+        "samples": len(result.steps),
+        "settled": result.settled,
+        "unsettled_neurons": result.unsettled,
+        "undelivered_spikes": result.undelivered,
+        "steps_mean": float(result.steps.mean()) if result.steps.size else 0.0,
+        "steps_max": int(result.steps.max(initial=0)),
+        "steps_bound": max(max(windows, default=0) for windows in bounds.values()),
+        "spikes_per_sample": float(result.total_spikes.mean()),
+        "synops_per_sample": float(result.total_synops.mean()),
+        "charges_per_sample": float(result.total_charges.mean()),
+        "dense_macs_per_sample": macs,
+        "energy_spiking_nj": energy.spiking,
+        "energy_dense_nj": energy.dense,
+    }
+    if labels is not None:
+        facts["accuracy"] = accuracy(result.outputs, labels)
+    if json:
+        print_json(facts)
+        return
+    state = "yes: exact" if result.settled else f"no: anytime result, {result.unsettled} neurons could still fire"
+    rows = {
+        "samples": facts["samples"],
+        **({"accuracy": f"{100 * accuracy(result.outputs, labels):.2f} %"} if labels is not None else {}),
+        "settled": state,
+        "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
+        "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
+        "synaptic operations": f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)",
+        "dense multiply-accumulates": f"{macs:,} per sample",
+        "energy (estimate)": f"{energy.spiking:,.1f} nJ spiking, {energy.dense:,.1f} nJ dense; {ENERGY_SOURCE}",
+    }
+    rows_table("simulated", rows)
+
+
+def verified(verification: Verification, import_error: float | None, json: bool) -> None:
+    """What `snnir verify` prints."""
+    if json:
+        print_json(
+            {
+                "ok": verification.ok,
+                "compared": verification.compared,
+                "mismatches": verification.mismatches,
+                "samples": verification.samples,
+                "delivery": verification.delivery,
+                "steps": verification.steps,
+                "steps_bound": verification.bound,
+                "within_bounds": verification.within_bounds,
+                "import_error": import_error,
+                "values": [{"name": name, "compared": count, "mismatches": bad} for name, count, bad in verification.values],
+            }
+        )
+        return
+    table = Table(title="spiking network against integer network", title_justify="left")
+    table.add_column("value")
+    table.add_column("integers compared", justify="right")
+    table.add_column("mismatches", justify="right")
+    for name, count, bad in verification.values:
+        table.add_row(name, f"{count:,}", f"[red]{bad:,}" if bad else "0")
+    Console().print(table)
+    verdict = "[bold green]exact" if verification.ok else "[bold red]NOT exact"
+    Console().print(
+        f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
+        f"{verification.samples:,} samples; {verification.steps} steps at most, {verification.bound} certified"
+        + ("" if verification.within_bounds else " [bold red](a window exceeded its bound)"),
+        soft_wrap=True,
+    )
+    if import_error is not None:
+        print(f"import equals ONNX Runtime within {import_error:.2g} of the output's span")
+
+
+def show_text(text: str, facts: Mapping[str, object], json: bool) -> None:
+    """What `snnir inspect` prints."""
+    if json:
+        print_json({**facts, "text": text})
+    else:
+        print(text.rstrip("\n"))
+
+
+def show_passes(json: bool) -> None:
+    """What `snnir passes` prints."""
+    keys = ("name", "takes", "gives", "error", "summary")
+    if json:
+        print_json({"passes": [dict(zip(keys, row, strict=True)) for row in pass_support()]})
+        return
+    table = Table(title="passes", title_justify="left")
+    for column in ("pass", "level", "exact", "what it does"):
+        table.add_column(column)
+    for name, takes, gives, lossy, summary in pass_support():
+        table.add_row(name, takes if takes == gives else f"{takes} to {gives}", "yes" if not lossy else f"no: {lossy}", summary)
+    Console().print(table)
+
+
+def show_ops(json: bool) -> None:
+    """What `snnir ops` prints."""
+    if json:
+        rows = [
+            {
+                "name": row.name,
+                "operands": row.operands,
+                "float": a,
+                "quantized": b,
+                "spiking": c,
+                "onnx": row.onnx,
+                "meaning": row.meaning,
+            }
+            for row in op_support()
+            for a, b, c in [row.levels]
+        ]
+        print_json({"ops": rows})
+        return
+    table = Table(title="ops", title_justify="left")
+    for column in ("op", "float", "quantized", "spiking", "from ONNX", "meaning"):
+        table.add_column(column)
+    for row in op_support():
+        marks = ["yes" if flag else "" for flag in row.levels]
+        table.add_row(row.name, *marks, ", ".join(row.onnx), row.meaning)
+    Console().print(table)
