@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from snnir.ir.text import write_graph
 
 from snnir.errors import GraphError, PassError, SnnirError, UsageError
 from snnir.ir import FLOAT, Dim, Graph, Value
 from snnir.ir.execute import check_inputs, execute
+from snnir.ir.storage import write_graph
 from snnir.ir.verify import verify
 from snnir.passes.infra import Context, Pass, Result, format_pipeline
 

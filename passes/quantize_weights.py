@@ -175,7 +175,8 @@ class _Descent:
         operands = [source, self.new.constant(f"{label}.int", weight)]
         if isinstance(op, SparseLinear):
             operands += [self.get(value) for value in term.node.operands[2:]]
-        return self.new.add1(op, *operands, name=term.value.name, origin=term.node.origin)
+        current = f"{name}.current" if term.value.name == name else term.value.name
+        return self.new.add1(op, *operands, name=current, origin=term.node.origin)
 
     def reach(self, terms: Sequence[Term], grid: np.ndarray) -> int:
         """A bound of |sum|, whatever the levels."""

@@ -1,0 +1,390 @@
+"""Each pass keeps its promise, on graphs drawn at random and on small ones that show its rules."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from snnir.errors import BoundsError, CalibrationError, PassError, UnsupportedError, UsageError
+from snnir.ir import Graph, Quantization, TensorType, Value
+from snnir.ir.dims import dim
+from snnir.ir.execute import execute
+from snnir.ir.ops import (
+    Add,
+    AveragePool,
+    BatchNorm,
+    Bif,
+    Clip,
+    Conv,
+    Diagonal,
+    Linear,
+    MatMul,
+    MaxPool,
+    Mul,
+    Rbif,
+    ReduceMean,
+    Relu,
+    Reshape,
+    Rnn,
+    Scan,
+    Softmax,
+    Sub,
+    Tanh,
+    Transpose,
+)
+from snnir.ir.verify import verify
+from snnir.passes import PASSES, Context, Pass, default_pipeline, format_pipeline, parse_pipeline, run_pipeline, simplify
+from snnir.passes.calibrate import METHODS, Calibrate, Histogram
+from snnir.passes.canonicalize import Canonicalize
+from snnir.passes.certify_bounds import register_bits
+from snnir.passes.fold_batch_norm import FoldBatchNorm
+from snnir.passes.infra import Result
+from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.substitute_operators import SubstituteOperators
+from tests.random_graphs import random_graph
+
+N = dim("N")
+
+
+class Draft:
+    """A small float graph under construction, with one input x."""
+
+    def __init__(self, *shape: int, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.graph = Graph("draft")
+        self.shape = shape
+        self.x = self.graph.input("x", TensorType((N, *shape), "f32"))
+
+    def constant(self, *shape: int, name: str = "c") -> Value:
+        return self.graph.constant(name, self.rng.normal(size=shape).astype(np.float32))
+
+    def batch_norm(self, x: Value, channels: int, name: str = "bn") -> Value:
+        scale, bias, mean = (self.constant(channels) for _ in range(3))
+        variance = self.graph.constant("variance", self.rng.uniform(0.5, 2, channels).astype(np.float32))
+        return self.graph.add1(BatchNorm(), x, scale, bias, mean, variance, name=name)
+
+    def done(self, value: Value) -> Graph:
+        self.graph.output("y", value)
+        verify(self.graph)
+        return self.graph
+
+    def data(self, count: int = 5) -> dict[str, np.ndarray]:
+        return {"x": self.rng.normal(size=(count, *self.shape)).astype(np.float32)}
+
+
+def op_names(graph: Graph) -> list[str]:
+    return [node.op.name for _, node in graph.walk()]
+
+
+def same(before: Graph, after: Graph, data: dict[str, np.ndarray]) -> None:
+    verify(after)
+    a, b = execute(before, data), execute(after, data)
+    for name in a:
+        np.testing.assert_allclose(b[name], a[name], rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(a[name]).max(initial=0))))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_exact_passes_keep_the_meaning_of_random_graphs(seed: int) -> None:
+    graph, data = random_graph(seed)
+    for pass_ in simplify():
+        result = pass_.run(graph, Context())
+        same(graph, result.graph, data)
+        assert result.changed or result.graph == graph
+        graph = result.graph
+    again = Canonicalize().run(graph, Context())
+    assert not again.changed, "canonicalising twice changes nothing more"
+
+
+def test_a_pipeline_is_written_and_read_back() -> None:
+    text = format_pipeline(default_pipeline(bits=3, weight_bits=6, method="percentile"))
+    assert format_pipeline(parse_pipeline(text)) == text
+    assert "quantize-activations{bits=3}" in text
+    assert parse_pipeline("calibrate{method=minmax percentile=99.5}") == (Calibrate("minmax", 99.5),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("fold-batchnorm", "did you mean fold-batch-norm"),
+        ("calibrate{speed=3}", "options: method, percentile"),
+        ("quantize-activations{bits=many}", "not of type int"),
+        ("quantize-activations{bits=9}", "2 to 8 bits"),
+        ("quantize-weights{bits=1}", "2 to 16 bits"),
+        ("calibrate{method=best}", "mse, percentile, minmax"),
+        ("calibrate{percentile=20}", "out of range"),
+        ("calibrate{", "expected"),
+    ],
+)
+def test_a_wrong_pipeline_is_refused_with_the_choices(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_pipeline(text)
+
+
+def test_batch_norm_folds_before_and_after_the_activation() -> None:
+    draft = Draft(4, 9)
+    h = draft.graph.add1(Conv((1,), (1, 1), (1,)), draft.x, draft.constant(6, 4, 3))
+    h = draft.batch_norm(draft.graph.add1(Relu(), draft.batch_norm(h, 6)), 6)
+    graph = draft.done(draft.graph.add1(Conv((1,), (1, 1), (1,)), h, draft.constant(5, 6, 3), draft.constant(5)))
+    folded = FoldBatchNorm().run(graph, Context()).graph
+    from snnir.passes.remove_dead_code import remove_dead_code
+
+    folded = remove_dead_code(folded)
+    same(graph, folded, draft.data())
+    assert op_names(folded) == ["conv", "relu", "conv", "add"], "the border of the zero padding needs a map of biases"
+
+
+def test_batch_norm_sinks_through_pooling_reshape_and_into_a_scan() -> None:
+    draft = Draft(4, 9)
+    h = draft.graph.add1(Conv((1,), (1, 1), (1,)), draft.x, draft.constant(6, 4, 3))
+    h = draft.graph.add1(Relu(), h)
+    scale = draft.graph.constant("scale", np.abs(draft.rng.normal(size=6)).astype(np.float32))
+    ones = draft.graph.constant("ones", np.ones(6, np.float32))
+    h = draft.graph.add1(BatchNorm(), h, scale, ones, ones, ones)
+    h = draft.graph.add1(Transpose((0, 2, 1)), draft.graph.add1(MaxPool((2,), (1,), (0, 1), (1,)), h))
+    zero = draft.graph.constant("h0", np.zeros((1, 3), np.float32))
+    weights = draft.constant(3, 6), draft.graph.constant("r", np.eye(3, dtype=np.float32)), draft.constant(3)
+    _, last = draft.graph.add(Rnn("relu"), h, *weights, zero)
+    graph = draft.done(last)
+    after = graph
+    for pass_ in simplify():
+        after = pass_.run(after, Context()).graph
+    same(graph, after, draft.data())
+    assert op_names(after) == ["conv", "clip", "max_pool", "transpose", "scan", "linear", "mul", "add", "clip"]
+
+
+def test_a_diagonal_recurrence_becomes_an_indrnn() -> None:
+    draft = Draft(4, 3)
+    zero = draft.graph.constant("h0", np.zeros((1, 3), np.float32))
+    diagonal = draft.graph.constant("r", np.diag([0.5, -1.0, 2.0]).astype(np.float32))
+    y, _ = draft.graph.add(Rnn("tanh", reverse=True), draft.x, draft.constant(3, 3), diagonal, draft.constant(3), zero)
+    graph = draft.done(y)
+    lowered = LowerRecurrent().run(graph, Context()).graph
+    same(graph, lowered, draft.data())
+    assert op_names(lowered) == ["scan", "linear", "mul", "add", "tanh"]
+
+
+def test_activations_go_before_the_movement_they_follow() -> None:
+    draft = Draft(4, 6)
+    h = draft.graph.add1(Conv(), draft.x, draft.constant(3, 4, 1))
+    h = draft.graph.add1(Relu(), draft.graph.add1(Reshape((N, 18)), draft.graph.add1(MaxPool((2,), (1,), (1, 0), (1,)), h)))
+    graph = draft.done(h)
+    after = Canonicalize().run(graph, Context()).graph
+    same(graph, after, draft.data())
+    order = op_names(after)
+    assert order.index("clip") < order.index("max_pool") < order.index("reshape")
+
+
+def test_constants_merge_and_differences_become_sums() -> None:
+    draft = Draft(5)
+    h = draft.graph.add1(Sub(), draft.constant(5), draft.x)
+    h = draft.graph.add1(Mul(), draft.graph.add1(Add(), h, draft.constant(5)), draft.constant(1))
+    h = draft.graph.add1(Add(), draft.graph.add1(MatMul(), h, draft.constant(5, 2)), draft.constant(2))
+    graph = draft.done(h)
+    from snnir.passes.remove_dead_code import remove_dead_code
+
+    after = graph
+    for pass_ in simplify():
+        after = pass_.run(after, Context()).graph
+    after = remove_dead_code(after)
+    same(graph, after, draft.data())
+    assert op_names(after) == ["linear"]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_averages_become_weighted_sums(padded: bool) -> None:
+    draft = Draft(3, 8)
+    pool = AveragePool((3,), (2,), (1, 1), (1,), False, padded)
+    h = draft.graph.add1(ReduceMean((2,), False), draft.graph.add1(pool, draft.x))
+    graph = draft.done(h)
+    after = SubstituteOperators().run(graph, Context()).graph
+    same(graph, after, draft.data())
+    assert op_names(after) == ["conv" if padded else "sparse_linear", "conv", "reshape"]
+
+
+def test_a_mean_over_an_unknown_length_is_refused_by_name() -> None:
+    graph = Graph("mean")
+    x = graph.input("x", TensorType((N, dim("T"), 3), "f32"))
+    graph.output("y", graph.add1(ReduceMean((1,), False), x, origin=("ReduceMean pool",)))
+    with pytest.raises(UnsupportedError, match="ReduceMean pool.*unknown length.*fixed sizes"):
+        SubstituteOperators().run(graph, Context())
+
+
+def test_products_of_two_changing_values_are_refused_together() -> None:
+    draft = Draft(4, 4)
+    h = draft.graph.add1(Mul(), draft.x, draft.x, origin=("Mul square",))
+    h = draft.graph.add1(MatMul(), h, draft.x, origin=("MatMul attention",))
+    graph = draft.done(h)
+    with pytest.raises(UnsupportedError, match="(?s)Mul square.*MatMul attention"):
+        run_pipeline(graph, default_pipeline(), Context(draft.data()))
+
+
+def small_network(seed: int = 0) -> tuple[Graph, dict[str, np.ndarray]]:
+    draft = Draft(4, 6, seed=seed)
+    h = draft.graph.add1(Conv((1,), (1, 1), (1,)), draft.x, draft.constant(5, 4, 3), name="conv", origin=("Conv one",))
+    h = draft.graph.add1(Relu(), h, name="relu", origin=("Relu two",))
+    h = draft.graph.add1(Transpose((0, 2, 1)), h)
+    zero = draft.graph.constant("h0", np.zeros((1, 3), np.float32))
+    y, last = draft.graph.add(
+        Rnn("tanh"), h, draft.constant(3, 5), draft.constant(3, 3), draft.constant(3), zero, names=("y", "last")
+    )
+    h = draft.graph.add1(Linear(), last, draft.constant(2, 3), draft.constant(2), name="fc")
+    return draft.done(draft.graph.add1(Softmax(1), h, name="p")), draft.data(20)
+
+
+def test_the_default_pipeline_reaches_neurons_and_keeps_origins() -> None:
+    graph, data = small_network()
+    stages = run_pipeline(graph, default_pipeline(), Context(data))
+    spiking = stages[-1].graph
+    populations = {node.output.name: node for _, node in spiking.walk() if isinstance(node.op, Bif)}
+    assert isinstance(populations["relu"].op, Bif) and not isinstance(populations["relu"].op, Rbif)
+    assert populations["relu"].origin == ("Relu two",)
+    assert any(isinstance(node.op, Rbif) and node.op.staircase for node in populations.values())
+    assert spiking.nodes[-1].op.host
+    assert all(node.op.settle >= 0 and node.op.accumulator for node in populations.values() if isinstance(node.op, Bif))
+    lossy = {stage.pass_.name for stage in stages if stage.pass_.error}
+    assert lossy == {"quantize-activations", "quantize-weights"}
+    assert all(any("move by" in remark for remark in stage.remarks) for stage in stages if stage.pass_.error)
+
+
+def test_residual_connections_become_one_to_one_synapses() -> None:
+    draft = Draft(4)
+    h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)))
+    h = draft.graph.add1(Relu(), draft.graph.add1(Add(), draft.graph.add1(Linear(), h, draft.constant(4, 4)), h), name="out")
+    stages = run_pipeline(draft.done(h), default_pipeline(), Context(draft.data()))
+    assert any(isinstance(node.op, Diagonal) for node in stages[-1].graph.nodes)
+    out = next(node for node in stages[-1].graph.nodes if isinstance(node.op, Bif) and node.output.name == "out")
+    assert len(out.operands) == 4, "theta, bias and two currents"
+
+
+def test_too_few_weight_bits_are_refused_with_the_bits_needed() -> None:
+    draft = Draft(4)
+    wide = draft.graph.constant("w", np.array([[1000.0, 0, 0, 0], [0, 1e-3, 0, 0]], np.float32))
+    h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), draft.x, wide, origin=("Gemm wide",)), name="r", origin=("Relu r",))
+    h = draft.graph.add1(Relu(), draft.graph.add1(Mul(), h, draft.graph.constant("m", np.array(1.0, np.float32))), name="again")
+    graph = draft.done(
+        draft.graph.add1(Relu(), draft.graph.add1(Add(), h, draft.x.producer.output if draft.x.producer else h), name="sum")
+    )
+    with pytest.raises(BoundsError, match=r"weight bits"):
+        from snnir.passes.grid import threshold_grid
+
+        threshold_grid(np.array([10.0]), Quantization(0.5, 0, 15), 4, "Relu r")
+    assert run_pipeline(graph, default_pipeline(), Context(draft.data()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_calibration_covers_the_data_and_more_bits_err_less(method: str, low: float) -> None:
+    rng = np.random.default_rng(3)
+    values = np.clip(rng.normal(size=20000), low, None)
+    histogram = Histogram(min(float(values.min()), 0.0), float(values.max()))
+    histogram.add(values)
+    errors = []
+    for bits in range(2, 9):
+        scale = Calibrate(method, 99.99).scale(histogram, bits)
+        most = 2 ** (bits - 1) - 1 if low < 0 else 2**bits - 1
+        least = -(2 ** (bits - 1)) if low < 0 else 0
+        rounded = Quantization(scale, least, most).round(values) * scale
+        errors.append(float(((rounded - values) ** 2).mean()))
+    assert errors == sorted(errors, reverse=True)
+    if method == "mse":
+        widest = Calibrate("minmax").scale(histogram, 2)
+        bounded = Quantization(widest, -2 if low < 0 else 0, 1 if low < 0 else 3).round(values) * widest
+        assert errors[0] <= ((bounded - values) ** 2).mean() + 1e-6
+
+
+def test_calibration_without_data_is_refused() -> None:
+    graph, _ = small_network()
+    with pytest.raises(CalibrationError, match="needs calibration data"):
+        run_pipeline(graph, default_pipeline(), Context())
+
+
+def test_all_zero_data_still_compiles() -> None:
+    graph, data = small_network()
+    stages = run_pipeline(graph, default_pipeline(), Context({"x": np.zeros_like(data["x"])}))
+    assert stages[-1].graph.level == "spiking"
+
+
+def test_values_that_meet_share_a_scale() -> None:
+    from snnir.ir.ops import Concat
+
+    draft = Draft(4)
+    a = draft.graph.add1(Relu(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)))
+    b = draft.graph.add1(Tanh(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)))
+    h = draft.graph.add1(Linear(), draft.graph.add1(Concat(1), a, b, draft.x), draft.constant(2, 12))
+    stages = run_pipeline(draft.done(h), default_pipeline(), Context(draft.data()))
+    scales = {value.type.quantization.scale for value in stages[-1].graph.values.values() if value.type.quantization is not None}
+    assert len(scales) == 1
+
+
+def test_clips_bound_the_levels() -> None:
+    draft = Draft(4)
+    h = draft.graph.add1(Clip(0.0, 1.0), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)), name="six")
+    stages = run_pipeline(draft.done(h), default_pipeline(), Context({"x": 10 * draft.data()["x"]}))
+    quantization = stages[-1].graph.values["six"].type.quantization
+    assert quantization is not None
+    assert quantization.lo == 0 and quantization.hi * quantization.scale == pytest.approx(1.0, abs=quantization.scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(Pass):
+    """A pass that claims to be exact and is not."""
+
+    name = "broken"
+    takes = gives = "float"
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        new = Graph(graph.name)
+        x = new.input("x", graph.inputs[0].type)
+        new.output("y", new.add1(Relu(), x))
+        return Result(new, True)
+
+
+def test_a_pass_that_breaks_its_promise_is_named_and_leaves_a_reproducer(tmp_path: object) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path)) / "ir"
+    draft = Draft(3)
+    graph = draft.done(draft.graph.add1(Tanh(), draft.x))
+    with pytest.raises(PassError, match="pass broken: moved an output") as failure:
+        run_pipeline(graph, (Broken(), *default_pipeline()), Context(draft.data()), dump=folder)
+    assert str(folder / "reproducer") in str(failure.value)
+    assert (folder / "reproducer" / "graph.ir").exists()
+    rest = (folder / "reproducer" / "pipeline.txt").read_text(encoding="utf-8")
+    assert rest.startswith("broken,fold-constants")
+    assert (folder / "00_import.ir").exists()
+
+
+def test_a_pass_of_the_wrong_level_is_refused() -> None:
+    graph, data = small_network()
+    with pytest.raises(UsageError, match="takes a graph of the quantized level"):
+        run_pipeline(graph, parse_pipeline("substitute-neurons"), Context(data))
+
+
+def test_every_pass_is_documented_and_declared() -> None:
+    for name, pass_ in PASSES.items():
+        assert pass_.name == name and pass_.summary().endswith("."), name
+        assert pass_.takes in ("float", "quantized", "spiking") and pass_.gives in ("float", "quantized", "spiking")
+
+
+def test_register_bits() -> None:
+    assert register_bits((-128, 127)) == 8
+    assert register_bits((-129, 0)) == 9
+    assert register_bits((0, 128)) == 9
+    assert register_bits(()) == 0
+
+
+def test_scans_inside_scans_are_refused() -> None:
+    draft = Draft(3, 2)
+    inner = Graph("inner")
+    e = inner.input("e", TensorType((N,), "f32"))
+    inner.output("o", inner.add1(Relu(), e))
+    body = Graph("body")
+    row = body.input("row", TensorType((N, 2), "f32"))
+    (z,) = body.add(Scan(0, 1, 1), row, body=inner, origin=("Scan inner",))
+    body.output("z", z)
+    (y,) = draft.graph.add(Scan(0, 1, 1), draft.x, body=body, origin=("Scan outer",))
+    with pytest.raises(UnsupportedError, match="Scan inner.*recurrence inside a recurrence"):
+        run_pipeline(draft.done(y), default_pipeline(), Context(draft.data()))
