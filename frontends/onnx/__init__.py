@@ -1,1 +1,7 @@
-"""TODO."""
+"""The ONNX frontend: files, bytes and loaded models become float-level graphs."""
+
+from snnir.frontends.onnx.importer import import_onnx
+from snnir.frontends.onnx.reference import run_onnxruntime
+from snnir.frontends.onnx.registry import folded_operators, onnx_operators
+
+__all__ = ["folded_operators", "import_onnx", "onnx_operators", "run_onnxruntime"]

@@ -38,7 +38,8 @@ def read_name(word: str) -> str:
 
 def split_words(line: str) -> tuple[list[str], str | None]:
     """The words of a line, and its comment (None where there is none)."""
-    words, position = [], 0
+    words: list[str] = []
+    position = 0
     while position < len(line):
         if line[position].isspace():
             position += 1

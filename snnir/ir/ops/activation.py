@@ -107,7 +107,7 @@ class Tanh(Elementwise):
     name = "tanh"
 
     def function(self, x: np.ndarray) -> np.ndarray:
-        return np.tanh(x)
+        return np.asarray(np.tanh(x))
 
 
 @register

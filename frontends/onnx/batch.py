@@ -1,0 +1,164 @@
+"""Which axis of each input is the batch, and whether a model exported for one batch size may take any.
+
+The batch axis of an input is, in this order: the one the caller names; the axis whose dimension is called batch,
+batch_size, N or B; axis 1 where the input is the sequence X of a time-major recurrent node; else axis 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+
+from snnir.errors import ModelError, SnnirError, UnsupportedError
+from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType
+from snnir.ir.dims import dim
+from snnir.ir.execute import execute
+
+__all__ = ["InputPlan", "plan_inputs", "same_meaning"]
+
+_BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
+_REAL = {
+    onnx.TensorProto.FLOAT: "f32",
+    onnx.TensorProto.DOUBLE: "f64",
+    onnx.TensorProto.FLOAT16: "f32",
+    onnx.TensorProto.BFLOAT16: "f32",
+}
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """Types of the inputs, and the batch size that the model was exported with, where that was fixed."""
+
+    types: Mapping[str, TensorType]
+    fixed: int | None
+
+    def frozen(self) -> InputPlan:
+        """The same with the batch as exported."""
+        size: Dimension = self.fixed if self.fixed is not None else dim(BATCH)
+        return replace(self, types={name: type_.substitute({BATCH: size}) for name, type_ in self.types.items()}, fixed=None)
+
+
+def plan_inputs(
+    model: onnx.ModelProto, constants: Mapping[str, np.ndarray], batch_axes: Mapping[str, int], batch: bool
+) -> InputPlan:
+    """The inputs' types, with the batch called `N`. Raises `UnsupportedError` for inputs that are not real tensors."""
+    entries = [entry for entry in model.graph.input if entry.name not in constants]
+    unknown = set(batch_axes) - {entry.name for entry in entries}
+    if unknown:
+        raise ModelError(f"batch_axes names {', '.join(sorted(unknown))}; the inputs are {', '.join(e.name for e in entries)}")
+    axes: dict[str, int | None] = {}
+    names: set[str] = set()
+    for entry in entries:
+        sizes = entry.type.tensor_type.shape.dim
+        axes[entry.name] = _batch_axis(model, entry, batch_axes) if batch and len(sizes) else None
+        names.update(size.dim_param for size in sizes if size.dim_param)
+    batch_names = {
+        entry.type.tensor_type.shape.dim[axis].dim_param for entry in entries if (axis := axes[entry.name]) is not None
+    } - {""}
+    renamed: dict[str, str] = {}
+    types, fixed = {}, set()
+    for entry in entries:
+        shape: list[Dimension] = []
+        for axis, size in enumerate(entry.type.tensor_type.shape.dim):
+            if axis == axes[entry.name] or (size.dim_param and size.dim_param in batch_names):
+                shape.append(dim(BATCH))
+                if size.HasField("dim_value"):
+                    fixed.add(int(size.dim_value))
+            elif size.HasField("dim_value"):
+                shape.append(int(size.dim_value))
+            else:
+                shape.append(dim(_identifier(size.dim_param or f"{entry.name}_{axis}", renamed)))
+        types[entry.name] = TensorType(tuple(shape), _element(model, entry))
+    if len(fixed) > 1:
+        raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
+    return InputPlan(types, fixed.pop() if fixed else None)
+
+
+def _identifier(name: str, renamed: dict[str, str]) -> str:
+    """A named size as an identifier that is not the batch's."""
+    if name not in renamed:
+        word = re.sub(r"\W", "_", name)
+        word = word if word.isidentifier() and word != BATCH else f"d_{word}"
+        while word in renamed.values():
+            word += "_"
+        renamed[name] = word
+    return renamed[name]
+
+
+def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
+    if not entry.type.HasField("tensor_type") or not entry.type.tensor_type.HasField("shape"):
+        raise UnsupportedError(f"input {entry.name} is not a tensor of known rank")
+    element = entry.type.tensor_type.elem_type
+    real = {int(kind): name for kind, name in _REAL.items()}
+    if element in real:
+        return real[element]
+    takers = [node for node in model.graph.node if entry.name in node.input]
+    casts = all(
+        node.op_type == "Cast" and any(item.name == "to" and item.i in real for item in node.attribute) for node in takers
+    )
+    if takers and casts:
+        return "f32"
+    kind = onnx.TensorProto.DataType.Name(element)
+    raise UnsupportedError(f"input {entry.name} holds {kind} that is not cast to float at once; only real inputs can be encoded")
+
+
+def _batch_axis(model: onnx.ModelProto, entry: onnx.ValueInfoProto, given: Mapping[str, int]) -> int:
+    sizes = entry.type.tensor_type.shape.dim
+    if entry.name in given:
+        axis = given[entry.name]
+        if not -len(sizes) <= axis < len(sizes):
+            raise ModelError(f"batch axis {axis} of input {entry.name}, which has {len(sizes)} axes")
+        return axis % len(sizes)
+    for axis, size in enumerate(sizes):
+        if size.dim_param.lower() in _BATCH_NAMES:
+            return axis
+    return 1 if len(sizes) == 3 and _feeds_time_major(model, entry.name) else 0
+
+
+def _feeds_time_major(model: onnx.ModelProto, name: str) -> bool:
+    """Whether the input goes, perhaps through Identity or Cast, into a recurrent node whose first axis is time."""
+    names = {name}
+    for node in model.graph.node:
+        if node.op_type in ("Identity", "Cast") and node.input[0] in names:
+            names.add(node.output[0])
+        elif node.op_type in ("RNN", "GRU", "LSTM") and node.input[0] in names:
+            return not any(item.name == "layout" and item.i == 1 for item in node.attribute)
+    return False
+
+
+def same_meaning(graph: Graph, fixed: Graph, size: int) -> str:
+    """Empty if `graph` on two batches computes what `fixed` computes on each; else what differs."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    others: dict[str, int] = {}
+    for value in graph.inputs:
+        shape = [
+            2 * size if item == dim(BATCH) else others.setdefault(str(item), 5 + len(others)) if isinstance(item, Dim) else item
+            for item in value.type.shape
+        ]
+        arrays[value.name] = rng.normal(size=shape).astype(np.float32)
+    try:
+        whole = execute(graph, arrays)
+        halves = []
+        for part in range(2):
+            cut = {
+                value.name: arrays[value.name].take(range(part * size, (part + 1) * size), axis=value.type.batch_axis)
+                if value.type.batch_axis is not None
+                else arrays[value.name]
+                for value in graph.inputs
+            }
+            halves.append(execute(fixed, cut))
+    except (SnnirError, ValueError) as error:
+        return f"with another batch it cannot be executed ({error})"
+    for name, value in graph.outputs.items():
+        axis = value.type.batch_axis
+        if axis is None:
+            return f"output {name} would not have a batch axis"
+        joined = np.concatenate([half[name] for half in halves], axis=axis)
+        if joined.shape != whole[name].shape or not np.allclose(joined, whole[name], rtol=1e-3, atol=1e-4):
+            return f"output {name} of one sample would depend on the others"
+    return ""

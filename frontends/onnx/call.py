@@ -1,0 +1,137 @@
+"""One node under import, as its handler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from snnir.frontends.onnx.model import finite, to_array
+from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
+
+__all__ = ["Call"]
+
+
+class Call:
+    """Operands, attributes and the graph that a handler adds to."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        node: onnx.NodeProto,
+        opset: int,
+        operands: Sequence[Value | Known | None],
+        constants: dict[str, Value],
+        fixed_batch: int | None,
+        used: set[str],
+    ) -> None:
+        self.graph, self.node, self.opset = graph, node, opset
+        self.operands = list(operands)
+        self.fixed_batch = fixed_batch
+        """The batch size that the model was exported with, where it is being generalised."""
+        self._constants, self._used = constants, used
+        self._attributes = {attribute.name: attribute for attribute in node.attribute}
+        self.origin = (f"{node.op_type} {node.name or node.output[0]}",)
+
+    def attribute(self, name: str, default: object = None) -> object:
+        """An attribute's value, lists as tuples, strings decoded, tensors as arrays."""
+        if name not in self._attributes:
+            return default
+        value = onnx.helper.get_attribute_value(self._attributes[name])
+        if isinstance(value, onnx.TensorProto):
+            return finite(to_array(value), f"attribute {name} of {self.origin[0]}")
+        if isinstance(value, bytes):
+            return value.decode()
+        if isinstance(value, str | int | float):
+            return value
+        return tuple(item.decode() if isinstance(item, bytes) else item for item in value)
+
+    def integer(self, name: str, default: int) -> int:
+        """An integer attribute."""
+        return int(str(self.attribute(name, default)))
+
+    def number(self, name: str, default: float) -> float:
+        """A real attribute."""
+        value = self.attribute(name, default)
+        assert isinstance(value, int | float)
+        return float(value)
+
+    def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """A list of integers."""
+        value = self.attribute(name, default)
+        assert isinstance(value, tuple)
+        return tuple(int(item) for item in value)
+
+    def word(self, name: str, default: str) -> str:
+        """A string attribute."""
+        return str(self.attribute(name, default))
+
+    def has(self, index: int) -> bool:
+        """Whether the operand is given."""
+        return index < len(self.operands) and self.operands[index] is not None
+
+    def value(self, index: int) -> Value:
+        """An operand as a value of the graph; known tensors become constants."""
+        operand = self.operands[index] if index < len(self.operands) else None
+        if operand is None:
+            raise RefusalError(f"operand {index} is missing")
+        return operand if isinstance(operand, Value) else self.constant(self.node.input[index], operand)
+
+    def constant(self, name: str, array: Known) -> Value:
+        """A constant of the graph; the same name gives the same one."""
+        if array.dtype.kind not in "fiub":
+            raise RefusalError(f"{name} is known only up to named sizes ({array.tolist()}), and real numbers are needed")
+        known = self._constants.get(name)
+        if known is None or (known.array is not array and not np.array_equal(known.array, array)):
+            known = self._constants[name] = self.graph.constant(name, array)
+        return known
+
+    def known(self, index: int, what: str) -> Known:
+        """An operand that must be known while compiling. Raises `RefusalError` naming `what`."""
+        operand = self.operands[index] if index < len(self.operands) else None
+        if not isinstance(operand, np.ndarray):
+            raise RefusalError(f"{what} changes with the input; it must be constant")
+        return operand
+
+    def known_integers(self, index: int, what: str) -> tuple[int, ...]:
+        """A known tensor of plain integers, flat."""
+        array = self.known(index, what)
+        if any(isinstance(item, Dim) for item in array.reshape(-1).tolist()):
+            raise RefusalError(f"{what} depends on a size that is known only at run time ({array.tolist()})")
+        return tuple(int(item) for item in array.reshape(-1))
+
+    def type(self, index: int) -> TensorType:
+        """The type of an operand."""
+        return self.value(index).type
+
+    def axis(self, axis: int, rank: int) -> int:
+        """A non-negative axis."""
+        if not -rank <= axis < rank:
+            raise RefusalError(f"axis {axis} of a value with {rank} axes")
+        return axis % rank
+
+    def wants(self, output: int) -> bool:
+        """Whether anything takes the output."""
+        return output < len(self.node.output) and self.node.output[output] in self._used
+
+    def emit(self, op: Op, *operands: Value, output: int = 0, label: str = "") -> Value:
+        """Add a node. With a `label` it is an auxiliary one; without, it carries the ONNX output's name."""
+        return self.emit_all(op, *operands, names=(self.name(output, label),))[0]
+
+    def emit_all(self, op: Op, *operands: Value, names: Sequence[str]) -> tuple[Value, ...]:
+        """Add a node with several results."""
+        return self.graph.add(op, *operands, names=names, origin=self.origin)
+
+    def name(self, output: int = 0, label: str = "") -> str:
+        """The name of an ONNX output, or of something on the way to it."""
+        name = self.node.output[output] if output < len(self.node.output) else ""
+        base = name or f"{self.node.output[0]}.{output}"
+        return f"{base}.{label}" if label else base
+
+    def static(self, shape: Shape, what: str) -> tuple[int, ...]:
+        """`shape` as plain integers. Raises `RefusalError` naming `what`."""
+        if any(isinstance(size, Dim) for size in shape):
+            raise RefusalError(f"{what} needs a fixed size, found {tuple(map(str, shape))}")
+        return tuple(int(str(size)) for size in shape)

@@ -1,0 +1,158 @@
+"""Compute nodes whose operands are known while importing: constants, and shapes known up to named sizes.
+
+Named sizes are `Dim` objects in arrays of dtype object, so one NumPy rule serves numbers and symbols alike. Anything
+without a rule here is computed by ONNX's own reference evaluator, if all its operands are numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+
+from snnir.errors import GraphError
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.ir import Dim, Shape
+
+__all__ = ["RULES", "fold", "shape_array"]
+
+LARGEST = 1 << 28
+"""No constant that folding makes has more elements."""
+
+
+def shape_array(shape: Shape) -> Known:
+    """A shape as a known tensor: int64, or object where a size is named."""
+    return _plain(np.array(list(shape), dtype=object))
+
+
+def _plain(array: Known) -> Known:
+    """int64 where no named size is left in an object array."""
+    if array.dtype != object or any(isinstance(item, Dim) for item in array.reshape(-1).tolist()):
+        return array
+    return array.astype(np.int64)
+
+
+def _rule(call: Call, operands: Sequence[Known]) -> Known:
+    return operands[0]
+
+
+def _gather(call: Call, operands: Sequence[Known]) -> Known:
+    return np.asarray(np.take(operands[0], operands[1].astype(np.int64), axis=call.integer("axis", 0)))
+
+
+def _slice(call: Call, operands: Sequence[Known]) -> Known:
+    data, starts, ends = operands[:3]
+    axes = operands[3].reshape(-1).tolist() if len(operands) > 3 else range(len(starts))
+    steps = operands[4].reshape(-1).tolist() if len(operands) > 4 else [1] * len(starts)
+    cut: list[slice] = [slice(None)] * data.ndim
+    for axis, start, end, step in zip(axes, starts.tolist(), ends.tolist(), steps, strict=True):
+        cut[axis] = slice(int(start), int(end), int(step))
+    return data[tuple(cut)]
+
+
+def _concat(call: Call, operands: Sequence[Known]) -> Known:
+    return np.concatenate(operands, axis=call.integer("axis", 0))
+
+
+def _squeeze(call: Call, operands: Sequence[Known]) -> Known:
+    axes = operands[1].tolist() if len(operands) > 1 else call.integers("axes", ())
+    return np.squeeze(operands[0], tuple(axes) if len(axes) else None)
+
+
+def _unsqueeze(call: Call, operands: Sequence[Known]) -> Known:
+    axes = operands[1].reshape(-1).tolist() if len(operands) > 1 else call.integers("axes", ())
+    return np.expand_dims(operands[0], tuple(axes))
+
+
+def _reshape(call: Call, operands: Sequence[Known]) -> Known:
+    return operands[0].reshape([int(size) for size in operands[1].tolist()])
+
+
+def _div(call: Call, operands: Sequence[Known]) -> Known:
+    a, b = operands
+    if a.dtype.kind in "iuO" and b.dtype.kind in "iuO":
+        return np.asarray(a // b)  # sizes are not negative, so that floor and truncation agree
+    return np.asarray(a / b)
+
+
+def _constant_of_shape(call: Call, operands: Sequence[Known]) -> Known:
+    shape = [int(size) for size in operands[0].tolist()]
+    if np.prod(shape, dtype=np.float64) > LARGEST:
+        raise RefusalError(f"a constant of shape {shape} is too large")
+    value = call.attribute("value", np.zeros(1, np.float32))
+    assert isinstance(value, np.ndarray)
+    return np.full(shape, value.reshape(-1)[0], value.dtype)
+
+
+def _cast(call: Call, operands: Sequence[Known]) -> Known:
+    if operands[0].dtype == object:
+        return operands[0]
+    kind = onnx.helper.tensor_dtype_to_np_dtype(call.integer("to", onnx.TensorProto.FLOAT))
+    return operands[0].astype(np.float32 if kind == np.float16 else kind)
+
+
+def _product(call: Call, operands: Sequence[Known]) -> Known:
+    if operands[0].ndim > 1 or len(operands) > 1:
+        raise RefusalError("a product over chosen axes of sizes that are known only at run time")
+    result = np.array(np.prod(operands[0]), dtype=object)
+    return result.reshape(1) if call.integer("keepdims", 1) else result
+
+
+def _where(call: Call, operands: Sequence[Known]) -> Known:
+    return np.where(operands[0].astype(bool), operands[1], operands[2])
+
+
+RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
+    "Identity": _rule,
+    "Cast": _cast,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Reshape": _reshape,
+    "Add": lambda call, operands: np.asarray(operands[0] + operands[1]),
+    "Sub": lambda call, operands: np.asarray(operands[0] - operands[1]),
+    "Mul": lambda call, operands: np.asarray(operands[0] * operands[1]),
+    "Div": _div,
+    "Equal": lambda call, operands: np.asarray(operands[0] == operands[1]),
+    "Where": _where,
+    "ReduceProd": _product,
+    "ConstantOfShape": _constant_of_shape,
+}
+
+
+def fold(call: Call) -> list[Known]:
+    """The node's results, all operands being known. Raises `RefusalError`."""
+    operands = [operand for operand in call.operands if isinstance(operand, np.ndarray)]
+    symbolic = any(operand.dtype == object for operand in operands)
+    operator = call.node.op_type
+    if symbolic and operator not in RULES:
+        raise RefusalError("it computes with sizes that are known only at run time")
+    if operator in RULES and len(operands) == len(call.operands) and (symbolic or operator == "ConstantOfShape"):
+        try:
+            return [_plain(RULES[operator](call, operands))]
+        except (GraphError, TypeError, ValueError, IndexError) as error:
+            raise RefusalError(f"it computes with sizes that are known only at run time ({error})") from error
+    return _reference(call)
+
+
+def _reference(call: Call) -> list[Known]:
+    """By ONNX's reference evaluator."""
+    from onnx.reference import ReferenceEvaluator
+
+    node = call.node
+    names = [name for name in node.input if name]
+    feeds = {name: operand for name, operand in zip(node.input, call.operands, strict=True) if operand is not None}
+    inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names)]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
+    graph = onnx.helper.make_graph([node], "fold", inputs, outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", call.opset)])
+    try:
+        results = ReferenceEvaluator(model).run(None, feeds)
+    except Exception as error:  # the evaluator raises whatever NumPy does; all of it means the same here
+        raise RefusalError(f"it cannot be computed while importing ({type(error).__name__}: {error})") from error
+    arrays = [np.asarray(array) for array in results]
+    return [array.astype(np.float32) if array.dtype == np.float16 else array for array in arrays]

@@ -1,0 +1,222 @@
+"""Data movement: reshapes, transposes, slices, pads, concatenation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
+from snnir.ir import BATCH, Dim, Dimension, Shape, Value
+from snnir.ir.dims import dim, product
+from snnir.ir.ops import Add, Concat, Expand, Gather, Pad, Reshape, Slice, Transpose
+from snnir.ir.types import DTYPES
+
+__all__: list[str] = []
+
+_FAR = 1 << 31
+
+
+def _shape(array: Known) -> list[Dimension]:
+    return [size if isinstance(size, Dim) else int(size) for size in array.reshape(-1).tolist()]
+
+
+@handler("Reshape", "reshape")
+def reshape(call: Call) -> list[Result]:
+    """0 copies a size (unless allowzero), -1 takes the rest; a leading fixed batch is read as any batch."""
+    x = call.value(0)
+    target = _shape(call.known(1, "the target shape"))
+    if not call.integer("allowzero", 0):
+        target = [x.type.shape[axis] if size == 0 else size for axis, size in enumerate(target)]
+    batched = any(_holds_batch(size) for size in x.type.shape)
+    if batched and call.fixed_batch is not None and target and target[0] == call.fixed_batch:
+        target[0] = dim(BATCH)
+    if -1 in target:
+        place = target.index(-1)
+        rest = product(tuple(size for index, size in enumerate(target) if index != place))
+        target[place] = product(x.type.shape) // rest
+    return [_reshaped(call, x, tuple(target))]
+
+
+def _holds_batch(size: Dimension) -> bool:
+    return isinstance(size, Dim) and any(BATCH in monomial for monomial, _ in size.terms)
+
+
+def _reshaped(call: Call, x: Value, shape: Shape) -> Value:
+    return x if shape == x.type.shape else call.emit(Reshape(shape), x)
+
+
+@handler("Flatten", "reshape")
+def flatten(call: Call) -> list[Result]:
+    """To two axes."""
+    x = call.value(0)
+    axis = call.integer("axis", 1)
+    axis = axis + x.type.rank if axis < 0 else axis
+    return [_reshaped(call, x, (product(x.type.shape[:axis]), product(x.type.shape[axis:])))]
+
+
+@handler("Squeeze", "reshape")
+def squeeze(call: Call) -> list[Result]:
+    """Axes as attribute or operand; all of size 1 where none are given."""
+    x = call.value(0)
+    axes = call.known_integers(1, "the axes") if call.has(1) else call.integers("axes", ())
+    chosen = {call.axis(axis, x.type.rank) for axis in axes} or {i for i, size in enumerate(x.type.shape) if size == 1}
+    if any(x.type.shape[axis] != 1 for axis in chosen):
+        raise RefusalError(f"it squeezes axes {sorted(chosen)} of {x.type}, which are not all of size 1")
+    return [_reshaped(call, x, tuple(size for axis, size in enumerate(x.type.shape) if axis not in chosen))]
+
+
+@handler("Unsqueeze", "reshape")
+def unsqueeze(call: Call) -> list[Result]:
+    """Axes as attribute or operand."""
+    x = call.value(0)
+    axes = call.known_integers(1, "the axes") if call.has(1) else call.integers("axes", ())
+    rank = x.type.rank + len(axes)
+    chosen = {call.axis(axis, rank) for axis in axes}
+    sizes = iter(x.type.shape)
+    return [_reshaped(call, x, tuple(1 if axis in chosen else next(sizes) for axis in range(rank)))]
+
+
+@handler("Transpose", "transpose")
+def transpose(call: Call) -> list[Result]:
+    """Axes reversed where perm is not given."""
+    x = call.value(0)
+    perm = call.integers("perm", tuple(reversed(range(x.type.rank))))
+    return [x if perm == tuple(range(x.type.rank)) else call.emit(Transpose(perm), x)]
+
+
+@handler("Slice", "slice")
+def slice_(call: Call) -> list[Result]:
+    """Constant bounds; negative steps included."""
+    x = call.value(0)
+    starts, ends = (_shape(call.known(index, what)) for index, what in ((1, "the starts"), (2, "the ends")))
+    axes = call.known_integers(3, "the axes") if call.has(3) else tuple(range(len(starts)))
+    steps = call.known_integers(4, "the steps") if call.has(4) else (1,) * len(starts)
+    parts = []
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        place = call.axis(axis, x.type.rank)
+        begin, stop = _bounds(start, end, step, x.type.shape[place])
+        parts.append(Slice(place, begin, stop, step))
+    parts = [part for part in parts if (part.start, part.stop, part.step) != (None, None, 1)]
+    for index, part in enumerate(parts):
+        x = call.emit(part, x, label="" if index == len(parts) - 1 else f"axis{part.axis}")
+    return [x]
+
+
+def _bounds(start: Dimension, end: Dimension, step: int, size: Dimension) -> tuple[int | None, int | None]:
+    """Python's bounds; None for an end of the axis."""
+    begin: Dimension | None = start
+    stop: Dimension | None = end
+    if step > 0:
+        begin = None if start == 0 or (isinstance(start, int) and start <= -_FAR + 1) else start
+        stop = (
+            None
+            if end == size or (isinstance(end, int) and (end >= _FAR - 1 or (isinstance(size, int) and end >= size)))
+            else end
+        )
+    else:
+        begin = None if start == size or (isinstance(start, int) and start >= _FAR - 1) or start == -1 else start
+        stop = None if isinstance(end, int) and end <= -_FAR + 1 else end
+    if isinstance(begin, Dim) or isinstance(stop, Dim):
+        raise RefusalError(f"its bounds {start}:{end} depend on sizes that are known only at run time")
+    return begin, stop
+
+
+@handler("Split", "slice")
+def split(call: Call) -> list[Result]:
+    """Into equal parts, the sizes given, or num_outputs."""
+    x = call.value(0)
+    axis = call.axis(call.integer("axis", 0), x.type.rank)
+    sizes = call.known_integers(1, "the sizes") if call.has(1) else call.integers("split", ())
+    if not sizes:
+        (total,) = call.static((x.type.shape[axis],), "an axis that is split into equal parts")
+        count = call.integer("num_outputs", len(call.node.output))
+        each = -(-total // count)
+        sizes = tuple(min(each, total - index * each) for index in range(count))
+    results: list[Result] = []
+    start = 0
+    for index, size in enumerate(sizes):
+        results.append(call.emit(Slice(axis, start, start + size), x, output=index))
+        start += size
+    return results
+
+
+@handler("Gather", "gather")
+def gather(call: Call) -> list[Result]:
+    """Constant indices."""
+    x = call.value(0)
+    indices = call.known_integers(1, "the index")
+    shape = call.known(1, "the index").shape
+    return [call.emit(Gather(call.axis(call.integer("axis", 0), x.type.rank), indices, shape), x)]
+
+
+@handler("Concat", "concat")
+def concat(call: Call) -> list[Result]:
+    """Known parts become constants."""
+    values = [call.value(index) for index in range(len(call.operands))]
+    return [call.emit(Concat(call.axis(call.integer("axis", 1), values[0].type.rank)), *values)]
+
+
+@handler("Expand", "expand")
+def expand(call: Call) -> list[Result]:
+    """To a known shape, which may hold named sizes; a known tensor spreads over those too."""
+    target = _shape(call.known(1, "the target shape"))
+    x = call.value(0)
+    sizes: list[Dimension] = [*([1] * (len(target) - x.type.rank)), *x.type.shape]
+    target = [*([1] * (len(sizes) - len(target))), *target]
+    shape = tuple(size if wanted == 1 else wanted for size, wanted in zip(sizes, target, strict=True))
+    return [x if shape == x.type.shape else call.emit(Expand(shape), x)]
+
+
+@handler("ConstantOfShape", "expand")
+def constant_of_shape(call: Call) -> list[Result]:
+    """A value spread over a shape that is known only up to named sizes."""
+    shape = tuple(_shape(call.known(0, "the shape")))
+    filling = call.attribute("value", np.zeros(1, np.float32))
+    assert isinstance(filling, np.ndarray)
+    constant = call.constant(f"{call.name()}.value", filling.reshape((1,) * len(shape)))
+    return [call.emit(Expand(shape), constant)]
+
+
+@handler("Pad", "pad", "gather", "add")
+def pad(call: Call) -> list[Result]:
+    """Constant mode with any value, reflect and edge."""
+    x = call.value(0)
+    rank = x.type.rank
+    given = call.known_integers(1, "the amounts") if call.has(1) else call.integers("pads", ())
+    axes = call.known_integers(3, "the axes") if call.has(3) else tuple(range(rank))
+    amounts = [0] * (2 * rank)
+    for index, axis in enumerate(axes):
+        place = call.axis(axis, rank)
+        amounts[place], amounts[place + rank] = given[index], given[index + len(axes)]
+    mode = call.word("mode", "constant")
+    if not any(amounts):
+        return [x]
+    if mode in ("reflect", "edge", "wrap"):
+        return [_gathered(call, x, amounts, mode)]
+    if mode != "constant":
+        raise RefusalError(f"mode {mode!r} is not one of constant, reflect, edge, wrap")
+    filling = float(call.known(2, "the padding value").reshape(-1)[0]) if call.has(2) else call.number("value", 0.0)
+    op = Pad(tuple(amounts))
+    if filling == 0:
+        return [call.emit(op, x)]
+    if x.type.batch_axis is not None and (amounts[x.type.batch_axis] or amounts[x.type.batch_axis + rank]):
+        raise RefusalError("it pads the batch")
+    shape = [1 if isinstance(size, Dim) and axis == x.type.batch_axis else size for axis, size in enumerate(x.type.shape)]
+    zeros = np.zeros(call.static(tuple(shape), "padding with a value other than 0"), DTYPES[x.type.dtype])
+    border = op.fill(zeros, 1).astype(zeros.dtype) * zeros.dtype.type(filling)
+    padded = call.emit(op, x, label="zeros")
+    return [call.emit(Add(), padded, call.constant(f"{call.name()}.border", border))]
+
+
+def _gathered(call: Call, x: Value, amounts: list[int], mode: str) -> Value:
+    rank = x.type.rank
+    places = [axis for axis in range(rank) if amounts[axis] or amounts[axis + rank]]
+    for axis in places:
+        (size,) = call.static((x.type.shape[axis],), f"padding in {mode} mode")
+        before, after = amounts[axis], amounts[axis + rank]
+        if min(before, after) < 0:
+            raise RefusalError(f"it crops in {mode} mode")
+        indices = np.pad(np.arange(size), (before, after), mode=mode)  # type: ignore[call-overload]
+        op = Gather(axis, tuple(int(index) for index in indices), (len(indices),))
+        x = call.emit(op, x, label="" if axis == places[-1] else f"axis{axis}")
+    return x

@@ -1,0 +1,72 @@
+"""Operators that vanish: constants, identities, casts between real types, and the shapes of values."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.fold import shape_array
+from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.ir.dims import product
+
+__all__: list[str] = []
+
+
+@handler("Constant")
+def constant(call: Call) -> list[Result]:
+    """Every kind of attribute but sparse tensors and strings."""
+    for name, dtype in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
+        value = call.attribute(name)
+        if value is not None:
+            return [np.array(value, dtype)]
+    value = call.attribute("value")
+    if not isinstance(value, np.ndarray):
+        raise RefusalError("only tensors and numbers are supported")
+    return [value]
+
+
+@handler("Identity")
+def identity(call: Call) -> list[Result]:
+    """The operand itself."""
+    return [call.value(0)]
+
+
+@handler("Dropout")
+def dropout(call: Call) -> list[Result]:
+    """Nothing, in inference."""
+    if call.wants(1):
+        raise RefusalError("its mask is used; export the model in evaluation mode")
+    if call.has(2) and bool(call.known(2, "training_mode").reshape(-1)[0]):
+        raise RefusalError("it is in training mode; export the model in evaluation mode")
+    return [call.value(0)]
+
+
+@handler("Cast")
+def cast(call: Call) -> list[Result]:
+    """Between real types: nothing, since real numbers keep the type they are computed in."""
+    target = call.integer("to", onnx.TensorProto.FLOAT)
+    real = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    if target not in real or not call.type(0).is_real:
+        kind = onnx.TensorProto.DataType.Name(target)
+        raise RefusalError(f"it casts {call.type(0).dtype} to {kind}; only casts between real types are supported")
+    return [call.value(0)]
+
+
+@handler("Shape")
+def shape(call: Call) -> list[Result]:
+    """Known up to named sizes."""
+    sizes = call.type(0).shape
+    start, end = call.integer("start", 0), call.attribute("end")
+    return [shape_array(sizes[start : None if end is None else int(str(end))])]
+
+
+@handler("Size")
+def size(call: Call) -> list[Result]:
+    """Known up to named sizes."""
+    return [shape_array((product(call.type(0).shape),)).reshape(())]

@@ -1,0 +1,119 @@
+"""Load an ONNX model from a file, bytes or memory, with every complaint in one clear sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from snnir.errors import ModelError, UnsupportedError
+
+__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "opset_of"]
+
+Source = str | Path | bytes | onnx.ModelProto
+OLDEST_OPSET = 11
+
+
+def load_model(source: Source) -> tuple[onnx.ModelProto, str]:
+    """The model with its external data, local functions inlined, and a name for it. Raises `ModelError`."""
+    if isinstance(source, onnx.ModelProto):
+        model, name = source, source.graph.name or "model"
+    elif isinstance(source, bytes):
+        model, name = _parse(source, "the given bytes"), "model"
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+            raise ModelError("the given bytes refer to external data; give the path of the file instead")
+    else:
+        model, name = _read(Path(source)), Path(source).stem
+    if not model.graph.node and not model.graph.output:
+        raise ModelError(f"{_label(source)} holds no ONNX graph; is it an ONNX model?")
+    opset_of(model)
+    if model.functions:
+        from onnx.inliner import inline_local_functions
+
+        model = inline_local_functions(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"{_label(source)} is not a valid ONNX model: {_first_line(error)}") from error
+    return model, name
+
+
+def _label(source: Source) -> str:
+    return str(source) if isinstance(source, str | Path) else "the given model"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def _parse(content: bytes, label: str) -> onnx.ModelProto:
+    if not content:
+        raise ModelError(f"{label} is empty, not an ONNX model")
+    try:
+        return onnx.load_model_from_string(content)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(f"{label} is truncated or not an ONNX model ({_first_line(error)})") from error
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path} does not exist") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    model = _parse(content, str(path))
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{path}: its external data cannot be loaded ({_first_line(error)}); keep the data files inside the model's folder"
+        ) from error
+    return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operator set. Raises `UnsupportedError` out of range."""
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions:
+        raise ModelError("the model imports no ONNX operator set")
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= versions[0] <= newest:
+        raise UnsupportedError(
+            f"the model uses ONNX opset {versions[0]}; supported are {OLDEST_OPSET} to {newest}. "
+            "Export it again, or convert it with onnx.version_converter"
+        )
+    return int(versions[0])
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Constants by name; half precision becomes float32. Raises `ModelError` naming a tensor with NaN or infinity."""
+    arrays = {}
+    for tensor in model.graph.initializer:
+        arrays[tensor.name] = finite(to_array(tensor), f"initializer {tensor.name}")
+    for sparse in model.graph.sparse_initializer:
+        raise UnsupportedError(f"sparse initializer {sparse.values.name}: store it as a dense tensor")
+    return arrays
+
+
+def to_array(tensor: onnx.TensorProto) -> np.ndarray:
+    """The tensor's data; half precision becomes float32. Raises `ModelError`."""
+    try:
+        array = onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ModelError(f"tensor {tensor.name} cannot be read: {_first_line(error)}") from error
+    if array.dtype.kind not in "fiubUSO" or array.dtype == np.float16:
+        array = array.astype(np.float32)
+    return array
+
+
+def finite(array: np.ndarray, what: str) -> np.ndarray:
+    """`array`; raises `ModelError` naming `what` if it holds NaN, or infinities where it is a weight."""
+    if array.dtype.kind == "f" and array.size > 1 and not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise ModelError(f"{what} holds {count} NaN or infinite values of {array.size}; the model was not trained to completion")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ModelError(f"{what} is NaN")
+    return array

@@ -1,0 +1,58 @@
+"""Which function imports which ONNX operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnir.ir import Value
+
+if TYPE_CHECKING:
+    from snnir.frontends.onnx.call import Call
+
+__all__ = ["HANDLERS", "Known", "RefusalError", "Result", "folded_operators", "handler", "onnx_operators"]
+
+Known = np.ndarray
+"""A tensor known while importing; of dtype object where it holds named dimensions."""
+Result = Value | Known
+Handler = Callable[["Call"], Sequence[Result]]
+
+
+class RefusalError(Exception):
+    """A node cannot be imported, for the reason given; collected until the whole model has been seen."""
+
+
+HANDLERS: dict[str, Handler] = {}
+_BECOMES: dict[str, tuple[str, ...]] = {}
+
+
+def handler(operator: str, *becomes: str) -> Callable[[Handler], Handler]:
+    """Decorator: the function imports ONNX `operator`, which becomes the named ops of the IR (none: it vanishes)."""
+
+    def enter(function: Handler) -> Handler:
+        HANDLERS[operator] = function
+        _BECOMES[operator] = becomes
+        return function
+
+    return enter
+
+
+def onnx_operators() -> dict[str, list[str]]:
+    """For each op of the IR, the ONNX operators that become it."""
+    from snnir.frontends.onnx import handlers as handlers
+
+    table: dict[str, list[str]] = {}
+    for operator, ops in sorted(_BECOMES.items()):
+        for op in ops:
+            table.setdefault(op, []).append(operator)
+    return table
+
+
+def folded_operators() -> list[str]:
+    """ONNX operators that vanish, or that are computed while importing where their operands are known."""
+    from snnir.frontends.onnx import handlers as handlers
+    from snnir.frontends.onnx.fold import RULES
+
+    return sorted({operator for operator, ops in _BECOMES.items() if not ops} | set(RULES))
