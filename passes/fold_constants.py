@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.ir import FLOAT, Graph, Node, Value
-from snnir.ir.dims import Dim
+from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Value
+from snnir.ir.dims import dim
 from snnir.ir.execute import apply
-from snnir.ir.ops import Expand, Scan
+from snnir.ir.ops import Expand, Movement, Scan
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -22,7 +22,8 @@ class FoldConstants(Pass):
     """Compute nodes whose operands are all constants.
 
     1. A node without a body whose operands are constants becomes the constant it computes.
-    2. A constant that is expanded over the batch stays as it is where it starts a state of `scan`, which spreads it.
+    2. Data movement of a constant that is expanded over the batch becomes an expansion of the moved constant.
+    3. A constant that is expanded over the batch and starts a state of `scan` is taken as it is: `scan` spreads it.
     """
 
     name = "fold-constants"
@@ -40,6 +41,8 @@ def _fold(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
         if all(new is old for new, old in zip(states, operands, strict=False)):
             return None
         return rewriter.copy(node, (*states, *operands[node.op.states :]))
+    if isinstance(node.op, Movement) and len(operands) == 1 and _expanded(operands[0]) is not None:
+        return _move_expanded(rewriter, node, operands[0])
     if not operands or not all(value.is_constant for value in operands) or node.body is not None:
         return None
     if any(isinstance(size, Dim) for value in node.outputs for size in value.type.shape):
@@ -53,7 +56,24 @@ def _fold(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
 
 def _spread(rewriter: Rewriter, value: Value) -> Value:
     """The constant behind an expansion over axes that a state spreads it over anyway."""
+    return _expanded(value) or value
+
+
+def _expanded(value: Value) -> Value | None:
+    """The constant that `value` expands over named sizes; None where it is anything else."""
     producer = value.producer
     if producer is not None and isinstance(producer.op, Expand) and producer.operands[0].is_constant:
         return producer.operands[0]
-    return value
+    return None
+
+
+def _move_expanded(rewriter: Rewriter, node: Node, value: Value) -> tuple[Value, ...] | None:
+    constant, result = _expanded(value), node.output.type
+    assert constant is not None
+    assert isinstance(node.op, Movement)
+    if any(isinstance(size, Dim) and size != dim(BATCH) for size in (*value.type.shape, *result.shape)):
+        return None
+    one = [1 if isinstance(size, Dim) else size for size in value.type.shape]
+    (moved,) = node.op.bind({BATCH: 1}).evaluate(np.broadcast_to(constant.array, one))
+    spread = rewriter.constant(f"{node.output.name}.sample", np.ascontiguousarray(moved))
+    return (rewriter.emit(Expand(result.shape), spread, name=node.output.name),)

@@ -18,7 +18,11 @@ import numpy as np
 from snnir.errors import UsageError
 from snnir.ir import Graph
 
-__all__ = ["PASSES", "Context", "Pass", "Result", "format_pipeline", "parse_pipeline", "register"]
+__all__ = ["ANY_LEVEL", "PASSES", "Context", "Pass", "Result", "format_pipeline", "parse_pipeline", "register"]
+
+
+ANY_LEVEL = "any"
+"""What a pass takes and gives that works at every level."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,9 @@ class Pass:
 
     name: ClassVar[str]
     takes: ClassVar[str]
-    """The level of graphs it takes."""
+    """The level of graphs it takes, or `ANY_LEVEL`."""
     gives: ClassVar[str]
-    """The level of graphs it gives."""
+    """The level of graphs it gives; `ANY_LEVEL` for the one it took."""
     error: ClassVar[str] = ""
     """Empty where the meaning is kept; else the error that the pass may introduce, in a phrase."""
 

@@ -15,7 +15,7 @@ from snnir.ir import FLOAT, Dim, Graph, Value
 from snnir.ir.execute import check_inputs, execute
 from snnir.ir.storage import write_graph
 from snnir.ir.verify import verify
-from snnir.passes.infra import Context, Pass, Result, format_pipeline
+from snnir.passes.infra import ANY_LEVEL, Context, Pass, Result, format_pipeline
 
 __all__ = ["Stage", "check_samples", "run_pipeline"]
 
@@ -59,7 +59,7 @@ def run_pipeline(
     for number, pass_ in enumerate(passes, 1):
         if context.progress is not None:
             context.progress(pass_.name, number - 1, len(passes))
-        if pass_.takes != graph.level:
+        if pass_.takes not in (graph.level, ANY_LEVEL):
             raise UsageError(
                 f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snnir.errors import UsageError
+from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
 from snnir.passes.certify_bounds import CertifyBounds
@@ -25,6 +26,8 @@ def simplify() -> tuple[Pass, ...]:
         FoldConstants(),
         LowerRecurrent(),
         SubstituteOperators(),
+        Canonicalize(),
+        BatchFirst(),
         Canonicalize(),
         FoldBatchNorm(),
         Canonicalize(),

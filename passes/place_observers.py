@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from snnir.errors import UnsupportedError
-from snnir.ir import Graph, Node, Value
+from snnir.ir import BATCH, Graph, Node, Value
+from snnir.ir.dims import dim
 from snnir.ir.ops import Add, Elementwise, MaxPool, Movement, Mul, Observe, Scan
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.affine import is_constant
@@ -44,6 +45,7 @@ class _Placement:
         self.placer, self.in_body = placer, in_body
         self.new = like(old)
         self.observed: dict[Value, Value] = {}
+        self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
         self.kinds = dict.fromkeys(self.values.values(), _LEVELS if in_body else _RAW)
         copy_constants(old, self.new, self.values)
@@ -61,6 +63,9 @@ class _Placement:
         if self.kinds[value] == _LEVELS:
             return value
         if value not in self.observed:
+            if self.batched and not value.is_constant and value.type.batch_axis != 0:
+                where = value.producer.describe() if value.producer is not None else f"input {value.name}"
+                self.placer.refused.append(f"{where}: neurons need the batch (N) as axis 0, found {value.type}")
             origin = value.producer.origin if value.producer is not None else ()
             self.observed[value] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
             self.kinds[self.observed[value]] = _LEVELS

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir import Graph, Node, Value
 from snnir.ir.ops import Scan
-from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.infra import ANY_LEVEL, Context, Pass, Result, register
 
 __all__ = ["RemoveDeadCode", "remove_dead_code"]
 
@@ -22,7 +22,7 @@ class RemoveDeadCode(Pass):
     """
 
     name = "remove-dead-code"
-    takes = gives = FLOAT
+    takes = gives = ANY_LEVEL
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.errors import GraphError
+from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
 from snnir.ir.ops import Bif, Encode, Quantize, Readout
@@ -21,8 +22,8 @@ def verify(graph: Graph) -> None:
     4. The op is legal at the graph's level; a body has its graph's level.
     5. Real constants are finite.
     6. Quantized: no op computes with real numbers between `quantize` and `dequantize` but host ops and data movement.
-    7. Spiking: currents end in populations or readouts; the batch is axis 0 of every spike train and current, except
-       for trains that encode a constant.
+    7. Spiking: currents end in populations or readouts; the batch is axis 0 of every spike train and current (of a model
+       that takes any batch), except for trains that encode a constant.
     """
     _verify(graph, graph.level)
 
@@ -31,6 +32,7 @@ def _verify(graph: Graph, level: str) -> None:
     if graph.level != level:
         raise GraphError(f"graph {graph.name} of level {graph.level} stands in a graph of level {level}")
     defined: set[Value] = {*graph.inputs, *graph.constants}
+    batched = any(dim(BATCH) in value.type.shape for value in graph.inputs)
     uses: dict[Value, list[tuple[Node | None, int]]] = {value: [] for value in graph.values.values()}
     for value in graph.constants:
         if value.type.is_real and not np.isfinite(value.array).all():
@@ -50,7 +52,7 @@ def _verify(graph: Graph, level: str) -> None:
             _verify(node.body, level)
         defined.update(node.outputs)
         if level != FLOAT:
-            _verify_lower(node, level, where)
+            _verify_lower(node, level, where, batched)
     for position, (name, value) in enumerate(graph.outputs.items()):
         if value not in defined:
             raise GraphError(f"output {name} is {value.name!r}, which no node gives")
@@ -62,7 +64,7 @@ def _verify(graph: Graph, level: str) -> None:
             raise GraphError(f"the uses of {value.name!r} are not kept true")
 
 
-def _verify_lower(node: Node, level: str, where: str) -> None:
+def _verify_lower(node: Node, level: str, where: str, batched: bool) -> None:
     operands = [value.type for value in node.operands if not value.is_constant]
     result = node.outputs[0].type if node.outputs else None
     moves = node.op.host or (SPIKING in node.op.levels and QUANTIZED in node.op.levels)
@@ -72,5 +74,6 @@ def _verify_lower(node: Node, level: str, where: str) -> None:
         if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Bif | Readout):
             raise GraphError(f"{where} takes a current; only populations and readouts do")
         constant = isinstance(node.op, Encode) and node.operands[0].is_constant
-        if result is not None and result.dtype in ("spike", "current") and result.batch_axis != 0 and not constant:
+        spiking = result is not None and result.dtype in ("spike", "current")
+        if batched and result is not None and spiking and result.batch_axis != 0 and not constant:
             raise GraphError(f"{where}: the batch must be axis 0 of a spike train, found {result}")

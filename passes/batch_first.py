@@ -1,0 +1,103 @@
+"""Compute with the batch as axis 0, whatever the model's own layout."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir.dims import product
+from snnir.ir.ops import Add, Concat, Div, Elementwise, Gather, Linear, Mul, Reshape, Slice, Sub, Transpose
+from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.infra import Context, Pass, Result, register
+
+__all__ = ["BatchFirst"]
+
+_BROADCASTING = (Add, Sub, Mul, Div)
+
+
+@register
+@dataclass(frozen=True)
+class BatchFirst(Pass):
+    """Move the batch to axis 0 of values that synapses and neurons compute.
+
+    1. Element-wise ops, `linear`, `concat`, `slice`, `gather` and `reshape` whose result has its batch on another axis
+       are computed on transposed operands, and their result is transposed back.
+    2. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
+    """
+
+    name = "batch-first"
+    takes = gives = FLOAT
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        """Apply the pass."""
+        new, changed = rebuild(graph, _rule)
+        return Result(new, changed > 0)
+
+
+def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+    op = node.op
+    if isinstance(op, Reshape):
+        return _reshape(rewriter, node, operands[0])
+    if not isinstance(op, (Elementwise, Linear, Concat, Slice, Gather, *_BROADCASTING)):
+        return None
+    batch = node.output.type.batch_axis
+    if batch is None or batch == 0:
+        return None
+    rank = node.output.type.rank
+    if isinstance(op, _BROADCASTING):
+        moved = tuple(_front(rewriter, _ranked(rewriter, value, rank), batch) for value in operands)
+    elif isinstance(op, Linear):
+        moved = (_front(rewriter, operands[0], batch), *operands[1:])
+    else:
+        axes = {value.type.batch_axis for value in operands}
+        if len(axes) != 1 or None in axes:
+            return None
+        source = operands[0].type.batch_axis
+        assert source is not None
+        moved = tuple(_front(rewriter, value, source) for value in operands)
+        if isinstance(op, Concat | Slice | Gather):
+            if op.axis == source:
+                return None
+            op = dataclasses.replace(op, axis=op.axis + 1 if op.axis < source else op.axis)
+    name = node.output.name
+    return (_back(rewriter, rewriter.emit(op, *moved, name=f"{name}.batch_first"), batch, name),)
+
+
+def _reshape(rewriter: Rewriter, node: Node, x: Value) -> tuple[Value, ...] | None:
+    """What stands before and what stands after the batch are reshaped apart, so that the batch may stand anywhere."""
+    before, result = x.type.batch_axis, node.output.type
+    after = result.batch_axis
+    if (not before and not after) or before is None or after is None:
+        return None
+    if product(x.type.shape[:before]) != product(result.shape[:after]):
+        return None
+    shape = (result.shape[after], *result.shape[:after], *result.shape[after + 1 :])
+    name = node.output.name
+    front = rewriter.emit(Reshape(shape), _front(rewriter, x, before), name=f"{name}.batch_first")
+    return (_back(rewriter, front, after, name),)
+
+
+def _back(rewriter: Rewriter, value: Value, batch: int, name: str) -> Value:
+    """`value` with axis 0 moved to `batch`."""
+    return rewriter.emit(Transpose((*range(1, batch + 1), 0, *range(batch + 1, value.type.rank))), value, name=name)
+
+
+def _ranked(rewriter: Rewriter, value: Value, rank: int) -> Value:
+    """`value` with as many axes as the result of a broadcast has."""
+    shape = (*([1] * (rank - value.type.rank)), *value.type.shape)
+    if shape == value.type.shape:
+        return value
+    if value.is_constant:
+        return rewriter.constant(f"{value.name}.ranked", value.array.reshape([int(str(size)) for size in shape]))
+    return rewriter.emit(Reshape(shape), value, name=f"{value.name}.ranked")
+
+
+def _front(rewriter: Rewriter, value: Value, axis: int) -> Value:
+    """`value` with `axis` moved to the front."""
+    perm = (axis, *(other for other in range(value.type.rank) if other != axis))
+    if value.is_constant:
+        return rewriter.constant(f"{value.name}.front", np.ascontiguousarray(value.array.transpose(perm)))
+    return rewriter.emit(Transpose(perm), value, name=f"{value.name}.front")
