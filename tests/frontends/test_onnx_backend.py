@@ -1,0 +1,193 @@
+"""ONNX's own backend tests: every one whose operators are supported is imported and compared with its expected outputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.version_converter
+import pytest
+from onnx import numpy_helper
+
+from snnir.errors import InputError, ModelError, UnsupportedError
+from snnir.frontends.onnx import import_onnx
+from snnir.frontends.onnx.model import OLDEST_OPSET
+from snnir.frontends.onnx.registry import HANDLERS
+from snnir.ir.execute import execute
+
+KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
+LISTED = (
+    "Conv Gemm MatMul Add Sub Mul Div BatchNormalization Relu Clip LeakyRelu Sigmoid Tanh HardSigmoid AveragePool "
+    "GlobalAveragePool MaxPool ReduceMean Flatten Reshape Transpose Squeeze Unsqueeze Slice Split Gather Concat Pad Identity "
+    "Dropout Constant ConstantOfShape Cast Expand Shape Size Softmax LogSoftmax ArgMax RNN"
+).split()
+
+# Refusals that are right, by a part of their message; a test that is refused for any other reason fails.
+REASONS = {
+    "only real inputs can be encoded": "integer, boolean or string data",
+    "only real numbers are imported": "integer arithmetic on data",
+    "only casts between real types": "casts to integers or from them",
+    "only real numbers are supported": "argmax of integers",
+    "is not a tensor of known rank": "sequences and optionals",
+    "is in training mode": "training mode",
+    "its mask is used": "training mode",
+    "its Indices output is used": "max pooling with indices",
+    "its statistics outputs are used": "training mode",
+    "expected numbers": "element types that NumPy lacks",
+    "which holds no number": "clips to an empty range",
+    "NaN or infinite": "NaN or infinite data",
+    "is NaN": "NaN or infinite data",
+    "opset": "operator sets before 11",
+    "changes with the input; it must be constant": "an operand that must be known is an input",
+    "without input": "windows that hold padding only",
+    "operator of domain": "operators of other domains",
+    "sequence_lens": "variable lengths",
+    "batch_norm needs": "statistics of an input without channels",
+    "real numbers are needed": "integer constants as data",
+    "need real": "integers",
+    "do not go together": "integer arithmetic on data",
+}
+
+
+FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
+"""Tests whose expected outputs are written with four digits."""
+
+
+def _node_operators(model: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node}
+
+
+def _cases() -> Iterator[tuple[str, str, onnx.ModelProto, list[tuple[list[object], list[object]]]]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.loader import load_model_tests
+
+        for kind in KINDS:
+            for case in load_model_tests(kind=kind):
+                if case.model is None:
+                    if case.model_dir is None:
+                        continue
+                    folder = Path(case.model_dir)
+                    if not (folder / "model.onnx").exists():
+                        continue
+                    model = onnx.load(folder / "model.onnx")
+                    sets = [_data_set(path) for path in sorted(folder.glob("test_data_set_*"))]
+                else:
+                    model, sets = case.model, case.data_sets or []
+                if _node_operators(model) <= set(LISTED):
+                    yield kind, case.name, _raised(model), sets
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in the oldest operator set that snnir reads, where it is older (the stored sets go back to opset 6)."""
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset >= OLDEST_OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OLDEST_OPSET)
+    except RuntimeError:  # no rule for this operator in ONNX's converter: the frontend will refuse the model's opset
+        return model
+
+
+def _data_set(folder: Path) -> tuple[list[object], list[object]]:
+    sides = []
+    for side in ("input", "output"):
+        arrays: list[object] = []
+        for index in range(len(list(folder.glob(f"{side}_*.pb")))):
+            tensor = onnx.TensorProto()
+            tensor.ParseFromString((folder / f"{side}_{index}.pb").read_bytes())
+            arrays.append(numpy_helper.to_array(tensor))
+        sides.append(arrays)
+    return sides[0], sides[1]
+
+
+def _arrays(data: list[object]) -> list[np.ndarray]:
+    return [numpy_helper.to_array(item) if isinstance(item, onnx.TensorProto) else np.asarray(item) for item in data]
+
+
+def _with_weights(model: onnx.ModelProto, arrays: list[np.ndarray], keep: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The model with all inputs but the first `keep` turned into constants, and the arrays of those that stay."""
+    frozen = onnx.ModelProto()
+    frozen.CopyFrom(model)
+    frozen.ir_version = max(model.ir_version, 4)  # from 4 on, initializers need not be inputs
+    known = {tensor.name for tensor in model.graph.initializer}
+    free = [entry for entry in model.graph.input if entry.name not in known]
+    data: dict[str, np.ndarray] = {}
+    del frozen.graph.input[:]
+    for index, (entry, array) in enumerate(zip(free, arrays, strict=False)):
+        if index < keep:
+            frozen.graph.input.append(entry)
+            data[entry.name] = array
+        else:
+            frozen.graph.initializer.append(numpy_helper.from_array(np.asarray(array), entry.name))
+    return frozen, data
+
+
+def _compare(name: str, model: onnx.ModelProto, arrays: list[np.ndarray], expected: list[np.ndarray], keep: int) -> None:
+    frozen, data = _with_weights(model, arrays, keep)
+    graph = import_onnx(frozen, batch=False)
+    found = execute(graph, data)
+    for entry, target in zip(model.graph.output, expected, strict=True):
+        result = found[entry.name]
+        assert result.shape == target.shape, f"{entry.name}: shape {result.shape}, expected {target.shape}"
+        if target.dtype.kind in "iu":
+            np.testing.assert_array_equal(result, target)
+            continue
+        target = target.astype(np.float64)
+        span = max(1.0, float(np.abs(target[np.isfinite(target)]).max(initial=0)))
+        tolerance = 2e-3 if expected[0].dtype == np.float16 else 1e-4 if name in FOUR_DIGITS else 1e-5
+        np.testing.assert_allclose(result, target, rtol=0, atol=tolerance * span)
+
+
+def _reason(message: str) -> str | None:
+    return next((reason for part, reason in REASONS.items() if part in message), None)
+
+
+def test_every_listed_operator_has_a_handler() -> None:
+    assert set(LISTED) <= set(HANDLERS) | {"Range"}
+
+
+def test_onnx_backend_tests(capsys: pytest.CaptureFixture[str]) -> None:
+    """All cases in one test: loading them takes longer than running them."""
+    counts: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    failures: list[str] = []
+    for kind, name, model, sets in _cases():
+        counts["found"] += 1
+        for raw, wanted in sets:
+            if any(isinstance(array, list) or array is None for array in (*raw, *wanted)):
+                refused["sequences and optionals"] += 1
+                continue
+            arrays, expected = _arrays(raw), _arrays(wanted)
+            # weights come as inputs in node tests: with the first input free, and with all of them free
+            outcomes = []
+            for keep in sorted({1, len(arrays)}) if arrays else [0]:
+                try:
+                    with np.errstate(all="ignore"):
+                        _compare(name, model, arrays, expected, keep)
+                    outcomes.append("passed")
+                except (UnsupportedError, InputError, ModelError) as error:
+                    reason = _reason(str(error))
+                    outcomes.append(f"refused: {reason}" if reason else f"unexplained: {error}")
+                except AssertionError as error:
+                    outcomes.append(f"unexplained: {str(error).strip()[:300]}")
+            best = "passed" if "passed" in outcomes else outcomes[0]
+            wrong = [outcome for outcome in outcomes if outcome.startswith("unexplained")]
+            if wrong:
+                failures.append(f"{kind} {name}: {wrong[0]}")
+            elif best == "passed":
+                counts["passed"] += 1
+                counts[f"passed {kind}"] += 1
+            else:
+                refused[best.removeprefix("refused: ")] += 1
+    with capsys.disabled():
+        print(f"\nONNX backend tests with supported operators: {counts['found']} found, {counts['passed']} passed, ", end="")
+        print(f"{sum(refused.values())} refused, {len(failures)} failed; passed by kind: ", end="")
+        print(", ".join(f"{kind} {counts[f'passed {kind}']}" for kind in KINDS))
+        print("refused because of: " + "; ".join(f"{reason} ({count})" for reason, count in refused.most_common()))
+    assert not failures, "\n".join(failures)
+    assert counts["passed"] >= 340

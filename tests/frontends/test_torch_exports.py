@@ -1,0 +1,133 @@
+"""Models exported by both exporters of PyTorch: the import computes what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from snnir.frontends.onnx import import_onnx, run_onnxruntime  # noqa: E402
+from snnir.ir.execute import execute  # noqa: E402
+
+
+class Crnn(nn.Module):
+    """Conv1d, batch norm, ReLU, a ReLU RNN, a linear layer."""
+
+    def __init__(self, initial: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(8, 12, 3, padding=1)
+        self.norm = nn.BatchNorm1d(12)
+        self.rnn = nn.RNN(12, 16, nonlinearity="relu", batch_first=True)
+        self.head = nn.Linear(16, 10)
+        self.initial = initial
+
+    def forward(self, x):
+        h = torch.relu(self.norm(self.conv(x.transpose(1, 2)))).transpose(1, 2)
+        state = torch.zeros(1, x.shape[0], 16) + 0.5 if self.initial else None
+        y, _ = self.rnn(h, state)
+        return self.head(y[:, -1])
+
+
+class TwoLayers(nn.Module):
+    """Two stacked tanh layers, both directions; every element is given out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(8, 6, num_layers=2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x):
+        y, last = self.rnn(x)
+        return self.head(y), last
+
+
+class Residual(nn.Module):
+    """Two-dimensional convolutions with batch norm, a residual connection, both kinds of pooling, log-softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.most, self.mean = nn.MaxPool2d(2), nn.AvgPool2d(2)
+        self.head = nn.Linear(8 * 2 * 2, 10)
+
+    def forward(self, x):
+        h = self.most(torch.relu(self.norm(self.first(x))))
+        h = self.mean(nn.functional.relu6(h + self.second(h)))
+        return torch.log_softmax(self.head(h.flatten(1)), 1)
+
+
+class Branches(nn.Module):
+    """Concatenation, leaky ReLU, hard sigmoid, a mean over space."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv1d(3, 4, 5, stride=2, padding=2), nn.Conv1d(3, 6, 3, stride=2, dilation=2, padding=2)
+        self.head = nn.Linear(10, 3)
+
+    def forward(self, x):
+        both = torch.cat([nn.functional.leaky_relu(self.a(x)), nn.functional.hardsigmoid(self.b(x))], 1)
+        return self.head(both.mean(2))
+
+
+CASES = {
+    "crnn": (Crnn, (8, 8)),
+    "crnn-initial": (lambda: Crnn(True), (8, 8)),
+    "two-layers": (TwoLayers, (5, 8)),
+    "residual": (Residual, (1, 8, 8)),
+    "branches": (Branches, (3, 12)),
+}
+
+
+def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool) -> bytes:
+    """The module as ONNX bytes, with a batch of any size or of the sample's."""
+    options: dict[str, object] = {}
+    if dynamic and dynamo:
+        options["dynamic_shapes"] = ({0: torch.export.Dim("batch")},)
+    elif dynamic:
+        options["dynamic_axes"] = {"x": {0: "batch"}}
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(), (sample,), file, dynamo=dynamo, opset_version=20 if dynamo else 17, input_names=["x"], verbose=False, **options
+        )
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "torchscript"])
+@pytest.mark.parametrize("dynamic", [True, False], ids=["any-batch", "batch-of-1"])
+@pytest.mark.parametrize("name", CASES)
+def test_import_equals_onnx_runtime(name: str, dynamic: bool, dynamo: bool) -> None:
+    make: Callable[[], nn.Module]
+    make, shape = CASES[name]
+    torch.manual_seed(0)
+    content = export(make(), torch.randn(3 if dynamic else 1, *shape), dynamo, dynamic)
+    graph = import_onnx(content)
+    x = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
+    ours = execute(graph, {"x": x})
+    theirs = run_onnxruntime(content, {"x": x}) if dynamic else _one_by_one(content, x, graph.outputs)
+    assert list(ours) == list(theirs)
+    for output, expected in theirs.items():
+        span = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(ours[output], expected, rtol=0, atol=1e-5 * span)
+    assert all(value.type.batch_axis is not None for value in graph.outputs.values())
+    assert bool(graph.notes) == (not dynamic)
+
+
+def _one_by_one(content: bytes, x: np.ndarray, outputs: object) -> dict[str, np.ndarray]:
+    """A model for one sample, run on each sample; states have their batch on axis 1."""
+    parts = [run_onnxruntime(content, {"x": x[index : index + 1]}) for index in range(len(x))]
+    return {name: np.concatenate([part[name] for part in parts], axis=1 if array.ndim == 3 and array.shape[1] == 1 else 0) for name, array in parts[0].items()}
+
+
+def test_the_torchscript_exporter_keeps_the_rnn_as_one_node() -> None:
+    graph = import_onnx(export(Crnn(), torch.randn(3, 8, 8), False, True))
+    assert sum(node.op.name == "rnn" for node in graph.nodes) == 1
