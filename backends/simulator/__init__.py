@@ -1,1 +1,11 @@
-"""TODO."""
+"""The event-driven simulator: a spiking graph as its neurons run it, spike by spike.
+
+`Simulator` is fast (Numba, one thread a core, work per event); `simulate_plain` says the same in NumPy, step by step,
+and is what the fast one is tested against. Numba is imported when a simulation first runs.
+"""
+
+from snnir.backends.simulator.plain import PlainResult, simulate_plain
+from snnir.backends.simulator.result import RASTER_COLUMNS, SimulationResult
+from snnir.backends.simulator.simulator import DELIVERIES, Simulator
+
+__all__ = ["DELIVERIES", "RASTER_COLUMNS", "PlainResult", "SimulationResult", "Simulator", "simulate_plain"]

@@ -1,0 +1,117 @@
+"""What the host computes around a simulation: levels to encode before it, outputs from the readouts' sums after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from snnir.ir.execute import apply
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.ops import Encode, Movement, Readout, Scan
+from snnir.ir.types import DTYPES, TensorType
+
+__all__ = ["Host", "concrete_shape", "fixed_values", "window_order"]
+
+
+def concrete_shape(type_: TensorType, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape with every named dimension measured. Raises `GraphError` where one has no size."""
+    return type_.substitute(dict(sizes)).static_shape("the simulator")
+
+
+def window_order(op: Scan, length: int) -> Sequence[int]:
+    """Which element each window of a scan takes, in order of processing."""
+    return range(length - 1, -1, -1) if op.reverse else range(length)
+
+
+def fixed_values(graph: Graph, constants: Mapping[Value, np.ndarray]) -> set[Value]:
+    """The values that depend on constants only: the same for every sample and every window."""
+    fixed = {*graph.constants, *constants}
+    for node in graph.nodes:
+        if not isinstance(node.op, Scan) and all(value in fixed for value in node.operands):
+            fixed.update(node.outputs)
+    return fixed
+
+
+class Host:
+    """The real values of one graph, or of one window of a scan's body, for the whole batch.
+
+    `reals` holds every value known before the simulation, and the levels of fixed spiking values; `levels` what the
+    encoders of inputs charge; `windows` the bodies of scans, one for each window in order of processing.
+    """
+
+    def __init__(
+        self, graph: Graph, sizes: Mapping[str, int], given: Mapping[Value, np.ndarray], constants: Mapping[Value, np.ndarray]
+    ) -> None:
+        self.graph = graph
+        self.sizes = sizes
+        self.levels: dict[Value, np.ndarray] = {}
+        self.windows: dict[Node, list[Host]] = {}
+        self.reals: dict[Value, np.ndarray] = {value: value.array for value in graph.constants}
+        self.reals.update(constants)
+        self.reals.update(given)
+        fixed = fixed_values(graph, constants)
+        for node in graph.nodes:
+            if isinstance(node.op, Scan):
+                self._open(node, node.op)
+            elif isinstance(node.op, Encode) and node.operands[0] in self.reals:
+                self.levels[node.output] = apply(node, [self.reals[node.operands[0]]], sizes)[0]
+                if node.output in fixed:
+                    self.reals[node.output] = self.levels.pop(node.output)
+            else:
+                self._apply(node, self.reals)
+
+    def _open(self, node: Node, op: Scan) -> None:
+        """Cut the real sequences of a scan into its windows, where the body computes with real values."""
+        body = node.body
+        assert body is not None
+        if not any(inner.op.host or isinstance(inner.op, Encode | Readout) for inner in body.nodes) and not any(
+            value.type.is_real for value in body.outputs.values()
+        ):
+            return
+        pairs = list(zip(body.inputs, node.operands, strict=True))
+        elements, shared = pairs[op.states : op.states + op.elements], pairs[op.states + op.elements :]
+        constants = {inner: outer.array for inner, outer in shared if outer.is_constant}
+        length = concrete_shape(elements[0][1].type, self.sizes)[op.axis]
+        self.windows[node] = []
+        for k in window_order(op, length):
+            given = {inner: self.reals[outer].take(k, axis=op.axis) for inner, outer in elements if self._real(outer)}
+            given.update({inner: self.reals[outer] for inner, outer in shared if self._real(outer)})
+            self.windows[node].append(Host(body, self.sizes, given, constants))
+
+    def _real(self, value: Value) -> bool:
+        return value in self.reals and not value.type.is_levels
+
+    def _apply(self, node: Node, reals: dict[Value, np.ndarray]) -> None:
+        if (node.op.host or isinstance(node.op, Movement)) and all(value in reals for value in node.operands):
+            results = apply(node, [reals[value] for value in node.operands], self.sizes)
+            reals.update(zip(node.outputs, results, strict=True))
+
+    def finish(self, sums: Mapping[Value, np.ndarray]) -> dict[Value, np.ndarray]:
+        """All real values, given the sums int64[N, ...] of the readouts ([N, windows, ...] inside a body)."""
+        reals = dict(self.reals)
+        for node in self.graph.nodes:
+            if isinstance(node.op, Readout):
+                reals[node.output] = (sums[node.output] * reals[node.operands[0]]).astype(np.float32)
+            elif isinstance(node.op, Scan):
+                self._close(node, node.op, sums, reals)
+            elif node.outputs[0] not in reals:
+                self._apply(node, reals)
+        return reals
+
+    def _close(self, node: Node, op: Scan, sums: Mapping[Value, np.ndarray], reals: dict[Value, np.ndarray]) -> None:
+        """Stack the real results of a scan's windows."""
+        body = node.body
+        assert body is not None
+        results = list(zip(node.outputs, body.outputs.values(), strict=True))[op.states :]
+        results = [(outer, inner) for outer, inner in results if inner.type.is_real]
+        if not results:
+            return
+        own = [inner.output for inner in body.nodes if isinstance(inner.op, Readout)]
+        rows = [window.finish({value: sums[value][:, k] for value in own}) for k, window in enumerate(self.windows[node])]
+        for outer, inner in results:
+            if rows:
+                ordered = rows[::-1] if op.reverse else rows
+                reals[outer] = np.stack([row[inner] for row in ordered], axis=op.axis)
+            else:
+                reals[outer] = np.zeros(concrete_shape(outer.type, self.sizes), DTYPES[outer.type.dtype])

@@ -1,0 +1,402 @@
+"""The compiled kernels: plain functions on arrays, all in this one file.
+
+They stay together because Numba's file cache notices changes of the file that holds a kernel, not of the files that
+it calls into. None of them holds the interpreter lock.
+
+An event is an address and a number `2 * value + charged`: the lowest bit marks events that cost a multiplication
+(graded values and everything an encoder charges), which synaptic operations are counted by. `offsets[sample, step]`
+is where the events of one step start, `offsets[sample, step + 1]` where they end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+import numpy as np
+
+__all__ = ["CONV", "CSR", "DENSE", "charge", "count", "place", "pool", "populate", "split", "tracers", "unary"]
+
+DENSE, CONV, CSR = 0, 1, 2
+"""Kinds of synapses: the first column of a segment."""
+
+_Kernel = TypeVar("_Kernel", bound=Callable[..., object])
+
+
+def _compiled(kernel: _Kernel) -> _Kernel:
+    try:
+        return cast(_Kernel, numba.njit(nogil=True, cache=True)(kernel))
+    except RuntimeError:  # no folder can be written: compile in memory
+        return cast(_Kernel, numba.njit(nogil=True)(kernel))
+
+
+@_compiled
+def _add_row(sums, first, weights, start, size, value):  # type: ignore[no-untyped-def]
+    into = sums[first : first + size]
+    row = weights[start : start + size]
+    if value == 1:  # no multiplication: twice as fast, and what the hardware does
+        for j in range(size):
+            into[j] += row[j]
+    elif value == -1:
+        for j in range(size):
+            into[j] -= row[j]
+    else:
+        for j in range(size):
+            into[j] += row[j] * value
+
+
+@_compiled
+def _convolve(sums, local, segment, weights, index, value):  # type: ignore[no-untyped-def]
+    """Add one event's taps; columns 4.. as `synapses._conv` writes them. Returns the number of synapses used."""
+    size1, size2 = segment[5], segment[6]
+    per_group, maps = segment[7], segment[8]
+    taps1, taps2 = segment[10], segment[11]
+    axis0, axis1, axis2 = segment[12], segment[13], segment[14]
+    map_stride, stride0, stride1, stride2 = segment[15], segment[16], segment[17], segment[18]
+    channel = local // (segment[4] * size1 * size2)
+    position = local - channel * segment[4] * size1 * size2
+    x0 = position // (size1 * size2)
+    x1 = position // size2 - x0 * size1
+    x2 = position - (x0 * size1 + x1) * size2
+    first_map = channel // per_group * maps * map_stride
+    row0 = channel * segment[9]
+    used = 0
+    for e0 in range(index[axis0 + x0], index[axis0 + x0 + 1], 2):
+        for e1 in range(index[axis1 + x1], index[axis1 + x1 + 1], 2):
+            for e2 in range(index[axis2 + x2], index[axis2 + x2 + 1], 2):
+                row = segment[3] + (((row0 + index[e0]) * taps1 + index[e1]) * taps2 + index[e2]) * maps
+                target = first_map + index[e0 + 1] * stride0 + index[e1 + 1] * stride1 + index[e2 + 1] * stride2
+                if map_stride == 1:
+                    _add_row(sums, target, weights, row, maps, value)
+                else:
+                    for j in range(maps):
+                        sums[target + j * map_stride] += weights[row + j] * value
+                used += maps
+    return used
+
+
+@_compiled
+def _deliver(sums, begin, end, address, event, segments, weights, index, synops, charges):  # type: ignore[no-untyped-def]
+    """Add the currents of events begin..end-1 to the sums of one sample, and count the synapses they used."""
+    s = 0
+    for e in range(begin, end):
+        a = address[e]
+        while a >= segments[s, 2]:
+            s += 1
+        while a < segments[s, 1]:
+            s -= 1
+        segment = segments[s]
+        kind, local, value = segment[0], a - segment[1], event[e] >> 1
+        if kind == DENSE:
+            inputs, used = segment[4], segment[5]
+            group = local // inputs
+            _add_row(sums, group * used, weights, segment[3] + (local - group * inputs) * used, used, value)
+        elif kind == CONV:
+            used = _convolve(sums, local, segment, weights, index, value)
+        else:
+            first, last = index[segment[4] + local], index[segment[4] + local + 1]
+            used = last - first
+            for j in range(first, last):
+                sums[index[segment[5] + j]] += weights[segment[3] + j] * value
+        synops[s] += used
+        charges[s] += used * (event[e] & 1)
+
+
+@_compiled
+def _threshold(table, staircase, parameter, lo, level, least, most):  # type: ignore[no-untyped-def]
+    """The least sum that is worth `level`, kept strictly inside what the sums' type can hold."""
+    t = table[parameter, level - lo - 1] if staircase else level * table[parameter, 0] - table[parameter, 0] // 2
+    return min(max(t, least + 1), most)
+
+
+@_compiled
+def populate(  # type: ignore[no-untyped-def]
+    offsets,
+    address,
+    event,
+    segments,
+    weights,
+    index,
+    bias,
+    table,
+    parameter,
+    layout,
+    levels,
+    steps,
+    length,
+    sums,
+    synops,
+    charges,
+):
+    """Run one population (or readout: levels 0..0) over a window, sample after sample, each until it is silent.
+
+    `levels` is (lo, hi, staircase); `layout[i]` is the address of neuron i; `length` the number of steps whose sums
+    are kept (0: none). `sums[batch, n]` receives the settled sums where it has rows; `synops` and `charges`
+    [batch, segments] are added to. Returns offsets, address and event of the spikes, the steps used by each sample,
+    the number of neurons still able to fire, and the sums after each step [batch, length, n].
+    """
+    lo, hi, staircase = levels
+    batch, inputs, n = offsets.shape[0], offsets.shape[1] - 1, bias.size
+    # Once no input is left every neuron goes straight to its level, one a step.
+    capacity = min(inputs + hi - lo, steps)
+    out_offsets = np.zeros((batch, capacity + 1), np.int64)
+    out_address, out_event = np.empty(max(2 * n, 1024), np.int32), np.empty(max(2 * n, 1024), np.int32)
+    used = np.zeros(batch, np.int64)
+    history = np.zeros((batch, length, n), np.int64)
+    a = np.empty(n, bias.dtype)
+    up, down = np.empty(n, bias.dtype), np.empty(n, bias.dtype)
+    least = np.iinfo(bias.dtype).min
+    most = np.iinfo(bias.dtype).max
+    first_up, first_down = np.full(n, most, bias.dtype), np.full(n, least, bias.dtype)
+    for i in range(n):
+        if hi > 0:
+            first_up[i] = _threshold(table, staircase, parameter[i], lo, 1, least, most)
+        if lo < 0:
+            first_down[i] = _threshold(table, staircase, parameter[i], lo, 0, least, most)
+    state = np.empty(n, np.int32)
+    flags = np.zeros((n + 7) // 8 * 8, np.int8)
+    words = flags.view(np.int64)
+    cursor, unsettled = 0, 0
+    for sample in range(batch):
+        a[:] = bias
+        up[:] = first_up
+        down[:] = first_down
+        state[:] = 0
+        active = hi > lo
+        t = 0
+        out_offsets[sample, 0] = cursor
+        while t < capacity and (t < inputs or active):
+            if t < inputs and offsets[sample, t] < offsets[sample, t + 1]:
+                _deliver(
+                    a,
+                    offsets[sample, t],
+                    offsets[sample, t + 1],
+                    address,
+                    event,
+                    segments,
+                    weights,
+                    index,
+                    synops[sample],
+                    charges[sample],
+                )
+                active = hi > lo
+            if active:
+                active = False
+                for i in range(n):
+                    flags[i] = (a[i] >= up[i]) | (a[i] < down[i])
+                if cursor + n > out_address.size:
+                    grown = 2 * (cursor + n)
+                    old_address, old_event = out_address, out_event
+                    out_address, out_event = np.empty(grown, np.int32), np.empty(grown, np.int32)
+                    out_address[:cursor] = old_address[:cursor]
+                    out_event[:cursor] = old_event[:cursor]
+                for word in range(words.size):
+                    if words[word] == 0:
+                        continue
+                    for i in range(8 * word, min(8 * word + 8, n)):
+                        if not flags[i]:
+                            continue
+                        sign = 1 if a[i] >= up[i] else -1
+                        level = state[i] + sign
+                        state[i] = level
+                        up[i] = _threshold(table, staircase, parameter[i], lo, level + 1, least, most) if level < hi else most
+                        down[i] = _threshold(table, staircase, parameter[i], lo, level, least, most) if level > lo else least
+                        out_address[cursor] = layout[i]
+                        out_event[cursor] = 2 * sign
+                        cursor += 1
+                        active = True
+                if active:
+                    used[sample] = t + 1
+            t += 1
+            out_offsets[sample, t] = cursor
+            if t <= length:
+                for i in range(n):
+                    history[sample, t - 1, layout[i]] = a[i]
+        if t == steps and hi > lo:
+            for i in range(n):
+                unsettled += (a[i] >= up[i]) | (a[i] < down[i])
+        for later in range(t, capacity):
+            out_offsets[sample, later + 1] = cursor
+        for later in range(t, length):
+            for i in range(n):
+                history[sample, later, layout[i]] = a[i]
+        if sums.shape[0]:
+            for i in range(n):
+                sums[sample, layout[i]] = a[i]
+    return out_offsets, out_address, out_event, used, unsettled, history
+
+
+@_compiled
+def pool(offsets, address, event, row_offsets, rows, members):  # type: ignore[no-untyped-def]
+    """The change of the largest tracer of each window, step by step.
+
+    `members[windows, k]` are the addresses in a window (-1: none); `rows[row_offsets[a] : row_offsets[a + 1]]` the
+    windows that hold address a. Returns offsets, address, event and the steps used by each sample.
+    """
+    batch, inputs, windows = offsets.shape[0], offsets.shape[1] - 1, members.shape[0]
+    out_offsets = np.zeros((batch, inputs + 1), np.int64)
+    out_address, out_event = np.empty(1024, np.int32), np.empty(1024, np.int32)
+    used = np.zeros(batch, np.int64)
+    state = np.empty(row_offsets.size - 1, np.int64)
+    largest = np.empty(windows, np.int64)
+    stamp = np.full(windows, -1, np.int64)
+    touched = np.empty(windows, np.int32)
+    cursor = 0
+    for sample in range(batch):
+        state[:] = 0
+        largest[:] = 0
+        out_offsets[sample, 0] = cursor
+        for t in range(inputs):
+            found = 0
+            for e in range(offsets[sample, t], offsets[sample, t + 1]):
+                a = address[e]
+                state[a] += event[e] >> 1
+                for k in range(row_offsets[a], row_offsets[a + 1]):
+                    window = rows[k]
+                    if stamp[window] != sample * inputs + t:
+                        stamp[window] = sample * inputs + t
+                        touched[found] = window
+                        found += 1
+            if cursor + found > out_address.size:
+                grown = 2 * (cursor + found)
+                old_address, old_event = out_address, out_event
+                out_address, out_event = np.empty(grown, np.int32), np.empty(grown, np.int32)
+                out_address[:cursor] = old_address[:cursor]
+                out_event[:cursor] = old_event[:cursor]
+            for k in range(found):
+                window = touched[k]
+                value, any_member = 0, False
+                for member in members[window]:
+                    if member >= 0 and (not any_member or state[member] > value):
+                        value, any_member = state[member], True
+                change = value - largest[window]
+                if change:
+                    largest[window] = value
+                    out_address[cursor] = window
+                    out_event[cursor] = 2 * change + (abs(change) > 1)
+                    cursor += 1
+                    used[sample] = t + 1
+            out_offsets[sample, t + 1] = cursor
+    return out_offsets, out_address, out_event, used
+
+
+@_compiled
+def charge(levels, encoded):  # type: ignore[no-untyped-def]
+    """A train that gives `levels` [batch, n] at step 0; events of an encoder are all marked as charged."""
+    batch, n = levels.shape
+    offsets = np.zeros((batch, 2), np.int64)
+    total = 0
+    for sample in range(batch):
+        for i in range(n):
+            total += levels[sample, i] != 0
+    address, event = np.empty(total, np.int32), np.empty(total, np.int32)
+    cursor = 0
+    for sample in range(batch):
+        offsets[sample, 0] = cursor
+        for i in range(n):
+            level = levels[sample, i]
+            if level:
+                address[cursor] = i
+                event[cursor] = 2 * level + (encoded or abs(level) > 1)
+                cursor += 1
+        offsets[sample, 1] = cursor
+    return offsets, address, event
+
+
+@_compiled
+def unary(levels, steps):  # type: ignore[no-untyped-def]
+    """A train that gives `levels` [batch, n] one level a step from step 0, and the number of levels beyond `steps`."""
+    batch, n = levels.shape
+    length, total, lost = 0, 0, 0
+    for sample in range(batch):
+        for i in range(n):
+            size = abs(levels[sample, i])
+            lost += max(size - steps, 0)
+            length = max(length, min(size, steps))
+            total += min(size, steps)
+    offsets = np.zeros((batch, length + 1), np.int64)
+    address, event = np.empty(total, np.int32), np.empty(total, np.int32)
+    cursor = 0
+    for sample in range(batch):
+        offsets[sample, 0] = cursor
+        for t in range(length):
+            for i in range(n):
+                if abs(levels[sample, i]) > t:
+                    address[cursor] = i
+                    event[cursor] = 2 if levels[sample, i] > 0 else -2
+                    cursor += 1
+            offsets[sample, t + 1] = cursor
+    return offsets, address, event, lost
+
+
+@_compiled
+def tracers(offsets, address, event, size):  # type: ignore[no-untyped-def]
+    """What the events of each sample add up to: int64 [batch, size]."""
+    batch, inputs = offsets.shape[0], offsets.shape[1] - 1
+    result = np.zeros((batch, size), np.int64)
+    for sample in range(batch):
+        for e in range(offsets[sample, 0], offsets[sample, inputs]):
+            result[sample, address[e]] += event[e] >> 1
+    return result
+
+
+@_compiled
+def count(offsets, address, mapped, map_offsets, counts):  # type: ignore[no-untyped-def]
+    """Add to `counts[batch, steps]` how many events a train gives after its address map (`mapped` False: none)."""
+    for sample in range(offsets.shape[0]):
+        for t in range(offsets.shape[1] - 1):
+            if not mapped:
+                counts[sample, t] += offsets[sample, t + 1] - offsets[sample, t]
+                continue
+            for e in range(offsets[sample, t], offsets[sample, t + 1]):
+                counts[sample, t] += map_offsets[address[e] + 1] - map_offsets[address[e]]
+
+
+@_compiled
+def place(offsets, address, event, mapped, map_offsets, targets, shift, cursors, out_address, out_event):  # type: ignore[no-untyped-def]
+    """Write a train's events, mapped and shifted, at `cursors[batch, steps]`, which move on."""
+    for sample in range(offsets.shape[0]):
+        for t in range(offsets.shape[1] - 1):
+            cursor = cursors[sample, t]
+            for e in range(offsets[sample, t], offsets[sample, t + 1]):
+                a = address[e]
+                if not mapped:
+                    out_address[cursor] = a + shift
+                    out_event[cursor] = event[e]
+                    cursor += 1
+                    continue
+                for k in range(map_offsets[a], map_offsets[a + 1]):
+                    out_address[cursor] = targets[k] + shift
+                    out_event[cursor] = event[e]
+                    cursor += 1
+            cursors[sample, t] = cursor
+
+
+@_compiled
+def split(offsets, address, event, parts, size):  # type: ignore[no-untyped-def]
+    """Cut a train with addresses below parts*size into `parts` trains: offsets[parts, batch, steps + 1], address, event."""
+    batch, inputs = offsets.shape[0], offsets.shape[1] - 1
+    out_offsets = np.zeros((parts, batch, inputs + 1), np.int64)
+    for sample in range(batch):
+        for t in range(inputs):
+            for e in range(offsets[sample, t], offsets[sample, t + 1]):
+                out_offsets[address[e] // size, sample, t + 1] += 1
+    cursor = 0
+    for part in range(parts):
+        for sample in range(batch):
+            out_offsets[part, sample, 0] = cursor
+            for t in range(inputs):
+                cursor += out_offsets[part, sample, t + 1]
+                out_offsets[part, sample, t + 1] = cursor
+    starts = out_offsets[:, :, :-1].copy()
+    out_address, out_event = np.empty(cursor, np.int32), np.empty(cursor, np.int32)
+    for sample in range(batch):
+        for t in range(inputs):
+            for e in range(offsets[sample, t], offsets[sample, t + 1]):
+                part = address[e] // size
+                at = starts[part, sample, t]
+                starts[part, sample, t] = at + 1
+                out_address[at] = address[e] - part * size
+                out_event[at] = event[e]
+    return out_offsets, out_address, out_event

@@ -1,0 +1,368 @@
+"""From a graph and concrete sizes to a plan: steps over arrays that the driver and the kernels run.
+
+A plan does not depend on the batch size. Populations are ordered as in the graph, and each one can be simulated over
+all steps of a window once its input trains are known, because a spike takes no time from one layer to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from snnir.backends.simulator.host import concrete_shape, fixed_values
+from snnir.backends.simulator.synapses import Segments, Synapse, build
+from snnir.backends.simulator.trains import AddressMap
+from snnir.backends.simulator.wiring import Source, Wiring, invert, move, sources
+from snnir.errors import UnsupportedError
+from snnir.ir.dims import BATCH
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, Readout, Scan, Sparse
+
+__all__ = ["Cache", "Emission", "EncodePlan", "MaxPlan", "Plan", "PopulationPlan", "ScanPlan", "StatePlan", "make_plan"]
+
+
+@dataclass(frozen=True, eq=False)
+class Emission:
+    """A value of a body or graph as the driver needs it: its roots and the size of one sample."""
+
+    value: Value
+    sources: tuple[Source, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of addresses."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodePlan:
+    """An encoder. `fixed`: it charges the same levels into every sample, and counts as no value of the network."""
+
+    value: Value
+    name: str
+    shape: tuple[int, ...]
+    fixed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationPlan:
+    """A population, or a readout (levels 0..0). `table` int64[rows of thresholds, levels or 1]; `parameter[i]` is
+    the row of neuron i."""
+
+    value: Value
+    name: str
+    shape: tuple[int, ...]
+    inputs: tuple[tuple[Source, int], ...]
+    segments: Segments
+    table: np.ndarray
+    parameter: np.ndarray
+    levels: tuple[int, int, bool]
+    readout: bool
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPlan:
+    """A max over windows; the arrays are those of `kernels.pool`."""
+
+    value: Value
+    name: str
+    shape: tuple[int, ...]
+    inputs: tuple[Source, ...]
+    rows: AddressMap
+    members: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class StatePlan:
+    """A state: the body's input, what it starts as (outer roots) and what it becomes (body roots)."""
+
+    input: Value
+    initial: Emission
+    following: Emission
+    final: Value
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPlan:
+    """A scan. `elements` are pairs of a body input and the whole sequence (outer roots); `shared` likewise; `stacked`
+    pairs of an outer result and the body's value."""
+
+    node: Node
+    length: int
+    states: tuple[StatePlan, ...]
+    elements: tuple[tuple[Value, Emission], ...]
+    shared: tuple[tuple[Value, Emission], ...]
+    stacked: tuple[tuple[Value, Emission], ...]
+    body: Plan
+
+
+Step = EncodePlan | PopulationPlan | MaxPlan | ScanPlan
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Steps in order; after step i the trains of `release[i]` are no longer needed. `outputs` are the spiking ones."""
+
+    steps: tuple[Step, ...]
+    release: tuple[tuple[Value, ...], ...]
+    outputs: tuple[tuple[str, Emission], ...]
+
+
+@dataclass
+class Cache:
+    """Segments by node and input shapes, shared by the plans of different sequence lengths."""
+
+    segments: dict[tuple[Node, tuple[tuple[int, ...], ...]], Segments] = field(default_factory=dict)
+
+
+def make_plan(graph: Graph, sizes: Mapping[str, int], cache: Cache) -> Plan:
+    """The plan of a spiking graph. Raises `UnsupportedError` naming the node that cannot be simulated."""
+    trial = dict(sizes)
+    if BATCH in trial:
+        trial[BATCH] = 2  # movement is tried on two samples, to see that none reaches into the other
+    return _Planner(graph, trial, {}, "", cache).plan()
+
+
+class _Planner:
+    """Builds the plan of one graph or body; `prefix` stands before the names of a body's values."""
+
+    def __init__(
+        self, graph: Graph, sizes: Mapping[str, int], constants: Mapping[Value, np.ndarray], prefix: str, cache: Cache
+    ) -> None:
+        self.graph = graph
+        self.sizes = sizes
+        self.constants = {**{value: value.array for value in graph.constants}, **constants}
+        self.prefix = prefix
+        self.cache = cache
+        self.fixed = fixed_values(graph, constants)
+        self.reals = {value for value in graph.inputs if value.type.is_real and value not in constants}
+        self.late: set[Value] = set()
+        self.wirings: dict[Value, Wiring] = {}
+        self.currents: dict[Value, tuple[Synapse, Wiring]] = {}
+        self.steps: list[Step] = []
+
+    def plan(self, inputs: Mapping[Value, Wiring] | None = None) -> Plan:
+        self.wirings.update(inputs or {})
+        for value in self.graph.inputs:
+            if value not in self.reals and value not in self.wirings and value not in self.constants:
+                raise UnsupportedError(f"input {value.name} is {value.type}; the simulator takes real inputs and encodes them")
+        for node in self.graph.nodes:
+            self._node(node)
+        outputs = []
+        for name, value in self.graph.outputs.items():
+            if value.type.dtype == "spike":
+                outputs.append((name, self.emission(value)))
+            elif value not in self.fixed and value not in self.reals:
+                raise UnsupportedError(f"output {name} is {value.type}; the simulator gives out real values and spikes")
+        return Plan(tuple(self.steps), _release(self.steps, outputs), tuple(outputs))
+
+    def emission(self, value: Value) -> Emission:
+        wiring = self.wiring(value)
+        return Emission(value, sources(wiring), wiring.index.shape)
+
+    def wiring(self, value: Value) -> Wiring:
+        """Where a spiking value's elements come from; a fixed value becomes an encoder when it is first asked for."""
+        if value not in self.wirings:
+            shape = self._sample(value)
+            self.steps.append(EncodePlan(value, self.prefix + value.name, shape, True))
+            self.wirings[value] = Wiring.root(value, shape)
+        return self.wirings[value]
+
+    def _sample(self, value: Value) -> tuple[int, ...]:
+        """The shape of one sample; only a fixed value may lack a batch axis."""
+        shape = concrete_shape(value.type, self.sizes)
+        if value in self.fixed and not (shape and (value.type.batch_axis == 0 or shape[0] == 1)):
+            return shape
+        if not shape:
+            raise UnsupportedError(f"value {value.name} {value.type} has no batch axis; the simulator needs it as axis 0")
+        return shape[1:]
+
+    def _node(self, node: Node) -> None:
+        op, operands = node.op, node.operands
+        if isinstance(op, Encode):
+            self._encode(node)
+        elif isinstance(op, Scan):
+            self._scan(node, op)
+        elif isinstance(op, Dense | Diagonal | Sparse | Conv) and operands[0].type.dtype == "spike":
+            self._synapse(node)
+        elif isinstance(op, Bif | Readout):
+            self._population(node, op)
+        elif isinstance(op, MaxPool) and operands[0].type.dtype == "spike":
+            self._max(node, op)
+        elif isinstance(op, Movement) and operands[0].type.dtype == "spike":
+            if not all(value in self.fixed for value in operands):
+                self.wirings[node.output] = self._move(node)
+        elif (op.host or isinstance(op, Movement)) and all(value in self.reals | self.fixed for value in operands):
+            if not all(value in self.fixed for value in operands):
+                self.reals.update(node.outputs)
+                if any(value in self.late for value in operands):
+                    self.late.update(node.outputs)
+        else:
+            raise UnsupportedError(
+                f"{node.describe()}: the simulator cannot run {op.name} on {', '.join(str(value.type) for value in operands)}"
+            )
+
+    def _encode(self, node: Node) -> None:
+        (value,) = node.operands
+        if value in self.late:
+            raise UnsupportedError(
+                f"{node.describe()}: encodes {value.name}, which is known only after the simulation; "
+                "the simulator encodes inputs and constants"
+            )
+        if value not in self.fixed:
+            shape = self._sample(node.output)
+            self.steps.append(EncodePlan(node.output, self.prefix + node.output.name, shape, False))
+            self.wirings[node.output] = Wiring.root(node.output, shape)
+
+    def _move(self, node: Node) -> Wiring:
+        batch = concrete_shape(node.operands[0].type, self.sizes)[0]
+        return move(node, [self.wiring(value) for value in node.operands], self.sizes, batch)
+
+    def _constant(self, node: Node, value: Value) -> np.ndarray:
+        if value not in self.constants:
+            raise UnsupportedError(f"{node.describe()}: {value.name} must be a constant; the simulator keeps weights fixed")
+        return self.constants[value]
+
+    def _synapse(self, node: Node) -> None:
+        value, *rest = node.operands
+        constants = tuple(self._constant(node, operand) for operand in rest)
+        quantization = value.type.quantization
+        assert quantization is not None
+        wiring = self.wiring(value)
+        reach = max(-quantization.lo, quantization.hi)
+        # An input without batch axis gives a current without one.
+        rank = node.output.type.rank - value.type.rank + wiring.index.ndim
+        outputs = concrete_shape(node.output.type, self.sizes)[node.output.type.rank - rank :]
+        name = self.prefix + node.output.name
+        self.currents[node.output] = Synapse(name, node.op, constants, wiring.index.shape, outputs, reach), wiring
+
+    def _population(self, node: Node, op: Bif | Readout) -> None:
+        value = node.output
+        shape = self._sample(value)
+        parameters = self._constant(node, node.operands[0])
+        bias = self._constant(node, node.operands[1])
+        currents = []
+        for current in node.operands[2:]:
+            if current not in self.currents:
+                raise UnsupportedError(f"{node.describe()}: {current.name} must come from a synapse")
+            currents.append(self.currents[current])
+        key = (node, tuple(wiring.index.shape for _, wiring in currents))
+        if key not in self.cache.segments:
+            self.cache.segments[key] = build([synapse for synapse, _ in currents], bias, shape)
+        segments = self.cache.segments[key]
+        inputs: list[tuple[Source, int]] = []
+        for row, (_, wiring) in zip(segments.table, currents, strict=True):
+            inputs.extend((source, int(row[1])) for source in sources(wiring))
+        readout = isinstance(op, Readout)
+        if isinstance(op, Bif):
+            levels = (op.quantization.lo, op.quantization.hi, op.staircase)
+            table, parameter = _thresholds(parameters, op.staircase, shape)
+        else:
+            levels = (0, 0, False)
+            table, parameter = np.ones((1, 1), np.int64), np.zeros(int(np.prod(shape)), np.int32)
+            self.reals.add(value)
+            self.late.add(value)
+        parameter = parameter[segments.layout]
+        name = self.prefix + value.name
+        self.steps.append(PopulationPlan(value, name, shape, tuple(inputs), segments, table, parameter, levels, readout))
+        if not readout:
+            self.wirings[value] = Wiring.root(value, shape)
+
+    def _max(self, node: Node, op: MaxPool) -> None:
+        value, wiring = node.output, self.wiring(node.operands[0])
+        count = wiring.index.size
+        windows = op.windows(np.arange(count).reshape(1, *wiring.index.shape), -1)[0]
+        shape = windows.shape[: windows.ndim - len(op.kernel)]
+        members = np.ascontiguousarray(windows.reshape(int(np.prod(shape)), -1)).astype(np.int32)
+        held = invert(members, count)
+        rows = AddressMap(held.offsets, held.targets // max(members.shape[1], 1))
+        self.steps.append(MaxPlan(value, self.prefix + value.name, shape, sources(wiring), rows, members))
+        self.wirings[value] = Wiring.root(value, shape)
+
+    def _scan(self, node: Node, op: Scan) -> None:
+        body = node.body
+        assert body is not None
+        if self.prefix:
+            raise UnsupportedError(f"{node.describe()}: a scan inside the body of a scan is not supported by the simulator")
+        if op.axis != 1:
+            raise UnsupportedError(f"{node.describe()}: a scan along axis {op.axis}; the simulator supports axis 1")
+        pairs = list(zip(body.inputs, node.operands, strict=True))
+        first, last = op.states, op.states + op.elements
+        constants = {inner: self.constants[outer] for inner, outer in pairs[last:] if outer in self.constants}
+        inner = _Planner(body, self.sizes, constants, f"{node.outputs[0].name}/", self.cache)
+        given: dict[Value, Wiring] = {}
+        for value, outer in pairs:
+            if value.type.dtype == "spike":
+                given[value] = Wiring.root(value, concrete_shape(value.type, self.sizes)[1:])
+            elif value in body.inputs[:first]:
+                raise UnsupportedError(f"{node.describe()}: state {value.name} is {value.type}; the simulator keeps spikes only")
+            elif outer in self.late:
+                raise UnsupportedError(f"{node.describe()}: takes {outer.name}, which is known only after the simulation")
+        inner_plan = inner.plan(given)
+        emitted = dict(inner_plan.outputs)
+        results = list(zip(node.outputs, body.outputs.items(), strict=True))
+        states = []
+        for (value, outer), (final, (name, _)) in zip(pairs[:first], results, strict=False):
+            initial = self._initial(node, outer, given[value].index.shape)
+            states.append(StatePlan(value, initial, emitted[name], final))
+        elements = [(value, self.emission(outer)) for value, outer in pairs[first:last] if value in given]
+        shared = [(value, self.emission(outer)) for value, outer in pairs[last:] if value in given]
+        stacked = [(outer, emitted[name]) for outer, (name, _) in results[first:] if name in emitted]
+        length = concrete_shape(pairs[first][1].type, self.sizes)[1]
+        self.steps.append(ScanPlan(node, length, tuple(states), tuple(elements), tuple(shared), tuple(stacked), inner_plan))
+        for outer, _ in results:
+            if outer.type.dtype == "spike":
+                self.wirings[outer] = Wiring.root(outer, concrete_shape(outer.type, self.sizes)[1:])
+            else:
+                self.reals.add(outer)
+                self.late.add(outer)
+
+    def _initial(self, node: Node, value: Value, shape: tuple[int, ...]) -> Emission:
+        wiring = self.wiring(value)
+        try:
+            index = np.broadcast_to(wiring.index, shape)
+        except ValueError:
+            raise UnsupportedError(
+                f"{node.describe()}: the initial state {value.name} {value.type} does not spread over samples of {list(shape)}"
+            ) from None
+        return Emission(value, sources(Wiring(wiring.roots, wiring.sizes, index)), shape)
+
+
+def _thresholds(theta: np.ndarray, staircase: bool, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds as rows int64[parameters, levels or 1], and the row of each element of a sample (int32)."""
+    rows = theta if staircase else theta[np.newaxis]
+    own = rows.shape[1:]
+    count = int(np.prod(own))
+    table = np.ascontiguousarray(rows.reshape(rows.shape[0], count).T).astype(np.int64)
+    parameter = np.broadcast_to(np.arange(count, dtype=np.int32).reshape(own), shape).reshape(-1)
+    return table, parameter
+
+
+def _release(steps: Sequence[Step], outputs: Sequence[tuple[str, Emission]]) -> tuple[tuple[Value, ...], ...]:
+    """After which step each root's train is used no more."""
+    last: dict[Value, int] = {}
+    for position, step in enumerate(steps):
+        for root in _uses(step):
+            last[root] = position
+    for _, emission in outputs:
+        for source in emission.sources:
+            last.pop(source.root, None)
+    released: list[list[Value]] = [[] for _ in steps]
+    for root, position in last.items():
+        released[position].append(root)
+    return tuple(tuple(values) for values in released)
+
+
+def _uses(step: Step) -> list[Value]:
+    if isinstance(step, EncodePlan):
+        return []
+    if isinstance(step, PopulationPlan):
+        return [source.root for source, _ in step.inputs]
+    if isinstance(step, MaxPlan):
+        return [source.root for source in step.inputs]
+    emissions = [state.initial for state in step.states]
+    emissions += [emission for _, emission in (*step.elements, *step.shared)]
+    return [source.root for emission in emissions for source in emission.sources]

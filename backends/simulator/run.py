@@ -1,0 +1,237 @@
+"""The driver: chunks of the batch, each run through the whole network by one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from snnir.backends.simulator import kernels
+from snnir.backends.simulator.host import Host, window_order
+from snnir.backends.simulator.plan import Emission, EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan
+from snnir.backends.simulator.record import Recorder, Window, emitters
+from snnir.backends.simulator.result import SimulationResult
+from snnir.backends.simulator.trains import Train, charge, join, settled, split, unary
+from snnir.ir.graph import Graph, Value
+from snnir.ir.ops import Scan
+
+__all__ = ["simulate"]
+
+_CHUNK = 128
+"""The most samples in a chunk: bounds the memory that their trains take, and how long nothing is heard of a run."""
+
+_FOREVER = np.iinfo(np.int64).max // 2
+_NO_SUMS = np.zeros((0, 0), np.int64)
+
+Trains = dict[Value, Train]
+
+
+def simulate(
+    graph: Graph,
+    plan: Plan,
+    host: Host,
+    recorder: Recorder,
+    batch: int,
+    *,
+    steps: int | None,
+    delivery: str,
+    threads: int,
+    progress: Callable[[int, int], None] | None,
+) -> SimulationResult:
+    """Run a plan over the whole batch. The arguments are checked already."""
+    size = max(1, min(_CHUNK, -(-batch // threads)))
+    chunks = [(first, min(first + size, batch)) for first in range(0, batch, size)]
+    unsettled = undelivered = 0
+
+    def run(chunk: tuple[int, int]) -> _Chunk:
+        work = _Chunk(recorder, _FOREVER if steps is None else steps, delivery)
+        work.outermost(plan, host, Window(*chunk))
+        return work
+
+    with ThreadPoolExecutor(threads) as executor:
+        for (_, last), work in zip(chunks, map(run, chunks) if threads == 1 else executor.map(run, chunks), strict=True):
+            unsettled += work.unsettled
+            undelivered += work.undelivered
+            if progress is not None:
+                progress(last, batch)
+    reals = host.finish(recorder.sums)
+    outputs = {
+        name: recorder.settles[name] if name in recorder.settles else reals[value] for name, value in graph.outputs.items()
+    }
+    length = max(1, int(recorder.steps.max(initial=0)))
+    length = max([length, *(part.shape[1] for parts in recorder.histories.values() for _, part in parts)])
+    return SimulationResult(
+        outputs=outputs,
+        spikes=recorder.spikes,
+        synops=recorder.synops,
+        charges=recorder.charges,
+        windows=recorder.windows,
+        steps=recorder.steps,
+        settled=not unsettled and not undelivered,
+        unsettled=unsettled,
+        undelivered=undelivered,
+        counts=recorder.counts,
+        trace=_trace(graph, plan, host, recorder, length) if recorder.trace else {},
+        rasters={name: recorder.raster(name) for name in recorder.record},
+        membranes=_membranes(plan, recorder, length),
+    )
+
+
+def _trace(graph: Graph, plan: Plan, host: Host, recorder: Recorder, length: int) -> dict[str, np.ndarray]:
+    """Outputs after each step, as the host computes them from the readouts' sums so far."""
+    histories = {
+        step.value: np.moveaxis(recorder.history(step, length, windows), 1 if windows is None else 2, 0)
+        for step, windows in emitters(plan)
+        if isinstance(step, PopulationPlan) and step.readout
+    }
+    wanted = {name: value for name, value in graph.outputs.items() if value.type.dtype != "spike" and value not in host.reals}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    for t in range(length):
+        reals = host.finish({value: history[t] for value, history in histories.items()})
+        for name, value in wanted.items():
+            rows[name].append(reals[value])
+    return {name: np.stack(arrays) for name, arrays in rows.items()}
+
+
+def _membranes(plan: Plan, recorder: Recorder, length: int) -> dict[str, np.ndarray]:
+    return {
+        step.name: recorder.history(step, length, windows)
+        for step, windows in emitters(plan)
+        if isinstance(step, PopulationPlan) and not step.readout and step.name in recorder.record
+    }
+
+
+class _Chunk:
+    """Some samples on their way through the network."""
+
+    def __init__(self, recorder: Recorder, steps: int, delivery: str) -> None:
+        self.recorder = recorder
+        self.steps = steps
+        self.delivery = delivery
+        self.unsettled = 0
+        self.undelivered = 0
+
+    def outermost(self, plan: Plan, host: Host, window: Window) -> None:
+        trains: Trains = {}
+        self._run(plan, host, trains, window)
+        for name, emission in plan.outputs:
+            counts = settled(_gather(emission, trains, window.batch), emission.size)
+            self.recorder.settles[name][window.rows] = counts.reshape(-1, *emission.shape)
+
+    def _run(self, plan: Plan, host: Host | None, trains: Trains, window: Window) -> None:
+        for step, released in zip(plan.steps, plan.release, strict=True):
+            if isinstance(step, EncodePlan):
+                assert host is not None
+                self._encode(step, host, trains, window)
+            elif isinstance(step, PopulationPlan):
+                self._populate(step, trains, window)
+            elif isinstance(step, MaxPlan):
+                self._pool(step, trains, window)
+            else:
+                assert host is not None
+                self._scan(step, host, trains, window)
+            for value in released:
+                trains.pop(value, None)
+
+    def _encode(self, step: EncodePlan, host: Host, trains: Trains, window: Window) -> None:
+        levels = host.reals[step.value] if step.fixed else host.levels[step.value]
+        whole = len(self.recorder.steps)
+        levels = np.broadcast_to(levels, (whole, *step.shape))[window.first : window.last]
+        train = charge(levels.reshape(window.batch, -1), True)
+        trains[step.value] = train
+        self.recorder.emitted(step, train, train.offsets[:, 1] - train.offsets[:, 0] > 0, window)
+
+    def _populate(self, step: PopulationPlan, trains: Trains, window: Window) -> None:
+        batch, segments = window.batch, step.segments
+        inputs = join([(trains[source.root], source.map, shift) for source, shift in step.inputs], batch)
+        lo, hi, _ = step.levels
+        length = min(inputs.steps + hi - lo, self.steps) if self.recorder.keeps_history(step) else 0
+        sums = np.zeros((batch, segments.bias.size), np.int64) if step.readout else _NO_SUMS
+        synops = np.zeros((batch, len(segments.table)), np.int64)
+        charges = np.zeros_like(synops)
+        offsets, address, event, used, unsettled, history = kernels.populate(
+            inputs.offsets,
+            inputs.address,
+            inputs.event,
+            segments.table,
+            segments.weights,
+            segments.index,
+            segments.bias,
+            step.table,
+            step.parameter,
+            segments.layout,
+            step.levels,
+            self.steps,
+            length,
+            sums,
+            synops,
+            charges,
+        )
+        self.unsettled += int(unsettled)
+        self.recorder.worked(step, synops, charges, window)
+        last = int(used.max(initial=0))
+        if self.recorder.keeps_history(step):
+            self.recorder.histories[step.value].append((window, _trim_history(history, max(inputs.steps, last), segments.bias)))
+        if step.readout:
+            self.recorder.sums[step.value][window.rows] = sums.reshape(batch, *step.shape)
+            return
+        train = Train(np.ascontiguousarray(offsets[:, : last + 1]), address, event)
+        trains[step.value] = train
+        self.recorder.emitted(step, train, used, window)
+
+    def _pool(self, step: MaxPlan, trains: Trains, window: Window) -> None:
+        inputs = join([(trains[source.root], source.map, 0) for source in step.inputs], window.batch)
+        offsets, address, event, used = kernels.pool(
+            inputs.offsets, inputs.address, inputs.event, step.rows.offsets, step.rows.targets, step.members
+        )
+        train = Train(np.ascontiguousarray(offsets[:, : int(used.max(initial=0)) + 1]), address, event)
+        trains[step.value] = train
+        self.recorder.emitted(step, train, used, window)
+
+    def _scan(self, step: ScanPlan, host: Host, trains: Trains, window: Window) -> None:
+        op = step.node.op
+        assert isinstance(op, Scan)
+        batch, bodies = window.batch, host.windows.get(step.node)
+        shared = {value: _gather(emission, trains, batch) for value, emission in step.shared}
+        elements = {
+            value: split(_gather(emission, trains, batch), step.length, emission.size // max(step.length, 1))
+            for value, emission in step.elements
+        }
+        states = [_gather(state.initial, trains, batch) for state in step.states]
+        stacked: dict[Value, list[tuple[Train, None, int]]] = {value: [] for value, _ in step.stacked}
+        for k, element in enumerate(window_order(op, step.length)):
+            given = {**shared, **{value: parts[element] for value, parts in elements.items()}}
+            for state, train in zip(step.states, states, strict=True):
+                given[state.input] = self._deliver(train, state.initial.size)
+            column = self.recorder.columns[step] + k
+            self._run(step.body, bodies[k] if bodies is not None else None, given, Window(window.first, window.last, column, k))
+            states = [_gather(state.following, given, batch) for state in step.states]
+            for value, emission in step.stacked:
+                stacked[value].append((_gather(emission, given, batch), None, element * emission.size))
+        for state, train in zip(step.states, states, strict=True):
+            trains[state.final] = train
+        for value, parts in stacked.items():
+            trains[value] = join(parts, batch)
+
+    def _deliver(self, train: Train, size: int) -> Train:
+        """What a state's receivers get of the train of the window before."""
+        if self.delivery == "replay":
+            return train
+        counts = settled(train, size)
+        if self.delivery == "graded":
+            return charge(counts, False)
+        delivered, lost = unary(counts, self.steps)
+        self.undelivered += lost
+        return delivered
+
+
+def _gather(emission: Emission, trains: Mapping[Value, Train], batch: int) -> Train:
+    return join([(trains[source.root], source.map, 0) for source in emission.sources], batch)
+
+
+def _trim_history(history: np.ndarray, length: int, bias: np.ndarray) -> np.ndarray:
+    """At least one row: the sum that a silent population without input keeps is its bias."""
+    if history.shape[1] == 0:
+        return np.broadcast_to(bias.astype(np.int64), (history.shape[0], 1, bias.size))
+    return history[:, : max(length, 1)]

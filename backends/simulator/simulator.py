@@ -1,0 +1,85 @@
+"""The fast simulator's front: checks, plans by input sizes, and one call to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from snnir.backends.simulator.host import Host
+from snnir.backends.simulator.options import DELIVERIES, batch_size, check_graph, check_options
+from snnir.backends.simulator.plan import Cache, Plan, make_plan
+from snnir.backends.simulator.record import Recorder, emitters
+from snnir.backends.simulator.result import SimulationResult
+from snnir.errors import UsageError
+from snnir.ir.dims import BATCH
+from snnir.ir.execute import bind_sizes, check_inputs
+from snnir.ir.graph import Graph
+
+__all__ = ["DELIVERIES", "Simulator"]
+
+_PLANS = 8
+"""How many plans are kept: one for each combination of input sizes other than the batch."""
+
+
+class Simulator:
+    """Runs one spiking graph. Plans are made on first use and kept, so keep the simulator between calls."""
+
+    def __init__(self, graph: Graph) -> None:
+        check_graph(graph)
+        self.graph = graph
+        self._plans: dict[tuple[tuple[str, int], ...], Plan] = {}
+        self._cache = Cache()
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        steps: int | None = None,
+        delivery: str = "relay",
+        trace: bool = False,
+        record: Sequence[str] = (),
+        counts: bool = False,
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SimulationResult:
+        """Simulate a batch: real input arrays by name, shaped as the graph declares them.
+
+        Each window runs until it is silent, or for at most `steps` steps; then the result is 'anytime' and says what
+        was left. `delivery` is how recurrent states reach the next window (`DELIVERIES`). `trace`, `counts` and
+        `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say
+        so. `threads` defaults to the number of cores; the result does not depend on it. `progress(done, total)` is
+        told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
+        """
+        arrays = check_inputs(self.graph, inputs)
+        sizes = bind_sizes(self.graph, arrays)
+        plan = self._plan(sizes)
+        check_options(steps, delivery, record, (step.name for step, _ in emitters(plan) if not getattr(step, "readout", False)))
+        threads = (os.cpu_count() or 1) if threads is None else threads
+        if threads < 1:
+            raise UsageError(f"threads is {threads}; it must be 1 or more")
+        host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {})
+        batch = batch_size(self.graph, sizes)
+        recorder = Recorder(plan, self.graph.name, batch, frozenset(record), counts, trace)
+        from snnir.backends.simulator.run import simulate  # imports Numba
+
+        return simulate(
+            self.graph,
+            plan,
+            host,
+            recorder,
+            batch,
+            steps=steps,
+            delivery=delivery,
+            threads=threads,
+            progress=progress,
+        )
+
+    def _plan(self, sizes: Mapping[str, int]) -> Plan:
+        key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))
+        if key not in self._plans:
+            while len(self._plans) >= _PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = make_plan(self.graph, sizes, self._cache)
+        return self._plans[key]
