@@ -58,7 +58,7 @@ def integer_counts(quantized: Graph, spiking: Graph, inputs: Mapping[str, np.nda
     Values of a scan body are called `<first result of the scan>/<value>` and are [N, K, ...] in order of processing;
     readouts give their sums. Encoders of constants are the same for every sample and are not counted.
     """
-    names: dict[Value, str] = {}
+    names: dict[Value, list[str]] = {}
     _match(quantized, spiking, "", names)
     seen: dict[Value, list[np.ndarray]] = {}
 
@@ -68,11 +68,17 @@ def integer_counts(quantized: Graph, spiking: Graph, inputs: Mapping[str, np.nda
 
     execute(quantized, inputs, observe)
     top = set(quantized.values.values())
-    return {names[value]: arrays[0] if value in top else np.stack(arrays, axis=1) for value, arrays in seen.items()}
+    counts = {}
+    for value, arrays in seen.items():
+        counts.update(dict.fromkeys(names[value], arrays[0] if value in top else np.stack(arrays, axis=1)))
+    return counts
 
 
-def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, str]) -> None:
-    """Find for every counted value of the spiking graph the value of the quantized graph that it must equal."""
+def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, list[str]]) -> None:
+    """Find for every counted value of the spiking graph the value of the quantized graph that it must equal.
+
+    A population and the readout of its levels must equal the same one.
+    """
     for node in spiking.nodes:
         if isinstance(node.op, Scan):
             other = _producer(quantized, node)
@@ -81,11 +87,11 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, str
         elif isinstance(node.op, Encode) and node.operands[0].is_constant:
             continue
         elif isinstance(node.op, Bif | Encode | MaxPool):
-            names[quantized.values[node.output.name]] = prefix + node.output.name
+            names.setdefault(quantized.values[node.output.name], []).append(prefix + node.output.name)
         elif isinstance(node.op, Readout):
             twin = _producer(quantized, node)
             assert isinstance(twin.op, Dequantize)
-            names[twin.operands[0]] = prefix + node.output.name
+            names.setdefault(twin.operands[0], []).append(prefix + node.output.name)
 
 
 def _producer(graph: Graph, node: Node) -> Node:

@@ -61,7 +61,8 @@ def test_packages_are_listed_and_listed_packages_exist() -> None:
 
 
 def test_importing_snnir_imports_nothing_heavy() -> None:
-    code = "import sys, snnir; print([m for m in ('numpy', 'onnx', 'onnxruntime', 'numba', 'torch', 'networkx') if m in sys.modules])"
+    heavy = ("numpy", "onnx", "onnxruntime", "numba", "torch", "networkx")
+    code = f"import sys, snnir; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from snnir.errors import GraphError
@@ -60,7 +62,7 @@ def _verify(graph: Graph, level: str) -> None:
     for value, places in uses.items():
         if graph.values.get(value.name) is not value:
             raise GraphError(f"two values are called {value.name!r}")
-        if places != value.uses:
+        if Counter(places) != Counter(value.uses):
             raise GraphError(f"the uses of {value.name!r} are not kept true")
 
 

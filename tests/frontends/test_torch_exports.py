@@ -97,7 +97,14 @@ def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(), (sample,), file, dynamo=dynamo, opset_version=20 if dynamo else 17, input_names=["x"], verbose=False, **options
+            module.eval(),
+            (sample,),
+            file,
+            dynamo=dynamo,
+            opset_version=20 if dynamo else 17,
+            input_names=["x"],
+            verbose=False,
+            **options,
         )
     return file.getvalue()
 
@@ -125,7 +132,10 @@ def test_import_equals_onnx_runtime(name: str, dynamic: bool, dynamo: bool) -> N
 def _one_by_one(content: bytes, x: np.ndarray, outputs: object) -> dict[str, np.ndarray]:
     """A model for one sample, run on each sample; states have their batch on axis 1."""
     parts = [run_onnxruntime(content, {"x": x[index : index + 1]}) for index in range(len(x))]
-    return {name: np.concatenate([part[name] for part in parts], axis=1 if array.ndim == 3 and array.shape[1] == 1 else 0) for name, array in parts[0].items()}
+    return {
+        name: np.concatenate([part[name] for part in parts], axis=1 if array.ndim == 3 and array.shape[1] == 1 else 0)
+        for name, array in parts[0].items()
+    }
 
 
 def test_the_torchscript_exporter_keeps_the_rnn_as_one_node() -> None:

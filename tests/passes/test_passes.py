@@ -40,6 +40,7 @@ from snnir.passes.calibrate import METHODS, Calibrate, Histogram
 from snnir.passes.canonicalize import Canonicalize
 from snnir.passes.certify_bounds import register_bits
 from snnir.passes.fold_batch_norm import FoldBatchNorm
+from snnir.passes.grid import threshold_grid
 from snnir.passes.infra import Result
 from snnir.passes.lower_recurrent import LowerRecurrent
 from snnir.passes.substitute_operators import SubstituteOperators
@@ -260,18 +261,8 @@ def test_residual_connections_become_one_to_one_synapses() -> None:
 
 
 def test_too_few_weight_bits_are_refused_with_the_bits_needed() -> None:
-    draft = Draft(4)
-    wide = draft.graph.constant("w", np.array([[1000.0, 0, 0, 0], [0, 1e-3, 0, 0]], np.float32))
-    h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), draft.x, wide, origin=("Gemm wide",)), name="r", origin=("Relu r",))
-    h = draft.graph.add1(Relu(), draft.graph.add1(Mul(), h, draft.graph.constant("m", np.array(1.0, np.float32))), name="again")
-    graph = draft.done(
-        draft.graph.add1(Relu(), draft.graph.add1(Add(), h, draft.x.producer.output if draft.x.producer else h), name="sum")
-    )
-    with pytest.raises(BoundsError, match=r"weight bits"):
-        from snnir.passes.grid import threshold_grid
-
+    with pytest.raises(BoundsError, match="Relu r.*Use at least 6 weight bits"):
         threshold_grid(np.array([10.0]), Quantization(0.5, 0, 15), 4, "Relu r")
-    assert run_pipeline(graph, default_pipeline(), Context(draft.data()))
 
 
 @pytest.mark.parametrize("method", METHODS)

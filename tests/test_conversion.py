@@ -1,0 +1,150 @@
+"""The product, as properties over graphs drawn at random: settled tracers are the quantized network's integers.
+
+Every seed is compiled with its own number of bits and run in every recurrent delivery, by the fast and the plain simulator.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snnir.backends.simulator import DELIVERIES, PlainResult, Simulator, simulate_plain
+from snnir.errors import BoundsError
+from snnir.ir import Graph, Value
+from snnir.ir.execute import execute
+from snnir.ir.ops import Bif
+from snnir.ir.parse import parse
+from snnir.ir.text import tensors, text
+from snnir.passes import Context, default_pipeline, run_pipeline, settling_bounds
+from snnir.verification import integer_counts, scan_lengths
+from tests.random_graphs import random_graph
+
+SEEDS = range(340)
+BATCH_OF_SEEDS = 10
+
+
+def compiled(seed: int) -> tuple[dict[str, Graph], dict[str, np.ndarray]]:
+    """A random graph at its three levels, with 2- to 8-bit activations and 5- to 12-bit weights; and its data."""
+    rng = np.random.default_rng(10_000 + seed)
+    graph, data = random_graph(seed)
+    bits, weight_bits = int(rng.integers(2, 9)), int(rng.integers(5, 13))
+    input_bits = int(rng.integers(2, 9))
+    try:
+        stages = run_pipeline(graph, default_pipeline(bits, weight_bits, input_bits), Context(data))
+    except BoundsError:  # a coarse input level may be worth more than few-bit weights can divide: refused by name
+        stages = run_pipeline(graph, default_pipeline(bits, 16, input_bits), Context(data))
+    graphs = {"float": graph, **{stage.graph.level: stage.graph for stage in stages if stage.graph.level != "float"}}
+    # the network runs on data that it was not calibrated on, so that neurons saturate on both sides
+    unseen = {name: (array * rng.choice([0.5, 1.0, 4.0]) + rng.normal() * 0.3).astype(np.float32) for name, array in data.items()}
+    return graphs, unseen
+
+
+def emitting(graph: Graph, prefix: str = "") -> dict[str, Bif]:
+    """Every population by its name in results."""
+    found: dict[str, Bif] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Bif):
+            found[prefix + node.output.name] = node.op
+        if node.body is not None:
+            found.update(emitting(node.body, f"{node.outputs[0].name}/"))
+    return found
+
+
+def value_of(graph: Graph, name: str) -> Value:
+    if name in graph.values:
+        return graph.values[name]
+    scan, _, inner = name.partition("/")
+    while scan not in graph.values:  # names may hold slashes themselves
+        more, _, inner = inner.partition("/")
+        scan = f"{scan}/{more}"
+    producer = graph.values[scan].producer
+    assert producer is not None
+    assert producer.body is not None
+    return producer.body.values[inner]
+
+
+@pytest.mark.parametrize("first", SEEDS[::BATCH_OF_SEEDS])
+def test_settled_tracers_are_the_integers(first: int) -> None:
+    for seed in range(first, first + BATCH_OF_SEEDS):
+        graphs, data = compiled(seed)
+        spiking = graphs["spiking"]
+        expected = integer_counts(graphs["quantized"], spiking, data)
+        outputs = execute(graphs["quantized"], data)
+        simulator = Simulator(spiking)
+        for delivery in DELIVERIES:
+            where = f"seed {seed}, {delivery}"
+            result = simulator.run(data, delivery=delivery, counts=True)
+            assert result.settled, where
+            assert set(result.counts) == set(expected), where
+            for name, counts in result.counts.items():
+                np.testing.assert_array_equal(counts, expected[name], err_msg=f"{where}: {name}")
+            for name, array in outputs.items():
+                np.testing.assert_array_equal(result.outputs[name], array, err_msg=f"{where}: output {name}")
+            bounds = settling_bounds(spiking, delivery, scan_lengths(spiking, data))
+            limits = np.array([bound for windows in bounds.values() for bound in windows])
+            assert (result.steps <= limits).all(), f"{where}: steps {result.steps.max(axis=0)} beyond {limits}"
+
+
+@pytest.mark.parametrize("first", SEEDS[:120:BATCH_OF_SEEDS])
+def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first: int) -> None:
+    for seed in range(first, first + BATCH_OF_SEEDS):
+        graphs, data = compiled(seed)
+        spiking = graphs["spiking"]
+        populations = emitting(spiking)
+        delivery = DELIVERIES[seed % len(DELIVERIES)]
+        for steps in (None, 1 + seed % 7):
+            where = f"seed {seed}, {delivery}, steps {steps}"
+            fast = Simulator(spiking).run(data, delivery=delivery, steps=steps, counts=True, record=list(populations))
+            plain = simulate_plain(spiking, data, delivery=delivery, steps=steps, record=list(populations))
+            assert fast.windows == plain.windows, where
+            np.testing.assert_array_equal(fast.steps, plain.steps, err_msg=where)
+            assert (fast.settled, fast.unsettled, fast.undelivered) == (plain.settled, plain.unsettled, plain.undelivered), where
+            for mine, other in ((fast.spikes, plain.spikes), (fast.synops, plain.synops), (fast.charges, plain.charges)):
+                assert set(mine) == set(other), where
+                for name in mine:
+                    np.testing.assert_array_equal(mine[name], other[name], err_msg=f"{where}: {name}")
+            for name, array in plain.outputs.items():
+                np.testing.assert_array_equal(fast.outputs[name], array, err_msg=f"{where}: output {name}")
+            for name, op in populations.items():
+                raster = raster_of(plain.trains[name], name not in spiking.values)
+                np.testing.assert_array_equal(fast.rasters[name], raster, err_msg=f"{where}: {name}")
+                check_ranges(value_of(spiking, name), op, plain, name, where)
+
+
+def raster_of(train: np.ndarray, in_scan: bool) -> np.ndarray:
+    """Events (sample, window, step, address, value) of a dense train [steps, N, ...] or [windows, steps, N, ...]."""
+    by_window = train if in_scan else train[np.newaxis]
+    flat = by_window.reshape(*by_window.shape[:3], int(np.prod(by_window.shape[3:])))
+    window, step, sample, address = np.nonzero(flat)
+    events = np.stack([sample, window, step, address, flat[window, step, sample, address]], axis=1)
+    return events[np.lexsort(events.T[::-1])] if len(events) else events.reshape(0, 5)
+
+
+def check_ranges(value: Value, op: Bif, plain: PlainResult, name: str, where: str) -> None:
+    """No sum and no membrane leaves its certified range, before or after firing, at any step."""
+    sums, train = plain.membranes[name], plain.trains[name]
+    spikes = np.moveaxis(train, train.ndim - value.type.rank, 0)
+    if not sums.size:
+        return
+    axis = sums.ndim - value.type.rank
+    length = min(sums.shape[axis], spikes.shape[axis])
+    sums, spikes = (array.take(range(length), axis=axis) for array in (sums, spikes))
+    assert op.accumulator[0] <= sums.min() and sums.max() <= op.accumulator[1], f"{where}: sums of {name}"
+    after = spikes.cumsum(axis=axis)
+    assert op.quantization.lo <= after.min(initial=0) and after.max(initial=0) <= op.quantization.hi, (
+        f"{where}: tracers of {name}"
+    )
+    if op.staircase:
+        return
+    assert value.producer is not None
+    theta = value.producer.operands[0].array.astype(np.int64)
+    for tracer in (after - spikes, after):
+        membrane = sums + theta // 2 - theta * tracer
+        assert op.membrane[0] <= membrane.min() and membrane.max() <= op.membrane[1], f"{where}: membrane of {name}"
+
+
+@pytest.mark.parametrize("first", SEEDS[:100:BATCH_OF_SEEDS])
+def test_text_reads_back_at_every_level(first: int) -> None:
+    for seed in range(first, first + BATCH_OF_SEEDS):
+        for level, graph in compiled(seed)[0].items():
+            assert parse(text(graph), tensors(graph)) == graph, f"seed {seed}, {level}"
