@@ -30,6 +30,7 @@ from snnir.ir.ops import (
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.affine import channel_vector, is_constant, used_once
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.remove_dead_code import remove_dead_code
 
 __all__ = ["Canonicalize"]
 
@@ -55,10 +56,11 @@ class Canonicalize(Pass):
         """Apply the pass."""
         total = 0
         while True:
-            graph, changed = rebuild(graph, _rule)
-            total += changed
+            new, changed = rebuild(graph, _rule)
             if not changed:
                 return Result(graph, total > 0)
+            graph = remove_dead_code(new)  # what was replaced must not count as a use
+            total += changed
 
 
 _RuleFunction = Callable[[Rewriter, Node, tuple[Value, ...]], Value | None]

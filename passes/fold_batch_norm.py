@@ -12,6 +12,7 @@ from snnir.ir.rewrite import Rewriter, extend, rebuild
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import channel_vector, is_constant, used_once
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.remove_dead_code import remove_dead_code
 
 __all__ = ["FoldBatchNorm"]
 
@@ -36,10 +37,11 @@ class FoldBatchNorm(Pass):
         """Apply the pass."""
         total = 0
         while True:
-            graph, changed = rebuild(graph, _rule)
-            total += changed
+            new, changed = rebuild(graph, _rule)
             if not changed:
                 return Result(graph, total > 0)
+            graph = remove_dead_code(new)  # what was replaced must not count as a use
+            total += changed
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -43,6 +43,7 @@ from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.grid import threshold_grid
 from snnir.passes.infra import Result
 from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.remove_dead_code import remove_dead_code
 from snnir.passes.substitute_operators import SubstituteOperators
 from tests.random_graphs import random_graph
 
@@ -130,8 +131,6 @@ def test_batch_norm_folds_before_and_after_the_activation() -> None:
     h = draft.batch_norm(draft.graph.add1(Relu(), draft.batch_norm(h, 6)), 6)
     graph = draft.done(draft.graph.add1(Conv((1,), (1, 1), (1,)), h, draft.constant(5, 6, 3), draft.constant(5)))
     folded = FoldBatchNorm().run(graph, Context()).graph
-    from snnir.passes.remove_dead_code import remove_dead_code
-
     folded = remove_dead_code(folded)
     same(graph, folded, draft.data())
     assert op_names(folded) == ["conv", "relu", "conv", "add"], "the border of the zero padding needs a map of biases"
@@ -184,8 +183,6 @@ def test_constants_merge_and_differences_become_sums() -> None:
     h = draft.graph.add1(Mul(), draft.graph.add1(Add(), h, draft.constant(5)), draft.constant(1))
     h = draft.graph.add1(Add(), draft.graph.add1(MatMul(), h, draft.constant(5, 2)), draft.constant(2))
     graph = draft.done(h)
-    from snnir.passes.remove_dead_code import remove_dead_code
-
     after = graph
     for pass_ in simplify():
         after = pass_.run(after, Context()).graph
