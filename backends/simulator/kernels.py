@@ -11,7 +11,7 @@ is where the events of one step start, `offsets[sample, step + 1]` where they en
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -21,7 +21,7 @@ __all__ = ["CONV", "CSR", "DENSE", "charge", "count", "place", "pool", "populate
 DENSE, CONV, CSR = 0, 1, 2
 """Kinds of synapses: the first column of a segment."""
 
-_Kernel = TypeVar("_Kernel", bound=Callable[..., object])
+_Kernel = Callable[..., Any]
 
 
 def _compiled(kernel: _Kernel) -> _Kernel:

@@ -29,9 +29,9 @@ def check_options(steps: int | None, delivery: str, record: Sequence[str], known
     if delivery not in DELIVERIES:
         raise UsageError(f"delivery {delivery!r} is unknown; choose one of {', '.join(DELIVERIES)}")
     names = list(known)
-    unknown = [name for name in record if name not in names]
-    if isinstance(record, str) or unknown:
-        raise UsageError(f"cannot record {', '.join(unknown) or record!r}; a sequence of these can be: {', '.join(names)}")
+    unknown = [record] if isinstance(record, str) else [name for name in record if name not in names]
+    if unknown:
+        raise UsageError(f"cannot record {', '.join(map(repr, unknown))}; a sequence of these can be: {', '.join(names)}")
 
 
 def batch_size(graph: Graph, sizes: Mapping[str, int]) -> int:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
 from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
 from snnir.backends.simulator.options import batch_size, check_graph, check_options
 from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Conv, Encode, MaxPool, Movement, Readout, Scan
+from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Readout, Scan
 
 __all__ = ["PlainResult", "simulate_plain"]
 
@@ -71,27 +72,11 @@ def _names(graph: Graph, prefix: str = "") -> list[str]:
     return names
 
 
-@dataclass(frozen=True)
-class _Train:
-    """What a value emits, and which of its events are charged: both [steps, N, ...]."""
-
-    values: np.ndarray
-    charged: np.ndarray
-
-    @staticmethod
-    def of(values: np.ndarray, charged: bool = False) -> _Train:
-        return _Train(values, (values != 0) if charged else np.abs(values) > 1)
-
-    def at(self, t: int) -> np.ndarray:
-        """What is emitted at step t; zeros after the end."""
-        return self.values[t] if t < len(self.values) else np.zeros(self.values.shape[1:], np.int64)
-
-
 @dataclass
 class _Window:
     graph: Graph
     host: Host | None
-    trains: dict[Value, _Train]
+    trains: dict[Value, DenseTrain]
     constants: dict[Value, np.ndarray]
     prefix: str
     name: str
@@ -120,11 +105,11 @@ class _Run:
         for name, trains in self.emitted.items():
             in_body = any(name.startswith(prefix) for prefix in names)
             result.counts[name] = np.stack([train.sum(axis=0) for train in trains], axis=1)
-            result.trains[name] = _pad(trains, hold=False)
+            result.trains[name] = pad(trains, hold=False)
             if not in_body:
                 result.counts[name], result.trains[name] = result.counts[name][:, 0], result.trains[name][0]
         for name, potentials in self.potentials.items():
-            padded = np.moveaxis(_pad(potentials, hold=True), 2, 0)
+            padded = np.moveaxis(pad(potentials, hold=True), 2, 0)
             result.membranes[name] = padded if any(name.startswith(prefix) for prefix in names) else padded[:, 0]
         sums = {value: np.stack(windows, axis=1) if value in inside else windows[0] for value, windows in self.sums.items()}
         reals = host.finish(sums)
@@ -148,9 +133,9 @@ class _Run:
                 continue
             if isinstance(op, Encode):
                 assert window.host is not None
-                self._emit(window, value, _Train.of(window.host.levels[value][np.newaxis], charged=True))
+                self._emit(window, value, DenseTrain.of(window.host.levels[value][np.newaxis], charged=True))
             elif isinstance(op, Bif):
-                self._emit(window, value, _Train.of(self._population(window, node, op)))
+                self._emit(window, value, DenseTrain.of(self._population(window, node, op)))
                 self._add(self.result.spikes, window.prefix + value.name, np.abs(window.trains[value].values), 1)
             elif isinstance(op, Readout):
                 total = self._start(window, node)
@@ -161,40 +146,40 @@ class _Run:
                 self._scan(window, node, op)
             elif value.type.dtype == "spike" and isinstance(op, MaxPool):
                 tracers = np.cumsum(self._train(window, node.operands[0]).values, axis=0)
-                largest = _by_step(op, [tracers], (0, *concrete_shape(value.type, self.sizes)))
-                self._emit(window, value, _Train.of(np.diff(largest, axis=0, prepend=0)))
+                largest = by_step(op, [tracers], (0, *concrete_shape(value.type, self.sizes)))
+                self._emit(window, value, DenseTrain.of(np.diff(largest, axis=0, prepend=0)))
             elif value.type.dtype == "spike" and isinstance(op, Movement):
                 window.trains[value] = self._moved(window, node, op)
 
-    def _train(self, window: _Window, value: Value) -> _Train:
+    def _train(self, window: _Window, value: Value) -> DenseTrain:
         """The train of a value; a fixed one charges its levels into every sample."""
         if value not in window.trains:
             assert window.host is not None
             levels, batched = window.host.reals[value], value.type.batch_axis == 0
             sample = levels.shape[1:] if levels.ndim and (batched or levels.shape[0] == 1) else levels.shape
-            train = _Train.of(np.broadcast_to(levels, (self.batch, *sample))[np.newaxis], charged=True)
+            train = DenseTrain.of(np.broadcast_to(levels, (self.batch, *sample))[np.newaxis], charged=True)
             window.trains[value] = train
             self._use(window, train)
         return window.trains[value]
 
-    def _emit(self, window: _Window, value: Value, train: _Train) -> None:
+    def _emit(self, window: _Window, value: Value, train: DenseTrain) -> None:
         window.trains[value] = train
         self.emitted.setdefault(window.prefix + value.name, []).append(train.values)
         self._use(window, train)
 
-    def _use(self, window: _Window, train: _Train) -> None:
+    def _use(self, window: _Window, train: DenseTrain) -> None:
         for t, values in enumerate(train.values):
-            active = values.reshape(self.batch, -1).any(axis=1)
+            active = values.any(axis=tuple(range(1, values.ndim)))
             self.used[window.name] = np.where(active, np.maximum(self.used[window.name], t + 1), self.used[window.name])
 
-    def _moved(self, window: _Window, node: Node, op: Movement) -> _Train:
+    def _moved(self, window: _Window, node: Node, op: Movement) -> DenseTrain:
         op = op.bind(dict(self.sizes))
         trains = [self._train(window, value) for value in node.operands]
         steps = max(len(train.values) for train in trains)
         shape = (0, *concrete_shape(node.output.type, self.sizes))
-        values = [_lengthen(train.values, steps) for train in trains]
-        charged = [_lengthen(train.charged, steps) for train in trains]
-        return _Train(_by_step(op, values, shape), _by_step(op, charged, shape).astype(bool))
+        values = [lengthen(train.values, steps) for train in trains]
+        charged = [lengthen(train.charged, steps) for train in trains]
+        return DenseTrain(by_step(op, values, shape), by_step(op, charged, shape).astype(bool))
 
     def _weights(self, window: _Window, synapse: Node) -> list[np.ndarray]:
         return [window.constants[value] for value in synapse.operands[1:]]
@@ -233,7 +218,7 @@ class _Run:
             ones = np.ones_like(weight)
             for counter, events in (
                 (self.result.synops, train.at(t) != 0),
-                (self.result.charges, (train.at(t) != 0) & _lengthen(train.charged, t + 1)[t]),
+                (self.result.charges, (train.at(t) != 0) & lengthen(train.charged, t + 1)[t]),
             ):
                 used = op.evaluate(events.astype(np.int64), ones, *rest)[0]
                 self._add(counter, name, np.broadcast_to(used, shape)[np.newaxis], 1)
@@ -269,7 +254,8 @@ class _Run:
 
     def _scan(self, window: _Window, node: Node, op: Scan) -> None:
         body = node.body
-        assert body is not None and window.host is not None
+        assert body is not None
+        assert window.host is not None
         pairs = list(zip(body.inputs, node.operands, strict=True))
         spiking = [(inner, outer) for inner, outer in pairs if inner.type.dtype == "spike"]
         constants = {value: value.array for value in body.constants}
@@ -277,16 +263,14 @@ class _Run:
         outputs = list(body.outputs.values())
         states = []
         for inner, outer in pairs[: op.states]:
-            train, shape = self._train(window, outer), concrete_shape(inner.type, self.sizes)
-            steps = len(train.values)
-            states.append(_Train(np.broadcast_to(train.values, (steps, *shape)), np.broadcast_to(train.charged, (steps, *shape))))
-        stacked: list[list[_Train]] = [[] for _ in outputs[op.states :]]
+            states.append(spread(self._train(window, outer), concrete_shape(inner.type, self.sizes)))
+        stacked: list[list[DenseTrain]] = [[] for _ in outputs[op.states :]]
         bodies = window.host.windows.get(node)
         for k, element in enumerate(self._order(node)):
             trains = {inner: self._train(window, outer) for inner, outer in spiking if inner not in body.inputs[: op.states]}
             for inner in body.inputs[op.states : op.states + op.elements]:
                 if inner in trains:
-                    trains[inner] = _Train(trains[inner].values[:, :, element], trains[inner].charged[:, :, element])
+                    trains[inner] = DenseTrain(trains[inner].values[:, :, element], trains[inner].charged[:, :, element])
             trains.update(zip(body.inputs, map(self._deliver, states), strict=False))
             prefix = f"{node.outputs[0].name}/"
             inside = _Window(
@@ -300,19 +284,19 @@ class _Run:
         window.trains.update(zip(node.outputs, states, strict=False))
         for value, rows in zip(node.outputs[op.states :], stacked, strict=True):
             if value.type.dtype == "spike":
-                window.trains[value] = _stack(rows[::-1] if op.reverse else rows, concrete_shape(value.type, self.sizes))
+                window.trains[value] = stack(rows[::-1] if op.reverse else rows, concrete_shape(value.type, self.sizes))
 
-    def _deliver(self, train: _Train) -> _Train:
+    def _deliver(self, train: DenseTrain) -> DenseTrain:
         if self.delivery == "replay":
             return train
         tracer = train.values.sum(axis=0)
         if self.delivery == "graded":
-            return _Train.of(tracer[np.newaxis])
+            return DenseTrain.of(tracer[np.newaxis])
         needed = int(np.abs(tracer).max(initial=0))
         steps = needed if self.cap is None else min(needed, self.cap)
         self.result.undelivered += int(np.maximum(np.abs(tracer) - steps, 0).sum())
         spikes = [np.sign(tracer) * (np.abs(tracer) > t) for t in range(steps)]
-        return _Train.of(np.stack(spikes) if spikes else np.zeros((0, *tracer.shape), np.int64))
+        return DenseTrain.of(np.stack(spikes) if spikes else np.zeros((0, *tracer.shape), np.int64))
 
 
 def _fire(total: np.ndarray, tracer: np.ndarray, theta: np.ndarray, staircase: bool, lo: int, hi: int) -> np.ndarray:
@@ -327,32 +311,3 @@ def _fire(total: np.ndarray, tracer: np.ndarray, theta: np.ndarray, staircase: b
         up = total >= np.take_along_axis(table, (tracer + 1 - lo)[np.newaxis], axis=0)[0]
         down = total < np.take_along_axis(table, (tracer - lo)[np.newaxis], axis=0)[0]
     return np.where(up & (tracer < hi), 1, np.where(down & (tracer > lo), -1, 0))
-
-
-def _by_step(op: Movement | MaxPool, arrays: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
-    """An op applied to each step of trains of one length; `empty` is the shape for no step."""
-    rows = [op.evaluate(*step)[0] for step in zip(*arrays, strict=True)]
-    return np.stack(rows) if rows else np.zeros(empty, np.int64)
-
-
-def _lengthen(train: np.ndarray, steps: int) -> np.ndarray:
-    """A train with silent steps after its end."""
-    missing = max(steps - len(train), 0)
-    return np.concatenate([train, np.zeros((missing, *train.shape[1:]), train.dtype)])
-
-
-def _stack(rows: Sequence[_Train], shape: tuple[int, ...]) -> _Train:
-    """Trains of elements side by side along axis 1 of a sample batch [N, K, ...]."""
-    steps = max((len(row.values) for row in rows), default=0)
-    if not rows:
-        return _Train.of(np.zeros((0, *shape), np.int64))
-    values = np.stack([_lengthen(row.values, steps) for row in rows], axis=2)
-    return _Train(values, np.stack([_lengthen(row.charged, steps) for row in rows], axis=2))
-
-
-def _pad(trains: Sequence[np.ndarray], hold: bool) -> np.ndarray:
-    """Trains of several windows with as many steps each; the last row is held, or nothing follows."""
-    steps = max(len(train) for train in trains)
-    if not hold:
-        return np.stack([_lengthen(train, steps) for train in trains])
-    return np.stack([np.concatenate([train, np.repeat(train[-1:], steps - len(train), axis=0)]) for train in trains])

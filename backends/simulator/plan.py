@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from snnir.backends.simulator.blocks import Emission, EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan, StatePlan, Step
 from snnir.backends.simulator.host import concrete_shape, fixed_values
 from snnir.backends.simulator.synapses import Segments, Synapse, build
 from snnir.backends.simulator.trains import AddressMap
@@ -20,95 +21,7 @@ from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, Readout, Scan, Sparse
 
-__all__ = ["Cache", "Emission", "EncodePlan", "MaxPlan", "Plan", "PopulationPlan", "ScanPlan", "StatePlan", "make_plan"]
-
-
-@dataclass(frozen=True, eq=False)
-class Emission:
-    """A value of a body or graph as the driver needs it: its roots and the size of one sample."""
-
-    value: Value
-    sources: tuple[Source, ...]
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of addresses."""
-        return int(np.prod(self.shape))
-
-
-@dataclass(frozen=True, eq=False)
-class EncodePlan:
-    """An encoder. `fixed`: it charges the same levels into every sample, and counts as no value of the network."""
-
-    value: Value
-    name: str
-    shape: tuple[int, ...]
-    fixed: bool
-
-
-@dataclass(frozen=True, eq=False)
-class PopulationPlan:
-    """A population, or a readout (levels 0..0). `table` int64[rows of thresholds, levels or 1]; `parameter[i]` is
-    the row of neuron i."""
-
-    value: Value
-    name: str
-    shape: tuple[int, ...]
-    inputs: tuple[tuple[Source, int], ...]
-    segments: Segments
-    table: np.ndarray
-    parameter: np.ndarray
-    levels: tuple[int, int, bool]
-    readout: bool
-
-
-@dataclass(frozen=True, eq=False)
-class MaxPlan:
-    """A max over windows; the arrays are those of `kernels.pool`."""
-
-    value: Value
-    name: str
-    shape: tuple[int, ...]
-    inputs: tuple[Source, ...]
-    rows: AddressMap
-    members: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class StatePlan:
-    """A state: the body's input, what it starts as (outer roots) and what it becomes (body roots)."""
-
-    input: Value
-    initial: Emission
-    following: Emission
-    final: Value
-
-
-@dataclass(frozen=True, eq=False)
-class ScanPlan:
-    """A scan. `elements` are pairs of a body input and the whole sequence (outer roots); `shared` likewise; `stacked`
-    pairs of an outer result and the body's value."""
-
-    node: Node
-    length: int
-    states: tuple[StatePlan, ...]
-    elements: tuple[tuple[Value, Emission], ...]
-    shared: tuple[tuple[Value, Emission], ...]
-    stacked: tuple[tuple[Value, Emission], ...]
-    body: Plan
-
-
-Step = EncodePlan | PopulationPlan | MaxPlan | ScanPlan
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Steps in order; after step i the trains of `release[i]` are no longer needed. `outputs` are the spiking ones."""
-
-    steps: tuple[Step, ...]
-    release: tuple[tuple[Value, ...], ...]
-    outputs: tuple[tuple[str, Emission], ...]
+__all__ = ["Cache", "make_plan"]
 
 
 @dataclass
@@ -277,6 +190,8 @@ class _Planner:
         windows = op.windows(np.arange(count).reshape(1, *wiring.index.shape), -1)[0]
         shape = windows.shape[: windows.ndim - len(op.kernel)]
         members = np.ascontiguousarray(windows.reshape(int(np.prod(shape)), -1)).astype(np.int32)
+        if (members < 0).all(axis=1).any():
+            raise UnsupportedError(f"{node.describe()}: a window of max_pool lies in the padding only; it has no largest element")
         held = invert(members, count)
         rows = AddressMap(held.offsets, held.targets // max(members.shape[1], 1))
         self.steps.append(MaxPlan(value, self.prefix + value.name, shape, sources(wiring), rows, members))

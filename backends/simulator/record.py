@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from snnir.backends.simulator.blocks import EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan
 from snnir.backends.simulator.host import window_order
-from snnir.backends.simulator.plan import EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan
 from snnir.backends.simulator.trains import Train, settled
+from snnir.errors import UnsupportedError
 from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
 
@@ -69,7 +70,13 @@ class Recorder:
         self.steps = np.zeros((batch, len(self.windows)), np.int64)
         for name, emission in plan.outputs:
             self.settles[name] = np.zeros((batch, *emission.shape), np.int64)
+        names: set[str] = set()
         for step, length in emitters(plan):
+            if step.name in names:
+                raise UnsupportedError(
+                    f"two values are called {step.name} once a scan's name stands before its body's; rename one"
+                )
+            names.add(step.name)
             shape = (batch, *(() if length is None else (length,)), *step.shape)
             if isinstance(step, PopulationPlan):
                 for name in step.segments.names:
@@ -97,7 +104,7 @@ class Recorder:
         if isinstance(step, PopulationPlan):
             self.spikes[step.name][samples] += train.offsets[:, -1] - train.offsets[:, 0]
         if step.name in self.counts:
-            self.counts[step.name][window.rows] = settled(train, int(np.prod(step.shape))).reshape(-1, *step.shape)
+            self.counts[step.name][window.rows] = settled(train, int(np.prod(step.shape))).reshape(window.batch, *step.shape)
         if step.name in self.record:
             sample, at, address, value = train.events()
             k = np.full(len(sample), window.k or 0)

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from snnir.backends.simulator import kernels
+from snnir.backends.simulator.blocks import Emission, EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan
 from snnir.backends.simulator.host import Host, window_order
-from snnir.backends.simulator.plan import Emission, EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan
 from snnir.backends.simulator.record import Recorder, Window, emitters
 from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.trains import Train, charge, join, settled, split, unary
@@ -117,7 +117,7 @@ class _Chunk:
         self._run(plan, host, trains, window)
         for name, emission in plan.outputs:
             counts = settled(_gather(emission, trains, window.batch), emission.size)
-            self.recorder.settles[name][window.rows] = counts.reshape(-1, *emission.shape)
+            self.recorder.settles[name][window.rows] = counts.reshape(window.batch, *emission.shape)
 
     def _run(self, plan: Plan, host: Host | None, trains: Trains, window: Window) -> None:
         for step, released in zip(plan.steps, plan.release, strict=True):

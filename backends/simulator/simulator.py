@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from snnir.backends.simulator.blocks import Plan
 from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.options import DELIVERIES, batch_size, check_graph, check_options
-from snnir.backends.simulator.plan import Cache, Plan, make_plan
+from snnir.backends.simulator.plan import Cache, make_plan
 from snnir.backends.simulator.record import Recorder, emitters
 from snnir.backends.simulator.result import SimulationResult
 from snnir.errors import UsageError

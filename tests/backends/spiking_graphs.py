@@ -154,11 +154,11 @@ class _Builder:
         if kind == "diagonal":
             own = shape[int(rng.integers(0, len(shape) + 1)) :]
             return graph.add1(Diagonal(), value, graph.constant("w", self.weight(*own)), name="diagonal")
-        outputs, synapses = (2, 4), int(rng.integers(0, 30))
+        synapses = int(rng.integers(0, 30))
         rows = np.sort(rng.integers(0, 8, synapses))
         columns = rng.integers(0, math.prod(shape), synapses)
         constants = [graph.constant(name, array) for name, array in (("w", self.weight(synapses)), ("r", rows), ("c", columns))]
-        return graph.add1(Sparse(outputs), value, *constants, name="sparse")
+        return graph.add1(Sparse((2, 4)), value, *constants, name="sparse")
 
     def conv(self, graph: Graph, value: Value) -> Value:
         rng, shape = self.rng, self.sample(value)

@@ -208,7 +208,7 @@ def test_bad_options_name_the_choices() -> None:
         simulator.run(x, delivery="carry")
     with pytest.raises(UsageError, match="steps is 0"):
         simulator.run(x, steps=0)
-    with pytest.raises(UsageError, match="cannot record nowhere.*in, h"):
+    with pytest.raises(UsageError, match="cannot record 'nowhere'.*in, h"):
         simulator.run(x, record=["nowhere"])
     with pytest.raises(UsageError, match="cannot record 'h'"):
         simulator.run(x, record="h")

@@ -1,0 +1,102 @@
+"""What a plan is made of: one small class for each kind of step, holding the arrays that its kernel takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.backends.simulator.synapses import Segments
+from snnir.backends.simulator.trains import AddressMap
+from snnir.backends.simulator.wiring import Source
+from snnir.ir.graph import Node, Value
+
+__all__ = ["Emission", "EncodePlan", "MaxPlan", "Plan", "PopulationPlan", "ScanPlan", "StatePlan", "Step"]
+
+
+@dataclass(frozen=True, eq=False)
+class Emission:
+    """A value of a body or graph as the driver needs it: its roots and the size of one sample."""
+
+    value: Value
+    sources: tuple[Source, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of addresses."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class EncodePlan:
+    """An encoder. `fixed`: it charges the same levels into every sample, and counts as no value of the network."""
+
+    value: Value
+    name: str
+    shape: tuple[int, ...]
+    fixed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationPlan:
+    """A population, or a readout (levels 0..0). `table` int64[rows of thresholds, levels or 1]; `parameter[i]` is
+    the row of neuron i."""
+
+    value: Value
+    name: str
+    shape: tuple[int, ...]
+    inputs: tuple[tuple[Source, int], ...]
+    segments: Segments
+    table: np.ndarray
+    parameter: np.ndarray
+    levels: tuple[int, int, bool]
+    readout: bool
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPlan:
+    """A max over windows; the arrays are those of `kernels.pool`."""
+
+    value: Value
+    name: str
+    shape: tuple[int, ...]
+    inputs: tuple[Source, ...]
+    rows: AddressMap
+    members: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class StatePlan:
+    """A state: the body's input, what it starts as (outer roots) and what it becomes (body roots)."""
+
+    input: Value
+    initial: Emission
+    following: Emission
+    final: Value
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPlan:
+    """A scan. `elements` are pairs of a body input and the whole sequence (outer roots); `shared` likewise; `stacked`
+    pairs of an outer result and the body's value."""
+
+    node: Node
+    length: int
+    states: tuple[StatePlan, ...]
+    elements: tuple[tuple[Value, Emission], ...]
+    shared: tuple[tuple[Value, Emission], ...]
+    stacked: tuple[tuple[Value, Emission], ...]
+    body: Plan
+
+
+Step = EncodePlan | PopulationPlan | MaxPlan | ScanPlan
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Steps in order; after step i the trains of `release[i]` are no longer needed. `outputs` are the spiking ones."""
+
+    steps: tuple[Step, ...]
+    release: tuple[tuple[Value, ...], ...]
+    outputs: tuple[tuple[str, Emission], ...]
