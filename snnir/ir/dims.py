@@ -85,6 +85,8 @@ class Dim:
         if len(divisor) != 1:
             raise GraphError(f"cannot divide the dimension {self} by {other}: only by an integer or a product of names")
         ((factors, scale),) = divisor.items()
+        if not scale:
+            raise GraphError(f"cannot divide the dimension {self} by zero")
         if factors:
             return self._divide_exactly(other, factors, scale)
         whole: dict[_Monomial, int] = {}
@@ -156,13 +158,13 @@ def parse_dim(text: str) -> Dimension:
     """Read what `str` of a dimension wrote. Raises `TextError`."""
     try:
         return _from_ast(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, ZeroDivisionError, GraphError, RecursionError, MemoryError) as error:
         raise TextError(f"{text!r} is not a dimension: {error}") from None
 
 
 def _from_ast(node: ast.expr) -> Dimension:
     match node:
-        case ast.Constant(value=int(number)):
+        case ast.Constant(value=int(number)) if not isinstance(number, bool):
             return number
         case ast.Name(id=name):
             return dim(name)

@@ -62,7 +62,7 @@ class _Reader:
         while (line := self.next()) is not None:
             words = line[0]
             if words[0] == "note" and len(words) == 2:
-                graph.notes.append(str(json.loads(words[1])))
+                graph.notes.append(self.note(words[1]))
             elif words[0] == "input" and len(words) == 3:
                 self.guard(graph.input, self.name(words[1]), self.type(words[2]))
             elif words[0] == "output" and len(words) == 4 and words[2] == "=":
@@ -80,6 +80,12 @@ class _Reader:
             raise
         except GraphError as error:
             raise self.fail(str(error), line) from error
+
+    def note(self, word: str) -> str:
+        try:
+            return str(json.loads(word))
+        except ValueError:
+            raise self.fail(f"{word} is not a quoted note") from None
 
     def name(self, word: str) -> str:
         try:
@@ -200,6 +206,8 @@ class _Reader:
             words, comment = line
             if words[0] == "}":
                 break
+            if words[0] in ("note", "input", "output"):
+                raise self.fail("the body of a scan has no closing }")
             if words[0] in counts and len(words) == 5 and words[2] == "=":
                 counts[words[0]] += 1
                 operands.append(self.value(graph, words[3]))

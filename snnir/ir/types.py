@@ -160,7 +160,7 @@ def dtype_of(array: np.ndarray) -> str:
 
 
 _TYPE = re.compile(
-    r"(?P<shape>\(\)|[^:]+):(?P<kind>[a-z]+\d*)(?:\[(?P<lo>-?\d+)\.\.(?P<hi>-?\d+)\])?(?:\*(?P<scale>[0-9.e+-]+))?"
+    r"(?P<shape>\(\)|[^:\s]+):(?P<kind>[a-z]+\d*)(?:\[(?P<lo>-?\d+)\.\.(?P<hi>-?\d+)\])?(?:\*(?P<scale>[0-9.e+-]+))?"
 )
 
 
@@ -169,17 +169,27 @@ def parse_type(text: str) -> TensorType:
     match = _TYPE.fullmatch(text)
     if match is None:
         raise TextError(f"{text!r} is not a type such as Nx32:f32 or Nx32:u4*0.118")
-    shape = () if match["shape"] == "()" else tuple(parse_dim(size) for size in _split_shape(match["shape"]))
-    kind, scale = match["kind"], match["scale"]
-    if scale is None:
-        return TensorType(shape, kind)
-    if match["lo"] is not None:
-        return TensorType(shape, kind, Quantization(float(scale), int(match["lo"]), int(match["hi"])))
-    bits = int(kind[1:] or 0)
-    if kind[0] not in "us" or not 1 <= bits <= 62:
-        raise TextError(f"{kind!r} in {text!r} is not a range of levels such as u4, s4 or int[0..9]")
-    lo, hi = (0, (1 << bits) - 1) if kind[0] == "u" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-    return TensorType(shape, "int", Quantization(float(scale), lo, hi))
+    try:
+        return TensorType(_read_shape(match["shape"]), *_read_kind(match["kind"], match["scale"], match["lo"], match["hi"]))
+    except (GraphError, ValueError) as error:
+        raise TextError(f"{text!r} is not a type such as Nx32:f32 or Nx32:u4*0.118: {error}") from None
+
+
+def _read_shape(text: str) -> Shape:
+    return () if text == "()" else tuple(parse_dim(size) for size in _split_shape(text))
+
+
+def _read_kind(kind: str, scale: str | None, lo: str | None, hi: str | None) -> tuple[str, Quantization | None]:
+    """Element type and quantization."""
+    if scale is None and lo is None:
+        return kind, None
+    if scale is None or hi is None:
+        bits = int(kind[1:]) if kind[1:].isdecimal() else 0
+        if scale is None or kind[0] not in "us" or not 1 <= bits <= 62:
+            raise GraphError("levels are written as u4*0.5, s4*0.5, int[0..9]*0.5 or spike[0..9]*0.5")
+        low, high = (0, (1 << bits) - 1) if kind[0] == "u" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        return "int", Quantization(float(scale), low, high)
+    return kind, Quantization(float(scale), int(str(lo)), int(hi))
 
 
 def _size_text(size: Dimension) -> str:

@@ -94,6 +94,8 @@ def read_attributes(op: type[Op], words: Iterable[str]) -> Op:
             values[key] = _read_value(kinds[key], text)
         except (ValueError, KeyError) as error:
             raise TextError(f"op {op.name}: {word!r} is not of type {kinds[key]}") from error
+        except GraphError as error:
+            raise TextError(f"op {op.name}: {word!r}: {error}") from error
     try:
         return op(**values)
     except (GraphError, TypeError) as error:

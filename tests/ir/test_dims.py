@@ -78,14 +78,33 @@ def test_examples_of_the_text() -> None:
     assert (n * t * 6) // (n * 3) == t * 2
 
 
-@pytest.mark.parametrize("text", ["", "N+", "N/2", "N**2", "f(N)", "1.5", "'N'", "N//T", "5//N", "N//0", "N T", "True"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "N+",
+        "N/2",
+        "N**2",
+        "f(N)",
+        "1.5",
+        "'N'",
+        "N//T",
+        "5//N",
+        "N//0",
+        "N T",
+        "True",
+        "(N+1)//0",
+        "-" * 5000 + "N",
+        "(" * 500 + "N",
+    ],
+)
 def test_bad_texts(text: str) -> None:
-    with pytest.raises((TextError, GraphError)):
+    with pytest.raises(TextError):
         parse_dim(text)
 
 
 def test_divisions_that_cannot_be_told_are_refused() -> None:
     n, t = dim("N"), dim("T")
-    for attempt in (lambda: n // t, lambda: (n + 1) // n, lambda: n // (t + 1), lambda: 7 // n):
+    for size, divisor in ((n, t), (n + 1, n), (n, t + 1), (7, n), (n, 0)):
         with pytest.raises(GraphError, match="cannot divide"):
-            attempt()
+            size // divisor

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
 from snnir.errors import GraphError
-from snnir.ir import LEVELS, OPS, Graph, TensorType
+from snnir.ir import FLOAT, LEVELS, OPS, Graph, TensorType
 from snnir.ir.execute import execute, real
 from snnir.ir.op import Example, Op
 from snnir.ir.parse import parse
@@ -62,19 +64,14 @@ def test_types_are_those_of_the_meaning(example: Example) -> None:
 
 @pytest.mark.parametrize("example", CASES, ids=IDS)
 def test_one_node_graphs_verify_run_and_read_back(example: Example) -> None:
-    ran = 0
     for level in example.op.levels:
         graph = one_node(example, level)
         assert parse(text(graph), tensors(graph)) == graph
-        try:
+        if level == FLOAT:
             verify(graph)
-        except GraphError as error:  # an example of levels at the float level, of reals below, or of batch-less trains
-            assert any(word in str(error) for word in ("real numbers at the quantized level", "takes a current", "batch"))
         inputs = {value.name: example.arrays[int(value.name[1:])] for value in graph.inputs}
         for array, value in zip(execute(graph, inputs).values(), graph.outputs.values(), strict=True):
             assert array.dtype == DTYPES[value.type.dtype]
-        ran += 1
-    assert ran == len(example.op.levels)
 
 
 @pytest.mark.parametrize("example", CASES, ids=IDS)
@@ -101,10 +98,8 @@ def test_wrong_element_types_are_graph_errors(example: Example) -> None:
         ]:
             types = [*example.types]
             types[position] = changed
-            try:
-                example.op.infer(*types)
-            except GraphError as error:
-                assert str(error)
+            with suppress(GraphError):
+                assert all(isinstance(result, TensorType) for result in example.op.infer(*types))
 
 
 def test_ops_are_values() -> None:

@@ -85,13 +85,12 @@ class Conv(_Weighted):
             raise GraphError("conv needs x[N, C, ...] and weight[M, C/groups, ...] of the same rank")
         if not len(self.stride) == len(self.dilation) == spatial:
             raise GraphError(f"conv over {spatial} axes has stride {self.stride} and dilation {self.dilation}")
-        channels, maps = x.shape[1], int(str(weight.shape[0]))
+        channels, (maps, _, *kernel) = x.shape[1], weight.static_shape("a conv weight")
         if self.groups < 1 or weight.shape[1] * self.groups != channels or maps % self.groups:
             raise GraphError(f"{channels} channels and {maps} maps do not fit weight {weight.shape} in {self.groups} groups")
         if len(types) == 3 and types[2].shape != (maps,):
             raise GraphError(f"conv needs bias[{maps}]")
         pads = pad_amounts(self.padding, spatial)
-        kernel = [int(str(size)) for size in weight.shape[2:]]
         sizes = [
             window_size(size, kernel[axis], self.stride[axis], self.dilation[axis], pads[axis])
             for axis, size in enumerate(x.shape[2:])
@@ -146,6 +145,8 @@ class SparseLinear(_Weighted):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x, weight, rows, cols = types
+        if x.rank < 1:
+            raise GraphError(f"{self.name} needs x[N, ...]")
         x.with_shape(x.shape[1:]).static_shape(f"{self.name} (a map without shared weights)")
         if rows.dtype != "i64" or cols.dtype != "i64" or not weight.shape == rows.shape == cols.shape or weight.rank != 1:
             raise GraphError(f"{self.name} needs weight[K], rows[K] and cols[K], the last two i64")

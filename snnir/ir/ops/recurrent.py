@@ -53,8 +53,10 @@ class Scan(Op):
         if len(outputs) < self.states:
             raise GraphError(f"the body of scan gives {len(outputs)} values for {self.states} states")
         sequences = types[self.states : self.states + self.elements]
-        lengths = {type_.shape[self.axis] for type_ in sequences if type_.rank > self.axis}
-        if len(lengths) != 1 or any(type_.rank <= self.axis for type_ in sequences):
+        if any(not 0 <= self.axis < type_.rank for type_ in sequences):
+            raise GraphError(f"scan cuts along axis {self.axis}, which a sequence lacks")
+        lengths = {type_.shape[self.axis] for type_ in sequences}
+        if len(lengths) != 1:
             raise GraphError(f"scan needs sequences of one length along axis {self.axis}")
         (length,) = lengths
         results = []

@@ -59,6 +59,8 @@ def window_size(size: Dimension, kernel: int, stride: int, dilation: int, pads: 
 
     With `ceil`, a last window that starts beyond the input and its begin padding is dropped.
     """
+    if min(kernel, stride, dilation) < 1:
+        raise GraphError(f"a window of kernel {kernel}, stride {stride} and dilation {dilation}; each must be 1 or more")
     span = size + (pads[0] + pads[1] - dilation * (kernel - 1) - 1)
     if isinstance(span, int) and span < 0 and not (ceil and span + stride > 0):
         raise GraphError(f"a window of {dilation * (kernel - 1) + 1} does not fit into {size} with padding {pads}")
