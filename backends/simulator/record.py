@@ -74,7 +74,7 @@ class Recorder:
         for step, length in emitters(plan):
             if step.name in names:
                 raise UnsupportedError(
-                    f"two values are called {step.name} once a scan's name stands before its body's; rename one"
+                    f"two values are called {step.name} (a scan's name stands before its body's); rename one"
                 )
             names.add(step.name)
             shape = (batch, *(() if length is None else (length,)), *step.shape)
