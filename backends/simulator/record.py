@@ -73,9 +73,7 @@ class Recorder:
         names: set[str] = set()
         for step, length in emitters(plan):
             if step.name in names:
-                raise UnsupportedError(
-                    f"two values are called {step.name} (a scan's name stands before its body's); rename one"
-                )
+                raise UnsupportedError(f"two values are called {step.name} (a scan's name stands before its body's); rename one")
             names.add(step.name)
             shape = (batch, *(() if length is None else (length,)), *step.shape)
             if isinstance(step, PopulationPlan):
