@@ -35,6 +35,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 def atomic_write(path: str | Path, content: bytes) -> None:
     """Write a file through a temporary one beside it, so that it is there whole or as it was. Raises `UsageError`."""
     path = Path(path)
+    _refuse_folder(path)
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -44,12 +45,16 @@ def atomic_write(path: str | Path, content: bytes) -> None:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise UsageError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder that exists and is writable"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot write {path}: {reason}; choose a folder that exists and is writable") from error
+
+
+def _refuse_folder(path: Path) -> None:
+    if os.path.isdir(path):  # unlike `Path.is_dir`, false for names that no file can have
+        raise UsageError(f"cannot write {path}: it is a folder; choose the name of a file")
 
 
 def write_graph(graph: Graph, path: str | Path) -> None:
@@ -57,6 +62,7 @@ def write_graph(graph: Graph, path: str | Path) -> None:
     from safetensors.numpy import save
 
     path, data = Path(path), tensors(graph)
+    _refuse_folder(path)  # before the data beside it is written
     if data:
         atomic_write(path.with_name(path.name + ".safetensors"), save(_contiguous(data)))
     atomic_write(path, text(graph).encode())
@@ -64,15 +70,12 @@ def write_graph(graph: Graph, path: str | Path) -> None:
 
 def read_graph(path: str | Path) -> Graph:
     """Read what `write_graph` wrote. Raises `FileFormatError`."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     path = Path(path)
     beside = path.with_name(path.name + ".safetensors")
     try:
-        data = load(beside.read_bytes()) if beside.exists() else {}
+        data = _load_tensors(beside.read_bytes()) if beside.exists() else {}
         return parse(path.read_text(encoding="utf-8"), data)
-    except (OSError, UnicodeDecodeError, SafetensorError, GraphError) as error:
+    except (OSError, ValueError, GraphError) as error:
         raise FileFormatError(f"{path} cannot be read as a graph: {error}") from error
 
 
@@ -166,8 +169,8 @@ def _load_tensors(content: bytes) -> dict[str, np.ndarray]:
 
     try:
         return dict(load(content))
-    except SafetensorError as error:
-        raise ValueError(f"{_TENSORS}: {error}") from error
+    except (SafetensorError, KeyError) as error:  # KeyError: an element type that NumPy lacks
+        raise ValueError(f"the tensors cannot be read: {error}") from error
 
 
 def _contiguous(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
