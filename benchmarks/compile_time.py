@@ -52,13 +52,12 @@ def build(nodes: int, parameters: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def measure(path: str, compile_it: bool, queue: multiprocessing.Queue[dict[str, float]]) -> None:
+def measure(path: str, width: int, compile_it: bool, queue: multiprocessing.Queue[dict[str, float]]) -> None:
     """Import everything, then compile (or only read) the model; report seconds and peak resident memory."""
     import snnir
     import snnir.frontends.onnx
     import snnir.passes
 
-    width = onnx.load(path).graph.input[0].type.tensor_type.shape.dim[1].dim_value
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     if compile_it:
@@ -83,11 +82,12 @@ def main() -> None:
         onnx.save(model, path)
         size = sum(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer) / 2**20
         count, nodes = sum(np.prod(tensor.dims) for tensor in model.graph.initializer), len(model.graph.node)
+        width = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
         del model
         rows = {}
         for name, compile_it in (("imports only", False), ("compile", True)):
             queue: multiprocessing.Queue[dict[str, float]] = context.Queue()
-            process = context.Process(target=measure, args=(path, compile_it, queue))
+            process = context.Process(target=measure, args=(path, width, compile_it, queue))
             process.start()
             rows[name] = queue.get()
             process.join()

@@ -1,0 +1,50 @@
+# Everything happens in .venv; set-up runs once, and again when pyproject.toml or constraints.txt change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint types bench clean
+help:
+	@echo "make demo    compile, run and verify the demo network (does not need torch)"
+	@echo "make test    all tests"
+	@echo "make lint    ruff, check and format"
+	@echo "make types   mypy, strict"
+	@echo "make bench   the benchmarks, printed as tables"
+	@echo "make clean   remove the virtual environment and everything generated"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing snnir into $(VENV)"
+	$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+# torch first, alone and exactly: any other way of asking for it may bring gigabytes of GPU libraries
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "installing what the tests need into $(VENV)"
+	$(PIP) torch==2.13.0
+	$(PIP) --constraint constraints.txt --editable ".[test,dev]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/snnir demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-test
+	@mkdir -p out
+	$(BIN)/python benchmarks/compile_time.py --json out/compile_time.json
+	$(BIN)/python benchmarks/simulator_speed.py --json out/simulator_speed.json
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
