@@ -1,0 +1,111 @@
+"""Drawing at random: numbers, weights, and recurrent cells of several kinds."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+
+from snnir.ir import BATCH, Graph, Op, TensorType, Value
+from snnir.ir.dims import dim
+from snnir.ir.ops import Add, Clip, Concat, Linear, Mul, Relu, Rnn, Scan, Sigmoid, Tanh
+
+__all__ = ["Draw", "N"]
+
+T = TypeVar("T")
+N = dim(BATCH)
+
+
+class Draw:
+    """A graph under construction, and where its random numbers come from."""
+
+    def __init__(self, rng: np.random.Generator, graph: Graph) -> None:
+        self.rng, self.graph = rng, graph
+        self.length = 0
+        self.count = 0
+
+    def chance(self, share: float) -> bool:
+        return bool(self.rng.random() < share)
+
+    def choose(self, options: tuple[T, ...]) -> T:
+        return options[int(self.rng.integers(len(options)))]
+
+    def between(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def add(self, op: Op, *operands: Value) -> Value:
+        self.count += 1
+        return self.graph.add1(op, *operands, name=f"{op.name}{self.count}", origin=(f"{op.name} {self.count}",))
+
+    def constant(self, array: np.ndarray) -> Value:
+        return self.graph.constant("c", array.astype(np.float32))
+
+    def weight(self, *shape: int) -> np.ndarray:
+        """Weights of varied scale; sometimes a channel without any."""
+        fan_in = int(np.prod(shape[1:]))
+        array: np.ndarray = self.rng.normal(size=shape) * self.choose((0.3, 1.0, 2.0)) / np.sqrt(fan_in)
+        if self.chance(0.15):
+            array[self.between(0, shape[0] - 1)] = 0
+        return array
+
+    def bias(self, count: int) -> tuple[Value, ...]:
+        return (self.constant(self.rng.normal(size=count) * 0.5),) if self.chance(0.6) else ()
+
+    def recurrent(self, x: Value) -> Value:
+        return self.choose((self.rnn, self.rnn, self.indrnn, self.two_states))(x)
+
+    def rnn(self, x: Value) -> Value:
+        inputs, hidden = int(str(x.type.shape[2])), self.between(2, 6)
+        recurrent = self.weight(hidden, hidden)
+        if self.chance(0.4):
+            recurrent = np.diag(self.rng.uniform(-1, 1, hidden))
+        initial = self.rng.normal(size=(1, hidden)) if self.chance(0.4) else np.zeros((1, hidden))
+        operands = (self.weight(hidden, inputs), recurrent, self.rng.normal(size=hidden) * 0.3, initial)
+        op = Rnn(self.choose(("relu", "tanh")), self.chance(0.25))
+        y, last = self.graph.add(op, x, *(self.constant(array) for array in operands), names=("rnn_y", "rnn_last"))
+        if self.chance(0.15):
+            self.graph.output(f"state{len(self.graph.outputs)}", last)
+        return y
+
+    def indrnn(self, x: Value) -> Value:
+        """A hand-written cell: `y = relu(W x + u * s)`, sometimes with a residual connection inside."""
+        inputs = int(str(x.type.shape[2]))
+        hidden = inputs if self.chance(0.4) else self.between(2, 6)
+        body, state, element = self.body(x, hidden)
+        feed = body.add1(Linear(), element, body.constant("w", self.weight(hidden, inputs).astype(np.float32)))
+        back = body.add1(Mul(), state, body.constant("u", self.rng.uniform(-1, 1, hidden).astype(np.float32)))
+        total = body.add1(Add(), feed, back)
+        if hidden == inputs and self.chance(0.5):
+            total = body.add1(Add(), total, element)
+        y = body.add1(self.choose((Relu(), Clip(0.0, 6.0), Tanh())), total, name="cell")
+        body.output("next", y)
+        body.output("y", y)
+        initial = self.constant(np.zeros(hidden) if self.chance(0.6) else self.rng.normal(size=hidden))
+        return self.graph.add(Scan(1, 1, 1, self.chance(0.2)), initial, x, names=("scan_last", "scan_y"), body=body)[1]
+
+    def two_states(self, x: Value) -> Value:
+        """A cell with two states, one of which is a delayed copy of the other; only the sum leaves it."""
+        inputs, hidden = int(str(x.type.shape[2])), self.between(2, 5)
+        body, state, element = self.body(x, hidden, delayed=True)
+        delayed = body.inputs[1]
+        feed = body.add1(Linear(), element, body.constant("w", self.weight(hidden, inputs).astype(np.float32)))
+        back = body.add1(Linear(), state, body.constant("r", self.weight(hidden, hidden).astype(np.float32)))
+        far = body.add1(Mul(), delayed, body.constant("u", self.rng.uniform(-1, 1, hidden).astype(np.float32)))
+        h = body.add1(self.choose((Relu(), Tanh(), Sigmoid())), body.add1(Add(), body.add1(Add(), feed, back), far), name="h")
+        mixed = body.add1(Concat(1), h, delayed)
+        y = body.add1(
+            Relu(), body.add1(Linear(), mixed, body.constant("o", self.weight(3, 2 * hidden).astype(np.float32))), name="out"
+        )
+        for name, value in (("next", h), ("next_delayed", state), ("y", y)):
+            body.output(name, value)
+        zero = self.constant(np.zeros((1, hidden)))
+        names = ("cell_last", "cell_delayed", "cell_y")
+        return self.graph.add(Scan(2, 1, 1), zero, zero, x, names=names, body=body)[2]
+
+    def body(self, x: Value, hidden: int, delayed: bool = False) -> tuple[Graph, Value, Value]:
+        body = Graph(f"body{self.count}")
+        state = body.input("state", TensorType((N, hidden), "f32"))
+        if delayed:
+            body.input("delayed", TensorType((N, hidden), "f32"))
+        element = body.input("element", TensorType((N, x.type.shape[2]), "f32"))
+        return body, state, element
