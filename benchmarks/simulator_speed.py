@@ -10,6 +10,7 @@ that is added or multiplied.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -30,7 +31,7 @@ from snnir.backends.simulator import simulate_plain
 def build(layers: list[int], rng: np.random.Generator) -> onnx.ModelProto:
     """Linear layers with ReLUs between them."""
     nodes, weights, current = [], [], "x"
-    for index, (inputs, outputs) in enumerate(zip(layers, layers[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(layers)):
         matrix = rng.normal(size=(outputs, inputs)).astype(np.float32) * np.float32(np.sqrt(2 / inputs))
         weights.append(numpy_helper.from_array(matrix, f"w{index}"))
         last = index == len(layers) - 2
@@ -96,9 +97,8 @@ def main() -> None:
         "ratio_to_event_driven": {name: statistics.median(values) / base for name, values in times.items()},
     }
     print(f"{'-'.join(map(str, arguments.layers))}, batch {arguments.batch}, {facts['machine']}")
-    print(
-        f"{synops:,.0f} synaptic operations and {facts['spikes_per_sample']:,.0f} spikes a sample, {synops / base / 1e3:.2f} GSynOp/s"
-    )
+    rate = synops / base / 1e3
+    print(f"{synops:,.0f} synaptic operations and {facts['spikes_per_sample']:,.0f} spikes a sample, {rate:.2f} GSynOp/s")
     for name, values in times.items():
         median = statistics.median(values)
         print(f"{name:28} {median:10.1f} us a sample ({min(values):.1f} to {max(values):.1f}), ratio {median / base:.2f}")

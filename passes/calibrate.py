@@ -20,7 +20,7 @@ from snnir.passes.scale_groups import scale_groups
 __all__ = ["METHODS", "Calibrate"]
 
 METHODS = ("mse", "percentile", "minmax")
-BINS = 4096
+BINS = 2048
 _CHUNK = 64
 
 
@@ -81,10 +81,8 @@ class Calibrate(Pass):
         if widest <= 0:
             return 1.0
         if self.method == "mse":
-            candidates = widest * np.geomspace(0.02, 1.0, 160)
-            levels = np.clip(np.floor(histogram.centers / candidates[:, None] + 0.5), least, most)
-            errors = (levels * candidates[:, None] - histogram.centers) ** 2 @ histogram.counts
-            widest = float(candidates[errors.argmin()])
+            coarse = histogram.best_scale(widest * np.geomspace(0.02, 1.0, 48), least, most)
+            widest = histogram.best_scale(np.minimum(coarse * np.linspace(0.93, 1.08, 16), widest), least, most)
         return float(f"{widest:.4g}")
 
 
@@ -106,6 +104,14 @@ class Histogram:
         """Count the elements of `array`."""
         if self.high > self.low:
             self.counts += np.histogram(array, BINS, (self.low, self.high))[0]
+
+    def best_scale(self, scales: np.ndarray, least: int, most: int) -> float:
+        """The scale with the least squared error of rounding to levels `least..most`."""
+        filled = self.counts > 0
+        centers, counts = self.centers[filled], self.counts[filled]
+        levels = np.floor(centers / scales[:, None] + 0.5).clip(least, most)
+        errors = (levels * scales[:, None] - centers) ** 2 @ counts
+        return float(scales[errors.argmin()])
 
     def quantile(self, fraction: float) -> float:
         """The value below which `fraction` of all counted elements lie."""

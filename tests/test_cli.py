@@ -93,7 +93,9 @@ def test_verify_finds_nothing(folder: Path, delivery: str, capsys: pytest.Captur
 def test_verify_exits_with_1_on_a_mismatch(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = snnir.load(folder / "model.snnir")
     other = snnir.compile(folder / "model.onnx", calibration=3 * np.load(folder / "x.npy"), bits=4)
-    mixed = snnir.Program({**{level: program.graph(level) for level in ("float", "spiking")}, "quantized": other.graph("quantized")}, {})
+    mixed = snnir.Program(
+        {**{level: program.graph(level) for level in ("float", "spiking")}, "quantized": other.graph("quantized")}, {}
+    )
     mixed.save(tmp_path / "mixed.snnir")
     assert main(["verify", str(tmp_path / "mixed.snnir"), str(folder / "x.npy")]) == 1
     assert "NOT exact" in out(capsys)
@@ -146,12 +148,32 @@ def test_passes_and_ops_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/no/o.snnir"], 2, "cannot write"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--bits", "9"], 2, "2 to 8 bits"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--weight-bits", "17"], 2, "2 to 16"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--input-bits", "1"], 2, "input-bits=1"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--method", "best"], 2, "mse, percentile"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--pipeline", "calibrat"], 2, "did you mean"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--pipeline", "fold-constants"], 2, "ends before"),
+        (
+            ["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--input-bits", "1"],
+            2,
+            "input-bits=1",
+        ),
+        (
+            ["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--method", "best"],
+            2,
+            "mse, percentile",
+        ),
+        (
+            ["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--pipeline", "calibrat"],
+            2,
+            "did you mean",
+        ),
+        (
+            ["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--pipeline", "fold-constants"],
+            2,
+            "ends before",
+        ),
         (["compile", "{d}/model.onnx"], 2, "Missing option"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--dump-ir", "{d}/x.npy"], 2, "cannot write graphs"),
+        (
+            ["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--dump-ir", "{d}/x.npy"],
+            2,
+            "cannot write graphs",
+        ),
         (["run", "{d}/none.snnir", "{d}/x.npy"], 1, "none.snnir does not exist"),
         (["run", "{d}/model.onnx", "{d}/x.npy"], 1, "not a whole .snnir file"),
         (["run", "{d}/model.snnir", "{d}/labels.npy"], 1, "expected shape [N, 4, 6]"),

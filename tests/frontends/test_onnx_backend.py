@@ -114,7 +114,7 @@ def _cases() -> Iterator[tuple[str, str, onnx.ModelProto, list[tuple[list[object
                     model = onnx.load(folder / "model.onnx")
                     sets = [_data_set(path) for path in sorted(folder.glob("test_data_set_*"))]
                 else:
-                    model, sets = case.model, case.data_sets or []
+                    model, sets = case.model, [(list(given), list(wanted)) for given, wanted in case.data_sets or []]
                 if _node_operators(model) <= set(LISTED):
                     yield kind, case.name, _raised(model), sets
 

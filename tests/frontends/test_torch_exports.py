@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-
-from snnir.frontends.onnx import import_onnx, run_onnxruntime  # noqa: E402
-from snnir.ir.execute import execute  # noqa: E402
+from snnir.frontends.onnx import import_onnx, run_onnxruntime
+from snnir.ir.execute import execute
 
 
 class Crnn(nn.Module):
@@ -27,11 +27,12 @@ class Crnn(nn.Module):
         self.head = nn.Linear(16, 10)
         self.initial = initial
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = torch.relu(self.norm(self.conv(x.transpose(1, 2)))).transpose(1, 2)
         state = torch.zeros(1, x.shape[0], 16) + 0.5 if self.initial else None
         y, _ = self.rnn(h, state)
-        return self.head(y[:, -1])
+        logits: torch.Tensor = self.head(y[:, -1])
+        return logits
 
 
 class TwoLayers(nn.Module):
@@ -42,7 +43,7 @@ class TwoLayers(nn.Module):
         self.rnn = nn.RNN(8, 6, num_layers=2, bidirectional=True, batch_first=True)
         self.head = nn.Linear(12, 4)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         y, last = self.rnn(x)
         return self.head(y), last
 
@@ -58,7 +59,7 @@ class Residual(nn.Module):
         self.most, self.mean = nn.MaxPool2d(2), nn.AvgPool2d(2)
         self.head = nn.Linear(8 * 2 * 2, 10)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.most(torch.relu(self.norm(self.first(x))))
         h = self.mean(nn.functional.relu6(h + self.second(h)))
         return torch.log_softmax(self.head(h.flatten(1)), 1)
@@ -72,9 +73,10 @@ class Branches(nn.Module):
         self.a, self.b = nn.Conv1d(3, 4, 5, stride=2, padding=2), nn.Conv1d(3, 6, 3, stride=2, dilation=2, padding=2)
         self.head = nn.Linear(10, 3)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         both = torch.cat([nn.functional.leaky_relu(self.a(x)), nn.functional.hardsigmoid(self.b(x))], 1)
-        return self.head(both.mean(2))
+        logits: torch.Tensor = self.head(both.mean(2))
+        return logits
 
 
 CASES = {
@@ -88,7 +90,7 @@ CASES = {
 
 def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool) -> bytes:
     """The module as ONNX bytes, with a batch of any size or of the sample's."""
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     if dynamic and dynamo:
         options["dynamic_shapes"] = ({0: torch.export.Dim("batch")},)
     elif dynamic:
@@ -99,7 +101,7 @@ def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool)
         torch.onnx.export(
             module.eval(),
             (sample,),
-            file,
+            file,  # type: ignore[arg-type]
             dynamo=dynamo,
             opset_version=20 if dynamo else 17,
             input_names=["x"],

@@ -78,7 +78,7 @@ class Observe(Op):
 @register
 @dataclass(frozen=True)
 class Quantize(Op):
-    """Levels of a real value: `clip(floor(x/scale + 1/2), lo, hi)`."""
+    """Levels of a real value (or of other levels, by what they are worth): `clip(floor(x/scale + 1/2), lo, hi)`."""
 
     name = "quantize"
     operands = ("x",)
@@ -87,8 +87,8 @@ class Quantize(Op):
     quantization: Quantization = Quantization(1.0, 0, 15)
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if not types[0].is_real:
-            raise GraphError(f"{self.name} is defined for real numbers, not for {types[0].dtype}")
+        if not (types[0].is_real or types[0].is_levels):
+            raise GraphError(f"{self.name} is defined for real numbers and levels, not for {types[0].dtype}")
         return (TensorType(types[0].shape, "int", self.quantization),)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
