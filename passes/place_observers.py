@@ -114,6 +114,8 @@ class _Placement:
         ):
             self.add(node, operands, _RAW)
         else:
+            if self.batched and node.output.type.batch_axis != 0 and node not in self.suffix:
+                self.refuse(node, f"neurons need the batch (N) as axis 0 of what they take, found {node.output.type}")
             self.add(node, [self.levels(value) for value in operands], _LEVELS)
 
     def settled(self, value: Value) -> Value:

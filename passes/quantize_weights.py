@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import PassError, UnsupportedError, UsageError
-from snnir.ir import FLOAT, QUANTIZED, Graph, Node, Quantization, Value
+from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Quantization, Value
+from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
     Dequantize,
     Elementwise,
+    Movement,
     Mul,
     MultiThreshold,
     Observe,
@@ -72,6 +74,7 @@ class _Descent:
 
     def __init__(self, old: Graph, bits: int, in_body: bool) -> None:
         self.bits = bits
+        self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.new = like(old, QUANTIZED)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
         self.reals: dict[Value, Value] = {}
@@ -98,6 +101,8 @@ class _Descent:
         elif isinstance(op, (Add, Elementwise, *WEIGHTED)):
             return
         on_host = op.host or any(value.type.is_real and not value.is_constant for value in node.operands)
+        # data movement that ends a model may move the batch: on the host, after the readouts
+        on_host |= self.batched and isinstance(op, Movement) and node.output.type.batch_axis != 0
         operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
         body = _Descent(node.body, self.bits, in_body=True).new if node.body is not None else None
         names = [value.name for value in node.outputs]
@@ -109,7 +114,7 @@ class _Descent:
         if value in self.reals:
             return self.reals[value]
         quantization = value.type.quantization
-        if quantization is not None:
+        if quantization is not None and self.get(value).type.is_levels:
             scale = self.new.constant(f"{value.name}.scale", np.array(quantization.scale))
             result = self.new.add1(Dequantize(), self.get(value), scale, name=f"{value.name}.real")
         elif value in self.values or value.is_constant:

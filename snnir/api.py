@@ -108,7 +108,10 @@ def check_import(model: str | Path | bytes | onnx.ModelProto, graph: Graph, data
     from snnir.frontends.onnx import run_onnxruntime
 
     few = first_samples(graph, data, _IMPORT_SAMPLES)
-    ours, theirs = execute(graph, few), run_onnxruntime(model, few)
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in named.items()}
+    ours = execute(graph, few)
+    theirs = run_onnxruntime(model, few, {name: axis for name, axis in axes.items() if axis is not None})
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]

@@ -68,7 +68,7 @@ def rows_table(title: str, rows: Mapping[str, object]) -> None:
     """A table of two columns on stdout."""
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold")
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, str(value))
     Console().print(table)
@@ -210,7 +210,7 @@ def show_passes(json: bool) -> None:
         return
     table = Table(title="passes", title_justify="left")
     for column in ("pass", "level", "exact", "what it does"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold", no_wrap=column == "pass")
     for name, takes, gives, lossy, summary in pass_support():
         table.add_row(name, takes if takes == gives else f"{takes} to {gives}", "yes" if not lossy else f"no: {lossy}", summary)
     Console().print(table)
@@ -236,7 +236,7 @@ def show_ops(json: bool) -> None:
         return
     table = Table(title="ops", title_justify="left")
     for column in ("op", "float", "quantized", "spiking", "from ONNX", "meaning"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold", no_wrap=column == "op")
     for row in op_support():
         marks = ["yes" if flag else "" for flag in row.levels]
         table.add_row(row.name, *marks, ", ".join(row.onnx), row.meaning)

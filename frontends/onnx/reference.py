@@ -14,8 +14,13 @@ from snnir.frontends.onnx.model import Source, load_model
 __all__ = ["run_onnxruntime"]
 
 
-def run_onnxruntime(source: Source, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outputs by name, on the CPU. A model that fixes its batch runs in pieces of that size. Raises `ModelError`."""
+def run_onnxruntime(
+    source: Source, inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Outputs by name, on the CPU. A model that fixes its batch runs in pieces of that size, which are joined again.
+
+    `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -28,15 +33,18 @@ def run_onnxruntime(source: Source, inputs: Mapping[str, np.ndarray]) -> dict[st
             if entry.name in inputs:
                 kind = onnx.helper.tensor_dtype_to_np_dtype(_ELEMENTS[entry.type])
                 feeds[entry.name] = np.ascontiguousarray(inputs[entry.name], dtype=kind)
-        pieces = _pieces(session, feeds)
+        axes = dict(batch_axes or {})
+        pieces = _pieces(session, feeds, axes)
         names = [entry.name for entry in session.get_outputs()]
         results = [session.run(names, piece) for piece in pieces]
     except ModelError:
         raise
     except Exception as error:  # onnxruntime's errors have no common base class
         raise ModelError(f"ONNX Runtime cannot run the model: {str(error).strip().splitlines()[0]}") from error
-    joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*results, strict=True)]
-    return dict(zip(names, joined, strict=True))
+    outputs = dict(zip(names, zip(*results, strict=True), strict=True))
+    return {
+        name: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axes.get(name, 0)) for name, parts in outputs.items()
+    }
 
 
 _ELEMENTS = {
@@ -54,18 +62,19 @@ _ELEMENTS = {
 }
 
 
-def _pieces(session: object, feeds: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The feeds, cut along axis 0 where the model fixes that axis to a smaller size."""
+def _pieces(session: object, feeds: Mapping[str, np.ndarray], axes: Mapping[str, int]) -> list[dict[str, np.ndarray]]:
+    """The feeds, cut along the batch where the model fixes that axis to a smaller size."""
     shapes = {entry.name: entry.shape for entry in session.get_inputs()}  # type: ignore[attr-defined]
-    sizes = {
-        shape[0]
-        for name, shape in shapes.items()
-        if name in feeds and shape and isinstance(shape[0], int) and shape[0] != feeds[name].shape[0]
-    }
+    given = {name: array.shape[axes.get(name, 0)] for name, array in feeds.items() if array.ndim > axes.get(name, 0)}
+    fixed = {shapes[name][axes.get(name, 0)] for name in given}
+    sizes = {size for size in fixed if isinstance(size, int)} - set(given.values())
     if len(sizes) != 1:
         return [dict(feeds)]
     (size,) = sizes
-    total = min(array.shape[0] for array in feeds.values())
+    total = min(given.values())
     if size == 0 or total % size:
         return [dict(feeds)]
-    return [{name: array[start : start + size] for name, array in feeds.items()} for start in range(0, total, size)]
+    return [
+        {name: array.take(range(start, start + size), axis=axes.get(name, 0)) for name, array in feeds.items()}
+        for start in range(0, total, size)
+    ]

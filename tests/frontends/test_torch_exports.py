@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import snnir
 from snnir.frontends.onnx import import_onnx, run_onnxruntime
 from snnir.ir.execute import execute
 
@@ -79,7 +80,7 @@ class Branches(nn.Module):
         return logits
 
 
-CASES = {
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "crnn": (Crnn, (8, 8)),
     "crnn-initial": (lambda: Crnn(True), (8, 8)),
     "two-layers": (TwoLayers, (5, 8)),
@@ -115,14 +116,14 @@ def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool)
 @pytest.mark.parametrize("dynamic", [True, False], ids=["any-batch", "batch-of-1"])
 @pytest.mark.parametrize("name", CASES)
 def test_import_equals_onnx_runtime(name: str, dynamic: bool, dynamo: bool) -> None:
-    make: Callable[[], nn.Module]
     make, shape = CASES[name]
     torch.manual_seed(0)
     content = export(make(), torch.randn(3 if dynamic else 1, *shape), dynamo, dynamic)
     graph = import_onnx(content)
     x = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
     ours = execute(graph, {"x": x})
-    theirs = run_onnxruntime(content, {"x": x}) if dynamic else _one_by_one(content, x, graph.outputs)
+    axes = {name: value.type.batch_axis or 0 for name, value in graph.outputs.items()}
+    theirs = run_onnxruntime(content, {"x": x}, axes)
     assert list(ours) == list(theirs)
     for output, expected in theirs.items():
         span = max(1.0, float(np.abs(expected).max()))
@@ -131,13 +132,18 @@ def test_import_equals_onnx_runtime(name: str, dynamic: bool, dynamo: bool) -> N
     assert bool(graph.notes) == (not dynamic)
 
 
-def _one_by_one(content: bytes, x: np.ndarray, outputs: object) -> dict[str, np.ndarray]:
-    """A model for one sample, run on each sample; states have their batch on axis 1."""
-    parts = [run_onnxruntime(content, {"x": x[index : index + 1]}) for index in range(len(x))]
-    return {
-        name: np.concatenate([part[name] for part in parts], axis=1 if array.ndim == 3 and array.shape[1] == 1 else 0)
-        for name, array in parts[0].items()
-    }
+@pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "torchscript"])
+@pytest.mark.parametrize("name", CASES)
+def test_exports_become_exact_spiking_networks(name: str, dynamo: bool) -> None:
+    make, shape = CASES[name]
+    torch.manual_seed(0)
+    content = export(make(), torch.randn(1, *shape), dynamo, False)
+    x = np.random.default_rng(1).normal(size=(24, *shape)).astype(np.float32)
+    program = snnir.compile(content, calibration=x)
+    for delivery in ("relay", "replay", "graded"):
+        report = program.verify(x, delivery=delivery)
+        assert report.ok, report
+        assert report.compared > 1000
 
 
 def test_the_torchscript_exporter_keeps_the_rnn_as_one_node() -> None:
