@@ -27,10 +27,10 @@ from snnir.ir.ops import (
     Sub,
     Transpose,
 )
-from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.ir.rewrite import Rewriter
 from snnir.passes.affine import channel_vector, is_constant, used_once
 from snnir.passes.infra import Context, Pass, Result, register
-from snnir.passes.remove_dead_code import remove_dead_code
+from snnir.passes.remove_dead_code import rebuild_until_settled
 
 __all__ = ["Canonicalize"]
 
@@ -54,13 +54,8 @@ class Canonicalize(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        total = 0
-        while True:
-            new, changed = rebuild(graph, _rule)
-            if not changed:
-                return Result(graph, total > 0)
-            graph = remove_dead_code(new)  # what was replaced must not count as a use
-            total += changed
+        new, changed = rebuild_until_settled(graph, _rule)
+        return Result(new, changed)
 
 
 _RuleFunction = Callable[[Rewriter, Node, tuple[Value, ...]], Value | None]

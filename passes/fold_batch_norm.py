@@ -8,11 +8,11 @@ import numpy as np
 
 from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Value
 from snnir.ir.ops import Add, BatchNorm, Concat, Conv, Linear, MaxPool, Movement, Mul, Pad, Scan, Transpose
-from snnir.ir.rewrite import Rewriter, extend, rebuild
+from snnir.ir.rewrite import Rewriter, extend
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import channel_vector, is_constant, used_once
 from snnir.passes.infra import Context, Pass, Result, register
-from snnir.passes.remove_dead_code import remove_dead_code
+from snnir.passes.remove_dead_code import rebuild_until_settled
 
 __all__ = ["FoldBatchNorm"]
 
@@ -35,13 +35,8 @@ class FoldBatchNorm(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        total = 0
-        while True:
-            new, changed = rebuild(graph, _rule)
-            if not changed:
-                return Result(graph, total > 0)
-            graph = remove_dead_code(new)  # what was replaced must not count as a use
-            total += changed
+        new, changed = rebuild_until_settled(graph, _rule)
+        return Result(new, changed)
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from snnir.ir import Graph, Node, Value
 from snnir.ir.ops import Scan
+from snnir.ir.rewrite import Rule, rebuild
 from snnir.passes.infra import ANY_LEVEL, Context, Pass, Result, register
 
-__all__ = ["RemoveDeadCode", "remove_dead_code"]
+__all__ = ["RemoveDeadCode", "rebuild_until_settled", "remove_dead_code"]
 
 
 @register
@@ -28,6 +29,19 @@ class RemoveDeadCode(Pass):
         """Apply the pass."""
         new = remove_dead_code(graph)
         return Result(new, new != graph)
+
+
+def rebuild_until_settled(graph: Graph, rule: Rule) -> tuple[Graph, bool]:
+    """Apply `rule` again and again until it replaces nothing, and say whether it ever did.
+
+    What was replaced is removed in between, so that it does not count as a use.
+    """
+    changed = False
+    while True:
+        new, replaced = rebuild(graph, rule)
+        if not replaced:
+            return graph, changed
+        graph, changed = remove_dead_code(new), True
 
 
 def remove_dead_code(graph: Graph) -> Graph:

@@ -9,10 +9,9 @@ import numpy as np
 
 import snnir
 from snnir import report
-from snnir.costs import ENERGY_SOURCE, dense_macs, estimate_energy
+from snnir.costs import ENERGY_SOURCE
 from snnir.plots import accuracy_plot, raster_plot
 from snnir.program import Program
-from snnir.verification import scan_lengths
 
 __all__ = ["run_demo"]
 
@@ -42,12 +41,8 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
     traced = next(iter(result.trace.values()))
     curve = [report.accuracy({"y": step}, labels) for step in traced]
     capped = _capped(program, x, labels, verification.bound)
-    lengths = scan_lengths(program.graph("spiking"), {name: x})
-    bounds = program.bounds(lengths)
-    macs = dense_macs(program.graph("quantized"), {name: x})
-    energy = estimate_energy(macs, result)
     facts: dict[str, object] = {
-        "samples": len(x),
+        **report.run_facts(program, x, result, "relay"),
         "bits": bits,
         "weight_bits": weight_bits,
         "accuracy_float": report.accuracy(float_outputs, labels),
@@ -55,17 +50,7 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         "accuracy_spiking": report.accuracy(result.outputs, labels),
         "compared": verification.compared,
         "mismatches": verification.mismatches,
-        "settled": result.settled,
-        "steps_mean": float(result.steps.mean()),
-        "steps_max": int(result.steps.max()),
-        "steps_bound": max(max(windows) for windows in bounds.values()),
         "within_bounds": verification.within_bounds,
-        "spikes_per_sample": float(result.total_spikes.mean()),
-        "synops_per_sample": float(result.total_synops.mean()),
-        "charges_per_sample": float(result.total_charges.mean()),
-        "dense_macs_per_sample": macs,
-        "energy_spiking_nj": energy.spiking,
-        "energy_dense_nj": energy.dense,
         "accuracy_by_step": curve,
         "accuracy_by_cap": capped,
     }
@@ -77,6 +62,7 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
     verdict = "exact" if verification.ok else "NOT EXACT"
     quantized = f"quantized ({bits}-bit activations, {weight_bits}-bit weights)"
     synops, charges = facts["synops_per_sample"], facts["charges_per_sample"]
+    spiking, dense = facts["energy_spiking_nj"], facts["energy_dense_nj"]
     rows = {
         "held-out digits": len(x),
         "accuracy, float (ONNX Runtime)": _percent(facts["accuracy_float"]),
@@ -86,8 +72,8 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
         "spikes per digit": f"{facts['spikes_per_sample']:,.1f}",
         "synaptic operations per digit": f"{synops:,.0f} ({charges:,.0f} of them charges, which multiply)",
-        "dense multiply-accumulates": f"{macs:,}",
-        "energy per digit (estimate)": f"{energy.spiking:.1f} nJ spiking, {energy.dense:.1f} nJ dense\n{ENERGY_SOURCE}",
+        "dense multiply-accumulates": f"{facts['dense_macs_per_sample']:,}",
+        "energy per digit (estimate)": f"{spiking:.1f} nJ spiking, {dense:.1f} nJ dense\n{ENERGY_SOURCE}",
         "written": f"{output / 'digits.snnir'}\n{picture}\n{raster}\n{output / 'ir'} (the graph after each pass)",
     }
     report.rows_table("a CRNN for handwritten digits, as a spiking network", rows)

@@ -16,6 +16,7 @@ from rich.table import Table
 from snnir.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.inputs import as_inputs
 from snnir.support import op_support, pass_support
+from snnir.verification import scan_lengths
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
@@ -30,6 +31,7 @@ __all__ = [
     "progress",
     "ran",
     "rows_table",
+    "run_facts",
     "show_ops",
     "show_passes",
     "show_text",
@@ -108,23 +110,15 @@ def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
     return float((found == labels).mean())
 
 
-def ran(
-    program: Program,
-    data: np.ndarray | Mapping[str, np.ndarray],
-    result: SimulationResult,
-    labels: np.ndarray | None,
-    delivery: str,
-    json: bool,
-) -> None:
-    """What `snnir run` prints."""
-    from snnir.verification import scan_lengths
-
-    spiking = program.graph("spiking")
-    inputs = as_inputs(spiking, data)
-    bounds = program.bounds(scan_lengths(spiking, inputs), delivery)
+def run_facts(
+    program: Program, data: np.ndarray | Mapping[str, np.ndarray], result: SimulationResult, delivery: str
+) -> dict[str, object]:
+    """What a run took: steps against their certified bound, spikes, operations, and energy as an estimate."""
+    inputs = as_inputs(program.graph("spiking"), data)
+    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery)
     macs = dense_macs(program.graph("quantized"), inputs)
     energy = estimate_energy(macs, result)
-    facts: dict[str, object] = {
+    return {
         "samples": len(result.steps),
         "settled": result.settled,
         "unsettled_neurons": result.unsettled,
@@ -139,6 +133,19 @@ def ran(
         "energy_spiking_nj": energy.spiking,
         "energy_dense_nj": energy.dense,
     }
+
+
+def ran(
+    program: Program,
+    data: np.ndarray | Mapping[str, np.ndarray],
+    result: SimulationResult,
+    labels: np.ndarray | None,
+    delivery: str,
+    json: bool,
+) -> None:
+    """What `snnir run` prints."""
+    facts = run_facts(program, data, result, delivery)
+    macs, spiking, dense = (facts[key] for key in ("dense_macs_per_sample", "energy_spiking_nj", "energy_dense_nj"))
     if labels is not None:
         facts["accuracy"] = accuracy(result.outputs, labels)
     if json:
@@ -153,7 +160,7 @@ def ran(
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
         "synaptic operations": f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)",
         "dense multiply-accumulates": f"{macs:,} per sample",
-        "energy (estimate)": f"{energy.spiking:,.1f} nJ spiking, {energy.dense:,.1f} nJ dense; {ENERGY_SOURCE}",
+        "energy (estimate)": f"{spiking:,.1f} nJ spiking, {dense:,.1f} nJ dense; {ENERGY_SOURCE}",
     }
     rows_table("simulated", rows)
 

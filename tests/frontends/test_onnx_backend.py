@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.version_converter
-import pytest
 from onnx import numpy_helper
 
 from snnir.errors import InputError, ModelError, UnsupportedError
@@ -188,7 +187,7 @@ def test_every_listed_operator_has_a_handler() -> None:
     assert set(LISTED) <= set(HANDLERS) | {"Range"}
 
 
-def test_onnx_backend_tests(capsys: pytest.CaptureFixture[str]) -> None:
+def test_onnx_backend_tests(record_property: Callable[[str, object], None]) -> None:
     """All cases in one test: loading them takes longer than running them."""
     counts: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -221,10 +220,12 @@ def test_onnx_backend_tests(capsys: pytest.CaptureFixture[str]) -> None:
                 counts[f"passed {kind}"] += 1
             else:
                 refused[best.removeprefix("refused: ")] += 1
-    with capsys.disabled():
-        print(f"\nONNX backend tests with supported operators: {counts['found']} found, {counts['passed']} passed, ", end="")
-        print(f"{sum(refused.values())} refused, {len(failures)} failed; passed by kind: ", end="")
-        print(", ".join(f"{kind} {counts[f'passed {kind}']}" for kind in KINDS))
-        print("refused because of: " + "; ".join(f"{reason} ({count})" for reason, count in refused.most_common()))
+    kinds = ", ".join(f"{kind} {counts[f'passed {kind}']}" for kind in KINDS)
+    reasons = "; ".join(f"{reason} ({count})" for reason, count in refused.most_common())
+    record_property(
+        "summary",
+        f"ONNX backend tests whose operators are supported: {counts['found']} found; {counts['passed']} data sets passed "
+        f"({kinds}), {sum(refused.values())} refused, {len(failures)} failed; refused because of: {reasons}",
+    )
     assert not failures, "\n".join(failures)
     assert counts["passed"] >= 340
