@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from snnir.ir import FLOAT, Graph, Node, Op, TensorType, Value
-from snnir.ir.ops import Add, Linear, Mul, Relu, Rnn, Scan, Tanh
+from snnir.ir import FLOAT, Graph, Node, Op, Value
+from snnir.ir.ops import Gru, Lstm, Recurrent, Rnn, Scan
 from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.cells import gru_body, lstm_body, rnn_body
 from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["LowerRecurrent"]
 
-_ACTIVATIONS: dict[str, type[Op]] = {"relu": Relu, "tanh": Tanh}
+_BODIES: dict[type[Op], Callable[[Node], Graph]] = {Rnn: rnn_body, Gru: gru_body, Lstm: lstm_body}
 
 
 @register
@@ -21,9 +21,9 @@ _ACTIVATIONS: dict[str, type[Op]] = {"relu": Relu, "tanh": Tanh}
 class LowerRecurrent(Pass):
     """Write recurrent layers as scans of ordinary ops.
 
-    1. `rnn` becomes a scan with the body `h = f(W x_k + b + R s)` (ONNX operator specification, RNN).
-    2. A diagonal R makes it an IndRNN (arXiv:1803.04831): `R s` is then the element-wise `u * s`.
-    3. A layer whose W, R or b is not constant stays as it is, and is refused later by name.
+    1. `rnn`, `gru` and `lstm` become a scan whose body computes one element (`passes/cells/`, one file a cell).
+    2. A diagonal recurrence matrix becomes the element-wise `u * s` of an IndRNN (arXiv:1803.04831).
+    3. A layer whose parameters are not constant stays as it is, and is refused later by name.
     """
 
     name = "lower-recurrent"
@@ -36,31 +36,13 @@ class LowerRecurrent(Pass):
 
 
 def _lower(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
-    if not isinstance(node.op, Rnn) or not all(value.is_constant for value in operands[1:4]):
+    op = node.op
+    if not isinstance(op, Recurrent):
         return None
-    x, weight, recurrent, bias, initial = operands
-    hidden = weight.array.shape[0]
-    dtype = node.outputs[0].type.dtype
-    body = Graph(f"{node.outputs[0].name}.body")
-    state = body.input("state", TensorType((x.type.shape[0], hidden), dtype))
-    element = body.input("element", TensorType((x.type.shape[0], x.type.shape[2]), dtype))
-    feed = body.add1(
-        Linear(),
-        element,
-        body.constant("weight", weight.array),
-        body.constant("bias", bias.array),
-        name="feed",
-        origin=node.origin,
-    )
-    matrix = recurrent.array
-    if np.array_equal(matrix, np.diag(np.diagonal(matrix))):
-        back = body.add1(Mul(), state, body.constant("recurrent", np.diagonal(matrix)), name="back", origin=node.origin)
-    else:
-        back = body.add1(Linear(), state, body.constant("recurrent", matrix), name="back", origin=node.origin)
-    total = body.add1(Add(), feed, back, name="sum", origin=node.origin)
-    y = body.add1(_ACTIVATIONS[node.op.activation](), total, name="y", origin=node.origin)
-    body.output("next", y)
-    body.output("y", y)
-    names = (node.outputs[1].name, node.outputs[0].name)
-    last, sequence = rewriter.emit_all(Scan(1, 1, 1, node.op.reverse), initial, x, names=names, body=body)
-    return sequence, last
+    initial = operands[4 : 4 + op.STATES]
+    if not all(value.is_constant for value in (*operands[1:4], *operands[4 + op.STATES :])):
+        return None
+    names = [*(value.name for value in node.outputs[1:]), node.outputs[0].name]
+    scan = Scan(op.STATES, 1, 1, bool(getattr(op, "reverse", False)))
+    *last, y = rewriter.emit_all(scan, *initial, operands[0], names=names, body=_BODIES[type(op)](node))
+    return (y, *last)

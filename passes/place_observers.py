@@ -26,7 +26,9 @@ def place_observers(graph: Graph) -> Graph:
     placer = _Placer()
     placed = placer.place(graph, in_body=False)
     if placer.refused:
-        raise UnsupportedError("these nodes have no exact spiking form:\n" + "\n".join(f"  {line}" for line in placer.refused))
+        raise UnsupportedError(
+            "these nodes have no exact spiking form:\n" + "\n".join(f"  {line}" for line in dict.fromkeys(placer.refused))
+        )
     return placed
 
 

@@ -64,12 +64,13 @@ def test_every_unsupported_node_is_listed_at_once() -> None:
 
 
 @pytest.mark.parametrize("operator", ["LSTM", "GRU"])
-def test_cells_that_are_not_lowered_yet_are_refused_by_name(operator: str) -> None:
+def test_cells_with_products_are_imported_and_their_conversion_refused_by_name(operator: str) -> None:
     gates = {"LSTM": 4, "GRU": 3}[operator]
     weights = {"W": data(RNG, 1, gates * 2, 3), "R": data(RNG, 1, gates * 2, 2)}
     model = model_of([helper.make_node(operator, ["x", "W", "R"], ["y"], name="cell", hidden_size=2)], [5, "N", 3], weights)
-    with pytest.raises(UnsupportedError, match=rf"cell \({operator}\)"):
-        snnir.import_model(model)
+    assert snnir.import_model(model).nodes
+    with pytest.raises(UnsupportedError, match=rf"{operator} cell \(op mul\): both sides change with the input"):
+        snnir.compile(model, calibration=data(RNG, 5, 4, 3))
 
 
 def test_external_data_is_read_and_its_absence_or_escape_refused(tmp_path: Path) -> None:

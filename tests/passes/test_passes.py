@@ -19,11 +19,14 @@ from snnir.ir.ops import (
     Clip,
     Conv,
     Diagonal,
+    Gru,
     Linear,
+    Lstm,
     MatMul,
     MaxPool,
     Mul,
     Rbif,
+    Recurrent,
     ReduceMean,
     Relu,
     Reshape,
@@ -164,6 +167,31 @@ def test_a_diagonal_recurrence_becomes_an_indrnn() -> None:
     lowered = LowerRecurrent().run(graph, Context()).graph
     same(graph, lowered, draft.data())
     assert op_names(lowered) == ["scan", "linear", "mul", "add", "tanh"]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "op", [Rnn("relu"), Gru(), Gru(("hard_sigmoid", "relu"), True), Lstm(), Lstm(("sigmoid", "relu", "tanh"), True)], ids=str
+)
+@pytest.mark.parametrize("peephole", [False, True])
+def test_every_cell_is_lowered_to_ordinary_ops(op: Recurrent, reverse: bool, peephole: bool) -> None:
+    draft = Draft(4, 3)
+    rows = op.GATES * 5
+    operands = [draft.constant(rows, 3), draft.constant(rows, 5), draft.constant(20 if isinstance(op, Gru) else rows)]
+    if isinstance(op, Gru) and not op.reset_after:
+        operands[2] = draft.graph.constant("b", np.append(operands[2].array[:15], np.zeros(5, np.float32)))
+    operands += [draft.constant(1, 5) for _ in range(op.STATES)]
+    if isinstance(op, Lstm) and peephole:
+        operands.append(draft.constant(15))
+    layer = dataclasses.replace(op, reverse=reverse)  # type: ignore[call-arg]
+    results = draft.graph.add(layer, draft.x, *operands)
+    for index, value in enumerate(results[1:]):
+        draft.graph.output(f"state{index}", value)
+    graph = draft.done(results[0])
+    lowered = LowerRecurrent().run(graph, Context()).graph
+    same(graph, lowered, draft.data())
+    assert "scan" in op_names(lowered)
+    assert op.name not in op_names(lowered)
 
 
 def test_activations_go_before_the_movement_they_follow() -> None:

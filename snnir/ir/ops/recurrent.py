@@ -1,22 +1,20 @@
-"""Recurrence: `scan` with a body graph, and the named layers that are lowered to it."""
+"""Recurrence: `scan` with a body graph. Named recurrent layers (`cells.py`) are lowered to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from snnir.errors import GraphError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
-from snnir.ir.ops.rules import broadcast, example, sum_dtype
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Op, register
+from snnir.ir.ops.rules import broadcast
 from snnir.ir.types import TensorType
 
 if TYPE_CHECKING:
     from snnir.ir.graph import Graph
 
-__all__ = ["Rnn", "Scan"]
+__all__ = ["Scan"]
 
 
 @register
@@ -82,53 +80,3 @@ class Scan(Op):
             shape = value.type.shape
             results.append(value.type.with_shape((*shape[: self.axis], length, *shape[self.axis :])))
         return tuple(results)
-
-
-@register
-@dataclass(frozen=True)
-class Rnn(Op):
-    """`h_k = f(W x_k + R h_{k-1} + b)`, ONNX `RNN` with Wb and Rb added up, batch first.
-
-    x[N, T, I], weight[H, I], recurrent[H, H], bias[H], initial (spreads over [N, H]); results y[N, T, H] and the last
-    h[N, H] in the order of processing. Lowered to `scan` by `lower-recurrent`.
-    """
-
-    name = "rnn"
-    operands = ("x", "weight", "recurrent", "bias", "initial")
-
-    activation: str = "tanh"
-    reverse: bool = False
-
-    ACTIVATIONS: ClassVar[tuple[str, ...]] = ("relu", "tanh")
-
-    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        x, weight, recurrent, bias, initial = types
-        if self.activation not in self.ACTIVATIONS:
-            raise GraphError(f"rnn with activation {self.activation!r}; supported: {', '.join(self.ACTIVATIONS)}")
-        if x.rank != 3 or weight.rank != 2 or weight.shape[1] != x.shape[2]:
-            raise GraphError("rnn needs x[N, T, I] and weight[H, I]")
-        hidden = weight.shape[0]
-        state = (x.shape[0], hidden)
-        if recurrent.shape != (hidden, hidden) or bias.shape != (hidden,) or broadcast(initial.shape, state) != state:
-            raise GraphError(f"rnn needs recurrent[{hidden}, {hidden}], bias[{hidden}] and initial[N, {hidden}]")
-        dtype = sum_dtype(*types)
-        return TensorType((*x.shape[:2], hidden), dtype), TensorType(state, dtype)
-
-    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        x, weight, recurrent, bias, initial = arrays
-        state = np.broadcast_to(initial, (x.shape[0], weight.shape[0]))
-        y = np.empty((*x.shape[:2], weight.shape[0]), x.dtype)
-        order = range(x.shape[1])
-        for k in reversed(order) if self.reverse else order:
-            total = x[:, k] @ weight.T + state @ recurrent.T + bias
-            state = np.maximum(total, 0) if self.activation == "relu" else np.tanh(total)
-            y[:, k] = state
-        return y, np.ascontiguousarray(state)
-
-    @classmethod
-    def examples(cls) -> Iterable[Example]:
-        rng = np.random.default_rng(0)
-        arrays = [rng.normal(size=size).astype(np.float32) for size in ((2, 4, 3), (5, 3), (5, 5), (5,), (1, 5))]
-        for activation in cls.ACTIVATIONS:
-            yield example(cls(activation), *arrays)
-        yield example(cls("tanh", True), *arrays)

@@ -1,0 +1,19 @@
+"""The plain recurrent cell (ONNX operator specification, RNN): `h = f(W x + b + R s)`."""
+
+from __future__ import annotations
+
+from snnir.ir import Graph, Node
+from snnir.ir.ops import Rnn
+from snnir.passes.cells.body import Body
+
+__all__ = ["rnn_body"]
+
+
+def rnn_body(node: Node) -> Graph:
+    """The body of an `rnn` layer, with the state h."""
+    assert isinstance(node.op, Rnn)
+    _, weight, recurrent, bias, _ = node.operands
+    body = Body(node, ("h",))
+    feed = body.feed("gate", weight.array, bias.array)
+    total = body.add("sum", feed, body.back("gate", body.states[0], recurrent.array))
+    return body.finish(body.activate("y", node.op.activation, total))

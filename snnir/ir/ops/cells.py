@@ -1,0 +1,208 @@
+"""Named recurrent layers, batch first, one direction each; `lower-recurrent` writes them as scans of ordinary ops.
+
+Equations and the order of gates are those of the ONNX operator specification (RNN, GRU, LSTM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from snnir.errors import GraphError
+from snnir.ir.op import Example, Op, register
+from snnir.ir.ops.activation import Elementwise, HardSigmoid, LeakyRelu, Relu, Sigmoid, Tanh
+from snnir.ir.ops.rules import broadcast, example, sum_dtype
+from snnir.ir.types import TensorType
+
+__all__ = ["ACTIVATIONS", "Gru", "Lstm", "Recurrent", "Rnn"]
+
+ACTIVATIONS: dict[str, Elementwise] = {
+    "relu": Relu(),
+    "tanh": Tanh(),
+    "sigmoid": Sigmoid(),
+    "hard_sigmoid": HardSigmoid(),
+    "leaky_relu": LeakyRelu(),
+}
+"""Activations of cells, with ONNX's default parameters."""
+
+
+@dataclass(frozen=True)
+class Recurrent(Op):
+    """Base: x[N, T, I] and parameters give y[N, T, H] and the last states [N, H], in the order of processing."""
+
+    GATES: ClassVar[int] = 1
+    STATES: ClassVar[int] = 1
+
+    def check_activations(self, names: tuple[str, ...], count: int) -> None:
+        """Raise `GraphError` unless `names` are `count` known activations."""
+        unknown = [name for name in names if name not in ACTIVATIONS]
+        if unknown or len(names) != count:
+            raise GraphError(f"{self.name} takes {count} activations out of {', '.join(ACTIVATIONS)}; found {', '.join(names)}")
+
+    def check(self, *types: TensorType) -> tuple[TensorType, ...]:
+        """Result types for x, weight[G H, I], recurrent[G H, H] and STATES initial states."""
+        x, weight, recurrent, *initial = types
+        rows = weight.shape[0] if weight.rank == 2 else None
+        if x.rank != 3 or not isinstance(rows, int) or rows % self.GATES or weight.shape[1] != x.shape[2]:
+            raise GraphError(f"{self.name} needs x[N, T, I] and weight[{self.GATES} H, I]")
+        hidden = rows // self.GATES
+        state = (x.shape[0], hidden)
+        if recurrent.shape != (rows, hidden) or any(broadcast(type_.shape, state) != state for type_ in initial):
+            raise GraphError(f"{self.name} needs recurrent[{rows}, {hidden}] and initial states that spread over [N, {hidden}]")
+        dtype = sum_dtype(*types)
+        return TensorType((*x.shape[:2], hidden), dtype), *(TensorType(state, dtype) for _ in range(self.STATES))
+
+    def elements(self, x: np.ndarray, reverse: bool) -> Iterator[tuple[int, np.ndarray]]:
+        """Index and slice of each sequence element, in the order of processing."""
+        order = range(x.shape[1])
+        for k in reversed(order) if reverse else order:
+            yield k, x[:, k]
+
+
+def _apply(name: str, x: np.ndarray) -> np.ndarray:
+    return ACTIVATIONS[name].evaluate(x)[0]
+
+
+def _arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+@register
+@dataclass(frozen=True)
+class Rnn(Recurrent):
+    """`h_k = f(W x_k + R h_{k-1} + b)`, ONNX `RNN` with Wb and Rb added up: y and the last h."""
+
+    name = "rnn"
+    operands = ("x", "weight", "recurrent", "bias", "initial")
+
+    activation: str = "tanh"
+    reverse: bool = False
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, weight, recurrent, bias, initial = types
+        self.check_activations((self.activation,), 1)
+        results = self.check(x, weight, recurrent, initial)
+        if bias.shape != weight.shape[:1]:
+            raise GraphError(f"rnn needs bias[{weight.shape[0]}]")
+        return results
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, weight, recurrent, bias, initial = arrays
+        h = np.broadcast_to(initial, (x.shape[0], recurrent.shape[1]))
+        y = np.empty((*x.shape[:2], recurrent.shape[1]), x.dtype)
+        for k, element in self.elements(x, self.reverse):
+            h = y[:, k] = _apply(self.activation, element @ weight.T + h @ recurrent.T + bias)
+        return y, np.ascontiguousarray(h)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        arrays = _arrays((2, 4, 3), (5, 3), (5, 5), (5,), (1, 5))
+        yield example(cls("relu"), *arrays)
+        yield example(cls("tanh"), *arrays)
+        yield example(cls("tanh", True), *arrays)
+
+
+@register
+@dataclass(frozen=True)
+class Gru(Recurrent):
+    """ONNX `GRU`, gates in the order z, r, h; results y and the last h.
+
+    `z = f(W_z x + R_z s + b_z)`, `r = f(W_r x + R_r s + b_r)`, `c = g(W_h x + R_h (r * s) + b_h)`, or with `reset_after`
+    (ONNX: linear_before_reset, what PyTorch computes) `c = g(W_h x + r * (R_h s + d_h) + b_h)`, and `h = (1 - z) c + z s`.
+    bias[4 H] holds b_z, b_r, b_h and d_h; without `reset_after`, d_h is part of b_h and must be 0.
+    """
+
+    name = "gru"
+    operands = ("x", "weight", "recurrent", "bias", "initial")
+
+    activations: tuple[str, ...] = ("sigmoid", "tanh")
+    reset_after: bool = False
+    reverse: bool = False
+
+    GATES: ClassVar[int] = 3
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, weight, recurrent, bias, initial = types
+        self.check_activations(self.activations, 2)
+        results = self.check(x, weight, recurrent, initial)
+        if bias.shape != (4 * int(str(recurrent.shape[1])),):
+            raise GraphError(f"gru needs bias[{4 * int(str(recurrent.shape[1]))}]")
+        return results
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, weight, recurrent, bias, initial = arrays
+        hidden = recurrent.shape[1]
+        f, g = self.activations
+        h = np.broadcast_to(initial, (x.shape[0], hidden))
+        y = np.empty((*x.shape[:2], hidden), x.dtype)
+        for k, element in self.elements(x, self.reverse):
+            z, r, c = np.split(element @ weight.T + bias[: 3 * hidden], 3, axis=1)
+            back = h @ recurrent[: 2 * hidden].T
+            z, r = _apply(f, z + back[:, :hidden]), _apply(f, r + back[:, hidden:])
+            if self.reset_after:
+                c = _apply(g, c + r * (h @ recurrent[2 * hidden :].T + bias[3 * hidden :]))
+            else:
+                c = _apply(g, c + (r * h) @ recurrent[2 * hidden :].T)
+            h = y[:, k] = (1 - z) * c + z * h
+        return y, np.ascontiguousarray(h)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        arrays = _arrays((2, 4, 3), (15, 3), (15, 5), (20,), (1, 5))
+        yield example(cls(reset_after=True), *arrays)
+        arrays[3][15:] = 0
+        yield example(cls(reverse=True), *arrays)
+
+
+@register
+@dataclass(frozen=True)
+class Lstm(Recurrent):
+    """ONNX `LSTM`, gates in the order i, o, f, c; results y, the last h and the last cell state.
+
+    `i = f(W_i x + R_i s + P_i * C + b_i)`, `f` alike (with `input_forget`, `f = 1 - i`), `c = g(W_c x + R_c s + b_c)`,
+    `C' = f * C + i * c`, `o = f(W_o x + R_o s + P_o * C' + b_o)`, `h = o * h(C')`. peephole[3 H] holds P_i, P_o, P_f.
+    """
+
+    name = "lstm"
+    operands = ("x", "weight", "recurrent", "bias", "initial", "initial_cell", "peephole?")
+
+    activations: tuple[str, ...] = ("sigmoid", "tanh", "tanh")
+    input_forget: bool = False
+    reverse: bool = False
+
+    GATES: ClassVar[int] = 4
+    STATES: ClassVar[int] = 2
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, weight, recurrent, bias, initial, cell, *peephole = types
+        self.check_activations(self.activations, 3)
+        results = self.check(x, weight, recurrent, initial, cell)
+        if bias.shape != weight.shape[:1] or (peephole and peephole[0].shape != (3 * int(str(recurrent.shape[1])),)):
+            raise GraphError(f"lstm needs bias[{weight.shape[0]}] and peephole[{3 * int(str(recurrent.shape[1]))}]")
+        return results
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, weight, recurrent, bias, initial, initial_cell, *rest = arrays
+        hidden = recurrent.shape[1]
+        f, g, out = self.activations
+        peek_i, peek_o, peek_f = np.split(rest[0] if rest else np.zeros(3 * hidden, x.dtype), 3)
+        h, cell = (np.broadcast_to(state, (x.shape[0], hidden)) for state in (initial, initial_cell))
+        y = np.empty((*x.shape[:2], hidden), x.dtype)
+        for k, element in self.elements(x, self.reverse):
+            i, o, forget, c = np.split(element @ weight.T + h @ recurrent.T + bias, 4, axis=1)
+            i = _apply(f, i + peek_i * cell)
+            forget = 1 - i if self.input_forget else _apply(f, forget + peek_f * cell)
+            cell = forget * cell + i * _apply(g, c)
+            h = y[:, k] = _apply(f, o + peek_o * cell) * _apply(out, cell)
+        return y, np.ascontiguousarray(h), np.ascontiguousarray(cell)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        arrays = _arrays((2, 4, 3), (20, 3), (20, 5), (20,), (1, 5), (1, 5), (15,))
+        yield example(cls(), *arrays[:6])
+        yield example(cls(), *arrays)
+        yield example(cls(input_forget=True, reverse=True), *arrays[:6])
