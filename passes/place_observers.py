@@ -47,6 +47,8 @@ class _Placement:
         self.placer, self.in_body = placer, in_body
         self.new = like(old)
         self.observed: dict[Value, Value] = {}
+        self.products: set[Value] = set()
+        """Products of two changing values, and sums of those."""
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
         self.kinds = dict.fromkeys(self.values.values(), _LEVELS if in_body else _RAW)
@@ -100,8 +102,14 @@ class _Placement:
             self.add(node, [self.levels(value) for value in operands], _LEVELS, self.placer.place(node.body, True))
         elif isinstance(op, WEIGHTED) and all(value.is_constant for value in operands[1:]):
             self.add(node, [self.levels(operands[0]), *operands[1:]], _SUM)
+        elif isinstance(op, Mul):
+            self.add(node, [self.levels(value) for value in operands], _SUM)
+            self.products.add(self.values[node.output])
         elif isinstance(op, Add):
-            self.add(node, [self.summand(node, position, value) for position, value in enumerate(operands)], _SUM)
+            alike = all(value in self.products or is_constant(value) for value in operands)
+            self.add(node, [self.summand(node, position, value, alike) for position, value in enumerate(operands)], _SUM)
+            if alike:
+                self.products.add(self.values[node.output])
         elif isinstance(op, Elementwise):
             self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
         else:
@@ -124,9 +132,14 @@ class _Placement:
         """An operand of a host op: sums are read out exactly, all else has levels."""
         return value if self.kinds[value] in (_SUM, _HOST) else self.levels(value)
 
-    def summand(self, node: Node, position: int, value: Value) -> Value:
+    def summand(self, node: Node, position: int, value: Value, alike: bool) -> Value:
+        """An operand of a sum. One level of a product is worth far less than one of a weighted value: on a grid with
+        those its weight would round to nothing, so that products are summed up directly only with one another.
+        """
         if is_constant(value) or self.kinds[value] == _LEVELS:
             return value
+        if value in self.products and not alike:
+            return self.levels(value)
         if self.kinds[value] == _SUM and not self.shared(node.operands[position]):
             return value
         return self.levels(value)
@@ -147,7 +160,7 @@ class _Placement:
 
 def _reason(node: Node) -> str:
     constants = [value.is_constant for value in node.operands]
-    if isinstance(node.op, Mul) or node.op.name in ("matmul", "div"):
+    if node.op.name in ("matmul", "div"):
         return "both sides change with the input; only a constant side makes it a synapse"
     if not any(constants[1:]):
         return "its weights are not constant"

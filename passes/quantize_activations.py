@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import PassError, UsageError
 from snnir.ir import FLOAT, Graph, Node, Quantization, TensorType, Value
-from snnir.ir.ops import Clip, Concat, Dequantize, Movement, Observe, Quantize, Scan
+from snnir.ir.ops import Clip, Concat, Dequantize, Movement, Mul, Observe, Product, Quantize, Scan
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
@@ -25,7 +25,8 @@ class QuantizeActivations(Pass):
     1. `observe` becomes `quantize` to `bits` bits with the scale that calibration found, signed where the data is.
     2. A `clip` (ReLU, ReLU6) before it becomes bounds of the levels, which is the same function:
        `round(clip(x, a, b)/s) = clip(round(x/s), round(a/s), round(b/s))`. Other activations stay before the quantizer.
-    3. Inputs of the model get `input_bits` bits: they are charged at once, so that more bits cost no inner time-steps.
+    3. A product of two values that both change with the input becomes `product`, which multiplies levels exactly.
+    4. Inputs of the model get `input_bits` bits: they are charged at once, so that more bits cost no inner time-steps.
     """
 
     name = "quantize-activations"
@@ -105,8 +106,9 @@ def _quantize(old: Graph, levels: dict[Node, Quantization], types: list[TensorTy
             body = _quantize_body(node.op, body, levels, [value.type for value in operands])
         if isinstance(node.op, Concat) and any(value.type.is_real for value in operands):
             operands = [_real(new, value) for value in operands]
+        op = Product() if isinstance(node.op, Mul) and all(value.type.is_levels for value in operands) else node.op
         names = [value.name for value in node.outputs]
-        results = new.add(node.op, *operands, names=names, origin=node.origin, body=body)
+        results = new.add(op, *operands, names=names, origin=node.origin, body=body)
         values.update(zip(node.outputs, results, strict=True))
     for name, value in old.outputs.items():
         new.output(name, values[value])

@@ -49,6 +49,7 @@ class QuantizeWeights(Pass):
        thresholds, found by bisection over the integers; it becomes `multi_threshold`.
     3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.
     4. A sum that several of these take is weighed anew for each.
+    5. A synapse whose weights all round to 0 is remarked upon by name.
     """
 
     name = "quantize-weights"
@@ -66,14 +67,15 @@ class QuantizeWeights(Pass):
         """Apply the pass. Raises `BoundsError` naming a population for which `bits` are too few."""
         if any(isinstance(node.op, Observe) for _, node in graph.walk()):
             raise PassError("pass quantize-weights found an observe; run quantize-activations before it")
-        return Result(_Descent(graph, self.bits, in_body=False).new, True)
+        lost: list[str] = []
+        return Result(_Descent(graph, self.bits, False, lost).new, True, tuple(lost))
 
 
 class _Descent:
     """One graph (or body) on its way down to integers. Sums are built where something takes them."""
 
-    def __init__(self, old: Graph, bits: int, in_body: bool) -> None:
-        self.bits = bits
+    def __init__(self, old: Graph, bits: int, in_body: bool, lost: list[str]) -> None:
+        self.bits, self.lost = bits, lost
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.new = like(old, QUANTIZED)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
@@ -104,7 +106,7 @@ class _Descent:
         # data movement that ends a model may move the batch: on the host, after the readouts
         on_host |= self.batched and isinstance(op, Movement) and node.output.type.batch_axis != 0
         operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
-        body = _Descent(node.body, self.bits, in_body=True).new if node.body is not None else None
+        body = _Descent(node.body, self.bits, True, self.lost).new if node.body is not None else None
         names = [value.name for value in node.outputs]
         results = self.new.add(op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
@@ -174,6 +176,9 @@ class _Descent:
     def synapse(self, name: str, term: Term, grid: np.ndarray) -> Value:
         weight = integer_weight(term, grid, self.bits)
         source = self.get(term.source)
+        if not weight.any() and (term.node is None or term.node.operands[1].array.any()):
+            where = term.node.describe() if term.node is not None else term.value.name
+            self.lost.append(f"all weights of {where} round to 0 on the grid of {name}: use more weight bits")
         if term.node is None:
             return self.new.add1(Mul(), source, self.new.constant(f"{name}.unit", weight), name=f"{name}.direct")
         op, label = term.node.op, term.node.operands[1].name

@@ -21,6 +21,7 @@ from snnir.ir.ops import (
     Movement,
     Mul,
     MultiThreshold,
+    Product,
     Quantize,
     Rbif,
     Readout,
@@ -44,7 +45,7 @@ class SubstituteNeurons(Pass):
     2. `linear`, `conv`, `mul` and `sparse_linear` become the synapses `dense`, `conv`, `diagonal` and `sparse`.
     3. `requantize` and `multi_threshold` become `bif` populations that take the currents of all their synapses; in a
        scan body, a population that receives spikes of the element before is an `rbif` (arXiv:2408.09403).
-    4. `dequantize` becomes a `readout`. Data movement and max pooling work on spikes as they are.
+    4. `dequantize` becomes a `readout`. Data movement, max pooling and products work on spikes as they are.
     """
 
     name = "substitute-neurons"
@@ -74,7 +75,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
             encode = Encode(node.op.quantization)
             values[node.output] = new.add1(encode, operand, name=node.output.name, origin=node.origin)
         elif not isinstance(node.op, (Add, *WEIGHTED)):
-            if isinstance(node.op, Movement | MaxPool) and recurrent & set(node.operands):
+            if isinstance(node.op, Movement | MaxPool | Product) and recurrent & set(node.operands):
                 recurrent.update(node.outputs)
             body = node.body
             if body is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from snnir.ir import BATCH, Graph, Op, TensorType, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Clip, Concat, Linear, Mul, Relu, Rnn, Scan, Sigmoid, Tanh
+from snnir.ir.ops import Add, Clip, Concat, Gru, Linear, Lstm, Mul, Relu, Rnn, Scan, Sigmoid, Tanh
 
 __all__ = ["Draw", "N"]
 
@@ -52,7 +52,29 @@ class Draw:
         return (self.constant(self.rng.normal(size=count) * 0.5),) if self.chance(0.6) else ()
 
     def recurrent(self, x: Value) -> Value:
-        return self.choose((self.rnn, self.rnn, self.indrnn, self.two_states))(x)
+        return self.choose((self.rnn, self.rnn, self.gated, self.gated, self.indrnn, self.two_states))(x)
+
+    def gated(self, x: Value) -> Value:
+        """A GRU of either form, or an LSTM with or without peepholes."""
+        inputs, hidden = int(str(x.type.shape[2])), self.between(2, 4)
+        reverse = self.chance(0.25)
+        op: Gru | Lstm = Gru(reset_after=self.chance(0.5), reverse=reverse)
+        if self.chance(0.5):
+            op = Lstm(input_forget=self.chance(0.3), reverse=reverse)
+        rows = op.GATES * hidden
+        bias = self.rng.normal(size=4 * hidden) * 0.3
+        if isinstance(op, Gru) and not op.reset_after:
+            bias[rows:] = 0
+        states = [
+            self.rng.normal(size=(1, hidden)) * 0.5 if self.chance(0.4) else np.zeros((1, hidden)) for _ in range(op.STATES)
+        ]
+        operands = [self.weight(rows, inputs), self.weight(rows, hidden), bias, *states]
+        if isinstance(op, Lstm) and self.chance(0.5):
+            operands.append(self.rng.normal(size=3 * hidden) * 0.5)
+        results = self.graph.add(op, x, *(self.constant(array) for array in operands), names=("gated_y",))
+        if self.chance(0.15):
+            self.graph.output(f"state{len(self.graph.outputs)}", results[-1])
+        return results[0]
 
     def rnn(self, x: Value) -> Value:
         inputs, hidden = int(str(x.type.shape[2])), self.between(2, 6)

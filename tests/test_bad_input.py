@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,14 +64,20 @@ def test_every_unsupported_node_is_listed_at_once() -> None:
     assert "snnir ops" in message
 
 
-@pytest.mark.parametrize("operator", ["LSTM", "GRU"])
-def test_cells_with_products_are_imported_and_their_conversion_refused_by_name(operator: str) -> None:
-    gates = {"LSTM": 4, "GRU": 3}[operator]
-    weights = {"W": data(RNG, 1, gates * 2, 3), "R": data(RNG, 1, gates * 2, 2)}
-    model = model_of([helper.make_node(operator, ["x", "W", "R"], ["y"], name="cell", hidden_size=2)], [5, "N", 3], weights)
+def test_matrix_products_of_changing_values_are_refused_by_name() -> None:
+    turned = helper.make_node("Transpose", ["x"], ["t"], name="turn", perm=[0, 2, 1])
+    model = model_of([turned, helper.make_node("MatMul", ["x", "t"], ["y"], name="scores")], ["N", 5, 3], {})
     assert snnir.import_model(model).nodes
-    with pytest.raises(UnsupportedError, match=rf"{operator} cell \(op mul\): both sides change with the input"):
-        snnir.compile(model, calibration=data(RNG, 5, 4, 3))
+    with pytest.raises(UnsupportedError, match=r"MatMul scores \(op matmul\): both sides change with the input"):
+        snnir.compile(model, calibration=data(RNG, 4, 5, 3))
+
+
+@pytest.mark.parametrize("attributes", [{"clip": 3.0}, {"activations": ["Softsign", "Tanh"]}, {"direction": "sideways"}])
+def test_cells_beyond_the_supported_are_refused_by_name(attributes: dict[str, Any]) -> None:
+    weights = {"W": data(RNG, 1, 6, 3), "R": data(RNG, 1, 6, 2)}
+    cell = helper.make_node("GRU", ["x", "W", "R"], ["y"], name="cell", hidden_size=2, **attributes)
+    with pytest.raises((UnsupportedError, ModelError), match=r"cell"):
+        snnir.import_model(model_of([cell], [5, "N", 3], weights))
 
 
 def test_external_data_is_read_and_its_absence_or_escape_refused(tmp_path: Path) -> None:

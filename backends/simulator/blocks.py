@@ -11,7 +11,7 @@ from snnir.backends.simulator.trains import AddressMap
 from snnir.backends.simulator.wiring import Source
 from snnir.ir.graph import Node, Value
 
-__all__ = ["Emission", "EncodePlan", "MaxPlan", "Plan", "PopulationPlan", "ScanPlan", "StatePlan", "Step"]
+__all__ = ["Emission", "EncodePlan", "Plan", "PopulationPlan", "ScanPlan", "StatePlan", "Step", "TracerPlan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +55,11 @@ class PopulationPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPlan:
-    """A max over windows; the arrays are those of `kernels.pool`."""
+class TracerPlan:
+    """The change of a function of tracers: of the largest of each window, or (`product`) of the product of two.
+
+    The arrays are those of `kernels.combine`.
+    """
 
     value: Value
     name: str
@@ -64,6 +67,7 @@ class MaxPlan:
     inputs: tuple[Source, ...]
     rows: AddressMap
     members: np.ndarray
+    product: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,7 @@ class ScanPlan:
     body: Plan
 
 
-Step = EncodePlan | PopulationPlan | MaxPlan | ScanPlan
+Step = EncodePlan | PopulationPlan | TracerPlan | ScanPlan
 
 
 @dataclass(frozen=True, eq=False)

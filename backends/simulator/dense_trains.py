@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.ir.ops import MaxPool, Movement
+from snnir.ir.ops import MaxPool, Movement, Product
 
 __all__ = ["DenseTrain", "by_step", "lengthen", "pad", "spread", "stack"]
 
@@ -29,7 +29,7 @@ class DenseTrain:
         return self.values[t] if t < len(self.values) else np.zeros(self.values.shape[1:], np.int64)
 
 
-def by_step(op: Movement | MaxPool, arrays: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
+def by_step(op: Movement | MaxPool | Product, arrays: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
     """An op applied to each step of trains of one length; `empty` is the shape for no step."""
     rows = [op.evaluate(*step)[0] for step in zip(*arrays, strict=True)]
     return np.stack(rows) if rows else np.zeros(empty, np.int64)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numba
 import numpy as np
 
-__all__ = ["CONV", "CSR", "DENSE", "charge", "count", "place", "pool", "populate", "split", "tracers", "unary"]
+__all__ = ["CONV", "CSR", "DENSE", "charge", "combine", "count", "place", "populate", "split", "tracers", "unary"]
 
 DENSE, CONV, CSR = 0, 1, 2
 """Kinds of synapses: the first column of a segment."""
@@ -228,8 +228,8 @@ def populate(  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def pool(offsets, address, event, row_offsets, rows, members):  # type: ignore[no-untyped-def]
-    """The change of the largest tracer of each window, step by step.
+def combine(offsets, address, event, row_offsets, rows, members, product):  # type: ignore[no-untyped-def]
+    """The change of the largest tracer of each window, or with `product` of the product of its tracers, step by step.
 
     `members[windows, k]` are the addresses in a window (-1: none); `rows[row_offsets[a] : row_offsets[a + 1]]` the
     windows that hold address a. Returns offsets, address, event and the steps used by each sample.
@@ -239,13 +239,13 @@ def pool(offsets, address, event, row_offsets, rows, members):  # type: ignore[n
     out_address, out_event = np.empty(1024, np.int32), np.empty(1024, np.int32)
     used = np.zeros(batch, np.int64)
     state = np.empty(row_offsets.size - 1, np.int64)
-    largest = np.empty(windows, np.int64)
+    current = np.empty(windows, np.int64)
     stamp = np.full(windows, -1, np.int64)
     touched = np.empty(windows, np.int32)
     cursor = 0
     for sample in range(batch):
         state[:] = 0
-        largest[:] = 0
+        current[:] = 0
         out_offsets[sample, 0] = cursor
         for t in range(inputs):
             found = 0
@@ -267,12 +267,14 @@ def pool(offsets, address, event, row_offsets, rows, members):  # type: ignore[n
             for k in range(found):
                 window = touched[k]
                 value, any_member = 0, False
+                if product:
+                    value = state[members[window, 0]] * state[members[window, 1]]
                 for member in members[window]:
-                    if member >= 0 and (not any_member or state[member] > value):
+                    if not product and member >= 0 and (not any_member or state[member] > value):
                         value, any_member = state[member], True
-                change = value - largest[window]
+                change = value - current[window]
                 if change:
-                    largest[window] = value
+                    current[window] = value
                     out_address[cursor] = window
                     out_event[cursor] = 2 * change + (abs(change) > 1)
                     cursor += 1

@@ -17,7 +17,7 @@ from snnir.backends.simulator.options import batch_size, check_graph, check_opti
 from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Readout, Scan
+from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
 
 __all__ = ["PlainResult", "simulate_plain"]
 
@@ -67,7 +67,7 @@ def _names(graph: Graph, prefix: str = "") -> list[str]:
     for node in graph.nodes:
         if node.body is not None:
             names += _names(node.body, f"{node.outputs[0].name}/")
-        elif isinstance(node.op, Encode | Bif | MaxPool):
+        elif isinstance(node.op, Encode | Bif | MaxPool | Product):
             names.append(prefix + node.output.name)
     return names
 
@@ -145,9 +145,16 @@ class _Run:
             elif isinstance(op, Scan):
                 self._scan(window, node, op)
             elif value.type.dtype == "spike" and isinstance(op, MaxPool):
-                tracers = np.cumsum(self._train(window, node.operands[0]).values, axis=0)
-                largest = by_step(op, [tracers], (0, *concrete_shape(value.type, self.sizes)))
+                summed = np.cumsum(self._train(window, node.operands[0]).values, axis=0)
+                largest = by_step(op, [summed], (0, *concrete_shape(value.type, self.sizes)))
                 self._emit(window, value, DenseTrain.of(np.diff(largest, axis=0, prepend=0)))
+            elif isinstance(op, Product):
+                trains = [self._train(window, operand).values for operand in node.operands]
+                steps = max(len(train) for train in trains)
+                tracers = [np.cumsum(lengthen(train, steps), axis=0) for train in trains]
+                products = by_step(op, tracers, (0, *concrete_shape(value.type, self.sizes)))
+                changes = np.diff(products, axis=0, prepend=0)
+                self._emit(window, value, DenseTrain(changes, np.abs(changes) > 1))
             elif value.type.dtype == "spike" and isinstance(op, Movement):
                 window.trains[value] = self._moved(window, node, op)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import Emission, EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan, StatePlan, Step
+from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, StatePlan, Step, TracerPlan
 from snnir.backends.simulator.host import concrete_shape, fixed_values
 from snnir.backends.simulator.synapses import Segments, Synapse, build
 from snnir.backends.simulator.trains import AddressMap
@@ -19,7 +19,7 @@ from snnir.backends.simulator.wiring import Source, Wiring, invert, move, source
 from snnir.errors import UnsupportedError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, Readout, Scan, Sparse
+from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, Product, Readout, Scan, Sparse
 
 __all__ = ["Cache", "make_plan"]
 
@@ -103,6 +103,8 @@ class _Planner:
             self._synapse(node)
         elif isinstance(op, Bif | Readout):
             self._population(node, op)
+        elif isinstance(op, Product):
+            self._product(node)
         elif isinstance(op, MaxPool) and operands[0].type.dtype == "spike":
             self._max(node, op)
         elif isinstance(op, Movement) and operands[0].type.dtype == "spike":
@@ -194,7 +196,20 @@ class _Planner:
             raise UnsupportedError(f"{node.describe()}: a window of max_pool lies in the padding only; it has no largest element")
         held = invert(members, count)
         rows = AddressMap(held.offsets, held.targets // max(members.shape[1], 1))
-        self.steps.append(MaxPlan(value, self.prefix + value.name, shape, sources(wiring), rows, members))
+        self.steps.append(TracerPlan(value, self.prefix + value.name, shape, sources(wiring), rows, members, False))
+        self.wirings[value] = Wiring.root(value, shape)
+
+    def _product(self, node: Node) -> None:
+        value, (a, b) = node.output, (self.wiring(operand) for operand in node.operands)
+        shape = np.broadcast_shapes(a.index.shape, b.index.shape)
+        left, right = (np.broadcast_to(wiring.index, shape).reshape(-1) for wiring in (a, b))
+        both = np.concatenate([left, np.where(right >= 0, right + sum(a.sizes), -1)])
+        wiring = Wiring((*a.roots, *b.roots), (*a.sizes, *b.sizes), both)
+        count = left.size
+        places = np.arange(2 * count, dtype=np.int32)
+        rows = AddressMap(np.arange(2 * count + 1, dtype=np.int32), places % max(count, 1))
+        members = np.ascontiguousarray(places.reshape(2, count).T)
+        self.steps.append(TracerPlan(value, self.prefix + value.name, shape, sources(wiring), rows, members, True))
         self.wirings[value] = Wiring.root(value, shape)
 
     def _scan(self, node: Node, op: Scan) -> None:
@@ -276,7 +291,7 @@ def _uses(step: Step) -> list[Value]:
         return []
     if isinstance(step, PopulationPlan):
         return [source.root for source, _ in step.inputs]
-    if isinstance(step, MaxPlan):
+    if isinstance(step, TracerPlan):
         return [source.root for source in step.inputs]
     emissions = [state.initial for state in step.states]
     emissions += [emission for _, emission in (*step.elements, *step.shared)]

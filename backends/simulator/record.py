@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan
+from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
 from snnir.backends.simulator.host import window_order
 from snnir.backends.simulator.trains import Train, settled
 from snnir.errors import UnsupportedError
@@ -15,7 +15,7 @@ from snnir.ir.ops import Scan
 
 __all__ = ["Recorder", "Window", "emitters"]
 
-Emitter = EncodePlan | PopulationPlan | MaxPlan
+Emitter = EncodePlan | PopulationPlan | TracerPlan
 
 
 class Window:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from snnir.backends.simulator import kernels
-from snnir.backends.simulator.blocks import Emission, EncodePlan, MaxPlan, Plan, PopulationPlan, ScanPlan
+from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
 from snnir.backends.simulator.host import Host, window_order
 from snnir.backends.simulator.record import Recorder, Window, emitters
 from snnir.backends.simulator.result import SimulationResult
@@ -126,8 +126,8 @@ class _Chunk:
                 self._encode(step, host, trains, window)
             elif isinstance(step, PopulationPlan):
                 self._populate(step, trains, window)
-            elif isinstance(step, MaxPlan):
-                self._pool(step, trains, window)
+            elif isinstance(step, TracerPlan):
+                self._combine(step, trains, window)
             else:
                 assert host is not None
                 self._scan(step, host, trains, window)
@@ -180,10 +180,10 @@ class _Chunk:
         trains[step.value] = train
         self.recorder.emitted(step, train, used, window)
 
-    def _pool(self, step: MaxPlan, trains: Trains, window: Window) -> None:
+    def _combine(self, step: TracerPlan, trains: Trains, window: Window) -> None:
         inputs = join([(trains[source.root], source.map, 0) for source in step.inputs], window.batch)
-        offsets, address, event, used = kernels.pool(
-            inputs.offsets, inputs.address, inputs.event, step.rows.offsets, step.rows.targets, step.members
+        offsets, address, event, used = kernels.combine(
+            inputs.offsets, inputs.address, inputs.event, step.rows.offsets, step.rows.targets, step.members, step.product
         )
         train = Train(np.ascontiguousarray(offsets[:, : int(used.max(initial=0)) + 1]), address, event)
         trains[step.value] = train

@@ -46,7 +46,8 @@ def import_onnx(
         graph = _import(model, constants, plan, graph_name)
         problem = same_meaning(graph, fixed, plan.fixed)
     except (UnsupportedError, GraphError) as error:
-        problem = str(error).strip().split("\n")[-1].strip()
+        lines = str(error).strip().split("\n")
+        problem = next((line.strip() for line in lines if line.startswith("  ")), lines[0])
     if problem:
         fixed.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problem}")
         return fixed

@@ -80,10 +80,26 @@ class Branches(nn.Module):
         return logits
 
 
+class Gated(nn.Module):
+    """A gated cell over time, in both directions; its last element through a linear layer."""
+
+    def __init__(self, cell: type[nn.GRU] | type[nn.LSTM]) -> None:
+        super().__init__()
+        self.cell = cell(6, 5, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(10, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.cell(x)
+        logits: torch.Tensor = self.head(y[:, -1])
+        return logits
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "crnn": (Crnn, (8, 8)),
     "crnn-initial": (lambda: Crnn(True), (8, 8)),
     "two-layers": (TwoLayers, (5, 8)),
+    "gru": (lambda: Gated(nn.GRU), (7, 6)),
+    "lstm": (lambda: Gated(nn.LSTM), (7, 6)),
     "residual": (Residual, (1, 8, 8)),
     "branches": (Branches, (3, 12)),
 }

@@ -25,6 +25,7 @@ from snnir.ir.ops import (
     MatMul,
     MaxPool,
     Mul,
+    Product,
     Rbif,
     Recurrent,
     ReduceMean,
@@ -32,6 +33,7 @@ from snnir.ir.ops import (
     Reshape,
     Rnn,
     Scan,
+    Sigmoid,
     Softmax,
     Sub,
     Tanh,
@@ -238,12 +240,28 @@ def test_a_mean_over_an_unknown_length_is_refused_by_name() -> None:
         SubstituteOperators().run(graph, Context())
 
 
-def test_products_of_two_changing_values_are_refused_together() -> None:
+def test_a_product_of_two_changing_values_multiplies_levels_exactly() -> None:
+    draft = Draft(4)
+    h = draft.graph.add1(Sigmoid(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)))
+    h = draft.graph.add1(Mul(), h, draft.graph.add1(Tanh(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4))))
+    stages = run_pipeline(
+        draft.done(draft.graph.add1(Linear(), h, draft.constant(2, 4))), default_pipeline(), Context(draft.data())
+    )
+    (product,) = (node for node in stages[-1].graph.nodes if isinstance(node.op, Product))
+    left, right, result = (value.type.quantization for value in (*product.operands, product.output))
+    assert left is not None
+    assert right is not None
+    assert result is not None
+    assert result.scale == left.scale * right.scale
+    assert (result.lo, result.hi) == (left.hi * right.lo, left.hi * right.hi)
+
+
+def test_everything_without_spiking_form_is_refused_together() -> None:
     draft = Draft(4, 4)
-    h = draft.graph.add1(Mul(), draft.x, draft.x, origin=("Mul square",))
+    h = draft.graph.add1(MatMul(), draft.x, draft.x, origin=("MatMul scores",))
     h = draft.graph.add1(MatMul(), h, draft.x, origin=("MatMul attention",))
     graph = draft.done(h)
-    with pytest.raises(UnsupportedError, match="(?s)Mul square.*MatMul attention"):
+    with pytest.raises(UnsupportedError, match="(?s)MatMul scores.*MatMul attention"):
         run_pipeline(graph, default_pipeline(), Context(draft.data()))
 
 

@@ -22,19 +22,30 @@ def _shape(array: Known) -> list[Dimension]:
 
 @handler("Reshape", "reshape")
 def reshape(call: Call) -> list[Result]:
-    """0 copies a size (unless allowzero), -1 takes the rest; a leading fixed batch is read as any batch."""
+    """0 copies a size (unless allowzero), -1 takes the rest; the batch that was exported is read as any batch."""
     x = call.value(0)
     target = _shape(call.known(1, "the target shape"))
     if not call.integer("allowzero", 0):
         target = [x.type.shape[axis] if size == 0 else size for axis, size in enumerate(target)]
-    batched = any(_holds_batch(size) for size in x.type.shape)
-    if batched and call.fixed_batch is not None and target and target[0] == call.fixed_batch:
-        target[0] = dim(BATCH)
+    if call.fixed_batch is not None:
+        _generalise(target, x.type.shape, call.fixed_batch)
     if -1 in target:
         place = target.index(-1)
         rest = product(tuple(size for index, size in enumerate(target) if index != place))
         target[place] = product(x.type.shape) // rest
     return [_reshaped(call, x, tuple(target))]
+
+
+def _generalise(target: list[Dimension], shape: Shape, fixed: int) -> None:
+    """Read a size of `target` that is the exported batch as any batch: the one with as much before it as in `shape`."""
+    if not any(_holds_batch(size) for size in shape) or any(_holds_batch(size) for size in target):
+        return
+    batch = dim(BATCH)
+    before = product(shape[: shape.index(batch)]) if batch in shape else 1
+    for place, size in enumerate(target):
+        if size == fixed and -1 not in target[:place] and product(tuple(target[:place])) == before:
+            target[place] = batch
+            return
 
 
 def _holds_batch(size: Dimension) -> bool:

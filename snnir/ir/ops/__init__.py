@@ -6,6 +6,7 @@ from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.host import ArgMax, LogSoftmax, Softmax
 from snnir.ir.ops.movement import Concat, Expand, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
+from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.recurrent import Scan
 from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse
@@ -40,6 +41,7 @@ __all__ = [
     "MultiThreshold",
     "Observe",
     "Pad",
+    "Product",
     "Quantize",
     "Rbif",
     "Readout",
