@@ -207,6 +207,8 @@ class _Run:
         shape = concrete_shape(node.output.type, self.sizes)
         total = np.broadcast_to(window.constants[node.operands[1]], shape).astype(np.int64)
         for synapse in self._synapses(node):
+            for counter in (self.result.synops, self.result.charges):  # also where no event ever comes
+                counter.setdefault(window.prefix + synapse.output.name, np.zeros(self.batch, np.int64))
             weights = self._weights(window, synapse)
             train = self._train(window, synapse.operands[0])
             total = total + synapse.op.evaluate(np.zeros(train.values.shape[1:], np.int64), *weights)[0]
