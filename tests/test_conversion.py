@@ -85,7 +85,7 @@ def test_settled_tracers_are_the_integers(first: int) -> None:
             assert (result.steps <= limits).all(), f"{where}: steps {result.steps.max(axis=0)} beyond {limits}"
 
 
-@pytest.mark.parametrize("first", SEEDS[:120:BATCH_OF_SEEDS])
+@pytest.mark.parametrize("first", SEEDS[::BATCH_OF_SEEDS])
 def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first: int) -> None:
     for seed in range(first, first + BATCH_OF_SEEDS):
         graphs, data = compiled(seed)
