@@ -35,6 +35,7 @@ class Calibrate(Pass):
        the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
        Scales are rounded to 4 significant digits.
     4. Values are signed where the calibration data holds a negative one.
+    5. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
     """
 
     name = "calibrate"
@@ -42,6 +43,7 @@ class Calibrate(Pass):
 
     method: str = "mse"
     percentile: float = 99.9
+    allow_host: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -51,7 +53,7 @@ class Calibrate(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
-        placed = place_observers(graph)
+        placed = place_observers(graph, self.allow_host)
         if context.calibration is None:
             raise CalibrationError("pass calibrate needs calibration data: give inputs like those the model will see")
         groups = scale_groups(placed)

@@ -11,12 +11,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.errors import BoundsError
 from snnir.ir import Node, Quantization
 from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
 from snnir.passes.sums import Term
 
-__all__ = ["integer_bias", "integer_weight", "largest_weights", "readout_grid", "staircase_table", "threshold_grid"]
+__all__ = [
+    "integer_bias",
+    "integer_weight",
+    "largest_weights",
+    "needed_bits",
+    "readout_grid",
+    "staircase_table",
+    "threshold_grid",
+]
 
 FINEST = 1 << 16
 """No threshold is larger: channels without weights would otherwise have no limit."""
@@ -66,21 +73,22 @@ def sample_shaped(array: np.ndarray, rank: int) -> np.ndarray:
     return array.reshape((1,) * (rank - array.ndim) + array.shape)
 
 
-def threshold_grid(largest: np.ndarray, quantization: Quantization, bits: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+def threshold_grid(largest: np.ndarray, quantization: Quantization, bits: int) -> tuple[np.ndarray, np.ndarray] | None:
     """`(theta, s_acc)`: integer thresholds as large as `bits` allows, and the grid `s_out / theta`.
 
-    Raises `BoundsError` naming `where`, if a single spike outweighs what one level can be divided into.
+    None where a single spike outweighs what one level can be divided into, so that no threshold of 1 or more exists.
     """
     most = (1 << (bits - 1)) - 1
     with np.errstate(divide="ignore"):
         theta = np.minimum(np.floor(quantization.scale * most / largest), FINEST)
     if (theta < 1).any():
-        needed = math.ceil(math.log2(float(largest.max()) / quantization.scale + 1)) + 1
-        raise BoundsError(
-            f"{where}: one input level is worth up to {largest.max():.4g}, an output level {quantization.scale:.4g}; "
-            f"{bits}-bit weights cannot hold the ratio. Use at least {needed} weight bits, or more activation bits there"
-        )
+        return None
     return theta.astype(np.int64), quantization.scale / theta
+
+
+def needed_bits(largest: np.ndarray, quantization: Quantization) -> int:
+    """The least weight bits for which `threshold_grid` finds thresholds."""
+    return math.ceil(math.log2(float(largest.max()) / quantization.scale + 1)) + 1
 
 
 def readout_grid(largest: np.ndarray, bits: int, fallback: float) -> np.ndarray:

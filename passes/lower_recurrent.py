@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from snnir.ir import FLOAT, Graph, Node, Op, Value
-from snnir.ir.ops import Gru, Lstm, Recurrent, Rnn, Scan
-from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.ir.ops import Expand, Gru, Lstm, Recurrent, Reshape, Rnn, Scan
+from snnir.ir.rewrite import Rewriter, copy_constants, rebuild
 from snnir.passes.cells import gru_body, lstm_body, rnn_body
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -23,7 +23,8 @@ class LowerRecurrent(Pass):
 
     1. `rnn`, `gru` and `lstm` become a scan whose body computes one element (`passes/cells/`, one file a cell).
     2. A diagonal recurrence matrix becomes the element-wise `u * s` of an IndRNN (arXiv:1803.04831).
-    3. A layer whose parameters are not constant stays as it is, and is refused later by name.
+    3. A scan over a single element is its body.
+    4. A layer whose parameters are not constant stays as it is, and is refused later by name.
     """
 
     name = "lower-recurrent"
@@ -37,6 +38,8 @@ class LowerRecurrent(Pass):
 
 def _lower(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
     op = node.op
+    if isinstance(op, Scan) and node.body is not None and _single(op, node.operands):
+        return _inline(rewriter, op, rebuild(node.body, _lower)[0], operands)
     if not isinstance(op, Recurrent):
         return None
     initial = operands[4 : 4 + op.STATES]
@@ -44,5 +47,34 @@ def _lower(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple
         return None
     names = [*(value.name for value in node.outputs[1:]), node.outputs[0].name]
     scan = Scan(op.STATES, 1, 1, bool(getattr(op, "reverse", False)))
-    *last, y = rewriter.emit_all(scan, *initial, operands[0], names=names, body=_BODIES[type(op)](node))
+    body = _BODIES[type(op)](node)
+    if _single(scan, (*initial, node.operands[0])):
+        *last, y = _inline(rewriter, scan, body, (*initial, operands[0]))
+    else:
+        *last, y = rewriter.emit_all(scan, *initial, operands[0], names=names, body=body)
     return (y, *last)
+
+
+def _single(op: Scan, operands: Sequence[Value]) -> bool:
+    """Whether the sequence has one element."""
+    return operands[op.states].type.shape[op.axis] == 1
+
+
+def _inline(rewriter: Rewriter, op: Scan, body: Graph, operands: Sequence[Value]) -> tuple[Value, ...]:
+    """The body in place of the scan, its element and what it gives without and with an axis of size 1."""
+    values: dict[Value, Value] = {}
+    for index, (outer, inner) in enumerate(zip(operands, body.inputs, strict=True)):
+        value = outer
+        if op.states <= index < op.states + op.elements:
+            value = rewriter.emit(Reshape(inner.type.shape), outer, name=f"{outer.name}.element")
+        elif index < op.states and outer.type.shape != inner.type.shape:
+            value = rewriter.emit(Expand(inner.type.shape), outer, name=f"{outer.name}.spread")
+        values[inner] = value
+    copy_constants(body, rewriter.graph, values)
+    for node in body.nodes:
+        values.update(zip(node.outputs, rewriter.copy(node, [values[value] for value in node.operands]), strict=True))
+    results = [values[value] for value in body.outputs.values()]
+    for index, value in enumerate(results[op.states :], op.states):
+        shape = (*value.type.shape[: op.axis], 1, *value.type.shape[op.axis :])
+        results[index] = rewriter.emit(Reshape(shape), value, name=f"{value.name}.sequence")
+    return tuple(results)

@@ -37,16 +37,23 @@ def simplify() -> tuple[Pass, ...]:
 
 
 def default_pipeline(
-    bits: int = 4, weight_bits: int = 8, input_bits: int = 8, method: str = "mse", percentile: float = 99.9
+    bits: int = 4,
+    weight_bits: int = 8,
+    input_bits: int = 8,
+    state_bits: int = 0,
+    values: str = "",
+    method: str = "mse",
+    percentile: float = 99.9,
+    allow_host: bool = False,
 ) -> tuple[Pass, ...]:
     """From an imported float graph to certified spikes. Raises `UsageError` for options out of range."""
-    for name, value in (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits)):
+    for name, value in (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits), ("state_bits", state_bits)):
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{name}={value!r} must be a whole number")
     return (
         *simplify(),
-        Calibrate(method, percentile),
-        QuantizeActivations(bits, input_bits),
+        Calibrate(method, percentile, allow_host),
+        QuantizeActivations(bits, input_bits, state_bits, values),
         QuantizeWeights(weight_bits),
         RemoveDeadCode(),
         SubstituteNeurons(),

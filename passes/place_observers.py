@@ -10,6 +10,7 @@ from snnir.ir.dims import dim
 from snnir.ir.ops import Add, Elementwise, MaxPool, Movement, Mul, Observe, Scan
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.affine import is_constant
+from snnir.passes.host_part import host_prefix, host_suffix, needs_host
 from snnir.passes.sums import WEIGHTED
 
 __all__ = ["place_observers"]
@@ -18,13 +19,14 @@ _RAW, _LEVELS, _SUM, _ACTIVATION, _HOST = "raw", "levels", "sum", "activation", 
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
 
 
-def place_observers(graph: Graph) -> Graph:
+def place_observers(graph: Graph, allow_host: bool = False) -> Graph:
     """`graph` with an `observe` on every value that neurons will stand for.
 
-    Raises one `UnsupportedError` that lists every node without a spiking form.
+    `allow_host` permits host ops inside the network (see `host_part.py`). Raises one `UnsupportedError` that lists every
+    node without a spiking form.
     """
-    placer = _Placer()
-    placed = placer.place(graph, in_body=False)
+    placer = _Placer(allow_host)
+    placed = placer.place(graph, None)
     if placer.refused:
         raise UnsupportedError(
             "these nodes have no exact spiking form:\n" + "\n".join(f"  {line}" for line in dict.fromkeys(placer.refused))
@@ -33,33 +35,37 @@ def place_observers(graph: Graph) -> Graph:
 
 
 class _Placer:
-    def __init__(self) -> None:
+    def __init__(self, allow_host: bool) -> None:
+        self.allow_host = allow_host
         self.refused: list[str] = []
 
-    def place(self, old: Graph, in_body: bool) -> Graph:
-        return _Placement(self, old, in_body).new
+    def place(self, old: Graph, raw: set[Value] | None) -> Graph:
+        """`raw`: the inputs of a body that are real numbers; None for the outermost graph, where all are."""
+        return _Placement(self, old, raw).new
 
 
 class _Placement:
     """One graph (or body) on its way: `kinds` says what each new value is made of."""
 
-    def __init__(self, placer: _Placer, old: Graph, in_body: bool) -> None:
-        self.placer, self.in_body = placer, in_body
+    def __init__(self, placer: _Placer, old: Graph, raw: set[Value] | None) -> None:
+        self.placer, self.in_body = placer, raw is not None
+        raw = set(old.inputs) if raw is None else raw
         self.new = like(old)
         self.observed: dict[Value, Value] = {}
         self.products: set[Value] = set()
         """Products of two changing values, and sums of those."""
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
-        self.kinds = dict.fromkeys(self.values.values(), _LEVELS if in_body else _RAW)
+        self.kinds = {new: _RAW if value in raw else _LEVELS for value, new in self.values.items()}
         copy_constants(old, self.new, self.values)
         self.kinds.update((self.values[value], _RAW) for value in old.constants)
-        self.suffix = set() if in_body else _host_suffix(old)
+        self.suffix = set() if self.in_body else host_suffix(old, placer.allow_host)
+        self.prefix = host_prefix(old, raw, self.suffix, placer.allow_host)
         for node in old.nodes:
             self.visit(node)
         for name, value in old.outputs.items():
             result = self.values[value]
-            needs = self.kinds[result] in (_RAW, _ACTIVATION) or (in_body and self.kinds[result] == _SUM)
+            needs = self.kinds[result] in (_RAW, _ACTIVATION) or (self.in_body and self.kinds[result] == _SUM)
             self.new.output(name, self.levels(result) if needs else result)
 
     def levels(self, value: Value) -> Value:
@@ -84,12 +90,16 @@ class _Placement:
     def visit(self, node: Node) -> None:
         op, operands = node.op, [self.values[value] for value in node.operands]
         kinds = [self.kinds[value] for value in operands]
-        if _HOST in kinds and not (op.host or node in self.suffix):
+        if node in self.prefix:
+            self.add(node, operands, _RAW, node.body)
+        elif needs_host(node) and node not in self.suffix:
+            where = "inside a recurrence" if self.in_body else "inside the network"
+            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else '; allow_host permits it'}")
+            self.add(node, operands, _HOST, node.body)
+        elif _HOST in kinds and node not in self.suffix:
             self.refuse(node, "it follows an op that runs on the host, after the spiking network")
             self.add(node, operands, _HOST, node.body)
-        elif op.host:
-            if self.in_body:
-                self.refuse(node, "inside a recurrence it would run on the host at every element")
+        elif node in self.suffix and (needs_host(node) or not isinstance(op, Movement)):
             self.add(node, [self.settled(value) for value in operands], _HOST)
         elif isinstance(op, Movement):
             self.move(node, operands, kinds)
@@ -99,7 +109,11 @@ class _Placement:
             assert node.body is not None
             if self.in_body:
                 self.refuse(node, "a recurrence inside a recurrence")
-            self.add(node, [self.levels(value) for value in operands], _LEVELS, self.placer.place(node.body, True))
+            raw = self.raw_inputs(op, node.body, kinds)
+            operands = [
+                value if inner in raw else self.levels(value) for value, inner in zip(operands, node.body.inputs, strict=True)
+            ]
+            self.add(node, operands, _LEVELS, self.placer.place(node.body, raw))
         elif isinstance(op, WEIGHTED) and all(value.is_constant for value in operands[1:]):
             self.add(node, [self.levels(operands[0]), *operands[1:]], _SUM)
         elif isinstance(op, Mul):
@@ -128,9 +142,15 @@ class _Placement:
                 self.refuse(node, f"neurons need the batch (N) as axis 0 of what they take, found {node.output.type}")
             self.add(node, [self.levels(value) for value in operands], _LEVELS)
 
+    def raw_inputs(self, op: Scan, body: Graph, kinds: Sequence[str]) -> set[Value]:
+        """Inputs of a body that host ops of the body want as real numbers, where they are known as such."""
+        known = {inner for inner, kind in list(zip(body.inputs, kinds, strict=True))[op.states :] if kind == _RAW}
+        prefix = host_prefix(body, known, ())
+        return {value for value in known if any(user in prefix for user, _ in value.uses)}
+
     def settled(self, value: Value) -> Value:
         """An operand of a host op: sums are read out exactly, all else has levels."""
-        return value if self.kinds[value] in (_SUM, _HOST) else self.levels(value)
+        return value if self.kinds[value] in (_SUM, _HOST) or value.is_constant else self.levels(value)
 
     def summand(self, node: Node, position: int, value: Value, alike: bool) -> Value:
         """An operand of a sum. One level of a product is worth far less than one of a weighted value: on a grid with
@@ -165,13 +185,3 @@ def _reason(node: Node) -> str:
     if not any(constants[1:]):
         return "its weights are not constant"
     return "no synapse, population or data movement computes it; pass canonicalize and substitute-operators run before"
-
-
-def _host_suffix(graph: Graph) -> set[Node]:
-    """Host ops, and data movement that only host ops and outputs take."""
-    suffix: set[Node] = set()
-    for node in reversed(graph.nodes):
-        takers = [user for value in node.outputs for user, _ in value.uses]
-        if node.op.host or (isinstance(node.op, Movement) and all(user is None or user in suffix for user in takers)):
-            suffix.add(node)
-    return suffix

@@ -9,12 +9,15 @@ import numpy as np
 
 from snnir.errors import PassError, UsageError
 from snnir.ir import FLOAT, Graph, Node, Quantization, TensorType, Value
-from snnir.ir.ops import Clip, Concat, Dequantize, Movement, Mul, Observe, Product, Quantize, Scan
+from snnir.ir.ops import Add, Clip, Concat, Dequantize, Mul, Observe, Product, Quantize, Scan
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["QuantizeActivations"]
+
+_MOST = 8
+"""The most bits of all activations at once: each more bit doubles the steps of every window."""
 
 
 @register
@@ -26,7 +29,11 @@ class QuantizeActivations(Pass):
     2. A `clip` (ReLU, ReLU6) before it becomes bounds of the levels, which is the same function:
        `round(clip(x, a, b)/s) = clip(round(x/s), round(a/s), round(b/s))`. Other activations stay before the quantizer.
     3. A product of two values that both change with the input becomes `product`, which multiplies levels exactly.
-    4. Inputs of the model get `input_bits` bits: they are charged at once, so that more bits cost no inner time-steps.
+    4. Inputs of the model, and what the host computes from them, get `input_bits` bits: they are charged at once, so that
+       more bits cost no inner time-steps.
+    5. States that add to what they were (the cell state of an LSTM, the state of a GRU) get `state_bits` bits, because
+       their rounding errors add up over the sequence; 0 means two more than `bits`.
+    6. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
     """
 
     name = "quantize-activations"
@@ -35,31 +42,84 @@ class QuantizeActivations(Pass):
 
     bits: int = 4
     input_bits: int = 8
+    state_bits: int = 0
+    values: str = ""
 
     def __post_init__(self) -> None:
-        for what, bits in (("bits", self.bits), ("input-bits", self.input_bits)):
-            if not Observe.FEWEST_BITS <= bits <= Observe.MOST_BITS:
-                raise UsageError(
-                    f"{what}={bits} is out of range: activations take {Observe.FEWEST_BITS} to {Observe.MOST_BITS} bits"
-                )
+        given = [("bits", self.bits, _MOST), ("input-bits", self.input_bits, Observe.MOST_BITS)]
+        given += [(name, bits, Observe.MOST_BITS) for name, bits in self.overrides().items()]
+        if self.state_bits:
+            given.append(("state-bits", self.state_bits, Observe.MOST_BITS))
+        for what, bits, most in given:
+            if not Observe.FEWEST_BITS <= bits <= most:
+                raise UsageError(f"{what}={bits} is out of range: it takes {Observe.FEWEST_BITS} to {most} bits")
+
+    def overrides(self) -> dict[str, int]:
+        """The bits of single values, by name. Raises `UsageError`."""
+        found = {}
+        for item in filter(None, self.values.split(";")):
+            name, sign, bits = item.rpartition("=")
+            if not sign or not bits.strip().isdigit():
+                raise UsageError(f"values={self.values!r}: expected `name=bits;name=bits`, found {item!r}")
+            found[name.strip()] = int(bits)
+        return found
 
     def run(self, graph: Graph, context: Context) -> Result:
-        """Apply the pass. Raises `PassError` where no calibration went before."""
+        """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantization] = {}
+        overrides, unknown = self.overrides(), set(self.overrides())
+        inputs, states = _inputs(graph, set(graph.inputs)), _accumulating(graph)
         for nodes in scale_groups(graph):
-            bits = self.input_bits if all(_is_input(node.operands[0]) for node in nodes) else self.bits
+            names = {name for node in nodes for name in (node.output.name, node.operands[0].name)}
+            bits = self.bits
+            if all(node.operands[0] in inputs for node in nodes):
+                bits = self.input_bits
+            if any(node in states for node in nodes):
+                bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
+            bits = max((overrides[name] for name in names & set(overrides)), default=bits)
+            unknown -= names
             for node in nodes:
                 levels[node] = _quantization(node, bits)
+        if unknown:
+            known = sorted(node.operands[0].name for node in levels)
+            raise UsageError(f"no value {', '.join(sorted(unknown))} becomes levels; those that do are {', '.join(known)}")
         if not levels:
             raise PassError("pass quantize-activations found no observed value; run calibrate before it")
         return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True)
 
 
-def _is_input(value: Value) -> bool:
-    """Whether the value is an input of the model, perhaps moved around."""
-    while value.producer is not None and isinstance(value.producer.op, Movement):
-        value = value.producer.operands[0]
-    return value.producer is None and not value.is_constant
+def _inputs(graph: Graph, known: set[Value]) -> set[Value]:
+    """What is known before the network runs: inputs, and what the host computes from them, bodies included."""
+    for node in graph.nodes:
+        if isinstance(node.op, Scan) and node.body is not None:
+            pairs = zip(node.operands, node.body.inputs, strict=True)
+            known |= _inputs(node.body, {inner for outer, inner in pairs if outer in known})
+        elif not isinstance(node.op, Observe):
+            changing = [value for value in node.operands if not value.is_constant]
+            if changing and all(value in known for value in changing):
+                known.update(node.outputs)
+    return known
+
+
+def _accumulating(graph: Graph) -> set[Node]:
+    """The `observe` nodes of states that are sums in which their own value of the element before takes part directly."""
+    found = set()
+    for _, node in graph.walk():
+        if not isinstance(node.op, Scan) or node.body is None:
+            continue
+        for state, value in zip(node.body.inputs[: node.op.states], node.body.outputs.values(), strict=False):
+            last = value.producer
+            if last is not None and isinstance(last.op, Observe) and state in _summands(last.operands[0]):
+                found.add(last)
+    return found
+
+
+def _summands(value: Value) -> set[Value]:
+    """What a sum adds up, or multiplies element by element before it does; observers on the way are looked through."""
+    node = value.producer
+    if node is not None and isinstance(node.op, Add | Mul | Observe):
+        return {value}.union(*(_summands(operand) for operand in node.operands))
+    return {value}
 
 
 def _quantization(node: Node, bits: int) -> Quantization:

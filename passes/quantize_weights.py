@@ -28,10 +28,12 @@ from snnir.passes.grid import (
     integer_bias,
     integer_weight,
     largest_weights,
+    needed_bits,
     readout_grid,
     staircase_table,
     threshold_grid,
 )
+from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.sums import WEIGHTED, Term, activation_chain, terms_of
 
@@ -45,11 +47,12 @@ class QuantizeWeights(Pass):
 
     1. A quantizer of a plain sum gets integer thresholds theta, as large as `bits` allows all its weights to be:
        `s_acc = s_out / theta`, `w_int = round(w s_in / s_acc)`, `b_int = round(b / s_acc)`; it becomes `requantize`.
-    2. A quantizer of other increasing activations gets `s_acc = max |w s_in| / (2^(bits-1) - 1)` and a table of integer
-       thresholds, found by bisection over the integers; it becomes `multi_threshold`.
+    2. Where no theta of 1 or more fits, and for other increasing activations, a quantizer gets
+       `s_acc = max |w s_in| / (2^(bits-1) - 1)` and a table of integer thresholds, found by bisection over the integers;
+       it becomes `multi_threshold`.
     3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.
     4. A sum that several of these take is weighed anew for each.
-    5. A synapse whose weights all round to 0 is remarked upon by name.
+    5. Weights that all round to 0, and weights too coarse to tell levels apart, are remarked upon by name.
     """
 
     name = "quantize-weights"
@@ -64,7 +67,7 @@ class QuantizeWeights(Pass):
             raise UsageError(f"bits={self.bits} is out of range: weights take 2 to 16 bits")
 
     def run(self, graph: Graph, context: Context) -> Result:
-        """Apply the pass. Raises `BoundsError` naming a population for which `bits` are too few."""
+        """Apply the pass. Raises `PassError` where no quantize-activations went before."""
         if any(isinstance(node.op, Observe) for _, node in graph.walk()):
             raise PassError("pass quantize-weights found an observe; run quantize-activations before it")
         lost: list[str] = []
@@ -80,6 +83,7 @@ class _Descent:
         self.new = like(old, QUANTIZED)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
         self.reals: dict[Value, Value] = {}
+        self.host = host_nodes(old)
         for node in old.nodes:
             self.visit(node)
         for name, value in old.outputs.items():
@@ -100,9 +104,11 @@ class _Descent:
             if chain or base.type.is_levels or (base.producer is not None and isinstance(base.producer.op, (Add, *WEIGHTED))):
                 self.values[node.output] = self.population(node, op.quantization, base, chain)
                 return
-        elif isinstance(op, (Add, Elementwise, *WEIGHTED)):
+        elif isinstance(op, (Add, Elementwise, *WEIGHTED)) and node not in self.host:
             return
-        on_host = op.host or any(value.type.is_real and not value.is_constant for value in node.operands)
+        on_host = node in self.host or (
+            node.body is None and any(value.type.is_real and not value.is_constant for value in node.operands)
+        )
         # data movement that ends a model may move the batch: on the host, after the readouts
         on_host |= self.batched and isinstance(op, Movement) and node.output.type.batch_axis != 0
         operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
@@ -138,12 +144,18 @@ class _Descent:
         name, origin = node.output.name, node.origin
         terms, rank = self.sample_terms(base), base.type.rank - 1
         largest = largest_weights(terms, rank)
-        if not chain:
-            theta, grid = threshold_grid(largest, quantization, self.bits, node.describe())
+        uniform = None if chain else threshold_grid(largest, quantization, self.bits)
+        if uniform is not None:
+            theta, grid = uniform
             total = self.sum(name, terms, grid)
             theta_value = self.new.constant(f"{name}.theta", theta.astype(np.int32))
             return self.new.add1(Requantize(quantization), total, theta_value, name=name, origin=origin)
-        name = chain[-1].output.name
+        if not chain:
+            self.lost.append(
+                f"{self.bits}-bit weights are too coarse for the levels of {node.describe()}, some of which share a threshold: "
+                f"{needed_bits(largest, quantization)} weight bits tell them apart"
+            )
+        name = chain[-1].output.name if chain else name
         grid = readout_grid(largest, self.bits, quantization.scale / FINEST)
         total = self.sum(name, terms, grid)
         table = staircase_table(chain, grid, quantization, self.reach(terms, grid))

@@ -30,6 +30,7 @@ from snnir.ir.ops import (
     SparseLinear,
 )
 from snnir.ir.rewrite import like
+from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.sums import WEIGHTED, Term, terms_of
 
@@ -65,6 +66,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
     new = like(old, SPIKING)
     values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
     recurrent = set(old.inputs[:states])
+    host = host_nodes(old)
     for node in old.nodes:
         if isinstance(node.op, Requantize | MultiThreshold):
             values[node.output] = _population(new, values, node, recurrent)
@@ -74,7 +76,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
             operand = _get(new, values, node.operands[0])
             encode = Encode(node.op.quantization)
             values[node.output] = new.add1(encode, operand, name=node.output.name, origin=node.origin)
-        elif not isinstance(node.op, (Add, *WEIGHTED)):
+        elif node in host or not isinstance(node.op, (Add, *WEIGHTED)):
             if isinstance(node.op, Movement | MaxPool | Product) and recurrent & set(node.operands):
                 recurrent.update(node.outputs)
             body = node.body

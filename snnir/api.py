@@ -46,6 +46,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     bits: int = 4,
     weight_bits: int = 8,
     input_bits: int = 8,
+    state_bits: int = 0,
+    value_bits: Mapping[str, int] | None = None,
+    allow_host: bool = False,
     method: str = "mse",
     percentile: float = 99.9,
     pipeline: str | None = None,
@@ -63,11 +66,16 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     compared with ONNX Runtime and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
     graph after each pass. `progress` is called with (what, done, total).
 
-    Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`, `BoundsError`.
+    Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
     from snnir.passes import Context, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
 
-    passes = default_pipeline(bits, weight_bits, input_bits, method, percentile) if pipeline is None else parse_pipeline(pipeline)
+    values = ";".join(f"{name}={bits}" for name, bits in (value_bits or {}).items())
+    passes = (
+        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host)
+        if pipeline is None
+        else parse_pipeline(pipeline)
+    )
     graph = import_model(model, batch_axes=batch_axes)
     data = calibration_data(graph, calibration)
     facts: dict[str, object] = {

@@ -6,7 +6,6 @@ A message names the node or file, what was found, what is supported and what to 
 from __future__ import annotations
 
 __all__ = [
-    "BoundsError",
     "CalibrationError",
     "FileFormatError",
     "GraphError",
@@ -54,10 +53,6 @@ class TextError(GraphError):
 
 class PassError(SnnirError):
     """A pass failed or broke its promise; the message names the pass and the value."""
-
-
-class BoundsError(SnnirError):
-    """No integer grid exists for a population under the given weight bits."""
 
 
 class FileFormatError(SnnirError):

@@ -13,30 +13,49 @@ import numpy as np
 from snnir.ir import Graph, Op, TensorType, Value
 from snnir.ir.dims import Dim, Dimension, dim
 from snnir.ir.ops import (
+    Abs,
     Add,
+    Affine,
     ArgMax,
+    Atan,
     AveragePool,
     BatchNorm,
     Clip,
     Concat,
     Conv,
+    Cos,
     Div,
+    Elu,
+    Erf,
+    Exp,
     Gather,
+    GeluGate,
     HardSigmoid,
     LeakyRelu,
     Linear,
+    Log,
     LogSoftmax,
     MaxPool,
     Mul,
     Pad,
+    Pow,
+    Reciprocal,
     ReduceMean,
     Relu,
     Reshape,
+    Round,
+    ScaledTanh,
     Sigmoid,
+    Sign,
+    Sin,
     Slice,
     Softmax,
+    Softplus,
+    Softsign,
+    Sqrt,
     Sub,
     Tanh,
+    ThresholdedRelu,
     Transpose,
 )
 from tests.random_draws import Draw, N
@@ -53,6 +72,18 @@ ACTIVATIONS: tuple[Op, ...] = (
     Sigmoid(),
     LeakyRelu(0.1),
     HardSigmoid(),
+    Elu(0.5, 2.0, 1.5),
+    Softplus(),
+    Softsign(),
+    ThresholdedRelu(0.5),
+    ScaledTanh(1.5, 0.7),
+    Affine(0.5, 0.1),
+    Exp(),
+    Erf(),
+    GeluGate(),
+    Atan(),
+    Sign(),
+    Round("floor"),
 )
 
 
@@ -82,11 +113,20 @@ class _Draw(Draw):
 
     # families
 
+    def signal(self, x: Value) -> Value:
+        """Perhaps some signal processing before the network, which stays on the host."""
+        if self.chance(0.65):
+            return x
+        squared = self.add(Add(), self.add(Mul(), x, x), self.graph.constant("guard", np.array(0.25, np.float32)))
+        power = self.graph.constant("exponent", np.array(0.75, np.float32))
+        function = self.choose((Sqrt(), Log(), Reciprocal(), Abs(), Sin(), Cos(), Pow()))
+        return self.add(function, squared, *([power] if isinstance(function, Pow) else []))
+
     def sequence(self) -> Value:
         self.length = self.between(1, 6)
         size: Dimension = dim("T") if self.chance(0.35) else self.length
         x = self.graph.input("x", TensorType((N, size, self.between(2, 6)), "f32"))
-        h = x
+        h = self.signal(x)
         for _ in range(self.between(1, 3)):
             step = self.choose((self.conv_block, self.recurrent, self.recurrent, self.dense_block, self.affine))
             h = step(h)
@@ -96,7 +136,7 @@ class _Draw(Draw):
 
     def image(self) -> Value:
         sizes = (self.between(1, 3), self.between(5, 8), self.between(4, 8))
-        h = self.graph.input("x", TensorType((N, *sizes), "f32"))
+        h = self.signal(self.graph.input("x", TensorType((N, *sizes), "f32")))
         for _ in range(self.between(1, 3)):
             h = self.choose((self.image_conv, self.image_conv, self.image_pool, self.image_move))(h)
         if self.chance(0.4):
@@ -104,7 +144,7 @@ class _Draw(Draw):
         return self.add(Reshape((N, self.features(h))), h)
 
     def vector(self) -> Value:
-        h = self.graph.input("x", TensorType((N, self.between(3, 8)), "f32"))
+        h = self.signal(self.graph.input("x", TensorType((N, self.between(3, 8)), "f32")))
         steps = (self.dense_block, self.dense_block, self.residual, self.branches, self.affine, self.norm, self.reorder)
         for _ in range(self.between(2, 4)):
             h = self.choose(steps)(h)

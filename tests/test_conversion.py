@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from snnir.backends.simulator import DELIVERIES, PlainResult, Simulator, simulate_plain
-from snnir.errors import BoundsError
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif
@@ -29,10 +28,7 @@ def compiled(seed: int) -> tuple[dict[str, Graph], dict[str, np.ndarray]]:
     graph, data = random_graph(seed)
     bits, weight_bits = int(rng.integers(2, 9)), int(rng.integers(5, 13))
     input_bits = int(rng.integers(2, 9))
-    try:
-        stages = run_pipeline(graph, default_pipeline(bits, weight_bits, input_bits), Context(data))
-    except BoundsError:  # a coarse input level may be worth more than few-bit weights can divide: refused by name
-        stages = run_pipeline(graph, default_pipeline(bits, 16, input_bits), Context(data))
+    stages = run_pipeline(graph, default_pipeline(bits, weight_bits, input_bits), Context(data))
     graphs = {"float": graph, **{stage.graph.level: stage.graph for stage in stages if stage.graph.level != "float"}}
     # the network runs on data that it was not calibrated on, so that neurons saturate on both sides
     unseen = {name: (array * rng.choice([0.5, 1.0, 4.0]) + rng.normal() * 0.3).astype(np.float32) for name, array in data.items()}

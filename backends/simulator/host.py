@@ -25,10 +25,11 @@ def window_order(op: Scan, length: int) -> Sequence[int]:
 
 
 def fixed_values(graph: Graph, constants: Mapping[Value, np.ndarray]) -> set[Value]:
-    """The values that depend on constants only: the same for every sample and every window."""
+    """What is computed from constants only, without neurons: the same for every sample and every window."""
     fixed = {*graph.constants, *constants}
     for node in graph.nodes:
-        if not isinstance(node.op, Scan) and all(value in fixed for value in node.operands):
+        plain = isinstance(node.op, Encode | Movement) or all(value.type.is_real for value in node.outputs)
+        if plain and not isinstance(node.op, Readout | Scan) and all(value in fixed for value in node.operands):
             fixed.update(node.outputs)
     return fixed
 
@@ -83,7 +84,9 @@ class Host:
         return value in self.reals and not value.type.is_levels
 
     def _apply(self, node: Node, reals: dict[Value, np.ndarray]) -> None:
-        if (node.op.host or isinstance(node.op, Movement)) and all(value in reals for value in node.operands):
+        if all(value in reals and not value.type.is_levels for value in node.operands) or (
+            isinstance(node.op, Movement) and all(value in reals for value in node.operands)
+        ):
             results = apply(node, [reals[value] for value in node.operands], self.sizes)
             reals.update(zip(node.outputs, results, strict=True))
 

@@ -110,7 +110,7 @@ class _Planner:
         elif isinstance(op, Movement) and operands[0].type.dtype == "spike":
             if not all(value in self.fixed for value in operands):
                 self.wirings[node.output] = self._move(node)
-        elif (op.host or isinstance(op, Movement)) and all(value in self.reals | self.fixed for value in operands):
+        elif all(value in self.reals or value in self.fixed for value in operands):
             if not all(value in self.fixed for value in operands):
                 self.reals.update(node.outputs)
                 if any(value in self.late for value in operands):

@@ -1,7 +1,8 @@
 """Which axis of each input is the batch, and whether a model exported for one batch size may take any.
 
 The batch axis of an input is, in this order: the one the caller names; the axis whose dimension is called batch,
-batch_size, N or B; axis 1 where the input is the sequence X of a time-major recurrent node; else axis 0.
+batch_size, N or B; axis 1 where the input is the sequence X, or an initial state, of a time-major recurrent node; else
+axis 0.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import numpy as np
 import onnx
 
 from snnir.errors import ModelError, SnnirError, UnsupportedError
-from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType
+from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 
-__all__ = ["InputPlan", "plan_inputs", "same_meaning"]
+__all__ = ["InputPlan", "plan_inputs", "same_meaning", "same_over_sequence"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
 _REAL = {
@@ -120,12 +121,13 @@ def _batch_axis(model: onnx.ModelProto, entry: onnx.ValueInfoProto, given: Mappi
 
 
 def _feeds_time_major(model: onnx.ModelProto, name: str) -> bool:
-    """Whether the input goes, perhaps through Identity or Cast, into a recurrent node whose first axis is time."""
+    """Whether the input goes, perhaps through Identity, Cast or Slice, into a recurrent node whose first axis is time (or,
+    of an initial state, the direction)."""
     names = {name}
     for node in model.graph.node:
-        if node.op_type in ("Identity", "Cast") and node.input[0] in names:
+        if node.op_type in ("Identity", "Cast", "Slice") and node.input[0] in names:
             names.add(node.output[0])
-        elif node.op_type in ("RNN", "GRU", "LSTM") and node.input[0] in names:
+        elif node.op_type in ("RNN", "GRU", "LSTM") and names & {*node.input[:1], *node.input[5:7]}:
             return not any(item.name == "layout" and item.i == 1 for item in node.attribute)
     return False
 
@@ -162,3 +164,29 @@ def same_meaning(graph: Graph, fixed: Graph, size: int) -> str:
         if joined.shape != whole[name].shape or not np.allclose(joined, whole[name], rtol=1e-3, atol=1e-4):
             return f"output {name} of one sample would depend on the others"
     return ""
+
+
+def same_over_sequence(graph: Graph, whole: Graph) -> str:
+    """Empty if `graph`, over N sequences, computes for each what `whole` computes, which takes one; else what differs."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for value in graph.inputs:
+        shape = [2 if size == dim(BATCH) else 5 if isinstance(size, Dim) else size for size in value.type.shape]
+        arrays[value.name] = rng.normal(size=shape).astype(np.float32)
+    try:
+        found = execute(graph, arrays)
+        for n in range(2):
+            one = {value.name: _sequence(graph, arrays, value, n) for value in whole.inputs}
+            for name, expected in execute(whole, one).items():
+                cut = found[name].take([n], axis=graph.outputs[name].type.batch_axis).reshape(expected.shape)
+                if not np.allclose(cut, expected, rtol=1e-3, atol=1e-4):
+                    return f"output {name} would not be that of each sequence alone"
+    except (SnnirError, ValueError) as error:
+        return f"over several sequences it cannot be executed ({error})"
+    return ""
+
+
+def _sequence(graph: Graph, arrays: Mapping[str, np.ndarray], value: Value, n: int) -> np.ndarray:
+    """Sequence n of an input, as the model that knows no batch takes it."""
+    array = arrays[value.name].take([n], axis=graph.values[value.name].type.batch_axis)
+    return array.reshape(array.shape[1:]) if array.ndim > value.type.rank else array

@@ -26,11 +26,14 @@ class Call:
         constants: dict[str, Value],
         fixed_batch: int | None,
         used: set[str],
+        stepped: list[str] | None,
     ) -> None:
         self.graph, self.node, self.opset = graph, node, opset
         self.operands = list(operands)
         self.fixed_batch = fixed_batch
         """The batch size that the model was exported with, where it is being generalised."""
+        self.stepped = stepped
+        """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
         self._constants, self._used = constants, used
         self._attributes = {attribute.name: attribute for attribute in node.attribute}
         self.origin = (f"{node.op_type} {node.name or node.output[0]}",)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import onnx
 
 from snnir.errors import GraphError, ModelError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
-from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning
+from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning, same_over_sequence
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import fold
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of
 from snnir.frontends.onnx.registry import HANDLERS, Known, RefusalError
+from snnir.frontends.onnx.sequences import over_sequence
 from snnir.ir import Graph, Value
 from snnir.ir.verify import verify
 
 __all__ = ["import_onnx"]
+
+RECURRENT = ("RNN", "GRU", "LSTM")
 
 
 def import_onnx(
@@ -39,6 +43,9 @@ def import_onnx(
     constants = initializers(model)
     plan = plan_inputs(model, constants, batch_axes or {}, batch)
     graph_name = name or found
+    sequences = _over_sequence(model, constants, plan, graph_name) if batch else None
+    if sequences is not None:
+        return sequences
     if plan.fixed is None:
         return _import(model, constants, plan, graph_name)
     fixed = _import(model, constants, plan.frozen(), graph_name)
@@ -55,7 +62,34 @@ def import_onnx(
     return graph
 
 
-def _import(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], plan: InputPlan, name: str) -> Graph:
+def _over_sequence(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], plan: InputPlan, name: str) -> Graph | None:
+    """A model whose axis 0 is its sequence, over any number of sequences; None where the model is another one."""
+    if not any(node.op_type in RECURRENT for node in model.graph.node):
+        return None
+    stepped: list[str] = []
+    try:
+        step = _import(model, constants, replace(plan, fixed=None), name, stepped)
+    except (UnsupportedError, GraphError):
+        return None
+    if not stepped:
+        return None
+    whole = _import(model, constants, plan_inputs(model, constants, {}, batch=False), name)
+    try:
+        graph = over_sequence(step, stepped, "sequence")
+        problem = same_over_sequence(graph, whole)
+    except (UnsupportedError, GraphError) as error:
+        problem = str(error)
+    if problem:
+        whole.notes.append(f"axis 0 is the sequence and there is no batch, as exported: {problem}")
+        return whole
+    graph.notes.append("exported for one sequence (axis 0) without a batch; generalised to N sequences, [N, sequence, ...]")
+    return graph
+
+
+def _import(
+    model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], plan: InputPlan, name: str, stepped: list[str] | None = None
+) -> Graph:
+    """`stepped` collects recurrent layers whose time axis is called N; without it they are imported like others."""
     graph = Graph(name)
     environment: dict[str, Value | Known | None] = dict(arrays)
     for entry, type_ in plan.types.items():
@@ -74,7 +108,7 @@ def _import(model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], plan: Inpu
             if node.op_type not in HANDLERS:
                 refused.append(_line(node, "operator not supported"))
             continue
-        call = Call(graph, node, opset, operands, constants, plan.fixed, used)
+        call = Call(graph, node, opset, operands, constants, plan.fixed, used, stepped)
         try:
             results = _results(call)
         except (RefusalError, GraphError) as error:

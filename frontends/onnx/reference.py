@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ __all__ = ["run_onnxruntime"]
 def run_onnxruntime(
     source: Source, inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Outputs by name, on the CPU. A model that fixes its batch runs in pieces of that size, which are joined again.
+    """Outputs by name, on the CPU. A model that fixes its batch runs in pieces of that size, which are joined again; one
+    that knows no batch (an input has one axis less than what is given) runs sample by sample.
 
     `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
     """
@@ -42,9 +43,19 @@ def run_onnxruntime(
     except Exception as error:  # onnxruntime's errors have no common base class
         raise ModelError(f"ONNX Runtime cannot run the model: {str(error).strip().splitlines()[0]}") from error
     outputs = dict(zip(names, zip(*results, strict=True), strict=True))
-    return {
-        name: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axes.get(name, 0)) for name, parts in outputs.items()
-    }
+    alone = _without_batch(session, feeds)
+    return {name: _join([np.asarray(part) for part in parts], axes.get(name, 0), alone) for name, parts in outputs.items()}
+
+
+def _without_batch(session: object, feeds: Mapping[str, np.ndarray]) -> bool:
+    return any(feeds[entry.name].ndim == len(entry.shape) + 1 for entry in session.get_inputs() if entry.name in feeds)  # type: ignore[attr-defined]
+
+
+def _join(parts: Sequence[np.ndarray], axis: int, alone: bool) -> np.ndarray:
+    """Pieces along the batch, which parts of a model without one lack unless they have it as an axis of size 1."""
+    if alone and (parts[0].ndim <= axis or parts[0].shape[axis] != 1):
+        return np.stack(parts, axis)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 _ELEMENTS = {
@@ -62,9 +73,19 @@ _ELEMENTS = {
 }
 
 
+def _sample(array: np.ndarray, n: int, axis: int, rank: int) -> np.ndarray:
+    """Sample n, without the batch axis where the model has `rank` axes only."""
+    return array.take(n, axis) if array.ndim > rank else array.take([n], axis)
+
+
 def _pieces(session: object, feeds: Mapping[str, np.ndarray], axes: Mapping[str, int]) -> list[dict[str, np.ndarray]]:
     """The feeds, cut along the batch where the model fixes that axis to a smaller size."""
     shapes = {entry.name: entry.shape for entry in session.get_inputs()}  # type: ignore[attr-defined]
+    if _without_batch(session, feeds):
+        total = max(array.shape[0] for name, array in feeds.items() if array.ndim == len(shapes[name]) + 1)
+        return [
+            {name: _sample(array, n, axes.get(name, 0), len(shapes[name])) for name, array in feeds.items()} for n in range(total)
+        ]
     given = {name: array.shape[axes.get(name, 0)] for name, array in feeds.items() if array.ndim > axes.get(name, 0)}
     fixed = {shapes[name][axes.get(name, 0)] for name in given}
     sizes = {size for size in fixed if isinstance(size, int)} - set(given.values())

@@ -10,7 +10,7 @@ from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
-from snnir.ir.ops import Bif, Encode, Quantize, Readout
+from snnir.ir.ops import Bif, Dequantize, Encode, Readout
 
 __all__ = ["verify"]
 
@@ -21,9 +21,10 @@ def verify(graph: Graph) -> None:
     1. Values have unique names, and nodes take only values that are defined before them in their own graph.
     2. Uses list exactly the places where a value is taken.
     3. Result types are what the op infers from its operands.
-    4. The op is legal at the graph's level; a body has its graph's level.
+    4. The op is legal at the graph's level, or it is a float op on real numbers, which the host computes; a body has its
+       graph's level.
     5. Real constants are finite.
-    6. Quantized: no op computes with real numbers between `quantize` and `dequantize` but host ops and data movement.
+    6. Quantized: what `quantize` gave becomes real numbers again by `dequantize` only.
     7. Spiking: currents end in populations or readouts; the batch is axis 0 of every spike train and current (of a model
        that takes any batch), except for trains that encode a constant.
     """
@@ -45,7 +46,7 @@ def _verify(graph: Graph, level: str) -> None:
             if value not in defined:
                 raise GraphError(f"{where} takes {value.name!r} before it is defined")
             uses[value].append((node, position))
-        if level not in node.op.levels:
+        if level not in node.op.levels and not _on_host(node):
             raise GraphError(f"{where} is not legal at the {level} level, only at: {', '.join(node.op.levels)}")
         inferred = node.op.body_types([value.type for value in node.operands], node.body)
         if inferred != tuple(value.type for value in node.outputs):
@@ -66,12 +67,18 @@ def _verify(graph: Graph, level: str) -> None:
             raise GraphError(f"the uses of {value.name!r} are not kept true")
 
 
+def _on_host(node: Node) -> bool:
+    """Whether all that changes with the input, and there is something, is real numbers."""
+    changing = [value.type for value in (*node.operands, *node.outputs) if not value.is_constant]
+    return node.body is None and FLOAT in node.op.levels and len(changing) > 1 and all(type_.is_real for type_ in changing)
+
+
 def _verify_lower(node: Node, level: str, where: str, batched: bool) -> None:
     operands = [value.type for value in node.operands if not value.is_constant]
     result = node.outputs[0].type if node.outputs else None
-    moves = node.op.host or (SPIKING in node.op.levels and QUANTIZED in node.op.levels)
-    if level == QUANTIZED and any(type_.is_real for type_ in operands) and not moves and not isinstance(node.op, Quantize):
-        raise GraphError(f"{where} computes with real numbers at the quantized level")
+    mixed = any(type_.is_levels or type_.is_sum for type_ in operands) and result is not None and result.is_real
+    if level == QUANTIZED and mixed and node.body is None and not isinstance(node.op, Dequantize):
+        raise GraphError(f"{where} makes real numbers out of levels; only dequantize does at the quantized level")
     if level == SPIKING:
         if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Bif | Readout):
             raise GraphError(f"{where} takes a current; only populations and readouts do")

@@ -6,7 +6,28 @@ import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
-from snnir.ir.ops import Clip, HardSigmoid, LeakyRelu, Relu, Sigmoid, Tanh
+from snnir.ir import Value
+from snnir.ir.ops import (
+    Atan,
+    Clip,
+    Elementwise,
+    Elu,
+    Erf,
+    Exp,
+    GeluGate,
+    HardSigmoid,
+    LeakyRelu,
+    Mul,
+    Relu,
+    Round,
+    Sigmoid,
+    Sign,
+    Softplus,
+    Softsign,
+    Tanh,
+    ThresholdedRelu,
+)
+from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
@@ -39,6 +60,84 @@ def leaky_relu(call: Call) -> list[Result]:
 def hard_sigmoid(call: Call) -> list[Result]:
     """alpha must not be negative."""
     return [call.emit(HardSigmoid(call.number("alpha", 0.2), call.number("beta", 0.5)), call.value(0))]
+
+
+def _plain(operator: str, op: Elementwise) -> None:
+    @handler(operator, op.name)
+    def activation(call: Call) -> list[Result]:
+        return [call.emit(op, call.value(0))]
+
+
+_plain("Softplus", Softplus())
+_plain("Softsign", Softsign())
+_plain("Exp", Exp())
+_plain("Erf", Erf())
+_plain("Atan", Atan())
+_plain("Sign", Sign())
+_plain("Floor", Round("floor"))
+_plain("Ceil", Round("ceil"))
+_plain("Round", Round("even"))
+
+
+@handler("Elu", "elu")
+def elu(call: Call) -> list[Result]:
+    """alpha must not be negative."""
+    return [call.emit(Elu(call.number("alpha", 1.0)), call.value(0))]
+
+
+@handler("Selu", "elu")
+def selu(call: Call) -> list[Result]:
+    """alpha and gamma must not be negative."""
+    alpha, gamma = call.number("alpha", 1.6732632423543772), call.number("gamma", 1.0507009873554805)
+    return [call.emit(Elu(alpha, gamma=gamma), call.value(0))]
+
+
+@handler("Celu", "elu")
+def celu(call: Call) -> list[Result]:
+    """alpha must be positive."""
+    alpha = call.number("alpha", 1.0)
+    return [call.emit(Elu(alpha, beta=alpha), call.value(0))]
+
+
+@handler("ThresholdedRelu", "thresholded_relu")
+def thresholded_relu(call: Call) -> list[Result]:
+    """alpha must not be negative."""
+    return [call.emit(ThresholdedRelu(call.number("alpha", 1.0)), call.value(0))]
+
+
+@handler("HardSwish", "mul", "hard_sigmoid")
+def hard_swish(call: Call) -> list[Result]:
+    """`x * hard_sigmoid(x)` with alpha 1/6: a product of two spiking values."""
+    return [_gated(call, call.emit(HardSigmoid(1 / 6, 0.5), call.value(0), label="gate"))]
+
+
+@handler("Swish", "mul", "sigmoid")
+def swish(call: Call) -> list[Result]:
+    """`x * sigmoid(alpha x)` (SiLU)."""
+    x, alpha = call.value(0), call.number("alpha", 1.0)
+    steep = x if alpha == 1 else call.emit(Mul(), x, _constant(call, "alpha", alpha), label="steep")
+    return [_gated(call, call.emit(Sigmoid(), steep, label="gate"))]
+
+
+@handler("Mish", "mul", "softplus", "tanh")
+def mish(call: Call) -> list[Result]:
+    """`x * tanh(softplus(x))`."""
+    return [_gated(call, call.emit(Tanh(), call.emit(Softplus(), call.value(0), label="softplus"), label="gate"))]
+
+
+@handler("Gelu", "mul", "gelu_gate")
+def gelu(call: Call) -> list[Result]:
+    """`x` times its gate, which increases, exact or approximate."""
+    approximate = call.word("approximate", "none") == "tanh"
+    return [_gated(call, call.emit(GeluGate(approximate), call.value(0), label="gate"))]
+
+
+def _gated(call: Call, gate: Value) -> Value:
+    return call.emit(Mul(), call.value(0), gate)
+
+
+def _constant(call: Call, label: str, number: float) -> Value:
+    return call.constant(f"{call.name()}.{label}", np.array(number, DTYPES[call.type(0).dtype]))
 
 
 @handler("Clip", "clip")

@@ -1,12 +1,15 @@
-"""Operators that close a model and stay on the host."""
+"""Operators that stay on the host: signal processing before a network, and what closes a model."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op
 from snnir.ir.dims import product
-from snnir.ir.ops import ArgMax, LogSoftmax, Reshape, Softmax
+from snnir.ir.ops import Abs, ArgMax, Cos, Log, LogSoftmax, Mul, Pow, Reciprocal, Reshape, Sin, Softmax, Sqrt
+from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
@@ -26,6 +29,31 @@ def _normalised(operator: str, op: type[Softmax] | type[LogSoftmax]) -> None:
 
 _normalised("Softmax", Softmax)
 _normalised("LogSoftmax", LogSoftmax)
+
+
+def _function(operator: str, op: type[Op]) -> None:
+    @handler(operator, op.name)
+    def function(call: Call) -> list[Result]:
+        return [call.emit(op(), call.value(0))]
+
+
+_function("Sqrt", Sqrt)
+_function("Log", Log)
+_function("Abs", Abs)
+_function("Reciprocal", Reciprocal)
+_function("Sin", Sin)
+_function("Cos", Cos)
+
+
+@handler("Pow", "pow", "mul")
+def power(call: Call) -> list[Result]:
+    """The square is a product, which spikes compute; other powers are the host's."""
+    x, exponent = call.value(0), call.operands[1]
+    if isinstance(exponent, np.ndarray) and (exponent.astype(np.float64) == 2).all() and exponent.size == 1:
+        return [call.emit(Mul(), x, x)]
+    real = exponent.astype(DTYPES[x.type.dtype]) if isinstance(exponent, np.ndarray) else None
+    operand = call.value(1) if real is None else call.constant(f"{call.name()}.exponent", real)
+    return [call.emit(Pow(), x, operand)]
 
 
 @handler("ArgMax", "argmax")

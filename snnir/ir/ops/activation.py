@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +13,27 @@ from snnir.ir.op import Example, Op, register
 from snnir.ir.ops.rules import example, sum_dtype
 from snnir.ir.types import TensorType
 
-__all__ = ["Clip", "Elementwise", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"]
+__all__ = [
+    "Affine",
+    "Atan",
+    "Clip",
+    "Elementwise",
+    "Elu",
+    "Erf",
+    "Exp",
+    "GeluGate",
+    "HardSigmoid",
+    "LeakyRelu",
+    "Relu",
+    "Round",
+    "ScaledTanh",
+    "Sigmoid",
+    "Sign",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "ThresholdedRelu",
+]
 
 
 @dataclass(frozen=True)
@@ -126,3 +147,178 @@ class HardSigmoid(Elementwise):
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.clip(self.alpha * x + self.beta, 0, 1))
+
+
+@register
+@dataclass(frozen=True)
+class Elu(Elementwise):
+    """`gamma x` where positive, else `gamma alpha (exp(x/beta) - 1)`: ONNX Elu, Selu (gamma) and Celu (beta = alpha)."""
+
+    name = "elu"
+
+    alpha: float = 1.0
+    beta: float = 1.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.alpha >= 0 and self.beta > 0 and self.gamma >= 0):
+            raise GraphError(f"elu with alpha {self.alpha}, beta {self.beta}, gamma {self.gamma} decreases; none may be negative")
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return self.gamma * np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.beta))
+
+
+@register
+@dataclass(frozen=True)
+class Softplus(Elementwise):
+    """`log(1 + exp(x))`."""
+
+    name = "softplus"
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.logaddexp(x, 0))
+
+
+@register
+@dataclass(frozen=True)
+class Softsign(Elementwise):
+    """`x / (1 + |x|)`."""
+
+    name = "softsign"
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(x / (1 + np.abs(x)))
+
+
+@register
+@dataclass(frozen=True)
+class ThresholdedRelu(Elementwise):
+    """`x` where it exceeds `alpha`, else 0; `alpha >= 0`."""
+
+    name = "thresholded_relu"
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.alpha >= 0:
+            raise GraphError(f"thresholded_relu with alpha {self.alpha} decreases; alpha must be 0 or more")
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x > self.alpha, x, np.zeros_like(x))
+
+
+@register
+@dataclass(frozen=True)
+class ScaledTanh(Elementwise):
+    """`alpha tanh(beta x)`; `alpha beta >= 0`."""
+
+    name = "scaled_tanh"
+
+    alpha: float = 1.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.alpha * self.beta >= 0:
+            raise GraphError(f"scaled_tanh with alpha {self.alpha} and beta {self.beta} decreases")
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.alpha * np.tanh(self.beta * x))
+
+
+@register
+@dataclass(frozen=True)
+class Affine(Elementwise):
+    """`alpha x + beta`, as an activation of a recurrent cell; `alpha >= 0`."""
+
+    name = "affine"
+
+    alpha: float = 1.0
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.alpha >= 0:
+            raise GraphError(f"affine with alpha {self.alpha} decreases; alpha must be 0 or more")
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return self.alpha * x + self.beta
+
+
+@register
+@dataclass(frozen=True)
+class Exp(Elementwise):
+    """`exp(x)`."""
+
+    name = "exp"
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.exp(x))
+
+
+@register
+@dataclass(frozen=True)
+class Erf(Elementwise):
+    """The error function."""
+
+    name = "erf"
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return _erf(x)
+
+
+@register
+@dataclass(frozen=True)
+class GeluGate(Elementwise):
+    """What GELU multiplies `x` by (arXiv:1606.08415): `(1 + erf(x / sqrt 2)) / 2`, or its `approximate` form,
+    `(1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2`.
+    """
+
+    name = "gelu_gate"
+
+    approximate: bool = False
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)) if self.approximate else _erf(x / math.sqrt(2))
+        return np.asarray(0.5 * (1 + inner))
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), dtype=np.float64)
+
+
+@register
+@dataclass(frozen=True)
+class Atan(Elementwise):
+    """The arc tangent."""
+
+    name = "atan"
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.arctan(x))
+
+
+@register
+@dataclass(frozen=True)
+class Sign(Elementwise):
+    """-1, 0 or 1."""
+
+    name = "sign"
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sign(x))
+
+
+@register
+@dataclass(frozen=True)
+class Round(Elementwise):
+    """To whole numbers: `mode` floor, ceil, or even (to the nearest, halves to the even one, as ONNX Round does)."""
+
+    name = "round"
+
+    mode: str = "even"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("floor", "ceil", "even"):
+            raise GraphError(f"round by {self.mode!r}; choose floor, ceil or even")
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray({"floor": np.floor, "ceil": np.ceil, "even": np.rint}[self.mode](x))

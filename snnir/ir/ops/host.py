@@ -1,4 +1,4 @@
-"""Ops that a spiking program leaves to the host: they close a model, after the readouts."""
+"""Ops without a spiking form, which a spiking program leaves to the host: before the network, or after the readouts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
-from snnir.ir.ops.rules import example, sum_dtype
+from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
-__all__ = ["ArgMax", "LogSoftmax", "Softmax"]
+__all__ = ["Abs", "ArgMax", "Cos", "Log", "LogSoftmax", "Pow", "Reciprocal", "Sin", "Softmax", "Sqrt"]
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,108 @@ class ArgMax(_Host):
         last = x.shape[self.axis] - 1
         index = last - np.flip(x, self.axis).argmax(axis=self.axis) if self.last else x.argmax(axis=self.axis)
         return (np.asarray(np.expand_dims(index, self.axis) if self.keep else index, dtype=np.int64),)
+
+
+@dataclass(frozen=True)
+class _Function(Op):
+    """Base: a function of each element that does not increase, or is not defined, everywhere."""
+
+    operands = ("x",)
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(types[0].shape, sum_dtype(types[0])),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls(), np.linspace(0.25, 4, 10, dtype=np.float32).reshape(2, 5))
+
+
+@register
+@dataclass(frozen=True)
+class Sqrt(_Function):
+    """The square root."""
+
+    name = "sqrt"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.sqrt(arrays[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Log(_Function):
+    """The natural logarithm."""
+
+    name = "log"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.log(arrays[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Abs(_Function):
+    """The magnitude."""
+
+    name = "abs"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.abs(arrays[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Reciprocal(_Function):
+    """`1 / x`."""
+
+    name = "reciprocal"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.reciprocal(arrays[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Sin(_Function):
+    """The sine."""
+
+    name = "sin"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.sin(arrays[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Cos(_Function):
+    """The cosine."""
+
+    name = "cos"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.cos(arrays[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Pow(Op):
+    """`x` to the power `y`, element by element, with NumPy's broadcasting."""
+
+    name = "pow"
+    operands = ("x", "y")
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(broadcast(types[0].shape, types[1].shape), sum_dtype(*types)),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.power(arrays[0], arrays[1]).astype(arrays[0].dtype, copy=False),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.linspace(0.25, 4, 10, dtype=np.float32).reshape(2, 5)
+        yield example(cls(), x, np.array(2.0, np.float32))
+        yield example(cls(), x, np.linspace(-1, 2, 5, dtype=np.float32))

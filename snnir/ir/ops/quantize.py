@@ -57,7 +57,7 @@ class Observe(Op):
     signed: bool = False
 
     FEWEST_BITS: ClassVar[int] = 2
-    MOST_BITS: ClassVar[int] = 8
+    MOST_BITS: ClassVar[int] = 16
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         if not types[0].is_real:
@@ -71,7 +71,7 @@ class Observe(Op):
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
-        scales = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.03, 0.015)
+        scales = tuple(0.5**bits for bits in range(cls.FEWEST_BITS, cls.MOST_BITS + 1))
         yield example(cls(scales, True), np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3))
 
 

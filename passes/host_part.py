@@ -1,0 +1,134 @@
+"""Which nodes stay on the host: float signal processing before the network, and what closes a model after it.
+
+A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It may stand
+
+1. before the network: all that it depends on is affine, data movement, a clip whose interval does not hold 0 (a guard
+   before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
+2. after the network: only affine ops, data movement and host ops take what it gives, down to the outputs.
+
+Anywhere else it is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
+the host, whichever has fewer multiply-accumulates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+import numpy as np
+
+from snnir.ir import Graph, Node, Value
+from snnir.ir.ops import Add, AveragePool, Clip, Conv, Div, Linear, MatMul, Movement, Mul, Quantize, Scan, SparseLinear, Sub
+
+__all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host"]
+
+_AFFINE = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool)
+
+
+def needs_host(node: Node) -> bool:
+    """Whether only the host can compute the node: a host op, or a quotient whose denominator changes with the input."""
+    return node.op.host or (isinstance(node.op, Div) and not node.operands[1].is_constant)
+
+
+def host_prefix(graph: Graph, raw: Collection[Value], suffix: Collection[Node], allow: bool = False) -> set[Node]:
+    """Nodes that are computed in real numbers before the network; `raw` are the inputs that are known as real numbers.
+
+    With `allow`, host ops that stand inside the network count, where that takes fewer operations than `host_suffix`.
+    """
+    plain = _forward(graph, raw, _signal)
+    wanted = {node for node in plain if needs_host(node) and node not in suffix}
+    if allow:
+        anything = _forward(graph, raw, lambda node: node.body is None)
+        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node)}
+    return _ancestors(graph, wanted)
+
+
+def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
+    """Nodes that are computed in real numbers after the network."""
+    tail: set[Node] = set()
+    for node in reversed(graph.nodes):
+        closes = needs_host(node) or isinstance(node.op, (Movement, *_AFFINE))
+        if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
+            tail.add(node)
+    after = {node for node in tail if needs_host(node)}
+    if allow:
+        plain = _ancestor_free(graph)
+        for node in graph.nodes:
+            if needs_host(node) and node not in after and node not in plain:
+                before, behind = _ancestors(graph, {node}), _descendants(graph, {node})
+                if _work(behind) < _work(before):
+                    after |= behind
+    after = _descendants(graph, after)
+    for node in reversed(graph.nodes):
+        takers = [user for value in node.outputs for user, _ in value.uses]
+        if isinstance(node.op, Movement) and all(user is None or user in after for user in takers):
+            after.add(node)
+    return after
+
+
+def host_nodes(graph: Graph) -> set[Node]:
+    """The nodes of a calibrated graph (or body) that compute with real numbers, before and after the network."""
+    raw = {value for value in graph.inputs if value.type.is_real}
+    late: set[Value] = set()
+    found = set()
+    for node in graph.nodes:
+        changing = [value for value in node.operands if not value.is_constant]
+        if isinstance(node.op, Scan | Quantize):
+            continue
+        if changing and all(value in raw for value in changing):
+            raw.update(node.outputs)
+            found.add(node)
+        elif needs_host(node) or any(value in late for value in changing):
+            late.update(node.outputs)
+            found.add(node)
+    return found
+
+
+def _signal(node: Node) -> bool:
+    if isinstance(node.op, Clip):
+        return not node.op.low <= 0 <= node.op.high
+    return needs_host(node) or isinstance(node.op, (Movement, *_AFFINE))
+
+
+def _ancestor_free(graph: Graph) -> set[Node]:
+    return _forward(graph, graph.inputs, _signal)
+
+
+def _forward(graph: Graph, raw: Iterable[Value], fits: Callable[[Node], bool]) -> set[Node]:
+    """Nodes that `fits` and that depend on `raw` and constants only, by way of such nodes."""
+    known, found = set(raw), set()
+    for node in graph.nodes:
+        changing = [value for value in node.operands if not value.is_constant]
+        if changing and all(value in known for value in changing) and fits(node):
+            known.update(node.outputs)
+            found.add(node)
+    return found
+
+
+def _ancestors(graph: Graph, nodes: Collection[Node]) -> set[Node]:
+    """`nodes` and all that they depend on."""
+    found = set(nodes)
+    for node in reversed(graph.nodes):
+        if any(user in found for value in node.outputs for user, _ in value.uses):
+            found.add(node)
+    return found
+
+
+def _descendants(graph: Graph, nodes: Collection[Node]) -> set[Node]:
+    """`nodes` and all that depends on them."""
+    found = set(nodes)
+    for node in graph.nodes:
+        if any(value.producer in found for value in node.operands):
+            found.add(node)
+    return found
+
+
+def _work(nodes: Iterable[Node]) -> float:
+    """Multiply-accumulates, about: weights by the positions that use them, a sequence counted as one element."""
+    total = 0.0
+    for node in nodes:
+        if isinstance(node.op, Linear | Conv):
+            sizes = [size for size in node.output.type.shape if isinstance(size, int)]
+            total += float(np.prod(sizes)) * float(np.prod(node.operands[1].type.static_shape("weights")[1:]))
+        elif node.body is not None:
+            total += _work(node.body.nodes)
+    return total
