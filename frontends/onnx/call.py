@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -10,6 +11,9 @@ import onnx
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
+
+if TYPE_CHECKING:
+    from snnir.frontends.onnx.walk import Scope
 
 __all__ = ["Call"]
 
@@ -26,11 +30,14 @@ class Call:
         constants: dict[str, Value],
         fixed_batch: int | None,
         used: set[str],
+        scope: Scope,
     ) -> None:
         self.graph, self.node, self.opset = graph, node, opset
         self.operands = list(operands)
         self.fixed_batch = fixed_batch
         """The batch size that the model was exported with, where it is being generalised."""
+        self.scope = scope
+        """What the names around the node stand for, for nodes with a body."""
         self._constants, self._used = constants, used
         self._attributes = {attribute.name: attribute for attribute in node.attribute}
         self.origin = (f"{node.op_type} {node.name or node.output[0]}",)
@@ -47,6 +54,11 @@ class Call:
         if isinstance(value, str | int | float):
             return value
         return tuple(item.decode() if isinstance(item, bytes) else item for item in value)
+
+    def body(self, name: str) -> onnx.GraphProto:
+        """A graph attribute."""
+        graph: onnx.GraphProto = self._attributes[name].g
+        return graph
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
