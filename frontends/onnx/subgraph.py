@@ -17,7 +17,7 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.frontends.onnx.walk import Entry, Scope, walk
-from snnir.ir import Dimension, Graph, TensorType, Value
+from snnir.ir import Dimension, Graph, Shape, TensorType, Value
 from snnir.ir.ops import Reshape, Scan, Slice, Transpose
 from snnir.ir.types import dtype_of
 
@@ -117,6 +117,10 @@ class Body(Scope):
         """A node of data movement in the body."""
         return self.graph.add1(op, value, name=name, origin=self.caller.origin)
 
+    def shaped(self, value: Value, shape: Shape, name: str) -> Value:
+        """`value` under another shape."""
+        return value if shape == value.type.shape else self.add(Reshape(shape), value, name)
+
     def run(self) -> None:
         """Import the body's nodes. Raises `RefusalError` naming those that cannot be."""
         refused = walk(self, self.proto.node)
@@ -211,6 +215,9 @@ def _closed(body: Body, outputs: Sequence[Value], states: int) -> tuple[list[Val
     shared = [outer for outer, inner in body.shared.items() if inner in needed]
     inputs = [state.inner for state in body.states] + [element.inner for element in body.elements]
     inputs += [body.shared[outer] for outer in shared]
+    for value in body.graph.inputs:
+        if value in needed and value not in inputs:
+            raise RefusalError(f"it reads {value.name} in the element that writes to it")
     for value in inputs:
         values[value] = graph.input(value.name, value.type)
     for value in body.graph.constants:

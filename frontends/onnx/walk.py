@@ -47,6 +47,11 @@ class Scope:
         self.hoisted: dict[str, list[Entry]] = {}
         """Results of nodes of the body that were imported into a graph around it, by their first output."""
 
+    @property
+    def depth(self) -> int:
+        """How many scopes are around this one."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
     def find(self, name: str) -> Entry:
         """What `name` stands for, here or around. Raises `KeyError`."""
         if name in self.names:

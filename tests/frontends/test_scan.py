@@ -126,7 +126,7 @@ def test_a_fixed_batch_is_generalised() -> None:
 def test_two_sequences_shared_activations_and_a_state_with_leading_axis() -> None:
     """Different axes and directions; the body takes an activation of the outer graph and computes with it alone too."""
     text = f"""
-    m (float[N, {LENGTH}, {WIDTH}] x) 
+    m (float[N, {LENGTH}, {WIDTH}] x)
         => (float[1, N, {HIDDEN}] last, float[{LENGTH}, N, {HIDDEN}] Y, float[N, {LENGTH}, {HIDDEN}] Z)
     <float[1] zero = {{0}}, int64[1] one = {{1}}> {{
         late = Transpose <perm = [1, 0, 2]> (x)

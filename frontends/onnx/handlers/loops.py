@@ -1,11 +1,20 @@
-"""Scan: nodes with a body for one element of a sequence."""
+"""Scan and Loop: nodes with a body for one element of a sequence."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.frontends.onnx.fold import shape_array
+from snnir.frontends.onnx.loop_body import LoopBody
+from snnir.frontends.onnx.loop_buffers import Written, stack_of
+from snnir.frontends.onnx.loop_index import mentions
+from snnir.frontends.onnx.loop_plan import Plan, plan_loop
+from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.frontends.onnx.subgraph import Body, Stacked, initial_type, scan, settle
 from snnir.frontends.onnx.walk import Entry
+from snnir.ir import Dimension, Value
+from snnir.ir.dims import substitute
 
 __all__: list[str] = []
 
@@ -48,3 +57,78 @@ def scan_(call: Call) -> list[Result]:
             return [*lasts, *stacks]
         types = grown
     raise RefusalError("its states change their shapes from element to element")
+
+
+@handler("Loop", "scan")
+def loop(call: Call) -> list[Result]:
+    """Loops that run once for each element of a sequence, which the body reads at the loop's counter."""
+    proto = call.body("body")
+    if len(proto.input) != len(call.operands) or len(proto.output) != len(call.node.output) + 1:
+        raise RefusalError("its body takes or gives another number of values than the node")
+    plan = plan_loop(call, proto)
+    count = len(call.operands) - 2
+    carried = [index for index in range(count) if proto.input[2 + index].name not in plan.known]
+    starts = {index: initial_type(call, start) for index in carried if (start := call.operands[2 + index]) is not None}
+    types = {index: type_ for index, (_, type_) in starts.items()}
+    hoisted: dict[str, list[Entry]] = {}
+    for _ in range(ATTEMPTS):
+        body = LoopBody(call, proto, hoisted, plan)
+        for index, (initial, _) in starts.items():
+            name = proto.input[2 + index].name
+            body.names[name] = body.state(name, initial, types[index])
+        body.run()
+        given = [body.find(output.name) for output in proto.output[1:]]
+        written = {index: entry for index in carried if isinstance(entry := given[index], Written)}
+        kept = [index for index in carried if index not in written]
+        buffers = {index: state for index, state in zip(carried, body.states, strict=True) if index in written}
+        body.states = [state for index, state in zip(carried, body.states, strict=True) if index in kept]
+        grown = settle(body, [given[index] for index in kept])
+        if grown is None:
+            stacked = {index: stack_of(entry, buffers[index].seen, plan, call.name(index)) for index, entry in written.items()}
+            return _results(body, plan, given, kept, stacked, count)
+        types.update(zip(kept, grown, strict=True))
+    raise RefusalError("its states change their shapes from element to element")
+
+
+def _results(
+    body: LoopBody, plan: Plan, given: list[Entry], kept: list[int], stacked: dict[int, Stacked], count: int
+) -> list[Result]:
+    """The scan, and what each output of the node is: a final state, a stack, or something known."""
+    call = body.caller
+    results: dict[int, Result] = {}
+    for index in range(count, len(given)):
+        table = _table(given[index], plan)
+        if table is not None:
+            results[index] = table
+        else:
+            stacked[index] = Stacked(call.name(index), given[index], 0, False)
+    lasts, stacks = scan(body, [given[index] for index in kept], list(stacked.values()), plan.length)
+    results.update(zip((*kept, *stacked), (*lasts, *stacks), strict=True))
+    for index in range(count):
+        if index not in results:
+            results[index] = _last(plan, body.proto.input[2 + index].name)
+    return [results[index] for index in range(len(given))]
+
+
+def _last(plan: Plan, name: str) -> Result:
+    """What a state that counts or never changes is behind the loop."""
+    entry = plan.known[name]
+    if isinstance(entry, np.ndarray) and mentions(entry, plan.counter.name):
+        return _at(entry, plan, plan.length)
+    assert isinstance(entry, Value | np.ndarray)
+    return entry
+
+
+def _table(entry: Entry, plan: Plan) -> Known | None:
+    """The stack of what is known for each element; None where it is computed."""
+    if not isinstance(entry, np.ndarray) or not isinstance(plan.length, int):
+        return None
+    return np.stack([_at(entry, plan, index) for index in range(plan.length)])
+
+
+def _at(entry: Known, plan: Plan, number: Dimension) -> Known:
+    """A known tensor with the counter at `number`."""
+    if entry.dtype != object:
+        return entry
+    items = [substitute(item, {plan.counter.name: number}) for item in entry.reshape(-1).tolist()]
+    return shape_array(tuple(items)).reshape(entry.shape)
