@@ -14,10 +14,13 @@ from snnir.frontends.onnx.loop_plan import ONLY, Plan
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.frontends.onnx.subgraph import Body
 from snnir.frontends.onnx.walk import Entry
-from snnir.ir import Dimension, Value
+from snnir.ir import BATCH, Dimension, Value
+from snnir.ir.dims import dim
 from snnir.ir.ops import Slice
 
 __all__ = ["LoopBody"]
+
+_FAR = (1 << 31) - 1
 
 
 class LoopBody(Body):
@@ -41,7 +44,7 @@ class LoopBody(Body):
         if node.op_type in ("Gather", "Slice", "GatherND") and not mentions(operands[0], name):
             return [_READERS[node.op_type](self, node, operands)]
         if node.op_type in WRITERS and any(isinstance(item, Value) for item in operands):
-            return [WRITERS[node.op_type](self, node, operands)]
+            return [WRITERS[node.op_type](self, node, operands, self.plan.counter)]
         if all(isinstance(operand, np.ndarray) for operand in operands if operand is not None):
             call = Call(self.graph, node, self.opset, _arrays(operands), self.constants, None, self.used, self)
             return [fold_index(call, self.plan.counter)]
@@ -128,13 +131,16 @@ class LoopBody(Body):
         shape = (*element.type.shape[:axis], 1, *element.type.shape[axis:])
         result = self.shaped(element, shape, node.output[0])
         for other, (low, high, step) in enumerate(zip(starts, ends, steps, strict=True)):
-            size = result.type.shape[axes[other]]
-            if other != place and (low, step) == (0, 1) and isinstance(size, int) and isinstance(high, int) and high >= size:
-                continue
-            if other != place and (low, high, step) != (0, size, 1):
+            if other != place and not self._whole(result.type.shape[axes[other]], low, high, step):
                 cut = Slice(axes[other], int(low), int(high), int(step))
                 result = self.graph.add1(cut, result, name=f"{node.output[0]}.axis{axes[other]}", origin=self.caller.origin)
         return result
+
+    def _whole(self, size: Dimension, low: Dimension, high: Dimension, step: int) -> bool:
+        """Whether `low:high:step` is all of an axis; the batch that was exported is read as any batch."""
+        exported = self.fixed_batch is not None and size == dim(BATCH) and high == self.fixed_batch
+        far = isinstance(high, int) and high >= (size if isinstance(size, int) else _FAR)
+        return low == 0 and step == 1 and (far or exported or high == size)
 
 
 _READERS = {"Gather": LoopBody.gather, "GatherND": LoopBody.gather_nd, "Slice": LoopBody.slice}

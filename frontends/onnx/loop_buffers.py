@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from snnir.frontends.onnx.loop_index import Condition, linear
+from snnir.frontends.onnx.loop_index import Condition, Counter, equal, linear
 from snnir.frontends.onnx.loop_plan import Plan
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.frontends.onnx.subgraph import Body, Stacked
@@ -52,7 +52,8 @@ def stack_of(written: Written, state: Value, plan: Plan, name: str) -> Stacked:
     size = written.state.type.shape[written.axis]
     if written.state is not state or parts is None or abs(parts[0]) != 1 or size != plan.length:
         raise RefusalError(
-            f"it writes {written.state.name} ({written.state.type}) at {written.index}; one element for each iteration fills it"
+            f"it writes {written.state.name} ({written.state.type}) at {written.index}; supported are buffers that "
+            "are filled, one element in each iteration"
         )
     backward = parts[0] < 0
     if parts[1] != (plan.length - 1 if backward else 0):
@@ -62,7 +63,7 @@ def stack_of(written: Written, state: Value, plan: Plan, name: str) -> Stacked:
     return Stacked(name, written.value, written.axis, backward)
 
 
-def _scatter_nd(body: Body, node: onnx.NodeProto, operands: Sequence[Entry]) -> Entry:
+def _scatter_nd(body: Body, node: onnx.NodeProto, operands: Sequence[Entry], counter: Counter) -> Entry:
     """One whole element written along axis 0: by its index, or number by number."""
     buffer, index, update = _written(body, operands)
     rest = buffer.type.shape[1:]
@@ -83,7 +84,7 @@ def _scatter_nd(body: Body, node: onnx.NodeProto, operands: Sequence[Entry]) -> 
     return Written(buffer, 0, position, body.shaped(update, shape, f"{node.output[0]}.row"))
 
 
-def _scatter_elements(body: Body, node: onnx.NodeProto, operands: Sequence[Entry]) -> Entry:
+def _scatter_elements(body: Body, node: onnx.NodeProto, operands: Sequence[Entry], counter: Counter) -> Entry:
     """One whole element written along any axis."""
     buffer, index, update = _written(body, operands)
     axis = body.caller.axis(next((item.i for item in node.attribute if item.name == "axis"), 0), buffer.type.rank)
@@ -95,7 +96,7 @@ def _scatter_elements(body: Body, node: onnx.NodeProto, operands: Sequence[Entry
     return Written(buffer, axis, position, body.shaped(update, shape, f"{node.output[0]}.row"))
 
 
-def _where(body: Body, node: onnx.NodeProto, operands: Sequence[Entry]) -> Entry:
+def _where(body: Body, node: onnx.NodeProto, operands: Sequence[Entry], counter: Counter) -> Entry:
     """`Where(range == k, element, buffer)`."""
     mask = _known(operands[0])
     _, update, buffer = operands
@@ -105,7 +106,7 @@ def _where(body: Body, node: onnx.NodeProto, operands: Sequence[Entry]) -> Entry
     rank = buffer.type.rank
     if len(long) == 1 and isinstance(update, Value | np.ndarray):
         axis = long[0] + rank - mask.ndim
-        found = _one_hot(mask.reshape(-1).tolist())
+        found = _one_hot(mask.reshape(-1).tolist(), counter)
         value = body.capture(update) if isinstance(update, Value) else body.graph.constant(f"{node.output[0]}.row", update)
         place = axis - rank + value.type.rank
         if found is not None and (place < 0 or value.type.shape[place] == 1):
@@ -140,14 +141,19 @@ def _written(body: Body, operands: Sequence[Entry]) -> tuple[Value, Known, Value
     return buffer, _known(index), body.capture(value)
 
 
-def _one_hot(items: list[object]) -> Dimension | None:
+def _one_hot(items: list[object], counter: Counter) -> Dimension | None:
     """The index at which a mask is true: item j holds where j equals it."""
     first = items[0]
-    for index in first.parts if isinstance(first, Condition) else ():
-        wanted = [{place - index, index - place} for place in range(len(items))]
-        if all(isinstance(item, Condition) and set(item.parts) == parts for item, parts in zip(items, wanted, strict=True)):
-            return index
+    for part in first.parts if isinstance(first, Condition) else ():
+        for index in (part, part * -1):
+            wanted = [equal(counter, place, index) for place in range(len(items))]
+            if all(_parts(item) == _parts(other) for item, other in zip(items, wanted, strict=True)):
+                return index
     return None
+
+
+def _parts(item: object) -> object:
+    return set(item.parts) if isinstance(item, Condition) else item
 
 
 WRITERS = {"ScatterND": _scatter_nd, "ScatterElements": _scatter_elements, "Where": _where}

@@ -18,7 +18,7 @@ from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.ir import Dim, Dimension
 from snnir.ir.dims import dim, substitute
 
-__all__ = ["COUNTER", "STATE", "Condition", "Counter", "at_least_zero", "fold_index", "linear", "mentions"]
+__all__ = ["COUNTER", "STATE", "Condition", "Counter", "at_least_zero", "equal", "fold_index", "linear", "mentions"]
 
 COUNTER = "element_"
 """Names of counters start with this; they count from 0, while named sizes are at least 1."""
@@ -158,7 +158,8 @@ def _at_least_zero(counter: Counter, size: Dimension) -> bool | Condition:
     return Condition((size,)) if decided is None else decided
 
 
-def _equal(counter: Counter, a: Dimension, b: Dimension) -> bool | Condition:
+def equal(counter: Counter, a: Dimension, b: Dimension) -> bool | Condition:
+    """Whether a is b."""
     return _both(counter, _at_least_zero(counter, a - b), _at_least_zero(counter, b - a))
 
 
@@ -242,7 +243,7 @@ _INDEX_RULES: dict[str, Callable[[Counter, Sequence[Known]], Known]] = {
     "LessOrEqual": _each(lambda counter, a, b: _at_least_zero(counter, b - a)),
     "Greater": _each(lambda counter, a, b: _at_least_zero(counter, a - b - 1)),
     "GreaterOrEqual": _each(lambda counter, a, b: _at_least_zero(counter, a - b)),
-    "Equal": _each(_equal),
+    "Equal": _each(equal),
     "And": _each(_both),
     "Or": _each(_either),
     "Not": _each(_negated),
@@ -256,6 +257,7 @@ _INDEX_RULES: dict[str, Callable[[Counter, Sequence[Known]], Known]] = {
 }
 
 _SHAPE_RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
+    "Shape": lambda call, operands: np.array(operands[0].shape, np.int64),
     "Expand": lambda call, operands: np.broadcast_to(
         operands[0], np.broadcast_shapes(operands[0].shape, tuple(int(size) for size in operands[1]))
     ),

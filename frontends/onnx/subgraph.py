@@ -59,7 +59,7 @@ class Stacked:
 def _front(type_: TensorType) -> tuple[int, ...]:
     """The order of axes that brings the batch to the front."""
     batch = type_.batch_axis or 0
-    return (batch, *(axis for axis in range(type_.rank) if axis != batch))
+    return (*range(batch, min(batch + 1, type_.rank)), *(axis for axis in range(type_.rank) if axis != batch))
 
 
 def _inverse(perm: tuple[int, ...]) -> tuple[int, ...]:
