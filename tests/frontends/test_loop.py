@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -13,12 +15,9 @@ from snnir.ir import Graph
 from snnir.ir.execute import execute
 from tests.frontends.loop_models import CELL, HIDDEN, LENGTH, WIDTH, looped
 
-ROWS = (
-    f"rest = Constant <value_ints = [{HIDDEN}]> () size = Concat <axis = 0> (steps, batch, rest) buffer = Expand(filling, size)"
-)
-STEPS = f"steps = Constant <value_ints = [{LENGTH}]> () {ROWS}"
-BUFFER = {
-    "before": STEPS,
+BUFFER: dict[str, Any] = {
+    "before": f"steps = Constant <value_ints = [{LENGTH}]> () rest = Constant <value_ints = [{HIDDEN}]> () "
+    "size = Concat <axis = 0> (steps, batch, rest) buffer = Expand(filling, size)",
     "states": ", float[?, ?, ?] B",
     "nexts": ", float[?, ?, ?] B2",
     "rows": "",
@@ -74,7 +73,7 @@ def test_ways_to_read_an_element(read: str) -> None:
     agrees(looped(read), data())
 
 
-CONDITIONS = {
+CONDITIONS: dict[str, dict[str, Any]] = {
     "identity": {},
     "constant": {"go": "go = Identity(yes)"},
     "no-condition": {"call": "trips, , h0"},
@@ -92,7 +91,7 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("options", CONDITIONS.values(), ids=CONDITIONS)
-def test_ways_to_say_how_often(options: dict[str, str]) -> None:
+def test_ways_to_say_how_often(options: dict[str, Any]) -> None:
     agrees(looped(**options), data())
 
 
@@ -162,7 +161,7 @@ def test_loops_become_exact_spiking_networks() -> None:
     is_exact(looped(cell=CELL.replace("Relu", "Tanh")), data(24))
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "data-dependent": ({"go": "m = ReduceSum <keepdims = 0> (n) go = Greater(m, filling)"}, "condition to go on depends on data"),
     "too-long": ({"trips": LENGTH + 1}, "outside its size"),
     "never-ends": ({"call": ", yes, h0"}, "neither a trip count nor its condition ends it"),
@@ -172,8 +171,10 @@ REFUSALS = {
                  "e = ReduceMean <axes = [1], keepdims = 0> (g)", "trips": 5},
         "only one element at a time",
     ),
-    "counter-as-number": ({"cell": CELL.replace("Relu(s)", "Add(s, f)"), "read": "f = Cast <to = 1> (i) e = Gather <axis = 1> (x, i)"},
-                          "computes with the loop's counter"),
+    "counter-as-number": (
+        {"cell": CELL.replace("Relu(s)", "Add(s, f)"), "read": "f = Cast <to = 1> (i) e = Gather <axis = 1> (x, i)"},
+        "computes with the loop's counter",
+    ),
     "zero-times": ({"trips": 0}, "it runs 0 times"),
     "reads-the-buffer": (
         {**BUFFER, "cell": f"{CELL} r = ReduceMean <axes = [0], keepdims = 0> (B) q = Add(n, r) v = Reshape(i, U) "
@@ -186,6 +187,6 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_other_loops_are_refused_by_name(options: dict[str, str], message: str) -> None:
+def test_other_loops_are_refused_by_name(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         import_onnx(looped(**options))

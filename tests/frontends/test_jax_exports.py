@@ -1,0 +1,38 @@
+"""Recurrent models exported from JAX, by Keras and by jax2onnx: each of their loops becomes one scan.
+
+`fixtures/export_jax.py` wrote the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import snnir
+from snnir.frontends.onnx import import_onnx, run_onnxruntime
+from snnir.ir.execute import execute
+
+FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*jax_*.onnx"))
+LAYERS = {"keras_jax_two_layers": 2}
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=[path.stem for path in FIXTURES])
+def test_jax_exports(path: Path) -> None:
+    graph = import_onnx(path)
+    assert sum(node.op.name == "scan" for _, node in graph.walk()) == LAYERS.get(path.stem, 1)
+    (entry,) = graph.inputs
+    x = np.random.default_rng(0).normal(size=(24, *entry.type.shape[1:])).astype(np.float32)
+    (ours,), (theirs,) = (
+        results.values() for results in (execute(graph, {entry.name: x}), run_onnxruntime(path, {entry.name: x}))
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    assert bool(graph.notes) == path.stem.endswith("batch_of_2")
+    report = snnir.compile(path, calibration=x).verify(x)
+    assert report.ok, report
+    assert report.compared > 1000
+
+
+def test_every_fixture_is_tested() -> None:
+    assert len(FIXTURES) == 15
