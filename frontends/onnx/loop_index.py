@@ -105,7 +105,7 @@ def mentions(entry: object, name: str) -> bool:
 
 def fold_index(call: Call, counter: Counter) -> Known:
     """The only result of a node that computes with the counter. Raises `RefusalError`."""
-    operands = [operand for operand in call.operands if isinstance(operand, np.ndarray)]
+    operands = [_whole(operand) for operand in call.operands if isinstance(operand, np.ndarray)]
     operator = call.node.op_type
     try:
         if operator in _INDEX_RULES:
@@ -146,6 +146,13 @@ def _each(function: Callable[..., object]) -> Callable[[Counter, Sequence[Known]
         return result
 
     return rule
+
+
+def _whole(array: Known) -> Known:
+    """Real numbers that are whole as integers: TensorFlow's counters are compared as real numbers."""
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
+        return array.astype(np.int64)
+    return array
 
 
 def _items(array: Known) -> Known:

@@ -1,6 +1,6 @@
-"""Recurrent models exported from JAX, by Keras and by jax2onnx: each of their loops becomes one scan.
+"""Recurrent models exported from JAX and TensorFlow: each of their layers is a loop, and becomes one scan.
 
-`fixtures/export_jax.py` wrote the files.
+The scripts in `fixtures/` wrote the files, through Keras, jax2onnx and tf2onnx.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import snnir
 from snnir.frontends.onnx import import_onnx, run_onnxruntime
 from snnir.ir.execute import execute
 
-FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*jax_*.onnx"))
-LAYERS = {"keras_jax_two_layers": 2}
+FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.onnx"))
+LAYERS = {"keras_jax_two_layers": 2, "keras_tensorflow_both_directions": 2}
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=[path.stem for path in FIXTURES])
-def test_jax_exports(path: Path) -> None:
+def test_exported_loops(path: Path) -> None:
     graph = import_onnx(path)
     assert sum(node.op.name == "scan" for _, node in graph.walk()) == LAYERS.get(path.stem, 1)
     (entry,) = graph.inputs
@@ -34,4 +34,4 @@ def test_jax_exports(path: Path) -> None:
 
 
 def test_every_fixture_is_tested() -> None:
-    assert len(FIXTURES) == 15
+    assert len(FIXTURES) == 20
