@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.model import finite, to_array
-from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Call:
         graph: Graph,
         node: onnx.NodeProto,
         opset: int,
-        operands: Sequence[Value | Known | None],
+        operands: Sequence[Value | Known | Marker | None],
         constants: dict[str, Value],
         fixed_batch: int | None,
         used: set[str],
@@ -89,6 +89,8 @@ class Call:
         operand = self.operands[index] if index < len(self.operands) else None
         if operand is None:
             raise RefusalError(f"operand {index} is missing")
+        if isinstance(operand, Marker):
+            raise RefusalError(operand.misuse())
         return operand if isinstance(operand, Value) else self.constant(self.node.input[index], operand)
 
     def constant(self, name: str, array: Known) -> Value:

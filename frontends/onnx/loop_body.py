@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.loop_buffers import WRITERS, Part, joined
+from snnir.frontends.onnx.loop_buffers import WRITERS, Part, Written, joined
 from snnir.frontends.onnx.loop_index import fold_index, linear, mentions
 from snnir.frontends.onnx.loop_plan import ONLY, Plan
-from snnir.frontends.onnx.registry import Known, Marker, RefusalError
+from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.frontends.onnx.sequences import Cut
 from snnir.frontends.onnx.subgraph import Body
 from snnir.frontends.onnx.walk import Entry
 from snnir.ir import BATCH, Dimension, Value
@@ -35,12 +36,15 @@ class LoopBody(Body):
         """Reading, writing and counting at the loop's counter. Raises `RefusalError` for all else that takes it."""
         name = self.plan.counter.name
         counts = any(mentions(operand, name) for operand in operands)
-        if any(isinstance(operand, Marker) for operand in operands):
+        if isinstance(operands[0] if operands else None, Cut) and node.op_type == "SequenceAt" and counts:
+            assert isinstance(operands[0], Cut)
+            return [self.read(operands[0].value, operands[0].axis, _one(_known(operands[1])), node.output[0])]
+        if any(isinstance(operand, Part | Written) for operand in operands):
             if node.op_type in ("Identity", "Cast"):
                 return [operands[0]]
             return [joined(self, node, operands)] if node.op_type == "Concat" else None
         if not counts:
-            return None
+            return super().special(node, operands)
         if node.op_type in ("Gather", "Slice", "GatherND") and not mentions(operands[0], name):
             return [_READERS[node.op_type](self, node, operands)]
         if node.op_type in WRITERS and any(isinstance(item, Value) for item in operands):

@@ -16,12 +16,6 @@ __all__ = ["HANDLERS", "Known", "Marker", "RefusalError", "Result", "folded_oper
 
 Known = np.ndarray
 """A tensor known while importing; of dtype object where it holds named dimensions."""
-Result = Value | Known
-Handler = Callable[["Call"], Sequence[Result]]
-
-
-class RefusalError(Exception):
-    """A node cannot be imported, for the reason given; collected until the whole model has been seen."""
 
 
 class Marker:
@@ -30,6 +24,14 @@ class Marker:
     def misuse(self) -> str:
         """Why a node cannot take it."""
         return "it takes part of a loop's bookkeeping as a tensor"
+
+
+Result = Value | Known | Marker
+Handler = Callable[["Call"], Sequence[Result]]
+
+
+class RefusalError(Exception):
+    """A node cannot be imported, for the reason given; collected until the whole model has been seen."""
 
 
 HANDLERS: dict[str, Handler] = {}

@@ -16,6 +16,7 @@ from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import fold
 from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
+from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.ir import Graph, TensorType, Value
 
 __all__ = ["Entry", "Scope", "walk"]
@@ -93,16 +94,21 @@ class Scope:
 
     def call(self, node: onnx.NodeProto, operands: Sequence[Entry]) -> Call:
         """The node with its operands as values of this scope's graph."""
-        taken: list[Value | Known | None] = []
+        taken: list[Entry] = []
         for operand in operands:
-            if isinstance(operand, Marker):
+            if isinstance(operand, Marker) and not body_of(node):
                 raise RefusalError(operand.misuse())
             taken.append(self.capture(operand) if isinstance(operand, Value) else operand)
         return Call(self.graph, node, self.opset, taken, self.constants, self.fixed_batch, self.used, self)
 
     def special(self, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry] | None:
-        """Results of nodes that mean something of their own in this scope; None for all others."""
-        return None
+        """Results of nodes that mean something of their own in this scope, or make or take lists; None for all others."""
+        if node.op_type not in LISTS and not any(isinstance(operand, Marker) for operand in operands):
+            return None
+        if body_of(node):
+            return None
+        tensors = [None if isinstance(operand, Marker) else operand for operand in operands]
+        return sequence_node(self.call(node, tensors), operands)
 
 
 def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[str]:

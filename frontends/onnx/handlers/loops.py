@@ -10,7 +10,8 @@ from snnir.frontends.onnx.loop_body import LoopBody
 from snnir.frontends.onnx.loop_buffers import Written, stack_of
 from snnir.frontends.onnx.loop_index import mentions
 from snnir.frontends.onnx.loop_plan import Plan, plan_loop
-from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
+from snnir.frontends.onnx.registry import Known, Marker, RefusalError, Result, handler
+from snnir.frontends.onnx.sequences import Cut, Grown
 from snnir.frontends.onnx.subgraph import Body, Stacked, initial_type, scan, settle
 from snnir.frontends.onnx.walk import Entry
 from snnir.ir import Dimension, Value
@@ -35,7 +36,7 @@ def scan_(call: Call) -> list[Result]:
         raise RefusalError("its body takes or gives another number of values than the node")
     sequences = [call.value(states + index) for index in range(count)]
     places = [call.axis(axis, value.type.rank) for axis, value in zip(axes, sequences, strict=True)]
-    starts = [initial_type(call, operand) for operand in call.operands[:states] if operand is not None]
+    starts = [initial_type(call, operand) for operand in call.operands[:states] if isinstance(operand, Value | np.ndarray)]
     types = [type_ for _, type_ in starts]
     hoisted: dict[str, list[Entry]] = {}
     for _ in range(ATTEMPTS):
@@ -68,7 +69,13 @@ def loop(call: Call) -> list[Result]:
     plan = plan_loop(call, proto)
     count = len(call.operands) - 2
     carried = [index for index in range(count) if proto.input[2 + index].name not in plan.known]
-    starts = {index: initial_type(call, start) for index in carried if (start := call.operands[2 + index]) is not None}
+    lists = [index for index in carried if isinstance(call.operands[2 + index], Marker)]
+    if any(call.operands[2 + index] != Grown() for index in lists):
+        raise RefusalError(Grown().misuse())
+    carried = [index for index in carried if index not in lists]
+    starts = {
+        index: initial_type(call, start) for index in carried if isinstance(start := call.operands[2 + index], Value | np.ndarray)
+    }
     types = {index: type_ for index, (_, type_) in starts.items()}
     hoisted: dict[str, list[Entry]] = {}
     for _ in range(ATTEMPTS):
@@ -76,6 +83,7 @@ def loop(call: Call) -> list[Result]:
         for index, (initial, _) in starts.items():
             name = proto.input[2 + index].name
             body.names[name] = body.state(name, initial, types[index])
+        body.names.update((name, Grown(name)) for name in (proto.input[2 + index].name for index in lists))
         body.run()
         given = [body.find(output.name) for output in proto.output[1:]]
         written = {index: entry for index in carried if isinstance(entry := given[index], Written)}
@@ -85,7 +93,11 @@ def loop(call: Call) -> list[Result]:
         grown = settle(body, [given[index] for index in kept])
         if grown is None:
             stacked = {index: stack_of(entry, buffers[index].seen, plan, call.name(index)) for index, entry in written.items()}
-            return _results(body, plan, given, kept, stacked, count)
+            stacked |= {index: _appended(given[index], proto.input[2 + index].name, call.name(index)) for index in lists}
+            results = _results(body, plan, given, kept, stacked, count)
+            return [
+                Cut(value, 0) if index in lists and isinstance(value, Value) else value for index, value in enumerate(results)
+            ]
         types.update(zip(kept, grown, strict=True))
     raise RefusalError("its states change their shapes from element to element")
 
@@ -110,12 +122,19 @@ def _results(
     return [results[index] for index in range(len(given))]
 
 
+def _appended(entry: Entry, state: str, name: str) -> Stacked:
+    """What a loop appends to a list, one tensor in each iteration."""
+    if not isinstance(entry, Grown) or entry.state != state or len(entry.items) != 1:
+        raise RefusalError(Grown().misuse())
+    return Stacked(name, entry.items[0], 0, False)
+
+
 def _last(plan: Plan, name: str) -> Result:
     """What a state that counts or never changes is behind the loop."""
     entry = plan.known[name]
     if isinstance(entry, np.ndarray) and mentions(entry, plan.counter.name):
         return _at(entry, plan, plan.length)
-    assert isinstance(entry, Value | np.ndarray)
+    assert entry is not None
     return entry
 
 

@@ -1,0 +1,89 @@
+"""ONNX's sequences of tensors, as loops use them: a list that grows by one tensor in each iteration, and a tensor in parts.
+
+PyTorch's scripted loops append to a Python list and stack it behind the loop; `unbind` makes a list that they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.fold import shape_array
+from snnir.frontends.onnx.registry import Marker, RefusalError, Result
+from snnir.ir import Value
+from snnir.ir.dims import product
+from snnir.ir.ops import Gather, Reshape, Transpose
+
+__all__ = ["LISTS", "Cut", "Grown", "sequence_node"]
+
+LISTS = ("SequenceEmpty", "SplitToSequence")
+"""Operators that make a list of tensors."""
+
+
+@dataclass(frozen=True)
+class Grown(Marker):
+    """A list: what the loop's state `state` holds before an element (empty at the start), then `items`."""
+
+    state: str = ""
+    items: tuple[Value, ...] = ()
+
+    def misuse(self) -> str:
+        """Why a node cannot take it."""
+        return "it takes a list that a loop builds; only appending one tensor in each iteration and stacking is supported"
+
+
+@dataclass(frozen=True)
+class Cut(Marker):
+    """The list of the parts of a tensor along `axis`, which the parts lack."""
+
+    value: Value
+    axis: int
+
+    def misuse(self) -> str:
+        """Why a node cannot take it."""
+        return "it takes a list of tensors; only reading one of them and stacking all of them is supported"
+
+
+def sequence_node(call: Call, operands: Sequence[object]) -> list[Result] | None:
+    """Results of a node that makes or takes a list; None for all others. Raises `RefusalError`.
+
+    `call` has the node's tensors as operands; `operands` holds its lists too.
+    """
+    operator, first = call.node.op_type, operands[0] if operands else None
+    if operator == "SequenceEmpty":
+        return [Grown()]
+    if operator == "SplitToSequence" and not call.has(1) and not call.integer("keepdims", 1):
+        x = call.value(0)
+        return [Cut(x, call.axis(call.integer("axis", 0), x.type.rank))]
+    if not isinstance(first, Grown | Cut):
+        return None
+    if operator == "Identity":
+        return [first]
+    if operator == "SequenceInsert" and isinstance(first, Grown) and len(call.operands) == 2:
+        return [Grown(first.state, (*first.items, call.value(1)))]
+    if isinstance(first, Cut):
+        value = call.scope.capture(first.value)
+        if operator == "SequenceLength":
+            return [shape_array((value.type.shape[first.axis],)).reshape(())]
+        if operator == "SequenceAt":
+            (index,) = call.known_integers(1, "the position in a list")
+            return [call.emit(Gather(first.axis, (index,), ()), value)]
+        if operator == "ConcatFromSequence":
+            return [_joined(call, value, first.axis)]
+    raise RefusalError(first.misuse())
+
+
+def _joined(call: Call, value: Value, cut: int) -> Value:
+    """The parts of `value` along `cut` stacked along a new axis, or side by side along one of theirs."""
+    stack = bool(call.integer("new_axis", 0))
+    rank = value.type.rank
+    axis = call.axis(call.integer("axis", 0), rank if stack else rank - 1)
+    rest = [place for place in range(rank) if place != cut]
+    perm = (*rest[:axis], cut, *rest[axis:])
+    if perm != tuple(range(rank)):
+        value = call.emit(Transpose(perm), value, label="" if stack else "parts")
+    if stack:
+        return value
+    shape = value.type.shape
+    return call.emit(Reshape((*shape[:axis], product(shape[axis : axis + 2]), *shape[axis + 2 :])), value)
