@@ -46,7 +46,8 @@ class Canonicalize(Pass):
     4. `pad` of spatial axes goes into the `conv` after it.
     5. Reshapes and transposes that follow one another merge, and vanish where they change nothing.
     6. An activation goes before the data movement or `max_pool` it follows: both commute with increasing functions.
-    7. `relu` is `clip` to 0..inf, and clips that follow one another merge.
+    7. A `linear` goes before a reshape that merges the batch with axes before its own, so that the batch stays an axis.
+    8. `relu` is `clip` to 0..inf, and clips that follow one another merge.
     """
 
     name = "canonicalize"
@@ -200,6 +201,18 @@ def _merge_movement(rewriter: Rewriter, node: Node, operands: tuple[Value, ...])
     return None
 
 
+def _linear_first(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
+    x, *rest = operands
+    inner = x.producer
+    if inner is None or not isinstance(inner.op, Reshape) or x.type.batch_axis is not None:
+        return None
+    source = inner.operands[0]
+    if source.type.batch_axis is None or source.type.rank < 2 or source.type.shape[-1] != x.type.shape[-1]:
+        return None
+    result = rewriter.emit(node.op, source, *rest, name=f"{node.output.name}.whole")
+    return rewriter.emit(Reshape(node.output.type.shape), result, name=node.output.name)
+
+
 def _activation_first(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
     """`f(move(x))` becomes `move(f(x))`, so that the activation meets the sum it belongs to."""
     inner = operands[0].producer
@@ -231,6 +244,7 @@ _RULES: tuple[tuple[type, tuple[_RuleFunction, ...]], ...] = (
     (Mul, (_constant_right, _into_weights, _merge_constants)),
     (MatMul, (_matmul,)),
     (Conv, (_pad_into_conv,)),
+    (Linear, (_linear_first,)),
     (Reshape, (_merge_movement,)),
     (Transpose, (_merge_movement,)),
     (Relu, (_relu,)),

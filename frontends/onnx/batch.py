@@ -1,8 +1,8 @@
 """Which axis of each input is the batch, and whether a model exported for one batch size may take any.
 
 The batch axis of an input is, in this order: the one the caller names; the axis whose dimension is called batch,
-batch_size, N or B; axis 1 where the input is the sequence X, or an initial state, of a time-major recurrent node; else
-axis 0.
+batch_size, N or B; axis 1 where the input is the sequence, or an initial state, of a time-major recurrent node, Scan or
+Loop; else axis 0.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from snnir.errors import ModelError, SnnirError, UnsupportedError
+from snnir.frontends.onnx.bodies import names_captured
 from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
@@ -129,7 +130,22 @@ def _feeds_time_major(model: onnx.ModelProto, name: str) -> bool:
             names.add(node.output[0])
         elif node.op_type in ("RNN", "GRU", "LSTM") and names & {*node.input[:1], *node.input[5:7]}:
             return not any(item.name == "layout" and item.i == 1 for item in node.attribute)
+        elif node.op_type in ("Scan", "Loop") and names & {*node.input, *names_captured(node)}:
+            return any(axis == 0 for axis in _cut_axes(node, names))
     return False
+
+
+def _cut_axes(node: onnx.NodeProto, names: set[str]) -> list[int]:
+    """Along which axes a Scan or a Loop cuts the tensors called `names`."""
+    attributes = {item.name: item for item in node.attribute}
+    body = attributes["body"].g
+    if node.op_type == "Scan":
+        count = attributes["num_scan_inputs"].i
+        axes = list(attributes["scan_input_axes"].ints) if "scan_input_axes" in attributes else [0] * count
+        return [axis for axis, operand in zip(axes, node.input[-count:], strict=True) if operand in names]
+    inner = names | {entry.name for entry, operand in zip(body.input, node.input, strict=False) if operand in names}
+    gathers = [item for item in body.node if item.op_type == "Gather" and item.input[0] in inner]
+    return [next((item.i for item in gather.attribute if item.name == "axis"), 0) for gather in gathers]
 
 
 def same_meaning(graph: Graph, fixed: Graph, size: int) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
 from snnir.frontends.onnx.model import finite, to_array
-from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
+
+if TYPE_CHECKING:
+    from snnir.frontends.onnx.walk import Scope
 
 __all__ = ["Call"]
 
@@ -22,18 +26,18 @@ class Call:
         graph: Graph,
         node: onnx.NodeProto,
         opset: int,
-        operands: Sequence[Value | Known | None],
+        operands: Sequence[Value | Known | Marker | None],
         constants: dict[str, Value],
         fixed_batch: int | None,
         used: set[str],
-        stepped: list[str] | None,
+        scope: Scope,
     ) -> None:
         self.graph, self.node, self.opset = graph, node, opset
         self.operands = list(operands)
         self.fixed_batch = fixed_batch
         """The batch size that the model was exported with, where it is being generalised."""
-        self.stepped = stepped
-        """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
+        self.scope = scope
+        """What the names around the node stand for, for nodes with a body."""
         self._constants, self._used = constants, used
         self._attributes = {attribute.name: attribute for attribute in node.attribute}
         self.origin = (f"{node.op_type} {node.name or node.output[0]}",)
@@ -50,6 +54,11 @@ class Call:
         if isinstance(value, str | int | float):
             return value
         return tuple(item.decode() if isinstance(item, bytes) else item for item in value)
+
+    def body(self, name: str) -> onnx.GraphProto:
+        """A graph attribute."""
+        graph: onnx.GraphProto = self._attributes[name].g
+        return graph
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
@@ -80,6 +89,8 @@ class Call:
         operand = self.operands[index] if index < len(self.operands) else None
         if operand is None:
             raise RefusalError(f"operand {index} is missing")
+        if isinstance(operand, Marker):
+            raise RefusalError(operand.misuse())
         return operand if isinstance(operand, Value) else self.constant(self.node.input[index], operand)
 
     def constant(self, name: str, array: Known) -> Value:

@@ -1,4 +1,4 @@
-"""The walk over an ONNX graph: every node is folded, imported by its handler, or refused by name."""
+"""An ONNX model as a graph: its inputs, the walk over its nodes, its outputs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from snnir.errors import GraphError, ModelError, UnsupportedError
+from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning, same_over_sequence
-from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.fold import fold
+from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of
-from snnir.frontends.onnx.registry import HANDLERS, Known, RefusalError
-from snnir.frontends.onnx.sequences import over_sequence
+from snnir.frontends.onnx.stepwise import over_sequence
+from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Graph, Value
 from snnir.ir.verify import verify
 
@@ -91,33 +90,12 @@ def _import(
 ) -> Graph:
     """`stepped` collects recurrent layers whose time axis is called N; without it they are imported like others."""
     graph = Graph(name)
-    environment: dict[str, Value | Known | None] = dict(arrays)
+    scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
+    scope.stepped = stepped
+    scope.names.update(arrays)
     for entry, type_ in plan.types.items():
-        environment[entry] = graph.input(entry, type_)
-    used = {operand for node in model.graph.node for operand in node.input} | {output.name for output in model.graph.output}
-    constants: dict[str, Value] = {}
-    opset = opset_of(model)
-    refused: list[str] = []
-    for node in model.graph.node:
-        operands = [environment.get(operand) if operand else None for operand in node.input]
-        if any(operand and operand not in environment for operand in node.input):
-            missing = [operand for operand in node.input if operand and operand not in environment]
-            raise ModelError(f"{node.op_type} {node.name}: nothing gives {', '.join(missing)}")
-        if any(operand and environment[operand] is None for operand in node.input):
-            environment.update(dict.fromkeys(node.output))  # what it takes was refused: one line for the cause is enough
-            if node.op_type not in HANDLERS:
-                refused.append(_line(node, "operator not supported"))
-            continue
-        call = Call(graph, node, opset, operands, constants, plan.fixed, used, stepped)
-        try:
-            results = _results(call)
-        except (RefusalError, GraphError) as error:
-            refused.append(_line(node, str(error)))
-            environment.update(dict.fromkeys(node.output))
-            continue
-        for index, output in enumerate(node.output):
-            if output:
-                environment[output] = results[index] if index < len(results) else None
+        scope.names[entry] = graph.input(entry, type_)
+    refused = walk(scope, model.graph.node)
     if refused:
         raise UnsupportedError(
             f"model {name} holds {len(refused)} node{'s' if len(refused) > 1 else ''} that snnir cannot import:\n"
@@ -125,34 +103,9 @@ def _import(
             + "\n`snnir ops` lists what is supported"
         )
     for output in model.graph.output:
-        result = environment[output.name]
-        if result is None:
+        result = scope.find(output.name)
+        if not isinstance(result, Value | np.ndarray):
             raise UnsupportedError(f"output {output.name} of model {name} is not computed by any supported node")
         graph.output(output.name, result if isinstance(result, Value) else graph.constant(output.name, result))
     verify(graph)
     return graph
-
-
-def _results(call: Call) -> list[Value | Known | None]:
-    operator = call.node.op_type
-    if call.node.domain not in ("", "ai.onnx"):
-        raise RefusalError(f"operator of domain {call.node.domain!r}, which is not ONNX's own")
-    if operator == "Constant":
-        return list(HANDLERS[operator](call))
-    given = [operand for operand in call.operands if operand is not None]
-    if given and all(isinstance(operand, np.ndarray) for operand in given) and not _spreads(call):
-        return list(fold(call))
-    if operator not in HANDLERS:
-        raise RefusalError("operator not supported")
-    return list(HANDLERS[operator](call))
-
-
-def _spreads(call: Call) -> bool:
-    """Whether the node spreads a known value over sizes that only the input tells."""
-    shapes = call.operands[-1:]
-    symbolic = any(isinstance(shape, np.ndarray) and shape.dtype == object for shape in shapes)
-    return symbolic and call.node.op_type in ("ConstantOfShape", "Expand")
-
-
-def _line(node: onnx.NodeProto, reason: str) -> str:
-    return f"{node.name or node.output[0]} ({node.op_type}): {reason}"

@@ -12,11 +12,21 @@ from snnir.ir import Value
 if TYPE_CHECKING:
     from snnir.frontends.onnx.call import Call
 
-__all__ = ["HANDLERS", "Known", "RefusalError", "Result", "folded_operators", "handler", "onnx_operators"]
+__all__ = ["HANDLERS", "Known", "Marker", "RefusalError", "Result", "folded_operators", "handler", "onnx_operators"]
 
 Known = np.ndarray
 """A tensor known while importing; of dtype object where it holds named dimensions."""
-Result = Value | Known
+
+
+class Marker:
+    """Something that a name stands for inside a loop and that is no tensor, such as a buffer written at one index."""
+
+    def misuse(self) -> str:
+        """Why a node cannot take it."""
+        return "it takes part of a loop's bookkeeping as a tensor"
+
+
+Result = Value | Known | Marker
 Handler = Callable[["Call"], Sequence[Result]]
 
 

@@ -165,3 +165,43 @@ def test_exports_become_exact_spiking_networks(name: str, dynamo: bool) -> None:
 def test_the_torchscript_exporter_keeps_the_rnn_as_one_node() -> None:
     graph = import_onnx(export(Crnn(), torch.randn(3, 8, 8), False, True))
     assert sum(node.op.name == "rnn" for node in graph.nodes) == 1
+
+
+class Scanned(nn.Module):
+    """A cell of the user's own under PyTorch's higher-order scan: a leaky state with a second, slower one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feed, self.back, self.head = nn.Linear(6, 5), nn.Linear(5, 5, bias=False), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        from torch._higher_order_ops.scan import scan
+
+        def step(
+            states: tuple[torch.Tensor, torch.Tensor], element: torch.Tensor
+        ) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+            fast, slow = states
+            fast = torch.relu(self.feed(element) + self.back(fast) - 0.5 * slow)
+            slow = 0.75 * slow + 0.25 * fast
+            return (fast.clone(), slow.clone()), fast + slow
+
+        zeros = torch.zeros(x.shape[0], 5)
+        _, y = scan(step, (zeros, zeros.clone()), x, dim=1)
+        logits: torch.Tensor = self.head(y[:, -1])
+        return logits
+
+
+@pytest.mark.parametrize("dynamic", [True, False], ids=["any-batch", "batch-of-2"])
+def test_a_scanned_cell_of_the_users_own(dynamic: bool) -> None:
+    torch.manual_seed(0)
+    content = export(Scanned(), torch.randn(2, 7, 6), True, dynamic)
+    graph = import_onnx(content)
+    assert sum(node.op.name == "scan" for _, node in graph.walk()) == 1
+    x = np.random.default_rng(1).normal(size=(24, 7, 6)).astype(np.float32)
+    (ours,) = execute(graph, {"x": x}).values()
+    (theirs,) = run_onnxruntime(content, {"x": x}).values()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    assert bool(graph.notes) == (not dynamic)
+    report = snnir.compile(content, calibration=x).verify(x)
+    assert report.ok, report
+    assert report.compared > 500

@@ -132,6 +132,20 @@ def _bounds(start: Dimension, end: Dimension, step: int, size: Dimension) -> tup
     return begin, stop
 
 
+@handler("ReverseSequence", "slice")
+def reverse_sequence(call: Call) -> list[Result]:
+    """Sequences of full length only (what TensorFlow's `reverse` is exported as)."""
+    x = call.value(0)
+    axis = call.axis(call.integer("time_axis", 0), x.type.rank)
+    lengths = call.operands[1]
+    producer = lengths.producer if isinstance(lengths, Value) else None
+    if producer is not None and isinstance(producer.op, Expand) and producer.operands[0].is_constant:
+        lengths = producer.operands[0].array
+    if not isinstance(lengths, np.ndarray) or any(length != x.type.shape[axis] for length in lengths.reshape(-1).tolist()):
+        raise RefusalError(f"its sequence_lens are not the full length {x.type.shape[axis]}; only that is supported")
+    return [call.emit(Slice(axis, None, None, -1), x)]
+
+
 @handler("Split", "slice")
 def split(call: Call) -> list[Result]:
     """Into equal parts, the sizes given, or num_outputs."""

@@ -66,11 +66,11 @@ def _layer(call: Call, defaults: tuple[str, ...], make: _MakeOp, make_bias: _Mak
         raise RefusalError("it clips its sums, which is not supported")
     batch_first = bool(call.integer("layout", 0))
     x = call.value(0)
-    if call.stepped is not None and not batch_first and x.type.batch_axis == 0 and x.type.shape[1] == 1:
-        # time stands where the batch would, and the batch is 1: one element of each of N sequences (`sequences.py`)
+    if call.scope.stepped is not None and not batch_first and x.type.batch_axis == 0 and x.type.shape[1] == 1:
+        # time stands where the batch would, and the batch is 1: one element of each of N sequences (`stepwise.py`)
         if any(reverses):
             raise RefusalError("it goes backwards over a sequence that is axis 0 of the whole model; give the model a batch axis")
-        call.stepped.append(call.name(0, "forward"))
+        call.scope.stepped.append(call.name(0, "forward"))
     elif not batch_first:
         x = call.emit(Transpose((1, 0, 2)), x, label="batch_first")
     _full_length(call, x)

@@ -1,0 +1,179 @@
+"""The walk over the nodes of an ONNX graph or of a body inside one: every node is folded, imported or refused by name.
+
+A scope holds what the names of one ONNX graph stand for. A body sees the names of the graphs around it. A node of a body
+that takes nothing of its own body computes the same for every element, so it is imported into the graph around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx
+
+from snnir.errors import GraphError, ModelError
+from snnir.frontends.onnx.bodies import body_of, names_captured
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.fold import fold
+from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
+from snnir.frontends.onnx.sequences import LISTS, sequence_node
+from snnir.ir import Graph, TensorType, Value
+
+__all__ = ["Entry", "Scope", "walk"]
+
+Entry = Value | Known | Marker | None
+"""What a name stands for; None where the node that gives it was refused."""
+
+
+class Scope:
+    """Names of one ONNX graph, and the graph of the IR that its nodes become part of.
+
+    `parent` is the scope around a body. A body with a graph of its own takes values of the graphs around it as `shared`
+    inputs, one for each.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        opset: int,
+        fixed_batch: int | None,
+        used: set[str],
+        parent: Scope | None = None,
+    ) -> None:
+        self.graph, self.opset, self.fixed_batch, self.used, self.parent = graph, opset, fixed_batch, used, parent
+        self.names: dict[str, Entry] = {}
+        self.constants: dict[str, Value] = {}
+        self.stepped: list[str] | None = None
+        """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
+        self.shared: dict[Value, Value] = {}
+        """For each value of the graph around that the body takes: the body's input."""
+        self.hoisted: dict[str, list[Entry]] = {}
+        """Results of nodes of the body that were imported into a graph around it, by their first output."""
+
+    @property
+    def depth(self) -> int:
+        """How many scopes are around this one."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
+    def find(self, name: str) -> Entry:
+        """What `name` stands for, here or around. Raises `KeyError`."""
+        if name in self.names:
+            return self.names[name]
+        if self.parent is None:
+            raise KeyError(name)
+        return self.parent.find(name)
+
+    def owns(self, value: Value) -> bool:
+        """Whether the value belongs to this scope's graph."""
+        return self.graph.values.get(value.name) is value
+
+    def capture(self, value: Value) -> Value:
+        """A value of this graph or one around, as a value of this graph."""
+        if self.owns(value):
+            return value
+        assert self.parent is not None
+        outer = self.parent.capture(value)
+        if self.parent.graph is self.graph:
+            return outer
+        if outer not in self.shared:
+            self.shared[outer] = self.new_input(outer.name, outer.type)
+        return self.shared[outer]
+
+    def new_input(self, name: str, type_: TensorType) -> Value:
+        """An input of this scope's graph under a name that is not taken."""
+        unique, number = name, 0
+        while unique in self.graph.values:
+            number += 1
+            unique = f"{name}.{number}"
+        return self.graph.input(unique, type_)
+
+    def home(self, values: Sequence[Value]) -> Scope:
+        """The outermost scope whose graph can compute with all of `values`: where the innermost of them belongs."""
+        scope = self
+        while scope.parent is not None and not any(scope.owns(value) for value in values):
+            scope = scope.parent
+        return scope
+
+    def call(self, node: onnx.NodeProto, operands: Sequence[Entry]) -> Call:
+        """The node with its operands as values of this scope's graph."""
+        taken: list[Entry] = []
+        for operand in operands:
+            if isinstance(operand, Marker) and not body_of(node):
+                raise RefusalError(operand.misuse())
+            taken.append(self.capture(operand) if isinstance(operand, Value) else operand)
+        return Call(self.graph, node, self.opset, taken, self.constants, self.fixed_batch, self.used, self)
+
+    def special(self, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry] | None:
+        """Results of nodes that mean something of their own in this scope, or make or take lists; None for all others."""
+        if node.op_type not in LISTS and not any(isinstance(operand, Marker) for operand in operands):
+            return None
+        if body_of(node):
+            return None
+        tensors = [None if isinstance(operand, Marker) else operand for operand in operands]
+        return sequence_node(self.call(node, tensors), operands)
+
+
+def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[str]:
+    """Import `nodes`, entering their results in `scope`; a line for each node that was refused.
+
+    Raises `ModelError` where a name stands for nothing.
+    """
+    refused: list[str] = []
+    for node in nodes:
+        try:
+            operands = [scope.find(name) if name else None for name in node.input]
+            around = [scope.find(name) for name in names_captured(node)]
+        except KeyError as error:
+            raise ModelError(f"{node.op_type} {node.name}: nothing gives {error.args[0]}") from None
+        given = [operand for name, operand in zip(node.input, operands, strict=True) if name]
+        results: Sequence[Entry] = ()
+        if any(entry is None for entry in (*given, *around)):
+            # what it takes was refused: one line for the cause is enough
+            if node.op_type not in HANDLERS:
+                refused.append(_line(node, "operator not supported"))
+        else:
+            try:
+                results = _results(scope, node, operands)
+            except (RefusalError, GraphError) as error:
+                refused.append(_line(node, str(error)))
+        for index, output in enumerate(node.output):
+            if output:
+                scope.names[output] = results[index] if index < len(results) else None
+    return refused
+
+
+def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry]:
+    if node.domain not in ("", "ai.onnx"):
+        raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own")
+    special = scope.special(node, operands)
+    if special is not None:
+        return special
+    if node.op_type == "Constant" or body_of(node):
+        return _handled(scope.call(node, operands))
+    given = [operand for operand in operands if operand is not None]
+    if given and all(isinstance(operand, np.ndarray) for operand in given) and not _spreads(node, operands):
+        return list(fold(scope.call(node, operands)))
+    home = scope.home([operand for operand in given if isinstance(operand, Value)])
+    if home is scope or any(isinstance(operand, Marker) for operand in given):
+        return _handled(scope.call(node, operands))
+    key = next(name for name in node.output if name)
+    if key not in scope.hoisted:
+        scope.hoisted[key] = list(_handled(home.call(node, operands)))
+    return scope.hoisted[key]
+
+
+def _handled(call: Call) -> Sequence[Result]:
+    if call.node.op_type not in HANDLERS:
+        raise RefusalError("operator not supported")
+    return HANDLERS[call.node.op_type](call)
+
+
+def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
+    """Whether the node spreads a known value over sizes that only the input tells."""
+    shapes = operands[-1:]
+    symbolic = any(isinstance(shape, np.ndarray) and shape.dtype == object for shape in shapes)
+    return symbolic and node.op_type in ("ConstantOfShape", "Expand")
+
+
+def _line(node: onnx.NodeProto, reason: str) -> str:
+    return f"{node.name or next(iter(node.output), '')} ({node.op_type}): {reason}"
