@@ -9,20 +9,36 @@ import numpy as np
 
 from snnir.ir.ops import MaxPool, Movement, Product
 
-__all__ = ["DenseTrain", "by_step", "lengthen", "pad", "spread", "stack"]
+__all__ = ["DenseTrain", "by_step", "delivered", "lengthen", "pad", "raised", "spread", "stack"]
 
 
 @dataclass(frozen=True)
 class DenseTrain:
-    """What a value emits, and which of its events are charged: both [steps, N, ...]."""
+    """What a value emits, and which of its events are charged: both [steps, N, ...].
+
+    `encoded` [N, ...] says which elements an encoder (or a constant) emits.
+    """
 
     values: np.ndarray
     charged: np.ndarray
+    encoded: np.ndarray
 
     @staticmethod
     def of(values: np.ndarray, charged: bool = False) -> DenseTrain:
         """A train of these values; an encoder's events are all charged, others where they are beyond +-1."""
-        return DenseTrain(values, (values != 0) if charged else np.abs(values) > 1)
+        encoded = np.full(values.shape[1:], charged)
+        return DenseTrain(values, (values != 0) if charged else np.abs(values) > 1, encoded)
+
+    @staticmethod
+    def silent(shape: tuple[int, ...]) -> DenseTrain:
+        """A train of samples of `shape` [N, ...] without any event."""
+        return DenseTrain.of(np.zeros((0, *shape), np.int64))
+
+    @property
+    def tracer(self) -> np.ndarray:
+        """What all events add up to: int64 [N, ...]."""
+        total: np.ndarray = self.values.sum(axis=0)
+        return total
 
     def at(self, t: int) -> np.ndarray:
         """What is emitted at step t; zeros after the end."""
@@ -45,17 +61,45 @@ def spread(train: DenseTrain, shape: tuple[int, ...]) -> DenseTrain:
     """A train whose samples spread over those of `shape` [N, ...]."""
     steps, batch, *sample = train.values.shape
     own = (steps, batch, *([1] * (len(shape) - 1 - len(sample))), *sample)
-    arrays = (np.broadcast_to(array.reshape(own), (steps, *shape)) for array in (train.values, train.charged))
-    return DenseTrain(*arrays)
+    values, charged = (np.broadcast_to(array.reshape(own), (steps, *shape)) for array in (train.values, train.charged))
+    return DenseTrain(values, charged, np.broadcast_to(train.encoded.reshape(own[1:]), shape))
 
 
 def stack(rows: Sequence[DenseTrain], shape: tuple[int, ...]) -> DenseTrain:
     """Trains of elements side by side along axis 1 of a sample batch [N, K, ...]."""
     steps = max((len(row.values) for row in rows), default=0)
     if not rows:
-        return DenseTrain.of(np.zeros((0, *shape), np.int64))
+        return DenseTrain.silent(shape)
     values = np.stack([lengthen(row.values, steps) for row in rows], axis=2)
-    return DenseTrain(values, np.stack([lengthen(row.charged, steps) for row in rows], axis=2))
+    charged = np.stack([lengthen(row.charged, steps) for row in rows], axis=2)
+    return DenseTrain(values, charged, np.zeros(shape, bool))
+
+
+def delivered(levels: np.ndarray, at_once: np.ndarray, encoded: np.ndarray, cap: int | None) -> tuple[DenseTrain, int]:
+    """Levels [N, ...] as events from step 0: whole where `at_once`, single spikes elsewhere, one a step.
+
+    Also the number of single spikes that the cap on steps cut off.
+    """
+    spikes = np.where(at_once, 0, levels)
+    needed = int(np.abs(spikes).max(initial=0))
+    steps = needed if cap is None else min(needed, cap)
+    values = [np.sign(spikes) * (np.abs(spikes) > t) for t in range(steps)]
+    whole = np.where(at_once, levels, 0)
+    if whole.any():
+        values = [whole + values[0], *values[1:]] if values else [whole]
+    train = np.stack(values) if values else np.zeros((0, *levels.shape), np.int64)
+    charged = (np.abs(train) > 1) | ((train != 0) & encoded)
+    return DenseTrain(train, charged, encoded), int(np.maximum(np.abs(spikes) - steps, 0).sum())
+
+
+def raised(train: DenseTrain, levels: np.ndarray) -> DenseTrain:
+    """A train with levels [N, ...] added to its events of step 0."""
+    if not levels.any():
+        return train
+    values, charged = lengthen(train.values, 1).copy(), lengthen(train.charged, 1).copy()
+    values[0] += levels
+    charged[0] = (np.abs(values[0]) > 1) | (charged[0] & (values[0] != 0))
+    return DenseTrain(values, charged, train.encoded)
 
 
 def pad(trains: Sequence[np.ndarray], hold: bool) -> np.ndarray:

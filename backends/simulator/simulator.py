@@ -56,7 +56,8 @@ class Simulator:
         arrays = check_inputs(self.graph, inputs)
         sizes = bind_sizes(self.graph, arrays)
         plan = self._plan(sizes)
-        check_options(steps, delivery, record, (step.name for step, _ in emitters(plan) if not getattr(step, "readout", False)))
+        names = [step.name for step, _ in emitters(plan) if not getattr(step, "readout", False)]
+        check_options(steps, delivery, "reset", record, names)
         threads = (os.cpu_count() or 1) if threads is None else threads
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
