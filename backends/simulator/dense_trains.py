@@ -9,25 +9,24 @@ import numpy as np
 
 from snnir.ir.ops import MaxPool, Movement, Product
 
-__all__ = ["DenseTrain", "by_step", "delivered", "lengthen", "pad", "raised", "spread", "stack"]
+__all__ = ["DenseTrain", "by_step", "lengthen", "pad", "raised", "spread", "stack", "unary"]
 
 
 @dataclass(frozen=True)
 class DenseTrain:
     """What a value emits, and which of its events are charged: both [steps, N, ...].
 
-    `encoded` [N, ...] says which elements an encoder (or a constant) emits.
+    `encoded`: nothing but encoders and constants emit it.
     """
 
     values: np.ndarray
     charged: np.ndarray
-    encoded: np.ndarray
+    encoded: bool = False
 
     @staticmethod
     def of(values: np.ndarray, charged: bool = False) -> DenseTrain:
         """A train of these values; an encoder's events are all charged, others where they are beyond +-1."""
-        encoded = np.full(values.shape[1:], charged)
-        return DenseTrain(values, (values != 0) if charged else np.abs(values) > 1, encoded)
+        return DenseTrain(values, (values != 0) if charged else np.abs(values) > 1, charged)
 
     @staticmethod
     def silent(shape: tuple[int, ...]) -> DenseTrain:
@@ -62,7 +61,7 @@ def spread(train: DenseTrain, shape: tuple[int, ...]) -> DenseTrain:
     steps, batch, *sample = train.values.shape
     own = (steps, batch, *([1] * (len(shape) - 1 - len(sample))), *sample)
     values, charged = (np.broadcast_to(array.reshape(own), (steps, *shape)) for array in (train.values, train.charged))
-    return DenseTrain(values, charged, np.broadcast_to(train.encoded.reshape(own[1:]), shape))
+    return DenseTrain(values, charged, train.encoded)
 
 
 def stack(rows: Sequence[DenseTrain], shape: tuple[int, ...]) -> DenseTrain:
@@ -72,24 +71,16 @@ def stack(rows: Sequence[DenseTrain], shape: tuple[int, ...]) -> DenseTrain:
         return DenseTrain.silent(shape)
     values = np.stack([lengthen(row.values, steps) for row in rows], axis=2)
     charged = np.stack([lengthen(row.charged, steps) for row in rows], axis=2)
-    return DenseTrain(values, charged, np.zeros(shape, bool))
+    return DenseTrain(values, charged)
 
 
-def delivered(levels: np.ndarray, at_once: np.ndarray, encoded: np.ndarray, cap: int | None) -> tuple[DenseTrain, int]:
-    """Levels [N, ...] as events from step 0: whole where `at_once`, single spikes elsewhere, one a step.
-
-    Also the number of single spikes that the cap on steps cut off.
-    """
-    spikes = np.where(at_once, 0, levels)
-    needed = int(np.abs(spikes).max(initial=0))
+def unary(levels: np.ndarray, cap: int | None) -> tuple[DenseTrain, int]:
+    """Levels [N, ...] as single spikes from step 0, one a step; and how many of them the cap on steps cut off."""
+    needed = int(np.abs(levels).max(initial=0))
     steps = needed if cap is None else min(needed, cap)
-    values = [np.sign(spikes) * (np.abs(spikes) > t) for t in range(steps)]
-    whole = np.where(at_once, levels, 0)
-    if whole.any():
-        values = [whole + values[0], *values[1:]] if values else [whole]
-    train = np.stack(values) if values else np.zeros((0, *levels.shape), np.int64)
-    charged = (np.abs(train) > 1) | ((train != 0) & encoded)
-    return DenseTrain(train, charged, encoded), int(np.maximum(np.abs(spikes) - steps, 0).sum())
+    spikes = [np.sign(levels) * (np.abs(levels) > t) for t in range(steps)]
+    train = DenseTrain.of(np.stack(spikes)) if spikes else DenseTrain.silent(levels.shape)
+    return train, int(np.maximum(np.abs(levels) - steps, 0).sum())
 
 
 def raised(train: DenseTrain, levels: np.ndarray) -> DenseTrain:
@@ -99,7 +90,7 @@ def raised(train: DenseTrain, levels: np.ndarray) -> DenseTrain:
     values, charged = lengthen(train.values, 1).copy(), lengthen(train.charged, 1).copy()
     values[0] += levels
     charged[0] = (np.abs(values[0]) > 1) | (charged[0] & (values[0] != 0))
-    return DenseTrain(values, charged, train.encoded)
+    return DenseTrain(values, charged)
 
 
 def pad(trains: Sequence[np.ndarray], hold: bool) -> np.ndarray:

@@ -215,7 +215,7 @@ class _Run:
         shape = (0, *concrete_shape(node.output.type, self.sizes))
         values = [lengthen(train.values, steps) for train in trains]
         charged = [lengthen(train.charged, steps) for train in trains]
-        encoded = op.evaluate(*(train.encoded for train in trains))[0].astype(bool)
+        encoded = all(train.encoded for train in trains)
         return DenseTrain(by_step(op, values, shape), by_step(op, charged, shape).astype(bool), encoded)
 
     def _weights(self, window: _Window, synapse: Node) -> list[np.ndarray]:

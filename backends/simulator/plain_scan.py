@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnir.backends.simulator.dense_trains import DenseTrain, delivered, raised
+from snnir.backends.simulator.dense_trains import DenseTrain, raised, unary
 
 __all__ = ["ElementsIn", "Sending", "StateIn", "ValueOut"]
 
@@ -20,9 +20,11 @@ class Sending:
         self.delivery, self.carry, self.cap = delivery, carry, cap
         self.undelivered = 0
 
-    def send(self, levels: np.ndarray, encoded: np.ndarray) -> DenseTrain:
+    def send(self, levels: np.ndarray, encoded: bool) -> DenseTrain:
         """Levels [N, ...]: encoded ones at step 0, others as the delivery says (`replay` sends them as `relay` does)."""
-        train, lost = delivered(levels, encoded | (self.delivery == "graded"), encoded, self.cap)
+        if encoded or self.delivery == "graded":
+            return DenseTrain.of(levels[np.newaxis], encoded)
+        train, lost = unary(levels, self.cap)
         self.undelivered += lost
         return train
 
@@ -37,7 +39,7 @@ class ElementsIn:
     def window(self, element: int) -> DenseTrain:
         """What the next window gets: the element's own train, or (`carry`, after the first) its change."""
         whole = self.train
-        train = DenseTrain(whole.values[:, :, element], whole.charged[:, :, element], whole.encoded[:, element])
+        train = DenseTrain(whole.values[:, :, element], whole.charged[:, :, element], whole.encoded)
         if self.sent is not None:
             train = self.sending.send(train.tracer - self.sent, train.encoded)
         if self.sending.carry:
@@ -56,12 +58,12 @@ class StateIn:
 
     def window(self) -> DenseTrain:
         """What the next window gets: `replay` the train of the window before, the others its settled level."""
-        carry, nothing_encoded = self.sending.carry, np.zeros(self.level.shape, bool)
+        carry = self.sending.carry
         if self.sending.delivery == "replay":
             # The first train of a carried state counts from 0, but its receivers hold what the state started as.
             train = raised(self.train, -self.before) if carry and self.windows == 1 else self.train
         else:
-            train = self.sending.send(self.level - self.sent, nothing_encoded)
+            train = self.sending.send(self.level - self.sent, False)
         if carry:
             self.sent = self.sent + train.tracer
         return train
@@ -75,7 +77,7 @@ class StateIn:
     def final(self) -> DenseTrain:
         """The last state as the outside is told of it."""
         whole = raised(self.train, self.before) if self.sending.carry and self.windows > 1 else self.train
-        return DenseTrain(whole.values, whole.charged, np.zeros_like(whole.encoded))
+        return DenseTrain(whole.values, whole.charged)
 
 
 class ValueOut:
