@@ -16,6 +16,7 @@ from snnir.ir.execute import execute
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult, Simulator
+    from snnir.comparison import Comparison
     from snnir.verification import Verification
 
 __all__ = ["Program"]
@@ -106,6 +107,19 @@ class Program:
         from snnir.verification import verify_program
 
         return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, execution, threads, progress)
+
+    def compare_executions(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        delivery: str = "relay",
+        steps: int | None = None,
+        threads: int | None = None,
+    ) -> Comparison:
+        """Run `x` with both executions: spikes and synaptic operations of each, and their ratio."""
+        from snnir.comparison import compare_executions
+
+        return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads)
 
     def bounds(
         self, lengths: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
