@@ -14,7 +14,7 @@ import pytest
 from snnir.backends.simulator import DELIVERIES, EXECUTIONS, PlainResult, SimulationResult, Simulator, simulate_plain
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
-from snnir.ir.ops import Bif, Encode, MaxPool
+from snnir.ir.ops import Bif, Encode, MaxPool, Product
 from tests.backends.spiking_graphs import random_spiking_graph
 
 SEEDS = 200
@@ -37,7 +37,7 @@ def recordable(graph: Graph) -> list[str]:
         name
         for value, name in named_values(graph).items()
         if value.producer is not None
-        and isinstance(value.producer.op, Bif | MaxPool | Encode)
+        and isinstance(value.producer.op, Bif | MaxPool | Product | Encode)
         and value.type.dtype == "spike"
         and not value.producer.operands[0].name.startswith("start")
     ]
@@ -143,8 +143,9 @@ def test_result_depends_on_no_thread() -> None:
     for seed in range(20):
         graph, inputs = random_spiking_graph(np.random.default_rng(seed), scans=1)
         inputs = {name: np.concatenate([array] * 3) for name, array in inputs.items()}
+        execution = EXECUTIONS[seed % 2]
         one, two, many = (
-            Simulator(graph).run(inputs, threads=threads, counts=True, record=recordable(graph), trace=True)
+            Simulator(graph).run(inputs, threads=threads, execution=execution, counts=True, record=recordable(graph), trace=True)
             for threads in (1, 2, 7)
         )
         for other in (two, many):
