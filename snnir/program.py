@@ -129,6 +129,12 @@ class Program:
 
         return settling_bounds(self.graph("spiking"), delivery, lengths or {}, execution)
 
+    def event_ranges(self, delivery: str = "relay", execution: str = "reset") -> dict[str, tuple[int, int]]:
+        """Certified inclusive range of what each encoder, population, max and product emits in one step, by its name."""
+        from snnir.passes import event_ranges
+
+        return event_ranges(self.graph("spiking"), delivery, execution)
+
     def save(self, path: str | Path) -> None:
         """Write the program to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""
         from snnir.ir.storage import write_archive

@@ -19,7 +19,7 @@ from snnir.ir.execute import execute
 from snnir.ir.ops import Bif
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
-from snnir.passes import Context, default_pipeline, run_pipeline, settling_bounds
+from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
 from snnir.verification import integer_counts, scan_lengths
 from tests.random_graphs import random_graph
 
@@ -96,9 +96,11 @@ def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first:
         graphs, data = compiled(seed)
         spiking = graphs["spiking"]
         populations = emitting(spiking)
-        recurrent = any(node.body is not None for node in spiking.nodes)
-        delivery = DELIVERIES[seed % len(DELIVERIES)]
-        for steps, execution in product((None, 1 + seed % 7), EXECUTIONS if recurrent else EXECUTIONS[:1]):
+        delivery, caps = DELIVERIES[seed % len(DELIVERIES)], (None, 1 + seed % 7)
+        runs = [(steps, "reset") for steps in caps]
+        if any(node.body is not None for node in spiking.nodes):
+            runs.append((caps[seed // len(DELIVERIES) % 2], "carry"))  # every delivery with and without a cap, over the seeds
+        for steps, execution in runs:
             where = f"seed {seed}, {delivery}, {execution}, steps {steps}"
             options: dict[str, Any] = {"delivery": delivery, "execution": execution, "steps": steps, "record": list(populations)}
             fast = Simulator(spiking).run(data, counts=True, **options)
@@ -112,6 +114,10 @@ def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first:
                     np.testing.assert_array_equal(mine[name], other[name], err_msg=f"{where}: {name}")
             for name, array in plain.outputs.items():
                 np.testing.assert_array_equal(fast.outputs[name], array, err_msg=f"{where}: output {name}")
+            ranges = event_ranges(spiking, delivery, execution)
+            for name, train in plain.trains.items():
+                low, high = ranges[name]
+                assert low <= train.min(initial=0) and train.max(initial=0) <= high, f"{where}: events of {name}"
             for name, op in populations.items():
                 inside = name not in spiking.values
                 raster = raster_of(plain.trains[name], inside)

@@ -85,9 +85,11 @@ def test_fast_and_plain_simulators_spike_alike(first: int) -> None:
         rng = np.random.default_rng(seed)
         graph, inputs = random_spiking_graph(rng)
         simulator, record = Simulator(graph), recordable(graph)
-        for delivery in DELIVERIES:
+        for turn, delivery in enumerate(DELIVERIES):
             for steps in (None, int(rng.integers(1, 10))):
                 for execution in executions(graph):
+                    if execution == "carry" and steps is not None and turn != seed % len(DELIVERIES):
+                        continue  # seeds take turns, to save time
                     options: dict[str, Any] = {"steps": steps, "delivery": delivery, "execution": execution, "record": record}
                     fast = simulator.run(inputs, counts=True, **options)
                     plain = simulate_plain(graph, inputs, **options)
