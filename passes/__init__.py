@@ -1,6 +1,7 @@
 """Passes: each takes a graph and gives a graph, states what it promises, and is held to it."""
 
 from snnir.passes.certify_bounds import settling_bounds
+from snnir.passes.event_ranges import event_ranges
 from snnir.passes.infra import PASSES, Context, Pass, Result, format_pipeline, parse_pipeline
 from snnir.passes.manager import Stage, check_samples, run_pipeline
 from snnir.passes.pipelines import default_pipeline, simplify
@@ -13,6 +14,7 @@ __all__ = [
     "Stage",
     "check_samples",
     "default_pipeline",
+    "event_ranges",
     "format_pipeline",
     "parse_pipeline",
     "run_pipeline",

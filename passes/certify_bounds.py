@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.errors import UsageError
 from snnir.ir import SPIKING, Graph, Node, Quantization, Value
-from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Readout, Scan, Sparse
+from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Movement, Readout, Scan, Sparse
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -27,7 +27,8 @@ class CertifyBounds(Pass):
     2. `membrane`: the interval of `A + theta//2 - theta S`, for populations with a uniform threshold.
     3. `settle`: the step after which a population is silent, under relay or graded delivery: an encoder speaks at step 0
        only, a relayed state for `max(hi, -lo)` steps, and a population at most `hi - lo` steps from the last input on, or
-       `max(hi, -lo)` where all its input comes at step 0.
+       `max(hi, -lo)` where all its input comes at step 0. This is for `reset` execution; for `carry`, in which the first
+       two hold as they are, see `settling_bounds`.
     """
 
     name = "certify-bounds"
@@ -58,13 +59,14 @@ class CertifyBounds(Pass):
         return Result(new, changed > 0, (f"every window settles within {steps} steps; membranes need {bits} bits",))
 
 
-def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int]) -> dict[str, list[int]]:
+def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int], execution: str = "reset") -> dict[str, list[int]]:
     """Certified numbers of steps: for `""` (all nodes outside scans) and each scan (by its first result), per window.
 
     `lengths` gives the number of elements of each scan. With `replay`, trains may stretch from one element to the next,
-    so that the bound grows with the element; with `relay` and `graded` it is the same for all. Raises `UsageError`.
+    so that the bound grows with the element; with `relay` and `graded` it is the same for all, but for the first one of a
+    carried scan: from the second on, tracers may go from any level to any other. Raises `UsageError`.
     """
-    settling = _Settling(graph, delivery, lengths)
+    settling = _Settling(graph, delivery, lengths, execution)
     emitting = (node for node in graph.nodes if not isinstance(node.op, Scan))
     outer = max((settling.of[value] for node in emitting for value in node.outputs), default=0)
     return {"": [outer], **settling.windows}
@@ -73,11 +75,16 @@ def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int]) -> 
 class _Settling:
     """For every spike train, the number of steps after which it is silent."""
 
-    def __init__(self, graph: Graph, delivery: str, lengths: Mapping[str, int] | None = None) -> None:
+    def __init__(self, graph: Graph, delivery: str, lengths: Mapping[str, int] | None = None, execution: str = "reset") -> None:
         if delivery not in ("relay", "graded", "replay"):
             raise UsageError(f"delivery {delivery!r} is unknown; choose relay, graded or replay")
+        if execution not in ("reset", "carry"):
+            raise UsageError(f"execution {execution!r} is unknown; choose reset or carry")
         self.delivery = delivery
         self.lengths = lengths
+        self.carry = execution == "carry"
+        self.resumed = False
+        self.encoded: set[Value] = set()
         self.of: dict[Value, int] = {}
         self.windows: dict[str, list[int]] = {}
         self._graph(graph)
@@ -90,9 +97,12 @@ class _Settling:
             inputs = [self.of.get(value, 0) for value in node.operands]
             last = max(inputs, default=0)
             if isinstance(node.op, Encode):
-                last = 1
+                last = 0 if self.resumed and node.operands[0].is_constant else 1
+                self.encoded.update(node.outputs)
             elif isinstance(node.op, Bif):
-                last = _population_settles(node.op.quantization, last)
+                last = _population_settles(node.op.quantization, last, self.resumed)
+            elif isinstance(node.op, Movement) and self.encoded.issuperset(node.operands):
+                self.encoded.update(node.outputs)
             self.of.update(dict.fromkeys(node.outputs, last))
 
     def _scan(self, node: Node, op: Scan) -> None:
@@ -101,35 +111,63 @@ class _Settling:
         given = {inner: self.of.get(value, 0) for inner, value in zip(body.inputs, node.operands, strict=True)}
         states, next_states = body.inputs[: op.states], list(body.outputs.values())[: op.states]
         length = 1 if self.lengths is None else self.lengths[node.outputs[0].name]
-        elements = length if self.delivery == "replay" else 1
+        different = length if self.delivery == "replay" else min(length, 2) if self.carry else 1
         windows, longest = [], dict.fromkeys(node.outputs, 0)
         delivered = {state: self._delivered(state, given[state]) for state in states}
-        for _ in range(max(elements, 1)):
+        for k in range(max(different, 1)):
+            self.resumed = self.carry and k > 0
+            if k == 1 and self.carry:
+                given.update(self._changes(node, op, body))
             self.of.update({**given, **delivered})
             self._graph(body)
             trains = [*delivered.values(), *(self.of[value] for inner in body.nodes for value in inner.outputs)]
             windows.append(max([*trains, *(given[value] for value in body.inputs[op.states :])], default=0))
+            # The outside is told the kept levels of a carried body at step 0.
             for value, inner in zip(node.outputs, body.outputs.values(), strict=True):
-                longest[value] = max(longest[value], self.of[inner])
+                longest[value] = max(longest[value], self.of[inner], self.resumed)
             delivered = {state: self._delivered(state, self.of[value]) for state, value in zip(states, next_states, strict=True)}
+            if self.carry:
+                delivered = {state: self._changed(state, steps) for state, steps in delivered.items()}
+        self.resumed = False
         for value, operand in zip(node.outputs, node.operands[: op.states], strict=False):
             longest[value] = max(longest[value], self.of.get(operand, 0))
-        self.windows[node.outputs[0].name] = windows * (length if elements == 1 else 1)
+        self.windows[node.outputs[0].name] = (windows + windows[-1:] * (length - len(windows)))[:length]
         self.of.update(longest)
 
     def _delivered(self, state: Value, train: int) -> int:
         """How many steps the delivery of a state takes, whose train in the window before took `train`."""
-        quantization = state.type.quantization
-        assert quantization is not None
         if self.delivery == "replay":
             return train
+        quantization = state.type.quantization
+        assert quantization is not None
         return 1 if self.delivery == "graded" else max(quantization.hi, -quantization.lo)
 
+    def _changed(self, state: Value, steps: int) -> int:
+        """The same where a change is delivered; what a state started as is taken back at step 0 of window 1."""
+        return max(steps, 1) if self.delivery == "replay" else self._sent(state)
 
-def _population_settles(quantization: Quantization, last: int) -> int:
+    def _sent(self, value: Value) -> int:
+        """How many steps it takes to send any change of a value."""
+        quantization = value.type.quantization
+        assert quantization is not None
+        return 1 if self.delivery == "graded" else quantization.hi - quantization.lo
+
+    def _changes(self, node: Node, op: Scan, body: Graph) -> dict[Value, int]:
+        """How long a carried window after the first is sent its elements: encoded ones at step 0, shared values not at all."""
+        steps = dict.fromkeys(body.inputs[op.states :], 0)
+        for index in range(op.states, op.states + op.elements):
+            inner, outer = body.inputs[index], node.operands[index]
+            if inner.type.dtype == "spike":
+                steps[inner] = 1 if outer in self.encoded else self._sent(inner)
+        return steps
+
+
+def _population_settles(quantization: Quantization, last: int, resumed: bool) -> int:
     lo, hi = quantization.lo, quantization.hi
     if hi == lo:
         return 0
+    if resumed:  # it starts at any level, settled for what it has been told
+        return last - 1 + hi - lo if last else 0
     return max(hi, -lo) if last <= 1 else last - 1 + hi - lo
 
 

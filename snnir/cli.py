@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -14,6 +16,11 @@ from snnir import report
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays, read_labels, write_npz
 
+if TYPE_CHECKING:
+    from snnir.backends.simulator import SimulationResult
+    from snnir.comparison import Comparison
+    from snnir.program import Program
+
 __all__ = ["cli", "main"]
 
 _FILE = click.Path(path_type=Path)
@@ -21,6 +28,13 @@ _JSON = click.option("--json", is_flag=True, help="Print one JSON object instead
 _DELIVERY = click.option(
     "--delivery", type=click.Choice(["relay", "replay", "graded"]), default="relay", help="How recurrent spikes are delivered."
 )
+_EXECUTION = click.option(
+    "--execution",
+    type=click.Choice(["reset", "carry"]),
+    default="reset",
+    help="What neurons of recurrent layers do at the next sequence element: start afresh, or go on and send changes only.",
+)
+_COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
 _THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
 _BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
 _WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
@@ -86,6 +100,8 @@ def compile_command(
 @click.option("--labels", type=_FILE, help="Class indices (.npy), to print the accuracy.")
 @click.option("--steps", default="auto", show_default=True, help="auto: to quiescence (exact); N: a cap per window.")
 @_DELIVERY
+@_EXECUTION
+@_COMPARE
 @click.option("--output", "-o", type=_FILE, help="A .npz file for outputs, steps, spikes and synaptic operations.")
 @_THREADS
 @_JSON
@@ -95,6 +111,8 @@ def run_command(
     labels: Path | None,
     steps: str,
     delivery: str,
+    execution: str,
+    compare_executions: bool,
     output: Path | None,
     threads: int | None,
     json: bool,
@@ -106,15 +124,35 @@ def run_command(
     loaded, data = snnir.load(program), read_arrays(inputs)
     with report.progress("simulating", quiet=json) as advance:
         result = loaded.run(
-            data, steps=cap, delivery=delivery, threads=threads, progress=lambda done, total: advance("simulating", done, total)
+            data,
+            steps=cap,
+            delivery=delivery,
+            execution=execution,
+            threads=threads,
+            progress=lambda done, total: advance("simulating", done, total),
         )
+    comparison = _comparison(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
     answers = read_labels(labels, len(result.steps)) if labels is not None else None
     if output is not None:
         arrays = {f"output/{name}": array for name, array in result.outputs.items()}
         arrays |= {f"spikes/{name}": array for name, array in result.spikes.items()}
         arrays |= {f"synops/{name}": array for name, array in result.synops.items()}
         write_npz(output, arrays | {"steps": result.steps, "settled": np.array(result.settled)})
-    report.ran(loaded, data, result, answers, delivery, json)
+    report.ran(loaded, data, result, answers, delivery, execution, comparison, json)
+
+
+def _comparison(
+    program: Program,
+    data: np.ndarray | Mapping[str, np.ndarray],
+    delivery: str,
+    steps: int | None,
+    threads: int | None,
+    known: Mapping[str, SimulationResult],
+) -> Comparison:
+    from snnir.comparison import compare_executions
+    from snnir.inputs import as_inputs
+
+    return compare_executions(program, as_inputs(program.graph("spiking"), data), delivery, steps, threads, known)
 
 
 @cli.command("verify")
@@ -122,9 +160,20 @@ def run_command(
 @click.argument("inputs", type=_FILE)
 @click.option("--model", type=_FILE, help="The ONNX file, to compare the import with ONNX Runtime as well.")
 @_DELIVERY
+@_EXECUTION
+@_COMPARE
 @_THREADS
 @_JSON
-def verify_command(program: Path, inputs: Path, model: Path | None, delivery: str, threads: int | None, json: bool) -> int:
+def verify_command(
+    program: Path,
+    inputs: Path,
+    model: Path | None,
+    delivery: str,
+    execution: str,
+    compare_executions: bool,
+    threads: int | None,
+    json: bool,
+) -> int:
     """Compare every settled spike count with the integer network; exit code 1 on any mismatch."""
     loaded, data = snnir.load(program), read_arrays(inputs)
     error = None
@@ -136,9 +185,14 @@ def verify_command(program: Path, inputs: Path, model: Path | None, delivery: st
         error = check_import(model, graph, as_inputs(graph, data))
     with report.progress("verifying", quiet=json) as advance:
         verification = loaded.verify(
-            data, delivery=delivery, threads=threads, progress=lambda done, total: advance("verifying", done, total)
+            data,
+            delivery=delivery,
+            execution=execution,
+            threads=threads,
+            progress=lambda done, total: advance("verifying", done, total),
         )
-    report.verified(verification, error, json)
+    comparison = _comparison(loaded, data, delivery, None, threads, {}) if compare_executions else None
+    report.verified(verification, error, comparison, json)
     return 0 if verification.ok else 1
 
 

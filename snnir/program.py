@@ -16,6 +16,7 @@ from snnir.ir.execute import execute
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult, Simulator
+    from snnir.comparison import Comparison
     from snnir.verification import Verification
 
 __all__ = ["Program"]
@@ -55,6 +56,7 @@ class Program:
         *,
         steps: int | str | None = None,
         delivery: str = "relay",
+        execution: str = "reset",
         trace: bool = False,
         record: Sequence[str] = (),
         counts: bool = False,
@@ -65,8 +67,10 @@ class Program:
 
         `steps` None or "auto" runs every window to quiescence, which is exact; a number caps the inner time-steps of each
         window, and the result says whether it settled. `delivery` of recurrent spikes: `relay`, `replay` or `graded`.
-        `trace` keeps the outputs at every inner step, `record` rasters and membranes of the named populations, `counts`
-        all settled tracers. Raises `InputError`, `UsageError`.
+        `execution` of scans: with `reset` neurons start afresh at every sequence element, with `carry` they keep their
+        sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `trace` keeps
+        the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all settled
+        tracers. Raises `InputError`, `UsageError`.
         """
         if isinstance(steps, str):
             if steps != "auto":
@@ -77,6 +81,7 @@ class Program:
             inputs,
             steps=steps,
             delivery=delivery,
+            execution=execution,
             trace=trace,
             record=record,
             counts=counts,
@@ -94,19 +99,41 @@ class Program:
         x: np.ndarray | Mapping[str, np.ndarray],
         *,
         delivery: str = "relay",
+        execution: str = "reset",
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Verification:
         """Compare every settled tracer and readout with the integer reference, element by element."""
         from snnir.verification import verify_program
 
-        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, threads, progress)
+        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, execution, threads, progress)
 
-    def bounds(self, lengths: Mapping[str, int] | None = None, delivery: str = "relay") -> dict[str, list[int]]:
+    def compare_executions(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        delivery: str = "relay",
+        steps: int | None = None,
+        threads: int | None = None,
+    ) -> Comparison:
+        """Run `x` with both executions: spikes and synaptic operations of each, and their ratio."""
+        from snnir.comparison import compare_executions
+
+        return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads)
+
+    def bounds(
+        self, lengths: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
+    ) -> dict[str, list[int]]:
         """Certified steps per window: `""` for all outside scans, and per scan (by its first result) one per element."""
         from snnir.passes import settling_bounds
 
-        return settling_bounds(self.graph("spiking"), delivery, lengths or {})
+        return settling_bounds(self.graph("spiking"), delivery, lengths or {}, execution)
+
+    def event_ranges(self, delivery: str = "relay", execution: str = "reset") -> dict[str, tuple[int, int]]:
+        """Certified inclusive range of what each encoder, population, max and product emits in one step, by its name."""
+        from snnir.passes import event_ranges
+
+        return event_ranges(self.graph("spiking"), delivery, execution)
 
     def save(self, path: str | Path) -> None:
         """Write the program to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""

@@ -20,6 +20,7 @@ from snnir.verification import scan_lengths
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
+    from snnir.comparison import Comparison
     from snnir.program import Program
     from snnir.verification import Verification
 
@@ -111,15 +112,21 @@ def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
 
 
 def run_facts(
-    program: Program, data: np.ndarray | Mapping[str, np.ndarray], result: SimulationResult, delivery: str
+    program: Program,
+    data: np.ndarray | Mapping[str, np.ndarray],
+    result: SimulationResult,
+    delivery: str,
+    execution: str = "reset",
 ) -> dict[str, object]:
     """What a run took: steps against their certified bound, spikes, operations, and energy as an estimate."""
     inputs = as_inputs(program.graph("spiking"), data)
-    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery)
+    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
     macs = dense_macs(program.graph("quantized"), inputs)
     energy = estimate_energy(macs, result)
     return {
         "samples": len(result.steps),
+        "delivery": delivery,
+        "execution": execution,
         "settled": result.settled,
         "unsettled_neurons": result.unsettled,
         "undelivered_spikes": result.undelivered,
@@ -141,10 +148,14 @@ def ran(
     result: SimulationResult,
     labels: np.ndarray | None,
     delivery: str,
+    execution: str,
+    comparison: Comparison | None,
     json: bool,
 ) -> None:
     """What `snnir run` prints."""
-    facts = run_facts(program, data, result, delivery)
+    facts = run_facts(program, data, result, delivery, execution)
+    if comparison is not None:
+        facts["executions"] = comparison.facts()
     macs, spiking, dense = (facts[key] for key in ("dense_macs_per_sample", "energy_spiking_nj", "energy_dense_nj"))
     if labels is not None:
         facts["accuracy"] = accuracy(result.outputs, labels)
@@ -161,11 +172,12 @@ def ran(
         "synaptic operations": f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)",
         "dense multiply-accumulates": f"{macs:,} per sample",
         "energy (estimate)": f"{spiking:,.1f} nJ spiking, {dense:,.1f} nJ dense; {ENERGY_SOURCE}",
+        **({"inside scans, per sample": comparison} if comparison is not None else {}),
     }
     rows_table("simulated", rows)
 
 
-def verified(verification: Verification, import_error: float | None, json: bool) -> None:
+def verified(verification: Verification, import_error: float | None, comparison: Comparison | None, json: bool) -> None:
     """What `snnir verify` prints."""
     if json:
         print_json(
@@ -175,11 +187,13 @@ def verified(verification: Verification, import_error: float | None, json: bool)
                 "mismatches": verification.mismatches,
                 "samples": verification.samples,
                 "delivery": verification.delivery,
+                "execution": verification.execution,
                 "steps": verification.steps,
                 "steps_bound": verification.bound,
                 "within_bounds": verification.within_bounds,
                 "import_error": import_error,
                 "values": [{"name": name, "compared": count, "mismatches": bad} for name, count, bad in verification.values],
+                **({"executions": comparison.facts()} if comparison is not None else {}),
             }
         )
         return
@@ -199,6 +213,8 @@ def verified(verification: Verification, import_error: float | None, json: bool)
     )
     if import_error is not None:
         print(f"import equals ONNX Runtime within {import_error:.2g} of the output's span")
+    if comparison is not None:
+        print(f"inside scans, per sample: {comparison}")
 
 
 def show_text(text: str, facts: Mapping[str, object], json: bool) -> None:

@@ -29,6 +29,7 @@ class Verification:
     """(name, integers compared, mismatches) of every population, encoder, max and readout."""
     samples: int
     delivery: str
+    execution: str
     steps: int
     """The most inner time-steps that any window took."""
     bound: int
@@ -115,6 +116,7 @@ def verify_program(
     program: Program,
     inputs: Mapping[str, np.ndarray],
     delivery: str = "relay",
+    execution: str = "reset",
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
@@ -125,7 +127,7 @@ def verify_program(
     most, largest, within = 0, 0, True
     for start in range(0, total, _CHUNK):
         chunk = samples(spiking, inputs, start, start + _CHUNK)
-        result = program.run(chunk, delivery=delivery, counts=True, threads=threads)
+        result = program.run(chunk, delivery=delivery, execution=execution, counts=True, threads=threads)
         expected = integer_counts(quantized, spiking, chunk)
         for name in sorted({*expected, *result.counts}):
             a, b = expected.get(name), result.counts.get(name)
@@ -139,11 +141,11 @@ def verify_program(
             a = np.broadcast_to(a, b.shape) if a.ndim == b.ndim else a
             entry[0] += b.size
             entry[1] += int((a != b).sum()) if a.shape == b.shape else b.size
-        bounds = program.bounds(scan_lengths(spiking, chunk), delivery)
+        bounds = program.bounds(scan_lengths(spiking, chunk), delivery, execution)
         limits = np.array([bound for windows in bounds.values() for bound in windows])
         within = within and bool((result.steps <= limits).all())
         most, largest = max(most, int(result.steps.max(initial=0))), max(largest, int(limits.max(initial=0)))
         if progress is not None:
             progress(min(start + _CHUNK, total), total)
     values = tuple((name, compared, wrong) for name, (compared, wrong) in found.items())
-    return Verification(values, total, delivery, most, largest, within)
+    return Verification(values, total, delivery, execution, most, largest, within)

@@ -90,6 +90,26 @@ def test_verify_finds_nothing(folder: Path, delivery: str, capsys: pytest.Captur
     assert "exact: 0 mismatches out of" in out(capsys)
 
 
+def test_executions_are_verified_and_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program, x = str(folder / "model.snnir"), str(folder / "x.npy")
+    assert main(["verify", program, x, "--execution", "carry", "--compare-executions", "--json"]) == 0
+    verified = read(capsys)
+    assert (verified["ok"], verified["mismatches"], verified["execution"]) == (True, 0, "carry")
+    assert main(["run", program, x, "--execution", "carry", "--compare-executions", "--json"]) == 0
+    ran = read(capsys)
+    executions = ran["executions"]
+    assert isinstance(executions, dict)
+    assert executions == verified["executions"]
+    assert ran["spikes_per_sample"] == pytest.approx(executions["carry"]["spikes"])
+    assert executions["ratio"] == executions["reset"]["scan_spikes"] / executions["carry"]["scan_spikes"]
+    comparison = snnir.load(program).compare_executions(np.load(x))
+    assert comparison.facts() == executions
+    assert main(["run", program, x, "--compare-executions"]) == 0
+    assert "spikes with reset" in out(capsys)
+    assert main(["verify", program, x, "--compare-executions"]) == 0
+    assert f"(ratio {comparison.ratio:.2f})" in out(capsys)
+
+
 def test_verify_exits_with_1_on_a_mismatch(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = snnir.load(folder / "model.snnir")
     other = snnir.compile(folder / "model.onnx", calibration=3 * np.load(folder / "x.npy"), bits=4)
@@ -181,6 +201,7 @@ def test_passes_and_ops_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "{d}/model.snnir", "{d}/x.npy", "--steps", "0"], 2, "--steps '0'"),
         (["run", "{d}/model.snnir", "{d}/x.npy", "--steps", "some"], 2, "--steps 'some'"),
         (["run", "{d}/model.snnir", "{d}/x.npy", "--delivery", "mail"], 2, "replay"),
+        (["run", "{d}/model.snnir", "{d}/x.npy", "--execution", "mail"], 2, "carry"),
         (["run", "{d}/model.snnir", "{d}/x.npy", "-o", "{t}/no/r.npz"], 2, "cannot write"),
         (["inspect", "{d}/model.onnx", "--level", "spiking"], 2, "needs a compiled .snnir file"),
         (["inspect", "{d}/model.onnx", "--after", "nothing"], 2, "not in the pipeline"),

@@ -1,20 +1,24 @@
 """The product, as properties over graphs drawn at random: settled tracers are the quantized network's integers.
 
-Every seed is compiled with its own number of bits and run in every recurrent delivery, by the fast and the plain simulator.
+Every seed is compiled with its own number of bits and run in every recurrent delivery and execution, by the fast and the
+plain simulator.
 """
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any
+
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import DELIVERIES, PlainResult, Simulator, simulate_plain
+from snnir.backends.simulator import DELIVERIES, EXECUTIONS, PlainResult, Simulator, simulate_plain
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
-from snnir.passes import Context, default_pipeline, run_pipeline, settling_bounds
+from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
 from snnir.verification import integer_counts, scan_lengths
 from tests.random_graphs import random_graph
 
@@ -67,16 +71,17 @@ def test_settled_tracers_are_the_integers(first: int) -> None:
         expected = integer_counts(graphs["quantized"], spiking, data)
         outputs = execute(graphs["quantized"], data)
         simulator = Simulator(spiking)
-        for delivery in DELIVERIES:
-            where = f"seed {seed}, {delivery}"
-            result = simulator.run(data, delivery=delivery, counts=True)
+        recurrent = any(node.body is not None for node in spiking.nodes)
+        for delivery, execution in product(DELIVERIES, EXECUTIONS if recurrent else EXECUTIONS[:1]):
+            where = f"seed {seed}, {delivery}, {execution}"
+            result = simulator.run(data, delivery=delivery, execution=execution, counts=True)
             assert result.settled, where
             assert set(result.counts) == set(expected), where
             for name, counts in result.counts.items():
                 np.testing.assert_array_equal(counts, expected[name], err_msg=f"{where}: {name}")
             for name, array in outputs.items():
                 np.testing.assert_array_equal(result.outputs[name], array, err_msg=f"{where}: output {name}")
-            bounds = settling_bounds(spiking, delivery, scan_lengths(spiking, data))
+            bounds = settling_bounds(spiking, delivery, scan_lengths(spiking, data), execution)
             limits = np.array([bound for windows in bounds.values() for bound in windows])
             assert (result.steps <= limits).all(), f"{where}: steps {result.steps.max(axis=0)} beyond {limits}"
 
@@ -87,11 +92,15 @@ def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first:
         graphs, data = compiled(seed)
         spiking = graphs["spiking"]
         populations = emitting(spiking)
-        delivery = DELIVERIES[seed % len(DELIVERIES)]
-        for steps in (None, 1 + seed % 7):
-            where = f"seed {seed}, {delivery}, steps {steps}"
-            fast = Simulator(spiking).run(data, delivery=delivery, steps=steps, counts=True, record=list(populations))
-            plain = simulate_plain(spiking, data, delivery=delivery, steps=steps, record=list(populations))
+        delivery, caps = DELIVERIES[seed % len(DELIVERIES)], (None, 1 + seed % 7)
+        runs = [(steps, "reset") for steps in caps]
+        if any(node.body is not None for node in spiking.nodes):
+            runs.append((caps[seed // len(DELIVERIES) % 2], "carry"))  # every delivery with and without a cap, over the seeds
+        for steps, execution in runs:
+            where = f"seed {seed}, {delivery}, {execution}, steps {steps}"
+            options: dict[str, Any] = {"delivery": delivery, "execution": execution, "steps": steps, "record": list(populations)}
+            fast = Simulator(spiking).run(data, counts=True, **options)
+            plain = simulate_plain(spiking, data, **options)
             assert fast.windows == plain.windows, where
             np.testing.assert_array_equal(fast.steps, plain.steps, err_msg=where)
             assert (fast.settled, fast.unsettled, fast.undelivered) == (plain.settled, plain.unsettled, plain.undelivered), where
@@ -101,10 +110,15 @@ def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first:
                     np.testing.assert_array_equal(mine[name], other[name], err_msg=f"{where}: {name}")
             for name, array in plain.outputs.items():
                 np.testing.assert_array_equal(fast.outputs[name], array, err_msg=f"{where}: output {name}")
+            ranges = event_ranges(spiking, delivery, execution)
+            for name, train in plain.trains.items():
+                low, high = ranges[name]
+                assert low <= train.min(initial=0) and train.max(initial=0) <= high, f"{where}: events of {name}"
             for name, op in populations.items():
-                raster = raster_of(plain.trains[name], name not in spiking.values)
+                inside = name not in spiking.values
+                raster = raster_of(plain.trains[name], inside)
                 np.testing.assert_array_equal(fast.rasters[name], raster, err_msg=f"{where}: {name}")
-                check_ranges(value_of(spiking, name), op, plain, name, where)
+                check_ranges(value_of(spiking, name), op, plain, name, inside and execution == "carry", where)
 
 
 def raster_of(train: np.ndarray, in_scan: bool) -> np.ndarray:
@@ -116,7 +130,7 @@ def raster_of(train: np.ndarray, in_scan: bool) -> np.ndarray:
     return events[np.lexsort(events.T[::-1])] if len(events) else events.reshape(0, 5)
 
 
-def check_ranges(value: Value, op: Bif, plain: PlainResult, name: str, where: str) -> None:
+def check_ranges(value: Value, op: Bif, plain: PlainResult, name: str, carried: bool, where: str) -> None:
     """No sum and no membrane leaves its certified range, before or after firing, at any step."""
     sums, train = plain.membranes[name], plain.trains[name]
     spikes = np.moveaxis(train, train.ndim - value.type.rank, 0)
@@ -124,9 +138,13 @@ def check_ranges(value: Value, op: Bif, plain: PlainResult, name: str, where: st
         return
     axis = sums.ndim - value.type.rank
     length = min(sums.shape[axis], spikes.shape[axis])
+    start = np.zeros((), np.int64)
+    if carried:  # windows start at what those before them sent
+        sent = spikes.sum(axis=axis, keepdims=True)
+        start = sent.cumsum(axis=1) - sent
     sums, spikes = (array.take(range(length), axis=axis) for array in (sums, spikes))
     assert op.accumulator[0] <= sums.min() and sums.max() <= op.accumulator[1], f"{where}: sums of {name}"
-    after = spikes.cumsum(axis=axis)
+    after = start + spikes.cumsum(axis=axis)
     assert op.quantization.lo <= after.min(initial=0) and after.max(initial=0) <= op.quantization.hi, (
         f"{where}: tracers of {name}"
     )

@@ -16,11 +16,15 @@ __all__ = ["Emission", "EncodePlan", "Plan", "PopulationPlan", "ScanPlan", "Stat
 
 @dataclass(frozen=True, eq=False)
 class Emission:
-    """A value of a body or graph as the driver needs it: its roots and the size of one sample."""
+    """A value of a body or graph as the driver needs it: its roots and the size of one sample.
+
+    `encoded`: nothing but encoders and constants emit it.
+    """
 
     value: Value
     sources: tuple[Source, ...]
     shape: tuple[int, ...]
+    encoded: bool
 
     @property
     def size(self) -> int:

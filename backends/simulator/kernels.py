@@ -16,7 +16,20 @@ from typing import Any, cast
 import numba
 import numpy as np
 
-__all__ = ["CONV", "CSR", "DENSE", "charge", "combine", "count", "place", "populate", "split", "tracers", "unary"]
+__all__ = [
+    "CONV",
+    "CSR",
+    "DENSE",
+    "charge",
+    "combine",
+    "count",
+    "place",
+    "populate",
+    "raised",
+    "split",
+    "tracers",
+    "unary",
+]
 
 DENSE, CONV, CSR = 0, 1, 2
 """Kinds of synapses: the first column of a segment."""
@@ -128,13 +141,18 @@ def populate(  # type: ignore[no-untyped-def]
     sums,
     synops,
     charges,
+    resume,
+    kept_sums,
+    kept_levels,
 ):
     """Run one population (or readout: levels 0..0) over a window, sample after sample, each until it is silent.
 
     `levels` is (lo, hi, staircase); `layout[i]` is the address of neuron i; `length` the number of steps whose sums
     are kept (0: none). `sums[batch, n]` receives the settled sums where it has rows; `synops` and `charges`
-    [batch, segments] are added to. Returns offsets, address and event of the spikes, the steps used by each sample,
-    the number of neurons still able to fire, and the sums after each step [batch, length, n].
+    [batch, segments] are added to. Where `kept_sums` and `kept_levels` [batch, n] have rows, they receive the sums and
+    tracers that neurons end with, and with `resume` neurons go on from them instead of their bias and 0. Returns
+    offsets, address and event of the spikes, the steps used by each sample, the number of neurons still able to fire,
+    and the sums after each step [batch, length, n].
     """
     lo, hi, staircase = levels
     batch, inputs, n = offsets.shape[0], offsets.shape[1] - 1, bias.size
@@ -159,10 +177,18 @@ def populate(  # type: ignore[no-untyped-def]
     words = flags.view(np.int64)
     cursor, unsettled = 0, 0
     for sample in range(batch):
-        a[:] = bias
-        up[:] = first_up
-        down[:] = first_down
-        state[:] = 0
+        if resume:
+            a[:] = kept_sums[sample]
+            state[:] = kept_levels[sample]
+            for i in range(n):
+                level = state[i]
+                up[i] = _threshold(table, staircase, parameter[i], lo, level + 1, least, most) if level < hi else most
+                down[i] = _threshold(table, staircase, parameter[i], lo, level, least, most) if level > lo else least
+        else:
+            a[:] = bias
+            up[:] = first_up
+            down[:] = first_down
+            state[:] = 0
         active = hi > lo
         t = 0
         out_offsets[sample, 0] = cursor
@@ -224,15 +250,20 @@ def populate(  # type: ignore[no-untyped-def]
         if sums.shape[0]:
             for i in range(n):
                 sums[sample, layout[i]] = a[i]
+        if kept_sums.shape[0]:
+            kept_sums[sample] = a
+            kept_levels[sample] = state
     return out_offsets, out_address, out_event, used, unsettled, history
 
 
 @_compiled
-def combine(offsets, address, event, row_offsets, rows, members, product):  # type: ignore[no-untyped-def]
+def combine(offsets, address, event, row_offsets, rows, members, product, kept_states, kept_values):  # type: ignore[no-untyped-def]
     """The change of the largest tracer of each window, or with `product` of the product of its tracers, step by step.
 
     `members[windows, k]` are the addresses in a window (-1: none); `rows[row_offsets[a] : row_offsets[a + 1]]` the
-    windows that hold address a. Returns offsets, address, event and the steps used by each sample.
+    windows that hold address a. Where `kept_states` [batch, addresses] and `kept_values` [batch, windows] have rows,
+    tracers go on from what stands there, which is 0 in the first window. Returns offsets, address, event and the steps
+    used by each sample.
     """
     batch, inputs, windows = offsets.shape[0], offsets.shape[1] - 1, members.shape[0]
     out_offsets = np.zeros((batch, inputs + 1), np.int64)
@@ -246,6 +277,9 @@ def combine(offsets, address, event, row_offsets, rows, members, product):  # ty
     for sample in range(batch):
         state[:] = 0
         current[:] = 0
+        if kept_states.shape[0]:
+            state[:] = kept_states[sample]
+            current[:] = kept_values[sample]
         out_offsets[sample, 0] = cursor
         for t in range(inputs):
             found = 0
@@ -280,6 +314,9 @@ def combine(offsets, address, event, row_offsets, rows, members, product):  # ty
                     cursor += 1
                     used[sample] = t + 1
             out_offsets[sample, t + 1] = cursor
+        if kept_states.shape[0]:
+            kept_states[sample] = state
+            kept_values[sample] = current
     return out_offsets, out_address, out_event, used
 
 
@@ -330,6 +367,41 @@ def unary(levels, steps):  # type: ignore[no-untyped-def]
                     cursor += 1
             offsets[sample, t + 1] = cursor
     return offsets, address, event, lost
+
+
+@_compiled
+def raised(offsets, address, event, levels):  # type: ignore[no-untyped-def]
+    """A train with `levels` [batch, n] added to its events of step 0."""
+    batch, inputs, n = offsets.shape[0], offsets.shape[1] - 1, levels.shape[1]
+    steps = max(inputs, 1)
+    capacity = 0
+    for sample in range(batch):
+        capacity += n + offsets[sample, inputs] - offsets[sample, 0]
+    out_offsets = np.zeros((batch, steps + 1), np.int64)
+    out_address, out_event = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+    first, charged = np.empty(n, np.int64), np.empty(n, np.int64)
+    cursor = 0
+    for sample in range(batch):
+        out_offsets[sample, 0] = cursor
+        first[:] = levels[sample]
+        charged[:] = 0
+        if inputs:
+            for e in range(offsets[sample, 0], offsets[sample, 1]):
+                first[address[e]] += event[e] >> 1
+                charged[address[e]] |= event[e] & 1
+        for i in range(n):
+            if first[i]:
+                out_address[cursor] = i
+                out_event[cursor] = 2 * first[i] + (charged[i] or abs(first[i]) > 1)
+                cursor += 1
+        out_offsets[sample, 1] = cursor
+        for t in range(1, inputs):
+            for e in range(offsets[sample, t], offsets[sample, t + 1]):
+                out_address[cursor] = address[e]
+                out_event[cursor] = event[e]
+                cursor += 1
+            out_offsets[sample, t + 1] = cursor
+    return out_offsets, out_address[:cursor], out_event[:cursor]
 
 
 @_compiled

@@ -10,10 +10,14 @@ from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.ops import Encode, Scan
 
-__all__ = ["DELIVERIES", "batch_size", "check_graph", "check_options"]
+__all__ = ["DELIVERIES", "EXECUTIONS", "batch_size", "check_graph", "check_options"]
 
 DELIVERIES = ("replay", "relay", "graded")
 """How a state's spikes reach the next window: the same train again, its settled levels one a step, or all at step 0."""
+
+EXECUTIONS = ("reset", "carry")
+"""How the body of a scan goes on to its next element: every neuron starts afresh, or keeps its sum and its tracer, so that
+only changes are sent."""
 
 
 def check_graph(graph: Graph) -> None:
@@ -22,12 +26,14 @@ def check_graph(graph: Graph) -> None:
         raise UsageError(f"graph {graph.name} is at the {graph.level} level; the simulator runs the {SPIKING} level")
 
 
-def check_options(steps: int | None, delivery: str, record: Sequence[str], known: Iterable[str]) -> None:
+def check_options(steps: int | None, delivery: str, execution: str, record: Sequence[str], known: Iterable[str]) -> None:
     """Raise `UsageError` naming the choices."""
     if steps is not None and steps < 1:
         raise UsageError(f"steps is {steps}; it must be 1 or more, or None to run until nothing fires")
     if delivery not in DELIVERIES:
         raise UsageError(f"delivery {delivery!r} is unknown; choose one of {', '.join(DELIVERIES)}")
+    if execution not in EXECUTIONS:
+        raise UsageError(f"execution {execution!r} is unknown; choose one of {', '.join(EXECUTIONS)}")
     names = list(known)
     unknown = [record] if isinstance(record, str) else [name for name in record if name not in names]
     if unknown:

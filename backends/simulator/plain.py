@@ -14,6 +14,7 @@ import numpy as np
 from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
 from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
 from snnir.backends.simulator.options import batch_size, check_graph, check_options
+from snnir.backends.simulator.plain_scan import ElementsIn, Sending, StateIn, ValueOut
 from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
@@ -50,15 +51,17 @@ def simulate_plain(
     *,
     steps: int | None = None,
     delivery: str = "relay",
+    execution: str = "reset",
     record: Sequence[str] = (),
 ) -> PlainResult:
     """Simulate a spiking graph step by step; options as in `Simulator.run`. Raises `InputError` and `UsageError`."""
     check_graph(graph)
     arrays = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, arrays)
-    check_options(steps, delivery, record, _names(graph))
+    check_options(steps, delivery, execution, record, _names(graph))
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
-    run = _Run(sizes, batch_size(graph, sizes), steps, delivery, frozenset(record))
+    sending = Sending(delivery, execution == "carry", steps)
+    run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record))
     return run.whole(graph, host)
 
 
@@ -74,17 +77,26 @@ def _names(graph: Graph, prefix: str = "") -> list[str]:
 
 @dataclass
 class _Window:
+    """One window: `memory` is what a carried body kept of the window before it (None: the window starts afresh)."""
+
     graph: Graph
     host: Host | None
     trains: dict[Value, DenseTrain]
     constants: dict[Value, np.ndarray]
     prefix: str
     name: str
+    memory: dict[Value, tuple[np.ndarray, ...]] | None = None
+    kept: dict[Value, tuple[np.ndarray, ...]] = field(default_factory=dict)
+
+    def before(self, value: Value) -> tuple[np.ndarray, ...] | None:
+        """What `value` kept of the window before."""
+        return None if self.memory is None else self.memory[value]
 
 
 class _Run:
-    def __init__(self, sizes: dict[str, int], batch: int, steps: int | None, delivery: str, record: frozenset[str]) -> None:
-        self.sizes, self.batch, self.cap, self.delivery, self.record = sizes, batch, steps, delivery, record
+    def __init__(self, sizes: dict[str, int], batch: int, sending: Sending, record: frozenset[str]) -> None:
+        self.sizes, self.batch, self.sending, self.record = sizes, batch, sending, record
+        self.cap = sending.cap
         self.result = PlainResult()
         self.used: dict[str, np.ndarray] = {}
         self.emitted: dict[str, list[np.ndarray]] = {}
@@ -106,6 +118,8 @@ class _Run:
             in_body = any(name.startswith(prefix) for prefix in names)
             result.counts[name] = np.stack([train.sum(axis=0) for train in trains], axis=1)
             result.trains[name] = pad(trains, hold=False)
+            if in_body and self.sending.carry:
+                result.counts[name] = result.counts[name].cumsum(axis=1)
             if not in_body:
                 result.counts[name], result.trains[name] = result.counts[name][:, 0], result.trains[name][0]
         for name, potentials in self.potentials.items():
@@ -118,6 +132,7 @@ class _Run:
                 result.outputs[name] = self._train(window, value).values.sum(axis=0)
             else:
                 result.outputs[name] = reals[value]
+        result.undelivered = self.sending.undelivered
         result.steps = np.stack([self.used[name] for name in result.windows], axis=1)
         return result
 
@@ -133,38 +148,52 @@ class _Run:
                 continue
             if isinstance(op, Encode):
                 assert window.host is not None
-                self._emit(window, value, DenseTrain.of(window.host.levels[value][np.newaxis], charged=True))
+                levels, before = window.host.levels[value], window.before(value)
+                window.kept[value] = (levels,)
+                change = levels if before is None else levels - before[0]
+                self._emit(window, value, DenseTrain.of(change[np.newaxis], charged=True))
             elif isinstance(op, Bif):
                 self._emit(window, value, DenseTrain.of(self._population(window, node, op)))
                 self._add(self.result.spikes, window.prefix + value.name, np.abs(window.trains[value].values), 1)
             elif isinstance(op, Readout):
-                total = self._start(window, node)
+                before = window.before(value)
+                total = self._start(window, node) if before is None else before[0]
                 for t in range(self._length(window, node)):
                     total = total + self._current(window, node, t)
+                window.kept[value] = (total,)
                 self.sums.setdefault(value, []).append(total)
             elif isinstance(op, Scan):
                 self._scan(window, node, op)
-            elif value.type.dtype == "spike" and isinstance(op, MaxPool):
-                summed = np.cumsum(self._train(window, node.operands[0]).values, axis=0)
-                largest = by_step(op, [summed], (0, *concrete_shape(value.type, self.sizes)))
-                self._emit(window, value, DenseTrain.of(np.diff(largest, axis=0, prepend=0)))
-            elif isinstance(op, Product):
-                trains = [self._train(window, operand).values for operand in node.operands]
-                steps = max(len(train) for train in trains)
-                tracers = [np.cumsum(lengthen(train, steps), axis=0) for train in trains]
-                products = by_step(op, tracers, (0, *concrete_shape(value.type, self.sizes)))
-                changes = np.diff(products, axis=0, prepend=0)
-                self._emit(window, value, DenseTrain(changes, np.abs(changes) > 1))
+            elif value.type.dtype == "spike" and isinstance(op, MaxPool | Product):
+                self._emit(window, value, DenseTrain.of(self._combined(window, node, op)))
             elif value.type.dtype == "spike" and isinstance(op, Movement):
                 window.trains[value] = self._moved(window, node, op)
 
+    def _combined(self, window: _Window, node: Node, op: MaxPool | Product) -> np.ndarray:
+        """The change, step by step, of the largest tracer of each window of a max, or of the product of two tracers."""
+        trains = [self._train(window, operand).values for operand in node.operands]
+        shape = concrete_shape(node.output.type, self.sizes)
+        start = [np.zeros(train.shape[1:], np.int64) for train in trains], np.zeros(shape, np.int64)
+        before = window.before(node.output)
+        held, last = start if before is None else (list(before[1:]), before[0])
+        steps = max(len(train) for train in trains)
+        tracers = [own + np.cumsum(lengthen(train, steps), axis=0) for own, train in zip(held, trains, strict=True)]
+        results = by_step(op, tracers, (0, *shape))
+        if steps:
+            window.kept[node.output] = results[-1], *(tracer[-1] for tracer in tracers)
+        else:
+            window.kept[node.output] = last, *held
+        return np.diff(results, axis=0, prepend=last[np.newaxis])
+
     def _train(self, window: _Window, value: Value) -> DenseTrain:
-        """The train of a value; a fixed one charges its levels into every sample."""
+        """The train of a value; a fixed one charges its levels into every sample, once where its receivers keep them."""
         if value not in window.trains:
             assert window.host is not None
             levels, batched = window.host.reals[value], value.type.batch_axis == 0
             sample = levels.shape[1:] if levels.ndim and (batched or levels.shape[0] == 1) else levels.shape
             train = DenseTrain.of(np.broadcast_to(levels, (self.batch, *sample))[np.newaxis], charged=True)
+            if window.memory is not None:
+                train = DenseTrain.silent((self.batch, *sample))
             window.trains[value] = train
             self._use(window, train)
         return window.trains[value]
@@ -186,7 +215,8 @@ class _Run:
         shape = (0, *concrete_shape(node.output.type, self.sizes))
         values = [lengthen(train.values, steps) for train in trains]
         charged = [lengthen(train.charged, steps) for train in trains]
-        return DenseTrain(by_step(op, values, shape), by_step(op, charged, shape).astype(bool))
+        encoded = all(train.encoded for train in trains)
+        return DenseTrain(by_step(op, values, shape), by_step(op, charged, shape).astype(bool), encoded)
 
     def _weights(self, window: _Window, synapse: Node) -> list[np.ndarray]:
         return [window.constants[value] for value in synapse.operands[1:]]
@@ -241,8 +271,9 @@ class _Run:
     def _population(self, window: _Window, node: Node, op: Bif) -> np.ndarray:
         theta = window.constants[node.operands[0]].astype(np.int64)
         lo, hi = op.quantization.lo, op.quantization.hi
-        total = self._start(window, node)
-        tracer = np.zeros(total.shape, np.int64)
+        before = window.before(node.output)
+        total, tracer = (self._start(window, node), np.zeros((), np.int64)) if before is None else before
+        tracer = np.broadcast_to(tracer, total.shape)
         length = self._length(window, node)
         name = window.prefix + node.output.name
         train: list[np.ndarray] = []
@@ -256,6 +287,7 @@ class _Run:
             sums.append(total)
             if len(train) >= length and not spikes.any():
                 break
+        window.kept[node.output] = total, tracer
         self.result.unsettled += int(np.count_nonzero(_fire(total, tracer, theta, op.staircase, lo, hi)))
         if name in self.record:
             self.potentials.setdefault(name, []).append(np.stack(sums))
@@ -266,46 +298,41 @@ class _Run:
         assert body is not None
         assert window.host is not None
         pairs = list(zip(body.inputs, node.operands, strict=True))
-        spiking = [(inner, outer) for inner, outer in pairs if inner.type.dtype == "spike"]
         constants = {value: value.array for value in body.constants}
         constants.update({inner: window.constants[outer] for inner, outer in pairs if outer in window.constants})
         outputs = list(body.outputs.values())
         states = []
         for inner, outer in pairs[: op.states]:
-            states.append(spread(self._train(window, outer), concrete_shape(inner.type, self.sizes)))
-        stacked: list[list[DenseTrain]] = [[] for _ in outputs[op.states :]]
+            initial = spread(self._train(window, outer), concrete_shape(inner.type, self.sizes))
+            states.append(StateIn(initial, self.sending))
+        spikes_in = [(inner, self._train(window, outer)) for inner, outer in pairs[op.states :] if inner.type.dtype == "spike"]
+        cut = body.inputs[op.states : op.states + op.elements]
+        elements = {inner: ElementsIn(train, self.sending) for inner, train in spikes_in if inner in cut}
+        shared = {inner: train for inner, train in spikes_in if inner not in cut}
+        stacked: list[tuple[Value, ValueOut, list[DenseTrain]]] = [
+            (value, ValueOut(self.sending), []) for value in outputs[op.states :] if value.type.dtype == "spike"
+        ]
         bodies = window.host.windows.get(node)
+        memory = None
         for k, element in enumerate(self._order(node)):
-            trains = {inner: self._train(window, outer) for inner, outer in spiking if inner not in body.inputs[: op.states]}
-            for inner in body.inputs[op.states : op.states + op.elements]:
-                if inner in trains:
-                    trains[inner] = DenseTrain(trains[inner].values[:, :, element], trains[inner].charged[:, :, element])
-            trains.update(zip(body.inputs, map(self._deliver, states), strict=False))
+            trains = dict(shared)
+            if memory is not None:  # receivers still hold what they were told: it does not change
+                trains = {inner: DenseTrain.silent(train.values.shape[1:]) for inner, train in shared.items()}
+            trains.update((inner, sequence.window(element)) for inner, sequence in elements.items())
+            trains.update((inner, state.window()) for inner, state in zip(body.inputs, states, strict=False))
             prefix = f"{node.outputs[0].name}/"
-            inside = _Window(
-                body, bodies[k] if bodies is not None else None, trains, constants, prefix, f"{prefix[:-1]}[{element}]"
-            )
+            host = bodies[k] if bodies is not None else None
+            inside = _Window(body, host, trains, constants, prefix, f"{prefix[:-1]}[{element}]", memory)
             self._window(inside)
-            states = [self._train(inside, value) for value in outputs[: op.states]]
-            for rows, value in zip(stacked, outputs[op.states :], strict=True):
-                if value.type.dtype == "spike":
-                    rows.append(self._train(inside, value))
-        window.trains.update(zip(node.outputs, states, strict=False))
-        for value, rows in zip(node.outputs[op.states :], stacked, strict=True):
-            if value.type.dtype == "spike":
-                window.trains[value] = stack(rows[::-1] if op.reverse else rows, concrete_shape(value.type, self.sizes))
-
-    def _deliver(self, train: DenseTrain) -> DenseTrain:
-        if self.delivery == "replay":
-            return train
-        tracer = train.values.sum(axis=0)
-        if self.delivery == "graded":
-            return DenseTrain.of(tracer[np.newaxis])
-        needed = int(np.abs(tracer).max(initial=0))
-        steps = needed if self.cap is None else min(needed, self.cap)
-        self.result.undelivered += int(np.maximum(np.abs(tracer) - steps, 0).sum())
-        spikes = [np.sign(tracer) * (np.abs(tracer) > t) for t in range(steps)]
-        return DenseTrain.of(np.stack(spikes) if spikes else np.zeros((0, *tracer.shape), np.int64))
+            for state, value in zip(states, outputs, strict=False):
+                state.follow(self._train(inside, value))
+            for value, leaving, rows in stacked:
+                rows.append(leaving.window(self._train(inside, value)))
+            memory = inside.kept if self.sending.carry else None
+        window.trains.update(zip(node.outputs, (state.final() for state in states), strict=False))
+        results = [value for value in node.outputs[op.states :] if value.type.dtype == "spike"]
+        for outer, (_, _, rows) in zip(results, stacked, strict=True):
+            window.trains[outer] = stack(rows[::-1] if op.reverse else rows, concrete_shape(outer.type, self.sizes))
 
 
 def _fire(total: np.ndarray, tracer: np.ndarray, theta: np.ndarray, staircase: bool, lo: int, hi: int) -> np.ndarray:

@@ -73,8 +73,11 @@ class _Planner:
         return Plan(tuple(self.steps), _release(self.steps, outputs), tuple(outputs))
 
     def emission(self, value: Value) -> Emission:
-        wiring = self.wiring(value)
-        return Emission(value, sources(wiring), wiring.index.shape)
+        return self._emission(value, self.wiring(value))
+
+    def _emission(self, value: Value, wiring: Wiring) -> Emission:
+        encoded = {step.value for step in self.steps if isinstance(step, EncodePlan)}
+        return Emission(value, sources(wiring), wiring.index.shape, encoded.issuperset(wiring.roots))
 
     def wiring(self, value: Value) -> Wiring:
         """Where a spiking value's elements come from; a fixed value becomes an encoder when it is first asked for."""
@@ -258,7 +261,7 @@ class _Planner:
             raise UnsupportedError(
                 f"{node.describe()}: the initial state {value.name} {value.type} does not spread over samples of {list(shape)}"
             ) from None
-        return Emission(value, sources(Wiring(wiring.roots, wiring.sizes, index)), shape)
+        return self._emission(value, Wiring(wiring.roots, wiring.sizes, index))
 
 
 def _thresholds(theta: np.ndarray, staircase: bool, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

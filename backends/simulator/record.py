@@ -19,10 +19,13 @@ Emitter = EncodePlan | PopulationPlan | TracerPlan
 
 
 class Window:
-    """Where in the record the window belongs that is being simulated: samples first..last, window k (None: outermost)."""
+    """Where in the record the window belongs that is being simulated: samples first..last, window k (None: outermost).
 
-    def __init__(self, first: int, last: int, column: int = 0, k: int | None = None) -> None:
-        self.first, self.last, self.column, self.k = first, last, column, k
+    `carried`: trains count on from the window before.
+    """
+
+    def __init__(self, first: int, last: int, column: int = 0, k: int | None = None, carried: bool = False) -> None:
+        self.first, self.last, self.column, self.k, self.carried = first, last, column, k, carried
 
     @property
     def batch(self) -> int:
@@ -102,7 +105,10 @@ class Recorder:
         if isinstance(step, PopulationPlan):
             self.spikes[step.name][samples] += train.offsets[:, -1] - train.offsets[:, 0]
         if step.name in self.counts:
-            self.counts[step.name][window.rows] = settled(train, int(np.prod(step.shape))).reshape(window.batch, *step.shape)
+            counts = settled(train, int(np.prod(step.shape))).reshape(window.batch, *step.shape)
+            if window.carried and window.k:
+                counts += self.counts[step.name][window.first : window.last, window.k - 1]
+            self.counts[step.name][window.rows] = counts
         if step.name in self.record:
             sample, at, address, value = train.events()
             k = np.full(len(sample), window.k or 0)

@@ -9,10 +9,12 @@ import numpy as np
 
 from snnir.backends.simulator import kernels
 from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
+from snnir.backends.simulator.borders import ElementsIn, Memory, Sending, StateIn, ValueOut
 from snnir.backends.simulator.host import Host, window_order
 from snnir.backends.simulator.record import Recorder, Window, emitters
 from snnir.backends.simulator.result import SimulationResult
-from snnir.backends.simulator.trains import Train, charge, join, settled, split, unary
+from snnir.backends.simulator.synapses import Segments
+from snnir.backends.simulator.trains import Train, charge, join, settled, silent
 from snnir.ir.graph import Graph, Value
 from snnir.ir.ops import Scan
 
@@ -23,6 +25,7 @@ _CHUNK = 128
 
 _FOREVER = np.iinfo(np.int64).max // 2
 _NO_SUMS = np.zeros((0, 0), np.int64)
+_NO_LEVELS = np.zeros((0, 0), np.int32)
 
 Trains = dict[Value, Train]
 
@@ -36,6 +39,7 @@ def simulate(
     *,
     steps: int | None,
     delivery: str,
+    carry: bool,
     threads: int,
     progress: Callable[[int, int], None] | None,
 ) -> SimulationResult:
@@ -45,14 +49,14 @@ def simulate(
     unsettled = undelivered = 0
 
     def run(chunk: tuple[int, int]) -> _Chunk:
-        work = _Chunk(recorder, _FOREVER if steps is None else steps, delivery)
+        work = _Chunk(recorder, Sending(delivery, carry, _FOREVER if steps is None else steps))
         work.outermost(plan, host, Window(*chunk))
         return work
 
     with ThreadPoolExecutor(threads) as executor:
         for (_, last), work in zip(chunks, map(run, chunks) if threads == 1 else executor.map(run, chunks), strict=True):
             unsettled += work.unsettled
-            undelivered += work.undelivered
+            undelivered += work.sending.undelivered
             if progress is not None:
                 progress(last, batch)
     reals = host.finish(recorder.sums)
@@ -105,51 +109,52 @@ def _membranes(plan: Plan, recorder: Recorder, length: int) -> dict[str, np.ndar
 class _Chunk:
     """Some samples on their way through the network."""
 
-    def __init__(self, recorder: Recorder, steps: int, delivery: str) -> None:
+    def __init__(self, recorder: Recorder, sending: Sending) -> None:
         self.recorder = recorder
-        self.steps = steps
-        self.delivery = delivery
+        self.sending = sending
+        self.steps = sending.cap
         self.unsettled = 0
-        self.undelivered = 0
 
     def outermost(self, plan: Plan, host: Host, window: Window) -> None:
         trains: Trains = {}
-        self._run(plan, host, trains, window)
+        self._run(plan, host, trains, window, None)
         for name, emission in plan.outputs:
             counts = settled(_gather(emission, trains, window.batch), emission.size)
             self.recorder.settles[name][window.rows] = counts.reshape(window.batch, *emission.shape)
 
-    def _run(self, plan: Plan, host: Host | None, trains: Trains, window: Window) -> None:
+    def _run(self, plan: Plan, host: Host | None, trains: Trains, window: Window, memory: Memory | None) -> None:
         for step, released in zip(plan.steps, plan.release, strict=True):
             if isinstance(step, EncodePlan):
                 assert host is not None
-                self._encode(step, host, trains, window)
+                self._encode(step, host, trains, window, memory)
             elif isinstance(step, PopulationPlan):
-                self._populate(step, trains, window)
+                self._populate(step, trains, window, memory)
             elif isinstance(step, TracerPlan):
-                self._combine(step, trains, window)
+                self._combine(step, trains, window, memory)
             else:
                 assert host is not None
                 self._scan(step, host, trains, window)
             for value in released:
                 trains.pop(value, None)
 
-    def _encode(self, step: EncodePlan, host: Host, trains: Trains, window: Window) -> None:
+    def _encode(self, step: EncodePlan, host: Host, trains: Trains, window: Window, memory: Memory | None) -> None:
         levels = host.reals[step.value] if step.fixed else host.levels[step.value]
         whole = len(self.recorder.steps)
         levels = np.broadcast_to(levels, (whole, *step.shape))[window.first : window.last]
-        train = charge(levels.reshape(window.batch, -1), True)
+        levels = levels.reshape(window.batch, -1)
+        train = charge(levels if memory is None else memory.change(step, levels), True)
         trains[step.value] = train
         self.recorder.emitted(step, train, train.offsets[:, 1] - train.offsets[:, 0] > 0, window)
 
-    def _populate(self, step: PopulationPlan, trains: Trains, window: Window) -> None:
+    def _populate(self, step: PopulationPlan, trains: Trains, window: Window, memory: Memory | None) -> None:
         batch, segments = window.batch, step.segments
         inputs = join([(trains[source.root], source.map, shift) for source, shift in step.inputs], batch)
         lo, hi, _ = step.levels
-        length = min(inputs.steps + hi - lo, self.steps) if self.recorder.keeps_history(step) else 0
+        length = max(min(inputs.steps + hi - lo, self.steps), 1) if self.recorder.keeps_history(step) else 0
         sums = np.zeros((batch, segments.bias.size), np.int64) if step.readout else _NO_SUMS
         synops = np.zeros((batch, len(segments.table)), np.int64)
         charges = np.zeros_like(synops)
+        kept_sums, kept_levels = (_no_sums(segments), _NO_LEVELS) if memory is None else memory.neurons(step)
         offsets, address, event, used, unsettled, history = kernels.populate(
             inputs.offsets,
             inputs.address,
@@ -167,12 +172,15 @@ class _Chunk:
             sums,
             synops,
             charges,
+            memory is not None and memory.windows > 0,
+            kept_sums,
+            kept_levels,
         )
         self.unsettled += int(unsettled)
         self.recorder.worked(step, synops, charges, window)
         last = int(used.max(initial=0))
         if self.recorder.keeps_history(step):
-            self.recorder.histories[step.value].append((window, _trim_history(history, max(inputs.steps, last), segments.bias)))
+            self.recorder.histories[step.value].append((window, history[:, : max(inputs.steps, last, 1)]))
         if step.readout:
             self.recorder.sums[step.value][window.rows] = sums.reshape(batch, *step.shape)
             return
@@ -180,10 +188,19 @@ class _Chunk:
         trains[step.value] = train
         self.recorder.emitted(step, train, used, window)
 
-    def _combine(self, step: TracerPlan, trains: Trains, window: Window) -> None:
+    def _combine(self, step: TracerPlan, trains: Trains, window: Window, memory: Memory | None) -> None:
         inputs = join([(trains[source.root], source.map, 0) for source in step.inputs], window.batch)
+        kept_states, kept_values = (_NO_SUMS, _NO_SUMS) if memory is None else memory.combined(step)
         offsets, address, event, used = kernels.combine(
-            inputs.offsets, inputs.address, inputs.event, step.rows.offsets, step.rows.targets, step.members, step.product
+            inputs.offsets,
+            inputs.address,
+            inputs.event,
+            step.rows.offsets,
+            step.rows.targets,
+            step.members,
+            step.product,
+            kept_states,
+            kept_values,
         )
         train = Train(np.ascontiguousarray(offsets[:, : int(used.max(initial=0)) + 1]), address, event)
         trains[step.value] = train
@@ -193,45 +210,39 @@ class _Chunk:
         op = step.node.op
         assert isinstance(op, Scan)
         batch, bodies = window.batch, host.windows.get(step.node)
+        sending = self.sending
         shared = {value: _gather(emission, trains, batch) for value, emission in step.shared}
-        elements = {
-            value: split(_gather(emission, trains, batch), step.length, emission.size // max(step.length, 1))
-            for value, emission in step.elements
-        }
-        states = [_gather(state.initial, trains, batch) for state in step.states]
-        stacked: dict[Value, list[tuple[Train, None, int]]] = {value: [] for value, _ in step.stacked}
+        elements = {}
+        for value, emission in step.elements:
+            train, size = _gather(emission, trains, batch), emission.size // max(step.length, 1)
+            elements[value] = ElementsIn(train, step.length, size, emission.encoded, sending)
+        states = [
+            StateIn(state.input, _gather(state.initial, trains, batch), state.initial.size, sending) for state in step.states
+        ]
+        stacked = {value: ValueOut(emission.size, sending) for value, emission in step.stacked}
+        memory = Memory(batch) if sending.carry else None
         for k, element in enumerate(window_order(op, step.length)):
-            given = {**shared, **{value: parts[element] for value, parts in elements.items()}}
-            for state, train in zip(step.states, states, strict=True):
-                given[state.input] = self._deliver(train, state.initial.size)
-            column = self.recorder.columns[step] + k
-            self._run(step.body, bodies[k] if bodies is not None else None, given, Window(window.first, window.last, column, k))
-            states = [_gather(state.following, given, batch) for state in step.states]
+            given = dict(shared)
+            given.update((value, sequence.window(element)) for value, sequence in elements.items())
+            given.update((state.input, state.window()) for state in states)
+            inside = Window(window.first, window.last, self.recorder.columns[step] + k, k, carried=memory is not None)
+            self._run(step.body, bodies[k] if bodies is not None else None, given, inside, memory)
+            for state, plan in zip(states, step.states, strict=True):
+                state.follow(_gather(plan.following, given, batch))
             for value, emission in step.stacked:
-                stacked[value].append((_gather(emission, given, batch), None, element * emission.size))
-        for state, train in zip(step.states, states, strict=True):
-            trains[state.final] = train
-        for value, parts in stacked.items():
-            trains[value] = join(parts, batch)
-
-    def _deliver(self, train: Train, size: int) -> Train:
-        """What a state's receivers get of the train of the window before."""
-        if self.delivery == "replay":
-            return train
-        counts = settled(train, size)
-        if self.delivery == "graded":
-            return charge(counts, False)
-        delivered, lost = unary(counts, self.steps)
-        self.undelivered += lost
-        return delivered
+                stacked[value].window(element, _gather(emission, given, batch))
+            if memory is not None:  # receivers keep what they were told: shared values do not change
+                memory.windows += 1
+                shared = dict.fromkeys(shared, silent(batch))
+        for state, plan in zip(states, step.states, strict=True):
+            trains[plan.final] = state.final()
+        for value, leaving in stacked.items():
+            trains[value] = join(leaving.parts, batch)
 
 
 def _gather(emission: Emission, trains: Mapping[Value, Train], batch: int) -> Train:
     return join([(trains[source.root], source.map, 0) for source in emission.sources], batch)
 
 
-def _trim_history(history: np.ndarray, length: int, bias: np.ndarray) -> np.ndarray:
-    """At least one row: the sum that a silent population without input keeps is its bias."""
-    if history.shape[1] == 0:
-        return np.broadcast_to(bias.astype(np.int64), (history.shape[0], 1, bias.size))
-    return history[:, : max(length, 1)]
+def _no_sums(segments: Segments) -> np.ndarray:
+    return np.zeros((0, 0), segments.bias.dtype)

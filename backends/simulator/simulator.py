@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.backends.simulator.blocks import Plan
 from snnir.backends.simulator.host import Host
-from snnir.backends.simulator.options import DELIVERIES, batch_size, check_graph, check_options
+from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_options
 from snnir.backends.simulator.plan import Cache, make_plan
 from snnir.backends.simulator.record import Recorder, emitters
 from snnir.backends.simulator.result import SimulationResult
@@ -18,7 +18,7 @@ from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
 
-__all__ = ["DELIVERIES", "Simulator"]
+__all__ = ["DELIVERIES", "EXECUTIONS", "Simulator"]
 
 _PLANS = 8
 """How many plans are kept: one for each combination of input sizes other than the batch."""
@@ -39,6 +39,7 @@ class Simulator:
         *,
         steps: int | None = None,
         delivery: str = "relay",
+        execution: str = "reset",
         trace: bool = False,
         record: Sequence[str] = (),
         counts: bool = False,
@@ -48,15 +49,17 @@ class Simulator:
         """Simulate a batch: real input arrays by name, shaped as the graph declares them.
 
         Each window runs until it is silent, or for at most `steps` steps; then the result is 'anytime' and says what
-        was left. `delivery` is how recurrent states reach the next window (`DELIVERIES`). `trace`, `counts` and
-        `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say
-        so. `threads` defaults to the number of cores; the result does not depend on it. `progress(done, total)` is
+        was left. `delivery` is how recurrent states reach the next window (`DELIVERIES`), `execution` whether the
+        neurons of a scan's body start afresh in it or go on and send changes only (`EXECUTIONS`). `trace`, `counts` and
+        `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say so.
+        `threads` defaults to the number of cores; the result does not depend on it. `progress(done, total)` is
         told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
         arrays = check_inputs(self.graph, inputs)
         sizes = bind_sizes(self.graph, arrays)
         plan = self._plan(sizes)
-        check_options(steps, delivery, record, (step.name for step, _ in emitters(plan) if not getattr(step, "readout", False)))
+        names = [step.name for step, _ in emitters(plan) if not getattr(step, "readout", False)]
+        check_options(steps, delivery, execution, record, names)
         threads = (os.cpu_count() or 1) if threads is None else threads
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
@@ -73,6 +76,7 @@ class Simulator:
             batch,
             steps=steps,
             delivery=delivery,
+            carry=execution == "carry",
             threads=threads,
             progress=progress,
         )

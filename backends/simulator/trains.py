@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AddressMap", "Train", "charge", "join", "settled", "split", "unary"]
+__all__ = ["AddressMap", "Train", "charge", "join", "raised", "settled", "silent", "split", "unary"]
 
 _NOTHING = np.zeros(1, np.int32)
 
@@ -71,6 +71,18 @@ def unary(levels: np.ndarray, steps: int) -> tuple[Train, int]:
 
     offsets, address, event, lost = kernels.unary(np.ascontiguousarray(levels, dtype=np.int64), steps)
     return Train(offsets, address, event), int(lost)
+
+
+def raised(train: Train, levels: np.ndarray) -> Train:
+    """A train with levels [batch, n] added to its events of step 0."""
+    from snnir.backends.simulator import kernels
+
+    return Train(*kernels.raised(train.offsets, train.address, train.event, np.ascontiguousarray(levels, dtype=np.int64)))
+
+
+def silent(batch: int) -> Train:
+    """A train without any event."""
+    return Train(np.zeros((batch, 1), np.int64), _NOTHING[:0], _NOTHING[:0])
 
 
 def settled(train: Train, size: int) -> np.ndarray:

@@ -124,12 +124,13 @@ def test_a_reversed_scan_counts_in_order_of_processing() -> None:
     assert result.windows == ["cell", "last[2]", "last[1]", "last[0]"]
 
 
+@pytest.mark.parametrize("execution", ["reset", "carry"])
 @pytest.mark.parametrize("delivery", ["replay", "relay", "graded"])
 @pytest.mark.parametrize(("batch", "length"), [(0, 3), (2, 0), (0, 0), (1, 1)])
-def test_empty_batches_and_sequences(batch: int, length: int, delivery: str) -> None:
+def test_empty_batches_and_sequences(batch: int, length: int, delivery: str, execution: str) -> None:
     graph, inputs = cell(initial=2.0), {"x": np.ones((batch, length, 1))}
-    fast = Simulator(graph).run(inputs, delivery=delivery, counts=True, trace=True, record=["last/h"])
-    plain = simulate_plain(graph, inputs, delivery=delivery, record=["last/h"])
+    fast = Simulator(graph).run(inputs, delivery=delivery, execution=execution, counts=True, trace=True, record=["last/h"])
+    plain = simulate_plain(graph, inputs, delivery=delivery, execution=execution, record=["last/h"])
     for result in (fast, plain):
         assert result.outputs["last"].tolist() == [[2 + length]] * batch
         assert result.outputs["all"].shape == (batch, length, 1)
@@ -206,6 +207,8 @@ def test_bad_options_name_the_choices() -> None:
     simulator, x = Simulator(chain()), {"x": np.zeros((1, 2))}
     with pytest.raises(UsageError, match="replay, relay, graded"):
         simulator.run(x, delivery="carry")
+    with pytest.raises(UsageError, match="reset, carry"):
+        simulator.run(x, execution="replay")
     with pytest.raises(UsageError, match="steps is 0"):
         simulator.run(x, steps=0)
     with pytest.raises(UsageError, match="cannot record 'nowhere'.*in, h"):

@@ -90,7 +90,8 @@ class Bif(_Summing):
     `S = clip((A + theta//2) // theta, lo, hi)`, whatever path led there.
 
     `accumulator` and `membrane` are certified inclusive ranges of A and V (empty: not certified yet); `settle` is the
-    certified number of steps after which the population is silent under relay delivery (-1: not certified yet).
+    certified number of steps after which the population is silent under relay delivery, in a window that starts afresh
+    (-1: not certified yet).
     """
 
     name = "bif"
@@ -133,7 +134,10 @@ class Bif(_Summing):
 @register
 @dataclass(frozen=True)
 class Rbif(Bif):
-    """A BIF population in a scan body that also receives spikes of window k-1 (arXiv:2408.09403); V and S start afresh."""
+    """A BIF population in a scan body that also receives spikes of window k-1 (arXiv:2408.09403).
+
+    V and S start afresh in every window, or go on from window to window where the scan is carried.
+    """
 
     name = "rbif"
 

@@ -1,0 +1,125 @@
+"""Certified ranges of events: how large a payload one spike, charge or change of a product may need."""
+
+from __future__ import annotations
+
+from snnir.errors import UsageError
+from snnir.ir import Graph, Node, Quantization, Value
+from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Scan
+
+__all__ = ["event_ranges"]
+
+Range = tuple[int, int]
+
+
+def event_ranges(graph: Graph, delivery: str = "relay", execution: str = "reset") -> dict[str, Range]:
+    """The inclusive range of what each encoder, population, max and product of a spiking graph emits in one step.
+
+    Names are those of results (`<first result of a scan>/<value>` inside a body). A tracer of levels lo..hi changes by at
+    most `hi - lo`; where it starts at 0 and is charged once, by a level. Raises `UsageError`.
+    """
+    if delivery not in ("relay", "graded", "replay") or execution not in ("reset", "carry"):
+        raise UsageError(f"delivery {delivery!r}, execution {execution!r}: choose relay, graded or replay, and reset or carry")
+    found = _Ranges(delivery, execution == "carry")
+    found.graph(graph, "", False)
+    return found.named
+
+
+class _Ranges:
+    def __init__(self, delivery: str, carry: bool) -> None:
+        self.delivery, self.carry = delivery, carry
+        self.of: dict[Value, Range] = {}
+        self.encoded: set[Value] = set()
+        self.named: dict[str, Range] = {}
+
+    def graph(self, graph: Graph, prefix: str, resumed: bool) -> None:
+        """Enter the ranges of all values of a graph; `resumed`: its tracers go on from window to window."""
+        for node in graph.nodes:
+            if isinstance(node.op, Scan):
+                self._scan(node, node.op)
+            elif node.outputs[0].type.dtype == "spike":
+                self.of[node.output] = self._range(node, resumed)
+                if not isinstance(node.op, Movement):
+                    self.named[prefix + node.output.name] = self.of[node.output]
+
+    def _range(self, node: Node, resumed: bool) -> Range:
+        levels = node.output.type.quantization
+        assert levels is not None
+        if isinstance(node.op, Encode):
+            self.encoded.add(node.output)
+            return _swing(levels) if resumed else (levels.lo, levels.hi)
+        if isinstance(node.op, Bif):
+            return _within((-1, 1), _swing(levels))
+        operands = [self.of[value] for value in node.operands]
+        if isinstance(node.op, Product):
+            # d(ab) = da S_b(t) + S_a(t-1) db
+            (a, b), (held_a, held_b) = map(_largest, operands), (_magnitude(value) for value in node.operands)
+            most = a * held_b + held_a * b
+            return _within((-most, most), _swing(levels))
+        if isinstance(node.op, Movement) and self.encoded.issuperset(node.operands):
+            self.encoded.add(node.output)
+        # A maximum goes up by no more than the tracer that is largest then, and down by no more than the one that was.
+        assert isinstance(node.op, Movement | MaxPool)
+        return _within(_join(*operands), _swing(levels))
+
+    def _scan(self, node: Node, op: Scan) -> None:
+        body = node.body
+        assert body is not None
+        first, last = op.states, op.states + op.elements
+        for index, (inner, outer) in enumerate(zip(body.inputs, node.operands, strict=True)):
+            if inner.type.dtype != "spike":
+                continue
+            if index < first:
+                self.of[inner] = self._state(inner)
+            elif index < last and self.carry:
+                at_once = self.delivery == "graded" or outer in self.encoded
+                self.of[inner] = _join(self.of[outer], _swing_of(inner) if at_once else (-1, 1))
+            else:
+                self.of[inner] = self.of[outer]
+        prefix = f"{node.outputs[0].name}/"
+        self.graph(body, prefix, self.carry)
+        outputs = list(body.outputs.values())
+        if self.delivery == "replay" and not self.carry:  # what a state replays is what was emitted, or what it starts as
+            for inner, outer, following in zip(body.inputs[:first], node.operands, outputs, strict=False):
+                self.of[inner] = _join(self.of[outer], self.of[following])
+            self.graph(body, prefix, False)
+        for index, (outer, inner) in enumerate(zip(node.outputs, outputs, strict=True)):
+            if inner.type.dtype == "spike":
+                parts = [self.of[inner], *([self.of[node.operands[index]]] if index < first else [])]
+                if self.carry:  # receivers outside are told at step 0 what level was kept
+                    levels = inner.type.quantization
+                    assert levels is not None
+                    parts.append((levels.lo, levels.hi))
+                self.of[outer] = _join(*parts)
+
+    def _state(self, state: Value) -> Range:
+        levels = state.type.quantization
+        assert levels is not None
+        if self.delivery == "relay":
+            return (-1, 1)
+        return (levels.lo, levels.hi) if self.delivery == "graded" and not self.carry else _swing(levels)
+
+
+def _swing(levels: Quantization) -> Range:
+    return levels.lo - levels.hi, levels.hi - levels.lo
+
+
+def _swing_of(value: Value) -> Range:
+    assert value.type.quantization is not None
+    return _swing(value.type.quantization)
+
+
+def _magnitude(value: Value) -> int:
+    assert value.type.quantization is not None
+    return max(value.type.quantization.hi, -value.type.quantization.lo)
+
+
+def _largest(events: Range) -> int:
+    return max(events[1], -events[0])
+
+
+def _join(*ranges: Range) -> Range:
+    return min(0, *(low for low, _ in ranges)), max(0, *(high for _, high in ranges))
+
+
+def _within(events: Range, limit: Range) -> Range:
+    return max(events[0], limit[0]), min(events[1], limit[1])
