@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from snnir.ir import FLOAT, Graph, Node, Op, Value
-from snnir.ir.ops import Expand, Gru, Lstm, Recurrent, Reshape, Rnn, Scan
+from snnir.ir.ops import Expand, Gru, Lstm, Recurrent, Reshape, Rnn, Scan, SequenceMask, Sub
 from snnir.ir.rewrite import Rewriter, copy_constants, rebuild
 from snnir.passes.cells import gru_body, lstm_body, rnn_body
 from snnir.passes.infra import Context, Pass, Result, register
@@ -43,16 +45,29 @@ def _lower(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple
     if not isinstance(op, Recurrent):
         return None
     initial = operands[4 : 4 + op.STATES]
-    if not all(value.is_constant for value in (*operands[1:4], *operands[4 + op.STATES :])):
+    mask = op.mask(operands)
+    if not all(value.is_constant for value in (*operands[1:4], *operands[4 + op.STATES :]) if value is not mask):
         return None
     names = [*(value.name for value in node.outputs[1:]), node.outputs[0].name]
-    scan = Scan(op.STATES, 1, 1, bool(getattr(op, "reverse", False)))
+    sequences = [operands[0]] if mask is None else [operands[0], mask, _padding(rewriter, mask)]
+    scan = Scan(op.STATES, len(sequences), 1, bool(getattr(op, "reverse", False)))
     body = _BODIES[type(op)](node)
     if _single(scan, (*initial, node.operands[0])):
-        *last, y = _inline(rewriter, scan, body, (*initial, operands[0]))
+        *last, y = _inline(rewriter, scan, body, (*initial, *sequences))
     else:
-        *last, y = rewriter.emit_all(scan, *initial, operands[0], names=names, body=body)
+        *last, y = rewriter.emit_all(scan, *initial, *sequences, names=names, body=body)
     return (y, *last)
+
+
+def _padding(rewriter: Rewriter, mask: Value) -> Value:
+    """`1 - mask`, by the host where it makes the mask."""
+    made = mask.producer
+    if mask.is_constant:
+        return rewriter.constant(f"{mask.name}.padding", 1 - mask.array)
+    if made is not None and isinstance(made.op, SequenceMask):
+        return rewriter.emit(SequenceMask(made.op.length, not made.op.padding), *made.operands, name=f"{mask.name}.padding")
+    one = rewriter.constant("one", np.ones((), np.float32))
+    return rewriter.emit(Sub(), one, mask, name=f"{mask.name}.padding")
 
 
 def _single(op: Scan, operands: Sequence[Value]) -> bool:

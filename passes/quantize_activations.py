@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import PassError, UsageError
 from snnir.ir import FLOAT, Graph, Node, Quantization, TensorType, Value
-from snnir.ir.ops import Add, Clip, Concat, Dequantize, Mul, Observe, Product, Quantize, Scan
+from snnir.ir.ops import Add, Clip, Concat, Dequantize, Mul, Observe, Product, Quantize, Scan, SequenceMask
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
@@ -124,6 +124,9 @@ def _summands(value: Value) -> set[Value]:
 
 def _quantization(node: Node, bits: int) -> Quantization:
     assert isinstance(node.op, Observe)
+    source = node.operands[0]
+    if source.producer is not None and isinstance(source.producer.op, SequenceMask):
+        return Quantization(1.0, 0, 1)
     scale = node.op.scales[bits - Observe.FEWEST_BITS]
     lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if node.op.signed else (0, (1 << bits) - 1)
     clip = _absorbed(node)

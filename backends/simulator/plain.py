@@ -209,14 +209,14 @@ class _Run:
             self.used[window.name] = np.where(active, np.maximum(self.used[window.name], t + 1), self.used[window.name])
 
     def _moved(self, window: _Window, node: Node, op: Movement) -> DenseTrain:
-        op = op.bind(dict(self.sizes))
+        bound = op.bind(self.sizes)
         trains = [self._train(window, value) for value in node.operands]
         steps = max(len(train.values) for train in trains)
         shape = (0, *concrete_shape(node.output.type, self.sizes))
         values = [lengthen(train.values, steps) for train in trains]
         charged = [lengthen(train.charged, steps) for train in trains]
         encoded = all(train.encoded for train in trains)
-        return DenseTrain(by_step(op, values, shape), by_step(op, charged, shape).astype(bool), encoded)
+        return DenseTrain(by_step(bound, values, shape), by_step(bound, charged, shape).astype(bool), encoded)
 
     def _weights(self, window: _Window, synapse: Node) -> list[np.ndarray]:
         return [window.constants[value] for value in synapse.operands[1:]]

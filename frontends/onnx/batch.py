@@ -102,7 +102,8 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
     casts = all(
         node.op_type == "Cast" and any(item.name == "to" and item.i in real for item in node.attribute) for node in takers
     )
-    if takers and casts:
+    lengths = all(node.op_type in ("RNN", "GRU", "LSTM") and list(node.input).index(entry.name) == 4 for node in takers)
+    if takers and (casts or lengths):
         return "f32"
     kind = onnx.TensorProto.DataType.Name(element)
     raise UnsupportedError(f"input {entry.name} holds {kind} that is not cast to float at once; only real inputs can be encoded")

@@ -76,6 +76,12 @@ class Call:
         assert isinstance(value, tuple)
         return tuple(int(item) for item in value)
 
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """A list of real numbers; none where the attribute is not given."""
+        value = self.attribute(name, ())
+        assert isinstance(value, tuple)
+        return tuple(float(item) for item in value)
+
     def word(self, name: str, default: str) -> str:
         """A string attribute."""
         return str(self.attribute(name, default))

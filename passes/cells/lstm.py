@@ -23,6 +23,7 @@ def lstm_body(node: Node) -> Graph:
     state, cell = body.states
     weights, recurrents, biases = (np.split(value.array, 4) for value in node.operands[1:4])
     peepholes = dict(zip("iof", np.split(node.operands[6].array, 3), strict=True)) if len(node.operands) > 6 else {}
+    peepholes = {name: peek for name, peek in peepholes.items() if peek.any()}
 
     def total(name: str, index: int, peek: Value | None) -> Value:
         parts = [body.feed(name, weights[index], biases[index]), body.back(name, state, recurrents[index])]
@@ -36,4 +37,4 @@ def lstm_body(node: Node) -> Graph:
     candidate = body.activate("c", middle, total("c", 3, None))
     new = body.add("cell.next", body.multiply("kept", forget, cell), body.multiply("entered", enter, candidate))
     leave = body.activate("o", first, total("o", 1, new))
-    return body.finish(body.multiply("y", leave, body.activate("cell.out", last, new)), new)
+    return body.finish(body.multiply("y", leave, body.activate("cell.out", last, new, clipped=False)), new)

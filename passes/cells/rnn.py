@@ -12,7 +12,7 @@ __all__ = ["rnn_body"]
 def rnn_body(node: Node) -> Graph:
     """The body of an `rnn` layer, with the state h."""
     assert isinstance(node.op, Rnn)
-    _, weight, recurrent, bias, _ = node.operands
+    weight, recurrent, bias = node.operands[1:4]
     body = Body(node, ("h",))
     feed = body.feed("gate", weight.array, bias.array)
     total = body.add("sum", feed, body.back("gate", body.states[0], recurrent.array))

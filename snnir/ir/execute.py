@@ -14,7 +14,7 @@ import numpy as np
 from snnir.errors import InputError
 from snnir.ir.dims import Dim
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Movement, Scan
+from snnir.ir.ops import Scan
 from snnir.ir.types import DTYPES, TensorType
 
 __all__ = ["Observer", "bind_sizes", "check_inputs", "execute"]
@@ -107,8 +107,7 @@ def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) 
     types = [value.type for value in node.operands]
     if not node.op.stored(types):
         operands = [real(array, type_) for array, type_ in zip(operands, types, strict=True)]
-    op = node.op.bind(dict(sizes)) if isinstance(node.op, Movement) else node.op
-    results = op.evaluate(*operands)
+    results = node.op.bind(sizes).evaluate(*operands)
     return tuple(array.astype(DTYPES[value.type.dtype], copy=False) for array, value in zip(results, node.outputs, strict=True))
 
 

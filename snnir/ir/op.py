@@ -8,7 +8,7 @@ builder use `infer`, the reference executors use `evaluate`, the support table a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -56,6 +56,10 @@ class Op:
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """The op's meaning in NumPy: results for operand arrays, in the same dtypes that `infer` promises."""
         raise GraphError(f"op {self.name} declares no meaning")
+
+    def bind(self, sizes: Mapping[str, int]) -> Op:
+        """This op with named dimensions in its attributes replaced by `sizes`."""
+        return self
 
     def stored(self, types: Sequence[TensorType]) -> bool:
         """Whether `evaluate` takes levels as stored integers (True) or as the real numbers they stand for (False)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,15 +11,16 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
-from snnir.ir.ops import Concat, Gru, Lstm, Reshape, Rnn, Slice, Transpose
+from snnir.ir.ops import Concat, Gru, Lstm, Reshape, Rnn, SequenceMask, Slice, Transpose
 from snnir.ir.ops.cells import ACTIVATIONS
+from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-_NAMES = {"relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "hardsigmoid": "hard_sigmoid", "leakyrelu": "leaky_relu"}
+_NAMES = {name.replace("_", ""): name for name in ACTIVATIONS}
 
-_MakeOp = Callable[[tuple[str, ...], bool], Op]
+_MakeOp = Callable[[tuple[str, ...], bool, float], Op]
 _MakeBias = Callable[[np.ndarray, int], np.ndarray]
 """From B of one direction (W's biases, then R's) and the hidden size to the bias of the IR's op."""
 
@@ -25,7 +28,7 @@ _MakeBias = Callable[[np.ndarray, int], np.ndarray]
 @handler("RNN", "rnn")
 def rnn(call: Call) -> list[Result]:
     """Any increasing activation that snnir knows; results Y and Y_h."""
-    return _layer(call, ("Tanh",), lambda names, reverse: Rnn(names[0], reverse), _added)
+    return _layer(call, ("Tanh",), lambda names, reverse, clip: Rnn(names[0], reverse, clip), _added)
 
 
 @handler("GRU", "gru")
@@ -40,14 +43,14 @@ def gru(call: Call) -> list[Result]:
         candidate = inputs[2 * hidden :] if after else inputs[2 * hidden :] + recurrent[2 * hidden :]
         return np.concatenate([inputs[: 2 * hidden] + recurrent[: 2 * hidden], candidate, apart])
 
-    return _layer(call, ("Sigmoid", "Tanh"), lambda names, reverse: Gru(names, after, reverse), bias)
+    return _layer(call, ("Sigmoid", "Tanh"), lambda names, reverse, clip: Gru(names, after, reverse, clip), bias)
 
 
 @handler("LSTM", "lstm")
 def lstm(call: Call) -> list[Result]:
     """Peepholes and input_forget included; results Y, Y_h and Y_c."""
     coupled = bool(call.integer("input_forget", 0))
-    return _layer(call, ("Sigmoid", "Tanh", "Tanh"), lambda names, reverse: Lstm(names, coupled, reverse), _added)
+    return _layer(call, ("Sigmoid", "Tanh", "Tanh"), lambda names, reverse, clip: Lstm(names, coupled, reverse, clip), _added)
 
 
 def _added(both: np.ndarray, hidden: int) -> np.ndarray:
@@ -62,8 +65,7 @@ def _layer(call: Call, defaults: tuple[str, ...], make: _MakeOp, make_bias: _Mak
         raise RefusalError(f"direction {direction!r} is not one of {', '.join(_DIRECTIONS)}")
     reverses = _DIRECTIONS[direction]
     activations = _activations(call, defaults, len(reverses))
-    if call.attribute("clip") is not None:
-        raise RefusalError("it clips its sums, which is not supported")
+    clip = call.number("clip", 0.0) or math.inf
     batch_first = bool(call.integer("layout", 0))
     x = call.value(0)
     if call.scope.stepped is not None and not batch_first and x.type.batch_axis == 0 and x.type.shape[1] == 1:
@@ -73,13 +75,13 @@ def _layer(call: Call, defaults: tuple[str, ...], make: _MakeOp, make_bias: _Mak
         call.scope.stepped.append(call.name(0, "forward"))
     elif not batch_first:
         x = call.emit(Transpose((1, 0, 2)), x, label="batch_first")
-    _full_length(call, x)
+    mask = _mask(call, x)
     sequences: list[Value] = []
     states: list[list[Value]] = []
     for index, reverse in enumerate(reverses):
         label = "reverse" if reverse else "forward"
-        op = make(activations[index], reverse)
-        operands = _parameters(call, index, batch_first, label, make_bias)
+        op = make(activations[index], reverse, clip)
+        operands = _parameters(call, index, batch_first, label, make_bias, mask)
         names = [call.name(0, label), call.name(1, f"{label}.last"), call.name(2, f"{label}.cell")]
         y, *last = call.emit_all(op, x, *operands, names=names[: 3 if isinstance(op, Lstm) else 2])
         sequences.append(y)
@@ -89,27 +91,42 @@ def _layer(call: Call, defaults: tuple[str, ...], make: _MakeOp, make_bias: _Mak
 
 
 def _activations(call: Call, defaults: tuple[str, ...], directions: int) -> list[tuple[str, ...]]:
+    """The activations' words, direction by direction. Parameters go to those that take any, in order; ONNX calls them
+    alpha and beta, and an activation that finds none left keeps its default.
+    """
     given = call.attribute("activations", defaults * directions)
     assert isinstance(given, tuple)
-    if call.attribute("activation_alpha") or call.attribute("activation_beta"):
-        raise RefusalError("its activations have parameters of their own (activation_alpha, activation_beta)")
-    words = [_NAMES.get(str(name).lower(), "") for name in given]
-    if not all(words):
-        wrong = ", ".join(str(name) for name, word in zip(given, words, strict=True) if not word)
-        raise RefusalError(f"activation {wrong}; supported are {', '.join(ACTIVATIONS)}")
+    lists = [list(call.numbers(name)) for name in ("activation_alpha", "activation_beta")]
+    words = []
+    for name in map(str, given):
+        op = ACTIVATIONS.get(_NAMES.get(name.lower(), ""))
+        if op is None:
+            raise RefusalError(f"activation {name}; supported are {', '.join(_NAMES)}")
+        fields = [item.name for item in dataclasses.fields(op)][:2] if op.name != "elu" else ["alpha"]
+        defaults_of = [getattr(op(), field) for field in fields]
+        numbers = [source.pop(0) if source else default for source, default in zip(lists, defaults_of, strict=False)]
+        words.append(":".join([op.name, *(repr(float(number)) for number in numbers)]) if numbers != defaults_of else op.name)
     count = len(defaults)
     return [tuple(words[index * count : (index + 1) * count]) for index in range(directions)]
 
 
-def _full_length(call: Call, x: Value) -> None:
-    if call.has(4):
-        lengths = call.known(4, "sequence_lens")
-        if any(length != x.type.shape[1] for length in lengths.reshape(-1).tolist()):
-            raise RefusalError(f"sequence_lens {lengths.tolist()} differ from the full length {x.type.shape[1]}")
+def _mask(call: Call, x: Value) -> Value | None:
+    """[N, T, 1], 1 where elements exist; None where all sequences have the full length."""
+    if not call.has(4):
+        return None
+    known, length = call.operands[4], x.type.shape[1]
+    if not isinstance(known, np.ndarray):
+        return call.emit(SequenceMask(length), call.value(4), label="exists")
+    if all(number == length for number in known.reshape(-1).tolist()):
+        return None
+    if not isinstance(length, int) or x.type.shape[0] != len(known):
+        raise RefusalError(f"sequence_lens {known.tolist()} are constant, but the input is {x.type}")
+    exists = np.arange(length) < known.reshape(-1, 1)
+    return call.constant(f"{call.name()}.exists", exists.astype(DTYPES[x.type.dtype])[:, :, np.newaxis])
 
 
-def _parameters(call: Call, index: int, batch_first: bool, label: str, make_bias: _MakeBias) -> list[Value]:
-    """W, R, bias, the initial states and peepholes of one direction, as the IR's ops take them."""
+def _parameters(call: Call, index: int, batch_first: bool, label: str, make_bias: _MakeBias, mask: Value | None) -> list[Value]:
+    """W, R, bias, the initial states, peepholes and mask of one direction, as the IR's ops take them."""
     weight, recurrent = call.known(1, "W")[index], call.known(2, "R")[index]
     hidden = recurrent.shape[1]
     both = call.known(3, "B")[index] if call.has(3) else np.zeros(2 * len(weight), weight.dtype)
@@ -118,9 +135,10 @@ def _parameters(call: Call, index: int, batch_first: bool, label: str, make_bias
     values.append(_initial(call, 5, index, batch_first, f"{label}.initial", hidden, weight.dtype))
     if call.node.op_type == "LSTM":
         values.append(_initial(call, 6, index, batch_first, f"{label}.initial_cell", hidden, weight.dtype))
-        if call.has(7):
-            values.append(call.constant(f"{call.name()}.{label}.P", call.known(7, "P")[index]))
-    return values
+        if call.has(7) or mask is not None:
+            peepholes = call.known(7, "P")[index] if call.has(7) else np.zeros(3 * hidden, weight.dtype)
+            values.append(call.constant(f"{call.name()}.{label}.P", peepholes))
+    return values if mask is None else [*values, mask]
 
 
 def _initial(call: Call, operand: int, index: int, batch_first: bool, label: str, hidden: int, dtype: np.dtype) -> Value:

@@ -23,7 +23,7 @@ from snnir.ir.ops.activation import (
 )
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
-from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, Sin, Softmax, Sqrt
+from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt
 from snnir.ir.ops.movement import Concat, Expand, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
 from snnir.ir.ops.product import Product
@@ -85,6 +85,7 @@ __all__ = [
     "Round",
     "ScaledTanh",
     "Scan",
+    "SequenceMask",
     "Sigmoid",
     "Sign",
     "Sin",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.errors import GraphError
+from snnir.ir.dims import Dimension, substitute
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
-__all__ = ["Abs", "ArgMax", "Cos", "Log", "LogSoftmax", "Pow", "Reciprocal", "Sin", "Softmax", "Sqrt"]
+__all__ = ["Abs", "ArgMax", "Cos", "Log", "LogSoftmax", "Pow", "Reciprocal", "SequenceMask", "Sin", "Softmax", "Sqrt"]
 
 
 @dataclass(frozen=True)
@@ -185,3 +186,37 @@ class Pow(Op):
         x = np.linspace(0.25, 4, 10, dtype=np.float32).reshape(2, 5)
         yield example(cls(), x, np.array(2.0, np.float32))
         yield example(cls(), x, np.linspace(-1, 2, 5, dtype=np.float32))
+
+
+@register
+@dataclass(frozen=True)
+class SequenceMask(Op):
+    """1 where element k of a sequence exists (k < lengths), else 0, as [N, length, 1] for lengths[N].
+
+    With `padding`, 0 where it exists and 1 where it does not.
+    """
+
+    name = "sequence_mask"
+    operands = ("lengths",)
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    length: Dimension = 1
+    padding: bool = False
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if types[0].rank != 1:
+            raise GraphError(f"sequence_mask needs lengths[N], found {types[0]}")
+        return (TensorType((*types[0].shape, self.length, 1), "f32"),)
+
+    def bind(self, sizes: Mapping[str, int]) -> Op:
+        return SequenceMask(substitute(self.length, dict(sizes)), self.padding)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        exists = np.arange(int(str(self.length))) < arrays[0][:, np.newaxis]
+        return ((exists != self.padding).astype(np.float32)[:, :, np.newaxis],)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls(4), np.array([3, 1], np.float32))
+        yield example(cls(2, True), np.array([3, 1], np.float32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,10 +29,6 @@ class Movement(Op):
     def stored(self, types: Sequence[TensorType]) -> bool:
         return True
 
-    def bind(self, sizes: dict[str, int]) -> Movement:
-        """This op with named dimensions in its attributes replaced by `sizes`."""
-        return self
-
 
 @register
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Reshape(Movement):
             raise GraphError(f"{product(types[0].shape)} elements do not reshape to {self.shape}")
         return (types[0].with_shape(self.shape),)
 
-    def bind(self, sizes: dict[str, int]) -> Movement:
+    def bind(self, sizes: Mapping[str, int]) -> Movement:
         return Reshape(TensorType(self.shape, "f32").substitute(dict(sizes)).shape)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -248,7 +244,7 @@ class Expand(Movement):
             raise GraphError(f"shape {types[0].shape} does not expand to {self.shape}")
         return (types[0].with_shape(self.shape),)
 
-    def bind(self, sizes: dict[str, int]) -> Movement:
+    def bind(self, sizes: Mapping[str, int]) -> Movement:
         return Expand(TensorType(self.shape, "f32").substitute(dict(sizes)).shape)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
