@@ -208,7 +208,8 @@ def verified(verification: Verification, import_error: float | None, comparison:
     verdict = "[bold green]exact" if verification.ok else "[bold red]NOT exact"
     Console().print(
         f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
-        f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); {verification.steps} steps at most, {verification.bound} certified"
+        f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); "
+        f"{verification.steps} steps at most, {verification.bound} certified"
         + ("" if verification.within_bounds else " [bold red](a window exceeded its bound)"),
         soft_wrap=True,
     )
