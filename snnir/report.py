@@ -167,6 +167,7 @@ def ran(
         "samples": facts["samples"],
         **({"accuracy": f"{100 * accuracy(result.outputs, labels):.2f} %"} if labels is not None else {}),
         "settled": state,
+        "recurrence": f"{execution} execution, {delivery} delivery",
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
         "synaptic operations": f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)",
@@ -207,7 +208,8 @@ def verified(verification: Verification, import_error: float | None, comparison:
     verdict = "[bold green]exact" if verification.ok else "[bold red]NOT exact"
     Console().print(
         f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
-        f"{verification.samples:,} samples; {verification.steps} steps at most, {verification.bound} certified"
+        f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); "
+        f"{verification.steps} steps at most, {verification.bound} certified"
         + ("" if verification.within_bounds else " [bold red](a window exceeded its bound)"),
         soft_wrap=True,
     )

@@ -14,6 +14,7 @@ import numpy as np
 from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
 from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
 from snnir.backends.simulator.options import batch_size, check_graph, check_options
+from snnir.backends.simulator.plain_result import PlainResult
 from snnir.backends.simulator.plain_scan import ElementsIn, Sending, StateIn, ValueOut
 from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
@@ -21,28 +22,6 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
 
 __all__ = ["PlainResult", "simulate_plain"]
-
-
-@dataclass
-class PlainResult:
-    """As `SimulationResult`, with dense trains: int64 [steps, N, ...], [windows, steps, N, ...] inside a body."""
-
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
-    trains: dict[str, np.ndarray] = field(default_factory=dict)
-    counts: dict[str, np.ndarray] = field(default_factory=dict)
-    spikes: dict[str, np.ndarray] = field(default_factory=dict)
-    synops: dict[str, np.ndarray] = field(default_factory=dict)
-    charges: dict[str, np.ndarray] = field(default_factory=dict)
-    windows: list[str] = field(default_factory=list)
-    steps: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    unsettled: int = 0
-    undelivered: int = 0
-    membranes: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing was left to fire or to be delivered."""
-        return not self.unsettled and not self.undelivered
 
 
 def simulate_plain(

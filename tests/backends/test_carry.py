@@ -14,7 +14,7 @@ from snnir.ir import Graph, Op, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif, Dense, Diagonal, Encode, Gru, Linear, Lstm, MaxPool, Product, Rbif, Readout, Reshape, Rnn, Scan
-from snnir.passes import Context, default_pipeline, run_pipeline, settling_bounds
+from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator import cell
 from tests.backends.test_simulator_properties import assert_alike, recordable, settled_integers
@@ -143,6 +143,9 @@ def test_products_maxima_encoders_and_readouts_go_on(delivery: str, reverse: boo
             )
             plain = simulate_plain(graph, inputs, delivery=delivery, execution="carry", steps=steps, record=record)
             assert_alike(fast, plain, f"{delivery}, {length} elements, steps {steps}")
+            for name, (low, high) in event_ranges(graph, delivery, "carry").items():
+                values = fast.rasters[name][:, 4] if name in fast.rasters else np.zeros(0)
+                assert low <= values.min(initial=0) and values.max(initial=0) <= high, name
         result = simulator.run(inputs, delivery=delivery, execution="carry", counts=True, trace=True)
         for name, array in outputs.items():
             np.testing.assert_array_equal(result.outputs[name], array, err_msg=name)
