@@ -36,6 +36,18 @@ class Appends(Layers):
         return logits
 
 
+class Writes(Layers):
+    """Writes to a tensor in place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h, outputs = torch.zeros(x.shape[0], 5), torch.zeros(x.shape[0], x.shape[1], 5)
+        for t in range(x.shape[1]):
+            h = torch.tanh(self.feed(x[:, t]) + self.back(h))
+            outputs[:, t] = h
+        logits: torch.Tensor = self.head(outputs)
+        return logits
+
+
 class Joins(Layers):
     """Reads from a list of elements, and joins what it appends along an axis that there is."""
 
@@ -92,7 +104,7 @@ def export(module: nn.Module, samples: int, any_batch: bool) -> bytes:
 
 
 @pytest.mark.parametrize("any_batch", [True, False], ids=["any-batch", "batch-of-1"])
-@pytest.mark.parametrize("make", [Appends, Joins, Unbinds, Counts])
+@pytest.mark.parametrize("make", [Appends, Writes, Joins, Unbinds, Counts])
 def test_scripted_loops(make: type[nn.Module], any_batch: bool) -> None:
     torch.manual_seed(0)
     content = export(make(), 3 if any_batch else 1, any_batch)
