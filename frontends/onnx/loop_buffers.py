@@ -29,9 +29,14 @@ class Written(Marker):
     index: Dimension
     value: Value
 
+    @property
+    def name(self) -> str:
+        """The buffer's name in the model."""
+        return self.state.name.removesuffix(".seen")
+
     def misuse(self) -> str:
         """Why a node cannot take it."""
-        return f"it takes the buffer {self.state.name} in the element that writes to it"
+        return f"it takes the buffer {self.name} in the element that writes to it"
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,12 @@ def stack_of(written: Written, state: Value, plan: Plan, name: str) -> Stacked:
     size = written.state.type.shape[written.axis]
     if written.state is not state or parts is None or abs(parts[0]) != 1 or size != plan.length:
         raise RefusalError(
-            f"it writes {written.state.name} ({written.state.type}) at {written.index}; supported are buffers that "
+            f"it writes {written.name} ({written.state.type}) at {written.index}; supported are buffers that "
             "are filled, one element in each iteration"
         )
     backward = parts[0] < 0
     if parts[1] != (plan.length - 1 if backward else 0):
-        raise RefusalError(
-            f"it writes {written.state.name} at {written.index}, which does not fill it in {plan.length} iterations"
-        )
+        raise RefusalError(f"it writes {written.name} at {written.index}, which does not fill it in {plan.length} iterations")
     return Stacked(name, written.value, written.axis, backward)
 
 

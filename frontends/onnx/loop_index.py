@@ -31,7 +31,7 @@ __all__ = [
     "mentions",
 ]
 
-COUNTER = "element_"
+COUNTER = "iteration_"
 """Names of counters start with this; they count from 0, while named sizes are at least 1."""
 STATE = "state"
 """Stands for a state that may count, while that is found out; nothing is known of it."""
