@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.loop_buffers import WRITERS, Part, Written, joined
-from snnir.frontends.onnx.loop_index import fold_index, linear, mentions
+from snnir.frontends.onnx.index_grids import Columns, Row, grid_node
+from snnir.frontends.onnx.loop_buffers import WRITERS, Part, Written, joined, scatter_grid
+from snnir.frontends.onnx.loop_index import COMPARISONS, fold_index, linear, mentions
 from snnir.frontends.onnx.loop_plan import ONLY, Plan
 from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.frontends.onnx.sequences import Cut
@@ -43,13 +44,20 @@ class LoopBody(Body):
             if node.op_type in ("Identity", "Cast"):
                 return [operands[0]]
             return [joined(self, node, operands)] if node.op_type == "Concat" else None
-        if not counts:
+        grid = grid_node(node, operands)
+        if grid is not None:
+            return [grid]
+        if node.op_type == "ScatterND" and isinstance(operands[1], Columns):
+            return [scatter_grid(self, node, operands)]
+        known = all(isinstance(operand, np.ndarray) for operand in operands if operand is not None)
+        symbolic = known and any(isinstance(operand, np.ndarray) and operand.dtype == object for operand in operands)
+        if not counts and not (symbolic and node.op_type in COMPARISONS):
             return super().special(node, operands)
         if node.op_type in ("Gather", "Slice", "GatherND") and not mentions(operands[0], name):
             return [_READERS[node.op_type](self, node, operands)]
         if node.op_type in WRITERS and any(isinstance(item, Value) for item in operands):
             return [WRITERS[node.op_type](self, node, operands, self.plan.counter)]
-        if all(isinstance(operand, np.ndarray) for operand in operands if operand is not None):
+        if known:
             call = Call(self.graph, node, self.opset, _arrays(operands), self.constants, None, self.used, self)
             return [fold_index(call, self.plan.counter)]
         raise RefusalError("it computes with the loop's counter; only reading and writing one element at it is supported")
@@ -98,6 +106,10 @@ class LoopBody(Body):
         """`Gather(x, k)`: the element, with the axes of the index in place of the one it cuts."""
         index = _known(operands[1])
         axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
+        source = operands[0]
+        if isinstance(source, Value) and self.owns(source) and not index.ndim:
+            place = self.caller.axis(axis, source.type.rank)
+            return Row((*source.type.shape[:place], *source.type.shape[place + 1 :]), source.name)
         element = self.read(operands[0], axis, _one(index), node.output[0])
         place = self.caller.axis(axis, element.type.rank + 1)
         shape = (*element.type.shape[:place], *index.shape, *element.type.shape[place:])

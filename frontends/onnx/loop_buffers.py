@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from snnir.frontends.onnx.loop_index import Condition, Counter, equal, linear
+from snnir.frontends.onnx.index_grids import Columns
+from snnir.frontends.onnx.loop_index import Condition, Counter, equal, linear, mentions
 from snnir.frontends.onnx.loop_plan import Plan
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.frontends.onnx.subgraph import Body, Stacked
 from snnir.frontends.onnx.walk import Entry
-from snnir.ir import Dimension, Value
+from snnir.ir import BATCH, Dimension, Shape, Value
+from snnir.ir.dims import dim, product
 
-__all__ = ["WRITERS", "Part", "Written", "joined", "stack_of"]
+__all__ = ["WRITERS", "Part", "Written", "joined", "scatter_grid", "stack_of"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,14 @@ class Written(Marker):
     index: Dimension
     value: Value
 
+    @property
+    def name(self) -> str:
+        """The buffer's name in the model."""
+        return self.state.name.removesuffix(".seen")
+
     def misuse(self) -> str:
         """Why a node cannot take it."""
-        return f"it takes the buffer {self.state.name} in the element that writes to it"
+        return f"it takes the buffer {self.name} in the element that writes to it"
 
 
 @dataclass(frozen=True)
@@ -52,36 +59,69 @@ def stack_of(written: Written, state: Value, plan: Plan, name: str) -> Stacked:
     size = written.state.type.shape[written.axis]
     if written.state is not state or parts is None or abs(parts[0]) != 1 or size != plan.length:
         raise RefusalError(
-            f"it writes {written.state.name} ({written.state.type}) at {written.index}; supported are buffers that "
+            f"it writes {written.name} ({written.state.type}) at {written.index}; supported are buffers that "
             "are filled, one element in each iteration"
         )
     backward = parts[0] < 0
     if parts[1] != (plan.length - 1 if backward else 0):
-        raise RefusalError(
-            f"it writes {written.state.name} at {written.index}, which does not fill it in {plan.length} iterations"
-        )
+        raise RefusalError(f"it writes {written.name} at {written.index}, which does not fill it in {plan.length} iterations")
     return Stacked(name, written.value, written.axis, backward)
 
 
 def _scatter_nd(body: Body, node: onnx.NodeProto, operands: Sequence[Entry], counter: Counter) -> Entry:
-    """One whole element written along axis 0: by its index, or number by number."""
+    """One whole element written along axis 0 by its index, or along any axis number by number."""
     buffer, index, update = _written(body, operands)
-    rest = buffer.type.shape[1:]
     if any(item.name == "reduction" and item.s != b"none" for item in node.attribute):
         raise RefusalError("it adds to what a buffer holds; only overwriting is supported")
-    rows = index.reshape(-1, index.shape[-1])
-    position = rows[0, 0]
-    whole = all(item == position for item in rows[:, 0].tolist())
     if index.shape[-1] > 1:
-        grid = np.indices(body.caller.static(rest, "writing number by number")).reshape(len(rest), -1).T
-        whole = whole and rows.shape[-1] == len(rest) + 1 and np.array_equal(rows[:, 1:], grid)
-        shape = rest
-    else:
-        whole = whole and len(rows) == 1
-        shape = update.type.shape[index.ndim - 1 :]
-    if not whole:
+        return _row(body, node, buffer, _listed(index, buffer.type.shape, counter, body.fixed_batch), update)
+    if index.size != 1:
+        raise RefusalError("it writes several elements of a buffer at once; only one is supported")
+    row = body.shaped(update, update.type.shape[index.ndim - 1 :], f"{node.output[0]}.row")
+    return Written(buffer, 0, index.reshape(-1)[0], row)
+
+
+def scatter_grid(body: Body, node: onnx.NodeProto, operands: Sequence[Entry]) -> Entry:
+    """One whole element written number by number, at places that may be known only up to named sizes."""
+    buffer, places, update = operands[:3]
+    if not isinstance(buffer, Value) or not body.owns(buffer) or not isinstance(update, Value):
+        raise RefusalError("it writes, at the loop's counter, to something that is no state of the loop")
+    if any(item.name == "reduction" and item.s != b"none" for item in node.attribute):
+        raise RefusalError("it adds to what a buffer holds; only overwriting is supported")
+    found = places.written_axis(buffer.type.shape, body.fixed_batch is not None) if isinstance(places, Columns) else None
+    return _row(body, node, buffer, found, body.capture(update))
+
+
+def _listed(index: Known, shape: Shape, counter: Counter, batch: int | None) -> tuple[int, Dimension] | None:
+    """Which axis of a buffer stays at one index, and at which, if `index` lists all places there in order.
+
+    `batch` is the size that the batch was exported with, where it is read as any batch.
+    """
+    rows = index.reshape(-1, index.shape[-1])
+    for axis in range(rows.shape[1]):
+        position = rows[0, axis]
+        if not mentions(rows[:1, axis], counter.name) or not (rows[:, axis] == position).all():
+            continue
+        others = np.delete(rows, axis, 1)
+        listed = [int(last) + 1 for last in others[-1]]
+        sizes = [size for place, size in enumerate(shape[: rows.shape[1]]) if place != axis]
+        grid = np.indices(listed).reshape(len(listed), -1).T
+        if all(a in (b, batch) for a, b in zip(listed, sizes, strict=True)) and np.array_equal(others, grid):
+            return axis, position
+    return None
+
+
+def _row(body: Body, node: onnx.NodeProto, buffer: Value, found: tuple[int, Dimension] | None, update: Value) -> Written:
+    """The buffer with the row `found` overwritten."""
+    if found is None:
         raise RefusalError("it writes part of an element of a buffer; only whole elements are supported")
-    return Written(buffer, 0, position, body.shaped(update, shape, f"{node.output[0]}.row"))
+    axis, index = found
+    rest = (*buffer.type.shape[:axis], *buffer.type.shape[axis + 1 :])
+    for place, size in enumerate(rest):
+        if size in (1, body.fixed_batch) and body.fixed_batch is not None and product(rest) != product(update.type.shape):
+            batched = (*rest[:place], dim(BATCH), *rest[place + 1 :])  # the batch that was exported is any batch
+            rest = batched if product(batched) == product(update.type.shape) else rest
+    return Written(buffer, axis, index, body.shaped(update, rest, f"{node.output[0]}.row"))
 
 
 def _scatter_elements(body: Body, node: onnx.NodeProto, operands: Sequence[Entry], counter: Counter) -> Entry:

@@ -18,9 +18,20 @@ from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.ir import Dim, Dimension
 from snnir.ir.dims import dim, substitute
 
-__all__ = ["COUNTER", "STATE", "Condition", "Counter", "at_least_zero", "equal", "fold_index", "linear", "mentions"]
+__all__ = [
+    "COMPARISONS",
+    "COUNTER",
+    "STATE",
+    "Condition",
+    "Counter",
+    "at_least_zero",
+    "equal",
+    "fold_index",
+    "linear",
+    "mentions",
+]
 
-COUNTER = "element_"
+COUNTER = "iteration_"
 """Names of counters start with this; they count from 0, while named sizes are at least 1."""
 STATE = "state"
 """Stands for a state that may count, while that is found out; nothing is known of it."""
@@ -262,6 +273,9 @@ _INDEX_RULES: dict[str, Callable[[Counter, Sequence[Known]], Known]] = {
     "Neg": _each(lambda counter, a: a * -1),
     "Range": _range,
 }
+
+COMPARISONS = (*_INDEX_RULES, "Shape")
+"""Operators that loops compute with named sizes too, although nothing outside them does."""
 
 _SHAPE_RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
     "Shape": lambda call, operands: np.array(operands[0].shape, np.int64),

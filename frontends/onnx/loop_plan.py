@@ -22,7 +22,7 @@ __all__ = ["Plan", "plan_loop", "settled"]
 
 _ENDLESS = (1 << 31) - 1
 """Exporters write trip counts from here on where the condition alone ends the loop."""
-ONLY = "snnir imports loops that run once for each element of a sequence"
+ONLY = "snnir imports loops that run once for each element of a sequence; unroll others before the export"
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def _trip_count(call: Call, counter: Counter, goes_on: Entry) -> Dimension:
         raise RefusalError("its condition is false from the start, so that it never runs")
     if not isinstance(goes_on, np.ndarray):
         raise RefusalError(
-            f"the condition to go on depends on data; {ONLY}, with a condition that is always true or compares the counter "
-            "with a known number. Export the model with a fixed number of steps"
+            f"the condition to go on depends on data; it may be always true or compare the counter with a known number: {ONLY}"
         )
     for item in goes_on.reshape(-1).tolist():
         if isinstance(item, Condition):

@@ -53,8 +53,12 @@ def sequence_node(call: Call, operands: Sequence[object]) -> list[Result] | None
     operator, first = call.node.op_type, operands[0] if operands else None
     if operator == "SequenceEmpty":
         return [Grown()]
-    if operator == "SplitToSequence" and not call.has(1) and not call.integer("keepdims", 1):
+    if operator == "SplitToSequence":
         x = call.value(0)
+        # PyTorch writes the size 1 and no keepdims, and ONNX Runtime takes that for parts without the axis
+        ones = not call.has(1) or (call.known(1, "the size").ndim == 0 and call.known_integers(1, "the size") == (1,))
+        if not ones or call.integer("keepdims", 1):
+            raise RefusalError("it splits into parts that keep the axis; supported are parts of size 1 that lose it (keepdims=0)")
         return [Cut(x, call.axis(call.integer("axis", 0), x.type.rank))]
     if not isinstance(first, Grown | Cut):
         return None

@@ -170,7 +170,9 @@ def scan(body: Body, nexts: Sequence[Entry], stacked: Sequence[Stacked], length:
     """
     call = body.caller
     if not body.elements:
-        raise RefusalError("it reads no sequence: snnir imports loops that take one element of a sequence at a time")
+        raise RefusalError(
+            "it reads no sequence: snnir imports loops that take one element at a time; unroll others before the export"
+        )
     states = [body.given(entry, f"next_{state.inner.name}") for state, entry in zip(body.states, nexts, strict=True)]
     values = [body.given(item.value, item.name) for item in stacked]
     directions = [*(element.backward for element in body.elements), *(item.backward for item in stacked)]

@@ -190,3 +190,33 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 def test_other_loops_are_refused_by_name(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         import_onnx(looped(**options))
+
+
+def test_a_loop_in_the_body_of_a_loop() -> None:
+    inner = (
+        "total = Loop <body = inner (int64 j, bool d, float[?, ?] a) => (bool more, float[?, ?] a2) "
+        "{ z = Gather <axis = 1> (row, j) hz = Add(z, bias) f = Relu(hz) a2 = Add(a, f) more = Identity(d) }> (three, yes, zeros)"
+    )
+    read = f"row = Gather <axis = 1> (x, i) zeros = ReduceMean <axes = [1], keepdims = 0> (row) {inner} e = Identity(total)"
+    source = looped(
+        read,
+        x=f"float[N, {LENGTH}, 3, {WIDTH}] x",
+        three=np.array(3, np.int64),
+        bias=np.linspace(-1, 1, WIDTH, dtype=np.float32),
+    )
+    graph = import_onnx(source)
+    assert sum(node.op.name == "scan" for _, node in graph.walk()) == 2
+    x = data(shape=(LENGTH, 3, WIDTH))
+    ours, theirs = execute(graph, {"x": x}), run_onnxruntime(source, {"x": x})
+    for name, expected in theirs.items():
+        np.testing.assert_allclose(ours[name], expected, rtol=0, atol=1e-5 * max(1.0, float(np.abs(expected).max())))
+
+
+def test_known_values_per_element_become_constants() -> None:
+    source = looped(
+        go="at = Mul(i, two) go = Identity(c)",
+        rows=", float[?, ?] y, int64 at",
+        results="last, Y, places",
+        outputs="float[?, ?] last, float[?, ?, ?] Y, int64[?] places",
+    )
+    assert agrees(source, data()).outputs["places"].array.tolist() == [0, 2, 4, 6, 8, 10]

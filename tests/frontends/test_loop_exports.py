@@ -34,4 +34,4 @@ def test_exported_loops(path: Path) -> None:
 
 
 def test_every_fixture_is_tested() -> None:
-    assert len(FIXTURES) == 20
+    assert len(FIXTURES) == 21

@@ -8,7 +8,7 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import shape_array
 from snnir.frontends.onnx.loop_body import LoopBody
 from snnir.frontends.onnx.loop_buffers import Written, stack_of
-from snnir.frontends.onnx.loop_index import mentions
+from snnir.frontends.onnx.loop_index import Condition, mentions
 from snnir.frontends.onnx.loop_plan import Plan, plan_loop
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError, Result, handler
 from snnir.frontends.onnx.sequences import Cut, Grown
@@ -149,5 +149,8 @@ def _at(entry: Known, plan: Plan, number: Dimension) -> Known:
     """A known tensor with the counter at `number`."""
     if entry.dtype != object:
         return entry
-    items = [substitute(item, {plan.counter.name: number}) for item in entry.reshape(-1).tolist()]
+    items = entry.reshape(-1).tolist()
+    if any(isinstance(item, Condition) for item in items):
+        raise RefusalError("it gives out a comparison with the loop's counter, which is not supported")
+    items = [substitute(item, {plan.counter.name: number}) for item in items]
     return shape_array(tuple(items)).reshape(entry.shape)

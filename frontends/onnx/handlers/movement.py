@@ -188,6 +188,9 @@ def expand(call: Call) -> list[Result]:
     x = call.value(0)
     sizes: list[Dimension] = [*([1] * (len(target) - x.type.rank)), *x.type.shape]
     target = [*([1] * (len(sizes) - len(target))), *target]
+    if call.fixed_batch is not None:  # the batch that was exported is read as any batch
+        pairs = list(zip(sizes, target, strict=True))
+        target = [size if wanted == call.fixed_batch and _holds_batch(size) else wanted for size, wanted in pairs]
     shape = tuple(size if wanted == 1 else wanted for size, wanted in zip(sizes, target, strict=True))
     return [x if shape == x.type.shape else call.emit(Expand(shape), x)]
 
