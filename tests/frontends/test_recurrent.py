@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -45,7 +47,7 @@ def layer(
         "B": rng.normal(size=(directions, 2 * rows)) * 0.3,
     }
     names = ["x", "W", "R", "B", "lengths" if lengths else "", "", "", ""]
-    attributes: dict[str, object] = {"hidden_size": HIDDEN, "direction": direction}
+    attributes: dict[str, Any] = {"hidden_size": HIDDEN, "direction": direction}
     if seed % 2:
         attributes["clip"] = 0.9
     if kind == "LSTM" and seed % 4 < 2:

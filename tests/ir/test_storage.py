@@ -20,7 +20,7 @@ from snnir.ir.storage import atomic_write, read_archive, read_graph, write_archi
 from snnir.ir.text import tensors, text
 from tests.random_graphs import random_graph
 
-SEED = 3
+SEED = 10
 
 
 def write(path: Path, seed: int = SEED) -> Graph:
