@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from snnir.errors import UnsupportedError
 from snnir.ir import BATCH, Graph, Node, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Elementwise, MaxPool, Movement, Mul, Observe, Scan
+from snnir.ir.ops import Add, Elementwise, Linear, MaxPool, Movement, Mul, Observe, Scan
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.affine import is_constant
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
@@ -115,7 +115,10 @@ class _Placement:
             ]
             self.add(node, operands, _LEVELS, self.placer.place(node.body, raw))
         elif isinstance(op, WEIGHTED) and all(value.is_constant for value in operands[1:]):
-            self.add(node, [self.levels(operands[0]), *operands[1:]], _SUM)
+            first = operands[0] if self.adds_products(node, operands) else self.levels(operands[0])
+            self.add(node, [first, *operands[1:]], _SUM)
+            if first is operands[0] and first in self.products:
+                self.products.add(self.values[node.output])
         elif isinstance(op, Mul):
             self.add(node, [self.levels(value) for value in operands], _SUM)
             self.products.add(self.values[node.output])
@@ -141,6 +144,13 @@ class _Placement:
             if self.batched and node.output.type.batch_axis != 0 and node not in self.suffix:
                 self.refuse(node, f"neurons need the batch (N) as axis 0 of what they take, found {node.output.type}")
             self.add(node, [self.levels(value) for value in operands], _LEVELS)
+
+    def adds_products(self, node: Node, operands: Sequence[Value]) -> bool:
+        """Whether the node adds up products of two spiking values, each with the weight 1: no population in between."""
+        made = operands[0].producer
+        if made is None or not isinstance(made.op, Mul) or not isinstance(node.op, Linear) or self.shared(node.operands[0]):
+            return False
+        return operands[0] in self.products and len(operands) == 2 and bool((operands[1].array == 1).all())
 
     def raw_inputs(self, op: Scan, body: Graph, kinds: Sequence[str]) -> set[Value]:
         """Inputs of a body that host ops of the body want as real numbers, where they are known as such."""

@@ -1,4 +1,4 @@
-"""Substitute operators: averages become weighted sums, which synapses can compute."""
+"""Substitute operators: averages become weighted sums, matrix products of two activations sums of products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError, UnsupportedError
 from snnir.ir import FLOAT, Dim, Graph, Node, Value
-from snnir.ir.ops import AveragePool, Conv, ReduceMean, Reshape, SparseLinear
+from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -19,12 +19,13 @@ __all__ = ["SubstituteOperators"]
 @register
 @dataclass(frozen=True)
 class SubstituteOperators(Pass):
-    """Replace averages by convolutions or sparse linear maps.
+    """Replace averages by convolutions or sparse linear maps, and matrix products of activations by element-wise ones.
 
     1. `average_pool` whose windows all hold the same number of elements becomes a depthwise `conv`.
     2. `average_pool` with fewer elements at the border becomes a `sparse_linear`; its size must be known.
     3. `reduce_mean` over all spatial axes becomes a depthwise `conv`, over other axes a `sparse_linear`; never over the
        batch, and never over an axis of unknown length, since its weights would change with every input.
+    4. `matmul` of two values that change with the input becomes element-wise products [..., M, N, K] and their sum over K.
     """
 
     name = "substitute-operators"
@@ -42,9 +43,28 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
             return (_average_pool(rewriter, node, node.op, operands[0]),)
         if isinstance(node.op, ReduceMean):
             return (_reduce_mean(rewriter, node, node.op, operands[0]),)
+        if isinstance(node.op, MatMul) and not any(value.is_constant for value in operands):
+            return (_sum_of_products(rewriter, node, *operands),)
     except GraphError as error:
         raise UnsupportedError(f"{node.describe()}: {error}; export the model with fixed sizes there") from error
     return None
+
+
+def _sum_of_products(rewriter: Rewriter, node: Node, a: Value, b: Value) -> Value:
+    """`C[m, n] = sum_k A[m, k] B[k, n]`, with K last, so that a linear map with weights of 1 adds up the products."""
+    if min(a.type.rank, b.type.rank) < 2:
+        raise GraphError("a matrix product of two changing values, one of them a vector, is not supported")
+    name, result = node.output.name, node.output.type.shape
+    swap = (*range(b.type.rank - 2), b.type.rank - 1, b.type.rank - 2)
+    turned = rewriter.emit(Transpose(swap), b, name=f"{name}.columns")
+    left = rewriter.emit(Reshape((*a.type.shape[:-1], 1, a.type.shape[-1])), a, name=f"{name}.left")
+    right = rewriter.emit(Reshape((*b.type.shape[:-2], 1, *turned.type.shape[-2:])), turned, name=f"{name}.right")
+    products = rewriter.emit(Mul(), left, right, name=f"{name}.products")
+    length = products.type.shape[-1]
+    if isinstance(length, Dim):
+        raise GraphError(f"it adds up {length} products, a number that changes with the input")
+    ones = rewriter.constant(f"{name}.ones", np.ones((1, length), np.float64 if a.type.dtype == "f64" else np.float32))
+    return rewriter.emit(Reshape(result), rewriter.emit(Linear(), products, ones, name=f"{name}.sum"), name=name)
 
 
 def _average_pool(rewriter: Rewriter, node: Node, op: AveragePool, x: Value) -> Value:
