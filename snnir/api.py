@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnir.costs import dense_macs, host_work
 from snnir.errors import ModelError, UsageError
 from snnir.inputs import calibration_data, first_samples, sample_count
 from snnir.ir import Graph
@@ -61,10 +62,13 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     """Compile a trained model into an exact spiking program.
 
     `calibration` holds inputs like those the model will see (one array, or arrays by input name). `bits` (2 to 8) is for
-    activations, `input_bits` (2 to 8) for the model's inputs, `weight_bits` (2 to 16) for weights; `method` chooses
+    activations, `input_bits` (2 to 16) for the model's inputs and what the host computes from them, `state_bits` (2 to 16)
+    for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
+    single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
     scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. With `check` the import is
     compared with ONNX Runtime and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
-    graph after each pass. `progress` is called with (what, done, total).
+    graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
+    and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
 
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
@@ -97,6 +101,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
     graphs = {"float": graph}
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
+    if "quantized" in graphs:
+        facts["host_nodes"] = host_work(graphs["quantized"])
+        facts["spiking_mac_share"] = dense_macs(graphs["quantized"], data).spiking_share
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
         raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")

@@ -47,13 +47,26 @@ def cli(debug: bool) -> None:
     """Compile trained sequence networks into spiking networks, exactly."""
 
 
+def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
+    found = {}
+    for item in items:
+        name, sign, bits = item.rpartition("=")
+        if not sign or not name or not bits.isdecimal():
+            raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
+        found[name] = int(bits)
+    return found
+
+
 @cli.command("compile")
 @click.argument("model", type=_FILE)
 @click.option("--calibration", type=_FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=_FILE, required=True, help="The .snnir file to write.")
 @_BITS
 @_WEIGHT_BITS
-@click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 8.")
+@click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 16.")
+@click.option("--state-bits", default=0, help="Bits of states that add up (LSTM cells, GRU); 0: two more than --bits.")
+@click.option("--value-bits", multiple=True, metavar="NAME=BITS", help="Bits of one value; may be given again.")
+@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
 @click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
@@ -67,6 +80,9 @@ def compile_command(
     bits: int,
     weight_bits: int,
     input_bits: int,
+    state_bits: int,
+    value_bits: tuple[str, ...],
+    allow_host: bool,
     method: str,
     percentile: float,
     pipeline: str | None,
@@ -83,6 +99,9 @@ def compile_command(
             bits=bits,
             weight_bits=weight_bits,
             input_bits=input_bits,
+            state_bits=state_bits,
+            value_bits=_value_bits(value_bits),
+            allow_host=allow_host,
             method=method,
             percentile=percentile,
             pipeline=pipeline,

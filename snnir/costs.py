@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.ir import Graph, Value
+from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes
-from snnir.ir.ops import Conv, Linear, Mul, Scan, SparseLinear
+from snnir.ir.ops import Conv, Linear, MatMul, Movement, Mul, Product, Scan, SparseLinear
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
 
-__all__ = ["ACCUMULATE_PJ", "ENERGY_SOURCE", "MAC_PJ", "Energy", "dense_macs", "estimate_energy"]
+__all__ = ["ACCUMULATE_PJ", "ENERGY_SOURCE", "MAC_PJ", "Energy", "Macs", "dense_macs", "estimate_energy", "host_work"]
 
 MAC_PJ = 4.6
 """Picojoules of a 32-bit floating-point multiply-accumulate (3.7 for the product, 0.9 for the sum) at 45 nm."""
@@ -34,26 +34,69 @@ class Energy:
     """Charges (which multiply) at `MAC_PJ`, all other synaptic operations at `ACCUMULATE_PJ`."""
 
 
-def dense_macs(quantized: Graph, inputs: Mapping[str, np.ndarray]) -> int:
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates per sample of the dense network, by who computes them."""
+
+    spiking: int
+    host: int
+
+    @property
+    def spiking_share(self) -> float:
+        """The share of spikes; 1 where there is nothing to multiply."""
+        total = self.spiking + self.host
+        return self.spiking / total if total else 1.0
+
+
+def dense_macs(quantized: Graph, inputs: Mapping[str, np.ndarray]) -> Macs:
     """Multiply-accumulates per sample of the network as dense layers (one-to-one and sparse maps by their weights)."""
-    return _macs(quantized, bind_sizes(quantized, inputs) | {"N": 1})
+    return Macs(*_macs(quantized, bind_sizes(quantized, inputs) | {"N": 1}))
 
 
-def _macs(graph: Graph, sizes: Mapping[str, int]) -> int:
-    total = 0
+def host_work(graph: Graph) -> list[str]:
+    """The nodes of a quantized or spiking graph that the host computes in real numbers, data movement aside."""
+    return [
+        f"{node.describe()} ({node.op.name})"
+        for _, node in graph.walk()
+        if node.body is None
+        and not isinstance(node.op, Movement)
+        and _on_host(node)
+        and any(not value.is_constant for value in node.operands)
+    ]
+
+
+def _on_host(node: Node) -> bool:
+    return all(value.type.is_real for value in (*node.operands, *node.outputs))
+
+
+def _macs(graph: Graph, sizes: Mapping[str, int]) -> tuple[int, int]:
+    spiking = host = 0
     for node in graph.nodes:
         op = node.op
-        if isinstance(op, Linear | Conv):
-            weight = node.operands[1].array
-            total += _elements(node.output, sizes) * int(np.prod(weight.shape[1:]))
-        elif isinstance(op, SparseLinear):
-            total += node.operands[1].array.size
-        elif isinstance(op, Mul):
-            total += _elements(node.output, sizes)
-        elif isinstance(op, Scan) and node.body is not None:
+        if isinstance(op, Scan) and node.body is not None:
             sequence = node.operands[op.states].type.substitute(dict(sizes)).shape
-            total += int(str(sequence[op.axis])) * _macs(node.body, sizes)
-    return total
+            inside = _macs(node.body, sizes)
+            spiking += int(str(sequence[op.axis])) * inside[0]
+            host += int(str(sequence[op.axis])) * inside[1]
+            continue
+        count = _node_macs(node, sizes)
+        if _on_host(node):
+            host += count
+        else:
+            spiking += count
+    return spiking, host
+
+
+def _node_macs(node: Node, sizes: Mapping[str, int]) -> int:
+    op = node.op
+    if isinstance(op, Linear | Conv):
+        return _elements(node.output, sizes) * int(np.prod(node.operands[1].type.static_shape("weights")[1:]))
+    if isinstance(op, MatMul):
+        inner = node.operands[0].type.substitute(dict(sizes)).shape[-1]
+        return _elements(node.output, sizes) * int(str(inner))
+    if isinstance(op, SparseLinear):
+        return int(node.operands[1].array.size)
+    return _elements(node.output, sizes) if isinstance(op, Mul | Product) else 0
 
 
 def _elements(value: Value, sizes: Mapping[str, int]) -> int:

@@ -91,6 +91,10 @@ def compiled(program: Program, output: Path, json: bool) -> None:
         "calibration samples": facts["calibration_samples"],
         "import against ONNX Runtime": _import_error(facts.get("import_error")),
     }
+    host = facts.get("host_nodes")
+    if isinstance(host, list) and host:
+        share = 100 * float(str(facts["spiking_mac_share"]))
+        rows["on the host"] = f"{', '.join(map(str, host))}; {share:.1f} % of the multiply-accumulates are spiking"
     for key in ("notes", "remarks"):
         lines = facts.get(key)
         if isinstance(lines, list) and lines:
@@ -122,7 +126,7 @@ def run_facts(
     inputs = as_inputs(program.graph("spiking"), data)
     bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
     macs = dense_macs(program.graph("quantized"), inputs)
-    energy = estimate_energy(macs, result)
+    energy = estimate_energy(macs.spiking, result)
     return {
         "samples": len(result.steps),
         "delivery": delivery,
@@ -136,7 +140,8 @@ def run_facts(
         "spikes_per_sample": float(result.total_spikes.mean()),
         "synops_per_sample": float(result.total_synops.mean()),
         "charges_per_sample": float(result.total_charges.mean()),
-        "dense_macs_per_sample": macs,
+        "dense_macs_per_sample": macs.spiking,
+        "host_macs_per_sample": macs.host,
         "energy_spiking_nj": energy.spiking,
         "energy_dense_nj": energy.dense,
     }
@@ -171,11 +176,19 @@ def ran(
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
         "synaptic operations": f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)",
-        "dense multiply-accumulates": f"{macs:,} per sample",
+        "dense multiply-accumulates": _macs_text(macs, facts["host_macs_per_sample"]),
         "energy (estimate)": f"{spiking:,.1f} nJ spiking, {dense:,.1f} nJ dense; {ENERGY_SOURCE}",
         **({"inside scans, per sample": comparison} if comparison is not None else {}),
     }
     rows_table("simulated", rows)
+
+
+def _macs_text(spiking: object, host: object) -> str:
+    assert isinstance(spiking, int) and isinstance(host, int)
+    if not host:
+        return f"{spiking:,} per sample"
+    share = 100 * spiking / (spiking + host)
+    return f"{spiking:,} per sample, and {host:,} on the host ({share:.1f} % of all are spiking)"
 
 
 def verified(verification: Verification, import_error: float | None, comparison: Comparison | None, json: bool) -> None:
