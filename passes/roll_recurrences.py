@@ -1,0 +1,271 @@
+"""Roll recurrences that an exporter wrote out step by step back into one `scan` each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.ir import FLOAT, Dim, Graph, Node, TensorType, Value
+from snnir.ir.ops import Concat, Expand, Gather, Reshape, Scan, Slice, Transpose
+from snnir.ir.rewrite import copy_constants, like
+from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.remove_dead_code import remove_dead_code
+from snnir.passes.unrolled import Unrolled, element_of, find_unrolled, merge_duplicates
+
+__all__ = ["RollRecurrences"]
+
+
+@register
+@dataclass(frozen=True)
+class RollRecurrences(Pass):
+    """Write steps that are proven to compute the same as one scan.
+
+    1. Nodes that compute the same, and equal constants, count as one; a step is then proven by looking up each of its
+       nodes (op, attributes and operands) among the nodes of the graph.
+    2. Steps are linked by their states only. Each takes the next element of one or more sequences, in either order, and
+       else only values that all steps share.
+    3. Where step 0 was folded because its states are zero, zero states must give by evaluation what it gives; where they
+       do not, it stays apart, and the scan starts from its states.
+    4. What each step computes from its states goes into the body too; a concatenation of all steps becomes the sequence
+       that the scan gives, and a single one its element.
+    5. Anything that differs from step to step, or fewer than 4 steps, stays as it is.
+    """
+
+    name = "roll-recurrences"
+    takes = gives = FLOAT
+
+    def run(self, graph: Graph, context: Context) -> Result:
+        """Apply the pass."""
+        remarks = []
+        new = graph
+        while True:
+            unique, table = merge_duplicates(remove_dead_code(new))
+            found = find_unrolled(unique, table)
+            if found is None:
+                return Result(new, new is not graph, tuple(remarks))
+            new = remove_dead_code(_Roll(unique, found).graph())
+            count = found.last - found.first + 1
+            remarks.append(f"{count} steps of {found.next_states[0].producer!r} are one scan")
+
+
+class _Roll:
+    """The graph with one recurrence rolled; in the scan, the batch is axis 0 of all values and steps are axis 1."""
+
+    def __init__(self, old: Graph, found: Unrolled) -> None:
+        self.old, self.found, self.new = old, found, like(old)
+        self.values: dict[Value, Value] = {}
+        elements = [element_of(leaf) for leaf, slope in found.sequences.items() if slope]
+        self.sources = [element for element in elements if element is not None]
+        batched = any(value.type.batch_axis is not None for value in (*found.states, *(e.source for e in self.sources)))
+        self.axis = 1 if batched else 0
+        self.reverse = all(slope != 1 for slope in found.sequences.values())
+        self.stacked: dict[Value, Value] = {}
+        self.final: dict[Value, Value] = {}
+
+    def graph(self) -> Graph:
+        """What comes before the steps, the scan, and what comes after, each in the old order."""
+        old, new, found = self.old, self.new, self.found
+        self.values.update((value, new.input(value.name, value.type)) for value in old.inputs)
+        copy_constants(old, new, self.values)
+        inside = {
+            node
+            for value in found.places
+            if (node := value.producer) is not None and all(output in found.places for output in node.outputs)
+        }
+        outside = [node for node in old.nodes if node not in inside]
+        for node in outside:
+            if found.level[node] < found.first:
+                self._copy(node)
+        taken = [value for node in outside for value in node.operands] + list(old.outputs.values())
+        self._scan([value for value in dict.fromkeys(taken) if value in found.places])
+        for node in outside:
+            if found.level[node] >= found.first:
+                self._copy(node)
+        for name, value in old.outputs.items():
+            new.output(name, self._get(value))
+        return new
+
+    def _copy(self, node: Node) -> None:
+        if isinstance(node.op, Concat):
+            operands = self._joined(node, node.op.axis)
+        else:
+            operands = [self._get(value) for value in node.operands]
+        names = [value.name for value in node.outputs]
+        if isinstance(node.op, Concat) and len(operands) == 1:
+            self.values[node.output] = operands[0]
+            return
+        results = self.new.add(node.op, *operands, names=names, origin=node.origin, body=node.body)
+        self.values.update(zip(node.outputs, results, strict=True))
+
+    # The scan
+
+    def _scan(self, taken: Sequence[Value]) -> None:
+        """Add the scan, with a sequence for each value of a step that something takes at more than the last step."""
+        found, new = self.found, self.new
+        steps: dict[Value, set[int]] = {}
+        for value in taken:
+            step, mine = found.places[value]
+            steps.setdefault(mine, set()).add(step)
+        last = [mine for mine in found.next_states if steps.get(mine) == {found.last}]
+        stacked = [mine for mine in steps if mine not in last]
+        origin = tuple(found.next_states[0].producer.origin) if found.next_states[0].producer else ()
+        body = Graph(f"{found.next_states[0].name}.body")
+        inner: dict[Value, Value] = {}
+        operands: list[Value] = []
+        for value, initial in zip(found.states, found.initial, strict=True):
+            entry = body.input(f"{value.name}.state", _moved(value.type, self._front(value.type)))
+            inner[value] = _back(body, entry, self._front(value.type), value.name)
+            operands.append(self._initial(initial, value.type))
+        sequences: dict[tuple[Value, int, int, int], Value] = {}
+        for leaf, slope in found.sequences.items():
+            element = element_of(leaf)
+            assert element is not None
+            if not slope:
+                continue
+            start = element.index + slope * (found.first - found.step)
+            key = (element.source, element.axis, start, slope)
+            if key not in sequences:
+                operands.append(self._sequence(*key))
+                type_ = operands[-1].type
+                type_ = type_.with_shape((*type_.shape[: self.axis], *type_.shape[self.axis + 1 :]))
+                sequences[key] = body.input(f"{leaf.name}.element", type_)
+            front = self._front(element.source.type, element.axis)
+            if front is not None and front > element.axis:
+                front -= 1
+            value = _back(body, sequences[key], front, leaf.name)
+            inner[leaf] = value if value.type == leaf.type else body.add1(Reshape(leaf.type.shape), value, name=leaf.name)
+        for value in dict.fromkeys(operand for node in found.nodes for operand in node.operands):
+            if value.is_constant:
+                inner[value] = body.constant(value.name, value.array)
+            elif value not in inner and (value.producer is None or found.level[value.producer] == -1):
+                operands.append(self._get(value))
+                inner[value] = body.input(value.name, value.type)
+        for node in found.nodes:
+            names = [value.name for value in node.outputs]
+            results = body.add(node.op, *(inner[value] for value in node.operands), names=names, origin=node.origin)
+            inner.update(zip(node.outputs, results, strict=True))
+        given = [*found.next_states, *stacked]
+        fronted = {value: _fronted(body, inner[value], self._front(value.type)) for value in given}
+        for place, value in enumerate(given):
+            body.output(f"{'next' if place < len(found.next_states) else 'element'}_{value.name}", fronted[value])
+        scan = Scan(len(found.states), len(sequences), self.axis, self.reverse)
+        names = [f"{value.name}.last" for value in found.next_states] + [f"{value.name}.steps" for value in stacked]
+        results = new.add(scan, *operands, names=names, origin=origin, body=body)
+        self.stacked = dict(zip(stacked, results[len(found.states) :], strict=True))
+        for value, result in zip(found.next_states, results, strict=False):
+            self.final[value] = result
+
+    def _front(self, type_: TensorType, without: int | None = None) -> int | None:
+        """Which axis goes to the front: the batch, or any one before which steps can stand; None without a batch."""
+        if not self.axis:
+            return None
+        axes = [axis for axis in range(type_.rank) if axis != without]
+        return type_.batch_axis if type_.batch_axis in axes else axes[0] if axes else None
+
+    def _initial(self, value: Value, state: TensorType) -> Value:
+        producer = value.producer
+        if producer is not None and isinstance(producer.op, Expand) and producer.operands[0].is_constant:
+            array = producer.operands[0].array
+            value = Graph("constant").constant(value.name, array.reshape((1,) * (value.type.rank - array.ndim) + array.shape))
+        front = self._front(state)
+        if value.is_constant:
+            perm = _permutation(value.type.rank, front)
+            return self.new.constant(value.name, np.ascontiguousarray(value.array.transpose(perm)))
+        return _fronted(self.new, self._get(value), front)
+
+    def _sequence(self, source: Value, axis: int, start: int, slope: int) -> Value:
+        """The elements that the steps take, from the lowest to the highest, steps along axis 0 or 1."""
+        count = self.found.last - self.found.first + 1
+        low = min(start, start + slope * (count - 1))
+        value, name = self._get(source), source.name
+        front = self._front(source.type, axis)
+        perm = (*(() if front is None else (front,)), axis, *(a for a in range(value.type.rank) if a not in (front, axis)))
+        if perm != tuple(range(value.type.rank)):
+            value = self.new.add1(Transpose(perm), value, name=f"{name}.steps")
+        if value.type.shape[self.axis] != count:
+            value = self.new.add1(Slice(self.axis, low, low + count), value, name=f"{name}.cut")
+        if (slope == -1) != self.reverse:
+            value = self.new.add1(Slice(self.axis, None, None, -1), value, name=f"{name}.turned")
+        return value
+
+    # What takes values of the steps
+
+    def _index(self, step: int) -> int:
+        """Where a step stands in the sequences that the scan gives."""
+        return self.found.last - step if self.reverse else step - self.found.first
+
+    def _get(self, value: Value) -> Value:
+        """What stands for an old value in the new graph."""
+        if value not in self.values:
+            step, mine = self.found.places[value]
+            front = self._front(mine.type)
+            if mine in self.stacked:
+                cut = self.new.add1(Gather(self.axis, (self._index(step),)), self.stacked[mine], name=f"{value.name}.cut")
+            else:
+                assert step == self.found.last
+                cut = self.final[mine]
+            self.values[value] = _back(self.new, cut, front, value.name)
+        return self.values[value]
+
+    def _joined(self, node: Node, axis: int) -> list[Value]:
+        """Operands of a concatenation, runs of steps being one."""
+        runs: list[list[Value]] = []
+        for value in node.operands:
+            run = runs[-1] if runs else []
+            if run and self._follows(run, value):
+                run.append(value)
+            else:
+                runs.append([value])
+        return [self._run(run, axis, node.output.name) if len(run) > 1 else self._get(run[0]) for run in runs]
+
+    def _follows(self, run: Sequence[Value], value: Value) -> bool:
+        if value in self.values or any(each in self.values and each not in self.found.places for each in (run[-1], value)):
+            return False
+        places = self.found.places
+        if run[-1] not in places or value not in places or places[run[-1]][1] not in self.stacked:
+            return False
+        (before, mine), (step, other) = places[run[-1]], places[value]
+        slope = step - before
+        return mine is other and abs(slope) == 1 and (len(run) == 1 or before - places[run[-2]][0] == slope)
+
+    def _run(self, run: Sequence[Value], axis: int, name: str) -> Value:
+        """The concatenation of consecutive steps along `axis` of their values."""
+        places = [self._index(self.found.places[value][0]) for value in run]
+        mine = self.found.places[run[0]][1]
+        value = self.stacked[mine]
+        if places[0] > places[-1]:
+            stop = places[-1] - 1
+            value = self.new.add1(Slice(self.axis, places[0], None if stop < 0 else stop, -1), value, name=f"{name}.turned")
+        elif len(places) != value.type.shape[self.axis]:
+            value = self.new.add1(Slice(self.axis, places[0], places[-1] + 1), value, name=f"{name}.cut")
+        axes: list[int] = list(_permutation(mine.type.rank, self._front(mine.type)))
+        axes.insert(self.axis, -1)
+        wanted = [*range(axis), -1, *range(axis, mine.type.rank)]
+        perm = tuple(axes.index(each) for each in wanted)
+        if perm != tuple(range(len(perm))):
+            value = self.new.add1(Transpose(perm), value, name=f"{name}.steps")
+        shape = mine.type.shape
+        joined = (*shape[:axis], shape[axis] * len(run), *shape[axis + 1 :])
+        return self.new.add1(Reshape(joined), value, name=name)
+
+
+def _permutation(rank: int, front: int | None) -> tuple[int, ...]:
+    return tuple(range(rank)) if not front else (front, *(axis for axis in range(rank) if axis != front))
+
+
+def _moved(type_: TensorType, front: int | None) -> TensorType:
+    return type_.with_shape(tuple(type_.shape[axis] for axis in _permutation(type_.rank, front)))
+
+
+def _fronted(graph: Graph, value: Value, front: int | None) -> Value:
+    """`value` with axis `front` first."""
+    return graph.add1(Transpose(_permutation(value.type.rank, front)), value, name=f"{value.name}.front") if front else value
+
+
+def _back(graph: Graph, value: Value, front: int | None, name: str) -> Value:
+    """`value` with its first axis back at `front`."""
+    if not front:
+        return value
+    return graph.add1(Transpose(tuple(np.argsort(_permutation(value.type.rank, front)).tolist())), value, name=name)
