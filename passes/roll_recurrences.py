@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.ir import FLOAT, Dim, Graph, Node, TensorType, Value
-from snnir.ir.ops import Concat, Expand, Gather, Reshape, Scan, Slice, Transpose
+from snnir.ir import FLOAT, Graph, Node, TensorType, Value
+from snnir.ir.ops import Add, Concat, Div, Expand, Gather, Linear, MatMul, Mul, Reshape, Scan, Slice, Sub, Transpose
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.remove_dead_code import remove_dead_code
@@ -38,7 +38,7 @@ class RollRecurrences(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        remarks = []
+        remarks: list[str] = []
         new = graph
         while True:
             unique, table = merge_duplicates(remove_dead_code(new))
@@ -61,6 +61,7 @@ class _Roll:
         batched = any(value.type.batch_axis is not None for value in (*found.states, *(e.source for e in self.sources)))
         self.axis = 1 if batched else 0
         self.reverse = all(slope != 1 for slope in found.sequences.values())
+        self.inside: set[Node] = set()
         self.stacked: dict[Value, Value] = {}
         self.final: dict[Value, Value] = {}
 
@@ -69,7 +70,7 @@ class _Roll:
         old, new, found = self.old, self.new, self.found
         self.values.update((value, new.input(value.name, value.type)) for value in old.inputs)
         copy_constants(old, new, self.values)
-        inside = {
+        inside = self.inside = {
             node
             for value in found.places
             if (node := value.producer) is not None and all(output in found.places for output in node.outputs)
@@ -125,17 +126,17 @@ class _Roll:
             if not slope:
                 continue
             start = element.index + slope * (found.first - found.step)
-            key = (element.source, element.axis, start, slope)
+            source, axis, prefix = self._prefix(element.source, element.axis)
+            key = (source, axis, start, slope)
             if key not in sequences:
                 operands.append(self._sequence(*key))
                 type_ = operands[-1].type
                 type_ = type_.with_shape((*type_.shape[: self.axis], *type_.shape[self.axis + 1 :]))
-                sequences[key] = body.input(f"{leaf.name}.element", type_)
-            front = self._front(element.source.type, element.axis)
-            if front is not None and front > element.axis:
-                front -= 1
-            value = _back(body, sequences[key], front, leaf.name)
-            inner[leaf] = value if value.type == leaf.type else body.add1(Reshape(leaf.type.shape), value, name=leaf.name)
+                entered = body.input(f"{leaf.name}.element", type_)
+                front = self._front(source.type, axis)
+                entered = _back(body, entered, front - 1 if front is not None and front > axis else front, leaf.name)
+                sequences[key] = self._computed(body, entered, source, axis, prefix)
+            inner[leaf] = _shaped(body, sequences[key], leaf)
         for value in dict.fromkeys(operand for node in found.nodes for operand in node.operands):
             if value.is_constant:
                 inner[value] = body.constant(value.name, value.array)
@@ -163,6 +164,53 @@ class _Roll:
             return None
         axes = [axis for axis in range(type_.rank) if axis != without]
         return type_.batch_axis if type_.batch_axis in axes else axes[0] if axes else None
+
+    def _prefix(self, source: Value, axis: int) -> tuple[Value, int, list[Node]]:
+        """The sequence that `source` is an affine function of, element by element, and the nodes on the way.
+
+        They go into the body, so that a sum meets the sum of the states before there are neurons.
+        """
+        prefix: list[Node] = []
+        affine: tuple[Value, int, list[Node]] = (source, axis, [])
+        while (node := source.producer) is not None and all(self._only_steps(user, bool(prefix)) for user, _ in source.uses):
+            x, op = node.operands[0], node.op
+            if not all(value.is_constant for value in node.operands[1:]) or x.is_constant:
+                break
+            if isinstance(op, Transpose):
+                axis = op.perm[axis]
+            elif isinstance(op, MatMul | Linear):
+                if axis == x.type.rank - 1 or x.type.rank != node.output.type.rank or node.operands[1].type.rank != 2:
+                    break
+            elif isinstance(op, Add | Sub | Mul | Div):
+                place = node.operands[1].type.rank - x.type.rank + axis
+                if x.type.shape != node.output.type.shape or (place >= 0 and node.operands[1].type.shape[place] != 1):
+                    break
+            else:
+                break
+            prefix.insert(0, node)
+            source = x
+            if not isinstance(op, Transpose):
+                affine = (source, axis, list(prefix))
+        return affine
+
+    def _only_steps(self, user: Node | None, inner: bool) -> bool:
+        """Whether `user` is the prefix itself, or an element that only the steps take."""
+        if user is None:
+            return False
+        if inner:
+            return len(user.operands[0].uses) == 1
+        return element_of(user.outputs[0]) is not None and all(node in self.inside for node, _ in user.outputs[0].uses)
+
+    def _computed(self, body: Graph, value: Value, source: Value, axis: int, prefix: Sequence[Node]) -> Value:
+        """What `prefix` makes of an element of `source`."""
+        if not prefix:
+            return value
+        shape = source.type.shape
+        value = body.add1(Reshape((*shape[:axis], 1, *shape[axis + 1 :])), value, name=f"{value.name}.kept")
+        for node in prefix:
+            constants = [body.constant(each.name, each.array) for each in node.operands[1:]]
+            value = body.add1(node.op, value, *constants, name=node.output.name, origin=node.origin)
+        return value
 
     def _initial(self, value: Value, state: TensorType) -> Value:
         producer = value.producer
@@ -257,6 +305,11 @@ def _permutation(rank: int, front: int | None) -> tuple[int, ...]:
 
 def _moved(type_: TensorType, front: int | None) -> TensorType:
     return type_.with_shape(tuple(type_.shape[axis] for axis in _permutation(type_.rank, front)))
+
+
+def _shaped(graph: Graph, value: Value, like: Value) -> Value:
+    """`value` in the shape of `like`, which holds the same elements in the same order."""
+    return value if value.type == like.type else graph.add1(Reshape(like.type.shape), value, name=like.name)
 
 
 def _fronted(graph: Graph, value: Value, front: int | None) -> Value:

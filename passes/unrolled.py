@@ -14,8 +14,8 @@ import numpy as np
 from snnir.ir import BATCH, Dim, Graph, Node, TensorType, Value
 from snnir.ir.execute import apply
 from snnir.ir.ops import Add, Div, Gather, Linear, MatMul, Movement, Mul, Slice, Sub
-from snnir.ir.types import DTYPES
 from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.ir.types import DTYPES
 
 __all__ = ["LEAST_STEPS", "Element", "Table", "Unrolled", "element_of", "find_unrolled", "merge_duplicates"]
 
@@ -398,7 +398,7 @@ class _Search:
         given = {*found.states, *found.sequences}
         after = []
         for node in self.at[found.step]:
-            if node in inside or node.outputs[0] in inside or node.body is not None:
+            if node.outputs[0] in inside or node.body is not None:
                 continue
             shared = (value for value in node.operands if value not in inside and value not in given)
             if any(value in inside for value in node.operands) and all(
