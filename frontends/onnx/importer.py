@@ -11,7 +11,7 @@ from snnir.errors import GraphError, ModelError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.fold import fold
+from snnir.frontends.onnx.fold import chosen, fold
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of
 from snnir.frontends.onnx.registry import HANDLERS, Known, RefusalError
 from snnir.ir import Graph, Value
@@ -108,6 +108,9 @@ def _results(call: Call) -> list[Value | Known | None]:
     given = [operand for operand in call.operands if operand is not None]
     if given and all(isinstance(operand, np.ndarray) for operand in given) and not _spreads(call):
         return list(fold(call))
+    choice = chosen(call)
+    if choice is not None:
+        return [choice]
     if operator not in HANDLERS:
         raise RefusalError("operator not supported")
     return list(HANDLERS[operator](call))

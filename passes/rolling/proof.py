@@ -1,109 +1,27 @@
-"""Find a recurrence that an exporter wrote out step by step, and prove that its steps are the same computation.
+"""The proof that the steps of a recurrence are the same computation.
 
-The graph must hold no two nodes that compute the same (`merge_duplicates`): then a computation is a key (op and operands),
-and whether a step exists in the graph is a look-up.
+The graph holds no two nodes that compute the same: then a computation is a key (op and operands), and whether a step is
+the pattern is a look-up for each of its nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnir.ir import BATCH, Dim, Graph, Node, TensorType, Value
 from snnir.ir.execute import apply
-from snnir.ir.ops import Add, Div, Gather, Linear, MatMul, Movement, Mul, Slice, Sub
-from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.ir.ops import Add, Mul
 from snnir.ir.types import DTYPES
+from snnir.passes.rolling.elements import Table, element_of
+from snnir.passes.rolling.pattern import Steps, Unrolled
 
-__all__ = ["LEAST_STEPS", "Element", "Table", "Unrolled", "element_of", "find_unrolled", "merge_duplicates"]
+__all__ = ["LEAST_STEPS", "find_unrolled"]
 
 LEAST_STEPS = 4
 """Fewer steps than this stay as they are: one step is the pattern, and its neighbours on both sides tell what it is."""
 _MOST_TRIED = 64
-_MOST_ROUNDS = 3
-
-Table = dict[tuple[object, ...], tuple[Value, ...]]
-"""Results by computation: (op, operands), or (source, axis, index, kept) for one element of a sequence."""
-
-
-@dataclass(frozen=True)
-class Element:
-    """One element of `source` along `axis`; `kept` says whether that axis stays, with size 1."""
-
-    source: Value
-    axis: int
-    index: int
-    kept: bool
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Its key in a `Table`."""
-        return (self.source, self.axis, self.index, self.kept)
-
-
-@dataclass
-class Unrolled:
-    """Steps `first..last` of one recurrence, proven to compute the same.
-
-    The step that the others were compared with stands for all: `nodes`, which take the values `states` of the step
-    before, one element of each of `sequences` (the value at this step, and whether the index grows or falls from step to
-    step), and else only values that all steps share.
-    """
-
-    nodes: list[Node]
-    states: list[Value]
-    next_states: list[Value]
-    sequences: dict[Value, int]
-    step: int = 0
-    """Which step `nodes` are."""
-    first: int = 0
-    last: int = 0
-    initial: list[Value] = field(default_factory=list)
-    """What the states start from; constants may be ones that the graph lacks."""
-    level: dict[Node, int] = field(default_factory=dict)
-    """The last step that each node depends on; -1 for none."""
-    places: dict[Value, tuple[int, Value]] = field(default_factory=dict)
-    """Values of all steps: the step, and which value of `nodes` they are there."""
-
-
-def element_of(value: Value) -> Element | None:
-    """Which element of which sequence `value` is; None where it is anything else."""
-    node = value.producer
-    if node is None or not isinstance(node.op, Slice | Gather):
-        return None
-    op, source = node.op, node.operands[0]
-    size = source.type.shape[op.axis]
-    if isinstance(size, Dim) or size < 2:
-        return None
-    if isinstance(op, Gather):
-        return Element(source, op.axis, op.indices[0] % size, bool(op.shape)) if op.shape in ((), (1,)) else None
-    places = range(size)[op.start : op.stop : op.step]
-    return Element(source, op.axis, places[0], True) if len(places) == 1 else None
-
-
-def merge_duplicates(graph: Graph) -> tuple[Graph, Table]:
-    """`graph` in which every computation and every constant stands once, and the table of its computations."""
-    table: Table = {}
-    constants: dict[str, Value] = {}
-
-    def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...]:
-        operands = tuple(constants.setdefault(value.digest, value) if value.is_constant else value for value in operands)
-        key = (node.op, *operands)
-        if node.body is None and key in table:
-            return table[key]
-        names = [value.name for value in node.outputs]
-        results = rewriter.graph.add(node.op, *operands, names=names, origin=node.origin, body=node.body)
-        element = element_of(results[0])
-        if element is not None:
-            results = table.setdefault(element.key, results)
-        if node.body is None:
-            table[key] = results
-        return results
-
-    new, _ = rebuild(graph, rule)
-    return new, table
 
 
 def find_unrolled(graph: Graph, table: Table) -> Unrolled | None:
@@ -118,31 +36,14 @@ def find_unrolled(graph: Graph, table: Table) -> Unrolled | None:
         if len(indices) != max(indices) - min(indices) + 1:
             continue
         for slope in (1, -1):
-            found = _Search(graph, table, source, axis, min(indices), len(indices), slope).find()
+            found = _Proof(graph, table, source, axis, min(indices), len(indices), slope).find()
             if found is not None:
                 return found
     return None
 
 
-class _Search:
-    """The search along one sequence in one direction; step p takes element p, or the p-th from the end."""
-
-    def __init__(self, graph: Graph, table: Table, source: Value, axis: int, start: int, count: int, slope: int) -> None:
-        self.table, self.source, self.axis, self.count, self.slope = table, source, axis, count, slope
-        self.start = start if slope == 1 else start + count - 1
-        self.order = {node: place for place, node in enumerate(graph.nodes)}
-        self.constants = {value.digest: value for value in graph.constants}
-        self.level: dict[Node, int] = {}
-        self.at: list[list[Node]] = [[] for _ in range(count)]
-        for node in graph.nodes:
-            element = element_of(node.outputs[0])
-            if element is not None and element.source is source and element.axis == axis:
-                self.level[node] = (element.index - self.start) * slope
-                continue
-            level = self.level[node] = max((self._level(value) for value in node.operands), default=-1)
-            if level >= 0:
-                self.at[level].append(node)
-        self.colours: dict[tuple[object, ...], int] = {}
+class _Proof(Steps):
+    """The search along one sequence in one direction."""
 
     def find(self) -> Unrolled | None:
         """Take one of the last steps as the pattern, follow it to both ends, and give back what is proven."""
@@ -161,105 +62,6 @@ class _Search:
         if not self._start(found):
             return None
         return found if self._forward_all(found) else None
-
-    def _level(self, value: Value) -> int:
-        return -1 if value.producer is None else self.level[value.producer]
-
-    def _states(self, step: int) -> list[Value]:
-        """What the step after `step` takes from it, or what that is an affine function of.
-
-        `U h` is computed before the next element is looked at, but the state is h: that is what neurons hold.
-        """
-        if step < 0:
-            return []
-        states = dict.fromkeys(
-            value for node in self.at[step] for value in node.outputs if any(self._at(user, step + 1) for user in value.users)
-        )
-        moved: set[Node] = set()
-        changed = True
-        while changed:
-            changed = False
-            for value in list(states):
-                node = value.producer
-                assert node is not None
-                inner = [operand for operand in node.operands if self._level(operand) >= 0]
-                if len(inner) != 1 or not isinstance(node.op, (MatMul, Linear, Add, Sub, Mul, Div, Movement)):
-                    continue
-                if element_of(inner[0]) is not None or any(
-                    user is None or not (self._at(user, step + 1) or user in moved) for user, _ in value.uses
-                ):
-                    continue
-                moved.add(node)
-                del states[value]
-                states[inner[0]] = None
-                changed = True
-        return list(states)
-
-    def _at(self, node: Node, step: int) -> bool:
-        return self.level[node] == step
-
-    def _body(self, step: int) -> tuple[list[Node], list[Value], list[Value]] | None:
-        """Nodes of a step in order, the states it takes and those it gives; None where more than states links steps."""
-        before, after = self._states(step - 1), self._states(step)
-        taken, nodes = set(before), set()
-        stack = list(after)
-        while stack:
-            value = stack.pop()
-            node = value.producer
-            if value in taken or node is None or element_of(value) is not None or node in nodes or self._level(value) < 0:
-                continue
-            if self._level(value) < step - 1 or node.body is not None:
-                return None
-            nodes.add(node)
-            stack.extend(node.operands)
-        return sorted(nodes, key=self.order.__getitem__), before, after
-
-    def _pattern(self, step: int) -> Unrolled | None:
-        body = self._body(step)
-        if body is None or not body[2] or len(body[1]) != len(body[2]):
-            return None
-        nodes, before, after = body
-        if len(before) > 1:
-            pairs = self._pair(step)
-            if pairs is None:
-                return None
-            before = [pairs[value] for value in after]
-        leaves = {operand for node in nodes for operand in node.operands if element_of(operand) is not None}
-        sequences = {leaf: self.slope if self._level(leaf) >= 0 else 0 for leaf in leaves}
-        return Unrolled(nodes, before, after, sequences)
-
-    def _pair(self, step: int) -> dict[Value, Value] | None:
-        """Which state before `step` is which one after it: the one that is computed in the same way."""
-        for rounds in range(min(_MOST_ROUNDS, step)):
-            before, after = self._colour(step - 1, rounds), self._colour(step, rounds)
-            if before is None or after is None or set(before.values()) != set(after.values()):
-                return None
-            by_colour = {colour: value for value, colour in before.items()}
-            if len(by_colour) == len(before):
-                return {value: by_colour[colour] for value, colour in after.items()}
-        return None
-
-    def _colour(self, step: int, rounds: int) -> dict[Value, int] | None:
-        """A number for each state after `step`, the same for the same computation, `rounds` steps further back."""
-        body = self._body(step)
-        deeper = self._colour(step - 1, rounds - 1) if rounds else {}
-        if body is None or deeper is None:
-            return None
-        nodes, before, after = body
-        colours: dict[Value, object] = {value: deeper.get(value, "state") for value in before}
-
-        def colour(value: Value) -> object:
-            element = element_of(value)
-            if value in colours or element is None:
-                return colours.get(value, value)
-            return (element.source, element.axis, element.kept, self._level(value) - step if self._level(value) >= 0 else None)
-
-        for node in nodes:
-            key = (node.op, *(colour(operand) for operand in node.operands))
-            number = self.colours.setdefault(key, len(self.colours))
-            for value in node.outputs:
-                colours[value] = (number, value.index)
-        return {value: self.colours.setdefault(("state", colours[value]), len(self.colours)) for value in after}
 
     def _element(self, found: Unrolled, leaf: Value, step: int) -> Value | None:
         element = element_of(leaf)
@@ -390,7 +192,18 @@ class _Search:
                     pair = bound[mine]
                     if pair is not None and pair[1] and self._level(pair[0]) >= found.first and pair[0].type == mine.type:
                         found.places.setdefault(pair[0], (step, mine))
-        return True
+        return None not in states or not self._differs(found)
+
+    def _differs(self, found: Unrolled) -> bool:
+        """Whether the last step, where it lacks a state, computes something else from what it has in common."""
+
+        def leaves(value: Value) -> bool:
+            return any(user is None or user.outputs[0] not in found.places for user, _ in value.uses)
+
+        return any(
+            step == found.last and mine not in found.next_states and leaves(value) and not leaves(mine)
+            for value, (step, mine) in found.places.items()
+        )
 
     def _after(self, found: Unrolled) -> list[Node]:
         """What else each step computes from its states: the pattern's part of it, in order."""

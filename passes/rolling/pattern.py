@@ -1,0 +1,161 @@
+"""The pattern of a recurrence: the nodes of one step, its states and its elements, proposed for `proof.py` to prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from snnir.ir import Graph, Node, Value
+from snnir.ir.ops import Add, Div, Linear, MatMul, Movement, Mul, Sub
+from snnir.passes.rolling.elements import Table, element_of
+
+__all__ = ["Steps", "Unrolled"]
+
+_MOST_ROUNDS = 3
+
+
+@dataclass
+class Unrolled:
+    """Steps `first..last` of one recurrence, proven to compute the same.
+
+    The step that the others were compared with stands for all: `nodes`, which take the values `states` of the step
+    before, one element of each of `sequences` (the value at this step, and whether the index grows or falls from step to
+    step), and else only values that all steps share.
+    """
+
+    nodes: list[Node]
+    states: list[Value]
+    next_states: list[Value]
+    sequences: dict[Value, int]
+    step: int = 0
+    """Which step `nodes` are."""
+    first: int = 0
+    last: int = 0
+    initial: list[Value] = field(default_factory=list)
+    """What the states start from; constants may be ones that the graph lacks."""
+    level: dict[Node, int] = field(default_factory=dict)
+    """The last step that each node depends on; -1 for none."""
+    places: dict[Value, tuple[int, Value]] = field(default_factory=dict)
+    """Values of all steps: the step, and which value of `nodes` they are there."""
+
+
+class Steps:
+    """Nodes by the last step that they depend on, along one sequence in one direction.
+
+    Step p takes element p, or the p-th from the end.
+    """
+
+    def __init__(self, graph: Graph, table: Table, source: Value, axis: int, start: int, count: int, slope: int) -> None:
+        self.table, self.source, self.axis, self.count, self.slope = table, source, axis, count, slope
+        self.start = start if slope == 1 else start + count - 1
+        self.order = {node: place for place, node in enumerate(graph.nodes)}
+        self.constants = {value.digest: value for value in graph.constants}
+        self.level: dict[Node, int] = {}
+        self.at: list[list[Node]] = [[] for _ in range(count)]
+        for node in graph.nodes:
+            element = element_of(node.outputs[0])
+            if element is not None and element.source is source and element.axis == axis:
+                self.level[node] = (element.index - self.start) * slope
+                continue
+            level = self.level[node] = max((self._level(value) for value in node.operands), default=-1)
+            if level >= 0:
+                self.at[level].append(node)
+        self.colours: dict[tuple[object, ...], int] = {}
+
+    def _level(self, value: Value) -> int:
+        return -1 if value.producer is None else self.level[value.producer]
+
+    def _states(self, step: int) -> list[Value]:
+        """What the step after `step` takes from it, or what that is an affine function of.
+
+        `U h` is computed before the next element is looked at, but the state is h: that is what neurons hold.
+        """
+        if step < 0:
+            return []
+        states = dict.fromkeys(
+            value for node in self.at[step] for value in node.outputs if any(self._at(user, step + 1) for user in value.users)
+        )
+        moved: set[Node] = set()
+        changed = True
+        while changed:
+            changed = False
+            for value in list(states):
+                node = value.producer
+                assert node is not None
+                inner = [operand for operand in node.operands if self._level(operand) >= 0]
+                if len(inner) != 1 or not isinstance(node.op, (MatMul, Linear, Add, Sub, Mul, Div, Movement)):
+                    continue
+                if element_of(inner[0]) is not None or any(
+                    user is None or not (self._at(user, step + 1) or user in moved) for user, _ in value.uses
+                ):
+                    continue
+                moved.add(node)
+                del states[value]
+                states[inner[0]] = None
+                changed = True
+        return list(states)
+
+    def _at(self, node: Node, step: int) -> bool:
+        return self.level[node] == step
+
+    def _body(self, step: int) -> tuple[list[Node], list[Value], list[Value]] | None:
+        """Nodes of a step in order, the states it takes and those it gives; None where more than states links steps."""
+        before, after = self._states(step - 1), self._states(step)
+        taken, nodes = set(before), set()
+        stack = list(after)
+        while stack:
+            value = stack.pop()
+            node = value.producer
+            if value in taken or node is None or element_of(value) is not None or node in nodes or self._level(value) < 0:
+                continue
+            if self._level(value) < step - 1 or node.body is not None:
+                return None
+            nodes.add(node)
+            stack.extend(node.operands)
+        return sorted(nodes, key=self.order.__getitem__), before, after
+
+    def _pattern(self, step: int) -> Unrolled | None:
+        body = self._body(step)
+        if body is None or not body[2] or len(body[1]) != len(body[2]):
+            return None
+        nodes, before, after = body
+        if len(before) > 1:
+            pairs = self._pair(step)
+            if pairs is None:
+                return None
+            before = [pairs[value] for value in after]
+        leaves = {operand for node in nodes for operand in node.operands if element_of(operand) is not None}
+        sequences = {leaf: self.slope if self._level(leaf) >= 0 else 0 for leaf in leaves}
+        return Unrolled(nodes, before, after, sequences)
+
+    def _pair(self, step: int) -> dict[Value, Value] | None:
+        """Which state before `step` is which one after it: the one that is computed in the same way."""
+        for rounds in range(min(_MOST_ROUNDS, step)):
+            before, after = self._colour(step - 1, rounds), self._colour(step, rounds)
+            if before is None or after is None or set(before.values()) != set(after.values()):
+                return None
+            by_colour = {colour: value for value, colour in before.items()}
+            if len(by_colour) == len(before):
+                return {value: by_colour[colour] for value, colour in after.items()}
+        return None
+
+    def _colour(self, step: int, rounds: int) -> dict[Value, int] | None:
+        """A number for each state after `step`, the same for the same computation, `rounds` steps further back."""
+        body = self._body(step)
+        deeper = self._colour(step - 1, rounds - 1) if rounds else {}
+        if body is None or deeper is None:
+            return None
+        nodes, before, after = body
+        colours: dict[Value, object] = {value: deeper.get(value, "state") for value in before}
+
+        def colour(value: Value) -> object:
+            element = element_of(value)
+            if value in colours or element is None:
+                return colours.get(value, value)
+            return (element.source, element.axis, element.kept, self._level(value) - step if self._level(value) >= 0 else None)
+
+        for node in nodes:
+            key = (node.op, *(colour(operand) for operand in node.operands))
+            number = self.colours.setdefault(key, len(self.colours))
+            for value in node.outputs:
+                colours[value] = (number, value.index)
+        return {value: self.colours.setdefault(("state", colours[value]), len(self.colours)) for value in after}
