@@ -24,7 +24,8 @@ class BatchFirst(Pass):
     """Move the batch to axis 0 of values that synapses and neurons compute.
 
     1. Element-wise ops, `linear`, `concat`, `slice`, `gather` and `reshape` whose result has its batch on another axis
-       are computed on transposed operands, and their result is transposed back.
+       are computed on transposed operands, and their result is transposed back; so is a `gather` that takes the axes
+       before the batch away.
     2. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
     """
 
@@ -44,7 +45,7 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
     if not isinstance(op, (Elementwise, Linear, Concat, Slice, Gather, *_BROADCASTING)):
         return None
     batch = node.output.type.batch_axis
-    if batch is None or batch == 0:
+    if batch is None or (batch == 0 and not (isinstance(op, Gather) and operands[0].type.batch_axis)):
         return None
     rank = node.output.type.rank
     if isinstance(op, _BROADCASTING):
