@@ -26,7 +26,7 @@ def simplify() -> tuple[Pass, ...]:
     return (
         FoldConstants(),
         LowerRecurrent(),
-        RollRecurrences(),
+        RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
         SubstituteOperators(),
         Canonicalize(),
         BatchFirst(),

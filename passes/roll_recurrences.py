@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from snnir.ir import FLOAT, Graph
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.remove_dead_code import remove_dead_code
-from snnir.passes.rolling import find_unrolled, merge_duplicates, rolled
+from snnir.passes.rolling import LEAST_STEPS, find_unrolled, join_concatenations, merge_duplicates, rolled, sequences
 
 __all__ = ["RollRecurrences"]
 
@@ -35,8 +35,10 @@ class RollRecurrences(Pass):
         """Apply the pass."""
         remarks: list[str] = []
         new = graph
+        if not sequences(graph, LEAST_STEPS):
+            return Result(graph, False)
         while True:
-            unique, table = merge_duplicates(remove_dead_code(new))
+            unique, table = merge_duplicates(remove_dead_code(join_concatenations(new)))
             found = find_unrolled(unique, table)
             if found is None:
                 return Result(new, new is not graph, tuple(remarks))

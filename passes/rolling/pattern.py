@@ -44,17 +44,17 @@ class Steps:
     Step p takes element p, or the p-th from the end.
     """
 
-    def __init__(self, graph: Graph, table: Table, source: Value, axis: int, start: int, count: int, slope: int) -> None:
-        self.table, self.source, self.axis, self.count, self.slope = table, source, axis, count, slope
-        self.start = start if slope == 1 else start + count - 1
+    def __init__(self, graph: Graph, table: Table, source: Value, axis: int, indices: range, slope: int) -> None:
+        self.table, self.count, self.slope = table, len(indices), slope
+        start = indices[0] if slope == 1 else indices[-1]
         self.order = {node: place for place, node in enumerate(graph.nodes)}
         self.constants = {value.digest: value for value in graph.constants}
         self.level: dict[Node, int] = {}
-        self.at: list[list[Node]] = [[] for _ in range(count)]
+        self.at: list[list[Node]] = [[] for _ in indices]
         for node in graph.nodes:
             element = element_of(node.outputs[0])
             if element is not None and element.source is source and element.axis == axis:
-                self.level[node] = (element.index - self.start) * slope
+                self.level[node] = (element.index - start) * slope
                 continue
             level = self.level[node] = max((self._level(value) for value in node.operands), default=-1)
             if level >= 0:
@@ -63,6 +63,11 @@ class Steps:
 
     def _level(self, value: Value) -> int:
         return -1 if value.producer is None else self.level[value.producer]
+
+    def _is_leaf(self, value: Value) -> bool:
+        """Whether `value` is an element of a sequence that is known before the steps."""
+        element = element_of(value)
+        return element is not None and self._level(element.source) < 0
 
     def _states(self, step: int) -> list[Value]:
         """What the step after `step` takes from it, or what that is an affine function of.
@@ -84,7 +89,7 @@ class Steps:
                 inner = [operand for operand in node.operands if self._level(operand) >= 0]
                 if len(inner) != 1 or not isinstance(node.op, (MatMul, Linear, Add, Sub, Mul, Div, Movement)):
                     continue
-                if element_of(inner[0]) is not None or any(
+                if self._is_leaf(inner[0]) or any(
                     user is None or not (self._at(user, step + 1) or user in moved) for user, _ in value.uses
                 ):
                     continue
@@ -105,7 +110,7 @@ class Steps:
         while stack:
             value = stack.pop()
             node = value.producer
-            if value in taken or node is None or element_of(value) is not None or node in nodes or self._level(value) < 0:
+            if value in taken or node is None or self._is_leaf(value) or node in nodes or self._level(value) < 0:
                 continue
             if self._level(value) < step - 1 or node.body is not None:
                 return None
@@ -123,7 +128,9 @@ class Steps:
             if pairs is None:
                 return None
             before = [pairs[value] for value in after]
-        leaves = {operand for node in nodes for operand in node.operands if element_of(operand) is not None}
+        if step > 1 and any(a.type != b.type for a, b in zip(before, after, strict=True)):
+            return None
+        leaves = {operand for node in nodes for operand in node.operands if self._is_leaf(operand)}
         sequences = {leaf: self.slope if self._level(leaf) >= 0 else 0 for leaf in leaves}
         return Unrolled(nodes, before, after, sequences)
 
@@ -149,7 +156,7 @@ class Steps:
 
         def colour(value: Value) -> object:
             element = element_of(value)
-            if value in colours or element is None:
+            if value in colours or element is None or not self._is_leaf(value):
                 return colours.get(value, value)
             return (element.source, element.axis, element.kept, self._level(value) - step if self._level(value) >= 0 else None)
 

@@ -14,7 +14,7 @@ from snnir.ir import BATCH, Dim, Graph, Node, TensorType, Value
 from snnir.ir.execute import apply
 from snnir.ir.ops import Add, Mul
 from snnir.ir.types import DTYPES
-from snnir.passes.rolling.elements import Table, element_of
+from snnir.passes.rolling.elements import Table, element_of, sequences
 from snnir.passes.rolling.pattern import Steps, Unrolled
 
 __all__ = ["LEAST_STEPS", "find_unrolled"]
@@ -26,17 +26,9 @@ _MOST_TRIED = 64
 
 def find_unrolled(graph: Graph, table: Table) -> Unrolled | None:
     """The first recurrence that can be proven, longest sequences first; None where there is none."""
-    groups: dict[tuple[Value, int], set[int]] = {}
-    for node in graph.nodes:
-        element = element_of(node.outputs[0])
-        if element is not None:
-            groups.setdefault((element.source, element.axis), set()).add(element.index)
-    wanted = sorted((group for group in groups.items() if len(group[1]) >= LEAST_STEPS), key=lambda group: -len(group[1]))
-    for (source, axis), indices in wanted[:_MOST_TRIED]:
-        if len(indices) != max(indices) - min(indices) + 1:
-            continue
+    for source, axis, indices in sequences(graph, LEAST_STEPS)[:_MOST_TRIED]:
         for slope in (1, -1):
-            found = _Proof(graph, table, source, axis, min(indices), len(indices), slope).find()
+            found = _Proof(graph, table, source, axis, indices, slope).find()
             if found is not None:
                 return found
     return None
@@ -96,7 +88,8 @@ class _Proof(Steps):
                         return None
                 elif theirs is not (self._element(found, mine, step) if mine in found.sequences else mine):
                     return None
-        return [bound[state] for state in found.states]
+        before = [bound[state] for state in found.states]
+        return before if not step or _types(before) == _types(states) else None
 
     def _learn(self, found: Unrolled, mine: Value, theirs: Value) -> bool:
         """Whether the index of another sequence grows, falls or stays from step to step."""
@@ -185,7 +178,11 @@ class _Proof(Steps):
             if all(state is None for state in states) or (step < found.last and any(state is None for state in states)):
                 return False
             steps.append(bound)
-        found.nodes = [node for node in nodes if node in extra or node in set(core)]
+        found.nodes = list(core)
+        inside = {value for node in nodes for value in node.outputs}
+        for node in nodes[len(core) :]:
+            if node in extra and not any(value in inside and value.producer not in found.nodes for value in node.operands):
+                found.nodes.append(node)
         for step, bound in enumerate(steps, found.first):
             for node in found.nodes:
                 for mine in node.outputs:
@@ -215,11 +212,15 @@ class _Proof(Steps):
                 continue
             shared = (value for value in node.operands if value not in inside and value not in given)
             if any(value in inside for value in node.operands) and all(
-                self._level(value) == -1 and element_of(value) is None for value in shared
+                self._level(value) == -1 and not self._is_leaf(value) for value in shared
             ):
                 after.append(node)
                 inside.update(node.outputs)
         return after
+
+
+def _types(values: Sequence[Value]) -> list[TensorType]:
+    return [value.type for value in values]
 
 
 def _zeros(type_: TensorType) -> np.ndarray:

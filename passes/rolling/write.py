@@ -241,8 +241,6 @@ class _Roll:
         return [self._run(run, axis, node.output.name) if len(run) > 1 else self._get(run[0]) for run in runs]
 
     def _follows(self, run: Sequence[Value], value: Value) -> bool:
-        if value in self.values or any(each in self.values and each not in self.found.places for each in (run[-1], value)):
-            return False
         places = self.found.places
         if run[-1] not in places or value not in places or places[run[-1]][1] not in self.stacked:
             return False

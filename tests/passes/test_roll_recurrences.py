@@ -205,12 +205,13 @@ class Layers(nn.Module):
 class GruLoop(nn.Module):
     """A gated cell by hand, over time; its last state through a linear layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int = 4) -> None:
         super().__init__()
-        self.enter, self.back, self.head = nn.Linear(3, 12), nn.Linear(4, 12), nn.Linear(4, 2)
+        self.hidden = hidden
+        self.enter, self.back, self.head = nn.Linear(3, 3 * hidden), nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = torch.zeros(x.shape[0], 4)
+        h = torch.zeros(x.shape[0], self.hidden)
         for t in range(x.shape[1]):
             a, b = self.enter(x[:, t]).chunk(3, 1), self.back(h).chunk(3, 1)
             z, r = torch.sigmoid(a[0] + b[0]), torch.sigmoid(a[1] + b[1])
@@ -242,11 +243,31 @@ class LstmLoop(nn.Module):
         return torch.stack(rows, 1)
 
 
+class Growing(nn.Module):
+    """A leaky sum of a threshold's output; results are collected by one concatenation a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.head = nn.Linear(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        fed = self.enter(x)
+        h = torch.zeros(x.shape[0], 5)
+        rows = torch.zeros(x.shape[0], 0, 5)
+        for t in range(x.shape[1]):
+            h = torch.relu(0.5 * h + fed[:, t])
+            rows = torch.cat([rows, h[:, None]], 1)
+        logits: torch.Tensor = self.head(rows)
+        return logits
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "rnn": (Layers, 1),
     "two-layers": (lambda: Layers(2), 2),
     "both-directions": (lambda: Layers(2, True), 4),
     "gru-loop": (GruLoop, 1),
+    "gru-loop-of-one": (lambda: GruLoop(1), 1),
+    "growing": (Growing, 1),
     "lstm-loop": (LstmLoop, 1),
 }
 
