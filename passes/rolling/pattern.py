@@ -39,12 +39,12 @@ class Unrolled:
 
 
 class Steps:
-    """Nodes by the last step that they depend on, along one sequence in one direction.
+    """Nodes by the last step that they depend on, along sequences that go together, in one direction.
 
     Step p takes element p, or the p-th from the end.
     """
 
-    def __init__(self, graph: Graph, table: Table, source: Value, axis: int, indices: range, slope: int) -> None:
+    def __init__(self, graph: Graph, table: Table, along: set[tuple[Value, int]], indices: range, slope: int) -> None:
         self.table, self.count, self.slope = table, len(indices), slope
         start = indices[0] if slope == 1 else indices[-1]
         self.order = {node: place for place, node in enumerate(graph.nodes)}
@@ -53,7 +53,7 @@ class Steps:
         self.at: list[list[Node]] = [[] for _ in indices]
         for node in graph.nodes:
             element = element_of(node.outputs[0])
-            if element is not None and element.source is source and element.axis == axis:
+            if element is not None and (element.source, element.axis) in along and self._level(element.source) < 0:
                 self.level[node] = (element.index - start) * slope
                 continue
             level = self.level[node] = max((self._level(value) for value in node.operands), default=-1)
@@ -130,7 +130,9 @@ class Steps:
             before = [pairs[value] for value in after]
         if step > 1 and any(a.type != b.type for a, b in zip(before, after, strict=True)):
             return None
-        leaves = {operand for node in nodes for operand in node.operands if self._is_leaf(operand)}
+        leaves = dict.fromkeys(operand for node in nodes for operand in node.operands if self._is_leaf(operand))
+        if any(leaf.producer is not None and leaf.producer.operands[0].type.rank < 2 for leaf in leaves):
+            return None  # the scan needs an axis for the batch before the steps
         sequences = {leaf: self.slope if self._level(leaf) >= 0 else 0 for leaf in leaves}
         return Unrolled(nodes, before, after, sequences)
 

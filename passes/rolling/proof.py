@@ -26,16 +26,20 @@ _MOST_TRIED = 64
 
 def find_unrolled(graph: Graph, table: Table) -> Unrolled | None:
     """The first recurrence that can be proven, longest sequences first; None where there is none."""
-    for source, axis, indices in sequences(graph, LEAST_STEPS)[:_MOST_TRIED]:
-        for slope in (1, -1):
-            found = _Proof(graph, table, source, axis, indices, slope).find()
-            if found is not None:
-                return found
+    known = sequences(graph, LEAST_STEPS)
+    for source, axis, indices in known[:_MOST_TRIED]:
+        alone = {(source, axis)}
+        together = {(other, place) for other, place, taken in known if taken == indices}
+        for along in (together, alone) if together != alone else (alone,):
+            for slope in (1, -1):
+                found = _Proof(graph, table, along, indices, slope).find()
+                if found is not None:
+                    return found
     return None
 
 
 class _Proof(Steps):
-    """The search along one sequence in one direction."""
+    """The search along sequences that go together, in one direction."""
 
     def find(self) -> Unrolled | None:
         """Take one of the last steps as the pattern, follow it to both ends, and give back what is proven."""
@@ -61,6 +65,12 @@ class _Proof(Steps):
         index = element.index + found.sequences[leaf] * (step - found.step)
         results = self.table.get((element.source, element.axis, index, element.kept))
         return results[0] if results else None
+
+    def _in_range(self, found: Unrolled, leaf: Value, step: int) -> bool:
+        element = element_of(leaf)
+        assert element is not None
+        size = element.source.type.shape[element.axis]
+        return isinstance(size, int) and 0 <= element.index + found.sequences[leaf] * (step - found.step) < size
 
     def _backward(self, found: Unrolled, states: Sequence[Value], step: int) -> list[Value] | None:
         """The states before `step`, given those after it, if the step is the pattern; else None."""
@@ -166,6 +176,8 @@ class _Proof(Steps):
 
     def _forward_all(self, found: Unrolled) -> bool:
         """Whether each step up to the last one is the pattern; the last may lack states that nothing takes any more."""
+        if not all(self._in_range(found, leaf, step) for leaf in found.sequences for step in (found.first, found.last)):
+            return False
         core = found.nodes
         nodes = core + self._after(found)
         extra = {node for node in nodes if node not in set(core)}

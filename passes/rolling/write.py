@@ -89,6 +89,7 @@ class _Roll:
             entry = body.input(f"{value.name}.state", _moved(value.type, self._front(value.type)))
             inner[value] = _back(body, entry, self._front(value.type), value.name)
             operands.append(self._initial(initial, value.type))
+        entered: dict[tuple[Value, int, int, int], Value] = {}
         sequences: dict[tuple[Value, int, int, int], Value] = {}
         for leaf, slope in found.sequences.items():
             element = element_of(leaf)
@@ -96,16 +97,18 @@ class _Roll:
             if not slope:
                 continue
             start = element.index + slope * (found.first - found.step)
-            source, axis, prefix = self._prefix(element.source, element.axis)
-            key = (source, axis, start, slope)
+            key = (element.source, element.axis, start, slope)
             if key not in sequences:
-                operands.append(self._sequence(*key))
-                type_ = operands[-1].type
-                type_ = type_.with_shape((*type_.shape[: self.axis], *type_.shape[self.axis + 1 :]))
-                entered = body.input(f"{leaf.name}.element", type_)
-                front = self._front(source.type, axis)
-                entered = _back(body, entered, front - 1 if front is not None and front > axis else front, leaf.name)
-                sequences[key] = self._computed(body, entered, source, axis, prefix)
+                source, axis, prefix = self._prefix(element.source, element.axis)
+                base = (source, axis, start, slope)
+                if base not in entered:
+                    operands.append(self._sequence(*base))
+                    type_ = operands[-1].type
+                    type_ = type_.with_shape((*type_.shape[: self.axis], *type_.shape[self.axis + 1 :]))
+                    front = self._front(source.type, axis)
+                    front = front - 1 if front is not None and front > axis else front
+                    entered[base] = _back(body, body.input(f"{leaf.name}.element", type_), front, leaf.name)
+                sequences[key] = self._computed(body, entered[base], source, axis, prefix)
             inner[leaf] = _shaped(body, sequences[key], leaf)
         for value in dict.fromkeys(operand for node in found.nodes for operand in node.operands):
             if value.is_constant:
@@ -121,7 +124,7 @@ class _Roll:
         fronted = {value: _fronted(body, inner[value], self._front(value.type)) for value in given}
         for place, value in enumerate(given):
             body.output(f"{'next' if place < len(found.next_states) else 'element'}_{value.name}", fronted[value])
-        scan = Scan(len(found.states), len(sequences), self.axis, self.reverse)
+        scan = Scan(len(found.states), len(entered), self.axis, self.reverse)
         names = [f"{value.name}.last" for value in found.next_states] + [f"{value.name}.steps" for value in stacked]
         results = new.add(scan, *operands, names=names, origin=origin, body=body)
         self.stacked = dict(zip(stacked, results[len(found.states) :], strict=True))

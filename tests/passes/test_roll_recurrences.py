@@ -261,12 +261,31 @@ class Growing(nn.Module):
         return logits
 
 
+class Apart(nn.Module):
+    """A gate and a candidate, each computed from the whole sequence before the loop; the input goes in once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.candidate, self.back = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gates, candidates = self.gate(x), self.candidate(x)
+        h = torch.zeros(x.shape[0], 3)
+        rows = []
+        for t in range(x.shape[1]):
+            z = torch.sigmoid(gates[:, t])
+            h = z * h + (1 - z) * torch.tanh(candidates[:, t] + self.back(h) + x[:, t])
+            rows.append(h)
+        return torch.stack(rows, 1)
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "rnn": (Layers, 1),
     "two-layers": (lambda: Layers(2), 2),
     "both-directions": (lambda: Layers(2, True), 4),
     "gru-loop": (GruLoop, 1),
     "gru-loop-of-one": (lambda: GruLoop(1), 1),
+    "apart": (Apart, 1),
     "growing": (Growing, 1),
     "lstm-loop": (LstmLoop, 1),
 }
