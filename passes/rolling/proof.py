@@ -30,7 +30,7 @@ def find_unrolled(graph: Graph, table: Table) -> Unrolled | None:
     for source, axis, indices in known[:_MOST_TRIED]:
         alone = {(source, axis)}
         together = {(other, place) for other, place, taken in known if taken == indices}
-        for along in (together, alone) if together != alone else (alone,):
+        for along in (alone, together) if together != alone else (alone,):  # alone first: loops that share nothing stay two
             for slope in (1, -1):
                 found = _Proof(graph, table, along, indices, slope).find()
                 if found is not None:
