@@ -14,6 +14,7 @@ from snnir.passes.lower_recurrent import LowerRecurrent
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.remove_dead_code import RemoveDeadCode
+from snnir.passes.roll_recurrences import RollRecurrences
 from snnir.passes.substitute_neurons import SubstituteNeurons
 from snnir.passes.substitute_operators import SubstituteOperators
 
@@ -25,6 +26,7 @@ def simplify() -> tuple[Pass, ...]:
     return (
         FoldConstants(),
         LowerRecurrent(),
+        RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
         SubstituteOperators(),
         Canonicalize(),
         BatchFirst(),

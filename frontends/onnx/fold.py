@@ -14,9 +14,10 @@ import onnx
 from snnir.errors import GraphError
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import Known, RefusalError
-from snnir.ir import Dim, Shape
+from snnir.ir import Dim, Shape, Value
+from snnir.ir.ops.rules import broadcast
 
-__all__ = ["RULES", "fold", "shape_array"]
+__all__ = ["RULES", "chosen", "fold", "shape_array"]
 
 LARGEST = 1 << 28
 """No constant that folding makes has more elements."""
@@ -122,6 +123,24 @@ RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
     "ReduceProd": _product,
     "ConstantOfShape": _constant_of_shape,
 }
+
+
+def chosen(call: Call) -> Value | Known | None:
+    """What `Where` gives under a known condition that is the same everywhere; None where it is anything else."""
+    if call.node.op_type != "Where" or len(call.operands) != 3:
+        return None
+    condition, *choices = call.operands
+    if not isinstance(condition, np.ndarray) or condition.dtype == object or not condition.size:
+        return None
+    if condition.any() != condition.all():
+        return None
+    both = [each for each in choices if isinstance(each, Value | np.ndarray)]
+    if len(both) < 2:
+        return None
+    choice = both[0 if condition.any() else 1]
+    shapes = [each.type.shape if isinstance(each, Value) else each.shape for each in both]
+    shape = choice.type.shape if isinstance(choice, Value) else choice.shape
+    return choice if broadcast(condition.shape, *shapes) == shape else None
 
 
 def fold(call: Call) -> list[Known]:

@@ -14,7 +14,7 @@ import onnx
 from snnir.errors import GraphError, ModelError
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.fold import fold
+from snnir.frontends.onnx.fold import chosen, fold
 from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.ir import Graph, TensorType, Value
@@ -153,6 +153,10 @@ def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> S
     given = [operand for operand in operands if operand is not None]
     if given and all(isinstance(operand, np.ndarray) for operand in given) and not _spreads(node, operands):
         return list(fold(scope.call(node, operands)))
+    if node.op_type == "Where" and not any(isinstance(operand, Marker) for operand in given):
+        choice = chosen(scope.call(node, operands))
+        if choice is not None:
+            return [choice]
     home = scope.home([operand for operand in given if isinstance(operand, Value)])
     if home is scope or any(isinstance(operand, Marker) for operand in given):
         return _handled(scope.call(node, operands))

@@ -14,6 +14,7 @@ from snnir.ir import Graph, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import (
+    Abs,
     Add,
     AveragePool,
     BatchNorm,
@@ -36,6 +37,7 @@ from snnir.ir.ops import (
     Rnn,
     Scan,
     Sigmoid,
+    Sin,
     Softmax,
     Sub,
     Tanh,
@@ -270,11 +272,13 @@ def test_a_product_of_two_changing_values_multiplies_levels_exactly() -> None:
 
 
 def test_everything_without_spiking_form_is_refused_together() -> None:
-    draft = Draft(4, 4)
-    h = draft.graph.add1(MatMul(), draft.x, draft.x, origin=("MatMul scores",))
-    h = draft.graph.add1(MatMul(), h, draft.x, origin=("MatMul attention",))
-    graph = draft.done(h)
-    with pytest.raises(UnsupportedError, match="(?s)MatMul scores.*MatMul attention"):
+    draft = Draft(4)
+    h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)))
+    h = draft.graph.add1(Sin(), h, origin=("Sin one",))
+    h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), h, draft.constant(4, 4)))
+    h = draft.graph.add1(Abs(), h, origin=("Abs two",))
+    graph = draft.done(draft.graph.add1(Relu(), draft.graph.add1(Linear(), h, draft.constant(4, 4))))
+    with pytest.raises(UnsupportedError, match="(?s)Sin one.*Abs two"):
         run_pipeline(graph, default_pipeline(), Context(draft.data()))
 
 

@@ -176,9 +176,24 @@ def gather(call: Call) -> list[Result]:
 
 @handler("Concat", "concat")
 def concat(call: Call) -> list[Result]:
-    """Known parts become constants."""
+    """Known parts become constants; those that are the same for each sample of the exported batch, for any batch."""
     values = [call.value(index) for index in range(len(call.operands))]
-    return [call.emit(Concat(call.axis(call.integer("axis", 1), values[0].type.rank)), *values)]
+    axis = call.axis(call.integer("axis", 1), values[0].type.rank)
+    batch = next((value.type.batch_axis for value in values if value.type.batch_axis is not None), None)
+    if call.fixed_batch is not None and batch is not None and batch != axis:
+        values = [_any_batch(call, value, batch) for value in values]
+    return [call.emit(Concat(axis), *values)]
+
+
+def _any_batch(call: Call, value: Value, batch: int) -> Value:
+    """A constant that holds the exported batch along axis `batch`, all samples alike, spread over any batch."""
+    if not value.is_constant or value.type.rank <= batch or value.type.shape[batch] != call.fixed_batch:
+        return value
+    one = value.array.take([0], axis=batch)
+    if not (value.array == one).all():
+        return value
+    shape = (*value.type.shape[:batch], dim(BATCH), *value.type.shape[batch + 1 :])
+    return call.emit(Expand(shape), call.constant(f"{value.name}.sample", one), label=f"{value.name}.batch")
 
 
 @handler("Expand", "expand")
