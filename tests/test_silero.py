@@ -1,0 +1,75 @@
+"""A real CRNN that nobody here wrote: Silero VAD compiles as it is and follows the float model."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import snnir
+from snnir.frontends.onnx import run_onnxruntime
+from snnir.ir.ops import Lstm, Scan
+from snnir.ir.types import TensorType
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "silero"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("silero_example", EXAMPLE / "vad.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def speech(example: ModuleType) -> np.ndarray:
+    chunks: np.ndarray = example.read_speech(EXAMPLE / "speech.npz")
+    return chunks
+
+
+def test_one_sequence_without_a_batch_becomes_a_scan_over_any_number(example: ModuleType) -> None:
+    graph = snnir.import_model(example.find_model())
+    assert [str(value.type) for value in graph.inputs] == ["Nxsequencex576:f32", "1xNx128:f32", "1xNx128:f32"]
+    scans = [node for node in graph.nodes if isinstance(node.op, Scan)]
+    assert len(scans) == 1
+    assert scans[0].body is not None
+    assert sum(isinstance(node.op, Lstm) for node in scans[0].body.nodes) == 1
+    assert isinstance(graph.outputs["speech_probs"].type, TensorType)
+    assert any("exported for one sequence" in note for note in graph.notes)
+
+
+@pytest.mark.parametrize(("bits", "agreement", "difference"), [(8, 0.99, 0.015), (6, 0.97, 0.03), (4, 0.85, 0.15)])
+def test_decisions_follow_the_float_model(
+    example: ModuleType, speech: np.ndarray, record_property: object, bits: int, agreement: float, difference: float
+) -> None:
+    model, half = example.find_model(), len(speech) // 2
+    data = example.feeds(speech[half:])
+    expected = run_onnxruntime(model, data, example.STATE_AXES)["speech_probs"]
+    assert 0.2 < (expected > 0.5).mean() < 0.9, "speech and silence, both"
+    program = snnir.compile(model, calibration=example.feeds(speech[:half]), bits=bits, input_bits=12)
+    result = program.run(data)
+    found = result.outputs["speech_probs"]
+    alike = float(((found > 0.5) == (expected > 0.5)).mean())
+    mean = float(np.abs(found - expected).mean())
+    assert callable(record_property)
+    record_property(
+        "summary", f"Silero VAD, {bits} bits: {100 * alike:.2f} % of decisions as the float model, mean difference {mean:.4f}"
+    )
+    assert result.settled
+    assert alike >= agreement
+    assert mean <= difference
+
+
+def test_both_executions_are_exact_and_carry_sends_less(example: ModuleType, speech: np.ndarray) -> None:
+    program = snnir.compile(example.find_model(), calibration=example.feeds(speech[:8]), bits=4, input_bits=12)
+    data = example.feeds(speech[8:11, :24])
+    for delivery, execution in (("relay", "reset"), ("relay", "carry"), ("replay", "reset"), ("graded", "carry")):
+        verification = program.verify(data, delivery=delivery, execution=execution)
+        assert verification.ok
+        assert verification.within_bounds
+    assert program.compare_executions(data).ratio > 1.5
