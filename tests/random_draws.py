@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import numpy as np
 
 from snnir.ir import BATCH, Graph, Op, TensorType, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Clip, Concat, Gru, Linear, Lstm, Mul, Relu, Rnn, Scan, Sigmoid, Tanh
+from snnir.ir.ops import Add, Clip, Concat, Gru, Linear, Lstm, MatMul, Mul, Relu, Rnn, Scan, Sigmoid, Tanh, Transpose
 
 __all__ = ["Draw", "N"]
 
@@ -52,15 +53,21 @@ class Draw:
         return (self.constant(self.rng.normal(size=count) * 0.5),) if self.chance(0.6) else ()
 
     def recurrent(self, x: Value) -> Value:
-        return self.choose((self.rnn, self.rnn, self.gated, self.gated, self.indrnn, self.two_states))(x)
+        cells = (self.rnn, self.rnn, self.gated, self.gated, self.indrnn, self.two_states, self.product_cell, self.bidirectional)
+        return self.choose(cells)(x)
 
-    def gated(self, x: Value) -> Value:
-        """A GRU of either form, or an LSTM with or without peepholes."""
+    def bidirectional(self, x: Value) -> Value:
+        """Two layers, one of them backwards, next to each other."""
+        return self.graph.add1(Concat(2), self.gated(x, reverse=False), self.gated(x, reverse=True), name="bidirectional")
+
+    def gated(self, x: Value, reverse: bool | None = None) -> Value:
+        """A GRU of either form, or an LSTM with or without peepholes; some clip their sums."""
         inputs, hidden = int(str(x.type.shape[2])), self.between(2, 4)
-        reverse = self.chance(0.25)
-        op: Gru | Lstm = Gru(reset_after=self.chance(0.5), reverse=reverse)
+        reverse = self.chance(0.25) if reverse is None else reverse
+        clip = 0.8 if self.chance(0.2) else math.inf
+        op: Gru | Lstm = Gru(reset_after=self.chance(0.5), reverse=reverse, clip=clip)
         if self.chance(0.5):
-            op = Lstm(input_forget=self.chance(0.3), reverse=reverse)
+            op = Lstm(input_forget=self.chance(0.3), reverse=reverse, clip=clip)
         rows = op.GATES * hidden
         bias = self.rng.normal(size=4 * hidden) * 0.3
         if isinstance(op, Gru) and not op.reset_after:
@@ -123,6 +130,32 @@ class Draw:
         zero = self.constant(np.zeros((1, hidden)))
         names = ("cell_last", "cell_delayed", "cell_y")
         return self.graph.add(Scan(2, 1, 1), zero, zero, x, names=names, body=body)[2]
+
+    def product_cell(self, x: Value) -> Value:
+        """A hand-written cell with products of two states, of state and element, and of three values."""
+        inputs, hidden = int(str(x.type.shape[2])), self.between(2, 3)
+        body, state, element = self.body(x, hidden, delayed=True)
+        delayed = body.inputs[1]
+        feed = body.add1(Linear(), element, body.constant("w", self.weight(hidden, inputs).astype(np.float32)))
+        gate = body.add1(Sigmoid(), feed, name="gate")
+        mixed = body.add1(Mul(), state, delayed, name="mixed")
+        kept = body.add1(Mul(), gate, mixed if self.chance(0.4) else state, name="kept")
+        h = body.add1(Tanh(), body.add1(Add(), body.add1(Add(), kept, mixed), feed), name="h")
+        for name, value in (("next", h), ("next_delayed", kept), ("y", body.add1(Mul(), h, gate, name="y"))):
+            body.output(name, value)
+        initial = self.constant(self.rng.normal(size=(1, hidden)) if self.chance(0.5) else np.zeros((1, hidden)))
+        names = ("product_last", "product_kept", "product_y")
+        return self.graph.add(Scan(2, 1, 1, self.chance(0.2)), initial, initial, x, names=names, body=body)[2]
+
+    def attend(self, x: Value) -> Value:
+        """Each element's similarity to all others weighs them: two matrix products of values that both change."""
+        inputs, width = int(str(x.type.shape[2])), self.between(2, 3)
+        parts = [
+            self.add(self.choose((Relu(), Tanh())), self.add(Linear(), x, self.constant(self.weight(width, inputs))))
+            for _ in range(3)
+        ]
+        scores = self.add(MatMul(), parts[0], self.add(Transpose((0, 2, 1)), parts[1]))
+        return self.add(MatMul(), self.add(Sigmoid(), scores), parts[2])
 
     def body(self, x: Value, hidden: int, delayed: bool = False) -> tuple[Graph, Value, Value]:
         body = Graph(f"body{self.count}")

@@ -128,7 +128,8 @@ class _Draw(Draw):
         x = self.graph.input("x", TensorType((N, size, self.between(2, 6)), "f32"))
         h = self.signal(x)
         for _ in range(self.between(1, 3)):
-            step = self.choose((self.conv_block, self.recurrent, self.recurrent, self.dense_block, self.affine))
+            steps = (self.conv_block, self.recurrent, self.recurrent, self.dense_block, self.affine)
+            step = self.choose((*steps, self.attend) if isinstance(size, int) else steps)
             h = step(h)
         if not any(node.op.name in ("rnn", "scan") for node in self.graph.nodes):
             h = self.recurrent(h)
