@@ -46,7 +46,7 @@ def test_opsets_out_of_range_are_refused_with_the_range(opset: int) -> None:
 
 def test_every_unsupported_node_is_listed_at_once() -> None:
     nodes = [
-        helper.make_node("Erf", ["x"], ["a"], name="first"),
+        helper.make_node("Tan", ["x"], ["a"], name="first"),
         helper.make_node("Relu", ["x"], ["b"], name="fine"),
         helper.make_node("Mod", ["b", "c"], ["d"], name="second", fmod=1),
         helper.make_node("Add", ["a", "d"], ["e"], name="sum"),
@@ -57,22 +57,22 @@ def test_every_unsupported_node_is_listed_at_once() -> None:
     with pytest.raises(UnsupportedError) as failure:
         snnir.import_model(model)
     message = str(failure.value)
-    for line in (r"first (Erf): operator not supported", "second (Mod): operator not supported", "third (LeakyRelu): "):
+    for line in (r"first (Tan): operator not supported", "second (Mod): operator not supported", "third (LeakyRelu): "):
         assert line in message
     assert "fine" not in message
     assert "3 nodes" in message
     assert "snnir ops" in message
 
 
-def test_matrix_products_of_changing_values_are_refused_by_name() -> None:
+def test_a_sum_of_as_many_products_as_the_input_is_long_is_refused_by_name() -> None:
     turned = helper.make_node("Transpose", ["x"], ["t"], name="turn", perm=[0, 2, 1])
-    model = model_of([turned, helper.make_node("MatMul", ["x", "t"], ["y"], name="scores")], ["N", 5, 3], {})
+    model = model_of([turned, helper.make_node("MatMul", ["t", "x"], ["y"], name="scores")], ["N", "T", 3], {})
     assert snnir.import_model(model).nodes
-    with pytest.raises(UnsupportedError, match=r"MatMul scores \(op matmul\): both sides change with the input"):
+    with pytest.raises(UnsupportedError, match=r"MatMul scores: it adds up T products, a number that changes with the input"):
         snnir.compile(model, calibration=data(RNG, 4, 5, 3))
 
 
-@pytest.mark.parametrize("attributes", [{"clip": 3.0}, {"activations": ["Softsign", "Tanh"]}, {"direction": "sideways"}])
+@pytest.mark.parametrize("attributes", [{"activations": ["Gaussian", "Tanh"]}, {"direction": "sideways"}])
 def test_cells_beyond_the_supported_are_refused_by_name(attributes: dict[str, Any]) -> None:
     weights = {"W": data(RNG, 1, 6, 3), "R": data(RNG, 1, 6, 2)}
     cell = helper.make_node("GRU", ["x", "W", "R"], ["y"], name="cell", hidden_size=2, **attributes)

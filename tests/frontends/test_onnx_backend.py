@@ -64,6 +64,32 @@ LISTED = [
     "LSTM",
     "Scan",
     "Loop",
+    "Softplus",
+    "Softsign",
+    "Exp",
+    "Erf",
+    "Atan",
+    "Sign",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Elu",
+    "Selu",
+    "Celu",
+    "ThresholdedRelu",
+    "HardSwish",
+    "Swish",
+    "Mish",
+    "Gelu",
+    "Sqrt",
+    "Log",
+    "Abs",
+    "Reciprocal",
+    "Sin",
+    "Cos",
+    "Pow",
+    "ReverseSequence",
+    "GlobalMaxPool",
 ]
 
 # Refusals that are right, by a part of their message; a test that is refused for any other reason fails.
@@ -91,6 +117,7 @@ REASONS = {
     "need real": "integers",
     "do not go together": "integer arithmetic on data",
     "its trip count": "loops whose trip count is an input",
+    "it reads no sequence": "loops over no sequence",
 }
 
 
