@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.dims import product
-from snnir.ir.ops import Add, Concat, Div, Elementwise, Gather, Linear, Mul, Reshape, Slice, Sub, Transpose
+from snnir.ir.ops import Add, Concat, Conv, Div, Elementwise, Gather, Linear, Mul, Reshape, Slice, Sub, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -26,7 +26,8 @@ class BatchFirst(Pass):
     1. Element-wise ops, `linear`, `concat`, `slice`, `gather` and `reshape` whose result has its batch on another axis
        are computed on transposed operands, and their result is transposed back. So is a `gather` that takes the axes
        before the batch away.
-    2. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
+    2. So is a `conv` that looks at one position only, as `linear`: then the batch may stand at its positions.
+    3. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
     """
 
     name = "batch-first"
@@ -42,6 +43,8 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
     op = node.op
     if isinstance(op, Reshape):
         return _reshape(rewriter, node, operands[0])
+    if isinstance(op, Conv):
+        return _pointwise(rewriter, node, op, operands)
     if not isinstance(op, (Elementwise, Linear, Concat, Slice, Gather, *_BROADCASTING)):
         return None
     batch = node.output.type.batch_axis
@@ -65,6 +68,21 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
             op = dataclasses.replace(op, axis=op.axis + 1 if op.axis < source else op.axis)
     name = node.output.name
     return (_back(rewriter, rewriter.emit(op, *moved, name=f"{name}.batch_first"), batch, name),)
+
+
+def _pointwise(rewriter: Rewriter, node: Node, op: Conv, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+    """A convolution of kernel 1 whose batch is one of its positions, as a linear map over the channels."""
+    x, weight = operands[:2]
+    batch, kernel = node.output.type.batch_axis, weight.type.shape[2:]
+    moved = any(op.padding) or set(op.stride) != {1} or op.groups != 1
+    if batch is None or batch < 2 or moved or not weight.is_constant or any(size != 1 for size in kernel):
+        return None
+    order = (batch, *(axis for axis in range(x.type.rank) if axis not in (1, batch)), 1)
+    name = node.output.name
+    front = rewriter.emit(Transpose(order), x, name=f"{name}.batch_first")
+    matrix = rewriter.constant(f"{weight.name}.matrix", weight.array.reshape(weight.array.shape[:2]))
+    mapped = rewriter.emit(Linear(), front, matrix, *operands[2:], name=f"{name}.mapped")
+    return (rewriter.emit(Transpose(tuple(order.index(axis) for axis in range(len(order)))), mapped, name=name),)
 
 
 def _reshape(rewriter: Rewriter, node: Node, x: Value) -> tuple[Value, ...] | None:

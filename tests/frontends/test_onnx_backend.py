@@ -111,7 +111,7 @@ REASONS = {
     "changes with the input; it must be constant": "an operand that must be known is an input",
     "without input": "windows that hold padding only",
     "operator of domain": "operators of other domains",
-    "sequence_lens": "variable lengths",
+    "sequence_lens": "reversed parts whose lengths are an input",
     "batch_norm needs": "statistics of an input without channels",
     "real numbers are needed": "integer constants as data",
     "need real": "integers",
