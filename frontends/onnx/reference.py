@@ -44,7 +44,11 @@ def run_onnxruntime(
         raise ModelError(f"ONNX Runtime cannot run the model: {str(error).strip().splitlines()[0]}") from error
     outputs = dict(zip(names, zip(*results, strict=True), strict=True))
     alone = _without_batch(session, feeds)
-    return {name: _join([np.asarray(part) for part in parts], axes.get(name, 0), alone) for name, parts in outputs.items()}
+    joined = {name: _join([np.asarray(part) for part in parts], axes.get(name, 0), alone) for name, parts in outputs.items()}
+    if len(pieces) == 1:
+        return joined
+    samples = max(array.shape[axes.get(name, 0)] for name, array in feeds.items() if array.ndim > axes.get(name, 0))
+    return {name: _first(array, axes.get(name, 0), samples) for name, array in joined.items()}
 
 
 def _without_batch(session: object, feeds: Mapping[str, np.ndarray]) -> bool:
@@ -56,6 +60,10 @@ def _join(parts: Sequence[np.ndarray], axis: int, alone: bool) -> np.ndarray:
     if alone and (parts[0].ndim <= axis or parts[0].shape[axis] != 1):
         return np.stack(parts, axis)
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
+
+
+def _first(array: np.ndarray, axis: int, count: int) -> np.ndarray:
+    return array.take(range(min(count, array.shape[axis])), axis) if array.ndim > axis else array
 
 
 _ELEMENTS = {
@@ -93,9 +101,8 @@ def _pieces(session: object, feeds: Mapping[str, np.ndarray], axes: Mapping[str,
         return [dict(feeds)]
     (size,) = sizes
     total = min(given.values())
-    if size == 0 or total % size:
+    if size == 0:
         return [dict(feeds)]
-    return [
-        {name: array.take(range(start, start + size), axis=axes.get(name, 0)) for name, array in feeds.items()}
-        for start in range(0, total, size)
-    ]
+    # the last piece is filled up with the last sample
+    rows = [np.minimum(np.arange(start, start + size), total - 1) for start in range(0, total, size)]
+    return [{name: array.take(row, axis=axes.get(name, 0)) for name, array in feeds.items()} for row in rows]

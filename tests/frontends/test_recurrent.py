@@ -135,3 +135,11 @@ def test_constant_lengths_of_a_fixed_batch() -> None:
     graph = snnir.import_model(model)
     assert any("batch stays fixed at 3" in note for note in graph.notes)
     assert check_import(model, graph, data(False, 3, batch=3)) < 1e-5
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_a_fixed_batch_that_does_not_divide_the_data_is_compared_and_generalised(batch: int) -> None:
+    program = snnir.compile(layer(1, "GRU", batch=batch), calibration=data(False, 1, batch=20))
+    error = program.facts["import_error"]
+    assert isinstance(error, float)
+    assert error < 1e-5
