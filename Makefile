@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo silero test lint types bench clean
 help:
 	@echo "make demo    compile, run and verify the demo network (does not need torch)"
+	@echo "make silero  a speech detector as a spiking network: measured, verified, drawn"
 	@echo "make test    all tests"
 	@echo "make lint    ruff, check and format"
 	@echo "make types   mypy, strict"
@@ -31,6 +32,11 @@ $(VENV)/.installed-test: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/snnir demo
 
+# --no-deps: the model file is all that is wanted, not what the package runs it with
+silero: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --no-deps silero-vad
+	$(BIN)/python examples/silero/vad.py
+
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2
 
@@ -45,6 +51,7 @@ bench: $(VENV)/.installed-test
 	@mkdir -p out
 	$(BIN)/python benchmarks/compile_time.py --json out/compile_time.json
 	$(BIN)/python benchmarks/simulator_speed.py --json out/simulator_speed.json
+	$(BIN)/python benchmarks/resting_level.py --json out/resting_level.json
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
