@@ -51,7 +51,7 @@ def test_decisions_follow_the_float_model(
     data = example.feeds(speech[half:])
     expected = run_onnxruntime(model, data, example.STATE_AXES)["speech_probs"]
     assert 0.2 < (expected > 0.5).mean() < 0.9, "speech and silence, both"
-    program = snnir.compile(model, calibration=example.feeds(speech[:half]), bits=bits, input_bits=12)
+    program = snnir.compile(model, calibration=example.feeds(speech[:half]), bits=bits, **example.precision(bits))
     result = program.run(data)
     found = result.outputs["speech_probs"]
     alike = float(((found > 0.5) == (expected > 0.5)).mean())
@@ -66,7 +66,7 @@ def test_decisions_follow_the_float_model(
 
 
 def test_both_executions_are_exact_and_carry_sends_less(example: ModuleType, speech: np.ndarray) -> None:
-    program = snnir.compile(example.find_model(), calibration=example.feeds(speech[:8]), bits=4, input_bits=12)
+    program = snnir.compile(example.find_model(), calibration=example.feeds(speech[:8]), bits=4, **example.precision(4))
     data = example.feeds(speech[8:11, :24])
     for delivery, execution in (("relay", "reset"), ("relay", "carry"), ("replay", "reset"), ("graded", "carry")):
         verification = program.verify(data, delivery=delivery, execution=execution)

@@ -29,6 +29,8 @@ STATE_AXES = dict.fromkeys(("h", "c", "hn", "cn"), 1)
 """The batch is axis 1 of states."""
 INPUT_BITS = 12
 """The STFT's magnitudes span decades. Inputs are charged at step 0, so that their bits cost no steps."""
+STATE_EXTRA = 4
+"""Bits of the LSTM's cell state beyond those of activations: its rounding adds up over a sequence."""
 
 
 def find_model() -> Path:
@@ -56,9 +58,14 @@ def feeds(chunks: np.ndarray) -> dict[str, np.ndarray]:
     return {"input": chunks, "h": zeros, "c": zeros}
 
 
+def precision(bits: int) -> dict[str, int]:
+    """The options of `snnir.compile` that this model wants beside `bits`."""
+    return {"input_bits": INPUT_BITS, "state_bits": bits + STATE_EXTRA}
+
+
 def measure(model: Path, chunks: np.ndarray, expected: np.ndarray, calibration: np.ndarray, bits: int) -> dict[str, object]:
     """Compile for `bits` and run; `expected` holds the float model's probabilities."""
-    program = snnir.compile(model, calibration=feeds(calibration), bits=bits, input_bits=INPUT_BITS)
+    program = snnir.compile(model, calibration=feeds(calibration), bits=bits, **precision(bits))
     result = program.run(feeds(chunks))
     found = result.outputs["speech_probs"]
     executions = program.compare_executions(feeds(chunks))
