@@ -28,6 +28,7 @@ from snnir.ir.ops import (
     Elu,
     Erf,
     Exp,
+    Extend,
     Gather,
     GeluGate,
     HardSigmoid,
@@ -289,7 +290,9 @@ class _Draw(Draw):
         return self.add(AveragePool(kernel, stride, padding, (1, 1), ceil, self.chance(0.5)), x)
 
     def image_move(self, x: Value) -> Value:
-        move = self.between(0, 2)
+        move = self.between(0, 3)
+        if move == 3:
+            return self.add(Extend((0, 0, 1, 0, 0, 0, 1, 1), self.choose(("reflect", "edge", "wrap"))), x)
         if move == 0:
             return self.add(Pad((0, 0, 1, 0, 0, 0, self.between(-1, 1), 2)), x)
         if move == 1:

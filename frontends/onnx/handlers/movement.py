@@ -8,7 +8,7 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
 from snnir.ir.dims import dim, product
-from snnir.ir.ops import Add, Concat, Expand, Gather, Pad, Reshape, Slice, Transpose
+from snnir.ir.ops import Add, Concat, Expand, Extend, Gather, Pad, Reshape, Slice, Transpose
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
@@ -220,7 +220,7 @@ def constant_of_shape(call: Call) -> list[Result]:
     return [call.emit(Expand(shape), constant)]
 
 
-@handler("Pad", "pad", "gather", "add")
+@handler("Pad", "pad", "extend", "add")
 def pad(call: Call) -> list[Result]:
     """Constant mode with any value, reflect and edge."""
     x = call.value(0)
@@ -235,7 +235,7 @@ def pad(call: Call) -> list[Result]:
     if not any(amounts):
         return [x]
     if mode in ("reflect", "edge", "wrap"):
-        return [_gathered(call, x, amounts, mode)]
+        return [_extended(call, x, amounts, mode)]
     if mode != "constant":
         raise RefusalError(f"mode {mode!r} is not one of constant, reflect, edge, wrap")
     filling = float(call.known(2, "the padding value").reshape(-1)[0]) if call.has(2) else call.number("value", 0.0)
@@ -251,15 +251,9 @@ def pad(call: Call) -> list[Result]:
     return [call.emit(Add(), padded, call.constant(f"{call.name()}.border", border))]
 
 
-def _gathered(call: Call, x: Value, amounts: list[int], mode: str) -> Value:
-    rank = x.type.rank
-    places = [axis for axis in range(rank) if amounts[axis] or amounts[axis + rank]]
-    for axis in places:
-        (size,) = call.static((x.type.shape[axis],), f"padding in {mode} mode")
-        before, after = amounts[axis], amounts[axis + rank]
-        if min(before, after) < 0:
-            raise RefusalError(f"it crops in {mode} mode")
-        indices = np.pad(np.arange(size), (before, after), mode=mode)  # type: ignore[call-overload]
-        op = Gather(axis, tuple(int(index) for index in indices), (len(indices),))
-        x = call.emit(op, x, label="" if axis == places[-1] else f"axis{axis}")
-    return x
+def _extended(call: Call, x: Value, amounts: list[int], mode: str) -> Value:
+    if min(amounts) < 0:
+        raise RefusalError(f"it crops in {mode} mode")
+    if x.type.batch_axis is not None and (amounts[x.type.batch_axis] or amounts[x.type.batch_axis + x.type.rank]):
+        raise RefusalError("it pads the batch")
+    return call.emit(Extend(tuple(amounts), mode), x)

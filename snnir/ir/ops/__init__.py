@@ -24,7 +24,7 @@ from snnir.ir.ops.activation import (
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt
-from snnir.ir.ops.movement import Concat, Expand, Gather, Movement, Pad, Reshape, Slice, Transpose
+from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
@@ -54,6 +54,7 @@ __all__ = [
     "Erf",
     "Exp",
     "Expand",
+    "Extend",
     "Gather",
     "GeluGate",
     "Gru",

@@ -14,7 +14,7 @@ from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
 
-__all__ = ["Concat", "Expand", "Gather", "Movement", "Pad", "Reshape", "Slice", "Transpose"]
+__all__ = ["Concat", "Expand", "Extend", "Gather", "Movement", "Pad", "Reshape", "Slice", "Transpose"]
 
 _S3 = Quantization(0.25, -4, 3)
 
@@ -231,6 +231,43 @@ class Pad(Movement):
         x = np.arange(12, dtype=np.float32).reshape(2, 6)
         yield example(cls((0, 2, 0, 1)), x)
         yield example(cls((0, -1, 0, 1)), (np.array([[-4, 3]]), _S3, "int"))
+
+
+@register
+@dataclass(frozen=True)
+class Extend(Movement):
+    """x continued beyond its borders by elements of its own (`padding`: begins of all axes, then ends).
+
+    `mode` as in NumPy's pad: reflect (without repeating the border), edge or wrap.
+    """
+
+    name = "extend"
+
+    padding: tuple[int, ...] = ()
+    mode: str = "reflect"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("reflect", "edge", "wrap") or min(self.padding, default=0) < 0:
+            raise GraphError(
+                f"extend by {self.padding} in mode {self.mode!r}; modes are reflect, edge and wrap, amounts 0 or more"
+            )
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        shape = types[0].shape
+        if len(self.padding) != 2 * len(shape):
+            raise GraphError(f"extend has {len(self.padding)} amounts for {len(shape)} axes")
+        sizes = tuple(size + (self.padding[axis] + self.padding[axis + len(shape)]) for axis, size in enumerate(shape))
+        return (types[0].with_shape(sizes),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        rank = arrays[0].ndim
+        pairs = [(self.padding[axis], self.padding[axis + rank]) for axis in range(rank)]
+        return (np.pad(arrays[0], pairs, mode=self.mode),)  # type: ignore[call-overload]
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls((0, 2, 0, 1)), np.arange(12, dtype=np.float32).reshape(2, 6))
+        yield example(cls((0, 1, 0, 1), "edge"), (np.array([[-4, 3]]), _S3, "int"))
 
 
 @register
