@@ -51,6 +51,7 @@ bench: $(VENV)/.installed-test
 	@mkdir -p out
 	$(BIN)/python benchmarks/compile_time.py --json out/compile_time.json
 	$(BIN)/python benchmarks/simulator_speed.py --json out/simulator_speed.json
+	$(BIN)/python benchmarks/roll_recurrences.py --json out/roll_recurrences.json
 	$(BIN)/python benchmarks/resting_level.py --json out/resting_level.json
 
 clean:

@@ -121,6 +121,8 @@ REASONS = {
 }
 
 
+RECURRENT = {"RNN", "GRU", "LSTM", "Scan", "Loop"}
+
 FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
 """Tests whose expected outputs are written with four digits."""
 
@@ -260,14 +262,16 @@ def test_onnx_backend_tests(record_property: Callable[[str, object], None]) -> N
             elif best == "passed":
                 counts["passed"] += 1
                 counts[f"passed {kind}"] += 1
+                counts.update(f"with {operator}" for operator in RECURRENT & _node_operators(model))
             else:
                 refused[best.removeprefix("refused: ")] += 1
+    recurrent = ", ".join(f"{operator} {counts[f'with {operator}']}" for operator in sorted(RECURRENT))
     kinds = ", ".join(f"{kind} {counts[f'passed {kind}']}" for kind in KINDS)
     reasons = "; ".join(f"{reason} ({count})" for reason, count in refused.most_common())
     record_property(
         "summary",
         f"ONNX backend tests whose operators are supported: {counts['found']} found; {counts['passed']} data sets passed "
-        f"({kinds}), {sum(refused.values())} refused, {len(failures)} failed; refused because of: {reasons}",
+        f"({kinds}; {recurrent}), {sum(refused.values())} refused, {len(failures)} failed; refused because of: {reasons}",
     )
     assert not failures, "\n".join(failures)
     assert counts["passed"] >= 360
