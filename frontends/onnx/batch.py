@@ -20,7 +20,7 @@ from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 
-__all__ = ["InputPlan", "plan_inputs", "same_meaning", "same_over_sequence"]
+__all__ = ["InputPlan", "plan_inputs", "same_meaning", "same_over_sequence", "second_axes"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
 _REAL = {
@@ -78,6 +78,16 @@ def plan_inputs(
     if len(fixed) > 1:
         raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
     return InputPlan(types, fixed.pop() if fixed else None)
+
+
+def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Inputs of three axes and more whose axis 1 was exported with the size 1, by name, and that axis."""
+    found = {}
+    for entry in model.graph.input:
+        sizes = entry.type.tensor_type.shape.dim
+        if entry.name not in constants and len(sizes) >= 3 and sizes[1].dim_value == 1:
+            found[entry.name] = 1
+    return found
 
 
 def _identifier(name: str, renamed: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ import onnx
 
 from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
-from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning, same_over_sequence
+from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning, same_over_sequence, second_axes
 from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of
 from snnir.frontends.onnx.stepwise import over_sequence
@@ -42,23 +42,35 @@ def import_onnx(
     constants = initializers(model)
     plan = plan_inputs(model, constants, batch_axes or {}, batch)
     graph_name = name or found
-    sequences = _over_sequence(model, constants, plan, graph_name) if batch else None
+    sequences = _over_sequence(model, constants, plan, graph_name) if batch and not batch_axes else None
     if sequences is not None:
         return sequences
     if plan.fixed is None:
         return _import(model, constants, plan, graph_name)
+    graph, problem = _any_batch(model, constants, plan, graph_name)
+    if graph is not None:
+        return graph
     fixed = _import(model, constants, plan.frozen(), graph_name)
+    fixed.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problem}")
+    return fixed
+
+
+def _any_batch(
+    model: onnx.ModelProto, constants: Mapping[str, np.ndarray], plan: InputPlan, name: str
+) -> tuple[Graph | None, str]:
+    """A model of a fixed batch for any batch; or None, and what stands against it."""
+    assert plan.fixed is not None
+    fixed = _import(model, constants, plan.frozen(), name)
     try:
-        graph = _import(model, constants, plan, graph_name)
+        graph = _import(model, constants, plan, name)
         problem = same_meaning(graph, fixed, plan.fixed)
     except (UnsupportedError, GraphError) as error:
         lines = str(error).strip().split("\n")
         problem = next((line.strip() for line in lines if line.startswith("  ")), lines[0])
     if problem:
-        fixed.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problem}")
-        return fixed
+        return None, problem
     graph.notes.append(f"exported with a fixed batch of {plan.fixed}; generalised to any batch")
-    return graph
+    return graph, ""
 
 
 def _over_sequence(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], plan: InputPlan, name: str) -> Graph | None:
@@ -72,6 +84,11 @@ def _over_sequence(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], 
         return None
     if not stepped:
         return None
+    second = second_axes(model, constants)
+    if second:  # [sequence, 1, ...]: the batch is there, as axis 1
+        batched, problem = _any_batch(model, constants, plan_inputs(model, constants, second, True), name)
+        if batched is not None:
+            return batched
     whole = _import(model, constants, plan_inputs(model, constants, {}, batch=False), name)
     try:
         graph = over_sequence(step, stepped, "sequence")

@@ -87,3 +87,17 @@ def test_a_model_that_mixes_the_elements_otherwise_stays_as_it_is() -> None:
     graph = snnir.import_model(streaming("GRU", 2, states=False, after="mean"))
     assert any("axis 0 is the sequence and there is no batch" in note for note in graph.notes)
     assert str(graph.inputs[0].type) == f"framesx{WIDTH}:f32"
+
+
+def test_a_batch_of_1_as_axis_1_is_generalised_instead() -> None:
+    model = streaming("GRU", 4, states=False)
+    model.graph.input[0].type.tensor_type.shape.dim.insert(1, onnx.TensorShapeProto.Dimension(dim_value=1))
+    model.graph.output[0].type.tensor_type.shape.dim.insert(1, onnx.TensorShapeProto.Dimension(dim_value=1))
+    for node in list(model.graph.node):
+        if node.name in ("batch_of_one", "no_batch"):
+            model.graph.node.remove(node)
+    model.graph.node[2].input[0] = "r"
+    model.graph.node[4].input[0] = "s"
+    graph = snnir.import_model(model)
+    assert str(graph.inputs[0].type) == f"framesxNx{WIDTH}:f32"
+    assert any("fixed batch of 1; generalised" in note for note in graph.notes)
