@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,17 +42,17 @@ def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tupl
     names = {symbol: BATCH for symbol in batches}
     types = {}
     for name, shape in shapes.items():
-        for axis, size in enumerate(shape):
+        for size in shape:
             if not isinstance(size, int) and size.is_Symbol and str(size) not in names:
-                names[str(size)] = _unused(f"{re.sub(r'[^a-zA-Z0-9_]', '_', name)}_{axis}", names)
+                names[str(size)] = _length(names)
         types[name] = TensorType(tuple(_dimension(size, names) for size in shape), _element(nodes[name]))
     return types, notes
 
 
-def _unused(name: str, names: Mapping[str, str]) -> str:
-    while name in names.values():
-        name += "_"
-    return name
+def _length(names: Mapping[str, str]) -> str:
+    """`T` for the first open size that is not the batch, then `T2`, `T3`, ..."""
+    count = sum(name != BATCH for name in names.values())
+    return f"T{count + 1}" if count else "T"
 
 
 def _expression(size: Any) -> Any:
