@@ -91,7 +91,7 @@ def _import(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) 
     refused = [
         f"it writes to {spec.target}, which would have to be kept from call to call"
         for spec in program.graph_signature.output_specs
-        if spec.kind not in (OutputKind.USER_OUTPUT, OutputKind.TOKEN)
+        if spec.kind not in (OutputKind.USER_OUTPUT, OutputKind.TOKEN, OutputKind.USER_INPUT_MUTATION)
     ]
     refused += walk(scope, list(program.graph.nodes))
     if refused:
@@ -115,7 +115,7 @@ def _known(scope: Scope, program: ExportedProgram) -> None:
             scope.entries[node] = getattr(spec.arg, "value", None)
         elif spec.target is not None:
             state = program.state_dict if spec.target in program.state_dict else program.constants
-            tensor = state[spec.target]
+            tensor = state[spec.target].detach()
             scope.entries[node] = tensor
             scope.names[id(tensor)] = spec.target
     for node in program.graph.nodes:

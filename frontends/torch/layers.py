@@ -56,6 +56,18 @@ _REPLACED = {getattr(torch._VF, name): operator for name, operator in _OPERATORS
 _REPLACED |= {getattr(torch, name): operator for name, operator in _OPERATORS.items()}
 
 
+def _softshrink(x: torch.Tensor, lambd: float = 0.5) -> torch.Tensor:
+    return torch.relu(x - lambd) - torch.relu(-x - lambd)
+
+
+def _hardshrink(x: torch.Tensor, lambd: float = 0.5) -> torch.Tensor:
+    return torch.threshold(x, lambd, 0.0) - torch.threshold(-x, lambd, 0.0)
+
+
+_SHRINKS: dict[Any, Callable[..., torch.Tensor]] = {torch._C._nn.softshrink: _softshrink, torch.hardshrink: _hardshrink}
+"""Functions that torch.export takes apart into comparisons, as differences of functions that increase."""
+
+
 class KeepLayers(TorchFunctionMode):
     """While it is entered, recurrent layers of padded sequences become snnir's operators; packed ones stay as they are."""
 
@@ -63,4 +75,6 @@ class KeepLayers(TorchFunctionMode):
         """Replace a call of a recurrent layer."""
         if func in _REPLACED and len(args) == 9 and isinstance(args[3], bool):
             return _REPLACED[func](*args)
+        if func in _SHRINKS:
+            return _SHRINKS[func](*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))

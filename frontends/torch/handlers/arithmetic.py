@@ -37,12 +37,7 @@ def _binary(operator: str, op: type[Op], left: str = "self", right: str = "other
         a, b = _operand(call, left), _operand(call, right)
         alpha = call.number("alpha", 1.0)
         if alpha != 1:
-            scaled = right if operator != "rsub" else left
-            factor = call.scalar("alpha", alpha)
-            if scaled == right:
-                b = call.emit(Mul(), b, factor, label="scaled")
-            else:
-                a = call.emit(Mul(), a, factor, label="scaled")
+            b = call.emit(Mul(), b, call.scalar("alpha", alpha), label="scaled")
         return call.emit(op(), a, b)
 
 

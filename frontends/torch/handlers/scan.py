@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from snnir.frontends.torch.call import Call
-from snnir.frontends.torch.registry import Entry, RefusalError, handler
+from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.frontends.torch.walk import Scope, walk
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.ops import Scan, Transpose
@@ -18,7 +18,7 @@ def scan(call: Call) -> list[Entry]:
     """Sequences are cut along axis 0 in PyTorch and behind the batch in the IR; results are the last states, then stacks."""
     module, initial, sequences, shared = (call.arguments[str(place)] for place in range(4))
     body = getattr(call.node.graph.owning_module, str(module.target))
-    starts = [call.as_value(entry, f"init{place}") for place, entry in enumerate(initial)]
+    starts = [_start(call, entry, f"init{place}") for place, entry in enumerate(initial)]
     elements = [call.as_value(entry, f"xs{place}") for place, entry in enumerate(sequences)]
     axis = 1 if all(value.type.rank > 1 for value in elements) else 0
     turned = [_swapped(call, value, f"xs{place}") if axis else value for place, value in enumerate(elements)]
@@ -54,6 +54,11 @@ def scan(call: Call) -> list[Entry]:
     given = call.emit_all(op, *starts, *turned, *others, names=names, body=graph)
     stacks = given[len(starts) :]
     return [*given[: len(starts)], *(_swapped(call, value, f"stack{place}") if axis else value for place, value in enumerate(stacks))]
+
+
+def _start(call: Call, entry: Entry, name: str) -> Value:
+    """An initial state; one row where it is the same for all samples."""
+    return call.constant(name, entry.array) if isinstance(entry, Spread) else call.as_value(entry, name)
 
 
 def _broadcast_state(call: Call, place: int) -> tuple[int, ...]:
