@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +16,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 import snnir
-from snnir.frontends.torch import import_torch, run_torch
+import snnir.api
+from snnir.cli import main
+from snnir.errors import ModelError, UnsupportedError, UsageError
+from snnir.frontends.torch import run_torch
 from snnir.ir import Graph
 from snnir.ir.execute import execute
 
 TOLERANCE = 1e-5
+DYNAMIC = torch.export.Dim.DYNAMIC
 
 
 class Function(nn.Module):
@@ -298,3 +306,208 @@ def test_recurrent_layers(kind: str, batch_first: bool, form: str) -> None:
         assert [str(size) for size in graph.inputs[0].type.shape] == (["N", "T", "3"] if batch_first else ["T", "N", "3"])
         for batch, length in ((3, 7), (1, 2)):
             same(module, graph, *arguments(batch, length, 1))
+
+
+class ScanCell(nn.Module):
+    """A cell of the user's own, written with PyTorch's scan."""
+
+    def __init__(self, reverse: bool, start: bool) -> None:
+        super().__init__()
+        self.u = nn.Parameter(torch.rand(4))
+        self.inside, self.back = nn.Linear(3, 4), nn.Linear(4, 4)
+        self.reverse, self.start = reverse, start
+
+    def forward(self, x: torch.Tensor) -> Any:
+        from torch._higher_order_ops.scan import scan
+
+        def step(states: tuple[torch.Tensor, torch.Tensor], element: torch.Tensor) -> Any:
+            a, b = states
+            a = torch.relu(self.inside(element) + self.u * a)
+            b = torch.tanh(self.back(b) + 0.5 * a)
+            return (a, b), (b.clone(), a + b)
+
+        zero = torch.zeros(x.shape[0], 4)
+        start = x[:, 0, :1].expand(-1, 4) * 1.0 if self.start else zero + 0.25
+        return scan(step, (zero, start), x, dim=1, reverse=self.reverse)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("start", [False, True])
+def test_scans(reverse: bool, start: bool) -> None:
+    graph = check(ScanCell(reverse, start), (2, 5, 3))
+    assert any(node.op.name == "scan" for node in graph.nodes)
+    x = data((3, 8, 3))[0]
+    same(randomised(ScanCell(reverse, start)), graph, x)
+
+
+class Crnn(nn.Module):
+    """Convolution, batch norm, a recurrent layer, a head."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(3, 6, 3, padding=1), nn.BatchNorm1d(6)
+        self.rnn = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[kind](6, 5, batch_first=True)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.rnn(torch.relu(self.norm(self.conv(x.transpose(1, 2)))).transpose(1, 2))
+        logits: torch.Tensor = self.head(y[:, -1])
+        return logits
+
+
+def onnx_of(module: nn.Module, x: torch.Tensor, axes: dict[int, str]) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names: dict[str, Any] = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": axes}}
+        torch.onnx.export(module, (x,), buffer, dynamo=False, **names)
+    return buffer.getvalue()
+
+
+class Image(nn.Module):
+    """Two-dimensional convolutions with a residual connection and pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm, self.head = nn.BatchNorm2d(4), nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = F.max_pool2d(torch.relu(self.norm(self.first(x))), 2)
+        logits: torch.Tensor = self.head(F.avg_pool2d(F.relu(h + self.second(h)), 2).flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "image"])
+def test_both_frontends_give_the_same_integers(kind: str) -> None:
+    module = randomised(Image() if kind == "image" else Crnn(kind))
+    x = data((24, 1, 8, 8) if kind == "image" else (24, 6, 3))[0]
+    axes = {0: "N"} if kind == "image" else {0: "N", 1: "T"}
+    direct = snnir.compile(module, calibration=x.numpy(), bits=4)
+    around = snnir.compile(onnx_of(module, x, axes), calibration=x.numpy(), bits=4)
+    assert float(str(direct.facts["import_error"])) < 1e-5
+    test = data((6, 1, 8, 8) if kind == "image" else (6, 9, 3), seed=5)[0].numpy()
+    ours, theirs = direct.reference(test), around.reference(test)
+    assert np.array_equal(ours["output"], theirs["output"])
+    quantized = [program.graph("quantized") for program in (direct, around)]
+    integers = [sorted((v.type.shape, v.digest) for v in constants(graph)) for graph in quantized]
+    assert integers[0] == integers[1]
+    verification = direct.verify(test)
+    assert verification.ok and verification.within_bounds
+
+
+def constants(graph: Graph) -> list[Any]:
+    """All constants that nodes take, bodies included."""
+    found = [value for value in graph.constants if value.uses]
+    return found + [value for node in graph.nodes if node.body is not None for value in constants(node.body)]
+
+
+class Unrolled(nn.Module):
+    """A cell called in a Python loop, which torch.export writes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.RNNCell(3, 4, nonlinearity="relu")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.zeros(x.shape[0], 4)
+        for element in x.unbind(1):
+            h = self.cell(element, h)
+        return h
+
+
+def test_an_unrolled_loop_is_rolled_back() -> None:
+    module = randomised(Unrolled())
+    x = data((16, 8, 3))[0]
+    program = snnir.compile(module, calibration=x.numpy(), bits=5)
+    assert any(node.op.name == "scan" for node in program.graph("quantized").nodes)
+    assert any("rolled" in str(note) or "scan" in str(note) for note in program.facts["remarks"])  # type: ignore[attr-defined]
+    assert program.verify(x.numpy()).ok
+
+
+def test_origins_are_module_paths() -> None:
+    module = nn.Sequential(OrderedDict(features=nn.Sequential(nn.Conv1d(3, 4, 3), nn.ReLU()), head=Function(torch.tanh)))
+    graph = snnir.import_model(module.eval(), example_inputs=torch.randn(2, 3, 8))
+    assert [node.origin for node in graph.nodes] == [("Conv1d /features.0",), ("ReLU /features.1",), ("tanh /head",)]
+
+
+def test_a_saved_program(tmp_path: Path) -> None:
+    module, x = randomised(Crnn("gru")), data((8, 6, 3))[0]
+    path = tmp_path / "crnn.pt2"
+    exported = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("samples")},))
+    torch.export.save(exported, path)
+    for source in (exported, path, str(path)):
+        graph = snnir.import_model(source)
+        assert str(graph.inputs[0].type) == "Nx6x3:f32"
+        assert snnir.api.check_import(source, graph, {"x": x.numpy()}) < 1e-5
+    np.save(tmp_path / "x.npy", x.numpy())
+    arguments = ["compile", str(path), "--calibration", str(tmp_path / "x.npy"), "-o", str(tmp_path / "crnn.snnir"), "--json"]
+    assert main(arguments) == 0
+    assert main(["verify", str(tmp_path / "crnn.snnir"), str(tmp_path / "x.npy"), "--model", str(path), "--json"]) == 0
+
+
+def test_a_damaged_or_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "broken.pt2"
+    with pytest.raises(ModelError, match="does not exist"):
+        snnir.import_model(path)
+    path.write_bytes(b"not an archive")
+    with pytest.raises(ModelError, match=r"broken.pt2 cannot be read"):
+        snnir.import_model(path)
+
+
+def test_training_mode_is_refused() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5))
+    with pytest.raises(UnsupportedError, match=r"training mode.*Dropout /1.*call eval\(\)"):
+        snnir.import_model(module, example_inputs=torch.randn(2, 3))
+
+
+def test_a_branch_on_values_is_refused() -> None:
+    module = Function(lambda x: x + 1 if x.sum() > 0 else x - 1).eval()
+    with pytest.raises(UnsupportedError, match="branches on the values of its input"):
+        snnir.import_model(module, example_inputs=torch.randn(2, 3))
+
+
+def test_all_unknown_operators_are_listed_with_path_and_line() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), Function(lambda x: x.cumsum(1)), Function(lambda x: torch.sort(x, 1)[0])).eval()
+    with pytest.raises(UnsupportedError) as caught:
+        snnir.import_model(module, example_inputs=torch.randn(2, 3))
+    text = str(caught.value)
+    assert "holds 2 nodes" in text
+    for part in ("aten.cumsum.default in Function /1", "aten.sort.default in Function /2", "test_torch_import.py, line"):
+        assert part in text
+
+
+def test_a_fixed_length_and_a_fixed_batch_are_noted() -> None:
+    fixed = Function(lambda x: x.reshape(2, 12)).eval()
+    graph = snnir.import_model(fixed, example_inputs=torch.randn(2, 3, 4))
+    assert any("batch stays fixed" in note for note in graph.notes)
+    with pytest.raises(UsageError, match="example_inputs"):
+        snnir.import_model(fixed)
+
+
+def test_a_batch_of_one_and_named_axes() -> None:
+    graph = snnir.import_model(nn.Linear(3, 4).eval(), example_inputs=torch.randn(1, 3))
+    assert str(graph.inputs[0].type) == "Nx3:f32"
+    graph = snnir.import_model(nn.Linear(3, 4).eval(), example_inputs=torch.randn(5, 2, 3), batch_axes={"input": 1})
+    assert str(graph.inputs[0].type) == "TxNx3:f32"
+    with pytest.raises(ModelError, match="batch_axes names y"):
+        snnir.import_model(nn.Linear(3, 4).eval(), example_inputs=torch.randn(5, 3), batch_axes={"y": 0})
+
+
+def test_arguments_by_name_and_dynamic_shapes() -> None:
+    class Two(nn.Module):
+        def forward(self, a: torch.Tensor, *, b: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+            return a - b * scale
+
+    module = Two().eval()
+    example = {"a": torch.randn(2, 3), "b": torch.randn(2, 3), "scale": 0.5}
+    graph = snnir.import_model(module, example_inputs=example)
+    assert [value.name for value in graph.inputs] == ["a", "b"]
+    same(module, graph, *data((4, 3), (4, 3)), example=example)
+    fixed = snnir.import_model(nn.Linear(3, 4).eval(), example_inputs=torch.randn(2, 5, 3), dynamic_shapes=({0: DYNAMIC},))
+    assert str(fixed.inputs[0].type) == "Nx5x3:f32"
+
+
+def test_integers_and_complex_numbers_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="only real inputs"):
+        snnir.import_model(nn.Embedding(5, 3).eval(), example_inputs=torch.tensor([[1, 2]]))
