@@ -38,6 +38,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "torch":
+        return import_module("snnir.torch")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'snnir' has no attribute {name!r}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,31 +18,74 @@ from snnir.program import Program
 
 if TYPE_CHECKING:
     import onnx
+    import torch
 
     from snnir.passes import Stage
+
+    Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
+    """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
 __all__ = ["check_import", "compile", "import_model", "load"]
 
 IMPORT_TOLERANCE = 1e-4
-"""How far the imported graph may be from ONNX Runtime, relative to the output's largest magnitude (float32 rounding)."""
+"""How far the imported graph may be from the model itself, relative to the output's largest magnitude (float32 rounding)."""
 _IMPORT_SAMPLES = 16
+_EXAMPLE_SAMPLES = 2
 
 
-def import_model(model: str | Path | bytes | onnx.ModelProto | Graph, *, batch_axes: Mapping[str, int] | None = None) -> Graph:
+def import_model(
+    model: Model,
+    *,
+    batch_axes: Mapping[str, int] | None = None,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
+) -> Graph:
     """The model as a float-level graph.
 
-    `batch_axes` names the batch axis of inputs where it is not the first. Raises `ModelError` for files that cannot be
-    read, `UnsupportedError` listing every node that snnir does not know.
+    `batch_axes` names the batch axis of inputs where it is not the first. A module of PyTorch needs `example_inputs`, the
+    arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as `torch.export` takes them,
+    says which sizes are open where those found are not wanted.
+
+    Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
+    `UsageError` for a module without example inputs or where PyTorch is not installed.
     """
     if isinstance(model, Graph):
         return model
+    if _is_torch(model):
+        from snnir.frontends.torch import import_torch
+
+        return import_torch(
+            cast("Any", model), example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes
+        )
+    if example_inputs is not None or dynamic_shapes is not None:
+        raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(model, batch_axes=batch_axes)
+    return import_onnx(cast("Any", model), batch_axes=batch_axes)
+
+
+def _is_torch(model: object) -> bool:
+    """Whether the model goes through PyTorch, which is looked at only where it was imported already."""
+    if isinstance(model, str | Path):
+        return Path(model).suffix == ".pt2"
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, (torch.nn.Module, torch.export.ExportedProgram))
+
+
+def _needs_example(model: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _example_from(calibration: np.ndarray | Mapping[str, np.ndarray]) -> object:
+    """Arguments of one call from calibration data: two samples, or all where there is one."""
+    if isinstance(calibration, Mapping):
+        return {name: np.asarray(array)[:_EXAMPLE_SAMPLES] for name, array in calibration.items()}
+    return (np.asarray(calibration)[:_EXAMPLE_SAMPLES],)
 
 
 def compile(  # the field's word for it; shadowing the builtin is confined to this namespace
-    model: str | Path | bytes | onnx.ModelProto | Graph,
+    model: Model,
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray],
     bits: int = 4,
@@ -54,6 +98,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     percentile: float = 99.9,
     pipeline: str | None = None,
     batch_axes: Mapping[str, int] | None = None,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
     check: bool = True,
     dump_ir: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -65,8 +111,10 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     activations, `input_bits` (2 to 16) for the model's inputs and what the host computes from them, `state_bits` (2 to 16)
     for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
     single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
-    scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. With `check` the import is
-    compared with ONNX Runtime and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
+    scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`
+    and `dynamic_shapes` are those of `import_model`; the example of a module of PyTorch whose batch is axis 0 is taken from
+    the calibration data where it is not given. With `check` the import is compared with ONNX Runtime, or with the module
+    itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
     and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
 
@@ -80,7 +128,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         if pipeline is None
         else parse_pipeline(pipeline)
     )
-    graph = import_model(model, batch_axes=batch_axes)
+    if example_inputs is None and _needs_example(model):
+        example_inputs = _example_from(calibration)
+    graph = import_model(model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes)
     data = calibration_data(graph, calibration)
     facts: dict[str, object] = {
         "source": str(model) if isinstance(model, str | Path) else graph.name,
@@ -89,7 +139,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         "notes": list(graph.notes),
     }
     if check and not isinstance(model, Graph):
-        facts["import_error"] = check_import(model, graph, data)
+        facts["import_error"] = check_import(model, graph, data, example_inputs)
     stages = run_pipeline(
         graph,
         passes,
@@ -115,31 +165,36 @@ def load(path: str | Path) -> Program:
     return Program.load(path)
 
 
-def check_import(model: str | Path | bytes | onnx.ModelProto, graph: Graph, data: Mapping[str, np.ndarray]) -> float:
-    """The largest relative difference between the imported graph and ONNX Runtime on a few samples.
+def check_import(model: Model, graph: Graph, data: Mapping[str, np.ndarray], example_inputs: Any = None) -> float:
+    """The largest relative difference between the imported graph and ONNX Runtime, or the module itself, on a few samples.
 
     Integer outputs (argmax) are compared in shape only: a tie within rounding may fall either way. Raises `ModelError`
     naming the output where a difference exceeds `IMPORT_TOLERANCE`.
     """
-    from snnir.frontends.onnx import run_onnxruntime
-
     few = first_samples(graph, data, _IMPORT_SAMPLES)
-    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
-    axes = {name: value.type.batch_axis for name, value in named.items()}
     ours = execute(graph, few)
-    theirs = run_onnxruntime(model, few, {name: axis for name, axis in axes.items() if axis is not None})
+    if _is_torch(model):
+        from snnir.frontends.torch import run_torch
+
+        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs)
+    else:
+        from snnir.frontends.onnx import run_onnxruntime
+
+        named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+        axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+        reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]
         if found.shape != expected.shape:
-            raise ModelError(f"output {name}: the import gives shape {found.shape}, ONNX Runtime {expected.shape}")
+            raise ModelError(f"output {name}: the import gives shape {found.shape}, {reference} {expected.shape}")
         if expected.dtype.kind != "f":
             continue
         span = max(float(np.abs(expected).max(initial=0)), 1e-6)
         difference = float(np.abs(found - expected).max(initial=0)) / span
         if not difference <= IMPORT_TOLERANCE:
             raise ModelError(
-                f"output {name}: the import differs from ONNX Runtime by {difference:.3g} of its span "
+                f"output {name}: the import differs from {reference} by {difference:.3g} of its span "
                 f"(allowed {IMPORT_TOLERANCE:g}); please report this model"
             )
         worst = max(worst, difference)

@@ -1,0 +1,69 @@
+"""The PyTorch frontend: modules, exported programs and `.pt2` files become float-level graphs, by torch.export.
+
+Only this module may be imported without PyTorch; it loads PyTorch when a function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnir.errors import UsageError
+from snnir.ir import Graph
+
+if TYPE_CHECKING:
+    from snnir.frontends.torch.source import Source
+
+__all__ = ["import_torch", "run_torch", "torch_operators"]
+
+_HINT = "PyTorch is not installed, and this needs it: pip install 'snnir[torch]'"
+
+
+def import_torch(
+    source: Source,
+    *,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
+    batch_axes: Mapping[str, int] | None = None,
+    name: str | None = None,
+) -> Graph:
+    """The model as a float-level graph; see `snnir.frontends.torch.importer.import_torch`.
+
+    Raises `UsageError` where PyTorch is not installed.
+    """
+    try:
+        from snnir.frontends.torch import importer
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return importer.import_torch(
+        source, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes, name=name
+    )
+
+
+def run_torch(source: Source, inputs: Mapping[str, np.ndarray], example_inputs: Any = None) -> dict[str, np.ndarray]:
+    """Outputs of the model itself by the graph's output names; see `snnir.frontends.torch.reference.run_torch`.
+
+    Raises `UsageError` where PyTorch is not installed.
+    """
+    try:
+        from snnir.frontends.torch import reference
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return reference.run_torch(source, inputs, example_inputs)
+
+
+def torch_operators() -> dict[str, list[str]]:
+    """For each op of the IR, the operators of PyTorch that become it. Raises `UsageError` where PyTorch is not installed."""
+    try:
+        from snnir.frontends.torch import handlers as handlers
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    from snnir.frontends.torch.registry import operators
+
+    return operators()
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    return UsageError(_HINT) if (error.name or "").split(".")[0] == "torch" else error

@@ -1,0 +1,155 @@
+"""From a module and example inputs to an exported program that leaves batch and sequence lengths open."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
+
+from snnir.errors import UnsupportedError, UsageError
+from snnir.frontends.torch.layers import KeepLayers
+
+__all__ = ["Example", "attempts", "example_of", "functional"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Arguments of one call of a module."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def bound(self, module: torch.nn.Module) -> dict[str, Any]:
+        """The arguments by the names of `forward`'s parameters. Raises `UsageError` where they do not fit."""
+        try:
+            return dict(inspect.signature(module.forward).bind(*self.args, **self.kwargs).arguments)
+        except TypeError as error:
+            raise UsageError(f"example_inputs do not fit {type(module).__name__}.forward: {error}") from error
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All tensors, in order."""
+        return [leaf for leaf in pytree.tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, torch.Tensor)]
+
+    def repeated(self, axis: int) -> Example:
+        """The same with two samples for one along `axis` of every tensor; torch.export takes a size of 1 for fixed."""
+
+        def twice(item: Any) -> Any:
+            return torch.cat([item, item], axis) if isinstance(item, torch.Tensor) and item.dim() > axis else item
+
+        return Example(pytree.tree_map(twice, self.args), pytree.tree_map(twice, dict(self.kwargs)))
+
+
+def example_of(inputs: Any) -> Example:
+    """One tensor or array, a tuple or list of arguments, or a mapping of arguments by name, as the arguments of a call."""
+
+    def tensor(item: Any) -> Any:
+        return torch.from_numpy(np.array(item)) if isinstance(item, np.ndarray) else item
+
+    inputs = pytree.tree_map(tensor, dict(inputs) if isinstance(inputs, Mapping) else inputs)
+    if isinstance(inputs, dict):
+        return Example((), inputs)
+    return Example(tuple(inputs), {}) if isinstance(inputs, tuple | list) else Example((inputs,), {})
+
+
+def attempts(
+    module: torch.nn.Module, example: Example, dynamic_shapes: Any, batch_axes: Mapping[str, int]
+) -> Iterator[tuple[ExportedProgram, str]]:
+    """Exported programs, with a note each, from the most general one on.
+
+    1. The batch and, of inputs with three axes, the axes behind it are left open; torch.export says which of them the
+       module fixes. 2. Only the batch is left open. 3. All sizes are those of the example.
+
+    Raises `UnsupportedError` where the module cannot be exported at all, for the first reason found.
+    """
+    _refuse_training(module)
+    if dynamic_shapes is not None:
+        yield functional(_export(module, example, dynamic_shapes)), ""
+        return
+    reason: Exception | None = None
+    some = False
+    wide = _widened(module, example, batch_axes)
+    for sequences, note in ((True, ""), (False, "sequence lengths stay those of the example")):
+        try:
+            program = functional(_export(module, wide, _open(module, wide, batch_axes, sequences)))
+        except UnsupportedError as error:
+            reason = reason or error
+            continue
+        some = True
+        yield program, note
+    try:
+        program = functional(_export(module, example, None))
+    except UnsupportedError as error:
+        if some:
+            return
+        raise reason or error from None
+    yield program, "all sizes stay those of the example"
+
+
+def _refuse_training(module: torch.nn.Module) -> None:
+    training = [f"{type(item).__name__} /{path}" for path, item in module.named_modules() if item.training]
+    if training:
+        raise UnsupportedError(
+            f"{len(training)} modules are in training mode ({', '.join(training[:5])}{', ...' if len(training) > 5 else ''}); "
+            "call eval() on the model"
+        )
+
+
+def _time_major(module: torch.nn.Module) -> bool:
+    return any(isinstance(item, torch.nn.RNNBase) and not item.batch_first for item in module.modules())
+
+
+def _widened(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, int]) -> Example:
+    axes = set(batch_axes.values())
+    axis = axes.pop() if len(axes) == 1 else 1 if _time_major(module) else 0
+    tensors = [tensor for tensor in example.tensors() if tensor.dim() > axis]
+    return example.repeated(axis) if axis >= 0 and tensors and all(tensor.shape[axis] == 1 for tensor in tensors) else example
+
+
+def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, int], sequences: bool) -> dict[str, Any]:
+    """For each argument which axes are left open; torch.export fixes those that the module needs fixed."""
+    other = 1 if _time_major(module) else 0
+
+    def axes(name: str, tensor: torch.Tensor) -> dict[int, Any]:
+        rank = tensor.dim()
+        batch = {batch_axes[name] % rank} if name in batch_axes and rank else {0, other if rank == 3 else 0}
+        if tensor.dim() == 3 and sequences:
+            batch |= {0, 1, 2}
+        return {axis: Dim.AUTO for axis in sorted(batch) if axis < rank}
+
+    def spec(name: str, item: Any) -> Any:
+        return pytree.tree_map(lambda leaf: axes(name, leaf) if isinstance(leaf, torch.Tensor) else None, item)
+
+    return {name: spec(name, item) for name, item in example.bound(module).items()}
+
+
+def _export(module: torch.nn.Module, example: Example, dynamic_shapes: Any) -> ExportedProgram:
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), KeepLayers():
+            warnings.simplefilter("ignore")
+            return torch.export.export(module, example.args, dict(example.kwargs), dynamic_shapes=dynamic_shapes)
+    except Exception as error:  # torch.export lets through whatever the module raises
+        raise UnsupportedError(f"torch.export cannot export {type(module).__name__}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    if "data-dependent" in text or "GuardOnDataDependentSymNode" in type(error).__name__:
+        places = [line.strip() for line in text.splitlines() if ".py:" in line or line.strip().startswith("File ")]
+        place = f" ({places[-1]})" if places else ""
+        return f"it branches on the values of its input{place}; {first}"
+    return first
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without operators that change tensors in place; composite operators stay whole."""
+    with warnings.catch_warnings(), KeepLayers():
+        warnings.simplefilter("ignore")
+        return program.run_decompositions({})

@@ -1,0 +1,10 @@
+"""One function per operator of PyTorch. Importing this package fills `snnir.frontends.torch.registry.HANDLERS`."""
+
+from snnir.frontends.torch.handlers import activation as activation
+from snnir.frontends.torch.handlers import affine as affine
+from snnir.frontends.torch.handlers import arithmetic as arithmetic
+from snnir.frontends.torch.handlers import movement as movement
+from snnir.frontends.torch.handlers import pooling as pooling
+from snnir.frontends.torch.handlers import recurrent as recurrent
+from snnir.frontends.torch.handlers import scan as scan
+from snnir.frontends.torch.handlers import shapes as shapes

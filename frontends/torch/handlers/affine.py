@@ -1,0 +1,112 @@
+"""Convolutions, linear layers, products of matrices and batch norm."""
+
+from __future__ import annotations
+
+import torch
+
+from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.registry import Entry, RefusalError, Unknown, handler
+from snnir.ir import Value
+from snnir.ir.ops import Add, BatchNorm, Conv, Linear, MatMul, Mul, Transpose
+
+__all__: list[str] = []
+
+
+@handler("aten.convolution", "conv")
+@handler("aten.conv3d", "conv")
+@handler("aten.conv2d", "conv")
+@handler("aten.conv1d", "conv")
+def conv(call: Call) -> Value:
+    """Any number of spatial axes; padding as numbers, `same` or `valid`."""
+    if call.flag("transposed"):
+        raise RefusalError("transposed convolutions are not supported")
+    x, weight = call.value("input"), call.value("weight")
+    kernel = call.static(weight.type.shape[2:], "the kernel")
+    if x.type.rank != len(kernel) + 2:
+        raise RefusalError(f"its input {x.type} has no batch; give x[N, C, ...]")
+    stride, dilation = _each(call, "stride", len(kernel)), _each(call, "dilation", len(kernel))
+    given = call.given("padding")
+    if isinstance(given, str):
+        total = [d * (k - 1) if given == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
+        padding = (*(amount // 2 for amount in total), *(amount - amount // 2 for amount in total))
+    else:
+        padding = _each(call, "padding", len(kernel)) * 2
+    operands = (x, weight, call.value("bias")) if call.has("bias") else (x, weight)
+    return call.emit(Conv(stride, padding, dilation, call.integer("groups", 1)), *operands)
+
+
+def _each(call: Call, name: str, count: int) -> tuple[int, ...]:
+    numbers = call.integers(name)
+    return numbers * count if len(numbers) == 1 else numbers
+
+
+@handler("aten.linear", "linear", "matmul")
+def linear(call: Call) -> Value:
+    """`x W' + b`, with a constant W or not."""
+    x = call.value("input")
+    if isinstance(call.given("weight"), torch.Tensor):
+        operands = [x, call.value("weight")]
+        return call.emit(Linear(), *operands, *([call.value("bias")] if call.has("bias") else []))
+    weight = call.emit(Transpose((1, 0)), call.value("weight"), label="weight")
+    if not call.has("bias"):
+        return call.emit(MatMul(), x, weight)
+    return call.emit(Add(), call.emit(MatMul(), x, weight, label="product"), call.value("bias"))
+
+
+@handler("aten.addmm", "linear", "matmul", "add")
+def addmm(call: Call) -> Value:
+    """`beta c + alpha a b`; a linear layer where b is constant and c a vector."""
+    alpha, beta = call.number("alpha", 1.0), call.number("beta", 1.0)
+    a, b, c = call.value("mat1"), call.given("mat2"), call.given("self")
+    if isinstance(b, torch.Tensor) and isinstance(c, torch.Tensor) and c.shape == (b.shape[1],) and alpha == beta == 1:
+        return call.emit(Linear(), a, call.constant("weight", b.t().contiguous()), call.value("self"))
+    product = _scaled(call, call.emit(MatMul(), a, call.value("mat2"), label="product"), alpha, "alpha")
+    return call.emit(Add(), product, _scaled(call, call.value("self"), beta, "beta"))
+
+
+@handler("aten.baddbmm", "matmul", "add")
+def baddbmm(call: Call) -> Value:
+    """`beta c + alpha a b` of batches of matrices."""
+    product = call.emit(MatMul(), call.value("batch1"), call.value("batch2"), label="product")
+    scaled = _scaled(call, product, call.number("alpha", 1.0), "alpha")
+    return call.emit(Add(), scaled, _scaled(call, call.value("self"), call.number("beta", 1.0), "beta"))
+
+
+def _scaled(call: Call, value: Value, factor: float, label: str) -> Value:
+    return value if factor == 1 else call.emit(Mul(), value, call.scalar(label, factor), label=f"{label}.scaled")
+
+
+def _product(operator: str, left: str, right: str) -> None:
+    @handler(operator, "matmul")
+    def matmul(call: Call) -> Value:
+        return call.emit(MatMul(), call.value(left), call.value(right))
+
+
+for _operator, _right in (("matmul", "other"), ("mm", "mat2"), ("bmm", "mat2"), ("mv", "vec"), ("dot", "tensor")):
+    _product(f"aten.{_operator}", "self", _right)
+
+
+def _batch_norm(call: Call) -> Value:
+    x = call.value("input")
+    if call.flag("training"):
+        raise RefusalError("it is in training mode; call eval() on the module")
+    if not call.has("running_mean") or not call.has("running_var"):
+        raise RefusalError("it keeps no running statistics, so that every batch would be normalised by its own")
+    mean = call.value("running_mean")
+    one = torch.ones(mean.type.static_shape("batch norm"), dtype=torch.float32)
+    scale = call.value("weight") if call.has("weight") else call.constant("scale", one)
+    bias = call.value("bias") if call.has("bias") else call.constant("shift", 0 * one)
+    return call.emit(BatchNorm(call.number("eps", 1e-5)), x, scale, bias, mean, call.value("running_var"))
+
+
+@handler("aten.batch_norm", "batch_norm")
+def batch_norm(call: Call) -> Value:
+    """In evaluation only, with running statistics."""
+    return _batch_norm(call)
+
+
+@handler("aten._native_batch_norm_legit_no_training", "batch_norm")
+def native_batch_norm(call: Call) -> Entry:
+    """The same, as a program with core operators only holds it."""
+    unused = Unknown("it takes the statistics of a batch norm")
+    return [_batch_norm(call), unused, unused]

@@ -1,0 +1,355 @@
+"""Data movement: views, transposes, slices, pads, concatenations; and what only copies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
+from snnir.ir import Dim, Dimension, Shape, Value
+from snnir.ir.dims import product
+from snnir.ir.ops import Add, Concat, Expand, Gather, Pad, Reshape, Slice, Transpose
+from snnir.ir.types import DTYPES
+
+__all__: list[str] = []
+
+_FAR = 1 << 62
+
+
+def _copy(operator: str) -> None:
+    @handler(f"aten.{operator}")
+    def copy(call: Call) -> Entry:
+        name = "self" if "self" in call.arguments else "input"
+        value = call.given(name)
+        if isinstance(value, Value) and not call.node.meta["val"].is_floating_point() and value.type.is_real:
+            raise RefusalError(f"it casts to {call.node.meta['val'].dtype}; only real numbers are imported")
+        return value
+
+
+for _name in ("clone", "contiguous", "detach", "alias", "to", "_to_copy", "type_as", "lift_fresh_copy", "detach_", "lift_fresh"):
+    _copy(_name)
+
+
+def _dropout(operator: str) -> None:
+    @handler(f"aten.{operator}")
+    def dropout(call: Call) -> Entry:
+        if call.flag("train") and call.number("p") > 0:
+            raise RefusalError("it is in training mode; call eval() on the module")
+        return call.given("input")
+
+
+for _name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"):
+    _dropout(_name)
+
+
+def reshaped(call: Call, x: Value, shape: Shape, label: str = "") -> Value:
+    """`x` under another shape."""
+    return x if shape == x.type.shape else call.emit(Reshape(shape), x, label=label)
+
+
+@handler("aten._unsafe_view", "reshape")
+@handler("aten.reshape", "reshape")
+@handler("aten.view.default", "reshape")
+def view(call: Call) -> Value:
+    """-1 takes the rest."""
+    x = call.value("self")
+    target = call.sizes("size" if "size" in call.arguments else "shape")
+    return reshaped(call, x, _completed(target, x.type.shape))
+
+
+def _completed(target: list[Dimension], shape: Shape) -> Shape:
+    if -1 in target:
+        place = target.index(-1)
+        rest = product(tuple(size for index, size in enumerate(target) if index != place))
+        target[place] = product(shape) // rest
+    return tuple(target)
+
+
+@handler("aten.flatten", "reshape")
+def flatten(call: Call) -> Value:
+    """From start_dim to end_dim."""
+    x = call.value("self")
+    shape = x.type.shape
+    start, end = (call.axis(call.integer(name), len(shape)) for name in ("start_dim", "end_dim"))
+    return reshaped(call, x, (*shape[:start], product(shape[start : end + 1]), *shape[end + 1 :]))
+
+
+@handler("aten.unflatten", "reshape")
+def unflatten(call: Call) -> Value:
+    """One axis as several."""
+    x = call.value("self")
+    shape = x.type.shape
+    axis = call.axis(call.integer("dim"), len(shape))
+    return reshaped(call, x, (*shape[:axis], *_completed(call.sizes("sizes"), (shape[axis],)), *shape[axis + 1 :]))
+
+
+def _transposed(call: Call, perm: tuple[int, ...]) -> Value:
+    x = call.value("self")
+    return x if perm == tuple(range(len(perm))) else call.emit(Transpose(perm), x)
+
+
+@handler("aten.permute", "transpose")
+def permute(call: Call) -> Value:
+    """Axes in any order."""
+    rank = call.type("self").rank
+    return _transposed(call, tuple(call.axis(axis, rank) for axis in call.integers("dims")))
+
+
+@handler("aten.swapdims", "transpose")
+@handler("aten.swapaxes", "transpose")
+@handler("aten.transpose", "transpose")
+def transpose(call: Call) -> Value:
+    """Two axes change places."""
+    rank = call.type("self").rank
+    names = [name for name in call.arguments if name != "self"]
+    a, b = (call.axis(call.integer(name), rank) for name in names[:2])
+    perm = list(range(rank))
+    perm[a], perm[b] = b, a
+    return _transposed(call, tuple(perm))
+
+
+@handler("aten.numpy_T", "transpose")
+@handler("aten.t", "transpose")
+def t(call: Call) -> Value:
+    """Axes reversed."""
+    return _transposed(call, tuple(reversed(range(call.type("self").rank))))
+
+
+@handler("aten.moveaxis", "transpose")
+@handler("aten.movedim", "transpose")
+def movedim(call: Call) -> Value:
+    """Some axes move, the others keep their order."""
+    rank = call.type("self").rank
+    sources, targets = ([call.axis(axis, rank) for axis in call.integers(name)] for name in ("source", "destination"))
+    rest = iter(axis for axis in range(rank) if axis not in sources)
+    moved = dict(zip(targets, sources, strict=True))
+    return _transposed(call, tuple(moved[place] if place in moved else next(rest) for place in range(rank)))
+
+
+@handler("aten.squeeze", "reshape")
+def squeeze(call: Call) -> Value:
+    """The axes given, or all, where they have size 1."""
+    x = call.value("self")
+    axes = call.integers("dim") if "dim" in call.arguments else tuple(range(x.type.rank))
+    gone = {call.axis(axis, x.type.rank) for axis in axes}
+    return reshaped(call, x, tuple(size for axis, size in enumerate(x.type.shape) if axis not in gone or size != 1))
+
+
+@handler("aten.unsqueeze", "reshape")
+def unsqueeze(call: Call) -> Value:
+    """A new axis of size 1."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank + 1)
+    return reshaped(call, x, (*x.type.shape[:axis], 1, *x.type.shape[axis:]))
+
+
+@handler("aten.narrow", "slice")
+def narrow(call: Call) -> Value:
+    """`length` elements from `start` on."""
+    x, start = call.value("self"), call.integer("start")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    (length,) = call.sizes("length")
+    return _sliced(call, x, axis, start, length + start if start >= 0 else _FAR, 1)
+
+
+@handler("aten.slice", "slice")
+def slice_(call: Call) -> Value:
+    """Constant bounds, or the end of the axis."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    start, end = (call.arguments.get(name) for name in ("start", "end"))
+    return _sliced(call, x, axis, 0 if start is None else start, _FAR if end is None else end, call.integer("step", 1))
+
+
+def _sliced(call: Call, x: Value, axis: int, start: Dimension, end: Dimension, step: int) -> Value:
+    size = x.type.shape[axis]
+    whole = end == size or (isinstance(end, int) and (end >= _FAR or (isinstance(size, int) and end >= size)))
+    stop = None if whole else _from_end(end, size)
+    begin = None if start == 0 else _from_end(start, size)
+    if isinstance(stop, Dim) or isinstance(begin, Dim):
+        raise RefusalError(f"its bounds {start}:{end} depend on sizes that are known only at run time")
+    if (begin, stop, step) == (None, None, 1):
+        return x
+    return call.emit(Slice(axis, begin, stop, step), x)
+
+
+def _from_end(bound: Dimension, size: Dimension) -> Dimension:
+    """A bound such as T - 1 of an axis of size T as -1."""
+    if isinstance(bound, Dim) and isinstance(size, Dim):
+        difference = bound - size
+        return difference if isinstance(difference, int) and difference < 0 else bound
+    return bound
+
+
+@handler("aten.select", "gather")
+def select(call: Call) -> Value:
+    """One element of an axis."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    (place,) = call.sizes("index")
+    index = _from_end(place, x.type.shape[axis])
+    if isinstance(index, Dim):
+        raise RefusalError(f"its index {index} is known only at run time")
+    return call.emit(Gather(axis, (index,), ()), x)
+
+
+@handler("aten.index_select", "gather")
+def index_select(call: Call) -> Value:
+    """Constant indices."""
+    x = call.value("self")
+    indices = call.known("index", "the index").reshape(-1).tolist()
+    return call.emit(Gather(call.axis(call.integer("dim"), x.type.rank), tuple(indices), (len(indices),)), x)
+
+
+@handler("aten.index.Tensor", "gather")
+def index(call: Call) -> Value:
+    """Constant indices along one axis."""
+    x, entries = call.value("self"), call.given("indices")
+    places = [place for place, entry in enumerate(entries) if entry is not None]
+    if len(places) != 1:
+        raise RefusalError("it indexes several axes at once; only one is supported")
+    call.arguments = {**call.arguments, "index": entries[places[0]]}
+    indices = call.known("index", "the index")
+    if indices.dtype.is_floating_point or str(indices.dtype) == "torch.bool":
+        raise RefusalError(f"it indexes with {indices.dtype}")
+    flat = tuple(int(item) for item in indices.reshape(-1).tolist())
+    return call.emit(Gather(places[0], flat, tuple(indices.shape)), x)
+
+
+@handler("aten.flip", "slice")
+def flip(call: Call) -> Value:
+    """Axes backwards."""
+    x = call.value("self")
+    axes = [call.axis(axis, x.type.rank) for axis in call.integers("dims")]
+    for place, axis in enumerate(axes):
+        x = call.emit(Slice(axis, None, None, -1), x, label="" if place == len(axes) - 1 else f"axis{axis}")
+    return x
+
+
+@handler("aten.concat", "concat")
+@handler("aten.cat", "concat")
+def cat(call: Call) -> Value:
+    """Side by side along an axis."""
+    values = call.values("tensors")
+    return call.emit(Concat(call.axis(call.integer("dim"), values[0].type.rank)), *values)
+
+
+@handler("aten.stack", "concat", "reshape")
+def stack(call: Call) -> Value:
+    """Side by side along a new axis."""
+    values = call.values("tensors")
+    shape = values[0].type.shape
+    axis = call.axis(call.integer("dim"), len(shape) + 1)
+    rows = [
+        reshaped(call, value, (*value.type.shape[:axis], 1, *value.type.shape[axis:]), f"row{place}")
+        for place, value in enumerate(values)
+    ]
+    return call.emit(Concat(axis), *rows)
+
+
+@handler("aten.unbind", "gather")
+def unbind(call: Call) -> list[Entry]:
+    """Each element of an axis."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    (size,) = call.static((x.type.shape[axis],), "an axis that is taken apart")
+    return [call.emit(Gather(axis, (place,), ()), x, label=str(place)) for place in range(size)]
+
+
+@handler("aten.split_with_sizes", "slice")
+@handler("aten.split", "slice")
+def split(call: Call) -> list[Entry]:
+    """Into parts of one size, or of the sizes given."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    sizes = call.integers("split_size" if "split_size" in call.arguments else "split_sizes")
+    if "split_size" in call.arguments and not isinstance(call.given("split_size"), list | tuple):
+        (total,) = call.static((x.type.shape[axis],), "an axis that is split into parts")
+        sizes = tuple(min(sizes[0], total - start) for start in range(0, total, sizes[0]))
+    return _parts(call, x, axis, sizes)
+
+
+@handler("aten.chunk", "slice")
+def chunk(call: Call) -> list[Entry]:
+    """Into so many parts of one size, the last of which may be smaller."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    (total,) = call.static((x.type.shape[axis],), "an axis that is split into parts")
+    each = -(-total // call.integer("chunks"))
+    return _parts(call, x, axis, tuple(min(each, total - start) for start in range(0, total, each)))
+
+
+def _parts(call: Call, x: Value, axis: int, sizes: tuple[int, ...]) -> list[Entry]:
+    results: list[Entry] = []
+    start = 0
+    for place, size in enumerate(sizes):
+        results.append(call.emit(Slice(axis, start, start + size), x, label=str(place)))
+        start += size
+    return results
+
+
+@handler("aten.expand_as", "expand")
+@handler("aten.expand", "expand")
+def expand(call: Call) -> Entry:
+    """Broadcast; -1 keeps a size."""
+    given = call.given("self")
+    target = call.sizes("size") if "size" in call.arguments else list(call.type("other").shape)
+    old: Shape = given.shape if isinstance(given, Spread) else tuple(given.shape) if not isinstance(given, Value) else given.type.shape
+    sizes: list[Dimension] = [*([1] * (len(target) - len(old))), *old]
+    shape = tuple(size if wanted == -1 else wanted for size, wanted in zip(sizes, target, strict=True))
+    if not isinstance(given, Value):
+        known = given.array if isinstance(given, Spread) else given
+        return Spread(known.reshape((1,) * (len(target) - known.dim()) + tuple(known.shape)), shape)
+    x = call.value("self")
+    return x if shape == x.type.shape else call.emit(Expand(shape), x)
+
+
+@handler("aten.repeat", "concat", "reshape")
+def repeat(call: Call) -> Value:
+    """The tensor again and again along axes, a known number of times."""
+    x, times = call.value("self"), call.integers("repeats")
+    x = reshaped(call, x, (*((1,) * (len(times) - x.type.rank)), *x.type.shape), "axes")
+    for axis, count in enumerate(times):
+        if count != 1:
+            x = call.emit(Concat(axis), *([x] * count), label=f"axis{axis}")
+    return x
+
+
+@handler("aten.constant_pad_nd", "pad", "add")
+@handler("aten.pad", "pad", "gather", "add")
+def pad(call: Call) -> Value:
+    """Constant mode with any value, reflect, replicate and circular."""
+    x = call.value("self")
+    rank = x.type.rank
+    given = call.integers("pad")
+    amounts = [0] * (2 * rank)
+    for place in range(len(given) // 2):
+        amounts[rank - 1 - place], amounts[2 * rank - 1 - place] = given[2 * place], given[2 * place + 1]
+    mode = call.arguments.get("mode", "constant")
+    if not any(amounts):
+        return x
+    if mode != "constant":
+        return _gathered(call, x, amounts, {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[str(mode)])
+    filling, op = call.number("value", 0.0), Pad(tuple(amounts))
+    if filling == 0:
+        return call.emit(op, x)
+    if x.type.batch_axis is not None and (amounts[x.type.batch_axis] or amounts[x.type.batch_axis + rank]):
+        raise RefusalError("it pads the batch")
+    shape = tuple(1 if axis == x.type.batch_axis else size for axis, size in enumerate(x.type.shape))
+    zeros = np.zeros(call.static(shape, "padding with a value other than 0"), DTYPES[x.type.dtype])
+    border = op.fill(zeros, 1).astype(zeros.dtype) * zeros.dtype.type(filling)
+    return call.emit(Add(), call.emit(op, x, label="zeros"), call.array("border", border))
+
+
+def _gathered(call: Call, x: Value, amounts: list[int], mode: str) -> Value:
+    rank = x.type.rank
+    places = [axis for axis in range(rank) if amounts[axis] or amounts[axis + rank]]
+    for axis in places:
+        (size,) = call.static((x.type.shape[axis],), f"padding in {mode} mode")
+        before, after = amounts[axis], amounts[axis + rank]
+        if min(before, after) < 0:
+            raise RefusalError(f"it crops in {mode} mode")
+        indices = np.pad(np.arange(size), (before, after), mode=mode)  # type: ignore[call-overload]
+        op = Gather(axis, tuple(int(index) for index in indices), (len(indices),))
+        x = call.emit(op, x, label="" if axis == places[-1] else f"axis{axis}")
+    return x

@@ -1,0 +1,146 @@
+"""A model of PyTorch as a graph: export, inputs, the walk over its nodes, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils import _pytree as pytree
+
+from snnir.errors import GraphError, UnsupportedError, UsageError
+from snnir.frontends.torch import handlers as handlers  # fills the registry
+from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.decompose import decomposed
+from snnir.frontends.torch.export import attempts, example_of, functional
+from snnir.frontends.torch.inputs import input_types, user_inputs
+from snnir.frontends.torch.registry import RefusalError
+from snnir.frontends.torch.source import Source, loaded, named
+from snnir.frontends.torch.walk import Scope, walk
+from snnir.ir import Graph
+from snnir.ir.verify import verify
+
+__all__ = ["import_torch"]
+
+
+def import_torch(
+    source: Source,
+    *,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
+    batch_axes: Mapping[str, int] | None = None,
+    name: str | None = None,
+) -> Graph:
+    """The model as a float-level graph.
+
+    A module needs `example_inputs`: a tensor or array, a tuple of arguments, or a dict of arguments by name. Batch and
+    sequence lengths are left open where the module allows it, unless `dynamic_shapes` says (as for `torch.export`) which
+    sizes are; the graph's notes say what stays fixed. `batch_axes` names the batch axis of inputs where it is neither the
+    first nor told by a recurrent layer.
+
+    Raises `UsageError` without example inputs, `ModelError` for a file that cannot be read, and one `UnsupportedError`
+    that lists every node that cannot be imported, by module path and source line.
+    """
+    model = loaded(source)
+    if isinstance(model, ExportedProgram):
+        return _program(functional(model), name or _named_after(source), batch_axes or {})
+    if example_inputs is None:
+        raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
+    title, refusal = name or type(model).__name__, None
+    for program, note in attempts(model, example_of(example_inputs), dynamic_shapes, batch_axes or {}):
+        try:
+            graph = _program(program, title, batch_axes or {})
+        except (UnsupportedError, GraphError) as error:
+            refusal = refusal or error
+            continue
+        if note:
+            graph.notes.append(note)
+        return graph
+    assert refusal is not None
+    raise refusal
+
+
+def _named_after(source: Source) -> str:
+    return "model" if isinstance(source, ExportedProgram | torch.nn.Module) else str(source).rsplit("/", 1)[-1].removesuffix(".pt2")
+
+
+def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:
+    """The program's graph; operators that no handler knows are taken apart where that helps."""
+    try:
+        return _import(program, name, batch_axes)
+    except UnsupportedError:
+        simpler = decomposed(program)
+        if simpler is None:
+            raise
+        try:
+            return _import(simpler, name, batch_axes)
+        except (UnsupportedError, GraphError):
+            pass
+        raise
+
+
+def _import(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:
+    types, notes = input_types(program, batch_axes)
+    graph = Graph(name, notes=notes)
+    scope = Scope(graph)
+    _known(scope, program)
+    for entry, node in user_inputs(program).items():
+        scope.entries[node] = graph.input(entry, types[entry])
+    refused = [
+        f"it writes to {spec.target}, which would have to be kept from call to call"
+        for spec in program.graph_signature.output_specs
+        if spec.kind not in (OutputKind.USER_OUTPUT, OutputKind.TOKEN, OutputKind.USER_INPUT_MUTATION)
+    ]
+    refused += walk(scope, list(program.graph.nodes))
+    if refused:
+        raise UnsupportedError(
+            f"model {name} holds {len(refused)} node{'s' if len(refused) > 1 else ''} that snnir cannot import:\n"
+            + "\n".join(f"  {line}" for line in refused)
+            + "\n`snnir ops` lists what is supported"
+        )
+    _outputs(scope, program, name)
+    verify(graph)
+    return graph
+
+
+def _known(scope: Scope, program: ExportedProgram) -> None:
+    """Enter parameters, buffers, constants and plain arguments."""
+    signature = program.graph_signature
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    for spec in signature.input_specs:
+        node = nodes[spec.arg.name]
+        if spec.kind == InputKind.USER_INPUT:
+            scope.entries[node] = getattr(spec.arg, "value", None)
+        elif spec.target is not None:
+            state = program.state_dict if spec.target in program.state_dict else program.constants
+            tensor = state[spec.target].detach()
+            scope.entries[node] = tensor
+            scope.names[id(tensor)] = spec.target
+    for node in program.graph.nodes:
+        if node.op == "get_attr" and isinstance(getattr(program.graph_module, str(node.target), None), torch.Tensor):
+            scope.entries[node] = getattr(program.graph_module, str(node.target))
+
+
+def _outputs(scope: Scope, program: ExportedProgram, name: str) -> None:
+    (end,) = (node for node in program.graph.nodes if node.op == "output")
+    specs = program.graph_signature.output_specs
+    leaves = [item for item, spec in zip(end.args[0], specs, strict=True) if spec.kind == OutputKind.USER_OUTPUT]
+    result = pytree.tree_unflatten([_Leaf(item) for item in leaves], program.call_spec.out_spec)
+    for output, leaf in named(result).items():
+        entry = scope.find(leaf.item)
+        if entry is None:
+            continue
+        try:
+            value = Call(scope, end, {"value": entry}, f"output /{output}").value("value")
+        except RefusalError as error:
+            raise UnsupportedError(f"output {output} of model {name}: {error}") from error
+        scope.graph.output(output, value)
+
+
+class _Leaf:
+    """What stands in the place of a tensor in the structure that the model returns."""
+
+    def __init__(self, item: object) -> None:
+        self.item = item

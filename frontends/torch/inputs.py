@@ -1,0 +1,105 @@
+"""Types of an exported program's inputs: which axis is the batch, and what the open sizes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from snnir.errors import ModelError, UnsupportedError
+from snnir.frontends.torch.layers import LAYERS
+from snnir.ir import BATCH, Dimension, TensorType
+from snnir.ir.dims import dim
+
+__all__ = ["input_types", "user_inputs"]
+
+
+def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
+    """The placeholders of the tensors that a caller gives, by name, in order."""
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    specs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
+    return {spec.arg.name: nodes[spec.arg.name] for spec in specs if isinstance(nodes[spec.arg.name].meta.get("val"), torch.Tensor)}
+
+
+def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tuple[dict[str, TensorType], list[str]]:
+    """The type of each input, and notes on it.
+
+    The batch of an input is, in this order: the axis that `batch_axes` names; the open size that is the batch of a
+    recurrent layer; axis 0. Raises `ModelError` for unknown names, `UnsupportedError` for inputs that are not real.
+    """
+    nodes = user_inputs(program)
+    unknown = set(batch_axes) - set(nodes)
+    if unknown:
+        raise ModelError(f"batch_axes names {', '.join(sorted(unknown))}; the inputs are {', '.join(nodes)}")
+    shapes = {name: [_expression(size) for size in node.meta["val"].shape] for name, node in nodes.items()}
+    batches = _batches(program, shapes, batch_axes)
+    notes = []
+    if not any(str(size) in batches for shape in shapes.values() for size in shape):
+        notes.append("the batch stays fixed as exported; leave it open with dynamic_shapes, or name batch_axes")
+    names = {symbol: BATCH for symbol in batches}
+    types = {}
+    for name, shape in shapes.items():
+        for size in shape:
+            if not isinstance(size, int) and size.is_Symbol and str(size) not in names:
+                names[str(size)] = _length(names)
+        types[name] = TensorType(tuple(_dimension(size, names) for size in shape), _element(nodes[name]))
+    return types, notes
+
+
+def _length(names: Mapping[str, str]) -> str:
+    """`T` for the first open size that is not the batch, then `T2`, `T3`, ..."""
+    count = sum(name != BATCH for name in names.values())
+    return f"T{count + 1}" if count else "T"
+
+
+def _expression(size: Any) -> Any:
+    return size.node.expr if isinstance(size, torch.SymInt) else int(size)
+
+
+def _batches(program: ExportedProgram, shapes: Mapping[str, list[Any]], batch_axes: Mapping[str, int]) -> set[str]:
+    symbols = {str(size) for shape in shapes.values() for size in shape if not isinstance(size, int)}
+    found = {str(shapes[name][axis]) for name, axis in batch_axes.items()}
+    for node in program.graph.nodes:
+        if any(str(node.target).startswith((f"aten.{name}.input", f"snnir.{name}.")) for name in LAYERS):
+            sequence = node.args[0].meta["val"]
+            batch_first = bool(node.args[8])
+            if sequence.dim() == 3:
+                found.add(str(_expression(sequence.shape[0 if batch_first else 1])))
+    found &= symbols
+    for name, shape in shapes.items():
+        if name not in batch_axes and shape and not any(str(size) in found for size in shape):
+            found |= {str(shape[0])} & symbols
+    return found
+
+
+def _dimension(size: Any, names: Mapping[str, str]) -> Dimension:
+    """A size as snnir writes it. Raises `UnsupportedError` for what its sizes cannot say."""
+    if isinstance(size, int) or size.is_Integer:
+        return int(size)
+    if size.is_Symbol:
+        return dim(names.setdefault(str(size), str(size)))
+    parts = [_dimension(part, names) for part in size.args]
+    result = parts[0]
+    for part in parts[1:]:
+        if size.is_Add:
+            result = result + part
+        elif size.is_Mul:
+            result = result * part
+        elif type(size).__name__ == "FloorDiv":
+            result = result // part
+        else:
+            raise UnsupportedError(f"an input has the size {size}, which snnir cannot write")
+    return result
+
+
+def _element(node: torch.fx.Node) -> str:
+    dtype = node.meta["val"].dtype
+    if dtype == torch.float64:
+        return "f64"
+    casts = all("to" in str(user.target).split(".")[1] for user in node.users if "." in str(user.target))
+    if dtype in (torch.float32, torch.float16, torch.bfloat16) or (casts and not dtype.is_complex):
+        return "f32"
+    raise UnsupportedError(f"input {node.name} holds {dtype}, not cast to float at once; only real inputs can be encoded")

@@ -1,0 +1,80 @@
+"""Recurrent layers while exporting: operators that keep the length of the sequence unknown.
+
+torch.export evaluates `aten.gru.input` and its like by unrolling them over the example, which fixes the length. While a
+module is exported, calls of the four functions become operators of snnir's own, which take the same arguments and whose
+rule for shapes looks at no element. They compute what PyTorch's functions compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["LAYERS", "KeepLayers"]
+
+LAYERS = ("rnn_tanh", "rnn_relu", "gru", "lstm")
+"""The functions of `torch` that compute whole recurrent layers."""
+
+_FLAGS = "bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first"
+_LIBRARY = torch.library.Library("snnir", "FRAGMENT")
+
+
+def _define(name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(torch, name)
+    many = name == "lstm"
+    states = "Tensor[] hx" if many else "Tensor hx"
+    results = "Tensor, Tensor, Tensor" if many else "Tensor, Tensor"
+    _LIBRARY.define(f"{name}(Tensor input, {states}, Tensor[] params, {_FLAGS}) -> ({results})")
+
+    def shapes(
+        input: torch.Tensor,
+        hx: torch.Tensor | list[torch.Tensor],
+        params: list[torch.Tensor],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> tuple[torch.Tensor, ...]:
+        initial = list(hx) if isinstance(hx, list | tuple) else [hx]
+        width = initial[0].shape[-1] * (2 if bidirectional else 1)
+        y = input.new_empty((*input.shape[:-1], width))
+        return (y, *(torch.empty_like(state) for state in initial))
+
+    _LIBRARY.impl(name, lambda *arguments: function(*arguments), "CompositeExplicitAutograd")
+    torch.library.register_fake(f"snnir::{name}", shapes, lib=_LIBRARY)
+    operator: Callable[..., Any] = getattr(torch.ops.snnir, name)
+    return operator
+
+
+_OPERATORS = {name: _define(name) for name in LAYERS}
+_REPLACED = {getattr(torch._VF, name): operator for name, operator in _OPERATORS.items()}
+_REPLACED |= {getattr(torch, name): operator for name, operator in _OPERATORS.items()}
+
+
+def _softshrink(x: torch.Tensor, lambd: float = 0.5) -> torch.Tensor:
+    return torch.relu(x - lambd) - torch.relu(-x - lambd)
+
+
+def _hardshrink(x: torch.Tensor, lambd: float = 0.5) -> torch.Tensor:
+    return torch.threshold(x, lambd, 0.0) - torch.threshold(-x, lambd, 0.0)
+
+
+_SHRINKS: dict[Any, Callable[..., torch.Tensor]] = {torch._C._nn.softshrink: _softshrink, torch.hardshrink: _hardshrink}
+"""Functions that torch.export takes apart into comparisons, as differences of functions that increase."""
+
+
+class KeepLayers(TorchFunctionMode):
+    """While it is entered, recurrent layers of padded sequences become snnir's operators; packed ones stay as they are."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replace a call of a recurrent layer."""
+        if func in _REPLACED and len(args) == 9 and isinstance(args[3], bool):
+            return _REPLACED[func](*args)
+        if func in _SHRINKS:
+            return _SHRINKS[func](*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))

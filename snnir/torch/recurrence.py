@@ -1,0 +1,103 @@
+"""`h_k = f(z_k + u * h_{k-1})` over a whole sequence as one step of autograd.
+
+On the CPU one compiled loop goes over each sequence with its state in registers; elsewhere each element costs two operators on
+buffers made once. The backward pass is the same loop the other way round:
+
+    d_k = f'(h_k) (g_k + u * d_{k+1}),   dz_k = d_k,   du = sum over k and n of d_k * h_{k-1},   dh_0 = u * d_1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+__all__ = ["recurrence"]
+
+_Steps = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool], torch.Tensor]
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+def _forward(z: np.ndarray, u: np.ndarray, first: np.ndarray, relu: bool, y: np.ndarray) -> None:
+    batch, length, hidden = z.shape
+    for n in numba.prange(batch):
+        for k in range(length):
+            for j in range(hidden):
+                before = y[n, k - 1, j] if k else first[n, j]
+                total = z[n, k, j] + u[j] * before
+                y[n, k, j] = (total if total > 0 else z.dtype.type(0)) if relu else np.tanh(total)
+
+
+@numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+def _backward(
+    y: np.ndarray, u: np.ndarray, first: np.ndarray, gradient: np.ndarray, relu: bool, dz: np.ndarray, dh: np.ndarray, du: np.ndarray
+) -> None:
+    batch, length, hidden = y.shape
+    for n in numba.prange(batch):
+        for step in range(length):
+            k = length - 1 - step
+            for j in range(hidden):
+                given = y[n, k, j]
+                slope = (y.dtype.type(1) if given > 0 else y.dtype.type(0)) if relu else 1 - given * given
+                after = slope * (gradient[n, k, j] + dh[n, j])
+                dz[n, k, j] = after
+                dh[n, j] = u[j] * after
+                du[n, j] += after * (y[n, k - 1, j] if k else first[n, j])
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.detach().contiguous().numpy()
+    return array
+
+
+def _compiled(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
+
+
+class _Recurrence(torch.autograd.Function):
+    """z[N, T, H], u[H] and first[N, H] give h[N, T, H]."""
+
+    @staticmethod
+    def forward(ctx: Any, z: torch.Tensor, u: torch.Tensor, first: torch.Tensor, relu: bool) -> torch.Tensor:
+        z = z.contiguous()
+        y = torch.empty_like(z)
+        if _compiled(z):
+            _forward(_array(z), _array(u), _array(first), relu, y.numpy())
+        else:
+            before = first
+            for k in range(z.shape[1]):
+                now = torch.addcmul(z[:, k], before, u)
+                torch.relu_(now) if relu else torch.tanh_(now)
+                y[:, k] = now
+                before = now
+        ctx.save_for_backward(y, u, first)
+        ctx.relu = relu
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        y, u, first = ctx.saved_tensors
+        dz = torch.empty_like(y)
+        if _compiled(y):
+            dh, du = torch.zeros_like(first), torch.zeros_like(first, memory_format=torch.contiguous_format)
+            dh = dh.contiguous()
+            arrays = (_array(y), _array(u), _array(first), _array(gradient), ctx.relu, dz.numpy(), dh.numpy(), du.numpy())
+            _backward(*arrays)
+            return dz, du.sum(0), dh, None
+        slope = (y > 0).to(y.dtype) if ctx.relu else 1 - y * y
+        after = torch.zeros_like(first)
+        for k in range(y.shape[1] - 1, -1, -1):
+            after = torch.addcmul(gradient[:, k], after, u).mul_(slope[:, k])
+            dz[:, k] = after
+        du = (dz[:, 0] * first).sum(0) + (dz[:, 1:] * y[:, :-1]).sum((0, 1))
+        return dz, du, after * u, None
+
+
+def recurrence(z: torch.Tensor, u: torch.Tensor, first: torch.Tensor, nonlinearity: str) -> torch.Tensor:
+    """h[N, T, H] for z[N, T, H], u[H], the states first[N, H] and `relu` or `tanh`; differentiable once in all three."""
+    result: torch.Tensor = _Recurrence.apply(z, u, first, nonlinearity == "relu")
+    return result
