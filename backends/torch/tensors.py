@@ -5,6 +5,8 @@ Integers (levels and sums) are summed in float64, which is exact below 2^53, and
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional
 
