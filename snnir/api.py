@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.costs import dense_macs, host_work
-from snnir.errors import ModelError, UsageError
+from snnir.errors import CalibrationError, ModelError, UsageError
 from snnir.inputs import calibration_data, first_samples, sample_count
 from snnir.ir import Graph
 from snnir.ir.execute import execute
@@ -18,6 +18,7 @@ from snnir.program import Program
 if TYPE_CHECKING:
     import onnx
 
+    from snnir.backends.torch import TrainableModule
     from snnir.passes import Stage
 
 __all__ = ["check_import", "compile", "import_model", "load"]
@@ -41,9 +42,9 @@ def import_model(model: str | Path | bytes | onnx.ModelProto | Graph, *, batch_a
 
 
 def compile(  # the field's word for it; shadowing the builtin is confined to this namespace
-    model: str | Path | bytes | onnx.ModelProto | Graph,
+    model: str | Path | bytes | onnx.ModelProto | Graph | TrainableModule,
     *,
-    calibration: np.ndarray | Mapping[str, np.ndarray],
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     bits: int = 4,
     weight_bits: int = 8,
     input_bits: int = 8,
@@ -70,6 +71,10 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
     and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
 
+    A module that `snnir.torch.trainable` made brings its calibration data and its options with it: of those here, only
+    `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
+    the program is then the trained one, with levels instead of real activations.
+
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
     from snnir.passes import Context, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
@@ -80,7 +85,16 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         if pipeline is None
         else parse_pipeline(pipeline)
     )
-    graph = import_model(model, batch_axes=batch_axes)
+    if isinstance(model, str | Path | bytes | Graph) or not hasattr(model, "trained_graph"):
+        graph = import_model(model, batch_axes=batch_axes)
+    else:
+        from snnir.training import passes_after_training
+
+        calibration, trained_bits = model.calibration, model.weight_bits
+        model = graph = model.trained_graph()
+        passes = passes_after_training(trained_bits) if pipeline is None else passes
+    if calibration is None:
+        raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
     data = calibration_data(graph, calibration)
     facts: dict[str, object] = {
         "source": str(model) if isinstance(model, str | Path) else graph.name,

@@ -30,17 +30,19 @@ def walk(
     sizes: Mapping[str, int],
     evaluate: Evaluate,
     done: frozenset[Node] = frozenset(),
+    hoist: bool = True,
 ) -> None:
     """Compute every node that is not `done`; `values` holds the inputs and grows.
 
-    `constants` holds tensors for the constants of the graph and of all bodies.
+    `constants` holds tensors for the constants of the graph and of all bodies. Without `hoist`, every node of a body is
+    computed once for each sequence element, in the order of processing.
     """
     for node in graph.nodes:
         if node in done:
             continue
         operands = [values[value] if value.data is None else constants[value] for value in node.operands]
         if isinstance(node.op, ir.Scan):
-            results = _scan(node, node.op, operands, constants, sizes, evaluate)
+            results = _scan(node, node.op, operands, constants, sizes, evaluate, hoist)
         else:
             results = evaluate(node, operands, sizes)
         values.update(zip(node.outputs, results, strict=True))
@@ -77,6 +79,7 @@ def _scan(
     constants: Mapping[Value, torch.Tensor],
     sizes: Mapping[str, int],
     evaluate: Evaluate,
+    hoist: bool,
 ) -> tuple[torch.Tensor, ...]:
     body = node.body
     assert body is not None
@@ -88,7 +91,7 @@ def _scan(
         shape = [size if isinstance(size, int) else sizes.get(str(size), batch) for size in value.type.shape]
         states.append(torch.broadcast_to(x, shape))
     length = len(sequences[0])
-    early = hoisted(body, op) if length > 1 else ()
+    early = hoisted(body, op) if hoist and length > 1 else ()
     ready = _hoist(body, early, op, sequences, constants, sizes, evaluate)
     stacked: list[list[torch.Tensor]] = [[] for _ in node.outputs[op.states :]]
     outputs = list(body.outputs.values())
@@ -96,7 +99,7 @@ def _scan(
         given = [*states, *(x[k] for x in sequences), *operands[op.states + op.elements :]]
         values = dict(zip(body.inputs, given, strict=True))
         values.update((value, steps[k]) for value, steps in ready.items())
-        walk(body, values, constants, sizes, evaluate, frozenset(early))
+        walk(body, values, constants, sizes, evaluate, frozenset(early), hoist)
         results = [values[value] if value.data is None else constants[value] for value in outputs]
         states = results[: op.states]
         for rows, result in zip(stacked, results[op.states :], strict=True):
