@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -85,25 +85,25 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         if pipeline is None
         else parse_pipeline(pipeline)
     )
-    if isinstance(model, str | Path | bytes | Graph) or not hasattr(model, "trained_graph"):
-        graph = import_model(model, batch_axes=batch_axes)
-    else:
+    trained = None if isinstance(model, str | Path | bytes | Graph) else _trained(model)
+    if trained is not None:
         from snnir.training import passes_after_training
 
-        calibration, trained_bits = model.calibration, model.weight_bits
-        model = graph = model.trained_graph()
-        passes = passes_after_training(trained_bits) if pipeline is None else passes
+        model, calibration = trained.trained_graph(), trained.calibration
+        passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
+    source = cast("str | Path | bytes | onnx.ModelProto | Graph", model)
+    graph = import_model(source, batch_axes=batch_axes)
     if calibration is None:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
     data = calibration_data(graph, calibration)
     facts: dict[str, object] = {
-        "source": str(model) if isinstance(model, str | Path) else graph.name,
+        "source": str(source) if isinstance(source, str | Path) else graph.name,
         "pipeline": format_pipeline(passes),
         "calibration_samples": sample_count(graph, data),
         "notes": list(graph.notes),
     }
-    if check and not isinstance(model, Graph):
-        facts["import_error"] = check_import(model, graph, data)
+    if check and not isinstance(source, Graph):
+        facts["import_error"] = check_import(source, graph, data)
     stages = run_pipeline(
         graph,
         passes,
@@ -122,6 +122,11 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     if missing:
         raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
     return Program(graphs, facts)
+
+
+def _trained(model: object) -> TrainableModule | None:
+    """The model where it is a trainable module: told without importing torch."""
+    return cast("TrainableModule", model) if hasattr(model, "trained_graph") else None
 
 
 def load(path: str | Path) -> Program:

@@ -76,8 +76,8 @@ def _gru(
 
     def step(feed: torch.Tensor, states: tuple[torch.Tensor, ...]) -> _Results:
         (h,) = states
-        z, r, c = feed.split(hidden, 1)
-        back_z, back_r = (h @ gates.T).split(hidden, 1)
+        z, r, c = feed.chunk(3, 1)
+        back_z, back_r = (h @ gates.T).chunk(2, 1)
         z, r = _apply(f, z + back_z, op.clip), _apply(f, r + back_r, op.clip)
         back = r * (h @ candidate.T + bias[3 * hidden :]) if op.reset_after else (r * h) @ candidate.T
         return ((1 - z) * _apply(g, c + back, op.clip) + z * h,)
@@ -97,11 +97,11 @@ def _lstm(
     *rest: torch.Tensor,
 ) -> _Results:
     hidden, (f, g, out) = recurrent.shape[1], op.activations
-    peek_i, peek_o, peek_f = rest[0].split(hidden) if rest else [x.new_zeros(hidden)] * 3
+    peek_i, peek_o, peek_f = rest[0].chunk(3) if rest else [x.new_zeros(hidden)] * 3
 
     def step(feed: torch.Tensor, states: tuple[torch.Tensor, ...]) -> _Results:
         h, cell = states
-        i, o, forget, c = (feed + h @ recurrent.T).split(hidden, 1)
+        i, o, forget, c = (feed + h @ recurrent.T).chunk(4, 1)
         i = _apply(f, i + peek_i * cell, op.clip)
         forget = 1 - i if op.input_forget else _apply(f, forget + peek_f * cell, op.clip)
         new = forget * cell + i * _apply(g, c, op.clip)

@@ -14,7 +14,7 @@ class _Straight(autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: object, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: object, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient, None
 
 
@@ -25,7 +25,7 @@ class _LearnedScale(autograd.Function):
         return torch.full_like(logarithm, value)
 
     @staticmethod
-    def backward(ctx: autograd.function.FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: autograd.function.FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         return gradient * ctx.factor, None, None  # type: ignore[attr-defined]
 
 

@@ -46,12 +46,8 @@ def _conv(op: ops.Conv, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tenso
 def _sparse_linear(
     op: ops.SparseLinear, x: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor
 ) -> _Result:
-    samples = x.reshape(x.shape[0], x[0].numel() if len(x) else int(torch.tensor(x.shape[1:]).prod()))
-    products = samples[:, cols] * weight.to(x.dtype)
-    size = 1
-    for count in op.shape:
-        size *= count
-    y = torch.zeros(x.shape[0], size, dtype=products.dtype, device=x.device).index_add(1, rows, products)
+    products = x.reshape(x.shape[0], math.prod(x.shape[1:]))[:, cols] * weight.to(x.dtype)
+    y = torch.zeros(x.shape[0], math.prod(op.shape), dtype=products.dtype, device=x.device).index_add(1, rows, products)
     return (y.reshape(x.shape[0], *op.shape),)
 
 
@@ -164,4 +160,5 @@ def _windows(op: ops.MaxPool | ops.AveragePool, x: torch.Tensor, fill: float, ex
         x = torch.constant_pad_nd(x, [amount for pair in reversed(amounts) for amount in pair], value)
     for axis, (span, step, count) in enumerate(zip(spans, op.stride, counts, strict=True), 2):
         x = x.unfold(axis, span, step).narrow(axis, 0, count)
-    return x[(..., *(slice(None, None, step) for step in op.dilation))]
+    kept = tuple(slice(None, None, step) for step in (*([1] * x.ndim), *op.dilation))
+    return x[kept[-x.ndim :]]

@@ -114,7 +114,7 @@ def test_training_lowers_the_loss_and_the_program_has_the_integers_of_the_module
         assert isinstance(y, torch.Tensor)
         loss = torch.nn.functional.cross_entropy(y[:, 0], target)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.9 * losses[0]
@@ -134,7 +134,7 @@ def test_gradients_reach_every_weight_and_scale(cell: str) -> None:
     module = trainable(recurrent_model(CELLS[cell], rng), calibration=x, bits=4, weight_bits=6)
     y = module(torch.from_numpy(x))
     assert isinstance(y, torch.Tensor)
-    y.square().sum().backward()
+    torch.autograd.backward(y.square().sum())
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all() and parameter.grad.abs().max() > 0, name
@@ -153,7 +153,7 @@ def test_gradients_are_those_of_lsq() -> None:
         module.zero_grad()
         y = module(torch.tensor([[value]], dtype=torch.float32))
         assert isinstance(y, torch.Tensor)
-        y.sum().backward()
+        torch.autograd.backward(y.sum())
         level = min(max(np.floor(value / scale + 0.5), lo), hi)
         inside = level - value / scale if lo <= value / scale <= hi else level
         share = 1 / np.sqrt(1 * 2)
