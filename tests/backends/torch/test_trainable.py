@@ -101,6 +101,32 @@ def test_integers_before_training_are_those_of_the_quantized_graph(seed: int) ->
             np.testing.assert_allclose(outputs[name].detach().numpy(), array, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_integers_after_steps_of_training_are_those_of_the_program(seed: int) -> None:
+    """Random graphs, three steps far too large for weights and scales, so that grids and kinds of thresholds change."""
+    graph, inputs = random_graph(seed)
+    try:
+        module = trainable(graph, calibration=inputs, bits=2 + seed % 3, weight_bits=3 + seed % 4, check=False)
+    except UnsupportedError:
+        pytest.skip("no spiking form")
+    x = torch.from_numpy(inputs["x"])
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+    for _ in range(3):
+        found = module(x)
+        outputs = [found] if isinstance(found, torch.Tensor) else list(found.values())
+        loss = sum((y.square().mean() for y in outputs if y.requires_grad), torch.zeros(()))
+        if not loss.requires_grad:
+            pytest.skip("only indices leave the network")
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    program = snnir.compile(module)
+    unseen = {"x": inputs["x"][::-1].copy() * np.float32(1.5)}
+    wrong, compared = differences(module, program.graph("quantized"), unseen)
+    assert wrong == 0 and compared > 0
+    assert program.verify(unseen).mismatches == 0
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_lowers_the_loss_and_the_program_has_the_integers_of_the_module(cell: str) -> None:
     rng = np.random.default_rng(3)
