@@ -110,7 +110,7 @@ def _scan(
             finals.append(torch.stack(rows[::-1] if op.reverse else rows, op.axis))
         else:
             empty = [sizes.get(str(size), 0) if isinstance(size, Dim) else size for size in value.type.shape]
-            finals.append(torch.zeros(empty, dtype=DTYPES[value.type.dtype]))
+            finals.append(torch.zeros(empty, dtype=DTYPES[value.type.dtype], device=operands[0].device))
     return tuple(finals)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_scales_that_must_be_equal_are_one_parameter_and_stay_positive() -> None
     assert differences(module, program.graph("quantized"), {"x": x})[0] == 0
 
 
-def test_state_is_saved_and_loaded() -> None:
+def test_state_and_program_are_saved_and_loaded(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(32, 4, 6)).astype(np.float32)
     model = crnn(rng)
@@ -213,6 +214,12 @@ def test_state_is_saved_and_loaded() -> None:
             parameter.add_(0.05 * torch.randn_like(parameter))
     second.load_state_dict(first.state_dict())
     assert second.trained_graph() == first.trained_graph()
+    program = snnir.compile(first)
+    program.save(tmp_path / "trained.snnir")
+    loaded = snnir.load(tmp_path / "trained.snnir")
+    for level in ("float", "quantized", "spiking"):
+        assert loaded.graph(level) == program.graph(level)
+    assert loaded.verify(x).mismatches == 0
 
 
 def test_compile_without_calibration_says_so() -> None:
