@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.ir import Node, Quantization
+from snnir.ir import Node, Quantization, Value
 from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
 from snnir.passes.sums import Term
 
 __all__ = [
+    "bias_parts",
     "integer_bias",
     "integer_weight",
     "largest_weights",
@@ -23,6 +24,8 @@ __all__ = [
     "readout_grid",
     "staircase_table",
     "threshold_grid",
+    "weight_divisor",
+    "weight_shape",
 ]
 
 FINEST = 1 << 16
@@ -100,29 +103,39 @@ def integer_weight(term: Term, grid: np.ndarray, bits: int) -> np.ndarray:
     """`round(w s_in / s_acc)`, rounded half up, int8 where `bits` allow it, else int16."""
     quantization = term.source.type.quantization
     assert quantization is not None
-    rank = grid.ndim
+    divisor = weight_divisor(term, grid)
     if term.node is None:
-        real: np.ndarray = quantization.scale / grid
+        real: np.ndarray = quantization.scale / divisor
     else:
         weight = term.node.operands[1].array.astype(np.float64) * quantization.scale
-        if isinstance(term.node.op, Linear | Conv):
-            real = weight / grid.reshape((-1,) + (1,) * (weight.ndim - 1))
-        elif isinstance(term.node.op, SparseLinear):
-            real = weight / np.broadcast_to(grid, term.node.op.shape).reshape(-1)[term.node.operands[2].array]
-        else:
-            assert isinstance(term.node.op, Mul)
-            real = sample_shaped(weight, rank) / grid
+        real = weight.reshape(weight_shape(term, grid.ndim)) / divisor
     return np.floor(real + 0.5).astype(np.int8 if bits <= 8 else np.int16)
+
+
+def weight_shape(term: Term, rank: int) -> tuple[int, ...]:
+    """The shape that the weights of a term take before they are divided by `weight_divisor`."""
+    if term.node is None:
+        return (1,) * rank
+    weight = term.node.operands[1].array
+    return sample_shaped(weight, rank).shape if isinstance(term.node.op, Mul) else weight.shape
+
+
+def weight_divisor(term: Term, grid: np.ndarray) -> np.ndarray:
+    """`s_acc` for each weight of a term, to be broadcast over `weight_shape`."""
+    if term.node is None or isinstance(term.node.op, Mul):
+        return grid
+    if isinstance(term.node.op, SparseLinear):
+        spread: np.ndarray = np.broadcast_to(grid, term.node.op.shape).reshape(-1)[term.node.operands[2].array]
+        return spread
+    assert isinstance(term.node.op, Linear | Conv)
+    return grid.reshape((-1,) + (1,) * (term.node.operands[1].array.ndim - 1))
 
 
 def integer_bias(terms: Sequence[Term], grid: np.ndarray) -> np.ndarray | None:
     """`round(b / s_acc)` of all constants together, int32 (int64 where it needs to be), or None where all are 0."""
     total = np.zeros((1,) * grid.ndim)
-    for term in terms:
-        if term.value.is_constant:
-            total = total + sample_shaped(term.value.array.astype(np.float64), grid.ndim)
-        elif term.node is not None and isinstance(term.node.op, Linear | Conv) and len(term.node.operands) == 3:
-            total = total + _bias_shaped(term.node, grid.ndim)
+    for value, shape in bias_parts(terms, grid.ndim):
+        total = total + value.array.astype(np.float64).reshape(shape)
     bias = np.floor(total / grid + 0.5)
     if not bias.any():
         return None
@@ -130,11 +143,16 @@ def integer_bias(terms: Sequence[Term], grid: np.ndarray) -> np.ndarray | None:
     return integers
 
 
-def _bias_shaped(node: Node, rank: int) -> np.ndarray:
-    bias = node.operands[2].array.astype(np.float64)
-    if isinstance(node.op, Linear):
-        return bias.reshape((1,) * (rank - 1) + (-1,))
-    return bias.reshape((-1,) + (1,) * (rank - 1))
+def bias_parts(terms: Sequence[Term], rank: int) -> list[tuple[Value, tuple[int, ...]]]:
+    """The constants that are added, each with its shape over one sample of the population."""
+    parts: list[tuple[Value, tuple[int, ...]]] = []
+    for term in terms:
+        if term.value.is_constant:
+            parts.append((term.value, sample_shaped(term.value.array, rank).shape))
+        elif term.node is not None and isinstance(term.node.op, Linear | Conv) and len(term.node.operands) == 3:
+            channels = (-1,) if isinstance(term.node.op, Linear) else (-1,) + (1,) * (rank - 1)
+            parts.append((term.node.operands[2], (1,) * (rank - len(channels)) + channels))
+    return parts
 
 
 def staircase_table(chain: Sequence[Node], grid: np.ndarray, quantization: Quantization, reach: int) -> np.ndarray:

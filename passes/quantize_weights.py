@@ -23,8 +23,10 @@ from snnir.ir.ops import (
     SparseLinear,
 )
 from snnir.ir.rewrite import like
+from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
 from snnir.passes.grid import (
     FINEST,
+    bias_parts,
     integer_bias,
     integer_weight,
     largest_weights,
@@ -32,6 +34,8 @@ from snnir.passes.grid import (
     readout_grid,
     staircase_table,
     threshold_grid,
+    weight_divisor,
+    weight_shape,
 )
 from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
@@ -68,17 +72,23 @@ class QuantizeWeights(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no quantize-activations went before."""
+        new, _, lost = self.trace(graph)
+        return Result(new, True, tuple(lost))
+
+    def trace(self, graph: Graph) -> tuple[Graph, Rounding, list[str]]:
+        """The new graph, where its integers come from, and the remarks. Raises as `run` does."""
         if any(isinstance(node.op, Observe) for _, node in graph.walk()):
             raise PassError("pass quantize-weights found an observe; run quantize-activations before it")
         lost: list[str] = []
-        return Result(_Descent(graph, self.bits, False, lost).new, True, tuple(lost))
+        rounding = Rounding()
+        return _Descent(graph, self.bits, False, lost, rounding).new, rounding, lost
 
 
 class _Descent:
     """One graph (or body) on its way down to integers. Sums are built where something takes them."""
 
-    def __init__(self, old: Graph, bits: int, in_body: bool, lost: list[str]) -> None:
-        self.bits, self.lost = bits, lost
+    def __init__(self, old: Graph, bits: int, in_body: bool, lost: list[str], rounding: Rounding) -> None:
+        self.bits, self.lost, self.rounding = bits, lost, rounding
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.new = like(old, QUANTIZED)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
@@ -93,6 +103,7 @@ class _Descent:
         """The new value of one that is emitted as it is, or of a constant."""
         if value not in self.values and value.is_constant:
             self.values[value] = self.new.constant(value.name, value.array)
+            self.rounding.constants[self.values[value]] = value
         if value not in self.values:
             raise PassError(f"{value.name} ({value.type}) is a sum that nothing quantizes; run calibrate before quantize-weights")
         return self.values[value]
@@ -112,10 +123,12 @@ class _Descent:
         # data movement that ends a model may move the batch: on the host, after the readouts
         on_host |= self.batched and isinstance(op, Movement) and node.output.type.batch_axis != 0
         operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
-        body = _Descent(node.body, self.bits, True, self.lost).new if node.body is not None else None
+        body = _Descent(node.body, self.bits, True, self.lost, self.rounding).new if node.body is not None else None
         names = [value.name for value in node.outputs]
         results = self.new.add(op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
+        if isinstance(op, Quantize):
+            self.rounding.populations[results[0]] = RoundedLevels(node)
 
     def real(self, value: Value) -> Value:
         """The real number behind an old value: a sum read out exactly, levels times their worth, anything else itself."""
@@ -149,7 +162,9 @@ class _Descent:
             theta, grid = uniform
             total = self.sum(name, terms, grid)
             theta_value = self.new.constant(f"{name}.theta", theta.astype(np.int32))
-            return self.new.add1(Requantize(quantization), total, theta_value, name=name, origin=origin)
+            result = self.new.add1(Requantize(quantization), total, theta_value, name=name, origin=origin)
+            self.rounding.populations[result] = RoundedLevels(node, (), grid)
+            return result
         if not chain:
             self.lost.append(
                 f"{self.bits}-bit weights are too coarse for the levels of {node.describe()}, some of which share a threshold: "
@@ -161,7 +176,9 @@ class _Descent:
         table = staircase_table(chain, grid, quantization, self.reach(terms, grid))
         table_value = self.new.constant(f"{name}.table", table)
         origin = (*(word for link in chain for word in link.origin), *origin)
-        return self.new.add1(MultiThreshold(quantization), total, table_value, name=name, origin=origin)
+        result = self.new.add1(MultiThreshold(quantization), total, table_value, name=name, origin=origin)
+        self.rounding.populations[result] = RoundedLevels(node, tuple(chain), grid)
+        return result
 
     def sample_terms(self, value: Value) -> list[Term]:
         terms = terms_of(value)
@@ -183,7 +200,11 @@ class _Descent:
             total = current if total is None else self.new.add1(Add(), total, current, name=f"{name}.sum")
         assert total is not None
         bias = integer_bias(terms, grid)
-        return total if bias is None else self.new.add1(Add(), total, self.new.constant(f"{name}.bias", bias), name=f"{name}.sum")
+        if bias is None:
+            return total
+        integers = self.new.constant(f"{name}.bias", bias)
+        self.rounding.biases[integers] = RoundedBias(tuple(bias_parts(terms, grid.ndim)), grid)
+        return self.new.add1(Add(), total, integers, name=f"{name}.sum")
 
     def synapse(self, name: str, term: Term, grid: np.ndarray) -> Value:
         weight = integer_weight(term, grid, self.bits)
@@ -191,10 +212,13 @@ class _Descent:
         if not weight.any() and (term.node is None or term.node.operands[1].array.any()):
             where = term.node.describe() if term.node is not None else term.value.name
             self.lost.append(f"all weights of {where} round to 0 on the grid of {name}: use more weight bits")
+        label = f"{name}.unit" if term.node is None else f"{term.node.operands[1].name}.int"
+        integers = self.new.constant(label, weight)
+        real = None if term.node is None else term.node.operands[1]
+        self.rounding.weights[integers] = RoundedWeight(real, source, weight_shape(term, grid.ndim), weight_divisor(term, grid))
         if term.node is None:
-            return self.new.add1(Mul(), source, self.new.constant(f"{name}.unit", weight), name=f"{name}.direct")
-        op, label = term.node.op, term.node.operands[1].name
-        operands = [source, self.new.constant(f"{label}.int", weight)]
+            return self.new.add1(Mul(), source, integers, name=f"{name}.direct")
+        op, operands = term.node.op, [source, integers]
         if isinstance(op, SparseLinear):
             operands += [self.get(value) for value in term.node.operands[2:]]
         current = f"{name}.current" if term.value.name == name else term.value.name

@@ -5,13 +5,13 @@ from __future__ import annotations
 from networkx.utils import UnionFind
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import MaxPool, Movement, Observe, Scan
+from snnir.ir.ops import MaxPool, Movement, Observe, Quantize, Scan
 
 __all__ = ["scale_groups"]
 
 
-def scale_groups(graph: Graph) -> list[list[Node]]:
-    """`observe` nodes (bodies included) in groups of one scale each, in order of their first member.
+def scale_groups(graph: Graph, kind: type[Observe | Quantize] = Observe) -> list[list[Node]]:
+    """`observe` nodes (or those of another `kind`; bodies included) in groups of one scale each, in order of their first member.
 
     Data movement and max pooling keep the worth of a level, so all their operands share it; so do a state of a scan,
     what it starts from and what it becomes.
@@ -19,7 +19,7 @@ def scale_groups(graph: Graph) -> list[list[Node]]:
     union: UnionFind[Value] = UnionFind()
     observers = []
     for _, node in graph.walk():
-        if isinstance(node.op, Observe):
+        if isinstance(node.op, kind):
             observers.append(node)
         elif isinstance(node.op, Movement | MaxPool):
             union.union(*node.operands, *node.outputs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from snnir.costs import dense_macs, host_work
-from snnir.errors import ModelError, UsageError
+from snnir.errors import CalibrationError, ModelError, UsageError
 from snnir.inputs import calibration_data, first_samples, sample_count
 from snnir.ir import Graph
 from snnir.ir.execute import execute
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
+    from snnir.backends.torch import TrainableModule
     from snnir.passes import Stage
 
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
@@ -85,9 +86,9 @@ def _example_from(calibration: np.ndarray | Mapping[str, np.ndarray]) -> object:
 
 
 def compile(  # the field's word for it; shadowing the builtin is confined to this namespace
-    model: Model,
+    model: Model | TrainableModule,
     *,
-    calibration: np.ndarray | Mapping[str, np.ndarray],
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     bits: int = 4,
     weight_bits: int = 8,
     input_bits: int = 8,
@@ -118,6 +119,10 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
     and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
 
+    A module that `snnir.torch.trainable` made brings its calibration data and its options with it: of those here, only
+    `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
+    the program is then the trained one, with levels instead of real activations.
+
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
     from snnir.passes import Context, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
@@ -128,18 +133,27 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         if pipeline is None
         else parse_pipeline(pipeline)
     )
-    if example_inputs is None and _needs_example(model):
+    trained = _trained(model)
+    if trained is not None:
+        from snnir.training import passes_after_training
+
+        model, calibration = trained.trained_graph(), trained.calibration
+        passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
+    source = cast("Model", model)
+    if calibration is None:
+        raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
+    if example_inputs is None and _needs_example(source):
         example_inputs = _example_from(calibration)
-    graph = import_model(model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes)
+    graph = import_model(source, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes)
     data = calibration_data(graph, calibration)
     facts: dict[str, object] = {
-        "source": str(model) if isinstance(model, str | Path) else graph.name,
+        "source": str(source) if isinstance(source, str | Path) else graph.name,
         "pipeline": format_pipeline(passes),
         "calibration_samples": sample_count(graph, data),
         "notes": list(graph.notes),
     }
-    if check and not isinstance(model, Graph):
-        facts["import_error"] = check_import(model, graph, data, example_inputs)
+    if check and not isinstance(source, Graph):
+        facts["import_error"] = check_import(source, graph, data, example_inputs)
     stages = run_pipeline(
         graph,
         passes,
@@ -158,6 +172,11 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     if missing:
         raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
     return Program(graphs, facts)
+
+
+def _trained(model: object) -> TrainableModule | None:
+    """The model where it is a trainable module: told without importing torch."""
+    return cast("TrainableModule", model) if hasattr(model, "trained_graph") else None
 
 
 def load(path: str | Path) -> Program:

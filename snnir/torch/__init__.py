@@ -1,6 +1,7 @@
-"""Modules of PyTorch that snnir compiles well. PyTorch is imported when one of them is asked for.
+"""What snnir offers to users of PyTorch, which is imported when something of it is asked for: `pip install snnir[torch]`.
 
     layer = snnir.torch.IndRNN(64, 128, num_layers=2, length=100)
+    net = snnir.torch.trainable(graph, bits=3, weight_bits=4, calibration=x)
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ from typing import TYPE_CHECKING
 from snnir.errors import UsageError
 
 if TYPE_CHECKING:
+    from snnir.backends.torch import GraphModule, TrainableModule, to_module
     from snnir.torch.indrnn import IndRNN
+    from snnir.training import trainable
 
-__all__ = ["IndRNN"]
+__all__ = ["GraphModule", "IndRNN", "TrainableModule", "to_module", "trainable"]
 
-_HOMES = {"IndRNN": "snnir.torch.indrnn"}
+_HOMES = {
+    "GraphModule": "snnir.backends.torch",
+    "IndRNN": "snnir.torch.indrnn",
+    "TrainableModule": "snnir.backends.torch",
+    "to_module": "snnir.backends.torch",
+    "trainable": "snnir.training",
+}
 
 
 def __getattr__(name: str) -> object:

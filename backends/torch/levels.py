@@ -1,0 +1,68 @@
+"""Meanings of the ops between real numbers, levels and accumulator grids.
+
+Integers may come as int64 or, in modules that train, as float64 tensors that hold integers.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from snnir.backends.torch.registry import meaning
+from snnir.ir import ops
+from snnir.ir.types import Quantization
+
+__all__ = ["rounded", "staircase", "uniform"]
+
+_Result = tuple[torch.Tensor]
+_FEW = 32
+
+
+def rounded(x: torch.Tensor, quantization: Quantization) -> torch.Tensor:
+    """Levels of real `x`: `clip(floor(x/scale + 1/2), lo, hi)`, in float64."""
+    return torch.floor(x.double() / quantization.scale + 0.5).clamp(quantization.lo, quantization.hi)
+
+
+def uniform(sums: torch.Tensor, theta: torch.Tensor, quantization: Quantization) -> torch.Tensor:
+    """`clip((sums + theta//2) // theta, lo, hi)` in float64: exact for sums below 2^52."""
+    theta = theta.double()
+    return torch.floor((sums.double() + torch.floor(theta / 2)) / theta).clamp(quantization.lo, quantization.hi)
+
+
+def staircase(sums: torch.Tensor, table: torch.Tensor, quantization: Quantization) -> torch.Tensor:
+    """`lo + #{j : sums >= table[j]}` in float64, for sums[N, ...] and a sorted table [hi - lo, ...]."""
+    sums, table = sums.double(), table.double()
+    sample = sums.shape[1:]
+    table = table.reshape(len(table), *([1] * (len(sample) - table.ndim + 1)), *table.shape[1:])
+    if len(table) <= _FEW:
+        count = torch.zeros_like(sums)
+        for threshold in table:
+            count += sums >= threshold
+        return count + quantization.lo
+    sorted_table = torch.broadcast_to(table, (len(table), *sample)).movedim(0, -1).contiguous()
+    found = torch.searchsorted(sorted_table, sums.movedim(0, -1).contiguous(), right=True)
+    return found.movedim(-1, 0).double() + quantization.lo
+
+
+@meaning(ops.Observe)
+def _observe(op: ops.Observe, x: torch.Tensor) -> _Result:
+    return (x,)
+
+
+@meaning(ops.Quantize)
+def _quantize(op: ops.Quantize, x: torch.Tensor) -> _Result:
+    return (rounded(x, op.quantization),)
+
+
+@meaning(ops.Requantize)
+def _requantize(op: ops.Requantize, x: torch.Tensor, theta: torch.Tensor) -> _Result:
+    return (uniform(x, theta, op.quantization),)
+
+
+@meaning(ops.MultiThreshold)
+def _multi_threshold(op: ops.MultiThreshold, x: torch.Tensor, table: torch.Tensor) -> _Result:
+    return (staircase(x, table, op.quantization),)
+
+
+@meaning(ops.Dequantize)
+def _dequantize(op: ops.Dequantize, x: torch.Tensor, scale: torch.Tensor) -> _Result:
+    return ((x.double() * scale).float(),)

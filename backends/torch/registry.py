@@ -1,0 +1,74 @@
+"""The registry of meanings: for each op of the IR, one function on torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from snnir.errors import UnsupportedError
+from snnir.ir import Op
+from snnir.ir.types import TensorType
+
+__all__ = ["DTYPES", "ELSEWHERE", "MEANINGS", "Meaning", "meaning", "meaning_of", "real", "tensor_of"]
+
+Meaning = Callable[..., tuple[torch.Tensor, ...]]
+"""Given the op, with its named sizes bound, and operand tensors: the results."""
+
+MEANINGS: dict[type[Op], Meaning] = {}
+"""Meanings by the class of the op, filled by `meaning`."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "scan": "a loop over its body: `walk.py`",
+    "encode": "of the spiking level",
+    "dense": "of the spiking level",
+    "diagonal": "of the spiking level",
+    "sparse": "of the spiking level",
+    "bif": "of the spiking level",
+    "rbif": "of the spiking level",
+    "readout": "of the spiking level",
+}
+"""Ops without an entry in `MEANINGS`, and why."""
+
+DTYPES = {
+    name: {"f32": torch.float32, "f64": torch.float64, "bool": torch.bool}.get(
+        name, getattr(torch, f"int{name[1:]}") if name[0] == "i" and name[1:].isdigit() else torch.int64
+    )
+    for name in ("f32", "f64", "i8", "i16", "i32", "i64", "bool", "int", "spike", "acc", "current")
+}
+"""Torch's dtypes for the element types of the IR."""
+
+_Function = TypeVar("_Function", bound=Meaning)
+
+
+def meaning(*ops: type[Op]) -> Callable[[_Function], _Function]:
+    """Decorator: the function is what `ops` mean."""
+
+    def enter(function: _Function) -> _Function:
+        for op in ops:
+            assert op not in MEANINGS, f"op {op.name} has two meanings"
+            MEANINGS[op] = function
+        return function
+
+    return enter
+
+
+def meaning_of(op: Op) -> Meaning:
+    """The meaning of an op. Raises `UnsupportedError` where it has none in torch."""
+    if type(op) not in MEANINGS:
+        raise UnsupportedError(f"op {op.name} has no meaning in torch: it is {ELSEWHERE.get(op.name, 'unknown')}")
+    return MEANINGS[type(op)]
+
+
+def tensor_of(array: np.ndarray) -> torch.Tensor:
+    """A tensor with a copy of `array` (constants of a graph are read-only)."""
+    return torch.from_numpy(np.array(array, copy=True, order="C"))
+
+
+def real(x: torch.Tensor, type_: TensorType) -> torch.Tensor:
+    """The real numbers (f32) that levels stand for; anything else as it is."""
+    if type_.quantization is None:
+        return x
+    return (x.double() * type_.quantization.scale).float()
