@@ -1,0 +1,200 @@
+"""One run of a batch through a spiking graph: value after value, each with its whole train.
+
+A train depends on the trains before it only, so values are computed one after another, each for all of its steps at
+once; the steps themselves are those of the clock-driven simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
+from snnir.backends.torch_spiking.movement import combine, move
+from snnir.backends.torch_spiking.neurons import Population, Summing
+from snnir.backends.torch_spiking.result import Recorder
+from snnir.backends.torch_spiking.surrogates import Surrogate, spike
+from snnir.backends.torch_spiking.synapses import Synapse
+from snnir.backends.torch_spiking.trains import aligned, lengthen, spread, stack, unary
+from snnir.errors import UnsupportedError
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
+
+__all__ = ["Run", "Window"]
+
+
+@dataclass
+class Window:
+    """One window of a graph: its host (None where nothing is computed in real numbers) and the trains so far."""
+
+    graph: Graph
+    host: Host | None
+    trains: dict[Value, Tensor]
+    constants: Mapping[Value, np.ndarray]
+    prefix: str
+    name: str
+
+
+class Run:
+    """`parts` are the modules of synapses, populations and readouts; with a `surrogate`, gradients are kept."""
+
+    def __init__(
+        self,
+        parts: Mapping[Node, nn.Module],
+        sizes: Mapping[str, int],
+        batch: int,
+        device: torch.device,
+        recorder: Recorder | None,
+        *,
+        delivery: str,
+        cap: int | None,
+        surrogate: Surrogate | None = None,
+    ) -> None:
+        self.parts, self.sizes, self.batch, self.device = parts, sizes, batch, device
+        self.recorder, self.delivery, self.cap, self.surrogate = recorder, delivery, cap, surrogate
+        self.sums: dict[Value, list[Tensor]] = {}
+
+    def window(self, window: Window) -> None:
+        """Compute every train of a window, in the order of the graph."""
+        fixed = fixed_values(window.graph, window.constants)
+        for node in window.graph.nodes:
+            op, value = node.op, node.outputs[0]
+            if value in fixed or value.type.dtype == "current":
+                continue
+            if isinstance(op, Encode):
+                assert window.host is not None
+                self._emit(window, value, self._tensor(window.host.levels[value])[None])
+            elif isinstance(op, Bif):
+                self._emit(window, value, self._population(window, node))
+            elif isinstance(op, Readout):
+                total = self._start(window, node)
+                # sums are linear: what arrives in all steps goes through the synapses at once
+                for current in self._currents(window, node, summed=True):
+                    total = total + current[0]
+                self.sums.setdefault(value, []).append(total)
+                if self.recorder is not None:
+                    self.recorder.summed(window.prefix + value.name, total[None])
+            elif isinstance(op, Scan):
+                self._scan(window, node, op)
+            elif value.type.dtype == "spike" and isinstance(op, MaxPool | Product):
+                self._emit(window, value, combine(op, [self.train(window, operand) for operand in node.operands]))
+            elif value.type.dtype == "spike" and isinstance(op, Movement):
+                trains = [self.train(window, operand) for operand in node.operands]
+                steps = max(len(train) for train in trains)
+                window.trains[value] = move(op, [lengthen(train, steps) for train in trains], self.sizes)
+
+    def train(self, window: Window, value: Value) -> Tensor:
+        """The train of a value; a fixed one charges its levels into every sample."""
+        if value not in window.trains:
+            assert window.host is not None
+            levels, batched = window.host.reals[value], value.type.batch_axis == 0
+            sample = levels.shape[1:] if levels.ndim and (batched or levels.shape[0] == 1) else levels.shape
+            window.trains[value] = self._tensor(np.broadcast_to(levels, (self.batch, *sample)))[None]
+            if self.recorder is not None:
+                self.recorder.use(window.name, window.trains[value])
+        return window.trains[value]
+
+    def _tensor(self, levels: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(levels, np.float64)).to(self.device)
+
+    def _emit(self, window: Window, value: Value, train: Tensor) -> None:
+        window.trains[value] = train
+        if self.recorder is not None:
+            self.recorder.emitted(window.prefix + value.name, window.name, train)
+
+    def _synapses(self, node: Node) -> list[tuple[Node, Synapse]]:
+        found = []
+        for value in node.operands[2:]:
+            part = self.parts.get(value.producer) if value.producer is not None else None
+            if value.producer is None or not isinstance(part, Synapse):
+                raise UnsupportedError(f"{node.describe()}: {value.name} must come from a synapse")
+            found.append((value.producer, part))
+        return found
+
+    def _start(self, window: Window, node: Node) -> Tensor:
+        """The sum [N, ...] at first: the bias and those of the synapses."""
+        part = self.parts[node]
+        assert isinstance(part, Summing)
+        shape = concrete_shape(node.output.type, self.sizes)
+        total = part.start().expand(shape)
+        for _, synapse in self._synapses(node):
+            bias = synapse.start()
+            if bias is not None:
+                total = total + bias
+        return total
+
+    def _currents(self, window: Window, node: Node, summed: bool = False) -> list[Tensor]:
+        """The current [T, N, ...] of each synapse; `summed`: of all steps, as one."""
+        currents = []
+        for producer, synapse in self._synapses(node):
+            train = self.train(window, producer.operands[0])
+            currents.append(synapse(train.sum(dim=0, keepdim=True) if summed else train))
+        return currents
+
+    def _population(self, window: Window, node: Node) -> Tensor:
+        part = self.parts[node]
+        assert isinstance(part, Population)
+        start = self._start(window, node)
+        currents = aligned(self._currents(window, node))
+        total = torch.stack(torch.broadcast_tensors(*currents)).sum(dim=0) if len(currents) > 1 else currents[0]
+        total = total.expand(len(total), *start.shape)
+        if self.surrogate is not None:
+            assert self.cap is not None
+            return part.fire(start, total, self.cap, self.surrogate)
+        train, unsettled = part.settle(start, total, self.cap)
+        if self.recorder is not None:
+            self.recorder.unsettled += unsettled
+        return train
+
+    def _send(self, levels: Tensor) -> Tensor:
+        """The settled levels [N, ...] of a state, as the next window gets them."""
+        if self.delivery == "graded":
+            return levels[None]
+        if self.surrogate is not None:
+            assert self.cap is not None
+            # spike t comes where |level| > t: thresholds at t + 1/2 on both sides, with the same surrogate
+            at = torch.arange(self.cap, dtype=levels.dtype, device=levels.device).reshape(-1, *([1] * levels.ndim)) + 0.5
+            may = torch.ones((), dtype=torch.bool, device=levels.device)
+            return spike(levels - at, levels + at, may, may, self.surrogate)
+        needed = int(levels.abs().max()) if levels.numel() else 0
+        steps = needed if self.cap is None else min(needed, self.cap)
+        if self.recorder is not None and steps < needed:
+            self.recorder.undelivered += (levels.abs() - steps).clamp(min=0).sum().to(torch.int64)
+        return unary(levels, steps)
+
+    def _scan(self, window: Window, node: Node, op: Scan) -> None:
+        body = node.body
+        assert body is not None and window.host is not None
+        pairs = list(zip(body.inputs, node.operands, strict=True))
+        constants = {value: value.array for value in body.constants}
+        constants.update({inner: window.constants[outer] for inner, outer in pairs if outer in window.constants})
+        outputs = list(body.outputs.values())
+        # what each state emitted in the window before; at first what it starts as
+        states = [
+            spread(self.train(window, outer), concrete_shape(inner.type, self.sizes)) for inner, outer in pairs[: op.states]
+        ]
+        given = {inner: self.train(window, outer) for inner, outer in pairs[op.states :] if inner.type.dtype == "spike"}
+        cut = [inner for inner in body.inputs[op.states : op.states + op.elements] if inner in given]
+        results = [value for value in outputs[op.states :] if value.type.dtype == "spike"]
+        rows: list[list[Tensor]] = [[] for _ in results]
+        bodies, name = window.host.windows.get(node), node.outputs[0].name
+        length = concrete_shape(node.operands[op.states].type, self.sizes)[op.axis]
+        for k, element in enumerate(window_order(op, length)):
+            trains = {**given, **{inner: given[inner][:, :, element] for inner in cut}}
+            for inner, state in zip(body.inputs, states, strict=False):
+                trains[inner] = state if self.delivery == "replay" else self._send(state.sum(dim=0))
+            host = bodies[k] if bodies is not None else None
+            inside = Window(body, host, trains, constants, f"{name}/", f"{name}[{element}]")
+            self.window(inside)
+            states = [self.train(inside, value) for value in outputs[: op.states]]
+            for row, value in zip(rows, results, strict=True):
+                row.append(self.train(inside, value))
+        window.trains.update(zip(node.outputs, states, strict=False))
+        outer_results = [value for value in node.outputs[op.states :] if value.type.dtype == "spike"]
+        for outer, row in zip(outer_results, rows, strict=True):
+            empty = torch.zeros((0, *concrete_shape(outer.type, self.sizes)), dtype=torch.float64, device=self.device)
+            window.trains[outer] = stack(row[::-1] if op.reverse else row, empty)

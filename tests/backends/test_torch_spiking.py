@@ -1,0 +1,68 @@
+"""The torch backend: the clock-driven simulator's spikes at the same steps, and gradients for training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from snnir.backends.simulator import DELIVERIES, PlainResult, simulate_plain
+from snnir.backends.torch_spiking import SpikingModule, TorchResult
+from snnir.ir import Graph
+from tests.backends.spiking_graphs import random_spiking_graph
+from tests.backends.test_simulator_properties import raster
+from tests.test_conversion import compiled
+
+torch.set_num_threads(1)
+
+CONVERTED = range(0, 80)
+DRAWN = range(0, 200)
+GROUP = 20
+
+
+def assert_alike(torch_: TorchResult, plain: PlainResult, inside: dict[str, bool], where: str) -> None:
+    """Every spike at its step, counts, outputs, steps and what was left; the oracle omits values of windows that never ran."""
+    assert set(torch_.rasters) >= set(plain.trains), where
+    for name, train in plain.trains.items():
+        np.testing.assert_array_equal(torch_.rasters[name], raster(train, inside[name]), err_msg=f"{where}: spikes of {name}")
+        np.testing.assert_array_equal(torch_.counts[name], plain.counts[name], err_msg=f"{where}: counts of {name}")
+    assert set(torch_.outputs) == set(plain.outputs), where
+    for name, array in plain.outputs.items():
+        assert torch_.outputs[name].dtype == array.dtype, where
+        np.testing.assert_array_equal(torch_.outputs[name], array, err_msg=f"{where}: output {name}")
+    for name, count in torch_.spikes.items():
+        np.testing.assert_array_equal(count, plain.spikes.get(name, np.zeros_like(count)), err_msg=f"{where}: {name}")
+    assert torch_.windows == plain.windows, where
+    np.testing.assert_array_equal(torch_.steps, plain.steps, err_msg=where)
+    assert (torch_.unsettled, torch_.undelivered, torch_.settled) == (plain.unsettled, plain.undelivered, plain.settled), where
+
+
+def compare(graph: Graph, inputs: dict[str, np.ndarray], module: SpikingModule, where: str, **options: Any) -> None:
+    plain = simulate_plain(graph, inputs, **options)
+    record = list(plain.trains)
+    found = module.run(inputs, counts=True, record=record, **options)
+    assert_alike(found, plain, {name: name not in graph.values for name in record}, f"{where}, {options}")
+
+
+@pytest.mark.parametrize("first", CONVERTED[::GROUP])
+def test_converted_graphs_spike_as_in_the_simulator(first: int) -> None:
+    for seed in range(first, first + GROUP):
+        graphs, inputs = compiled(seed)
+        module = SpikingModule(graphs["spiking"])
+        recurrent = any(node.body is not None for node in graphs["spiking"].nodes)
+        for turn, delivery in enumerate(DELIVERIES if recurrent else DELIVERIES[1:2]):
+            for steps in (None, 1 + (seed + turn) % 7):
+                compare(graphs["spiking"], inputs, module, f"seed {seed}", delivery=delivery, steps=steps)
+
+
+@pytest.mark.parametrize("first", DRAWN[::GROUP])
+def test_drawn_graphs_spike_as_in_the_simulator(first: int) -> None:
+    for seed in range(first, first + GROUP):
+        rng = np.random.default_rng(seed)
+        graph, inputs = random_spiking_graph(rng)
+        module = SpikingModule(graph)
+        for delivery in DELIVERIES:
+            compare(graph, inputs, module, f"seed {seed}", delivery=delivery, steps=None)
+        compare(graph, inputs, module, f"seed {seed}", delivery=DELIVERIES[seed % 3], steps=int(rng.integers(1, 10)))
