@@ -11,8 +11,9 @@ try:
 except ImportError as error:
     raise UsageError("the torch backend needs PyTorch: pip install snnir[torch]") from error
 
+from snnir.backends.torch_spiking.device import usable_device
 from snnir.backends.torch_spiking.module import SpikingModule
 from snnir.backends.torch_spiking.result import TorchResult
 from snnir.backends.torch_spiking.surrogates import SURROGATES
 
-__all__ = ["SURROGATES", "SpikingModule", "TorchResult"]
+__all__ = ["SURROGATES", "SpikingModule", "TorchResult", "usable_device"]

@@ -25,8 +25,8 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
         return x.permute(0, *(axis + 1 for axis in op.perm))
     if isinstance(op, Slice):
         # an index instead of a slice: PyTorch has no negative steps
-        places = range(*slice(op.start, op.stop, op.step).indices(x.shape[op.axis + 1]))
-        return x.index_select(op.axis + 1, torch.tensor(list(places), dtype=torch.int64, device=x.device))
+        places = list(range(*slice(op.start, op.stop, op.step).indices(x.shape[op.axis + 1])))
+        return x.index_select(op.axis + 1, torch.tensor(places, dtype=torch.int64, device=x.device))
     if isinstance(op, Gather):
         axis = op.axis + 1
         places = [index % x.shape[axis] for index in op.indices]

@@ -20,6 +20,8 @@ class TorchResult(SimulationResult):
     `synops` and `charges` are empty, and their totals raise `UsageError`; `trace` and `membranes` are empty as well.
     """
 
+    counts_synops = False
+
     @property
     def total_synops(self) -> np.ndarray:
         """Raises `UsageError`: synaptic operations are not counted here."""

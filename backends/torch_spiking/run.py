@@ -140,7 +140,9 @@ class Run:
         assert isinstance(part, Population)
         start = self._start(window, node)
         currents = aligned(self._currents(window, node))
-        total = torch.stack(torch.broadcast_tensors(*currents)).sum(dim=0) if len(currents) > 1 else currents[0]
+        total = currents[0]
+        for current in currents[1:]:
+            total = total + current
         total = total.expand(len(total), *start.shape)
         if self.surrogate is not None:
             assert self.cap is not None

@@ -103,7 +103,7 @@ class Synapse(nn.Module):
         matrix = weight.reshape(groups, maps, inner).transpose(1, 2)
         order = (1, 0, *range(3, 3 + spatial), 2, *range(3 + spatial, 3 + 2 * spatial))
         parts = []
-        for part in x.split(max(1, _COLUMNS // max(1, inner * groups * int(np.prod(positions))))):
+        for part in torch.split(x, max(1, _COLUMNS // max(1, inner * groups * int(np.prod(positions))))):
             columns = windows(part, kernel, op.stride, op.dilation, positions)
             columns = columns.reshape(len(part), groups, part.shape[1] // groups, *columns.shape[2:])
             columns = columns.permute(order).reshape(groups, len(part) * int(np.prod(positions)), inner)

@@ -17,8 +17,8 @@ from tests.test_conversion import compiled
 
 torch.set_num_threads(1)
 
-CONVERTED = range(0, 80)
-DRAWN = range(0, 200)
+CONVERTED = range(80)
+DRAWN = range(200)
 GROUP = 20
 
 
@@ -53,8 +53,9 @@ def test_converted_graphs_spike_as_in_the_simulator(first: int) -> None:
         module = SpikingModule(graphs["spiking"])
         recurrent = any(node.body is not None for node in graphs["spiking"].nodes)
         for turn, delivery in enumerate(DELIVERIES if recurrent else DELIVERIES[1:2]):
-            for steps in (None, 1 + (seed + turn) % 7):
-                compare(graphs["spiking"], inputs, module, f"seed {seed}", delivery=delivery, steps=steps)
+            # seeds take turns, to save time: each delivery with a cap or without
+            steps = None if (seed + turn) % 2 else 1 + (seed + turn) // 2 % 7
+            compare(graphs["spiking"], inputs, module, f"seed {seed}", delivery=delivery, steps=steps)
 
 
 @pytest.mark.parametrize("first", DRAWN[::GROUP])
