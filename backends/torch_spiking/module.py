@@ -38,6 +38,7 @@ class SpikingModule(nn.Module):
     def __init__(self, graph: Graph, *, surrogate: str | None = None, steps: int | None = None, delivery: str = "relay") -> None:
         """`steps` caps every window (None: to quiescence; training needs a number), `delivery` as in `Simulator.run`.
 
+        A module without surrogate starts in evaluation, one with a surrogate in training, as PyTorch's modules do.
         Raises `UsageError` for a graph of another level or an unknown option, `UnsupportedError` for an op by name.
         """
         super().__init__()
@@ -68,6 +69,8 @@ class SpikingModule(nn.Module):
                 self._add(node, name, (Population if isinstance(node.op, Bif) else Summing)(node, first, bias))
             elif node.outputs[0].type.dtype == "current" and node.outputs[0].users:
                 user = node.outputs[0].users[0]
+                if not isinstance(user.op, Bif | Readout):
+                    raise UnsupportedError(f"{user.describe()}: {node.outputs[0].name} goes into no population")
                 grid = grid_of(user, constants[user.operands[0]])
                 sample = tuple(size if isinstance(size, int) else -1 for size in user.output.type.shape[1:])
                 arrays = [constants[value] for value in node.operands[1:]]

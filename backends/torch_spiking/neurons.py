@@ -77,10 +77,10 @@ class Population(Summing):
         self.theta: Tensor
 
     def levels(self, sums: Tensor) -> Tensor:
-        """The level that each sum [T, N, ...] settles to."""
+        """The level that each sum [T, N, ...] settles to; `sums` may be overwritten."""
         if not self.staircase:
             half = torch.div(self.thresholds, 2, rounding_mode="floor")
-            return torch.div(sums + half, self.thresholds, rounding_mode="floor").clamp(self.lo, self.hi)
+            return sums.add_(half).div_(self.thresholds, rounding_mode="floor").clamp_(self.lo, self.hi)
         own = self.thresholds.shape[1:]
         own = torch.Size([1] * (sums.ndim - len(own)) + list(own))
         # axes along which tables differ go first, for a search in one table each
@@ -99,8 +99,7 @@ class Population(Summing):
         `start` [N, ...] is the sum at first. Without a cap the train ends when no neuron can fire.
         """
         currents = currents if cap is None else currents[:cap]
-        sums = torch.cat([start[None], start + currents.cumsum(0)])
-        levels = self.levels(sums)
+        levels = self.levels(torch.cat([start[None], currents]).cumsum_(0))
         tracer, train = torch.zeros_like(start), []
         for level in levels[1:]:
             spikes = (level - tracer).sign()

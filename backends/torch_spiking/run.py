@@ -57,6 +57,9 @@ class Run:
         self.parts, self.sizes, self.batch, self.device = parts, sizes, batch, device
         self.recorder, self.delivery, self.cap, self.surrogate = recorder, delivery, cap, surrogate
         self.sums: dict[Value, list[Tensor]] = {}
+        # rounded once, not in every window
+        self.weights = {node: part.integers() for node, part in parts.items() if isinstance(part, Synapse)}
+        self._last: dict[int, dict[Node, list[Value]]] = {}
 
     def window(self, window: Window) -> None:
         """Compute every train of a window, in the order of the graph."""
@@ -86,6 +89,25 @@ class Run:
                 trains = [self.train(window, operand) for operand in node.operands]
                 steps = max(len(train) for train in trains)
                 window.trains[value] = move(op, [lengthen(train, steps) for train in trains], self.sizes)
+            for done in self._released(window.graph).get(node, ()):
+                window.trains.pop(done, None)
+
+    def _released(self, graph: Graph) -> Mapping[Node, list[Value]]:
+        """The trains that nothing takes any more after a node; those of outputs stay."""
+        key = id(graph)
+        if key not in self._last:
+            last: dict[Value, Node] = {}
+            for node in graph.nodes:
+                if node.outputs[0].type.dtype == "current":
+                    continue  # synapses work when their population does
+                producers = [value.producer for value in node.operands if value.type.dtype == "current"]
+                last.update(dict.fromkeys((value for producer in producers if producer for value in producer.operands), node))
+                last.update(dict.fromkeys(node.operands, node))
+            self._last[key] = {}
+            for value, node in last.items():
+                if value not in graph.outputs.values():
+                    self._last[key].setdefault(node, []).append(value)
+        return self._last[key]
 
     def train(self, window: Window, value: Value) -> Tensor:
         """The train of a value; a fixed one charges its levels into every sample."""
@@ -132,7 +154,7 @@ class Run:
         currents = []
         for producer, synapse in self._synapses(node):
             train = self.train(window, producer.operands[0])
-            currents.append(synapse(train.sum(dim=0, keepdim=True) if summed else train))
+            currents.append(synapse(train.sum(dim=0, keepdim=True) if summed else train, self.weights[producer]))
         return currents
 
     def _population(self, window: Window, node: Node) -> Tensor:

@@ -19,8 +19,8 @@ from snnir.ir.ops.rules import pad_amounts
 
 __all__ = ["Synapse", "whole"]
 
-_LARGEST = 2**53
-"""Whole numbers up to here are exact in float64."""
+_LARGEST = 2**50
+"""The most that one synapse node may add up: whole numbers are exact up to 2^53, and several nodes meet in a population."""
 
 _COLUMNS = 1 << 24
 """The most numbers that the windows of a convolution are copied to at once."""
@@ -53,7 +53,7 @@ class Synapse(nn.Module):
         largest = _fan_in(op, weight, rest) * (quantization.hi - quantization.lo)
         largest += float(np.abs(bias.astype(np.float64)).max(initial=0)) if bias is not None else 0.0
         if largest >= _LARGEST:
-            raise UnsupportedError(f"{node.describe()}: its sums may reach {largest:.3g}; float64 is exact below 2^53")
+            raise UnsupportedError(f"{node.describe()}: its sums may reach {largest:.3g}; float64 holds them exactly below 2^50")
         self.register_buffer("unit", torch.tensor(outer / quantization.scale, dtype=torch.float64), persistent=False)
         self.register_buffer("bias_unit", torch.tensor(inner, dtype=torch.float64), persistent=False)
         self.unit: Tensor
@@ -73,9 +73,12 @@ class Synapse(nn.Module):
         bias = whole(self.bias, self.bias_unit)
         return bias.reshape(-1, *([1] * len(self.op.stride))) if isinstance(self.op, Conv) else bias
 
-    def forward(self, train: Tensor) -> Tensor:
-        """The current [T, N, ...] of a train [T, N, ...], without the bias."""
-        weight = whole(self.weight, self.unit)
+    def integers(self) -> Tensor:
+        """The weight as whole numbers."""
+        return whole(self.weight, self.unit)
+
+    def forward(self, train: Tensor, weight: Tensor) -> Tensor:
+        """The current [T, N, ...] of a train [T, N, ...] through `integers()`, without the bias."""
         steps, batch = train.shape[:2]
         if isinstance(self.op, Dense):
             return train @ weight.T
