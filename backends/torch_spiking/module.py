@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snnir.backends.simulator.host import Host, concrete_shape, window_order
 from snnir.backends.simulator.options import batch_size, check_graph, check_options
+from snnir.backends.torch_spiking.export import with_parameters
 from snnir.backends.torch_spiking.neurons import Population, Summing, grid_of
 from snnir.backends.torch_spiking.outputs import TrainedOutputs
 from snnir.backends.torch_spiking.result import Recorder, TorchResult, integers
@@ -155,6 +156,13 @@ class SpikingModule(nn.Module):
             spikes = value.type.dtype == "spike"
             outputs[name] = integers(run.train(window, value).sum(dim=0)) if spikes else reals[value]
         return recorder.result(outputs)
+
+    def to_graph(self) -> Graph:
+        """The spiking graph with the present parameters as whole numbers, for any backend.
+
+        Ranges and settling bounds are not certified for the new weights: the pass `certify-bounds` does so.
+        """
+        return with_parameters(self.graph, self._parts())
 
     def _parts(self) -> dict[Node, nn.Module]:
         return {node: self.parts[key] for node, key in self._keys.items()}

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+import snnir
 from snnir.backends.simulator import DELIVERIES, PlainResult, simulate_plain
 from snnir.backends.torch_spiking import SpikingModule, TorchResult
-from snnir.errors import InputError, UsageError
-from snnir.ir import Graph
+from snnir.errors import InputError, UnsupportedError, UsageError
+from snnir.ir import Graph, Quantization, TensorType
+from snnir.ir.dims import dim
+from snnir.ir.ops import Dense, Encode, Readout
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator_properties import raster
+from tests.models import crnn, data
 from tests.test_conversion import compiled
 
 torch.set_num_threads(1)
@@ -90,6 +94,37 @@ def test_runs_refuse_by_name() -> None:
         module.float().run(inputs)
     with pytest.raises(UsageError, match="the simulator runs the spiking level"):
         SpikingModule(compiled(0)[0]["float"])
+
+
+def test_sums_that_float64_cannot_hold_are_refused() -> None:
+    graph = Graph("wide", level="spiking")
+    x = graph.input("x", TensorType((dim("N"), 4), "f32"))
+    spikes = graph.add1(Encode(Quantization(1.0, 0, 2**30)), x)
+    weight = graph.constant("w", np.full((2, 4), 2**30, np.int32))
+    current = graph.add1(Dense(), spikes, weight, name="wide")
+    scale, bias = graph.constant("scale", np.array(1.0)), graph.constant("bias", np.zeros(2, np.int32))
+    graph.output("y", graph.add1(Readout(), scale, bias, current))
+    with pytest.raises(UnsupportedError, match="wide.*below 2\\^50"):
+        SpikingModule(graph)
+
+
+def test_programs_run_on_it() -> None:
+    rng = np.random.default_rng(0)
+    x = data(rng, 5, 4, 6)
+    program = snnir.compile(crnn(rng), calibration=x, check=False)
+    assert program.spiking_module() is program.spiking_module("cpu")
+    graph, seen = program.graph("spiking"), list[tuple[int, int]]()
+    for steps in (None, 3):
+        plain = simulate_plain(graph, {"x": x}, steps=steps)
+        record = list(plain.trains)
+        found = program.run(
+            x, steps=steps, backend="torch", device="cpu", record=record, counts=True, progress=lambda *at: seen.append(at)
+        )
+        assert isinstance(found, TorchResult)
+        assert_alike(found, plain, {name: name not in graph.values for name in record}, f"steps {steps}")
+    assert seen == [(5, 5), (5, 5)]
+    with pytest.raises(UsageError, match="backend 'loom' is unknown; choose one of simulator, torch"):
+        program.run(x, backend="loom")
 
 
 def test_module_gives_outputs_as_tensors_and_its_state_reads_back() -> None:

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import snnir
+from snnir.backends.simulator import simulate_plain
 from snnir.backends.torch_spiking import SURROGATES, SpikingModule
 from snnir.backends.torch_spiking.surrogates import spike, surrogate_gradient
 from snnir.errors import UnsupportedError, UsageError
+from snnir.ir.verify import verify
 from tests.models import crnn, data
 from tests.test_conversion import compiled
 
@@ -61,6 +63,10 @@ def test_training_computes_the_exact_spikes_of_its_steps(delivery: str) -> None:
         for name, tensor in found.items():
             np.testing.assert_allclose(tensor.detach().numpy(), expected[name], rtol=1e-6, atol=1e-30, err_msg=f"seed {seed}")
         compared += 1
+        if any(tensor.requires_grad for tensor in found.values()):
+            torch.autograd.backward([tensor.sum() for tensor in found.values() if tensor.requires_grad])
+            gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+            assert gradients and all(gradient.isfinite().all() for gradient in gradients), f"seed {seed}"
     assert compared >= 16
 
 
@@ -94,6 +100,12 @@ def test_fine_tuning_lowers_the_loss(program: snnir.Program, surrogate: str) -> 
     module.eval()  # the network that was trained, with whole weights and to quiescence
     result = module.run(x)
     assert result.settled
+    graph = module.to_graph()
+    verify(graph)
+    plain = simulate_plain(graph, {"x": x})
+    assert plain.settled
+    np.testing.assert_array_equal(plain.outputs["y"], result.outputs["y"])
+    np.testing.assert_array_equal(plain.steps, result.steps)
     assert not np.array_equal(next(iter(result.outputs.values())), next(iter(program.run(x, backend="torch").outputs.values())))
 
 
