@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -12,9 +13,11 @@ import snnir
 from snnir.backends.simulator import simulate_plain
 from snnir.backends.torch_spiking import SURROGATES, SpikingModule
 from snnir.backends.torch_spiking.surrogates import spike, surrogate_gradient
+from snnir.backends.torch_spiking.synapses import Synapse
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.verify import verify
-from tests.models import crnn, data
+from tests.backends.spiking_graphs import random_spiking_graph
+from tests.models import crnn, data, perceptron
 from tests.test_conversion import compiled
 
 torch.set_num_threads(1)
@@ -107,6 +110,29 @@ def test_fine_tuning_lowers_the_loss(program: snnir.Program, surrogate: str) -> 
     np.testing.assert_array_equal(plain.outputs["y"], result.outputs["y"])
     np.testing.assert_array_equal(plain.steps, result.steps)
     assert not np.array_equal(next(iter(result.outputs.values())), next(iter(program.run(x, backend="torch").outputs.values())))
+
+
+def test_parameters_are_the_weights_of_the_real_network() -> None:
+    rng = np.random.default_rng(3)
+    model = perceptron(rng)
+    x = rng.normal(size=(20, 6)).astype(np.float32)
+    module = SpikingModule(snnir.compile(model, calibration=x, check=False).graph())
+    real = {array.name: onnx.numpy_helper.to_array(array) for array in model.graph.initializer}
+    weights = [part for part in module.parts.values() if isinstance(part, Synapse)]
+    assert len(weights) == 2
+    for part, name in zip(weights, ("w1", "w2"), strict=True):
+        rounding = part.unit.numpy() / 2
+        assert (np.abs(part.weight.detach().numpy() - real[name]) <= rounding * 1.001).all(), name
+
+
+def test_untrained_modules_give_their_graph_back() -> None:
+    for seed in range(40):
+        graph, inputs = random_spiking_graph(np.random.default_rng(seed))
+        again = SpikingModule(graph).to_graph()
+        for (_, old), (_, new) in zip(graph.walk(), again.walk(), strict=True):
+            for before, after in zip(old.operands, new.operands, strict=True):
+                if before.is_constant:
+                    np.testing.assert_array_equal(after.array, before.array, err_msg=f"seed {seed}: {before.name}")
 
 
 def test_training_says_what_it_needs(program: snnir.Program) -> None:
