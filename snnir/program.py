@@ -83,8 +83,8 @@ class Program:
         `execution` of scans: with `reset` neurons start afresh at every sequence element, with `carry` they keep their
         sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `trace` keeps
         the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all settled
-        tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it knows
-        neither `carry` nor `trace`, records no membranes and counts no synaptic operations. Raises `InputError`,
+        tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
+        keeps no trace and no membranes, and counts no synaptic operations. Raises `InputError`,
         `UsageError`.
         """
         if isinstance(steps, str):

@@ -94,7 +94,6 @@ def test_run_on_the_torch_backend(folder: Path, tmp_path: Path, capsys: pytest.C
     [
         (["--backend", "torch", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["--backend", "torch", "--device", "meta"], "device 'meta' cannot be used"),
-        (["--backend", "torch", "--execution", "carry"], "execution='reset' only"),
         (["--backend", "torch", "--threads", "2"], "neither trace nor threads"),
         (["--backend", "torch", "--compare-executions"], "for the simulator"),
         (["--device", "cpu"], "is for backend 'torch'"),

@@ -124,15 +124,12 @@ class SpikingModule(nn.Module):
     ) -> TorchResult:
         """Simulate a batch exactly: the spikes of `Simulator.run` with the same options, at the same steps.
 
-        Synaptic operations, traces and membranes are not kept. Raises `InputError`, `UsageError` (also for
-        `execution="carry"`, which the simulator runs) and `UnsupportedError`.
+        Synaptic operations, traces and membranes are not kept. Raises `InputError`, `UsageError` and `UnsupportedError`.
         """
         host, sizes, batch = self._host(inputs)
         known = {name: (inside, shape) for name, _, inside, shape in self._emitters(sizes)}
         names = [name for name, op, _, _ in self._emitters(sizes) if not isinstance(op, Readout)]
         check_options(steps, delivery, execution, record, names)
-        if execution == "carry":
-            raise UsageError("the torch backend runs execution='reset' only; the simulator runs 'carry' (backend='simulator')")
         if any(parameter.dtype != torch.float64 for parameter in self.parameters()):
             raise UsageError("exact runs need parameters in float64; call module.double() on a module as it was made")
         windows = [self.graph.name]
@@ -142,8 +139,8 @@ class SpikingModule(nn.Module):
                 windows += [f"{node.outputs[0].name}[{element}]" for element in window_order(node.op, length)]
         device = self.anchor.device
         populations = [name for name, op, _, _ in self._emitters(sizes) if isinstance(op, Bif)]
-        recorder = Recorder(batch, windows, populations, known, record, counts, device)
-        run = Run(self._parts(), sizes, batch, device, recorder, delivery=delivery, cap=steps)
+        recorder = Recorder(batch, windows, populations, known, record, counts, execution == "carry", device)
+        run = Run(self._parts(), sizes, batch, device, recorder, delivery=delivery, cap=steps, carry=execution == "carry")
         window = self._outermost(host)
         run.window(window)
         sums = {}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from snnir.backends.torch_spiking.trains import aligned, tracers
+from snnir.backends.torch_spiking.trains import aligned, lengthen
 from snnir.errors import UnsupportedError
 from snnir.ir.ops import Concat, Expand, Gather, MaxPool, Movement, Pad, Product, Reshape, Slice, Transpose
 from snnir.ir.ops.rules import pad_amounts, window_size
@@ -44,17 +44,31 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
     raise UnsupportedError(f"the torch backend does not know the movement {op.name}")
 
 
-def combine(op: MaxPool | Product, trains: Sequence[Tensor]) -> Tensor:
-    """The change, step by step, of the largest tracer of each window of a max, or of the product of two tracers."""
+def combine(
+    op: MaxPool | Product, trains: Sequence[Tensor], before: Sequence[Tensor] | None = None
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The change, step by step, of the largest tracer of each window of a max, or of the product of two tracers.
+
+    Also what is kept for a window that goes on: the last result, and the tracers [N, ...]. `before` is what was kept.
+    """
+    trains = _together(trains)
+    held = [torch.zeros_like(train[:1]).sum(dim=0) for train in trains] if before is None else list(before[1:])
+    # the tracers before the first step come first, so that a train without steps needs no case of its own
+    tracers = [torch.cat([own[None], own + train.cumsum(0)]) for own, train in zip(held, trains, strict=True)]
     if isinstance(op, Product):
-        left, right = (tracers(train) for train in aligned(trains))
+        left, right = aligned(tracers)
         results = left * right
     else:
-        train = tracers(trains[0])
+        (train,) = tracers
         steps, batch = train.shape[:2]
         seen = _pooled(op, train.reshape(steps * batch, *train.shape[2:]))
         results = seen.reshape(steps, batch, *seen.shape[1:])
-    return torch.diff(results, dim=0, prepend=torch.zeros_like(results[:1])) if len(results) else results
+    return results.diff(dim=0), (results[-1], *(tracer[-1] for tracer in tracers))
+
+
+def _together(trains: Sequence[Tensor]) -> list[Tensor]:
+    steps = max(len(train) for train in trains)
+    return [lengthen(train, steps) for train in trains]
 
 
 def _pooled(op: MaxPool, x: Tensor) -> Tensor:

@@ -93,14 +93,13 @@ class Population(Summing):
         found = torch.searchsorted(tables, flat, right=True).to(sums.dtype).reshape(moved.shape)
         return found.permute([order.index(axis) for axis in range(sums.ndim)]) + self.lo
 
-    def settle(self, start: Tensor, currents: Tensor, cap: int | None) -> tuple[Tensor, Tensor]:
+    def settle(self, start: Tensor, tracer: Tensor, currents: Tensor, cap: int | None) -> tuple[Tensor, Tensor]:
         """The spikes [steps, N, ...] of currents [T, N, ...], exactly, and the number of neurons that could go on firing.
 
-        `start` [N, ...] is the sum at first. Without a cap the train ends when no neuron can fire.
+        `start` and `tracer` [N, ...] are the sum and the tracer at first. Without a cap the train ends when no neuron can fire.
         """
-        currents = currents if cap is None else currents[:cap]
         levels = self.levels(torch.cat([start[None], currents]).cumsum_(0))
-        tracer, train = torch.zeros_like(start), []
+        train = []
         for level in levels[1:]:
             spikes = (level - tracer).sign()
             tracer = tracer + spikes

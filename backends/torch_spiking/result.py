@@ -47,9 +47,11 @@ class Recorder:
         known: Mapping[str, tuple[bool, tuple[int, ...]]],
         record: Iterable[str],
         counts: bool,
+        carry: bool,
         device: torch.device,
     ) -> None:
         self.batch, self.windows, self.known, self.wants_counts = batch, windows, known, counts
+        self.carry = carry
         self.used = {name: torch.zeros(batch, dtype=torch.int64, device=device) for name in windows}
         self.spikes = {name: torch.zeros(batch, dtype=torch.float64, device=device) for name in populations}
         self.trains: dict[str, list[np.ndarray]] = {name: [] for name in record}
@@ -64,12 +66,14 @@ class Recorder:
             self.spikes[name] += train.abs().sum(dim=(0, *range(2, train.ndim)))
         if name in self.trains:
             self.trains[name].append(train.to(torch.int64).cpu().numpy())
-        self.summed(name, train)
-
-    def summed(self, name: str, train: Tensor) -> None:
-        """Enter what a train [T, N, ...] adds up to, where counts are wanted."""
         if self.wants_counts:
-            self.settled[name].append(train.sum(dim=0))
+            parts, total = self.settled[name], train.sum(dim=0)
+            parts.append(total + parts[-1] if self.carry and parts else total)
+
+    def summed(self, name: str, total: Tensor) -> None:
+        """Enter the sum [N, ...] of a readout in one window, where counts are wanted."""
+        if self.wants_counts:
+            self.settled[name].append(total)
 
     def use(self, window: str, train: Tensor) -> None:
         """A window lasts as long as anything happens in it, sample by sample."""

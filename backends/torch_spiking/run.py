@@ -7,19 +7,20 @@ once; the steps themselves are those of the clock-driven simulator.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
+from snnir.backends.torch_spiking.borders import ElementsIn, Sending, StateIn, ValueOut
 from snnir.backends.torch_spiking.movement import combine, move
 from snnir.backends.torch_spiking.neurons import Population, Summing
 from snnir.backends.torch_spiking.result import Recorder
-from snnir.backends.torch_spiking.surrogates import Surrogate, spike
+from snnir.backends.torch_spiking.surrogates import Surrogate
 from snnir.backends.torch_spiking.synapses import Synapse
-from snnir.backends.torch_spiking.trains import aligned, lengthen, spread, stack, unary
+from snnir.backends.torch_spiking.trains import aligned, lengthen, spread, stack
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
@@ -29,7 +30,10 @@ __all__ = ["Run", "Window"]
 
 @dataclass
 class Window:
-    """One window of a graph: its host (None where nothing is computed in real numbers) and the trains so far."""
+    """One window of a graph: its host (None where nothing is computed in real numbers) and the trains so far.
+
+    `memory` is what a carried body kept of the window before it (None: the window starts afresh), `kept` what it keeps.
+    """
 
     graph: Graph
     host: Host | None
@@ -37,6 +41,12 @@ class Window:
     constants: Mapping[Value, np.ndarray]
     prefix: str
     name: str
+    memory: dict[Value, tuple[Tensor, ...]] | None = None
+    kept: dict[Value, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def before(self, value: Value) -> tuple[Tensor, ...] | None:
+        """What `value` kept of the window before."""
+        return None if self.memory is None else self.memory[value]
 
 
 class Run:
@@ -52,10 +62,12 @@ class Run:
         *,
         delivery: str,
         cap: int | None,
+        carry: bool = False,
         surrogate: Surrogate | None = None,
     ) -> None:
         self.parts, self.sizes, self.batch, self.device = parts, sizes, batch, device
-        self.recorder, self.delivery, self.cap, self.surrogate = recorder, delivery, cap, surrogate
+        self.recorder, self.cap, self.surrogate = recorder, cap, surrogate
+        self.sending = Sending(delivery, carry, cap, recorder, surrogate)
         self.sums: dict[Value, list[Tensor]] = {}
         # rounded once, not in every window
         self.weights = {node: part.integers() for node, part in parts.items() if isinstance(part, Synapse)}
@@ -70,21 +82,27 @@ class Run:
                 continue
             if isinstance(op, Encode):
                 assert window.host is not None
-                self._emit(window, value, self._tensor(window.host.levels[value])[None])
+                levels, before = self._tensor(window.host.levels[value]), window.before(value)
+                window.kept[value] = (levels,)
+                self._emit(window, value, (levels if before is None else levels - before[0])[None])
             elif isinstance(op, Bif):
                 self._emit(window, value, self._population(window, node))
             elif isinstance(op, Readout):
-                total = self._start(window, node)
+                before = window.before(value)
+                total = self._start(node) if before is None else before[0]
                 # sums are linear: what arrives in all steps goes through the synapses at once
                 for current in self._currents(window, node, summed=True):
                     total = total + current[0]
+                window.kept[value] = (total,)
                 self.sums.setdefault(value, []).append(total)
                 if self.recorder is not None:
-                    self.recorder.summed(window.prefix + value.name, total[None])
+                    self.recorder.summed(window.prefix + value.name, total)
             elif isinstance(op, Scan):
                 self._scan(window, node, op)
             elif value.type.dtype == "spike" and isinstance(op, MaxPool | Product):
-                self._emit(window, value, combine(op, [self.train(window, operand) for operand in node.operands]))
+                trains = [self.train(window, operand) for operand in node.operands]
+                train, window.kept[value] = combine(op, trains, window.before(value))
+                self._emit(window, value, train)
             elif value.type.dtype == "spike" and isinstance(op, Movement):
                 trains = [self.train(window, operand) for operand in node.operands]
                 steps = max(len(train) for train in trains)
@@ -115,7 +133,9 @@ class Run:
             assert window.host is not None
             levels, batched = window.host.reals[value], value.type.batch_axis == 0
             sample = levels.shape[1:] if levels.ndim and (batched or levels.shape[0] == 1) else levels.shape
-            window.trains[value] = self._tensor(np.broadcast_to(levels, (self.batch, *sample)))[None]
+            train = self._tensor(np.broadcast_to(levels, (self.batch, *sample)))[None]
+            # once where its receivers keep what they were told
+            window.trains[value] = train if window.memory is None else train[:0]
             if self.recorder is not None:
                 self.recorder.use(window.name, window.trains[value])
         return window.trains[value]
@@ -137,7 +157,7 @@ class Run:
             found.append((value.producer, part))
         return found
 
-    def _start(self, window: Window, node: Node) -> Tensor:
+    def _start(self, node: Node) -> Tensor:
         """The sum [N, ...] at first: the bias and those of the synapses."""
         part = self.parts[node]
         assert isinstance(part, Summing)
@@ -160,7 +180,8 @@ class Run:
     def _population(self, window: Window, node: Node) -> Tensor:
         part = self.parts[node]
         assert isinstance(part, Population)
-        start = self._start(window, node)
+        before = window.before(node.output)
+        start, tracer = before or (self._start(node), None)
         currents = aligned(self._currents(window, node))
         total = currents[0]
         for current in currents[1:]:
@@ -169,26 +190,14 @@ class Run:
         if self.surrogate is not None:
             assert self.cap is not None
             return part.fire(start, total, self.cap, self.surrogate)
-        train, unsettled = part.settle(start, total, self.cap)
+        total = total[: self.cap]
+        tracer = torch.zeros_like(start) if tracer is None else tracer
+        train, unsettled = part.settle(start, tracer, total, self.cap)
+        if self.sending.carry:
+            window.kept[node.output] = start + total.sum(dim=0), tracer + train.sum(dim=0)
         if self.recorder is not None:
             self.recorder.unsettled += unsettled
         return train
-
-    def _send(self, levels: Tensor) -> Tensor:
-        """The settled levels [N, ...] of a state, as the next window gets them."""
-        if self.delivery == "graded":
-            return levels[None]
-        if self.surrogate is not None:
-            assert self.cap is not None
-            # spike t comes where |level| > t: thresholds at t + 1/2 on both sides, with the same surrogate
-            at = torch.arange(self.cap, dtype=levels.dtype, device=levels.device).reshape(-1, *([1] * levels.ndim)) + 0.5
-            may = torch.ones((), dtype=torch.bool, device=levels.device)
-            return spike(levels - at, levels + at, may, may, self.surrogate)
-        needed = int(levels.abs().max()) if levels.numel() else 0
-        steps = needed if self.cap is None else min(needed, self.cap)
-        if self.recorder is not None and steps < needed:
-            self.recorder.undelivered += (levels.abs() - steps).clamp(min=0).sum().to(torch.int64)
-        return unary(levels, steps)
 
     def _scan(self, window: Window, node: Node, op: Scan) -> None:
         body = node.body
@@ -197,28 +206,44 @@ class Run:
         constants = {value: value.array for value in body.constants}
         constants.update({inner: window.constants[outer] for inner, outer in pairs if outer in window.constants})
         outputs = list(body.outputs.values())
-        # what each state emitted in the window before; at first what it starts as
         states = [
-            spread(self.train(window, outer), concrete_shape(inner.type, self.sizes)) for inner, outer in pairs[: op.states]
+            StateIn(spread(self.train(window, outer), concrete_shape(inner.type, self.sizes)), self.sending)
+            for inner, outer in pairs[: op.states]
         ]
-        given = {inner: self.train(window, outer) for inner, outer in pairs[op.states :] if inner.type.dtype == "spike"}
-        cut = [inner for inner in body.inputs[op.states : op.states + op.elements] if inner in given]
-        results = [value for value in outputs[op.states :] if value.type.dtype == "spike"]
-        rows: list[list[Tensor]] = [[] for _ in results]
+        given = [(inner, outer, self.train(window, outer)) for inner, outer in pairs[op.states :] if inner.type.dtype == "spike"]
+        cut = body.inputs[op.states : op.states + op.elements]
+        elements = {inner: ElementsIn(train, encoded(outer), self.sending) for inner, outer, train in given if inner in cut}
+        shared = {inner: train for inner, _, train in given if inner not in cut}
+        leaving = [
+            (value, ValueOut(self.sending), list[Tensor]()) for value in outputs[op.states :] if value.type.dtype == "spike"
+        ]
         bodies, name = window.host.windows.get(node), node.outputs[0].name
         length = concrete_shape(node.operands[op.states].type, self.sizes)[op.axis]
+        memory = None
         for k, element in enumerate(window_order(op, length)):
-            trains = {**given, **{inner: given[inner][:, :, element] for inner in cut}}
-            for inner, state in zip(body.inputs, states, strict=False):
-                trains[inner] = state if self.delivery == "replay" else self._send(state.sum(dim=0))
+            trains = dict(shared)
+            if memory is not None:  # receivers still hold what they were told: it does not change
+                trains = {inner: train[:0] for inner, train in shared.items()}
+            trains.update((inner, sequence.window(element)) for inner, sequence in elements.items())
+            trains.update((inner, state.window()) for inner, state in zip(body.inputs, states, strict=False))
             host = bodies[k] if bodies is not None else None
-            inside = Window(body, host, trains, constants, f"{name}/", f"{name}[{element}]")
+            inside = Window(body, host, trains, constants, f"{name}/", f"{name}[{element}]", memory)
             self.window(inside)
-            states = [self.train(inside, value) for value in outputs[: op.states]]
-            for row, value in zip(rows, results, strict=True):
-                row.append(self.train(inside, value))
-        window.trains.update(zip(node.outputs, states, strict=False))
-        outer_results = [value for value in node.outputs[op.states :] if value.type.dtype == "spike"]
-        for outer, row in zip(outer_results, rows, strict=True):
+            for state, value in zip(states, outputs, strict=False):
+                state.follow(self.train(inside, value))
+            for value, out, rows in leaving:
+                rows.append(out.window(self.train(inside, value)))
+            memory = inside.kept if self.sending.carry else None
+        window.trains.update(zip(node.outputs, (state.final() for state in states), strict=False))
+        results = [value for value in node.outputs[op.states :] if value.type.dtype == "spike"]
+        for outer, (_, _, rows) in zip(results, leaving, strict=True):
             empty = torch.zeros((0, *concrete_shape(outer.type, self.sizes)), dtype=torch.float64, device=self.device)
-            window.trains[outer] = stack(row[::-1] if op.reverse else row, empty)
+            window.trains[outer] = stack(rows[::-1] if op.reverse else rows, empty)
+
+
+def encoded(value: Value) -> bool:
+    """Whether nothing but encoders and constants emit a value."""
+    node = value.producer
+    if node is None or isinstance(node.op, Encode):
+        return True
+    return isinstance(node.op, Movement) and all(encoded(operand) for operand in node.operands)

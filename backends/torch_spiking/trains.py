@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["aligned", "lengthen", "spread", "stack", "tracers", "unary"]
+__all__ = ["aligned", "lengthen", "raised", "spread", "stack", "unary"]
 
 
 def lengthen(train: Tensor, steps: int) -> Tensor:
@@ -23,9 +23,13 @@ def aligned(trains: Sequence[Tensor]) -> list[Tensor]:
     return [train.reshape(steps, *([1] * (rank - train.ndim)), *train.shape[1:]) for train in longer]
 
 
-def tracers(train: Tensor) -> Tensor:
-    """The tracers [T, N, ...] after each step."""
-    return train.cumsum(0)
+def raised(train: Tensor, levels: Tensor) -> Tensor:
+    """A train with levels [N, ...] added to its events of step 0; nothing is added where all are 0."""
+    if not bool(levels.any()):
+        return train
+    longer = lengthen(train, 1).clone()
+    longer[0] += levels
+    return longer
 
 
 def spread(train: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -61,7 +61,8 @@ def test_converted_graphs_spike_as_in_the_simulator(first: int) -> None:
         for turn, delivery in enumerate(DELIVERIES if recurrent else DELIVERIES[1:2]):
             # seeds take turns, to save time: each delivery with a cap or without
             steps = None if (seed + turn) % 2 else 1 + (seed + turn) // 2 % 7
-            compare(graphs["spiking"], inputs, module, f"seed {seed}", delivery=delivery, steps=steps)
+            execution = "carry" if recurrent and (seed + turn) % 5 == 0 else "reset"
+            compare(graphs["spiking"], inputs, module, f"seed {seed}", delivery=delivery, steps=steps, execution=execution)
 
 
 @pytest.mark.parametrize("first", DRAWN[::GROUP])
@@ -73,13 +74,16 @@ def test_drawn_graphs_spike_as_in_the_simulator(first: int) -> None:
         for delivery in DELIVERIES:
             compare(graph, inputs, module, f"seed {seed}", delivery=delivery, steps=None)
         compare(graph, inputs, module, f"seed {seed}", delivery=DELIVERIES[seed % 3], steps=int(rng.integers(1, 10)))
+        if any(node.body is not None for node in graph.nodes):
+            steps = None if seed % 2 else int(rng.integers(1, 10))
+            compare(graph, inputs, module, f"seed {seed}", delivery=DELIVERIES[seed // 2 % 3], steps=steps, execution="carry")
 
 
 def test_runs_refuse_by_name() -> None:
     graph, inputs = random_spiking_graph(np.random.default_rng(5), scans=1)
     module = SpikingModule(graph)
-    with pytest.raises(UsageError, match="execution='reset' only"):
-        module.run(inputs, execution="carry")
+    with pytest.raises(UsageError, match="execution 'hop' is unknown"):
+        module.run(inputs, execution="hop")
     with pytest.raises(UsageError, match="delivery 'mail' is unknown"):
         module.run(inputs, delivery="mail")
     with pytest.raises(UsageError, match="steps is 0"):
