@@ -53,6 +53,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/simulator_speed.py --json out/simulator_speed.json
 	$(BIN)/python benchmarks/roll_recurrences.py --json out/roll_recurrences.json
 	$(BIN)/python benchmarks/resting_level.py --json out/resting_level.json
+	$(BIN)/python benchmarks/torch_spiking.py --json out/torch_spiking.json
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -121,6 +121,8 @@ def compile_command(
 @_DELIVERY
 @_EXECUTION
 @_COMPARE
+@click.option("--backend", type=click.Choice(["simulator", "torch"]), default="simulator", help="What runs the spikes.")
+@click.option("--device", help="The device of the torch backend: cpu (default), cuda, cuda:1 ...")
 @click.option("--output", "-o", type=_FILE, help="A .npz file for outputs, steps, spikes and synaptic operations.")
 @_THREADS
 @_JSON
@@ -132,6 +134,8 @@ def run_command(
     delivery: str,
     execution: str,
     compare_executions: bool,
+    backend: str,
+    device: str | None,
     output: Path | None,
     threads: int | None,
     json: bool,
@@ -139,6 +143,8 @@ def run_command(
     """Simulate PROGRAM (.snnir) on INPUTS (.npy, or .npz by input name), event by event."""
     if steps != "auto" and not (steps.isdecimal() and int(steps) >= 1):
         raise UsageError(f"--steps {steps!r}: give auto, or a number of inner time-steps from 1 on")
+    if compare_executions and backend != "simulator":
+        raise UsageError("--compare-executions is for the simulator; leave out --backend")
     cap = None if steps == "auto" else int(steps)
     loaded, data = snnir.load(program), read_arrays(inputs)
     with report.progress("simulating", quiet=json) as advance:
@@ -149,6 +155,8 @@ def run_command(
             execution=execution,
             threads=threads,
             progress=lambda done, total: advance("simulating", done, total),
+            backend=backend,
+            device=device,
         )
     comparison = _comparison(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
     answers = read_labels(labels, len(result.steps)) if labels is not None else None

@@ -16,6 +16,7 @@ from snnir.ir.execute import execute
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult, Simulator
+    from snnir.backends.torch_spiking import SpikingModule
     from snnir.comparison import Comparison
     from snnir.verification import Verification
 
@@ -31,6 +32,7 @@ class Program:
         self._graphs = dict(graphs)
         self.facts = dict(facts)
         self._simulator: Simulator | None = None
+        self._modules: dict[str, SpikingModule] = {}
 
     def __repr__(self) -> str:
         return f"<Program {self._graphs['spiking'].name}: {self.facts.get('pipeline', '')}>"
@@ -50,6 +52,15 @@ class Program:
             self._simulator = Simulator(self.graph("spiking"))
         return self._simulator
 
+    def spiking_module(self, device: str = "cpu") -> SpikingModule:
+        """The spiking graph as a PyTorch module on `device`. Raises `UsageError` without PyTorch, or without the device."""
+        if device not in self._modules:
+            from snnir.backends.torch_spiking import SpikingModule, usable_device
+
+            found = usable_device(device)
+            self._modules[device] = SpikingModule(self.graph("spiking")).to(found)
+        return self._modules[device]
+
     def run(
         self,
         x: np.ndarray | Mapping[str, np.ndarray],
@@ -62,6 +73,8 @@ class Program:
         counts: bool = False,
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        backend: str = "simulator",
+        device: str | None = None,
     ) -> SimulationResult:
         """Simulate the spiking network, event by event.
 
@@ -70,13 +83,27 @@ class Program:
         `execution` of scans: with `reset` neurons start afresh at every sequence element, with `carry` they keep their
         sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `trace` keeps
         the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all settled
-        tracers. Raises `InputError`, `UsageError`.
+        tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
+        keeps no trace and no membranes, and counts no synaptic operations. Raises `InputError`,
+        `UsageError`.
         """
         if isinstance(steps, str):
             if steps != "auto":
                 raise UsageError(f"steps={steps!r}: give a number of inner time-steps, or auto")
             steps = None
         inputs = as_inputs(self.graph("spiking"), x)
+        if backend == "torch":
+            if trace or threads is not None:
+                raise UsageError("the torch backend takes neither trace nor threads (torch.set_num_threads sets them)")
+            module = self.spiking_module(device or "cpu")
+            result = module.run(inputs, steps=steps, delivery=delivery, execution=execution, record=record, counts=counts)
+            if progress is not None:
+                progress(len(result.steps), len(result.steps))
+            return result
+        if backend != "simulator":
+            raise UsageError(f"backend {backend!r} is unknown; choose one of simulator, torch")
+        if device is not None:
+            raise UsageError(f"device {device!r} is for backend 'torch'; the simulator runs on the processor")
         return self.simulator.run(
             inputs,
             steps=steps,

@@ -126,7 +126,15 @@ def run_facts(
     inputs = as_inputs(program.graph("spiking"), data)
     bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
     macs = dense_macs(program.graph("quantized"), inputs)
-    energy = estimate_energy(macs.spiking, result)
+    counted: dict[str, object] = {}
+    if result.counts_synops:
+        energy = estimate_energy(macs.spiking, result)
+        counted = {
+            "synops_per_sample": float(result.total_synops.mean()),
+            "charges_per_sample": float(result.total_charges.mean()),
+            "energy_spiking_nj": energy.spiking,
+            "energy_dense_nj": energy.dense,
+        }
     return {
         "samples": len(result.steps),
         "delivery": delivery,
@@ -138,12 +146,9 @@ def run_facts(
         "steps_max": int(result.steps.max(initial=0)),
         "steps_bound": max(max(windows, default=0) for windows in bounds.values()),
         "spikes_per_sample": float(result.total_spikes.mean()),
-        "synops_per_sample": float(result.total_synops.mean()),
-        "charges_per_sample": float(result.total_charges.mean()),
         "dense_macs_per_sample": macs.spiking,
         "host_macs_per_sample": macs.host,
-        "energy_spiking_nj": energy.spiking,
-        "energy_dense_nj": energy.dense,
+        **counted,
     }
 
 
@@ -161,7 +166,6 @@ def ran(
     facts = run_facts(program, data, result, delivery, execution)
     if comparison is not None:
         facts["executions"] = comparison.facts()
-    macs, spiking, dense = (facts[key] for key in ("dense_macs_per_sample", "energy_spiking_nj", "energy_dense_nj"))
     if labels is not None:
         facts["accuracy"] = accuracy(result.outputs, labels)
     if json:
@@ -175,12 +179,22 @@ def ran(
         "recurrence": f"{execution} execution, {delivery} delivery",
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
-        "synaptic operations": f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)",
-        "dense multiply-accumulates": _macs_text(macs, facts["host_macs_per_sample"]),
-        "energy (estimate)": f"{spiking:,.1f} nJ spiking, {dense:,.1f} nJ dense; {ENERGY_SOURCE}",
+        "synaptic operations": _synops_text(facts),
+        "dense multiply-accumulates": _macs_text(facts["dense_macs_per_sample"], facts["host_macs_per_sample"]),
+        **({"energy (estimate)": _energy_text(facts)} if result.counts_synops else {}),
         **({"inside scans, per sample": comparison} if comparison is not None else {}),
     }
     rows_table("simulated", rows)
+
+
+def _synops_text(facts: Mapping[str, object]) -> str:
+    if "synops_per_sample" not in facts:
+        return "not counted by this backend"
+    return f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)"
+
+
+def _energy_text(facts: Mapping[str, object]) -> str:
+    return f"{facts['energy_spiking_nj']:,.1f} nJ spiking, {facts['energy_dense_nj']:,.1f} nJ dense; {ENERGY_SOURCE}"
 
 
 def _macs_text(spiking: object, host: object) -> str:

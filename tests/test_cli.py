@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,55 @@ def test_run_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytest.Capt
         np.testing.assert_array_equal(archive["output/y"], program.reference(np.load(folder / "x.npy"))["y"])
         assert archive["settled"]
         assert archive["steps"].shape == (20, 7)
+
+
+def test_run_on_the_torch_backend(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "result.npz"
+    command = ["run", str(folder / "model.snnir"), str(folder / "x.npy"), "--backend", "torch"]
+    assert main([*command, "--device", "cpu", "-o", str(target)]) == 0
+    printed = out(capsys)
+    assert "yes: exact" in printed
+    assert "not counted by this backend" in printed
+    program, x = snnir.load(folder / "model.snnir"), np.load(folder / "x.npy")
+    expected = program.run(x)
+    with np.load(target) as archive:
+        np.testing.assert_array_equal(archive["output/y"], expected.outputs["y"])
+        np.testing.assert_array_equal(archive["steps"], expected.steps)
+        for name, count in expected.spikes.items():
+            np.testing.assert_array_equal(archive[f"spikes/{name}"], count)
+        assert not [name for name in archive if name.startswith("synops")]
+    assert main([*command, "--json"]) == 0
+    assert not {"synops_per_sample", "energy_spiking_nj"} & set(read(capsys))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--backend", "torch", "--device", "abacus"], "device 'abacus' cannot be used"),
+        (["--backend", "torch", "--device", "meta"], "device 'meta' cannot be used"),
+        (["--backend", "torch", "--threads", "2"], "neither trace nor threads"),
+        (["--backend", "torch", "--compare-executions"], "for the simulator"),
+        (["--device", "cpu"], "is for backend 'torch'"),
+    ],
+)
+def test_run_refuses_what_a_backend_does_not_know(
+    folder: Path, options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(folder / "model.snnir"), str(folder / "x.npy"), *options]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert complaint in error
+    assert "Traceback" not in error
+
+
+def test_torch_backend_without_torch_says_what_to_install(folder: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"from snnir.cli import main\nsys.exit(main(['run', {str(folder / 'model.snnir')!r}, {str(folder / 'x.npy')!r}, "
+        "'--backend', 'torch']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "pip install snnir[torch]" in " ".join(result.stderr.split())
 
 
 def test_run_with_a_cap_claims_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,6 +21,9 @@ class SimulationResult:
     arrays have an axis 1 over the scan's windows, in order of processing (a reversed scan starts with the last
     element).
     """
+
+    counts_synops: ClassVar[bool] = True
+    """Whether synaptic operations are counted; where not, `synops` and `charges` are empty and their totals refused."""
 
     outputs: dict[str, np.ndarray]
     """By the graph's output names, after host ops; spiking outputs as their settled levels, int64."""
