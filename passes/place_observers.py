@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from snnir.errors import UnsupportedError
-from snnir.ir import BATCH, Graph, Node, Value
+from snnir.ir import BATCH, Graph, Node, Op, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Elementwise, Linear, MaxPool, Movement, Mul, Observe, Scan
+from snnir.ir.ops import Abs, Add, Clip, Elementwise, Linear, MaxPool, Movement, Mul, Observe, Scan
 from snnir.ir.rewrite import copy_constants, like
+from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
 from snnir.passes.sums import WEIGHTED
@@ -127,6 +130,8 @@ class _Placement:
             self.add(node, [self.summand(node, position, value, alike) for position, value in enumerate(operands)], _SUM)
             if alike:
                 self.products.add(self.values[node.output])
+        elif isinstance(op, Abs):
+            self.magnitude(node, self.levels(operands[0]))
         elif isinstance(op, Elementwise):
             self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
         else:
@@ -144,6 +149,20 @@ class _Placement:
             if self.batched and node.output.type.batch_axis != 0 and node not in self.suffix:
                 self.refuse(node, f"neurons need the batch (N) as axis 0 of what they take, found {node.output.type}")
             self.add(node, [self.levels(value) for value in operands], _LEVELS)
+
+    def magnitude(self, node: Node, x: Value) -> None:
+        """`|x|` as `2 max(x, 0) - x`: one population more, and exact for the levels of x."""
+        name, dtype = node.output.name, DTYPES[x.type.dtype]
+
+        def emit(op: Op, *operands: Value, label: str) -> Value:
+            return self.new.add1(op, *operands, name=label, origin=node.origin)
+
+        positive = emit(Clip(low=0.0), x, label=f"{name}.positive")
+        self.kinds[positive] = _ACTIVATION
+        two, minus_one = (self.new.constant(f"{name}.factor", np.array(number, dtype)) for number in (2, -1))
+        twice = emit(Mul(), self.levels(positive), two, label=f"{name}.twice")
+        total = emit(Add(), twice, emit(Mul(), x, minus_one, label=f"{name}.negated"), label=name)
+        self.values[node.output], self.kinds[total] = total, _SUM
 
     def adds_products(self, node: Node, operands: Sequence[Value]) -> bool:
         """Whether the node adds up products of two spiking values, each with the weight 1: no population in between."""

@@ -95,9 +95,8 @@ def largest(call: Call, values: Sequence[Value], label: str = "") -> Value:
         rows.append(reshaped(call, transposed(call, row, perm, f"{name}.front"), (lead, 1, 1, rest), f"{name}.row"))
     stack = call.emit(Concat(2), *rows, label=f"{label or 'result'}.stack")
     best = call.emit(MaxPool((len(rows), 1), (1, 1), (0, 0, 0, 0), (1, 1)), stack, label=f"{label or 'result'}.largest")
-    front = reshaped(
-        call, best, tuple(shape[axis] for axis in perm), "" if perm == sorted(perm) and not label else f"{label}.flat"
-    )
+    straight = perm == sorted(perm) and not label
+    front = reshaped(call, best, tuple(shape[axis] for axis in perm), "" if straight else f"{label or 'result'}.flat")
     return transposed(call, front, [perm.index(axis) for axis in range(rank)], label)
 
 
@@ -124,7 +123,7 @@ def largest_over(call: Call, x: Value, axes: Sequence[int], keep: bool, label: s
     lead = lines.type.shape[0] if len(kept) else 1
     count = int(str(lines.type.shape[-1]))
     if not count:
-        raise RefusalError("it takes the maximum of no elements")
+        raise RefusalError("it takes the extreme of no elements")
     rows = reshaped(call, lines, (lead, 1, product(lines.type.shape[1:-1]), count), f"{label or 'result'}.rows")
     best = call.emit(MaxPool((1, count), (1, 1), (0, 0, 0, 0), (1, 1)), rows, label=f"{label or 'result'}.largest")
     return _restored(call, x, best, axes, kept, keep, label)

@@ -143,6 +143,9 @@ REASONS = {
     "real numbers are needed": "integer constants as data",
     "need real": "integers",
     "do not go together": "integer arithmetic on data",
+    "keep_aspect_ratio_policy": "sizes that keep the aspect ratio",
+    "extrapolation_value": "constants around a cropped region",
+    "the extreme of no elements": "maxima of nothing",
     "its trip count": "loops whose trip count is an input",
     "it reads no sequence": "loops over no sequence",
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import constant, largest, largest_over, minus, plus, real, reduced, times
+from snnir.frontends.onnx.compose import largest, largest_over, minus, plus, real, reduced, times
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
-from snnir.ir.ops import Add, ArgMax, Clip, LeakyRelu, Mul, Relu
+from snnir.ir.ops import Add, ArgMax, Clip, LeakyRelu, Relu
 from snnir.ir.ops.rules import broadcast
 
 __all__: list[str] = []
@@ -88,7 +88,8 @@ def prelu(call: Call) -> list[Result]:
     x, slope = real(call, 0), call.known(1, "the slope")
     if slope.size == 1 and slope.ndim <= x.type.rank and float(slope.reshape(-1)[0]) >= 0:
         return [call.emit(LeakyRelu(float(slope.reshape(-1)[0])), x)]
-    steep = call.emit(
-        Mul(), call.emit(Relu(), x, label="positive"), constant(call, x, "rest", 1 - slope), label="positive.scaled"
-    )
-    return [call.emit(Add(), call.emit(Mul(), x, constant(call, x, "slope", slope), label="scaled"), steep)]
+    if slope.ndim == 1 and x.type.rank > 2 and slope.size == x.type.shape[1] and slope.size != x.type.shape[-1]:
+        slope = slope.reshape(-1, *([1] * (x.type.rank - 2)))  # PyTorch's old exports: one for each channel
+    positive = call.emit(Relu(), x, label="positive")
+    rest = times(call, positive, 1 - slope, "rest")
+    return [call.emit(Add(), times(call, x, slope, "scaled"), rest)]

@@ -36,7 +36,8 @@ def space_to_depth(call: Call) -> list[Result]:
     x, block = call.value(0), call.integer("blocksize", 1)
     batch, channels, height, width = x.type.shape
     split = reshaped(call, x, (batch, channels, height // block, block, width // block, block), "split")
-    moved = transposed(call, split, (0, 3, 5, 1, 2, 4), "moved")
+    column = call.word("mode", "DCR") == "DCR"
+    moved = transposed(call, split, (0, 3, 5, 1, 2, 4) if column else (0, 1, 3, 5, 2, 4), "moved")
     return [reshaped(call, moved, (batch, channels * (block * block), height // block, width // block))]
 
 
