@@ -13,6 +13,7 @@ import numpy as np
 
 import snnir
 from snnir import report
+from snnir.check_report import checked
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays, read_labels, write_npz
 
@@ -55,6 +56,21 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
             raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
         found[name] = int(bits)
     return found
+
+
+@cli.command("check")
+@click.argument("model", type=_FILE)
+@click.option("--calibration", type=_FILE, help="Inputs like those to come, for certified steps instead of estimates.")
+@_BITS
+@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
+@click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
+@_JSON
+def check_command(model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, json: bool) -> int:
+    """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
+    data = read_arrays(calibration) if calibration is not None else None
+    found = snnir.check(model, calibration=data, bits=bits, allow_host=allow_host)
+    checked(found, every, json)
+    return 0 if found.ok else 1
 
 
 @cli.command("compile")

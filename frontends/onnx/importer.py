@@ -12,7 +12,7 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning, same_over_sequence
 from snnir.frontends.onnx.bodies import names_used
-from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of
+from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.stepwise import over_sequence
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Graph, Value
@@ -98,9 +98,10 @@ def _import(
     refused = walk(scope, model.graph.node)
     if refused:
         raise UnsupportedError(
-            f"model {name} holds {len(refused)} node{'s' if len(refused) > 1 else ''} that snnir cannot import:\n"
-            + "\n".join(f"  {line}" for line in refused)
-            + "\n`snnir ops` lists what is supported"
+            f"model {name} ({provenance(model)}) holds {len(refused)} node{'s' if len(refused) > 1 else ''} "
+            "that snnir cannot import:\n" + "\n".join(f"  {line}" for line in refused) + "\n`snnir ops` lists what is supported",
+            refused,
+            graph,
         )
     for output in model.graph.output:
         result = scope.find(output.name)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx
 
-from snnir.errors import GraphError, ModelError
+from snnir.errors import GraphError, ModelError, Refusal
 from snnir.frontends.onnx.bodies import body_of, names_captured
-from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
 from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
@@ -113,12 +113,12 @@ class Scope:
         return sequence_node(self.call(node, tensors), operands)
 
 
-def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[str]:
-    """Import `nodes`, entering their results in `scope`; a line for each node that was refused.
+def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
+    """Import `nodes`, entering their results in `scope`; what was refused.
 
     Raises `ModelError` where a name stands for nothing.
     """
-    refused: list[str] = []
+    refused: list[Refusal] = []
     for node in nodes:
         try:
             operands = [scope.find(name) if name else None for name in node.input]
@@ -179,5 +179,6 @@ def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
     return symbolic and node.op_type in ("ConstantOfShape", "Expand")
 
 
-def _line(node: onnx.NodeProto, reason: str) -> str:
-    return f"{node.name or next(iter(node.output), '')} ({node.op_type}): {reason}"
+def _line(node: onnx.NodeProto, reason: str) -> Refusal:
+    name = node.name or next(iter(node.output), "")
+    return Refusal(f"{name} ({node.op_type})", reason, (origin_of(node),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,12 +28,12 @@ def integers(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.int64)
 
 
-def node(operator: str, *more: str, **attributes: object) -> onnx.NodeProto:
+def node(operator: str, *more: str, **attributes: Any) -> onnx.NodeProto:
     """From h (and what else it takes) to g."""
     return helper.make_node(operator, ["h", *more], ["g"], operator.lower(), **attributes)
 
 
-def _simple(operator: str, **attributes: object) -> Draw:
+def _simple(operator: str, **attributes: Any) -> Draw:
     return lambda rng, shape: ([node(operator, **attributes)], {})
 
 

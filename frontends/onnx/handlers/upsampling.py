@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -81,12 +82,16 @@ def _spread(call: Call, x: Value, stride: Sequence[int]) -> Value:
 @handler("Upsample", "gather", "sparse_linear")
 def upsample(call: Call) -> list[Result]:
     """ONNX's older Resize: known scales, nearest or linear."""
-    return resize(call)
+    return [_resized(call)]
 
 
 @handler("Resize", "gather", "sparse_linear", "linear")
 def resize(call: Call) -> list[Result]:
     """Known scales or sizes: nearest is data movement, linear and cubic are linear maps."""
+    return [_resized(call)]
+
+
+def _resized(call: Call) -> Value:
     x = real(call, 0)
     scales, sizes = _targets(call, x)
     mode = call.word("mode", "nearest")
@@ -107,8 +112,8 @@ def resize(call: Call) -> list[Result]:
         for axis, matrix in matrices.items():
             indices = tuple(int(index) for index in matrix.argmax(1))
             x = call.emit(Gather(axis, indices, (len(indices),)), x, label="" if axis == max(matrices) else f"axis{axis}")
-        return [x]
-    return [_mapped(call, x, matrices)]
+        return x
+    return _mapped(call, x, matrices)
 
 
 def _targets(call: Call, x: Value) -> tuple[list[float], list[int]]:
@@ -140,7 +145,7 @@ def _matrix(call: Call, axis: int, rank: int, size: int, scale: float, target: i
     from onnx.reference import ReferenceEvaluator
 
     names = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a", "exclude_outside", "antialias")
-    attributes = {name: call.attribute(name) for name in names if call.attribute(name) is not None}
+    attributes: dict[str, Any] = {name: call.attribute(name) for name in names if call.attribute(name) is not None}
     roi = call.known(1, "the region") if call.node.op_type == "Resize" and call.has(1) and call.operands[1] is not None else None
     axes = [call.axis(place, rank) for place in call.integers("axes", tuple(range(rank)))]
     feeds = {"scales": np.array([scale], np.float32)} if not target else {"sizes": np.array([target], np.int64)}
@@ -156,7 +161,7 @@ def _matrix(call: Call, axis: int, rank: int, size: int, scale: float, target: i
     if call.word("mode", "nearest") == "nearest":  # one question: which element does each take?
         (order,) = evaluator.run(None, {"x": np.arange(1, size + 1, dtype=np.float32), **feeds})
         return np.asarray(np.asarray(order).reshape(-1, 1) == np.arange(1, size + 1), dtype=np.float64)
-    columns = [evaluator.run(None, {"x": unit, **feeds})[0] for unit in np.eye(size, dtype=np.float32)]
+    columns = [np.asarray(next(iter(evaluator.run(None, {"x": unit, **feeds})))) for unit in np.eye(size, dtype=np.float32)]
     return np.stack(columns, 1).astype(np.float64)
 
 
