@@ -94,7 +94,9 @@ def _import(
     scope.stepped = stepped
     scope.names.update(arrays)
     for entry, type_ in plan.types.items():
-        scope.names[entry] = graph.input(entry, type_)
+        scope.names[entry] = value = graph.input(entry, type_)
+        if entry in plan.whole:
+            scope.whole.add(value)
     refused = walk(scope, model.graph.node)
     if refused:
         raise UnsupportedError(

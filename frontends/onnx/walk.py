@@ -18,6 +18,7 @@ from snnir.frontends.onnx.fold import chosen, fold
 from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.ir import Graph, TensorType, Value
+from snnir.ir.ops import Movement
 
 __all__ = ["Entry", "Scope", "walk"]
 
@@ -45,6 +46,8 @@ class Scope:
         self.constants: dict[str, Value] = {}
         self.stepped: list[str] | None = None
         """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
+        self.whole: set[Value] = set()
+        """Inputs that hold whole numbers, such as tokens."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}
@@ -66,6 +69,12 @@ class Scope:
     def owns(self, value: Value) -> bool:
         """Whether the value belongs to this scope's graph."""
         return self.graph.values.get(value.name) is value
+
+    def holds_whole(self, value: Value) -> bool:
+        """Whether the value is an input of whole numbers, its elements perhaps moved."""
+        while value.producer is not None and isinstance(value.producer.op, Movement):
+            value = value.producer.operands[0]
+        return value in self.whole
 
     def capture(self, value: Value) -> Value:
         """A value of this graph or one around, as a value of this graph."""
