@@ -5,11 +5,13 @@ from snnir.passes.event_ranges import event_ranges
 from snnir.passes.infra import PASSES, Context, Pass, Result, format_pipeline, parse_pipeline
 from snnir.passes.manager import Stage, check_samples, run_pipeline
 from snnir.passes.pipelines import default_pipeline, simplify
+from snnir.passes.place_observers import Placed, try_observers
 
 __all__ = [
     "PASSES",
     "Context",
     "Pass",
+    "Placed",
     "Result",
     "Stage",
     "check_samples",
@@ -20,4 +22,5 @@ __all__ = [
     "run_pipeline",
     "settling_bounds",
     "simplify",
+    "try_observers",
 ]

@@ -2,8 +2,8 @@
 
 A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It may stand
 
-1. before the network: all that it depends on is affine, data movement, a clip whose interval does not hold 0 (a guard
-   before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
+1. before the network: all that it depends on is affine, data movement, a magnitude, a clip whose interval does not
+   hold 0 (a guard before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
 2. after the network: only affine ops, data movement and host ops take what it gives, down to the outputs.
 
 Anywhere else it is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
@@ -17,16 +17,19 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import Add, AveragePool, Clip, Conv, Div, Linear, MatMul, Movement, Mul, Quantize, Scan, SparseLinear, Sub
+from snnir.ir.ops import Abs, Add, AveragePool, Clip, Conv, Div, Linear, MatMul, Movement, Mul, Quantize, Scan, SparseLinear, Sub
 
 __all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host"]
 
-_AFFINE = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool)
+_PLAIN = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool, Abs)
 
 
 def needs_host(node: Node) -> bool:
-    """Whether only the host can compute the node: a host op, or a quotient whose denominator changes with the input."""
-    return node.op.host or (isinstance(node.op, Div) and not node.operands[1].is_constant)
+    """Whether only the host can compute the node: a host op, or a quotient whose denominator changes with the input.
+
+    A magnitude is none: it stays on the host beside other host ops, and becomes `2 max(x, 0) - x` in the network.
+    """
+    return (node.op.host and not isinstance(node.op, Abs)) or (isinstance(node.op, Div) and not node.operands[1].is_constant)
 
 
 def host_prefix(graph: Graph, raw: Collection[Value], suffix: Collection[Node], allow: bool = False) -> set[Node]:
@@ -46,7 +49,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     """Nodes that are computed in real numbers after the network."""
     tail: set[Node] = set()
     for node in reversed(graph.nodes):
-        closes = needs_host(node) or isinstance(node.op, (Movement, *_AFFINE))
+        closes = needs_host(node) or isinstance(node.op, (Movement, *_PLAIN))
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
     after = {node for node in tail if needs_host(node)}
@@ -86,7 +89,7 @@ def host_nodes(graph: Graph) -> set[Node]:
 def _signal(node: Node) -> bool:
     if isinstance(node.op, Clip):
         return not node.op.low <= 0 <= node.op.high
-    return needs_host(node) or isinstance(node.op, (Movement, *_AFFINE))
+    return needs_host(node) or isinstance(node.op, (Movement, *_PLAIN))
 
 
 def _ancestor_free(graph: Graph) -> set[Node]:

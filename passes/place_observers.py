@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from snnir.errors import UnsupportedError
-from snnir.ir import BATCH, Graph, Node, Value
+import numpy as np
+
+from snnir.errors import Refusal, UnsupportedError
+from snnir.ir import BATCH, Graph, Node, Op, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Elementwise, Linear, MaxPool, Movement, Mul, Observe, Scan
+from snnir.ir.ops import Abs, Add, Clip, Elementwise, Linear, MaxPool, Movement, Mul, Observe, Scan
 from snnir.ir.rewrite import copy_constants, like
+from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
 from snnir.passes.sums import WEIGHTED
 
-__all__ = ["place_observers"]
+__all__ = ["Placed", "place_observers", "try_observers"]
 
 _RAW, _LEVELS, _SUM, _ACTIVATION, _HOST = "raw", "levels", "sum", "activation", "host"
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
@@ -25,23 +29,46 @@ def place_observers(graph: Graph, allow_host: bool = False) -> Graph:
     `allow_host` permits host ops inside the network (see `host_part.py`). Raises one `UnsupportedError` that lists every
     node without a spiking form.
     """
+    placed = try_observers(graph, allow_host)
+    if placed.refused:
+        lines = "\n".join(f"  {refusal}" for refusal in placed.refused)
+        raise UnsupportedError(f"these nodes have no exact spiking form:\n{lines}", placed.refused)
+    return placed.graph
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A graph with observers, and what was found on the way there."""
+
+    graph: Graph
+    refused: tuple[Refusal, ...]
+    raw: frozenset[Value]
+    """Values, of bodies too, that are known as real numbers before the network runs."""
+    host: frozenset[Node]
+    """Nodes, of bodies too, that compute with real numbers, before and after the network."""
+
+
+def try_observers(graph: Graph, allow_host: bool = False) -> Placed:
+    """The same for any graph, with all that is refused instead of an error."""
     placer = _Placer(allow_host)
     placed = placer.place(graph, None)
-    if placer.refused:
-        raise UnsupportedError(
-            "these nodes have no exact spiking form:\n" + "\n".join(f"  {line}" for line in dict.fromkeys(placer.refused))
-        )
-    return placed
+    return Placed(placed, tuple(dict.fromkeys(placer.refused)), frozenset(placer.raw), frozenset(placer.host))
 
 
 class _Placer:
     def __init__(self, allow_host: bool) -> None:
         self.allow_host = allow_host
-        self.refused: list[str] = []
+        self.refused: list[Refusal] = []
+        self.raw: set[Value] = set()
+        self.host: set[Node] = set()
 
     def place(self, old: Graph, raw: set[Value] | None) -> Graph:
         """`raw`: the inputs of a body that are real numbers; None for the outermost graph, where all are."""
-        return _Placement(self, old, raw).new
+        placement = _Placement(self, old, raw)
+        self.raw.update(value for value, kind in placement.kinds.items() if kind == _RAW)
+        real = (value.producer for value, kind in placement.kinds.items() if kind in (_RAW, _HOST))
+        self.host.update(node for node in real if node is not None)
+        return placement.new
 
 
 class _Placement:
@@ -75,7 +102,9 @@ class _Placement:
         if value not in self.observed:
             if self.batched and not value.is_constant and value.type.batch_axis != 0:
                 where = value.producer.describe() if value.producer is not None else f"input {value.name}"
-                self.placer.refused.append(f"{where}: neurons need the batch (N) as axis 0, found {value.type}")
+                origins = value.producer.origin if value.producer is not None else ()
+                reason = f"neurons need the batch (N) as axis 0, found {value.type}"
+                self.placer.refused.append(Refusal(where, reason, origins))
             origin = value.producer.origin if value.producer is not None else ()
             self.observed[value] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
             self.kinds[self.observed[value]] = _LEVELS
@@ -127,6 +156,8 @@ class _Placement:
             self.add(node, [self.summand(node, position, value, alike) for position, value in enumerate(operands)], _SUM)
             if alike:
                 self.products.add(self.values[node.output])
+        elif isinstance(op, Abs):
+            self.magnitude(node, self.levels(operands[0]))
         elif isinstance(op, Elementwise):
             self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
         else:
@@ -144,6 +175,20 @@ class _Placement:
             if self.batched and node.output.type.batch_axis != 0 and node not in self.suffix:
                 self.refuse(node, f"neurons need the batch (N) as axis 0 of what they take, found {node.output.type}")
             self.add(node, [self.levels(value) for value in operands], _LEVELS)
+
+    def magnitude(self, node: Node, x: Value) -> None:
+        """`|x|` as `2 max(x, 0) - x`: one population more, and exact for the levels of x."""
+        name, dtype = node.output.name, DTYPES[x.type.dtype]
+
+        def emit(op: Op, *operands: Value, label: str) -> Value:
+            return self.new.add1(op, *operands, name=label, origin=node.origin)
+
+        positive = emit(Clip(low=0.0), x, label=f"{name}.positive")
+        self.kinds[positive] = _ACTIVATION
+        two, minus_one = (self.new.constant(f"{name}.factor", np.array(number, dtype)) for number in (2, -1))
+        twice = emit(Mul(), self.levels(positive), two, label=f"{name}.twice")
+        total = emit(Add(), twice, emit(Mul(), x, minus_one, label=f"{name}.negated"), label=name)
+        self.values[node.output], self.kinds[total] = total, _SUM
 
     def adds_products(self, node: Node, operands: Sequence[Value]) -> bool:
         """Whether the node adds up products of two spiking values, each with the weight 1: no population in between."""
@@ -185,7 +230,7 @@ class _Placement:
         return sum(1 for node, _ in old.uses if node is not None and node not in self.suffix) > 1
 
     def refuse(self, node: Node, reason: str) -> None:
-        self.placer.refused.append(f"{node.describe()} (op {node.op.name}): {reason}")
+        self.placer.refused.append(Refusal(f"{node.describe()} (op {node.op.name})", reason, node.origin))
 
 
 def _reason(node: Node) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.errors import GraphError, UnsupportedError
+from snnir.errors import GraphError, Refusal, UnsupportedError
 from snnir.ir import FLOAT, Dim, Graph, Node, Value
 from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -32,21 +32,30 @@ class SubstituteOperators(Pass):
     takes = gives = FLOAT
 
     def run(self, graph: Graph, context: Context) -> Result:
-        """Apply the pass. Raises `UnsupportedError` naming a mean that no fixed weights can compute."""
-        new, changed = rebuild(graph, _rule)
+        """Apply the pass. Raises `UnsupportedError` naming every mean that no fixed weights can compute."""
+        refused: list[Refusal] = []
+
+        def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+            try:
+                return _rule(rewriter, node, operands)
+            except GraphError as error:
+                reason = f"{error}; export the model with fixed sizes there"
+                refused.append(Refusal(node.describe(), reason, node.origin))
+                return None
+
+        new, changed = rebuild(graph, rule)
+        if refused:
+            raise UnsupportedError("\n".join(map(str, refused)), refused)
         return Result(new, changed > 0)
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
-    try:
-        if isinstance(node.op, AveragePool):
-            return (_average_pool(rewriter, node, node.op, operands[0]),)
-        if isinstance(node.op, ReduceMean):
-            return (_reduce_mean(rewriter, node, node.op, operands[0]),)
-        if isinstance(node.op, MatMul) and not any(value.is_constant for value in operands):
-            return (_sum_of_products(rewriter, node, *operands),)
-    except GraphError as error:
-        raise UnsupportedError(f"{node.describe()}: {error}; export the model with fixed sizes there") from error
+    if isinstance(node.op, AveragePool):
+        return (_average_pool(rewriter, node, node.op, operands[0]),)
+    if isinstance(node.op, ReduceMean):
+        return (_reduce_mean(rewriter, node, node.op, operands[0]),)
+    if isinstance(node.op, MatMul) and not any(value.is_constant for value in operands):
+        return (_sum_of_products(rewriter, node, *operands),)
     return None
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snnir.api import compile, import_model, load
+    from snnir.checking import check
     from snnir.errors import SnnirError
     from snnir.ir import Graph
     from snnir.ir.parse import parse
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Graph", "Program", "SnnirError", "__version__", "compile", "import_model", "load", "parse", "text"]
+__all__ = ["Graph", "Program", "SnnirError", "__version__", "check", "compile", "import_model", "load", "parse", "text"]
 
 _HOMES = {
+    "check": "snnir.checking",
     "compile": "snnir.api",
     "import_model": "snnir.api",
     "load": "snnir.api",

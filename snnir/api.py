@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from snnir.costs import dense_macs, host_work
-from snnir.errors import CalibrationError, ModelError, UsageError
+from snnir.errors import CalibrationError, ModelError, UnsupportedError, UsageError
 from snnir.inputs import calibration_data, first_samples, sample_count
 from snnir.ir import Graph
 from snnir.ir.execute import execute
@@ -152,16 +152,18 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         "calibration_samples": sample_count(graph, data),
         "notes": list(graph.notes),
     }
+    if not isinstance(source, Graph) and not _is_torch(source):
+        from snnir.frontends.onnx import survey
+
+        facts["provenance"] = survey(cast("Any", source)).provenance
     if check and not isinstance(source, Graph):
         facts["import_error"] = check_import(source, graph, data, example_inputs)
-    stages = run_pipeline(
-        graph,
-        passes,
-        Context(data, progress),
-        check=check,
-        dump=Path(dump_ir) if dump_ir is not None else None,
-        on_stage=on_stage,
-    )
+    dump = Path(dump_ir) if dump_ir is not None else None
+    try:
+        stages = run_pipeline(graph, passes, Context(data, progress), check=check, dump=dump, on_stage=on_stage)
+    except UnsupportedError as error:
+        made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
+        raise UnsupportedError(f"{made}: {error}", error.refusals) from error
     facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
     graphs = {"float": graph}
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")

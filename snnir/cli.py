@@ -13,6 +13,7 @@ import numpy as np
 
 import snnir
 from snnir import report
+from snnir.check_report import checked
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays, read_labels, write_npz
 
@@ -57,6 +58,21 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
+@cli.command("check")
+@click.argument("model", type=_FILE)
+@click.option("--calibration", type=_FILE, help="Inputs like those to come, for certified steps instead of estimates.")
+@_BITS
+@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
+@click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
+@_JSON
+def check_command(model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, json: bool) -> int:
+    """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
+    data = read_arrays(calibration) if calibration is not None else None
+    found = snnir.check(model, calibration=data, bits=bits, allow_host=allow_host)
+    checked(found, every, json)
+    return 0 if found.ok else 1
+
+
 @cli.command("compile")
 @click.argument("model", type=_FILE)
 @click.option("--calibration", type=_FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
@@ -71,7 +87,9 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 @click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=_FILE, help="A folder for the graph after each pass that changed it.")
-@click.option("--check/--no-check", default=True, help="Compare with ONNX Runtime, or the model itself; hold every pass to its promise.")
+@click.option(
+    "--check/--no-check", default=True, help="Compare with ONNX Runtime, or the model itself; hold every pass to its promise."
+)
 @_JSON
 def compile_command(
     model: Path,
@@ -185,7 +203,9 @@ def _comparison(
 @cli.command("verify")
 @click.argument("program", type=_FILE)
 @click.argument("inputs", type=_FILE)
-@click.option("--model", type=_FILE, help="The ONNX or .pt2 file, to compare the import with ONNX Runtime or the model itself as well.")
+@click.option(
+    "--model", type=_FILE, help="The ONNX or .pt2 file, to compare the import with ONNX Runtime or the model itself as well."
+)
 @_DELIVERY
 @_EXECUTION
 @_COMPARE

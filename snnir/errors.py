@@ -5,6 +5,9 @@ A message names the node or file, what was found, what is supported and what to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 __all__ = [
     "CalibrationError",
     "FileFormatError",
@@ -12,6 +15,7 @@ __all__ = [
     "InputError",
     "ModelError",
     "PassError",
+    "Refusal",
     "SnnirError",
     "TextError",
     "UnsupportedError",
@@ -31,8 +35,27 @@ class ModelError(SnnirError):
     """A model file cannot be read or is not a valid model."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """One node that snnir refuses: its name in the message, why, and the nodes of the user's model that it comes from."""
+
+    node: str
+    reason: str
+    origins: tuple[str, ...] = ()
+    """Each as operator and name, like `Conv /encoder/conv`."""
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.reason}"
+
+
 class UnsupportedError(SnnirError):
-    """The model is valid, but holds something that snnir refuses, by name."""
+    """The model is valid, but holds something that snnir refuses, by name; `refusals` lists the nodes."""
+
+    def __init__(self, message: str, refusals: Sequence[Refusal] = (), partial: object = None) -> None:
+        super().__init__(message)
+        self.refusals = tuple(refusals)
+        self.partial = partial
+        """The graph as far as it could be imported, where that is what failed."""
 
 
 class InputError(SnnirError):

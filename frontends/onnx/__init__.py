@@ -3,5 +3,6 @@
 from snnir.frontends.onnx.importer import import_onnx
 from snnir.frontends.onnx.reference import run_onnxruntime
 from snnir.frontends.onnx.registry import folded_operators, onnx_operators
+from snnir.frontends.onnx.survey import survey
 
-__all__ = ["folded_operators", "import_onnx", "onnx_operators", "run_onnxruntime"]
+__all__ = ["folded_operators", "import_onnx", "onnx_operators", "run_onnxruntime", "survey"]

@@ -29,6 +29,8 @@ _REAL = {
     onnx.TensorProto.FLOAT16: "f32",
     onnx.TensorProto.BFLOAT16: "f32",
 }
+_WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+_MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class InputPlan:
 
     types: Mapping[str, TensorType]
     fixed: int | None
+    whole: frozenset[str] = frozenset()
+    """Inputs that hold whole numbers."""
 
     def frozen(self) -> InputPlan:
         """The same with the batch as exported."""
@@ -77,7 +81,8 @@ def plan_inputs(
         types[entry.name] = TensorType(tuple(shape), _element(model, entry))
     if len(fixed) > 1:
         raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
-    return InputPlan(types, fixed.pop() if fixed else None)
+    whole = frozenset(entry.name for entry in entries if entry.type.tensor_type.elem_type not in _REAL)
+    return InputPlan(types, fixed.pop() if fixed else None, whole)
 
 
 def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -113,10 +118,26 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
         node.op_type == "Cast" and any(item.name == "to" and item.i in real for item in node.attribute) for node in takers
     )
     lengths = all(node.op_type in ("RNN", "GRU", "LSTM") and list(node.input).index(entry.name) == 4 for node in takers)
-    if takers and (casts or lengths):
+    if (takers and (casts or lengths)) or (element in _WHOLE and _are_tokens(model, entry.name)):
         return "f32"
     kind = onnx.TensorProto.DataType.Name(element)
     raise UnsupportedError(f"input {entry.name} holds {kind} that is not cast to float at once; only real inputs can be encoded")
+
+
+def _are_tokens(model: onnx.ModelProto, name: str) -> bool:
+    """Whether an input of whole numbers only chooses: rows of tables, or places of ones."""
+    names, chooses = {name}, False
+    for node in model.graph.node:
+        taken = [place for place, operand in enumerate(node.input) if operand in names]
+        if not taken or node.op_type in ("Shape", "Size"):
+            continue
+        if (node.op_type, taken) in (("Gather", [1]), ("OneHot", [0])):
+            chooses = True
+        elif node.op_type in _MOVES and taken == [0]:
+            names.update(node.output)
+        else:
+            return False
+    return chooses
 
 
 def _batch_axis(model: onnx.ModelProto, entry: onnx.ValueInfoProto, given: Mapping[str, int]) -> int:

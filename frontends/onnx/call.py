@@ -15,7 +15,12 @@ from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
 if TYPE_CHECKING:
     from snnir.frontends.onnx.walk import Scope
 
-__all__ = ["Call"]
+__all__ = ["Call", "origin_of"]
+
+
+def origin_of(node: onnx.NodeProto) -> str:
+    """The node in a user's words: operator and name, or first result where it has no name."""
+    return f"{node.op_type} {node.name or next(iter(node.output), '')}"
 
 
 class Call:
@@ -40,7 +45,7 @@ class Call:
         """What the names around the node stand for, for nodes with a body."""
         self._constants, self._used = constants, used
         self._attributes = {attribute.name: attribute for attribute in node.attribute}
-        self.origin = (f"{node.op_type} {node.name or node.output[0]}",)
+        self.origin = (origin_of(node),)
 
     def attribute(self, name: str, default: object = None) -> object:
         """An attribute's value, lists as tuples, strings decoded, tensors as arrays."""

@@ -12,7 +12,7 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning, same_over_sequence, second_axes
 from snnir.frontends.onnx.bodies import names_used
-from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of
+from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.stepwise import over_sequence
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Graph, Value
@@ -111,13 +111,16 @@ def _import(
     scope.stepped = stepped
     scope.names.update(arrays)
     for entry, type_ in plan.types.items():
-        scope.names[entry] = graph.input(entry, type_)
+        scope.names[entry] = value = graph.input(entry, type_)
+        if entry in plan.whole:
+            scope.whole.add(value)
     refused = walk(scope, model.graph.node)
     if refused:
         raise UnsupportedError(
-            f"model {name} holds {len(refused)} node{'s' if len(refused) > 1 else ''} that snnir cannot import:\n"
-            + "\n".join(f"  {line}" for line in refused)
-            + "\n`snnir ops` lists what is supported"
+            f"model {name} ({provenance(model)}) holds {len(refused)} node{'s' if len(refused) > 1 else ''} "
+            "that snnir cannot import:\n" + "\n".join(f"  {line}" for line in refused) + "\n`snnir ops` lists what is supported",
+            refused,
+            graph,
         )
     for output in model.graph.output:
         result = scope.find(output.name)

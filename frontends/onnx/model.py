@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from snnir.errors import ModelError, UnsupportedError
 
-__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "opset_of"]
+__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "opset_of", "provenance"]
 
 Source = str | Path | bytes | onnx.ModelProto
 OLDEST_OPSET = 11
@@ -86,6 +86,14 @@ def opset_of(model: onnx.ModelProto) -> int:
             "Export it again, or convert it with onnx.version_converter"
         )
     return int(versions[0])
+
+
+def provenance(model: onnx.ModelProto) -> str:
+    """The operator sets of a model and what wrote it, like `opset 17, made by pytorch 2.1`."""
+    own = ("", "ai.onnx")
+    sets = [f"{'opset' if entry.domain in own else entry.domain} {entry.version}" for entry in model.opset_import]
+    maker = " ".join(filter(None, (model.producer_name, model.producer_version)))
+    return ", ".join([*sets, f"made by {maker}"] if maker else sets)
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:

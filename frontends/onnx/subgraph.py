@@ -125,7 +125,7 @@ class Body(Scope):
         """Import the body's nodes. Raises `RefusalError` naming those that cannot be."""
         refused = walk(self, self.proto.node)
         if refused:
-            raise RefusalError("in its body, " + "; ".join(refused))
+            raise RefusalError("in its body, " + "; ".join(map(str, refused)))
 
     def given(self, entry: Entry, what: str) -> Value:
         """What the body gives out, as a value of its graph. Raises `RefusalError`."""

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx
 
-from snnir.errors import GraphError, ModelError
+from snnir.errors import GraphError, ModelError, Refusal
 from snnir.frontends.onnx.bodies import body_of, names_captured
-from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
 from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.ir import Graph, TensorType, Value
+from snnir.ir.ops import Movement
 
 __all__ = ["Entry", "Scope", "walk"]
 
@@ -45,6 +46,8 @@ class Scope:
         self.constants: dict[str, Value] = {}
         self.stepped: list[str] | None = None
         """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
+        self.whole: set[Value] = set()
+        """Inputs that hold whole numbers, such as tokens."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}
@@ -66,6 +69,12 @@ class Scope:
     def owns(self, value: Value) -> bool:
         """Whether the value belongs to this scope's graph."""
         return self.graph.values.get(value.name) is value
+
+    def holds_whole(self, value: Value) -> bool:
+        """Whether the value is an input of whole numbers, its elements perhaps moved."""
+        while value.producer is not None and isinstance(value.producer.op, Movement):
+            value = value.producer.operands[0]
+        return value in self.whole
 
     def capture(self, value: Value) -> Value:
         """A value of this graph or one around, as a value of this graph."""
@@ -113,12 +122,12 @@ class Scope:
         return sequence_node(self.call(node, tensors), operands)
 
 
-def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[str]:
-    """Import `nodes`, entering their results in `scope`; a line for each node that was refused.
+def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
+    """Import `nodes`, entering their results in `scope`; what was refused.
 
     Raises `ModelError` where a name stands for nothing.
     """
-    refused: list[str] = []
+    refused: list[Refusal] = []
     for node in nodes:
         try:
             operands = [scope.find(name) if name else None for name in node.input]
@@ -179,5 +188,6 @@ def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
     return symbolic and node.op_type in ("ConstantOfShape", "Expand")
 
 
-def _line(node: onnx.NodeProto, reason: str) -> str:
-    return f"{node.name or next(iter(node.output), '')} ({node.op_type}): {reason}"
+def _line(node: onnx.NodeProto, reason: str) -> Refusal:
+    name = node.name or next(iter(node.output), "")
+    return Refusal(f"{name} ({node.op_type})", reason, (origin_of(node),))

@@ -63,7 +63,9 @@ def import_torch(
 
 
 def _named_after(source: Source) -> str:
-    return "model" if isinstance(source, ExportedProgram | torch.nn.Module) else str(source).rsplit("/", 1)[-1].removesuffix(".pt2")
+    return (
+        "model" if isinstance(source, ExportedProgram | torch.nn.Module) else str(source).rsplit("/", 1)[-1].removesuffix(".pt2")
+    )
 
 
 def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:

@@ -21,7 +21,9 @@ def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
     """The placeholders of the tensors that a caller gives, by name, in order."""
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     specs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
-    return {spec.arg.name: nodes[spec.arg.name] for spec in specs if isinstance(nodes[spec.arg.name].meta.get("val"), torch.Tensor)}
+    return {
+        spec.arg.name: nodes[spec.arg.name] for spec in specs if isinstance(nodes[spec.arg.name].meta.get("val"), torch.Tensor)
+    }
 
 
 def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tuple[dict[str, TensorType], list[str]]:
@@ -39,7 +41,7 @@ def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tupl
     notes = []
     if not any(str(size) in batches for shape in shapes.values() for size in shape):
         notes.append("the batch stays fixed as exported; leave it open with dynamic_shapes, or name batch_axes")
-    names = {symbol: BATCH for symbol in batches}
+    names = dict.fromkeys(batches, BATCH)
     types = {}
     for name, shape in shapes.items():
         for size in shape:

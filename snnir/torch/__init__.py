@@ -1,7 +1,7 @@
 """What snnir offers to users of PyTorch, which is imported when something of it is asked for: `pip install snnir[torch]`.
 
-    layer = snnir.torch.IndRNN(64, 128, num_layers=2, length=100)
-    net = snnir.torch.trainable(graph, bits=3, weight_bits=4, calibration=x)
+layer = snnir.torch.IndRNN(64, 128, num_layers=2, length=100)
+net = snnir.torch.trainable(graph, bits=3, weight_bits=4, calibration=x)
 """
 
 from __future__ import annotations

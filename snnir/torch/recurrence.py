@@ -33,7 +33,14 @@ def _forward(z: np.ndarray, u: np.ndarray, first: np.ndarray, relu: bool, y: np.
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def _backward(
-    y: np.ndarray, u: np.ndarray, first: np.ndarray, gradient: np.ndarray, relu: bool, dz: np.ndarray, dh: np.ndarray, du: np.ndarray
+    y: np.ndarray,
+    u: np.ndarray,
+    first: np.ndarray,
+    gradient: np.ndarray,
+    relu: bool,
+    dz: np.ndarray,
+    dh: np.ndarray,
+    du: np.ndarray,
 ) -> None:
     batch, length, hidden = y.shape
     for n in numba.prange(batch):

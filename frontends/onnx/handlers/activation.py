@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import minus, plus, times
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.ops import (
+    Acosh,
+    Add,
+    Asin,
+    Asinh,
     Atan,
+    Atanh,
     Clip,
     Elementwise,
     Elu,
@@ -20,8 +26,10 @@ from snnir.ir.ops import (
     Mul,
     Relu,
     Round,
+    Shrink,
     Sigmoid,
     Sign,
+    Sinh,
     Softplus,
     Softsign,
     Tanh,
@@ -77,6 +85,33 @@ _plain("Sign", Sign())
 _plain("Floor", Round("floor"))
 _plain("Ceil", Round("ceil"))
 _plain("Round", Round("even"))
+_plain("Sinh", Sinh())
+_plain("Asinh", Asinh())
+_plain("Asin", Asin())
+_plain("Atanh", Atanh())
+_plain("Acosh", Acosh())
+
+
+@handler("Acos", "asin", "mul", "add")
+def acos(call: Call) -> list[Result]:
+    """`pi / 2 - asin(x)`."""
+    sine = call.emit(Asin(), call.value(0), label="asin")
+    return [plus(call, minus(call, sine, "negated"), np.pi / 2)]
+
+
+@handler("Cosh", "exp", "mul", "add")
+def cosh(call: Call) -> list[Result]:
+    """`(exp(x) + exp(-x)) / 2`."""
+    x = call.value(0)
+    down = call.emit(Exp(), minus(call, x, "negated"), label="down")
+    both = call.emit(Add(), call.emit(Exp(), x, label="up"), down, label="both")
+    return [times(call, both, 0.5)]
+
+
+@handler("Shrink", "shrink")
+def shrink(call: Call) -> list[Result]:
+    """lambd must not be less than bias, or the function would not increase."""
+    return [call.emit(Shrink(call.number("lambd", 0.5), call.number("bias", 0.0)), call.value(0))]
 
 
 @handler("Elu", "elu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.handlers.choices import looked_up
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
 from snnir.ir.dims import dim, product
@@ -165,9 +166,12 @@ def split(call: Call) -> list[Result]:
     return results
 
 
-@handler("Gather", "gather")
+@handler("Gather", "gather", "lookup")
 def gather(call: Call) -> list[Result]:
-    """Constant indices."""
+    """Constant indices; or a known table and an input of whole numbers, which the host looks up."""
+    table, index = call.operands[:2]
+    if isinstance(table, np.ndarray) and isinstance(index, Value):
+        return [looked_up(call, table, index)]
     x = call.value(0)
     indices = call.known_integers(1, "the index")
     shape = call.known(1, "the index").shape

@@ -7,12 +7,13 @@ from snnir.frontends.onnx.handlers.windows import padding
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir.ops import AveragePool, MaxPool, ReduceMean
 
-__all__: list[str] = []
+__all__ = ["window"]
 
 _Window = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], bool]
 
 
-def _window(call: Call) -> _Window:
+def window(call: Call) -> _Window:
+    """Kernel, stride, padding, dilation and whether sizes are rounded up."""
     kernel = call.integers("kernel_shape", ())
     ones = (1,) * len(kernel)
     stride, dilation = call.integers("strides", ones), call.integers("dilations", ones)
@@ -25,7 +26,7 @@ def max_pool(call: Call) -> list[Result]:
     """Without the indices output."""
     if call.wants(1):
         raise RefusalError("its Indices output is used; only the pooled value is supported")
-    return [call.emit(MaxPool(*_window(call)), call.value(0))]
+    return [call.emit(MaxPool(*window(call)), call.value(0))]
 
 
 @handler("GlobalMaxPool", "max_pool")
@@ -39,7 +40,7 @@ def global_max_pool(call: Call) -> list[Result]:
 @handler("AveragePool", "average_pool")
 def average_pool(call: Call) -> list[Result]:
     """ceil_mode and count_include_pad included."""
-    return [call.emit(AveragePool(*_window(call), bool(call.integer("count_include_pad", 0))), call.value(0))]
+    return [call.emit(AveragePool(*window(call), bool(call.integer("count_include_pad", 0))), call.value(0))]
 
 
 @handler("GlobalAveragePool", "reduce_mean")

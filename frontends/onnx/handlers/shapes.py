@@ -12,6 +12,8 @@ from snnir.ir.dims import product
 
 __all__: list[str] = []
 
+_WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+
 
 @handler("Constant")
 def constant(call: Call) -> list[Result]:
@@ -49,9 +51,11 @@ def dropout(call: Call) -> list[Result]:
 
 @handler("Cast")
 def cast(call: Call) -> list[Result]:
-    """Between real types: nothing, since real numbers keep the type they are computed in."""
+    """Between real types: nothing, since real numbers keep the type they are computed in. So of inputs of whole numbers."""
     target = call.integer("to", onnx.TensorProto.FLOAT)
     real = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    if target in _WHOLE and call.scope.holds_whole(call.value(0)):
+        return [call.value(0)]
     if target not in real or not call.type(0).is_real:
         kind = onnx.TensorProto.DataType.Name(target)
         raise RefusalError(f"it casts {call.type(0).dtype} to {kind}; only casts between real types are supported")

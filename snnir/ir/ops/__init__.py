@@ -23,6 +23,8 @@ from snnir.ir.ops.activation import (
 )
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
+from snnir.ir.ops.choices import Hardmax, Lookup, TopK
+from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
@@ -33,10 +35,14 @@ from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sp
 
 __all__ = [
     "Abs",
+    "Acosh",
     "Add",
     "Affine",
     "ArgMax",
+    "Asin",
+    "Asinh",
     "Atan",
+    "Atanh",
     "AveragePool",
     "BatchNorm",
     "Bif",
@@ -59,10 +65,12 @@ __all__ = [
     "GeluGate",
     "Gru",
     "HardSigmoid",
+    "Hardmax",
     "LeakyRelu",
     "Linear",
     "Log",
     "LogSoftmax",
+    "Lookup",
     "Lstm",
     "MatMul",
     "MaxPool",
@@ -87,9 +95,11 @@ __all__ = [
     "ScaledTanh",
     "Scan",
     "SequenceMask",
+    "Shrink",
     "Sigmoid",
     "Sign",
     "Sin",
+    "Sinh",
     "Slice",
     "Softmax",
     "Softplus",
@@ -100,5 +110,6 @@ __all__ = [
     "Sub",
     "Tanh",
     "ThresholdedRelu",
+    "TopK",
     "Transpose",
 ]

@@ -1,0 +1,116 @@
+"""More data movement: blocks and channels, repetitions, chosen elements."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import reshaped, transposed
+from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.ir import Dimension, Value
+from snnir.ir.dims import product
+from snnir.ir.ops import Concat, Gather
+
+__all__: list[str] = []
+
+
+@handler("DepthToSpace", "reshape", "transpose")
+def depth_to_space(call: Call) -> list[Result]:
+    """Both modes, DCR and CRD."""
+    x, block = call.value(0), call.integer("blocksize", 1)
+    batch, channels, height, width = x.type.shape
+    (count,) = call.static((channels,), "the channel axis")
+    if count % (block * block):
+        raise RefusalError(f"{count} channels are not a multiple of {block} x {block}")
+    depth = count // (block * block)
+    column = call.word("mode", "DCR") == "DCR"
+    shape = (batch, block, block, depth) if column else (batch, depth, block, block)
+    split = reshaped(call, x, (*shape, height, width), "split")
+    moved = transposed(call, split, (0, 3, 4, 1, 5, 2) if column else (0, 1, 4, 2, 5, 3), "moved")
+    return [reshaped(call, moved, (batch, depth, height * block, width * block))]
+
+
+@handler("SpaceToDepth", "reshape", "transpose")
+def space_to_depth(call: Call) -> list[Result]:
+    """Sizes that the block divides."""
+    x, block = call.value(0), call.integer("blocksize", 1)
+    batch, channels, height, width = x.type.shape
+    split = reshaped(call, x, (batch, channels, height // block, block, width // block, block), "split")
+    column = call.word("mode", "DCR") == "DCR"
+    moved = transposed(call, split, (0, 3, 5, 1, 2, 4) if column else (0, 1, 3, 5, 2, 4), "moved")
+    return [reshaped(call, moved, (batch, channels * (block * block), height // block, width // block))]
+
+
+@handler("Tile", "concat")
+def tile(call: Call) -> list[Result]:
+    """Known numbers of repetitions, of any axis but the batch."""
+    x, counts = call.value(0), call.known_integers(1, "the number of repetitions")
+    if len(counts) != x.type.rank or min(counts, default=1) < 1:
+        raise RefusalError(f"it repeats {x.type} {counts} times; each axis needs a number from 1 on")
+    places = [axis for axis, count in enumerate(counts) if count > 1]
+    if x.type.batch_axis in places:
+        raise RefusalError("it repeats the batch")
+    for axis in places:
+        x = call.emit(Concat(axis), *([x] * counts[axis]), label="" if axis == places[-1] else f"axis{axis}")
+    return [x]
+
+
+@handler("Compress", "gather", "reshape")
+def compress(call: Call) -> list[Result]:
+    """A known condition; without an axis, of the flattened value."""
+    x, chosen = call.value(0), np.flatnonzero(call.known(1, "the condition"))
+    given = call.attribute("axis")
+    if given is None:
+        if x.type.batch_axis is not None:
+            raise RefusalError("it chooses from the flattened batch; name an axis")
+        x, axis = reshaped(call, x, (product(x.type.shape),), "flat"), 0
+    else:
+        axis = call.axis(int(str(given)), x.type.rank)
+    return [call.emit(Gather(axis, tuple(int(index) for index in chosen), (len(chosen),)), x)]
+
+
+@handler("GatherElements", "gather", "reshape")
+def gather_elements(call: Call) -> list[Result]:
+    """Known indices, the same for each sample."""
+    x, indices = call.value(0), call.known(1, "the index").astype(np.int64)
+    axis = call.axis(call.integer("axis", 0), x.type.rank)
+    sizes: list[Dimension] = list(x.type.shape)
+    start = _samples(call, x, indices)
+    if start and (axis == 0 or not (indices == indices[:1]).all() or indices.shape[0] != call.fixed_batch):
+        raise RefusalError("its index differs from sample to sample")
+    inner = call.static(tuple(sizes[start:]), "choosing elements")
+    index = indices[0] if start else indices
+    grid = list(np.indices(index.shape))
+    grid[axis - start] = np.where(index < 0, index + inner[axis - start], index)
+    return [_picked(call, x, start, np.ravel_multi_index(grid, inner))]
+
+
+@handler("GatherND", "gather", "reshape")
+def gather_nd(call: Call) -> list[Result]:
+    """Known indices into axes of known size, the batch not among them."""
+    x, indices = call.value(0), call.known(1, "the index").astype(np.int64)
+    if call.integer("batch_dims", 0) or x.type.batch_axis is not None:
+        raise RefusalError("its index differs from sample to sample")
+    sizes = call.static(x.type.shape, "choosing elements")
+    depth = indices.shape[-1]
+    known = [np.where(indices[..., axis] < 0, indices[..., axis] + sizes[axis], indices[..., axis]) for axis in range(depth)]
+    flat = np.ravel_multi_index(known, sizes[:depth]) if depth else np.zeros(indices.shape[:-1], np.int64)
+    rest = sizes[depth:]
+    rows = reshaped(call, x, (int(np.prod(sizes[:depth])), *rest), "rows")
+    return [call.emit(Gather(0, tuple(int(number) for number in flat.reshape(-1)), flat.shape), rows)]
+
+
+def _samples(call: Call, x: Value, indices: np.ndarray) -> int:
+    """1 where axis 0 of `x` is the batch, else 0."""
+    if indices.ndim != x.type.rank:
+        raise RefusalError(f"its index has {indices.ndim} axes, and the data {x.type.rank}")
+    if x.type.batch_axis not in (None, 0):
+        raise RefusalError("it needs the batch as axis 0")
+    return 0 if x.type.batch_axis is None else 1
+
+
+def _picked(call: Call, x: Value, start: int, flat: np.ndarray) -> Value:
+    """Elements of each sample (`start` 1) or of the whole, by their places in C order."""
+    lead = x.type.shape[:start]
+    line = reshaped(call, x, (*lead, product(x.type.shape[start:])), "flat")
+    return call.emit(Gather(start, tuple(int(number) for number in flat.reshape(-1)), flat.shape), line)

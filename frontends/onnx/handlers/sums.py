@@ -1,0 +1,100 @@
+"""Sums, means and other affine maps: of several values, over axes, and element by element with known factors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import along_axis, constant, minus, real, reduced, sum_over, times
+from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.ir import Op, Value
+from snnir.ir.ops import Abs, Add, Exp, Log, Mul, Sqrt
+
+__all__: list[str] = []
+
+
+def _total(call: Call, label: str) -> Value:
+    values = [real(call, index) for index in range(len(call.operands))]
+    total = values[0]
+    for index, value in enumerate(values[1:], 2):
+        total = call.emit(Add(), total, value, label=label if index == len(values) else f"sum{index}")
+    return total
+
+
+@handler("Sum", "add")
+def sum_(call: Call) -> list[Result]:
+    """Of any number of values."""
+    return [_total(call, "")]
+
+
+@handler("Mean", "add", "mul")
+def mean(call: Call) -> list[Result]:
+    """Of any number of values."""
+    if len(call.operands) == 1:
+        return [call.value(0)]
+    return [times(call, _total(call, "sum"), 1 / len(call.operands))]
+
+
+@handler("Neg", "mul")
+def neg(call: Call) -> list[Result]:
+    """Times -1."""
+    real(call, 0)
+    return [minus(call, call.value(0))]
+
+
+@handler("Where", "mul", "add")
+def where(call: Call) -> list[Result]:
+    """A known condition: `condition a + (1 - condition) b`."""
+    condition = call.known(0, "the condition")
+    if condition.dtype == object:
+        raise RefusalError("its condition depends on a size that is known only at run time")
+    chosen = condition.astype(bool)
+    parts = []
+    for index, mask in ((1, chosen), (2, ~chosen)):
+        value, operand = real(call, index), call.operands[index]
+        if isinstance(operand, np.ndarray):  # infinities (masks of attention) must not meet a factor of 0
+            parts.append(constant(call, value, f"chosen{index}", np.where(mask, operand, operand.dtype.type(0))))
+        else:
+            parts.append(times(call, value, mask.astype(np.float32), f"masked{index}"))
+    return [call.emit(Add(), *parts)]
+
+
+@handler("Trilu", "mul")
+def trilu(call: Call) -> list[Result]:
+    """A known diagonal: times a mask of 0 and 1."""
+    x = real(call, 0)
+    k = call.known_integers(1, "the diagonal")[0] if call.has(1) else 0
+    ones = np.ones(call.static(x.type.shape[-2:], "a triangle"))
+    return [times(call, x, np.triu(ones, k) if call.integer("upper", 1) else np.tril(ones, k))]
+
+
+@handler("CumSum", "linear", "transpose")
+def cumsum(call: Call) -> list[Result]:
+    """Along a known axis of known length: a triangular matrix."""
+    x = real(call, 0)
+    axis = call.axis(call.known_integers(1, "the axis")[0], x.type.rank)
+    (size,) = call.static((x.type.shape[axis],), "a running sum")
+    matrix = np.tril(np.ones((size, size)), -1 if call.integer("exclusive", 0) else 0)
+    return [along_axis(call, x, axis, matrix.T if call.integer("reverse", 0) else matrix)]
+
+
+def _reduction(operator: str, before: str, after: type[Op] | None, *becomes: str) -> None:
+    @handler(operator, "linear", *becomes)
+    def reduction(call: Call) -> list[Result]:
+        """Over axes of known length."""
+        x, axes = real(call, 0), reduced(call)
+        if before == "square":
+            x = call.emit(Mul(), x, x, label="square")
+        elif before:
+            x = call.emit({"abs": Abs, "exp": Exp}[before](), x, label=before)
+        if axes is not None:
+            x = sum_over(call, x, axes, bool(call.integer("keepdims", 1)), "" if after is None else "total")
+        return [x if after is None else call.emit(after(), x)]
+
+
+_reduction("ReduceSum", "", None)
+_reduction("ReduceL1", "abs", None, "abs")
+_reduction("ReduceSumSquare", "square", None, "mul")
+_reduction("ReduceL2", "square", Sqrt, "mul", "sqrt")
+_reduction("ReduceLogSum", "", Log, "log")
+_reduction("ReduceLogSumExp", "exp", Log, "exp", "log")

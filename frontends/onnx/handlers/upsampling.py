@@ -1,0 +1,188 @@
+"""Operators that give more elements than they take: transposed convolutions and resizing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import along_axis, constant, real
+from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.ir import Dim, Value
+from snnir.ir.ops import Conv, Gather, Pad, Reshape, SparseLinear
+
+__all__: list[str] = []
+
+
+@handler("ConvTranspose", "conv", "pad", "reshape")
+def conv_transpose(call: Call) -> list[Result]:
+    """Known weights: zeros between the elements (data movement), then a convolution with the kernel turned around."""
+    x, weight = real(call, 0), call.known(1, "the weight")
+    kernel, groups = weight.shape[2:], call.integer("group", 1)
+    ones = (1,) * len(kernel)
+    stride, dilation = call.integers("strides", ones), call.integers("dilations", ones)
+    extra = call.integers("output_padding", (0,) * len(kernel))
+    spans = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    begins, ends = _cut(call, x, stride, spans, extra)
+    x = _spread(call, x, stride)
+    rank = x.type.rank
+    amounts = [0] * (2 * rank)
+    for axis, span in enumerate(spans):
+        # the zeros behind the last element, `stride - 1` of them, are not part of the spread value
+        amounts[2 + axis] = span - begins[axis]
+        amounts[2 + axis + rank] = span - ends[axis] + extra[axis] - (stride[axis] - 1)
+    if any(amounts):
+        x = call.emit(Pad(tuple(amounts)), x, label="padded")
+    outputs = weight.shape[1]
+    turned = np.flip(weight, tuple(range(2, weight.ndim))).reshape(groups, -1, outputs, *kernel)
+    turned = np.ascontiguousarray(turned.swapaxes(1, 2)).reshape(groups * outputs, -1, *kernel)
+    operands = [x, call.constant(f"{call.node.input[1]}.turned", turned)]
+    if call.has(2):
+        operands.append(call.value(2))
+    return [call.emit(Conv(ones, (0,) * (2 * len(kernel)), dilation, groups), *operands)]
+
+
+def _cut(call: Call, x: Value, stride: Sequence[int], spans: Sequence[int], extra: Sequence[int]) -> tuple[list[int], list[int]]:
+    """What is cut off the full result at both ends of each axis (ONNX operator specification, ConvTranspose)."""
+    count, mode = len(stride), call.word("auto_pad", "NOTSET")
+    wanted = call.integers("output_shape", ())
+    if not wanted and mode == "VALID":
+        return [0] * count, [0] * count
+    if not wanted and mode == "NOTSET":
+        pads = list(call.integers("pads", (0,) * (2 * count)))
+        return pads[:count], pads[count:]
+    begins, ends = [], []
+    for axis in range(count):
+        (size,) = call.static((x.type.shape[2 + axis],), f"auto_pad {mode}")
+        target = wanted[-count:][axis] if wanted else size * stride[axis]
+        total = stride[axis] * (size - 1) + extra[axis] + spans[axis] + 1 - target  # below 0 where the result is enlarged
+        small, large = total // 2, total - total // 2
+        begins.append(small if mode == "SAME_UPPER" else large)
+        ends.append(large if mode == "SAME_UPPER" else small)
+    return begins, ends
+
+
+def _spread(call: Call, x: Value, stride: Sequence[int]) -> Value:
+    """`x` with `stride - 1` zeros behind each element of its spatial axes."""
+    for axis, step in enumerate(stride, 2):
+        if step > 1:
+            shape = x.type.shape
+            rank = len(shape) + 1
+            column = call.emit(Reshape((*shape[: axis + 1], 1, *shape[axis + 1 :])), x, label=f"axis{axis}.column")
+            amounts = [0] * (2 * rank)
+            amounts[rank + axis + 1] = step - 1
+            zeros = call.emit(Pad(tuple(amounts)), column, label=f"axis{axis}.zeros")
+            x = call.emit(Reshape((*shape[:axis], shape[axis] * step, *shape[axis + 1 :])), zeros, label=f"axis{axis}.spread")
+    return x
+
+
+@handler("Upsample", "gather", "sparse_linear")
+def upsample(call: Call) -> list[Result]:
+    """ONNX's older Resize: known scales, nearest or linear."""
+    return [_resized(call)]
+
+
+@handler("Resize", "gather", "sparse_linear", "linear")
+def resize(call: Call) -> list[Result]:
+    """Known scales or sizes: nearest is data movement, linear and cubic are linear maps."""
+    return [_resized(call)]
+
+
+def _resized(call: Call) -> Value:
+    x = real(call, 0)
+    scales, sizes = _targets(call, x)
+    mode = call.word("mode", "nearest")
+    places = [axis for axis in range(x.type.rank) if scales[axis] != 1 or (sizes[axis] not in (0, x.type.shape[axis]))]
+    if x.type.batch_axis in places:
+        raise RefusalError("it resizes the batch")
+    if call.word("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        if call.number("extrapolation_value", 0.0) != 0:
+            raise RefusalError("tf_crop_and_resize with an extrapolation_value other than 0 is not linear")
+        places = [axis for axis in range(x.type.rank) if axis != x.type.batch_axis]
+    matrices: dict[int, np.ndarray] = {}
+    for axis in places:
+        (size,) = call.static((x.type.shape[axis],), "resizing")
+        matrix = _matrix(call, axis, x.type.rank, size, scales[axis], sizes[axis])
+        if matrix.shape[0] != size or not (matrix == np.eye(size)).all():
+            matrices[axis] = matrix
+    if mode == "nearest" and all((matrix.sum(1) == 1).all() for matrix in matrices.values()):
+        for axis, matrix in matrices.items():
+            indices = tuple(int(index) for index in matrix.argmax(1))
+            x = call.emit(Gather(axis, indices, (len(indices),)), x, label="" if axis == max(matrices) else f"axis{axis}")
+        return x
+    return _mapped(call, x, matrices)
+
+
+def _targets(call: Call, x: Value) -> tuple[list[float], list[int]]:
+    """The scale of each axis, and its size where that is given (else 0)."""
+    rank = x.type.rank
+    axes = [call.axis(axis, rank) for axis in call.integers("axes", tuple(range(rank)))]
+    scales, sizes = [1.0] * rank, [0] * rank
+    place = 1 if call.node.op_type == "Upsample" or call.opset < 11 else 2
+    if call.has(3) and call.known(3, "the sizes").size:
+        if call.word("keep_aspect_ratio_policy", "stretch") != "stretch":
+            raise RefusalError("keep_aspect_ratio_policy other than stretch is not supported")
+        known = call.known(3, "the sizes").reshape(-1).tolist()
+        for axis, number in zip(axes, known, strict=True):
+            size = x.type.shape[axis]
+            if number == size or (axis == x.type.batch_axis and number == call.fixed_batch):
+                continue
+            if isinstance(number, Dim) or isinstance(size, Dim):
+                raise RefusalError(f"it resizes {size} elements to {number}; both must be known")
+            sizes[axis], scales[axis] = int(number), int(number) / size
+        return scales, sizes
+    given = call.known(place, "the scales").reshape(-1).tolist()
+    for axis, number in zip(axes, given, strict=True):
+        scales[axis] = float(number)
+    return scales, sizes
+
+
+def _matrix(call: Call, axis: int, rank: int, size: int, scale: float, target: int) -> np.ndarray:
+    """The map along one axis, [out, in], asked of ONNX's reference evaluator: its response to each element."""
+    from onnx.reference import ReferenceEvaluator
+
+    names = ("mode", "coordinate_transformation_mode", "nearest_mode", "cubic_coeff_a", "exclude_outside", "antialias")
+    attributes: dict[str, Any] = {name: call.attribute(name) for name in names if call.attribute(name) is not None}
+    roi = call.known(1, "the region") if call.node.op_type == "Resize" and call.has(1) and call.operands[1] is not None else None
+    axes = [call.axis(place, rank) for place in call.integers("axes", tuple(range(rank)))]
+    feeds = {"scales": np.array([scale], np.float32)} if not target else {"sizes": np.array([target], np.int64)}
+    if roi is not None and roi.size and axis in axes:
+        place = axes.index(axis)
+        feeds["roi"] = np.array([roi[place], roi[place + len(axes)]], np.float32)
+    inputs = ["x", *(name if name in feeds else "" for name in ("roi", "scales", "sizes"))]
+    node = onnx.helper.make_node("Resize", inputs, ["y"], **attributes)
+    infos = [onnx.helper.make_empty_tensor_value_info(name) for name in ("x", *feeds)]
+    graph = onnx.helper.make_graph([node], "axis", infos, [onnx.helper.make_empty_tensor_value_info("y")])
+    opset = onnx.helper.make_opsetid("", max(call.opset, 18))
+    evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=[opset]))
+    if call.word("mode", "nearest") == "nearest":  # one question: which element does each take?
+        (order,) = evaluator.run(None, {"x": np.arange(1, size + 1, dtype=np.float32), **feeds})
+        return np.asarray(np.asarray(order).reshape(-1, 1) == np.arange(1, size + 1), dtype=np.float64)
+    columns = [np.asarray(next(iter(evaluator.run(None, {"x": unit, **feeds})))) for unit in np.eye(size, dtype=np.float32)]
+    return np.stack(columns, 1).astype(np.float64)
+
+
+def _mapped(call: Call, x: Value, matrices: dict[int, np.ndarray]) -> Value:
+    """All axes at once as one sparse map, so that nothing is rounded in between; axis by axis where sizes are unknown."""
+    sample = x.type.shape[1:]
+    if 0 in matrices or any(isinstance(size, Dim) for size in sample) or x.type.batch_axis not in (None, 0):
+        for axis, matrix in matrices.items():
+            x = along_axis(call, x, axis, matrix, "" if axis == max(matrices) else f"axis{axis}")
+        return x
+    sizes = [int(str(size)) for size in sample]
+    rows, cols, weights = np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1)
+    shape = []
+    for axis, size in enumerate(sizes, 1):
+        matrix = matrices.get(axis, np.eye(size))
+        outs, ins = np.nonzero(matrix)
+        shape.append(matrix.shape[0])
+        rows = (rows[:, None] * matrix.shape[0] + outs).reshape(-1)
+        cols = (cols[:, None] * size + ins).reshape(-1)
+        weights = (weights[:, None] * matrix[outs, ins]).reshape(-1)
+    order = np.lexsort((cols, rows))
+    operands = [constant(call, x, "weight", weights[order])]
+    operands += [call.constant(f"{call.name()}.{name}", array[order]) for name, array in (("rows", rows), ("cols", cols))]
+    return call.emit(SparseLinear(tuple(shape)), x, *operands)

@@ -1,0 +1,108 @@
+"""What the host looks up and sorts: rows of tables by number, the largest elements and their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.errors import GraphError, InputError
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.ops.rules import example, sum_dtype
+from snnir.ir.types import TensorType
+
+__all__ = ["Hardmax", "Lookup", "TopK"]
+
+
+@register
+@dataclass(frozen=True)
+class Lookup(Op):
+    """Rows of `table` [rows, ...] by whole numbers `index` [...]: `table[index]`; negative ones count from the end."""
+
+    name = "lookup"
+    operands = ("table", "index")
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        table, index = types
+        if table.rank < 1 or not table.is_real or not (index.is_real or index.dtype == "i64"):
+            raise GraphError(f"lookup needs a real table[rows, ...] and whole numbers, found {table} and {index}")
+        return (TensorType((*index.shape, *table.shape[1:]), table.dtype),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        table, rows = arrays[0], np.rint(arrays[1]).astype(np.int64)
+        if rows.size and not (-len(table) <= rows.min() and rows.max() < len(table)):
+            raise InputError(f"index {rows.min()}..{rows.max()} into a table of {len(table)} rows")
+        return (table[rows],)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        table = np.sin(np.arange(12, dtype=np.float32)).reshape(4, 3)
+        yield example(cls(), table, np.array([[0, 3], [2, -1]], np.float32))
+
+
+@register
+@dataclass(frozen=True)
+class Hardmax(Op):
+    """1 at the first of the largest elements along `axis`, else 0."""
+
+    name = "hardmax"
+    operands = ("x",)
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    axis: int = -1
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not -types[0].rank <= self.axis < types[0].rank:
+            raise GraphError(f"{self.name} along axis {self.axis} of {types[0].rank} axes")
+        return (TensorType(types[0].shape, sum_dtype(types[0])),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x = arrays[0]
+        result = np.zeros_like(x)
+        np.put_along_axis(result, np.expand_dims(x.argmax(axis=self.axis), self.axis), 1, axis=self.axis)
+        return (result,)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls(1), np.sin(np.arange(24, dtype=np.float32)).reshape(2, 3, 4))
+
+
+@register
+@dataclass(frozen=True)
+class TopK(Op):
+    """The `count` largest elements along `axis` (or the least), in order, and their places; of equal ones the first."""
+
+    name = "top_k"
+    operands = ("x",)
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    axis: int = -1
+    count: int = 1
+    largest: bool = True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x = types[0]
+        if not -x.rank <= self.axis < x.rank or not x.is_real:
+            raise GraphError(f"top_k along axis {self.axis} of {x}")
+        axis = self.axis % x.rank
+        size = x.shape[axis]
+        if self.count < 1 or (isinstance(size, int) and self.count > size):
+            raise GraphError(f"top_k of {self.count} among {size} elements")
+        shape = (*x.shape[:axis], self.count, *x.shape[axis + 1 :])
+        return (TensorType(shape, x.dtype), TensorType(shape, "i64"))
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x = arrays[0]
+        order = np.argsort(-x if self.largest else x, axis=self.axis, kind="stable").take(range(self.count), axis=self.axis)
+        return np.take_along_axis(x, order, axis=self.axis), order.astype(np.int64)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.sin(np.arange(24, dtype=np.float32)).reshape(2, 3, 4)
+        yield example(cls(2, 3), x)
+        yield example(cls(1, 2, False), x)
