@@ -47,7 +47,7 @@ def train(module: nn.Module, teacher: nn.Module, x: np.ndarray, epochs: int, wha
     """
     inputs = torch.from_numpy(x)
     optimizer = torch.optim.Adam(module.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=epochs * -(-len(x) // BATCH))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=epochs * -(-len(x) // BATCH))
     started = time.perf_counter()
     for epoch in range(epochs):
         total = 0.0
