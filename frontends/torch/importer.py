@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ def import_torch(
 
 
 def _named_after(source: Source) -> str:
-    return "model" if isinstance(source, ExportedProgram | torch.nn.Module) else str(source).rsplit("/", 1)[-1].removesuffix(".pt2")
+    return Path(source).stem if isinstance(source, str | Path) else "model"
 
 
 def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:

@@ -21,7 +21,9 @@ def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
     """The placeholders of the tensors that a caller gives, by name, in order."""
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     specs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
-    return {spec.arg.name: nodes[spec.arg.name] for spec in specs if isinstance(nodes[spec.arg.name].meta.get("val"), torch.Tensor)}
+    return {
+        spec.arg.name: nodes[spec.arg.name] for spec in specs if isinstance(nodes[spec.arg.name].meta.get("val"), torch.Tensor)
+    }
 
 
 def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tuple[dict[str, TensorType], list[str]]:
@@ -39,7 +41,7 @@ def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tupl
     notes = []
     if not any(str(size) in batches for shape in shapes.values() for size in shape):
         notes.append("the batch stays fixed as exported; leave it open with dynamic_shapes, or name batch_axes")
-    names = {symbol: BATCH for symbol in batches}
+    names = dict.fromkeys(batches, BATCH)
     types = {}
     for name, shape in shapes.items():
         for size in shape:
@@ -56,7 +58,9 @@ def _length(names: Mapping[str, str]) -> str:
 
 
 def _expression(size: Any) -> Any:
-    return size.node.expr if isinstance(size, torch.SymInt) else int(size)
+    """A size as a number, or as PyTorch writes the open ones."""
+    expression = size.node.expr if isinstance(size, torch.SymInt) else int(size)
+    return int(expression) if isinstance(expression, int) or expression.is_Integer else expression
 
 
 def _batches(program: ExportedProgram, shapes: Mapping[str, list[Any]], batch_axes: Mapping[str, int]) -> set[str]:
@@ -80,7 +84,7 @@ def _dimension(size: Any, names: Mapping[str, str]) -> Dimension:
     if isinstance(size, int) or size.is_Integer:
         return int(size)
     if size.is_Symbol:
-        return dim(names.setdefault(str(size), str(size)))
+        return dim(names.get(str(size), str(size)))
     parts = [_dimension(part, names) for part in size.args]
     result = parts[0]
     for part in parts[1:]:

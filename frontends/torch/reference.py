@@ -31,7 +31,9 @@ def run_torch(source: Source, inputs: Mapping[str, np.ndarray], example_inputs: 
                 result = _run_module(model, list(inputs.values()), example_inputs)
     except Exception as error:  # a module may raise anything
         raise ModelError(f"the model itself cannot take the data: {str(error).strip().splitlines()[0]}") from error
-    return {name: np.asarray(item.detach().cpu().numpy()) for name, item in named(result).items() if isinstance(item, torch.Tensor)}
+    return {
+        name: np.asarray(item.detach().cpu().numpy()) for name, item in named(result).items() if isinstance(item, torch.Tensor)
+    }
 
 
 def _run_module(model: torch.nn.Module, arrays: list[np.ndarray], example_inputs: Any) -> Any:

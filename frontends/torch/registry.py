@@ -72,5 +72,3 @@ def operators() -> dict[str, list[str]]:
         for op in ops:
             table.setdefault(op, []).append(operator)
     return table
-
-

@@ -84,7 +84,7 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
         values = list(arguments.values())
         if any(isinstance(value, Dim | Unknown) for value in values):
             return Unknown("it depends on a comparison of sizes that are known only at run time")
-        return node.target(*values)  # type: ignore[operator]
+        return node.target(*values)
     name = str(node.target)
     if any(word in name for word in _IGNORED):
         return Unknown("it takes the result of an assertion")

@@ -1,6 +1,6 @@
 """Modules of PyTorch that snnir compiles well. PyTorch is imported when one of them is asked for.
 
-    layer = snnir.torch.IndRNN(64, 128, num_layers=2, length=100)
+layer = snnir.torch.IndRNN(64, 128, num_layers=2, length=100)
 """
 
 from __future__ import annotations

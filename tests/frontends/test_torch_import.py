@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -360,7 +360,7 @@ def onnx_of(module: nn.Module, x: torch.Tensor, axes: dict[int, str]) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names: dict[str, Any] = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": axes}}
-        torch.onnx.export(module, (x,), buffer, dynamo=False, **names)
+        torch.onnx.export(module, (x,), cast(Any, buffer), dynamo=False, **names)
     return buffer.getvalue()
 
 
@@ -434,8 +434,10 @@ def test_origins_are_module_paths() -> None:
 def test_a_saved_program(tmp_path: Path) -> None:
     module, x = randomised(Crnn("gru")), data((8, 6, 3))[0]
     path = tmp_path / "crnn.pt2"
-    exported = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("samples")},))
-    torch.export.save(exported, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("samples")},))
+        torch.export.save(exported, path)
     for source in (exported, path, str(path)):
         graph = snnir.import_model(source)
         assert str(graph.inputs[0].type) == "Nx6x3:f32"

@@ -294,7 +294,9 @@ def expand(call: Call) -> Entry:
     """Broadcast; -1 keeps a size."""
     given = call.given("self")
     target = call.sizes("size") if "size" in call.arguments else list(call.type("other").shape)
-    old: Shape = given.shape if isinstance(given, Spread) else tuple(given.shape) if not isinstance(given, Value) else given.type.shape
+    old: Shape = (
+        given.shape if isinstance(given, Spread) else tuple(given.shape) if not isinstance(given, Value) else given.type.shape
+    )
     sizes: list[Dimension] = [*([1] * (len(target) - len(old))), *old]
     shape = tuple(size if wanted == -1 else wanted for size, wanted in zip(sizes, target, strict=True))
     if not isinstance(given, Value):

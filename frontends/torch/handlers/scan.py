@@ -53,7 +53,10 @@ def scan(call: Call) -> list[Entry]:
     op = Scan(len(starts), len(turned), axis)
     given = call.emit_all(op, *starts, *turned, *others, names=names, body=graph)
     stacks = given[len(starts) :]
-    return [*given[: len(starts)], *(_swapped(call, value, f"stack{place}") if axis else value for place, value in enumerate(stacks))]
+    return [
+        *given[: len(starts)],
+        *(_swapped(call, value, f"stack{place}") if axis else value for place, value in enumerate(stacks)),
+    ]
 
 
 def _start(call: Call, entry: Entry, name: str) -> Value:
