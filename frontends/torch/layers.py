@@ -75,6 +75,8 @@ class KeepLayers(TorchFunctionMode):
         """Replace a call of a recurrent layer."""
         if func in _REPLACED and len(args) == 9 and isinstance(args[3], bool):
             return _REPLACED[func](*args)
+        if getattr(func, "__name__", "") == "_pack_padded_sequence":
+            raise NotImplementedError("it packs sequences (pack_padded_sequence), which is not supported; give them padded")
         if func in _SHRINKS:
             return _SHRINKS[func](*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))

@@ -49,12 +49,16 @@ def _backward(
             k = length - 1 - step
             row, given, result = y[n, k], gradient[n, k], dz[n, k]
             before = y[n, k - 1] if k else first[n]
+            if relu:
+                for j in range(hidden):
+                    result[j] = (given[j] + back[j]) if row[j] > zero else zero
+            else:
+                for j in range(hidden):
+                    result[j] = (one - row[j] * row[j]) * (given[j] + back[j])
             for j in range(hidden):
-                slope = (one if row[j] > zero else zero) if relu else one - row[j] * row[j]
-                after = slope * (given[j] + back[j])
-                result[j] = after
-                back[j] = u[j] * after
-                total[j] += after * before[j]
+                back[j] = u[j] * result[j]
+            for j in range(hidden):
+                total[j] += result[j] * before[j]
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
