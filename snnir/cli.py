@@ -87,9 +87,7 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 @click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=_FILE, help="A folder for the graph after each pass that changed it.")
-@click.option(
-    "--check/--no-check", default=True, help="Compare with ONNX Runtime, or the model itself; hold every pass to its promise."
-)
+@click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @_JSON
 def compile_command(
     model: Path,
@@ -203,9 +201,7 @@ def _comparison(
 @cli.command("verify")
 @click.argument("program", type=_FILE)
 @click.argument("inputs", type=_FILE)
-@click.option(
-    "--model", type=_FILE, help="The ONNX or .pt2 file, to compare the import with ONNX Runtime or the model itself as well."
-)
+@click.option("--model", type=_FILE, help="The ONNX or .pt2 file, to compare the import with it as well.")
 @_DELIVERY
 @_EXECUTION
 @_COMPARE

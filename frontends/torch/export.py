@@ -133,7 +133,10 @@ def _export(module: torch.nn.Module, example: Example, dynamic_shapes: Any) -> E
     try:
         with warnings.catch_warnings(), torch.no_grad(), KeepLayers():
             warnings.simplefilter("ignore")
-            return torch.export.export(module, example.args, dict(example.kwargs), dynamic_shapes=dynamic_shapes)
+            program: ExportedProgram = torch.export.export(
+                module, example.args, dict(example.kwargs), dynamic_shapes=dynamic_shapes
+            )
+            return program
     except Exception as error:  # torch.export lets through whatever the module raises
         raise UnsupportedError(f"torch.export cannot export {type(module).__name__}: {_reason(error)}") from error
 
@@ -152,4 +155,5 @@ def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without operators that change tensors in place; composite operators stay whole."""
     with warnings.catch_warnings(), KeepLayers():
         warnings.simplefilter("ignore")
-        return program.run_decompositions({})
+        result: ExportedProgram = program.run_decompositions({})
+    return result

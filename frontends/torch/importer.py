@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,15 +58,22 @@ def import_torch(
             continue
         if note:
             graph.notes.append(note)
+        elif dynamic_shapes is None:
+            graph.notes += _fixed_lengths(graph)
         return graph
     assert refusal is not None
     raise refusal
 
 
+def _fixed_lengths(graph: Graph) -> list[str]:
+    """A note for each input with three axes of which only the batch is open."""
+    whole = [value for value in graph.inputs if value.type.rank == 3 and value.type.batch_axis is not None]
+    fixed = [value for value in whole if sum(not isinstance(size, int) for size in value.type.shape) == 1]
+    return [f"input {value.name}: lengths stay those of the example, {value.type}" for value in fixed]
+
+
 def _named_after(source: Source) -> str:
-    return (
-        "model" if isinstance(source, ExportedProgram | torch.nn.Module) else str(source).rsplit("/", 1)[-1].removesuffix(".pt2")
-    )
+    return Path(source).stem if isinstance(source, str | Path) else "model"
 
 
 def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:

@@ -58,7 +58,9 @@ def _length(names: Mapping[str, str]) -> str:
 
 
 def _expression(size: Any) -> Any:
-    return size.node.expr if isinstance(size, torch.SymInt) else int(size)
+    """A size as a number, or as PyTorch writes the open ones."""
+    expression = size.node.expr if isinstance(size, torch.SymInt) else int(size)
+    return int(expression) if isinstance(expression, int) or expression.is_Integer else expression
 
 
 def _batches(program: ExportedProgram, shapes: Mapping[str, list[Any]], batch_axes: Mapping[str, int]) -> set[str]:
@@ -82,7 +84,7 @@ def _dimension(size: Any, names: Mapping[str, str]) -> Dimension:
     if isinstance(size, int) or size.is_Integer:
         return int(size)
     if size.is_Symbol:
-        return dim(names.setdefault(str(size), str(size)))
+        return dim(names.get(str(size), str(size)))
     parts = [_dimension(part, names) for part in size.args]
     result = parts[0]
     for part in parts[1:]:

@@ -19,7 +19,7 @@ LAYERS = ("rnn_tanh", "rnn_relu", "gru", "lstm")
 """The functions of `torch` that compute whole recurrent layers."""
 
 _FLAGS = "bool has_biases, int num_layers, float dropout, bool train, bool bidirectional, bool batch_first"
-_LIBRARY = torch.library.Library("snnir", "FRAGMENT")
+_LIBRARY = torch.library.Library("snnir", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
 def _define(name: str) -> Callable[..., Any]:
@@ -27,7 +27,7 @@ def _define(name: str) -> Callable[..., Any]:
     many = name == "lstm"
     states = "Tensor[] hx" if many else "Tensor hx"
     results = "Tensor, Tensor, Tensor" if many else "Tensor, Tensor"
-    _LIBRARY.define(f"{name}(Tensor input, {states}, Tensor[] params, {_FLAGS}) -> ({results})")
+    _LIBRARY.define(f"{name}(Tensor input, {states}, Tensor[] params, {_FLAGS}) -> ({results})")  # type: ignore[no-untyped-call]
 
     def shapes(
         input: torch.Tensor,
@@ -45,7 +45,7 @@ def _define(name: str) -> Callable[..., Any]:
         y = input.new_empty((*input.shape[:-1], width))
         return (y, *(torch.empty_like(state) for state in initial))
 
-    _LIBRARY.impl(name, lambda *arguments: function(*arguments), "CompositeExplicitAutograd")
+    _LIBRARY.impl(name, lambda *arguments: function(*arguments), "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"snnir::{name}", shapes, lib=_LIBRARY)
     operator: Callable[..., Any] = getattr(torch.ops.snnir, name)
     return operator
@@ -75,6 +75,8 @@ class KeepLayers(TorchFunctionMode):
         """Replace a call of a recurrent layer."""
         if func in _REPLACED and len(args) == 9 and isinstance(args[3], bool):
             return _REPLACED[func](*args)
+        if getattr(func, "__name__", "") == "_pack_padded_sequence":
+            raise NotImplementedError("it packs sequences (pack_padded_sequence), which is not supported; give them padded")
         if func in _SHRINKS:
             return _SHRINKS[func](*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))

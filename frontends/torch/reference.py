@@ -38,7 +38,8 @@ def run_torch(source: Source, inputs: Mapping[str, np.ndarray], example_inputs: 
 
 def _run_module(model: torch.nn.Module, arrays: list[np.ndarray], example_inputs: Any) -> Any:
     if example_inputs is None:
-        return model(*(torch.from_numpy(np.array(array)) for array in arrays))
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        return model(*(torch.from_numpy(np.array(array)).to(device) for array in arrays))
     example = example_of(example_inputs)
     remaining = iter(arrays)
     leaves, spec = pytree.tree_flatten((example.args, dict(example.kwargs)))

@@ -84,7 +84,7 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
         values = list(arguments.values())
         if any(isinstance(value, Dim | Unknown) for value in values):
             return Unknown("it depends on a comparison of sizes that are known only at run time")
-        return node.target(*values)  # type: ignore[operator]
+        return node.target(*values)
     name = str(node.target)
     if any(word in name for word in _IGNORED):
         return Unknown("it takes the result of an assertion")
@@ -192,7 +192,7 @@ def describe(node: torch.fx.Node) -> str:
     path, kind, _ = _module(node)
     place = f"in {kind} /{path}" if kind else "in the model"
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]
-    own = [line for line in lines if "/torch/nn/" not in line] or lines
+    own = [line for line in lines if "/torch/" not in line]
     source = ""
     if own:
         file, line = own[-1].split('"')[1], own[-1].split("line ")[1].split(",")[0]

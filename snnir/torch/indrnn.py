@@ -73,7 +73,7 @@ class IndRNN(nn.Module):
         """Initialise all weights as the paper does: recurrent ones uniform, those of the last layer near the bound."""
         for layer, (linear, weight) in enumerate(zip(self.inputs, self.recurrent, strict=True)):
             assert isinstance(linear, nn.Linear)
-            nn.init.kaiming_uniform_(linear.weight, nonlinearity=self.nonlinearity)
+            nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu" if self.nonlinearity == "relu" else "tanh")
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
             last = layer == self.num_layers - 1 and self.length is not None
@@ -152,7 +152,7 @@ class IndRNN(nn.Module):
             weight, bias = (torch.from_numpy(tensor.detach().cpu().numpy().copy()) for tensor in self._folded(layer))
             matrix = torch.from_numpy(np.diag(self.recurrent[layer].detach().cpu().numpy()))
         both = torch.cat([bias, torch.zeros_like(bias)])
-        y, last = _Node.apply(
+        y, last = _Node.apply(  # type: ignore[no-untyped-call]
             x.transpose(0, 1), weight.unsqueeze(0), matrix.unsqueeze(0), both.unsqueeze(0), start.unsqueeze(0), self.nonlinearity
         )
         return y.squeeze(1).transpose(0, 1), last.squeeze(0)

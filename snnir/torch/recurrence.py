@@ -1,14 +1,13 @@
 """`h_k = f(z_k + u * h_{k-1})` over a whole sequence as one step of autograd.
 
-On the CPU one compiled loop goes over each sequence with its state in registers; elsewhere each element costs two operators on
-buffers made once. The backward pass is the same loop the other way round:
+On the CPU one compiled loop goes over each sequence (the tanh of a forward pass excepted); elsewhere each element costs two
+operators on buffers made once. The backward pass is the same loop the other way round:
 
     d_k = f'(h_k) (g_k + u * d_{k+1}),   dz_k = d_k,   du = sum over k and n of d_k * h_{k-1},   dh_0 = u * d_1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -17,21 +16,21 @@ import torch
 
 __all__ = ["recurrence"]
 
-_Steps = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool], torch.Tensor]
 
-
-@numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
-def _forward(z: np.ndarray, u: np.ndarray, first: np.ndarray, relu: bool, y: np.ndarray) -> None:
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _relu_forward(z: np.ndarray, u: np.ndarray, first: np.ndarray, y: np.ndarray) -> None:
     batch, length, hidden = z.shape
-    for n in numba.prange(batch):
+    zero = z.dtype.type(0)
+    for n in range(batch):
+        before = first[n]
         for k in range(length):
+            given, row = z[n, k], y[n, k]
             for j in range(hidden):
-                before = y[n, k - 1, j] if k else first[n, j]
-                total = z[n, k, j] + u[j] * before
-                y[n, k, j] = (total if total > 0 else z.dtype.type(0)) if relu else np.tanh(total)
+                row[j] = max(given[j] + u[j] * before[j], zero)
+            before = row
 
 
-@numba.njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _backward(
     y: np.ndarray,
     u: np.ndarray,
@@ -43,16 +42,23 @@ def _backward(
     du: np.ndarray,
 ) -> None:
     batch, length, hidden = y.shape
-    for n in numba.prange(batch):
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    for n in range(batch):
+        back, total = dh[n], du[n]
         for step in range(length):
             k = length - 1 - step
+            row, given, result = y[n, k], gradient[n, k], dz[n, k]
+            before = y[n, k - 1] if k else first[n]
+            if relu:
+                for j in range(hidden):
+                    result[j] = (given[j] + back[j]) if row[j] > zero else zero
+            else:
+                for j in range(hidden):
+                    result[j] = (one - row[j] * row[j]) * (given[j] + back[j])
             for j in range(hidden):
-                given = y[n, k, j]
-                slope = (y.dtype.type(1) if given > 0 else y.dtype.type(0)) if relu else 1 - given * given
-                after = slope * (gradient[n, k, j] + dh[n, j])
-                dz[n, k, j] = after
-                dh[n, j] = u[j] * after
-                du[n, j] += after * (y[n, k - 1, j] if k else first[n, j])
+                back[j] = u[j] * result[j]
+            for j in range(hidden):
+                total[j] += result[j] * before[j]
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
@@ -71,15 +77,14 @@ class _Recurrence(torch.autograd.Function):
     def forward(ctx: Any, z: torch.Tensor, u: torch.Tensor, first: torch.Tensor, relu: bool) -> torch.Tensor:
         z = z.contiguous()
         y = torch.empty_like(z)
-        if _compiled(z):
-            _forward(_array(z), _array(u), _array(first), relu, y.numpy())
-        else:
-            before = first
+        if relu and _compiled(z):
+            _relu_forward(_array(z), _array(u), _array(first), y.numpy())
+        else:  # PyTorch's tanh is vectorised, which a compiled loop's is not
+            before, total = first, torch.empty_like(y[:, 0])
             for k in range(z.shape[1]):
-                now = torch.addcmul(z[:, k], before, u)
-                torch.relu_(now) if relu else torch.tanh_(now)
-                y[:, k] = now
-                before = now
+                torch.addcmul(z[:, k], before, u, out=total)
+                before = y[:, k]
+                torch.clamp_min(total, 0, out=before) if relu else torch.tanh(total, out=before)
         ctx.save_for_backward(y, u, first)
         ctx.relu = relu
         return y
@@ -106,5 +111,5 @@ class _Recurrence(torch.autograd.Function):
 
 def recurrence(z: torch.Tensor, u: torch.Tensor, first: torch.Tensor, nonlinearity: str) -> torch.Tensor:
     """h[N, T, H] for z[N, T, H], u[H], the states first[N, H] and `relu` or `tanh`; differentiable once in all three."""
-    result: torch.Tensor = _Recurrence.apply(z, u, first, nonlinearity == "relu")
+    result: torch.Tensor = _Recurrence.apply(z, u, first, nonlinearity == "relu")  # type: ignore[no-untyped-call]
     return result

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -50,7 +50,13 @@ def by_onnx(module: nn.Module, x: torch.Tensor) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, (x,), buffer, dynamo=False, input_names=["x"], output_names=["output"], dynamic_axes={"x": {0: "N", 1: "T"}}
+            module,
+            (x,),
+            cast("Any", buffer),
+            dynamo=False,
+            input_names=["x"],
+            output_names=["output"],
+            dynamic_axes={"x": {0: "N", 1: "T"}},
         )
     return buffer.getvalue()
 
@@ -67,8 +73,8 @@ def loop(layer: snnir.torch.IndRNN, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("word", ["relu", "tanh"])
 def test_values_and_gradients_are_those_of_a_loop(word: str) -> None:
-    layer = trained(nonlinearity=word)
-    x = torch.randn(4, 9, 3, requires_grad=True)
+    layer = trained(nonlinearity=word).double()
+    x = torch.randn(4, 9, 3, dtype=torch.double, requires_grad=True)
     weights = [x, *layer.parameters()]
     found, expected = layer(x)[0], loop(layer, x)
     torch.testing.assert_close(found, expected)
@@ -81,7 +87,7 @@ def test_values_and_gradients_are_those_of_a_loop(word: str) -> None:
 def test_the_analytic_gradient(word: str) -> None:
     torch.manual_seed(1)
     z, u, first = (torch.randn(shape, dtype=torch.double, requires_grad=True) for shape in ((2, 5, 3), (3,), (2, 3)))
-    assert torch.autograd.gradcheck(lambda *a: recurrence(*a, word), (z, u, first))
+    assert torch.autograd.gradcheck(lambda z, u, first: recurrence(z, u, first, word), (z, u, first))
 
 
 @pytest.mark.parametrize("word", ["relu", "tanh"])
@@ -90,13 +96,13 @@ def test_other_devices_take_the_other_way_to_the_same(word: str, monkeypatch: py
     expected = recurrence(z, u, first, word)
     monkeypatch.setattr("snnir.torch.recurrence._compiled", lambda tensor: False)
     torch.testing.assert_close(recurrence(z, u, first, word), expected)
-    assert torch.autograd.gradcheck(lambda *a: recurrence(*a, word), (z, u, first))
+    assert torch.autograd.gradcheck(lambda z, u, first: recurrence(z, u, first, word), (z, u, first))
 
 
 def test_recurrent_weights_start_and_stay_within_their_bound() -> None:
     layer = snnir.torch.IndRNN(3, 50, 2, length=20, maximum=4.0)
     assert layer.bound == pytest.approx(4 ** (1 / 20))
-    first, last = layer.recurrent
+    first, last = (weight.detach() for weight in layer.recurrent)
     assert float(first.min()) >= 0 and float(last.min()) >= 1 / layer.bound and float(last.max()) <= layer.bound
     with torch.no_grad():
         first.fill_(3.0)
@@ -121,7 +127,7 @@ def scans(graph: Graph) -> list[tuple[object, ...]]:
     """What the scans of a graph compute, without names: ops, and digests of their constants."""
     passes = parse_pipeline("fold-constants,lower-recurrent,canonicalize,batch-first,fold-batch-norm,remove-dead-code")
     simple = run_pipeline(graph, passes, Context(None), check=False)[-1].graph
-    found = []
+    found: list[tuple[object, ...]] = []
     for node in simple.nodes:
         if isinstance(node.op, Scan):
             assert node.body is not None

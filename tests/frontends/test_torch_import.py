@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -360,7 +360,7 @@ def onnx_of(module: nn.Module, x: torch.Tensor, axes: dict[int, str]) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names: dict[str, Any] = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": axes}}
-        torch.onnx.export(module, (x,), buffer, dynamo=False, **names)
+        torch.onnx.export(module, (x,), cast(Any, buffer), dynamo=False, **names)
     return buffer.getvalue()
 
 
@@ -434,8 +434,10 @@ def test_origins_are_module_paths() -> None:
 def test_a_saved_program(tmp_path: Path) -> None:
     module, x = randomised(Crnn("gru")), data((8, 6, 3))[0]
     path = tmp_path / "crnn.pt2"
-    exported = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("samples")},))
-    torch.export.save(exported, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("samples")},))
+        torch.export.save(exported, path)
     for source in (exported, path, str(path)):
         graph = snnir.import_model(source)
         assert str(graph.inputs[0].type) == "Nx6x3:f32"
@@ -511,3 +513,32 @@ def test_arguments_by_name_and_dynamic_shapes() -> None:
 def test_integers_and_complex_numbers_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="only real inputs"):
         snnir.import_model(nn.Embedding(5, 3).eval(), example_inputs=torch.tensor([[1, 2]]))
+
+
+def test_packed_sequences_and_projections_are_refused_by_name() -> None:
+    gru = nn.GRU(3, 4, batch_first=True).eval()
+    packed = Function(lambda x: gru(nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 3]), batch_first=True))[1], gru).eval()
+    with pytest.raises(UnsupportedError, match="packs sequences"):
+        snnir.import_model(packed, example_inputs=torch.randn(2, 5, 3))
+    with pytest.raises(UnsupportedError, match="proj_size"):
+        snnir.import_model(nn.LSTM(3, 4, proj_size=2).eval(), example_inputs=torch.randn(5, 2, 3))
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_cells_in_a_loop(kind: str) -> None:
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRUCell(3, 4) if kind == "gru" else nn.LSTMCell(3, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = c = torch.zeros(x.shape[0], 4)
+            for element in x.unbind(1):
+                if kind == "gru":
+                    h = self.cell(element, h)
+                else:
+                    h, c = self.cell(element, (h, c))
+            return h
+
+    graph = check(Loop(), (2, 5, 3))
+    assert graph.notes == ["input x: lengths stay those of the example, Nx5x3:f32"]
