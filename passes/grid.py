@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from snnir.errors import UnsupportedError
 from snnir.ir import Node, Quantization, Value
 from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
 from snnir.passes.sums import Term
@@ -72,6 +73,10 @@ def _magnitude(term: Term, rank: int) -> tuple[np.ndarray, list[bool]]:
 def sample_shaped(array: np.ndarray, rank: int) -> np.ndarray:
     """A constant that spreads over a batch as an array of exactly `rank` axes, without the batch axis."""
     if array.ndim > rank:
+        if array.shape[0] != 1:
+            raise UnsupportedError(
+                f"a constant of shape {list(array.shape)} differs from sample to sample; it must be the same for all of them"
+            )
         return array.reshape(array.shape[1:])
     return array.reshape((1,) * (rank - array.ndim) + array.shape)
 

@@ -17,7 +17,23 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import Abs, Add, AveragePool, Clip, Conv, Div, Linear, MatMul, Movement, Mul, Quantize, Scan, SparseLinear, Sub
+from snnir.ir.ops import (
+    Abs,
+    Add,
+    AveragePool,
+    Clip,
+    Conv,
+    Div,
+    Linear,
+    Lookup,
+    MatMul,
+    Movement,
+    Mul,
+    Quantize,
+    Scan,
+    SparseLinear,
+    Sub,
+)
 
 __all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host"]
 
@@ -48,8 +64,11 @@ def host_prefix(graph: Graph, raw: Collection[Value], suffix: Collection[Node], 
 def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     """Nodes that are computed in real numbers after the network."""
     tail: set[Node] = set()
+    tokens = _forward(graph, graph.inputs, lambda node: isinstance(node.op, Movement | Lookup))
     for node in reversed(graph.nodes):
-        closes = needs_host(node) or isinstance(node.op, (Movement, *_PLAIN))
+        # tokens are looked up before the network: as levels they would be other tokens
+        closes = needs_host(node) and not (isinstance(node.op, Lookup) and node in tokens)
+        closes = closes or isinstance(node.op, (Movement, *_PLAIN))
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
     after = {node for node in tail if needs_host(node)}

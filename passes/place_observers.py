@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import Refusal, UnsupportedError
-from snnir.ir import BATCH, Graph, Node, Op, Value
+from snnir.ir import BATCH, Dimension, Graph, Node, Op, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import Abs, Add, Clip, Elementwise, Linear, MaxPool, Movement, Mul, Observe, Scan
 from snnir.ir.rewrite import copy_constants, like
@@ -81,6 +81,8 @@ class _Placement:
         self.observed: dict[Value, Value] = {}
         self.products: set[Value] = set()
         """Products of two changing values, and sums of those."""
+        self.lead: Dimension | None = None
+        """Axis 0 of what is encoded first, in a model whose batch is fixed."""
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
         self.kinds = {new: _RAW if value in raw else _LEVELS for value, new in self.values.items()}
@@ -105,6 +107,8 @@ class _Placement:
                 origins = value.producer.origin if value.producer is not None else ()
                 reason = f"neurons need the batch (N) as axis 0, found {value.type}"
                 self.placer.refused.append(Refusal(where, reason, origins))
+            if not value.is_constant:
+                self.align(value, value.producer)
             origin = value.producer.origin if value.producer is not None else ()
             self.observed[value] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
             self.kinds[self.observed[value]] = _LEVELS
@@ -115,6 +119,21 @@ class _Placement:
         results = self.new.add(node.op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
         self.kinds.update(dict.fromkeys(results, kind))
+        if kind not in (_RAW, _HOST) and not all(value.is_constant for value in operands):
+            for value in results:
+                self.align(value, node)
+
+    def align(self, value: Value, node: Node | None) -> None:
+        """Refuse what neurons stand for where the batch is not axis 0; a fixed one is the axis 0 of what is encoded first."""
+        if self.in_body or self.batched:
+            return
+        size = value.type.shape[0] if value.type.rank else 1
+        if self.lead is None:
+            self.lead = size
+        if size != self.lead:
+            where = node.describe() if node is not None else f"input {value.name}"
+            reason = f"neurons need the same axis 0 in the whole model, its batch: that is {self.lead}, and here {value.type}"
+            self.placer.refused.append(Refusal(where, reason, node.origin if node is not None else ()))
 
     def visit(self, node: Node) -> None:
         op, operands = node.op, [self.values[value] for value in node.operands]

@@ -139,25 +139,24 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
 
         model, calibration = trained.trained_graph(), trained.calibration
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
-    source = cast("Model", model)
     if calibration is None:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
-    if example_inputs is None and _needs_example(source):
+    if example_inputs is None and _needs_example(model):
         example_inputs = _example_from(calibration)
-    graph = import_model(source, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes)
+    graph = import_model(model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes)
     data = calibration_data(graph, calibration)
     facts: dict[str, object] = {
-        "source": str(source) if isinstance(source, str | Path) else graph.name,
+        "source": str(model) if isinstance(model, str | Path) else graph.name,
         "pipeline": format_pipeline(passes),
         "calibration_samples": sample_count(graph, data),
         "notes": list(graph.notes),
     }
-    if not isinstance(source, Graph) and not _is_torch(source):
+    if not isinstance(model, Graph) and not _is_torch(model):
         from snnir.frontends.onnx import survey
 
-        facts["provenance"] = survey(cast("Any", source)).provenance
-    if check and not isinstance(source, Graph):
-        facts["import_error"] = check_import(source, graph, data, example_inputs)
+        facts["provenance"] = survey(cast("Any", model)).provenance
+    if check and not isinstance(model, Graph):
+        facts["import_error"] = check_import(model, graph, data, example_inputs)
     dump = Path(dump_ir) if dump_ir is not None else None
     try:
         stages = run_pipeline(graph, passes, Context(data, progress), check=check, dump=dump, on_stage=on_stage)

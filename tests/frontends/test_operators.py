@@ -179,3 +179,127 @@ def test_compositions_compute_what_onnx_runtime_does_and_spike_exactly(form: str
         graph = program.graph("float")
         found = execute(graph, {"x": x})["y"]
         np.testing.assert_allclose(found, run_onnxruntime(model, {"x": x})["y"], atol=1e-4)
+
+
+def _compared(model: onnx.ModelProto, x: np.ndarray, **options: Any) -> snnir.Program:
+    """The model compiled and verified on x; its import is compared with ONNX Runtime."""
+    program = snnir.compile(model, calibration=x, bits=3, weight_bits=6, **options)
+    error = program.facts["import_error"]
+    assert isinstance(error, float) and error < 1e-5
+    report = program.verify(x)
+    assert report.ok and report.compared > 0
+    return program
+
+
+@pytest.mark.parametrize("equation", ["nij->nji", "nij->ni", "nij,jk->nik", "kj,nij->nik", "nij,nkj->nik", "...ij,jk->...ik"])
+def test_einsum(equation: str) -> None:
+    rng = np.random.default_rng(0)
+    words = equation.split("->")[0].split(",")
+    sizes = {"i": 4, "j": 5, "k": 3, "...": 0}
+    nodes = [helper.make_node("MatMul", ["x", "first"], ["h"], "first"), helper.make_node("Relu", ["h"], ["r"], "relu")]
+    known = {"first": weights(rng, 6, 5)}
+    names = []
+    for word in words:
+        if word.replace("...", "n") == "nij":
+            names.append("r")
+        elif "n" in word:
+            nodes.append(helper.make_node("MatMul", ["turn", "h"], ["o"], "other"))
+            known["turn"] = weights(rng, 3, 4)
+            names.append("o")
+        else:
+            known["c"] = weights(rng, *(sizes[letter] for letter in word))
+            names.append("c")
+    nodes.append(helper.make_node("Einsum", names, ["g"], "einsum", equation=equation))
+    nodes.append(helper.make_node("Relu", ["g"], ["y"], "last"))
+    _compared(model_of(nodes, ["N", 4, 6], known), data(rng, 8, 4, 6))
+
+
+def text_model(rng: np.random.Generator, opset: int = 20) -> onnx.ModelProto:
+    """Tokens, their embeddings, an LSTM, the last state, 3 logits."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["t"], "whole", to=onnx.TensorProto.INT32),
+        helper.make_node("Gather", ["table", "t"], ["e"], "embedding"),
+        helper.make_node("Transpose", ["e"], ["s"], "time_first", perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["s", "W", "R"], ["", "H"], "lstm", hidden_size=5),
+        helper.make_node("Squeeze", ["H", "zero"], ["h"], "squeeze"),
+        helper.make_node("Gemm", ["h", "v"], ["y"], "head", transB=1),
+    ]
+    known = {"table": (30, 4), "W": (1, 20, 4), "R": (1, 20, 5), "v": (3, 5)}
+    arrays = {name: weights(rng, *shape) for name, shape in known.items()}
+    return model_of(nodes, ["N", "T"], {**arrays, "zero": integers(0)}, opset=opset, element=onnx.TensorProto.INT64)
+
+
+def test_tokens_choose_rows_on_the_host_that_are_charged_at_step_0() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 30, (8, 6))
+    program = _compared(text_model(rng), x)
+    kinds = [node.op.name for _, node in program.graph("spiking").walk()]
+    assert kinds.count("lookup") == 1
+    assert program.facts["host_nodes"] == ["Gather embedding (lookup)"]
+    with pytest.raises(snnir.SnnirError, match="into a table of 30 rows"):
+        program.run(np.full((1, 6), 30))
+    found = {node.name: node.fate for node in snnir.check(text_model(rng)).nodes}
+    assert (found["embedding"], found["lstm"], found["head"]) == ("host", "spiking", "spiking")
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "Hardmax", "TopK"])
+def test_what_closes_a_model_is_the_hosts(operator: str) -> None:
+    rng = np.random.default_rng(0)
+    more = ["k"] if operator == "TopK" else []
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "dense"),
+        helper.make_node("Relu", ["h"], ["r"], "relu"),
+        helper.make_node("MatMul", ["r", "v"], ["l"], "logits"),
+        helper.make_node(operator, ["l", *more], ["y", "places"] if more else ["y"], "last"),
+    ]
+    known = {"w": weights(rng, 6, 5), "v": weights(rng, 5, 4), **({"k": integers(2)} if more else {})}
+    program = _compared(model_of(nodes, ["N", 6], known), data(rng, 8, 6))
+    assert all("last" in line for line in program.facts["host_nodes"])  # type: ignore[attr-defined]
+
+
+def test_one_hot_tokens() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("OneHot", ["x", "depth", "ends"], ["o"], "one_hot", axis=1),
+        helper.make_node("Conv", ["o", "w"], ["c"], "conv"),
+        helper.make_node("Relu", ["c"], ["y"], "relu"),
+    ]
+    known = {"depth": integers(7), "ends": np.array([0, 1], np.float32), "w": weights(rng, 4, 7, 3)}
+    model = model_of(nodes, ["N", 6], known, element=onnx.TensorProto.INT64)
+    _compared(model, rng.integers(0, 7, (8, 6)))
+
+
+def test_channel_last_models() -> None:
+    """As TensorFlow's exporter writes them: transpositions around every convolution."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], "in", perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Transpose", ["c"], ["b"], "back", perm=[0, 2, 3, 1]),
+        helper.make_node("Add", ["b", "bias"], ["a"], "bias"),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("Transpose", ["r"], ["p"], "to_pool", perm=[0, 3, 1, 2]),
+        helper.make_node("MaxPool", ["p"], ["m"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Transpose", ["m"], ["q"], "from_pool", perm=[0, 2, 3, 1]),
+        helper.make_node("Flatten", ["q"], ["f"], "flatten"),
+        helper.make_node("MatMul", ["f", "v"], ["y"], "head"),
+    ]
+    known = {"w": weights(rng, 4, 3, 3, 3), "bias": weights(rng, 4), "v": weights(rng, 36, 3)}
+    program = _compared(model_of(nodes, ["N", 6, 6, 3], known), data(rng, 8, 6, 6, 3))
+    assert not program.facts["host_nodes"]
+
+
+@pytest.mark.parametrize("operator", ["LayerNormalization", "RMSNormalization", "InstanceNormalization"])
+def test_normalisations_are_the_hosts_or_refused_by_name(operator: str) -> None:
+    rng = np.random.default_rng(0)
+    shape = (4,) if operator == "InstanceNormalization" else (6,)
+    known = {"s": weights(rng, *shape), "b": weights(rng, *shape), "w": weights(rng, 6, 5)}
+    extra = ["s"] if operator == "RMSNormalization" else ["s", "b"]
+    first = helper.make_node(operator, ["x", *extra], ["n"], "norm")
+    nodes = [first, helper.make_node("MatMul", ["n", "w"], ["h"], "dense"), helper.make_node("Relu", ["h"], ["y"], "relu")]
+    x = data(rng, 8, 4, 6)
+    _compared(model_of(nodes, ["N", 4, 6], known, opset=23), x)
+    inside = [helper.make_node("Tanh", ["x"], ["t"], "tanh"), *nodes]
+    inside[1].input[0] = "t"
+    with pytest.raises(snnir.SnnirError, match=rf"{operator} norm \(op (sqrt|div|pow)\): inside the network"):
+        snnir.compile(model_of(inside, ["N", 4, 6], known, opset=23), calibration=x)

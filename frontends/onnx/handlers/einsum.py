@@ -38,7 +38,7 @@ def einsum(call: Call) -> list[Result]:
         raise RefusalError(f"equation {equation!r}; only one or two operands without diagonals are supported")
     terms = [_Term(real(call, index), word) for index, word in enumerate(words)]
     terms = [_summed(call, term, output + "".join(words[:index] + words[index + 1 :])) for index, term in enumerate(terms)]
-    found = terms[0] if len(terms) == 1 else _multiplied(call, *terms, output)
+    found = terms[0] if len(terms) == 1 else _multiplied(call, terms[0], terms[1], output)
     return [transposed(call, found.value, [found.letters.index(letter) for letter in output])]
 
 

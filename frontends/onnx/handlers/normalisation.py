@@ -116,22 +116,24 @@ def local_response_normalization(call: Call) -> list[Result]:
 
 @handler("LpPool", "mul", "abs", "average_pool", "sqrt")
 def lp_pool(call: Call) -> list[Result]:
-    """p of 1 or 2: a sum over windows, for 2 of squares and with a root that the host computes."""
+    """A sum over windows; for p other than 1 of powers, and with a root that the host computes."""
     return [_pooled(call, call.integer("p", 2), False)]
 
 
 @handler("GlobalLpPool", "mul", "abs", "linear", "sqrt")
 def global_lp_pool(call: Call) -> list[Result]:
-    """p of 1 or 2, over sizes that are known."""
+    """The same over all positions, of which there must be a known number."""
     return [_pooled(call, call.integer("p", 2), True)]
 
 
 def _pooled(call: Call, p: int, whole: bool) -> Value:
     x = real(call, 0)
-    if p not in (1, 2):
-        raise RefusalError(f"p of {p}; only 1 and 2 are supported")
-    parts = call.emit(Mul(), x, x, label="squares") if p == 2 else call.emit(Abs(), x, label="magnitudes")
-    label = "total" if p == 2 else ""
+    if p == 2:
+        parts = call.emit(Mul(), x, x, label="squares")
+    else:
+        parts = call.emit(Abs(), x, label="magnitudes")
+        parts = parts if p == 1 else call.emit(Pow(), parts, constant(call, x, "power", p), label="powers")
+    label = "" if p == 1 else "total"
     if whole:
         total = sum_over(call, parts, tuple(range(2, x.type.rank)), True, label)
     else:
@@ -140,4 +142,6 @@ def _pooled(call: Call, p: int, whole: bool) -> Value:
             raise RefusalError("ceil_mode is not supported")
         mean = call.emit(AveragePool(kernel, stride, pads, dilation, False, True), parts, label="mean")
         total = times(call, mean, float(np.prod(kernel)), label)
-    return call.emit(Sqrt(), total) if p == 2 else total
+    if p == 1:
+        return total
+    return call.emit(Sqrt(), total) if p == 2 else call.emit(Pow(), total, constant(call, x, "root", 1 / p))

@@ -9,7 +9,7 @@ from snnir.frontends.onnx.compose import reshaped, transposed
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Dimension, Value
 from snnir.ir.dims import product
-from snnir.ir.ops import Concat, Gather
+from snnir.ir.ops import Concat, Gather, Pad
 
 __all__: list[str] = []
 
@@ -114,3 +114,17 @@ def _picked(call: Call, x: Value, start: int, flat: np.ndarray) -> Value:
     lead = x.type.shape[:start]
     line = reshaped(call, x, (*lead, product(x.type.shape[start:])), "flat")
     return call.emit(Gather(start, tuple(int(number) for number in flat.reshape(-1)), flat.shape), line)
+
+
+@handler("CenterCropPad", "pad")
+def center_crop_pad(call: Call) -> list[Result]:
+    """Known sizes: a crop or zeros at both ends of each axis."""
+    x = call.value(0)
+    rank = x.type.rank
+    axes = [call.axis(axis, rank) for axis in call.integers("axes", tuple(range(rank)))]
+    amounts = [0] * (2 * rank)
+    for axis, wanted in zip(axes, call.known_integers(1, "the shape"), strict=True):
+        (size,) = call.static((x.type.shape[axis],), "cropping around the centre")
+        cut = (size - wanted) // 2 if wanted < size else -((wanted - size) // 2)
+        amounts[axis], amounts[axis + rank] = -cut, wanted - size + cut
+    return [call.emit(Pad(tuple(amounts)), x) if any(amounts) else x]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import along_axis, constant, minus, real, reduced, sum_over, times
+from snnir.frontends.onnx.compose import along_axis, constant, minus, real, reduced, reshaped, sum_over, times, transposed
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
 from snnir.ir.ops import Abs, Add, Exp, Log, Mul, Sqrt
@@ -98,3 +98,28 @@ _reduction("ReduceSumSquare", "square", None, "mul")
 _reduction("ReduceL2", "square", Sqrt, "mul", "sqrt")
 _reduction("ReduceLogSum", "", Log, "log")
 _reduction("ReduceLogSumExp", "exp", Log, "exp", "log")
+
+
+@handler("DFT", "linear", "reshape", "transpose")
+def dft(call: Call) -> list[Result]:
+    """Of real numbers, along a known axis of known length: a matrix of cosines and sines."""
+    x = real(call, 0)
+    rank = x.type.rank
+    if x.type.shape[-1] != 1 or call.integer("inverse", 0):
+        raise RefusalError("it transforms complex numbers; only real ones are supported")
+    if call.opset >= 20:
+        axis = call.axis(call.known_integers(2, "the axis")[0] if call.has(2) else -2, rank)
+    else:
+        axis = call.axis(call.integer("axis", 1), rank)
+    (size,) = call.static((x.type.shape[axis],), "a Fourier transform")
+    length = call.known_integers(1, "the length")[0] if call.has(1) else size
+    count = length // 2 + 1 if call.integer("onesided", 0) else length
+    angle = -2 * np.pi * np.outer(np.arange(count), np.arange(size)) / length
+    matrix = np.stack([np.cos(angle), np.sin(angle)], 1).reshape(2 * count, size)
+    if length < size:
+        matrix[:, length:] = 0
+    line = reshaped(call, x, x.type.shape[:-1], "line")
+    mapped = along_axis(call, line, axis, matrix, "mapped")
+    shape = mapped.type.shape
+    pairs = reshaped(call, mapped, (*shape[:axis], count, 2, *shape[axis + 1 :]), "pairs")
+    return [transposed(call, pairs, [place for place in range(rank) if place != axis + 1] + [axis + 1])]

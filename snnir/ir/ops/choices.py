@@ -87,14 +87,14 @@ class TopK(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x = types[0]
-        if not -x.rank <= self.axis < x.rank or not x.is_real:
+        if not -x.rank <= self.axis < x.rank:
             raise GraphError(f"top_k along axis {self.axis} of {x}")
         axis = self.axis % x.rank
         size = x.shape[axis]
         if self.count < 1 or (isinstance(size, int) and self.count > size):
             raise GraphError(f"top_k of {self.count} among {size} elements")
         shape = (*x.shape[:axis], self.count, *x.shape[axis + 1 :])
-        return (TensorType(shape, x.dtype), TensorType(shape, "i64"))
+        return (TensorType(shape, sum_dtype(x)), TensorType(shape, "i64"))
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x = arrays[0]
