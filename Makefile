@@ -54,6 +54,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/roll_recurrences.py --json out/roll_recurrences.json
 	$(BIN)/python benchmarks/resting_level.py --json out/resting_level.json
 	$(BIN)/python benchmarks/torch_spiking.py --json out/torch_spiking.json
+	$(BIN)/python benchmarks/indrnn_speed.py
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
