@@ -3,6 +3,7 @@
 from snnir.frontends.torch.handlers import activation as activation
 from snnir.frontends.torch.handlers import affine as affine
 from snnir.frontends.torch.handlers import arithmetic as arithmetic
+from snnir.frontends.torch.handlers import joining as joining
 from snnir.frontends.torch.handlers import movement as movement
 from snnir.frontends.torch.handlers import pooling as pooling
 from snnir.frontends.torch.handlers import recurrent as recurrent
