@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 import snnir.backends.torch.cells
+import snnir.backends.torch.choices
+import snnir.backends.torch.curves
 import snnir.backends.torch.elementwise
 import snnir.backends.torch.levels
 import snnir.backends.torch.tensors  # noqa: F401 - each fills the registry

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -117,6 +118,17 @@ def _concat(op: ops.Concat, *parts: torch.Tensor) -> _Result:
 def _pad(op: ops.Pad, x: torch.Tensor) -> _Result:
     pairs = [(op.padding[axis], op.padding[axis + x.ndim]) for axis in range(x.ndim)]
     return (torch.constant_pad_nd(x, [amount for pair in reversed(pairs) for amount in pair]),)
+
+
+@meaning(ops.Extend)
+def _extend(op: ops.Extend, x: torch.Tensor) -> _Result:
+    # by index, because torch's own padding wants certain ranks for each mode
+    for axis in range(x.ndim):
+        amounts = (op.padding[axis], op.padding[axis + x.ndim])
+        if any(amounts):
+            places = np.pad(np.arange(x.shape[axis]), amounts, mode=op.mode)  # type: ignore[call-overload]
+            x = x.index_select(axis, torch.from_numpy(places).to(x.device))
+    return (x,)
 
 
 @meaning(ops.Expand)

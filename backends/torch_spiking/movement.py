@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from snnir.backends.torch_spiking.trains import aligned, lengthen
 from snnir.errors import UnsupportedError
-from snnir.ir.ops import Concat, Expand, Gather, MaxPool, Movement, Pad, Product, Reshape, Slice, Transpose
+from snnir.ir.ops import Concat, Expand, Extend, Gather, MaxPool, Movement, Pad, Product, Reshape, Slice, Transpose
 from snnir.ir.ops.rules import pad_amounts, window_size
 
 __all__ = ["combine", "move", "windows"]
@@ -38,6 +39,12 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
         rank = x.ndim - 1
         amounts = [amount for axis in reversed(range(rank)) for amount in (op.padding[axis], op.padding[axis + rank])]
         return functional.pad(x, amounts)
+    if isinstance(op, Extend):
+        rank = x.ndim - 1
+        for axis in range(rank):
+            places = np.pad(np.arange(x.shape[axis + 1]), (op.padding[axis], op.padding[axis + rank]), mode=op.mode)  # type: ignore[call-overload]
+            x = x.index_select(axis + 1, torch.from_numpy(places).to(x.device))
+        return x
     if isinstance(op, Expand):
         shape = [int(str(size)) for size in op.shape]
         return x.reshape(len(x), *([1] * (len(shape) - x.ndim + 1)), *x.shape[1:]).expand(len(x), *shape)

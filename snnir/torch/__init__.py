@@ -31,8 +31,9 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'snnir.torch' has no attribute {name!r}")
     try:
-        return getattr(import_module(_HOMES[name]), name)
+        import_module("torch")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "torch":
             raise
         raise UsageError(f"snnir.torch.{name} needs PyTorch, which is not installed: pip install 'snnir[torch]'") from error
+    return getattr(import_module(_HOMES[name]), name)

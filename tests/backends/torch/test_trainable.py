@@ -235,7 +235,7 @@ def test_without_torch_the_error_says_what_to_install() -> None:
         "except snnir.SnnirError as error:\n    print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install snnir[torch]" in result.stdout
+    assert "pip install 'snnir[torch]'" in result.stdout
 
 
 def test_the_digits_crnn_at_two_bits_has_the_integers_of_its_module_on_every_digit() -> None:

@@ -1,0 +1,27 @@
+"""Meanings of the ops by which the host chooses: rows of a table, the largest element, the largest few."""
+
+from __future__ import annotations
+
+import torch
+
+from snnir.backends.torch.registry import meaning
+from snnir.ir import ops
+
+__all__: list[str] = []
+
+
+@meaning(ops.Lookup)
+def _lookup(op: ops.Lookup, table: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor]:
+    return (table[torch.round(index).long()],)
+
+
+@meaning(ops.Hardmax)
+def _hardmax(op: ops.Hardmax, x: torch.Tensor) -> tuple[torch.Tensor]:
+    return (torch.zeros_like(x).scatter(op.axis, x.argmax(op.axis, keepdim=True), 1),)
+
+
+@meaning(ops.TopK)
+def _top_k(op: ops.TopK, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    # a stable sort, because of equal elements the first counts, which torch.topk does not promise
+    values, places = torch.sort(x, dim=op.axis, descending=op.largest, stable=True)
+    return values.narrow(op.axis, 0, op.count), places.narrow(op.axis, 0, op.count)
