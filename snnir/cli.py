@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 import snnir
 from snnir import report
 from snnir.check_report import checked
+from snnir.cli_options import BITS, COMPARE, DELIVERY, EXECUTION, FILE, JSON, THREADS, WEIGHT_BITS
 from snnir.errors import SnnirError, UsageError
-from snnir.files import read_arrays, read_labels, write_npz
-
-if TYPE_CHECKING:
-    from snnir.backends.simulator import SimulationResult
-    from snnir.comparison import Comparison
-    from snnir.program import Program
+from snnir.files import read_arrays
+from snnir.run_command import compared, run_command
 
 __all__ = ["cli", "main"]
-
-_FILE = click.Path(path_type=Path)
-_JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
-_DELIVERY = click.option(
-    "--delivery", type=click.Choice(["relay", "replay", "graded"]), default="relay", help="How recurrent spikes are delivered."
-)
-_EXECUTION = click.option(
-    "--execution",
-    type=click.Choice(["reset", "carry"]),
-    default="reset",
-    help="What neurons of recurrent layers do at the next sequence element: start afresh, or go on and send changes only.",
-)
-_COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
-_THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
-_BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
-_WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -59,12 +37,12 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 
 
 @cli.command("check")
-@click.argument("model", type=_FILE)
-@click.option("--calibration", type=_FILE, help="Inputs like those to come, for certified steps instead of estimates.")
-@_BITS
+@click.argument("model", type=FILE)
+@click.option("--calibration", type=FILE, help="Inputs like those to come, for certified steps instead of estimates.")
+@BITS
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
-@_JSON
+@JSON
 def check_command(model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, json: bool) -> int:
     """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
     data = read_arrays(calibration) if calibration is not None else None
@@ -74,11 +52,11 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 
 
 @cli.command("compile")
-@click.argument("model", type=_FILE)
-@click.option("--calibration", type=_FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
-@click.option("--output", "-o", type=_FILE, required=True, help="The .snnir file to write.")
-@_BITS
-@_WEIGHT_BITS
+@click.argument("model", type=FILE)
+@click.option("--calibration", type=FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
+@click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
+@BITS
+@WEIGHT_BITS
 @click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 16.")
 @click.option("--state-bits", default=0, help="Bits of states that add up (LSTM cells, GRU); 0: two more than --bits.")
 @click.option("--value-bits", multiple=True, metavar="NAME=BITS", help="Bits of one value; may be given again.")
@@ -86,9 +64,9 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 @click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
 @click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
-@click.option("--dump-ir", type=_FILE, help="A folder for the graph after each pass that changed it.")
+@click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
-@_JSON
+@JSON
 def compile_command(
     model: Path,
     calibration: Path,
@@ -129,84 +107,18 @@ def compile_command(
     report.compiled(program, output, json)
 
 
-@cli.command("run")
-@click.argument("program", type=_FILE)
-@click.argument("inputs", type=_FILE)
-@click.option("--labels", type=_FILE, help="Class indices (.npy), to print the accuracy.")
-@click.option("--steps", default="auto", show_default=True, help="auto: to quiescence (exact); N: a cap per window.")
-@_DELIVERY
-@_EXECUTION
-@_COMPARE
-@click.option("--backend", type=click.Choice(["simulator", "torch"]), default="simulator", help="What runs the spikes.")
-@click.option("--device", help="The device of the torch backend: cpu (default), cuda, cuda:1 ...")
-@click.option("--output", "-o", type=_FILE, help="A .npz file for outputs, steps, spikes and synaptic operations.")
-@_THREADS
-@_JSON
-def run_command(
-    program: Path,
-    inputs: Path,
-    labels: Path | None,
-    steps: str,
-    delivery: str,
-    execution: str,
-    compare_executions: bool,
-    backend: str,
-    device: str | None,
-    output: Path | None,
-    threads: int | None,
-    json: bool,
-) -> None:
-    """Simulate PROGRAM (.snnir) on INPUTS (.npy, or .npz by input name), event by event."""
-    if steps != "auto" and not (steps.isdecimal() and int(steps) >= 1):
-        raise UsageError(f"--steps {steps!r}: give auto, or a number of inner time-steps from 1 on")
-    if compare_executions and backend != "simulator":
-        raise UsageError("--compare-executions is for the simulator; leave out --backend")
-    cap = None if steps == "auto" else int(steps)
-    loaded, data = snnir.load(program), read_arrays(inputs)
-    with report.progress("simulating", quiet=json) as advance:
-        result = loaded.run(
-            data,
-            steps=cap,
-            delivery=delivery,
-            execution=execution,
-            threads=threads,
-            progress=lambda done, total: advance("simulating", done, total),
-            backend=backend,
-            device=device,
-        )
-    comparison = _comparison(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
-    answers = read_labels(labels, len(result.steps)) if labels is not None else None
-    if output is not None:
-        arrays = {f"output/{name}": array for name, array in result.outputs.items()}
-        arrays |= {f"spikes/{name}": array for name, array in result.spikes.items()}
-        arrays |= {f"synops/{name}": array for name, array in result.synops.items()}
-        write_npz(output, arrays | {"steps": result.steps, "settled": np.array(result.settled)})
-    report.ran(loaded, data, result, answers, delivery, execution, comparison, json)
-
-
-def _comparison(
-    program: Program,
-    data: np.ndarray | Mapping[str, np.ndarray],
-    delivery: str,
-    steps: int | None,
-    threads: int | None,
-    known: Mapping[str, SimulationResult],
-) -> Comparison:
-    from snnir.comparison import compare_executions
-    from snnir.inputs import as_inputs
-
-    return compare_executions(program, as_inputs(program.graph("spiking"), data), delivery, steps, threads, known)
+cli.add_command(run_command)
 
 
 @cli.command("verify")
-@click.argument("program", type=_FILE)
-@click.argument("inputs", type=_FILE)
-@click.option("--model", type=_FILE, help="The ONNX or .pt2 file, to compare the import with it as well.")
-@_DELIVERY
-@_EXECUTION
-@_COMPARE
-@_THREADS
-@_JSON
+@click.argument("program", type=FILE)
+@click.argument("inputs", type=FILE)
+@click.option("--model", type=FILE, help="The ONNX or .pt2 file, to compare the import with it as well.")
+@DELIVERY
+@EXECUTION
+@COMPARE
+@THREADS
+@JSON
 def verify_command(
     program: Path,
     inputs: Path,
@@ -234,19 +146,19 @@ def verify_command(
             threads=threads,
             progress=lambda done, total: advance("verifying", done, total),
         )
-    comparison = _comparison(loaded, data, delivery, None, threads, {}) if compare_executions else None
+    comparison = compared(loaded, data, delivery, None, threads, {}) if compare_executions else None
     report.verified(verification, error, comparison, json)
     return 0 if verification.ok else 1
 
 
 @cli.command("inspect")
-@click.argument("source", type=_FILE)
+@click.argument("source", type=FILE)
 @click.option("--after", metavar="PASS", help="The graph after this pass (its first run; PASS:2 for its second).")
 @click.option("--level", type=click.Choice(["float", "quantized", "spiking"]), help="The level to print, of a .snnir file.")
 @click.option("--diff", metavar="PASS", help="What this pass changes, as a diff.")
-@click.option("--calibration", type=_FILE, help="Calibration inputs, for passes from calibrate on.")
+@click.option("--calibration", type=FILE, help="Calibration inputs, for passes from calibrate on.")
 @click.option("--pipeline", help="Passes instead of the default order.")
-@_JSON
+@JSON
 def inspect_command(
     source: Path,
     after: str | None,
@@ -279,7 +191,7 @@ def inspect_command(
 
 
 @cli.command("passes")
-@_JSON
+@JSON
 def passes_command(json: bool) -> None:
     """List the passes, their levels and what each promises."""
     report.show_passes(json)
@@ -287,7 +199,7 @@ def passes_command(json: bool) -> None:
 
 @cli.command("ops")
 @click.option("--markdown", is_flag=True, help="Print docs/operators.md.")
-@_JSON
+@JSON
 def ops_command(markdown: bool, json: bool) -> None:
     """List the ops of the IR and the ONNX operators they come from."""
     from snnir.support import markdown_ops
@@ -299,10 +211,10 @@ def ops_command(markdown: bool, json: bool) -> None:
 
 
 @cli.command("demo")
-@click.option("--output", "-o", type=_FILE, default=Path("out"), help="A folder for the program and the pictures.")
-@_BITS
-@_WEIGHT_BITS
-@_JSON
+@click.option("--output", "-o", type=FILE, default=Path("out"), help="A folder for the program and the pictures.")
+@BITS
+@WEIGHT_BITS
+@JSON
 def demo_command(output: Path, bits: int, weight_bits: int, json: bool) -> int:
     """Compile a real CRNN for handwritten digits, simulate it on held-out digits, and prove it exact."""
     from snnir.demo import run_demo

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes
 from snnir.ir.ops import Conv, Linear, MatMul, Movement, Mul, Product, Scan, SparseLinear
-
-if TYPE_CHECKING:
-    from snnir.backends.simulator import SimulationResult
 
 __all__ = ["ACCUMULATE_PJ", "ENERGY_SOURCE", "MAC_PJ", "Energy", "Macs", "dense_macs", "estimate_energy", "host_work"]
 
@@ -103,7 +99,6 @@ def _elements(value: Value, sizes: Mapping[str, int]) -> int:
     return int(np.prod([int(str(size)) for size in value.type.substitute(dict(sizes)).shape]))
 
 
-def estimate_energy(macs: int, result: SimulationResult) -> Energy:
-    """An estimate from operation counts alone; see `ENERGY_SOURCE` for what it leaves out."""
-    charges, synops = float(result.total_charges.mean()), float(result.total_synops.mean())
+def estimate_energy(macs: int, synops: float, charges: float) -> Energy:
+    """An estimate from operation counts per sample alone; see `ENERGY_SOURCE` for what it leaves out."""
     return Energy(macs * MAC_PJ / 1e3, (charges * MAC_PJ + (synops - charges) * ACCUMULATE_PJ) / 1e3)

@@ -164,14 +164,20 @@ class Program:
 
     def save(self, path: str | Path) -> None:
         """Write the program to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""
-        from snnir.ir.storage import write_archive
+        from snnir.ir.storage import atomic_write
+
+        atomic_write(Path(path), self.content())
+
+    def content(self) -> bytes:
+        """What `save` writes; the same program gives the same bytes."""
+        from snnir.ir.storage import archive
         from snnir.ir.text import tensors, text
 
         data: dict[str, np.ndarray] = {}
         for graph in self._graphs.values():
             data.update(tensors(graph))
         texts = {level: text(graph) for level, graph in self._graphs.items()}
-        write_archive(Path(path), texts, data, {"kind": _KIND, "snnir": snnir.__version__, "facts": self.facts})
+        return archive(texts, data, {"kind": _KIND, "snnir": snnir.__version__, "facts": self.facts})
 
     @classmethod
     def load(cls, path: str | Path) -> Program:

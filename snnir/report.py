@@ -16,6 +16,7 @@ from rich.table import Table
 from snnir.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.inputs import as_inputs
 from snnir.support import op_support, pass_support
+from snnir.totals import RunTotals, right_answers
 from snnir.verification import scan_lengths
 
 if TYPE_CHECKING:
@@ -109,43 +110,45 @@ def _import_error(value: object) -> str:
 
 def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
     """The share of samples whose first output has its largest element (or, for integers, its value) at the label."""
-    first = next(iter(outputs.values()))
-    classes = first.reshape(len(labels), -1) if first.dtype.kind in "iu" else None
-    found = classes[:, 0] if classes is not None and classes.shape[1] == 1 else first.reshape(len(labels), -1).argmax(axis=1)
-    return float((found == labels).mean())
+    return right_answers(outputs, labels) / len(labels) if len(labels) else float("nan")
 
 
 def run_facts(
     program: Program,
     data: np.ndarray | Mapping[str, np.ndarray],
-    result: SimulationResult,
+    result: SimulationResult | RunTotals,
     delivery: str,
     execution: str = "reset",
 ) -> dict[str, object]:
-    """What a run took: steps against their certified bound, spikes, operations, and energy as an estimate."""
+    """What a run took: steps against their certified bound, spikes, operations, and energy as an estimate.
+
+    `data` need not be all of the run's: what counts is how long its sequences are.
+    """
+    totals = result if isinstance(result, RunTotals) else RunTotals.of(result)
     inputs = as_inputs(program.graph("spiking"), data)
     bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
     macs = dense_macs(program.graph("quantized"), inputs)
     counted: dict[str, object] = {}
-    if result.counts_synops:
-        energy = estimate_energy(macs.spiking, result)
+    if totals.counts_synops:
+        synops, charges = totals.per_sample(totals.synops), totals.per_sample(totals.charges)
+        energy = estimate_energy(macs.spiking, synops, charges)
         counted = {
-            "synops_per_sample": float(result.total_synops.mean()),
-            "charges_per_sample": float(result.total_charges.mean()),
+            "synops_per_sample": synops,
+            "charges_per_sample": charges,
             "energy_spiking_nj": energy.spiking,
             "energy_dense_nj": energy.dense,
         }
     return {
-        "samples": len(result.steps),
+        "samples": totals.samples,
         "delivery": delivery,
         "execution": execution,
-        "settled": result.settled,
-        "unsettled_neurons": result.unsettled,
-        "undelivered_spikes": result.undelivered,
-        "steps_mean": float(result.steps.mean()) if result.steps.size else 0.0,
-        "steps_max": int(result.steps.max(initial=0)),
+        "settled": totals.settled,
+        "unsettled_neurons": totals.unsettled,
+        "undelivered_spikes": totals.undelivered,
+        "steps_mean": totals.steps / totals.windows if totals.windows else 0.0,
+        "steps_max": totals.steps_max,
         "steps_bound": max(max(windows, default=0) for windows in bounds.values()),
-        "spikes_per_sample": float(result.total_spikes.mean()),
+        "spikes_per_sample": totals.per_sample(totals.spikes),
         "dense_macs_per_sample": macs.spiking,
         "host_macs_per_sample": macs.host,
         **counted,
@@ -153,36 +156,29 @@ def run_facts(
 
 
 def ran(
-    program: Program,
-    data: np.ndarray | Mapping[str, np.ndarray],
-    result: SimulationResult,
-    labels: np.ndarray | None,
-    delivery: str,
-    execution: str,
-    comparison: Comparison | None,
-    json: bool,
+    facts: dict[str, object], right: float | None, comparison: Comparison | None, json: bool, written: str | None = None
 ) -> None:
-    """What `snnir run` prints."""
-    facts = run_facts(program, data, result, delivery, execution)
+    """What `snnir run` prints: `run_facts`, the share of right answers, and where results are, for a run in chunks."""
     if comparison is not None:
         facts["executions"] = comparison.facts()
-    if labels is not None:
-        facts["accuracy"] = accuracy(result.outputs, labels)
+    if right is not None:
+        facts["accuracy"] = right
     if json:
         print_json(facts)
         return
-    state = "yes: exact" if result.settled else f"no: anytime result, {result.unsettled} neurons could still fire"
+    state = "yes: exact" if facts["settled"] else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
     rows = {
         "samples": facts["samples"],
-        **({"accuracy": f"{100 * accuracy(result.outputs, labels):.2f} %"} if labels is not None else {}),
+        **({"accuracy": f"{100 * right:.2f} %"} if right is not None else {}),
         "settled": state,
-        "recurrence": f"{execution} execution, {delivery} delivery",
+        "recurrence": f"{facts['execution']} execution, {facts['delivery']} delivery",
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
         "synaptic operations": _synops_text(facts),
         "dense multiply-accumulates": _macs_text(facts["dense_macs_per_sample"], facts["host_macs_per_sample"]),
-        **({"energy (estimate)": _energy_text(facts)} if result.counts_synops else {}),
+        **({"energy (estimate)": _energy_text(facts)} if "energy_spiking_nj" in facts else {}),
         **({"inside scans, per sample": comparison} if comparison is not None else {}),
+        **({"written": written} if written is not None else {}),
     }
     rows_table("simulated", rows)
 

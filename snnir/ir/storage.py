@@ -23,7 +23,7 @@ from snnir.ir.graph import Graph
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
 
-__all__ = ["atomic_write", "read_archive", "read_graph", "write_archive", "write_graph"]
+__all__ = ["archive", "atomic_write", "read_archive", "read_graph", "write_archive", "write_graph"]
 
 FORMAT = "snnir-archive"
 VERSION = 1
@@ -83,6 +83,11 @@ def write_archive(
     path: str | Path, texts: Mapping[str, str], data: Mapping[str, np.ndarray], manifest: Mapping[str, object]
 ) -> None:
     """Write graphs' texts by name, tensors by digest and facts to one file. Raises `UsageError`."""
+    atomic_write(path, archive(texts, data, manifest))
+
+
+def archive(texts: Mapping[str, str], data: Mapping[str, np.ndarray], manifest: Mapping[str, object]) -> bytes:
+    """The bytes of such a file: the same content gives the same bytes."""
     from safetensors.numpy import save
 
     members = {f"{name}.ir": source.encode() for name, source in sorted(texts.items())}
@@ -95,13 +100,13 @@ def write_archive(
     }
     members = {_MANIFEST: json.dumps(head, indent=1, sort_keys=True).encode(), **members}
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w") as file:
         for name, content in members.items():
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content)
-    atomic_write(path, buffer.getvalue())
+            file.writestr(entry, content)
+    return buffer.getvalue()
 
 
 def read_archive(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray], dict[str, object]]:

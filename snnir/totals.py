@@ -1,0 +1,75 @@
+"""Sums over the samples of a run, which add up over its chunks to exactly those of the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from snnir.backends.simulator import SimulationResult
+
+__all__ = ["RunTotals", "right_answers"]
+
+
+@dataclass(frozen=True)
+class RunTotals:
+    """Whole numbers only, so the order of summation cannot change them."""
+
+    samples: int
+    windows: int
+    """Windows of all samples."""
+    steps: int
+    """Inner time-steps of all windows."""
+    steps_max: int
+    spikes: int
+    counts_synops: bool
+    synops: int
+    charges: int
+    unsettled: int
+    undelivered: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing was left to fire or to be delivered anywhere."""
+        return not self.unsettled and not self.undelivered
+
+    def per_sample(self, total: int) -> float:
+        """A mean over samples; NaN where there are none."""
+        return total / self.samples if self.samples else float("nan")
+
+    @classmethod
+    def of(cls, result: SimulationResult) -> RunTotals:
+        """The totals of one result."""
+        return cls(
+            samples=len(result.steps),
+            windows=result.steps.size,
+            steps=int(result.steps.sum()),
+            steps_max=int(result.steps.max(initial=0)),
+            spikes=int(result.total_spikes.sum()),
+            counts_synops=result.counts_synops,
+            synops=int(result.total_synops.sum()) if result.counts_synops else 0,
+            charges=int(result.total_charges.sum()) if result.counts_synops else 0,
+            unsettled=result.unsettled,
+            undelivered=result.undelivered,
+        )
+
+    @classmethod
+    def together(cls, parts: Iterable[RunTotals]) -> RunTotals:
+        """The totals of chunks (at least one) as one run."""
+        known = list(parts)
+        sums = {field.name: sum(getattr(part, field.name) for part in known) for field in fields(cls)}
+        sums["steps_max"] = max(part.steps_max for part in known)
+        return cls(**sums | {"counts_synops": all(part.counts_synops for part in known)})
+
+
+def right_answers(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> int:
+    """How many samples have the largest element (or, for integers, the value) of their first output at the label."""
+    if not len(labels):
+        return 0
+    first = next(iter(outputs.values()))
+    classes = first.reshape(len(labels), -1) if first.dtype.kind in "iu" else None
+    found = classes[:, 0] if classes is not None and classes.shape[1] == 1 else first.reshape(len(labels), -1).argmax(axis=1)
+    return int((found == labels).sum())
