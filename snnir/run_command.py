@@ -137,7 +137,7 @@ def _run_in_chunks(
         raise UsageError(f"interrupted; what is done is kept beside {output}: the same command goes on from there") from None
     facts = report.run_facts(program, result.first, result.totals, delivery, execution)
     facts |= {"output": str(result.output), "resumed_samples": result.resumed}
-    before = f", {result.resumed:,} samples of them by an earlier run" if result.resumed else ""
+    before = f"\n{result.resumed:,} samples by an earlier run" if result.resumed else ""
     report.ran(facts, result.accuracy, None, json, written=f"{result.output}{before}")
 
 

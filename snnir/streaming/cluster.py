@@ -7,17 +7,19 @@ lost takes nothing with it: the scheduler gives its tasks to others. Results com
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
 import distributed
 import numpy as np
+from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
@@ -45,7 +47,7 @@ class _Carrier(WorkerPlugin):  # type: ignore[misc]
     """The program on one worker. Each of its threads has a simulator of its own; they share the graphs."""
 
     def __init__(self, content: bytes, version: str) -> None:
-        self.name = f"snnir-{hashlib.sha256(content).hexdigest()[:16]}"
+        self.name = f"snnir-{uuid.uuid4().hex}"
         self._content, self._version = content, version
 
     def setup(self, worker: Any) -> None:
@@ -82,6 +84,14 @@ def cluster_runner(
     """
 
     def run(chunks: Iterator[Chunk]) -> Iterator[tuple[int, ChunkResult]]:
+        try:
+            yield from connected(chunks)
+        except (CommClosedError, CancelledError) as error:
+            raise UsageError(
+                f"the scheduler at {cluster} was lost ({error}); run the same command again: what is done is kept"
+            ) from error
+
+    def connected(chunks: Iterator[Chunk]) -> Iterator[tuple[int, ChunkResult]]:
         if isinstance(cluster, distributed.Client):
             yield from _spread(cluster, chunks, content, options, threads)
             return
@@ -111,7 +121,7 @@ def _spread(
                 wanted = max(1, _AHEAD * _threads(client))
                 while len(running) < wanted and (chunk := next(chunks, None)) is not None:
                     number, arrays = chunk
-                    key = f"{carrier.name}-{id(running)}-{number}"
+                    key = f"{carrier.name}-{number}"
                     running[client.submit(_task, carrier.name, arrays, options, threads, key=key, pure=False)] = number
                 if not running:
                     return

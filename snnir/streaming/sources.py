@@ -70,9 +70,10 @@ def digest_of(arrays: Mapping[str, np.ndarray]) -> str:
 def open_source(graph: Graph, path: str | Path) -> Source:
     """Open a data set: a `.npy` or `.npz` file, a folder of these, a `.zarr` array or group, or a `.parquet` file.
 
-    A folder's files are parts, in the order of their names: `.npy` for a program of one input, `.npz` by input name. Raises
-    `InputError` for what cannot be read or does not fit, `UnsupportedError` for a program without batch, `UsageError`
-    where zarr or pyarrow is needed and missing.
+    A folder's files are parts, in the order of their names: `.npy` for a program of one input, `.npz` by input name. For
+    several inputs it may also hold one `.npy` file, or one folder of them, named after each input. Raises `InputError` for
+    what cannot be read or does not fit, `UnsupportedError` for a program without batch, `UsageError` where zarr or pyarrow
+    is needed and missing.
     """
     path = Path(path)
     if not any(value.type.batch_axis is not None for value in graph.inputs):
@@ -108,11 +109,27 @@ def _parts(graph: Graph, path: Path) -> dict[str, dict[str, Column]]:
     if not path.is_dir():
         return {str(path): _file(path)}
     files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    axes = {value.name: value.type.batch_axis for value in graph.inputs}
+    if len(axes) > 1 and {file.name.removesuffix(".npy") for file in files} == set(axes):
+        named = [(file.name.removesuffix(".npy"), file) for file in files]
+        return {str(path): {name: _shards(file, axes[name], name) for name, file in named}}
     wrong = [file.name for file in files if file.suffix not in (".npy", ".npz")]
     if wrong or not files:
         found = f"found {', '.join(wrong[:3])}" if wrong else "found nothing"
         raise InputError(f"{path}: expected a folder of .npy or .npz files and nothing else, {found}")
     return {str(file): _file(file) for file in files}
+
+
+def _shards(path: Path, axis: int | None, name: str) -> Column:
+    """One input: a `.npy` file, or a folder of them."""
+    files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: expected a folder of .npy files, found none")
+    columns = [npy_column(file) for file in files]
+    short = next((str(file) for file, column in zip(files, columns, strict=True) if len(column.shape) <= (axis or 0)), None)
+    if short is not None:
+        raise InputError(f"input {name}: {short} has too few axes: its samples are along axis {axis}")
+    return joined(columns, [str(file) for file in files], axis, name)
 
 
 def _file(path: Path) -> dict[str, Column]:
