@@ -138,7 +138,7 @@ def verify_command(
 
         graph = loaded.graph("float")
         error = check_import(model, graph, as_inputs(graph, data))
-    with report.progress("verifying", quiet=json) as advance:
+    with report.simulating("verifying", json) as advance:
         verification = loaded.verify(
             data,
             delivery=delivery,

@@ -34,7 +34,7 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
     graph = program.graph("float")
     name = graph.inputs[0].name
     float_outputs = run_onnxruntime(model, {name: x})
-    with report.progress("simulating", quiet=json) as advance:
+    with report.simulating("simulating", json) as advance:
         advance("simulating", 0, 2)
         result = program.run(x, trace=True)
         advance("verifying", 1, 2)

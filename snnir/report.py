@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from snnir.compilation import watch_compilation
 from snnir.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.inputs import as_inputs
 from snnir.support import op_support, pass_support
@@ -37,6 +38,7 @@ __all__ = [
     "show_ops",
     "show_passes",
     "show_text",
+    "simulating",
     "verified",
 ]
 
@@ -55,6 +57,19 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
+
+
+@contextmanager
+def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took."""
+    with progress(what, quiet) as advance:
+        if not kernels:
+            yield advance
+            return
+        with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
+            yield advance
+    if compilation.kernels and not quiet:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(compilation))
 
 
 def print_json(facts: Mapping[str, object]) -> None:

@@ -75,7 +75,7 @@ def run_command(
         _run_in_chunks(loaded, inputs, labels, cap, delivery, execution, backend, device, output, chunk, cluster, threads, json)
         return
     data = read_arrays(inputs)
-    with report.progress("simulating", quiet=json) as advance:
+    with report.simulating("simulating", json, backend == "simulator") as advance:
         result = loaded.run(
             data,
             steps=cap,
@@ -121,7 +121,7 @@ def _run_in_chunks(
     if labels is not None:
         answers = read_labels(labels, open_source(program.graph("spiking"), inputs).samples)
     try:
-        with report.progress("simulating", quiet=json) as advance:
+        with report.simulating("simulating", json, backend == "simulator" and cluster is None) as advance:
             result = run_stream(
                 program,
                 inputs,
