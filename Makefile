@@ -55,6 +55,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/resting_level.py --json out/resting_level.json
 	$(BIN)/python benchmarks/torch_spiking.py --json out/torch_spiking.json
 	$(BIN)/python benchmarks/indrnn_speed.py
+	$(BIN)/python benchmarks/large_runs.py --json out/large_runs.json
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
