@@ -134,7 +134,8 @@ def _run_in_chunks(
                 progress=lambda done, total: advance("simulating", done, total),
             )
     except KeyboardInterrupt:
-        raise UsageError(f"interrupted; what is done is kept beside {output}: the same command goes on from there") from None
+        report.error(f"interrupted; what is done is kept with {output}: the same command goes on from there")
+        raise click.exceptions.Exit(1) from None
     facts = report.run_facts(program, result.first, result.totals, delivery, execution)
     facts |= {"output": str(result.output), "resumed_samples": result.resumed}
     before = f"\n{result.resumed:,} samples by an earlier run" if result.resumed else ""

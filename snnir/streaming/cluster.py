@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from snnir.program import Program
 from snnir.streaming.job import simulate_chunk
 
 if TYPE_CHECKING:
-    from snnir.streaming.job import Chunk, ChunkResult, Options
+    from snnir.streaming.job import Chunk, ChunkResult, Options, Results, Runner
 
 __all__ = ["cluster_runner"]
 
@@ -75,15 +75,13 @@ def _task(name: str, arrays: dict[str, np.ndarray], options: Options, threads: i
     return simulate_chunk(carrier.program(), arrays, options, threads)
 
 
-def cluster_runner(
-    cluster: object, content: bytes, options: Options, threads: int
-) -> Callable[[Iterator[Chunk]], Iterable[tuple[int, ChunkResult]]]:
+def cluster_runner(cluster: object, content: bytes, options: Options, threads: int) -> Runner:
     """What runs chunks on `cluster`: a client, a scheduler's address or file, or what a client can be made of.
 
     Raises `UsageError` where nothing answers, or where no worker is left.
     """
 
-    def run(chunks: Iterator[Chunk]) -> Iterator[tuple[int, ChunkResult]]:
+    def run(chunks: Iterator[Chunk]) -> Results:
         try:
             yield from connected(chunks)
         except (CommClosedError, CancelledError) as error:
@@ -91,7 +89,7 @@ def cluster_runner(
                 f"the scheduler at {cluster} was lost ({error}); run the same command again: what is done is kept"
             ) from error
 
-    def connected(chunks: Iterator[Chunk]) -> Iterator[tuple[int, ChunkResult]]:
+    def connected(chunks: Iterator[Chunk]) -> Results:
         if isinstance(cluster, distributed.Client):
             yield from _spread(cluster, chunks, content, options, threads)
             return
@@ -108,9 +106,7 @@ def cluster_runner(
     return run
 
 
-def _spread(
-    client: Any, chunks: Iterator[Chunk], content: bytes, options: Options, threads: int
-) -> Iterator[tuple[int, ChunkResult]]:
+def _spread(client: Any, chunks: Iterator[Chunk], content: bytes, options: Options, threads: int) -> Results:
     carrier = _Carrier(content, snnir.__version__)
     _threads(client)
     client.register_plugin(carrier)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,8 @@ class StreamResult:
 
 
 Chunk = tuple[int, dict[str, np.ndarray]]
-Runner = Callable[[Iterator[Chunk]], Iterable[tuple[int, ChunkResult]]]
+Results = Generator[tuple[int, ChunkResult], None, None]
+Runner = Callable[[Iterator[Chunk]], Results]
 
 
 def run_stream(
@@ -126,12 +128,13 @@ def run_stream(
                 digests[number] = digest_of(arrays)
                 yield number, arrays
 
-        for number, result in _runner(program, content, options, threads, cluster)(chunks()):
-            entry = Entry(number, digests.pop(number), result.totals)
-            store.write(entry, source.samples, starts[number], result.arrays)
-            done += result.totals.samples
-            if progress is not None:
-                progress(done, source.samples)
+        with closing(_runner(program, content, options, threads, cluster)(chunks())) as results:
+            for number, result in results:
+                entry = Entry(number, digests.pop(number), result.totals)
+                store.write(entry, source.samples, starts[number], result.arrays)
+                done += result.totals.samples
+                if progress is not None:
+                    progress(done, source.samples)
         totals = store.finish()
         accuracy = None if labels is None else _accuracy(program, store, labels, chunk)
     if packed:
@@ -177,7 +180,7 @@ def _runner(program: Program, content: bytes, options: Options, threads: int | N
             raise UsageError("a cluster needs Dask's distributed; install it with: pip install snnir[cluster]") from None
         return cluster_runner(cluster, content, options, threads or 1)
 
-    def here(chunks: Iterator[Chunk]) -> Iterator[tuple[int, ChunkResult]]:
+    def here(chunks: Iterator[Chunk]) -> Results:
         for number, arrays in chunks:
             yield number, simulate_chunk(program, arrays, options, threads)
 
@@ -187,7 +190,7 @@ def _runner(program: Program, content: bytes, options: Options, threads: int | N
 def _resume(store: Store, state: dict[str, object], source: Source, chunk: int) -> None:
     """Begin, or go on with a run of the same state. Raises `UsageError` naming what differs."""
     earlier = store.state()
-    if earlier is None:
+    if earlier is None or not store.entries:
         store.begin(state)
         return
     advice = f"give another --output, or delete {store.folder} to start again"

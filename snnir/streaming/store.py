@@ -63,6 +63,9 @@ class Store:
                 raise UsageError(f"{self.folder} is there already and holds no run of snnir; choose another --output")
             self._journal = open(self.folder / _JOURNAL, "a+b")
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for name in (_RUN, _ARRAYS, _JOURNAL, _SETTLED):  # what `atomic_write` was about to write when it was killed
+                for temporary in self.folder.glob(f".{name}.*"):
+                    temporary.unlink()
         except BlockingIOError:
             self.__exit__(None, None, None)
             raise UsageError(f"another process writes to {self.folder}; wait for it, or choose another --output") from None
@@ -85,7 +88,9 @@ class Store:
         return state
 
     def begin(self, state: Mapping[str, object]) -> None:
-        """Write what is run. Chunks of the journal go on counting."""
+        """Write what is run. Where no chunk is done, nothing that is there counts."""
+        if not self.entries:
+            _clear(self.folder)
         atomic_write(self.folder / _RUN, json.dumps(state, indent=1, sort_keys=True).encode())
 
     def _read_journal(self) -> None:
@@ -191,11 +196,16 @@ def pack(folder: Path, target: Path) -> None:
         os.replace(folder / _PACKED, target)
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror or error}; the results are in {folder}") from error
-    (folder / _ARRAYS).unlink()  # nothing in a folder without it counts as done, should the removal be cut off
-    (folder / _JOURNAL).write_bytes(b"")
+    _clear(folder)
+    shutil.rmtree(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove arrays and entries. Nothing in a folder without `arrays.json` counts as done, should this be cut off."""
+    (folder / _ARRAYS).unlink(missing_ok=True)
+    os.truncate(folder / _JOURNAL, 0)
     for kind in ("output", "spikes", "synops"):
         shutil.rmtree(folder / kind, ignore_errors=True)
-    shutil.rmtree(folder)
 
 
 def _file_of(name: str) -> str:

@@ -244,7 +244,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize(("output", "kills"), [("out", (5, 13)), ("out.npz", (9,))])
+@pytest.mark.parametrize(("output", "kills"), [("out", (0, 13)), ("out.npz", (9,))])
 def test_killed_processes_lose_nothing(
     program: snnir.Program, x: np.ndarray, tmp_path: Path, output: str, kills: tuple[int, ...]
 ) -> None:
@@ -356,6 +356,33 @@ def test_a_folder_belongs_to_one_run(program: snnir.Program, x: np.ndarray, tmp_
     (tmp_path / "mine" / "thesis.tex").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match="holds no run of snnir"):
         run_stream(program, tmp_path / "x.npy", tmp_path / "mine")
+
+
+def test_a_run_that_failed_before_its_first_chunk_binds_nothing(program: snnir.Program, x: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", x)
+    run_stream(program, tmp_path / "x.npy", tmp_path / "whole")
+    with pytest.raises(UsageError, match="device"):
+        run_stream(program, tmp_path / "x.npy", tmp_path / "out", Options(device="cuda"))
+    (tmp_path / "out" / "spikes").mkdir()
+    (tmp_path / "out" / "spikes" / "half.npy").write_bytes(b"")
+    (tmp_path / "out" / ".run.json.a1b2").write_bytes(b"")
+    run_stream(program, tmp_path / "x.npy", tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    program: snnir.Program, x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.save(tmp_path / "p.snnir")
+    np.save(tmp_path / "x.npy", x)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(streaming.job, "simulate_chunk", interrupted)
+    command = ["run", str(tmp_path / "p.snnir"), str(tmp_path / "x.npy"), "--chunk", "9", "-o", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())
 
 
 def test_two_processes_do_not_write_to_one_folder(program: snnir.Program, x: np.ndarray, tmp_path: Path) -> None:
