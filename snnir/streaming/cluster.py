@@ -49,11 +49,13 @@ class _Carrier(WorkerPlugin):  # type: ignore[misc]
     def __init__(self, content: bytes, version: str) -> None:
         self.name = f"snnir-{uuid.uuid4().hex}"
         self._content, self._version = content, version
+        self._refusal: str | None = None
 
     def setup(self, worker: Any) -> None:
         """Read the program, once a worker."""
         if snnir.__version__ != self._version:
-            raise UsageError(f"worker {worker.address} has snnir {snnir.__version__}, this is {self._version}; install the same")
+            self._refusal = f"worker {worker.address} has snnir {snnir.__version__}, this is {self._version}; install the same"
+            raise UsageError(self._refusal)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "program.snnir"
             path.write_bytes(self._content)
@@ -62,7 +64,9 @@ class _Carrier(WorkerPlugin):  # type: ignore[misc]
         self._local = threading.local()
 
     def program(self) -> Program:
-        """The program of the calling thread."""
+        """The program of the calling thread. Raises `UsageError` on a worker that joined late, with another snnir."""
+        if self._refusal is not None:
+            raise UsageError(self._refusal)
         if not hasattr(self._local, "program"):
             graphs = {level: self._program.graph(level) for level in LEVELS}
             self._local.program = Program(graphs, self._program.facts)
@@ -109,10 +113,10 @@ def cluster_runner(cluster: object, content: bytes, options: Options, threads: i
 def _spread(client: Any, chunks: Iterator[Chunk], content: bytes, options: Options, threads: int) -> Results:
     carrier = _Carrier(content, snnir.__version__)
     _threads(client)
-    client.register_plugin(carrier)
     running: dict[Any, int] = {}
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):  # a task carries its chunk
         try:
+            client.register_plugin(carrier)
             while True:
                 wanted = max(1, _AHEAD * _threads(client))
                 while len(running) < wanted and (chunk := next(chunks, None)) is not None:
@@ -129,6 +133,8 @@ def _spread(client: Any, chunks: Iterator[Chunk], content: bytes, options: Optio
                 for future in done:
                     number = running.pop(future)
                     yield number, _result(future, number)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"a worker of the cluster lacks {error.name}; install snnir[cluster] on all of them") from error
         finally:
             for future in running:
                 future.cancel()

@@ -47,7 +47,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_results_are_those_of_one_process_and_the_program_goes_to_each_worker_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program, loaded = snnir.load(folder / "p.snnir"), []
+    from snnir.streaming import cluster
+
+    program, carrier, loaded = snnir.load(folder / "p.snnir"), cluster._Carrier, []
     real = snnir.Program.load
 
     def counted(path: Path) -> snnir.Program:
@@ -57,6 +59,11 @@ def test_results_are_those_of_one_process_and_the_program_goes_to_each_worker_on
     monkeypatch.setattr(snnir.Program, "load", counted)
     threads = {"n_workers": 3, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
     with distributed.LocalCluster(**threads) as started, distributed.Client(started) as client:
+        monkeypatch.setattr(cluster, "_Carrier", lambda content, version: carrier(content, "0.0.0"))
+        with pytest.raises(UsageError, match="has snnir .*, this is 0.0.0; install the same"):
+            run_stream(program, folder / "x.npy", tmp_path / "out", chunk=4, cluster=client)
+        monkeypatch.setattr(cluster, "_Carrier", carrier)
+        loaded.clear()
         result = run_stream(program, folder / "x.npy", tmp_path / "out", chunk=4, cluster=client)
         assert not [name for plugins in client.run(_plugins).values() for name in plugins], "nothing is left behind"
     assert len(loaded) == 3

@@ -479,6 +479,16 @@ def test_bad_data_is_named(program: snnir.Program, x: np.ndarray, tmp_path: Path
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(("kind", "module"), [("zarr", "zarr"), ("parquet", "pyarrow.parquet")])
+def test_a_library_that_is_missing_is_named(
+    program: snnir.Program, x: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, module: str
+) -> None:
+    path = write(kind, x, tmp_path)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=rf"pip install snnir\[{kind}\]"):
+        run_stream(program, path, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
