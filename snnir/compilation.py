@@ -21,13 +21,14 @@ class Compilation:
     """What was compiled so far: nothing, where the kernels came from the cache."""
 
     kernels: int = 0
+    """Compiled functions, those that kernels call included."""
     seconds: float = 0.0
     folder: str | None = None
     """Where they are kept; None where no folder can be written."""
 
     def __str__(self) -> str:
         kept = f"kept in {self.folder}" if self.folder else "not kept: no folder can be written; set NUMBA_CACHE_DIR"
-        return f"compiled {self.kernels} kernels for this processor in {self.seconds:.1f} s ({kept})"
+        return f"compiled {self.kernels} functions for this processor in {self.seconds:.1f} s ({kept})"
 
 
 @contextmanager
