@@ -16,6 +16,7 @@ from snnir import report
 from snnir.check_report import checked
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays, read_labels, write_npz
+from snnir.nir_command import nir_command
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
@@ -308,6 +309,9 @@ def demo_command(output: Path, bits: int, weight_bits: int, json: bool) -> int:
     from snnir.demo import run_demo
 
     return 0 if run_demo(output, bits, weight_bits, json) else 1
+
+
+cli.add_command(nir_command)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,8 +4,8 @@
 construction of the neurons. The package `nir` is imported when a file is written or read, and not before.
 """
 
-from snnir.backends.nir.report import MODES, Mismatch, NirReport
 from snnir.backends.nir.read import read_nir
+from snnir.backends.nir.report import MODES, Mismatch, NirReport
 from snnir.backends.nir.write import write_nir
 
 __all__ = ["MODES", "Mismatch", "NirReport", "read_nir", "write_nir"]

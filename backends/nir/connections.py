@@ -57,8 +57,12 @@ def connections_of(network: Network) -> tuple[dict[Target, list[Connection]], di
     found: dict[Target, list[Connection]] = {}
     for target in network.targets:
         size = math.prod(target.shape)
-        native = [(synapse, emitter, _own_geometry(network, synapse, emitter, target, shapes)) for synapse, emitter in target.currents]
-        flat = len(target.shape) != 1 and (not native or any(isinstance(layers, str) or _ends_flat(layers) for *_, layers in native))
+        native = [
+            (synapse, emitter, _own_geometry(network, synapse, emitter, target, shapes)) for synapse, emitter in target.currents
+        ]
+        flat = len(target.shape) != 1 and (
+            not native or any(isinstance(layers, str) or _ends_flat(layers) for *_, layers in native)
+        )
         shapes[target.value] = (size,) if flat else target.shape
         found[target] = []
         for synapse, emitter, layers in native:

@@ -142,7 +142,9 @@ def _conv(graph: Graph, node: Any, value: Value, name: str) -> Value:
     if isinstance(node.padding, str):
         total = [step * (size - 1) for step, size in zip(dilation, np.shape(node.weight)[2:], strict=True)]
         if node.padding == "same" and (max(stride) > 1 or any(amount % 2 for amount in total)):
-            raise GraphError("padding 'same' with a stride, or with an even kernel, is not the same in all frameworks; give numbers")
+            raise GraphError(
+                "padding 'same' with a stride, or with an even kernel, is not the same in all frameworks; give numbers"
+            )
         padding = tuple(amount // 2 if node.padding == "same" else 0 for amount in total)
     else:
         padding = pair(node.padding, spatial)

@@ -19,7 +19,9 @@ def load_nir() -> Any:
     try:
         import nir
     except ImportError as error:
-        raise UsageError(f"NIR files need the package nir, which cannot be imported ({error}): pip install 'snnir[nir]'") from error
+        raise UsageError(
+            f"NIR files need the package nir, which cannot be imported ({error}): pip install 'snnir[nir]'"
+        ) from error
     return nir
 
 

@@ -106,4 +106,6 @@ class Maps:
             return value.array
         node = value.producer
         assert node is not None
-        return apply(node, [self._constant(operand, batch) for operand in node.operands], {BATCH: batch})[node.outputs.index(value)]
+        return apply(node, [self._constant(operand, batch) for operand in node.operands], {BATCH: batch})[
+            node.outputs.index(value)
+        ]

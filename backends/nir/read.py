@@ -120,7 +120,10 @@ class _Reader:
             bias = np.asarray(node.nodes["bias"].scale if "bias" in node.nodes else np.zeros_like(scale), np.float64)
             if not same_graph(node, readout_graph(scale, bias, {})) or (bias != np.floor(bias)).any():
                 raise GraphError(f"readout {value}: its primitives are not those that sum up and scale")
-            operands = graph.constant(f"{value}.scale", scale.reshape(shape)), _integer(graph, f"{value}.bias", bias.reshape(shape))
+            operands = (
+                graph.constant(f"{value}.scale", scale.reshape(shape)),
+                _integer(graph, f"{value}.bias", bias.reshape(shape)),
+            )
             self.readouts[value] = graph.add1(Readout(), *operands, *currents, name=value)
             return
         try:

@@ -13,7 +13,16 @@ import numpy as np
 from snnir.backends.nir.connections import Connection, connections_of, layer_nodes
 from snnir.backends.nir.host import host_graphs, host_metadata
 from snnir.backends.nir.library import exact_floats, load_nir, save_graph
-from snnir.backends.nir.lossy import bias_nodes, layer_bias, measure, rate_bias, rate_layers, rate_neurons, rate_steps, refuse_lossy
+from snnir.backends.nir.lossy import (
+    bias_nodes,
+    layer_bias,
+    measure,
+    rate_bias,
+    rate_layers,
+    rate_neurons,
+    rate_steps,
+    refuse_lossy,
+)
 from snnir.backends.nir.network import Network, Target, network_of, refuse_ops
 from snnir.backends.nir.neurons import Neurons, neurons_graph, readout_graph
 from snnir.backends.nir.report import MODES, NirReport
