@@ -157,9 +157,9 @@ def _currents(
 
 def _through(layer: Layer, signal: np.ndarray) -> np.ndarray:
     if layer.kind == "scale":
-        return signal.reshape(len(signal), *layer.weight.shape) * layer.weight
+        return np.asarray(signal.reshape(len(signal), *layer.weight.shape) * layer.weight)
     if layer.kind == "conv":
         op = Conv(layer.stride, (*layer.padding, *layer.padding), layer.dilation)
         return op.evaluate(signal, layer.weight)[0]
     signal = signal.reshape(len(signal), *layer.weight.shape[:-2], layer.weight.shape[-1])
-    return (layer.weight @ signal[..., np.newaxis])[..., 0]
+    return np.asarray((layer.weight @ signal[..., np.newaxis])[..., 0])

@@ -79,10 +79,10 @@ class Interpreter:
         if kind == "Scale":
             return np.asarray(x * node.scale)
         if kind == "Threshold":
-            return (x > node.threshold).astype(np.float64)
+            return np.asarray(x > node.threshold, np.float64)
         if kind in ("Linear", "Affine"):
             y = np.einsum("...oi,n...i->n...o", node.weight.astype(np.float64), x)
-            return y + (node.bias if kind == "Affine" else 0)
+            return np.asarray(y + (node.bias if kind == "Affine" else 0))
         if kind == "Flatten":
             assert node.start_dim == 0 and node.end_dim == -1
             return np.asarray(x.reshape(len(x), -1))
@@ -112,11 +112,11 @@ def _convolve(node: Any, x: np.ndarray) -> np.ndarray:
     sizes = [
         (x.shape[2 + axis] - dilation[axis] * (weight.shape[2 + axis] - 1) - 1) // stride[axis] + 1 for axis in range(spatial)
     ]
-    y = np.zeros((len(x), weight.shape[0], *sizes)) + np.asarray(node.bias).reshape(-1, *([1] * spatial))
+    y: np.ndarray = np.zeros((len(x), weight.shape[0], *sizes)) + np.asarray(node.bias).reshape(-1, *([1] * spatial))
     for tap in np.ndindex(*weight.shape[2:]):
         window = tuple(
             slice(tap[axis] * dilation[axis], tap[axis] * dilation[axis] + stride[axis] * (sizes[axis] - 1) + 1, stride[axis])
             for axis in range(spatial)
         )
-        y += np.einsum("mc,nc...->nm...", weight[(slice(None), slice(None), *tap)], x[(slice(None), slice(None), *window)])
+        y = y + np.einsum("mc,nc...->nm...", weight[(slice(None), slice(None), *tap)], x[(slice(None), slice(None), *window)])
     return y
