@@ -48,11 +48,23 @@ def read_graph(path: Path) -> Any:
     except OSError as error:
         raise FileFormatError(f"{path} cannot be read: {error.strerror or error}; give a .nir file") from error
     try:
+        _check_sizes(content)
         graph = nir.read(io.BytesIO(content))
     # what nir and h5py raise for files that are damaged, of another kind, or whose types do not fit
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as error:
         reason = str(error) or type(error).__name__
         raise FileFormatError(f"{path} is not a file that nir {nir.__version__} reads ({reason})") from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise FileFormatError(f"{path} holds a single {type(graph).__name__}, not a NIRGraph")
     return graph
+
+
+def _check_sizes(content: bytes) -> None:
+    """Raise `ValueError` where a dataset claims more than the file can hold, before anything is read."""
+    import h5py
+
+    def check(name: str, item: Any) -> None:
+        # deflate shrinks by a factor of at most 1032 (zlib's technical details)
+        if isinstance(item, h5py.Dataset) and item.nbytes > 1032 * len(content):
+            raise ValueError(f"{name} claims {item.nbytes} bytes, which the file cannot hold")
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        file.visititems(check)

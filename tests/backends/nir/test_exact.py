@@ -87,19 +87,19 @@ def check(path: Path, graph: Graph, data: Inputs, unrolled: bool = False) -> tup
     return report, compared, plain
 
 
-@pytest.mark.parametrize("first", range(0, 48, 12))
+@pytest.mark.parametrize("first", range(0, 36, 12))
 def test_compiled_random_graphs_spike_alike_and_read_back(first: int, tmp_path: Path) -> None:
-    written = 0
+    written, reasons = 0, set[str]()
     for seed in range(first, first + 12):
         graphs, data = compiled(seed)
         graph = graphs["spiking"]
-        if any(isinstance(node.op, Bif) and node.op.staircase and _levels(node.op) > 31 for _, node in graph.walk()):
+        if any(isinstance(node.op, Bif) and node.op.staircase and _levels(node.op) > 15 for _, node in graph.walk()):
             continue  # a Threshold for each level: the same again, and seconds to write
         recurrent = any(node.body is not None for node in graph.nodes)
         try:
             _, _, plain = check(tmp_path / "a.nir", graph, data, unrolled=recurrent)
         except UnsupportedError as error:
-            assert all("NIR has no" in refusal.reason for refusal in error.refusals), f"seed {seed}: {error}"
+            reasons.update(refusal.reason.split(";")[0].split(" (")[0] for refusal in error.refusals)
             continue
         written += 1
         expected = execute(graphs["quantized"], data)
@@ -109,7 +109,8 @@ def test_compiled_random_graphs_spike_alike_and_read_back(first: int, tmp_path: 
             windows = simulate_plain(graph, data, delivery="replay")
             matched = replayed(windows, plain)
             assert matched, f"seed {seed}"
-    assert written >= 4
+    assert written >= 3
+    assert reasons <= {"NIR has no maximum", "NIR has no product of two signals"}
 
 
 def _levels(op: Bif) -> int:
@@ -134,18 +135,17 @@ def replayed(windows: PlainResult, flat: PlainResult) -> int:
 
 
 def test_random_spiking_graphs_of_every_synapse_and_movement(tmp_path: Path) -> None:
-    written = 0
-    for seed in range(40):
+    written, reasons = 0, set[str]()
+    for seed in range(30):
         graph, data = random_spiking_graph(np.random.default_rng(seed), scans=0)
         graph = certified(graph)
         try:
             check(tmp_path / "a.nir", graph, data)
             written += 1
         except UnsupportedError as error:
-            assert error.refusals, error
-            reasons = ("NIR has no maximum", "it is a spike train", "axis 0 is not the batch")
-            assert all(refusal.reason.startswith(reasons) for refusal in error.refusals), f"seed {seed}: {error}"
-    assert written >= 12
+            reasons.update(refusal.reason.split(";")[0].split(" (")[0] for refusal in error.refusals)
+    assert reasons <= {"NIR has no maximum", "it is a spike train", "its axis 0 is not the batch"}
+    assert written >= 9
 
 
 def certified(graph: Graph) -> Graph:

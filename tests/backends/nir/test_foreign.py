@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import nir
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def test_a_network_without_neurons_becomes_a_float_graph(tmp_path: Path) -> None
         "other": nir.Linear(normal(rng, 5, 12)),
     }
     chain = ["input", "conv", "flatten", "affine", "nested", "linear", "output"]
-    graph = nir.NIRGraph(nodes, [*zip(chain, chain[1:], strict=False), ("affine", "other"), ("other", "output")])
+    graph = nir.NIRGraph(nodes, [*pairwise(chain), ("affine", "other"), ("other", "output")])
     nir.write(tmp_path / "a.nir", graph)
     x = normal(rng, 4, 2, 6, 6)
     imported = read_nir(tmp_path / "a.nir")
@@ -100,7 +102,7 @@ def test_files_that_are_no_nir_graph(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="is not a file that nir"):
         read_nir(path)
     nir.write(path, nir.Scale(one()))
-    with pytest.raises(FileFormatError, match="holds a single Scale, not a NIRGraph"):
+    with pytest.raises(FileFormatError, match="is not a file that nir"):
         read_nir(path)
     nir.write(path, nir.NIRGraph({**ends((3,), (3,)), "scale": nir.Scale(one())}, [("input", "scale"), ("scale", "output")]))
     whole = path.read_bytes()
@@ -108,3 +110,14 @@ def test_files_that_are_no_nir_graph(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(FileFormatError, match="is not a file that nir"):
             read_nir(path)
+
+
+def test_a_file_that_declares_more_than_it_can_hold_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.nir"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("version", data="1.0.8", dtype=h5py.string_dtype())
+        node = file.create_group("node")
+        node.create_dataset("type", data="Linear", dtype=h5py.string_dtype())
+        node.create_dataset("weight", shape=(1 << 20, 1 << 20), dtype="f4", chunks=(1024, 1024), compression="gzip")
+    with pytest.raises(FileFormatError, match="claims 4398046511104 bytes, which the file cannot hold"):
+        read_nir(path)
