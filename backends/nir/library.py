@@ -54,6 +54,8 @@ def read_graph(path: Path) -> Any:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError) as error:
         reason = str(error) or type(error).__name__
         raise FileFormatError(f"{path} is not a file that nir {nir.__version__} reads ({reason})") from error
+    if not isinstance(graph, nir.NIRGraph):  # up to nir 1.0.6 a single node is read
+        raise FileFormatError(f"{path} is not a file that holds a NIRGraph: it holds a single {type(graph).__name__}")
     return graph
 
 

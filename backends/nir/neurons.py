@@ -50,7 +50,7 @@ def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> Any:
     nodes["fall_negated"] = nir.Scale(exact_floats(-np.ones(shape)))
     edges += [("fall", "fall_negated"), ("delay", "tracer")]
     edges += [(sign, place) for sign in ("rise", "fall_negated") for place in ("output", "delay")]
-    return nir.NIRGraph(nodes, edges, metadata)
+    return nir.NIRGraph(nodes, edges, metadata=metadata)
 
 
 def _uniform(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -177,4 +177,4 @@ def readout_graph(scale: np.ndarray, bias: np.ndarray, metadata: dict[str, objec
         nodes["bias_negated"] = nir.Scale(exact_floats(-bias))
         edges += [("input", "nothing"), ("nothing", "one"), ("one", "one_later"), ("one", "bias"), ("bias", "sum")]
         edges += [("one_later", "bias_negated"), ("bias_negated", "sum")]
-    return nir.NIRGraph(nodes, edges, metadata)
+    return nir.NIRGraph(nodes, edges, metadata=metadata)

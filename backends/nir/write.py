@@ -76,7 +76,7 @@ def write_nir(
     metadata: dict[str, object] = {"format": f"snnir-{mode}", "version": VERSION, "name": flat.name}
     if mode == "exact":
         metadata.update(host_metadata(before, after))
-    written = nir.NIRGraph(builder.nodes, builder.edges, metadata)
+    written = nir.NIRGraph(builder.nodes, builder.edges, metadata=metadata)
     mismatches, samples = ((), 0) if mode == "exact" or data is None else measure(network, connections, builder.steps, data)
     save_graph(Path(path), written)
     return NirReport(
