@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snnir.api import compile, import_model, load
     from snnir.checking import check
     from snnir.errors import SnnirError
+    from snnir.interchange import export_nir, import_nir
     from snnir.ir import Graph
     from snnir.ir.parse import parse
     from snnir.ir.text import text
@@ -24,11 +25,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Graph", "Program", "SnnirError", "__version__", "check", "compile", "import_model", "load", "parse", "text"]
+__all__ = [
+    "Graph",
+    "Program",
+    "SnnirError",
+    "__version__",
+    "check",
+    "compile",
+    "export_nir",
+    "import_model",
+    "import_nir",
+    "load",
+    "parse",
+    "text",
+]
 
 _HOMES = {
     "check": "snnir.checking",
     "compile": "snnir.api",
+    "export_nir": "snnir.interchange",
+    "import_nir": "snnir.interchange",
     "import_model": "snnir.api",
     "load": "snnir.api",
     "Program": "snnir.program",

@@ -12,6 +12,7 @@ import numpy as np
 from snnir.costs import dense_macs, host_work
 from snnir.errors import CalibrationError, ModelError, UnsupportedError, UsageError
 from snnir.inputs import calibration_data, first_samples, sample_count
+from snnir.interchange import export_nir, import_nir
 from snnir.ir import Graph
 from snnir.ir.execute import execute
 from snnir.program import Program
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
-__all__ = ["check_import", "compile", "import_model", "load"]
+__all__ = ["check_import", "compile", "export_nir", "import_model", "import_nir", "load"]
 
 IMPORT_TOLERANCE = 1e-4
 """How far the imported graph may be from the model itself, relative to the output's largest magnitude (float32 rounding)."""

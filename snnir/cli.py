@@ -14,6 +14,7 @@ from snnir.check_report import checked
 from snnir.cli_options import BITS, COMPARE, DELIVERY, EXECUTION, FILE, JSON, THREADS, WEIGHT_BITS
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays
+from snnir.nir_command import nir_command
 from snnir.run_command import compared, run_command
 
 __all__ = ["cli", "main"]
@@ -220,6 +221,9 @@ def demo_command(output: Path, bits: int, weight_bits: int, json: bool) -> int:
     from snnir.demo import run_demo
 
     return 0 if run_demo(output, bits, weight_bits, json) else 1
+
+
+cli.add_command(nir_command)
 
 
 def main(arguments: list[str] | None = None) -> int:
