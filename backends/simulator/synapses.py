@@ -68,8 +68,10 @@ class Segments:
     names: tuple[str, ...]
 
 
-def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...]) -> Segments:
-    """The segments of a population of `shape` (one sample) whose bias spreads over it.
+def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...], theta: int) -> Segments:
+    """The segments of a population of `shape` (one sample) whose bias spreads over it and whose largest theta is `theta`.
+
+    Behind the weights stands a row of zeros where a dense synapse feeds all neurons with one row.
 
     Raises `UnsupportedError` where a current does not spread over `shape`.
     """
@@ -83,7 +85,7 @@ def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...])
     neuron_at[layout] = np.arange(size)
 
     total = np.broadcast_to(bias, shape).astype(np.int64)
-    bound = 0
+    bound = fill = 0
     table = np.zeros((len(synapses), _COLUMNS), np.int64)
     weights: list[np.ndarray] = []
     index: list[np.ndarray] = []
@@ -99,15 +101,18 @@ def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...])
         if synapse.bias is not None:
             total = total + synapse.bias
         bound += _largest_sum(synapse) * synapse.reach
+        if kind == _DENSE and synapse.outputs[-1] == size:
+            fill = size
         weights.append(flat)
         index.append(entries)
         address, weight_count, index_count = int(row[2]), weight_count + flat.size, index_count + entries.size
-    bound += int(np.abs(total).max(initial=0))
+    bound += int(np.abs(total).max(initial=0)) + 2 * theta  # a threshold is at most that far from a sum that was there
+    weights.append(np.zeros(fill, np.int8))
     # Sums may wrap around within a step, but never after it: whatever has been delivered, tracers are in their range.
     weight_type, sum_type = _storage(weights, bound)
     return Segments(
         table,
-        np.concatenate([flat.astype(weight_type, copy=False) for flat in weights]) if weights else np.zeros(0, weight_type),
+        np.concatenate([flat.astype(weight_type, copy=False) for flat in weights]),
         np.concatenate([np.zeros(0, np.int32), *index]),
         total.reshape(-1)[layout].astype(sum_type),
         layout,
