@@ -60,19 +60,30 @@ def _add_row(sums, first, weights, start, size, value):  # type: ignore[no-untyp
 
 
 @_compiled
-def _add_rows(sums, weights, starts, size, sign):  # type: ignore[no-untyped-def]
-    """Add eight rows, or with sign -1 subtract them: sums are read and written once, not eight times."""
-    into = sums[:size]
-    a, b = weights[starts[0] : starts[0] + size], weights[starts[1] : starts[1] + size]
-    c, d = weights[starts[2] : starts[2] + size], weights[starts[3] : starts[3] + size]
-    e, f = weights[starts[4] : starts[4] + size], weights[starts[5] : starts[5] + size]
-    g, h = weights[starts[6] : starts[6] + size], weights[starts[7] : starts[7] + size]
+def _add_rows(sums, first, weights, starts, count, shift, size, sign):  # type: ignore[no-untyped-def]
+    """Add `count` <= 8 rows, or with sign -1 subtract them: sums are read and written once, not `count` times.
+
+    Row k begins at starts[k] + shift. Behind the last weights stands a row of zeros that fills up to eight.
+    """
+    if count < 4:
+        for k in range(count):
+            _add_row(sums, first, weights, starts[k] + shift, size, sign)
+        return
+    for k in range(count, 8):
+        starts[k] = weights.size - size - shift
+    into = sums[first : first + size]
+    a, b = starts[0] + shift, starts[1] + shift
+    c, d = starts[2] + shift, starts[3] + shift
+    e, f = starts[4] + shift, starts[5] + shift
+    g, h = starts[6] + shift, starts[7] + shift
+    row_a, row_b, row_c, row_d = weights[a : a + size], weights[b : b + size], weights[c : c + size], weights[d : d + size]
+    row_e, row_f, row_g, row_h = weights[e : e + size], weights[f : f + size], weights[g : g + size], weights[h : h + size]
     if sign == 1:
         for j in range(size):
-            into[j] += ((a[j] + b[j]) + (c[j] + d[j])) + ((e[j] + f[j]) + (g[j] + h[j]))
+            into[j] += ((row_a[j] + row_b[j]) + (row_c[j] + row_d[j])) + ((row_e[j] + row_f[j]) + (row_g[j] + row_h[j]))
     else:
         for j in range(size):
-            into[j] -= ((a[j] + b[j]) + (c[j] + d[j])) + ((e[j] + f[j]) + (g[j] + h[j]))
+            into[j] -= ((row_a[j] + row_b[j]) + (row_c[j] + row_d[j])) + ((row_e[j] + row_f[j]) + (row_g[j] + row_h[j]))
 
 
 @_compiled
@@ -87,44 +98,38 @@ def _add_scaled(sums, weights, starts, values, size):  # type: ignore[no-untyped
 
 
 @_compiled
-def _add_rest(sums, weights, starts, count, size, sign):  # type: ignore[no-untyped-def]
-    """Add fewer than eight rows; behind the last weights stands a row of zeros that fills up."""
-    if count > 3:
-        for k in range(count, 8):
-            starts[k] = weights.size - size
-        _add_rows(sums, weights, starts, size, sign)
-    else:
-        for k in range(count):
-            _add_row(sums, 0, weights, starts[k], size, sign)
+def _convolve(sums, segment, weights, index, place, starts, count, value):  # type: ignore[no-untyped-def]
+    """Add the taps of `count` events of one value at one place, whose channels' weights begin at `starts`.
 
-
-@_compiled
-def _convolve(sums, local, segment, weights, index, value):  # type: ignore[no-untyped-def]
-    """Add one event's taps; columns 4.. as `synapses._conv` writes them. Returns the number of synapses used."""
+    `place` counts through positions, group by group; columns 4.. of the segment are as `synapses._conv` writes them.
+    Output positions that lie side by side take one run of weights. Returns the number of synapses of each event.
+    """
     size1, size2 = segment[5], segment[6]
-    per_group, maps = segment[7], segment[8]
-    taps1, taps2 = segment[10], segment[11]
+    maps, taps1, taps2 = segment[8], segment[10], segment[11]
     axis0, axis1, axis2 = segment[12], segment[13], segment[14]
     map_stride, stride0, stride1, stride2 = segment[15], segment[16], segment[17], segment[18]
-    channel = local // (segment[4] * size1 * size2)
-    position = local - channel * segment[4] * size1 * size2
+    group = place // (segment[4] * size1 * size2)
+    position = place - group * segment[4] * size1 * size2
     x0 = position // (size1 * size2)
     x1 = position // size2 - x0 * size1
     x2 = position - (x0 * size1 + x1) * size2
-    first_map = channel // per_group * maps * map_stride
-    row0 = channel * segment[9]
+    first_map = group * maps * map_stride
     used = 0
-    for e0 in range(index[axis0 + x0], index[axis0 + x0 + 1], 2):
-        for e1 in range(index[axis1 + x1], index[axis1 + x1 + 1], 2):
-            for e2 in range(index[axis2 + x2], index[axis2 + x2 + 1], 2):
-                row = segment[3] + (((row0 + index[e0]) * taps1 + index[e1]) * taps2 + index[e2]) * maps
+    for e0 in range(index[axis0 + x0], index[axis0 + x0 + 1], 3):
+        for e1 in range(index[axis1 + x1], index[axis1 + x1 + 1], 3):
+            for e2 in range(index[axis2 + x2], index[axis2 + x2 + 1], 3):
+                shift = ((index[e0] * taps1 + index[e1]) * taps2 + index[e2]) * maps
                 target = first_map + index[e0 + 1] * stride0 + index[e1 + 1] * stride1 + index[e2 + 1] * stride2
-                if map_stride == 1:
-                    _add_row(sums, target, weights, row, maps, value)
+                size = maps * index[e2 + 2]
+                if map_stride != 1:
+                    for k in range(count):
+                        for j in range(size):
+                            sums[target + j * map_stride] += weights[starts[k] + shift + j] * value
+                elif count == 1:
+                    _add_row(sums, target, weights, starts[0] + shift, size, value)
                 else:
-                    for j in range(maps):
-                        sums[target + j * map_stride] += weights[row + j] * value
-                used += maps
+                    _add_rows(sums, target, weights, starts, count, shift, size, value)
+                used += size
     return used
 
 
@@ -132,16 +137,24 @@ def _convolve(sums, local, segment, weights, index, value):  # type: ignore[no-u
 def _deliver(sums, begin, end, address, event, segments, weights, index, synops, charges):  # type: ignore[no-untyped-def]
     """Add the currents of events begin..end-1 to the sums of one sample, and count the synapses they used.
 
-    Rows as long as the sums are gathered by sign until there are enough of them to be added together.
+    Rows of a dense synapse as long as the sums are gathered by sign until there are enough of them to be added
+    together; and so are events of different channels at one place of a convolution, as far as they come one by one.
     """
     s, n = -1, sums.size
     kind, first, last, base, inputs, used = 0, 0, 0, 0, 0, 0
     more, less, scaled = 0, 0, 0
     up, down = np.empty(8, np.int64), np.empty(8, np.int64)
     by, values = np.empty(4, np.int64), np.empty(4, sums.dtype)
+    place, sign, count, costly = -1, 0, 0, 0
+    channels = np.empty(8, np.int64)
     for e in range(begin, end):
         a, value, charged = address[e], event[e] >> 1, event[e] & 1
         if a < first or a >= last:
+            if count:
+                used = _convolve(sums, segments[s], weights, index, place, channels, count, sign)
+                synops[s] += used * count
+                charges[s] += used * costly
+                count = 0
             s = max(s, 0)
             while a >= segments[s, 2]:
                 s += 1
@@ -150,6 +163,21 @@ def _deliver(sums, begin, end, address, event, segments, weights, index, synops,
             kind, first, last = segments[s, 0], segments[s, 1], segments[s, 2]
             base, inputs, used = segments[s, 3], segments[s, 4], segments[s, 5]
         local = a - first
+        if kind == CONV:
+            spatial = segments[s, 4] * segments[s, 5] * segments[s, 6]
+            channel = local // spatial
+            here = local - (channel - channel // segments[s, 7]) * spatial
+            if count == 8 or (count and (here != place or value != sign or abs(value) != 1)):
+                used = _convolve(sums, segments[s], weights, index, place, channels, count, sign)
+                synops[s] += used * count
+                charges[s] += used * costly
+                count = 0
+            if count == 0:
+                place, sign, costly = here, value, 0
+            channels[count] = base + channel * segments[s, 19]
+            count += 1
+            costly += charged
+            continue
         if kind == DENSE:
             if used != n:
                 group = local // inputs
@@ -158,13 +186,13 @@ def _deliver(sums, begin, end, address, event, segments, weights, index, synops,
                 up[more] = base + local * n
                 more += 1
                 if more == 8:
-                    _add_rows(sums, weights, up, n, 1)
+                    _add_rows(sums, 0, weights, up, 8, 0, n, 1)
                     more = 0
             elif value == -1:
                 down[less] = base + local * n
                 less += 1
                 if less == 8:
-                    _add_rows(sums, weights, down, n, -1)
+                    _add_rows(sums, 0, weights, down, 8, 0, n, -1)
                     less = 0
             else:
                 by[scaled] = base + local * n
@@ -173,8 +201,6 @@ def _deliver(sums, begin, end, address, event, segments, weights, index, synops,
                 if scaled == 4:
                     _add_scaled(sums, weights, by, values, n)
                     scaled = 0
-        elif kind == CONV:
-            used = _convolve(sums, local, segments[s], weights, index, value)
         else:
             begins, ends = index[segments[s, 4] + local], index[segments[s, 4] + local + 1]
             used = ends - begins
@@ -182,8 +208,12 @@ def _deliver(sums, begin, end, address, event, segments, weights, index, synops,
                 sums[index[segments[s, 5] + j]] += weights[base + j] * value
         synops[s] += used
         charges[s] += used * charged
-    _add_rest(sums, weights, up, more, n, 1)
-    _add_rest(sums, weights, down, less, n, -1)
+    if count:
+        used = _convolve(sums, segments[s], weights, index, place, channels, count, sign)
+        synops[s] += used * count
+        charges[s] += used * costly
+    _add_rows(sums, 0, weights, up, more, 0, n, 1)
+    _add_rows(sums, 0, weights, down, less, 0, n, -1)
     for k in range(scaled):
         _add_row(sums, 0, weights, by[k], n, values[k])
 
