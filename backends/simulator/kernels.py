@@ -60,67 +60,302 @@ def _add_row(sums, first, weights, start, size, value):  # type: ignore[no-untyp
 
 
 @_compiled
-def _convolve(sums, local, segment, weights, index, value):  # type: ignore[no-untyped-def]
-    """Add one event's taps; columns 4.. as `synapses._conv` writes them. Returns the number of synapses used."""
+def _add_rows(sums, first, weights, starts, count, shift, size, sign):  # type: ignore[no-untyped-def]
+    """Add `count` <= 8 rows, or with sign -1 subtract them: sums are read and written once, not `count` times.
+
+    Row k begins at starts[k] + shift. Behind the last weights stands a row of zeros that fills up to eight.
+    """
+    if count < 4:
+        for k in range(count):
+            _add_row(sums, first, weights, starts[k] + shift, size, sign)
+        return
+    for k in range(count, 8):
+        starts[k] = weights.size - size - shift
+    into = sums[first : first + size]
+    a, b = starts[0] + shift, starts[1] + shift
+    c, d = starts[2] + shift, starts[3] + shift
+    e, f = starts[4] + shift, starts[5] + shift
+    g, h = starts[6] + shift, starts[7] + shift
+    row_a, row_b, row_c, row_d = weights[a : a + size], weights[b : b + size], weights[c : c + size], weights[d : d + size]
+    row_e, row_f, row_g, row_h = weights[e : e + size], weights[f : f + size], weights[g : g + size], weights[h : h + size]
+    if sign == 1:
+        for j in range(size):
+            into[j] += ((row_a[j] + row_b[j]) + (row_c[j] + row_d[j])) + ((row_e[j] + row_f[j]) + (row_g[j] + row_h[j]))
+    else:
+        for j in range(size):
+            into[j] -= ((row_a[j] + row_b[j]) + (row_c[j] + row_d[j])) + ((row_e[j] + row_f[j]) + (row_g[j] + row_h[j]))
+
+
+@_compiled
+def _add_scaled(sums, weights, starts, values, size):  # type: ignore[no-untyped-def]
+    """Add four rows times their values."""
+    into = sums[:size]
+    a, b = weights[starts[0] : starts[0] + size], weights[starts[1] : starts[1] + size]
+    c, d = weights[starts[2] : starts[2] + size], weights[starts[3] : starts[3] + size]
+    va, vb, vc, vd = values[0], values[1], values[2], values[3]
+    for j in range(size):
+        into[j] += (a[j] * va + b[j] * vb) + (c[j] * vc + d[j] * vd)
+
+
+@_compiled
+def _convolve(sums, segment, weights, index, place, starts, count, value):  # type: ignore[no-untyped-def]
+    """Add the taps of `count` events of one value at one place, whose channels' weights begin at `starts`.
+
+    `place` counts through positions, group by group; columns 4.. of the segment are as `synapses._conv` writes them.
+    Output positions that lie side by side take one run of weights. Returns the number of synapses of each event.
+    """
     size1, size2 = segment[5], segment[6]
-    per_group, maps = segment[7], segment[8]
-    taps1, taps2 = segment[10], segment[11]
+    maps, taps1, taps2 = segment[8], segment[10], segment[11]
     axis0, axis1, axis2 = segment[12], segment[13], segment[14]
     map_stride, stride0, stride1, stride2 = segment[15], segment[16], segment[17], segment[18]
-    channel = local // (segment[4] * size1 * size2)
-    position = local - channel * segment[4] * size1 * size2
+    group = place // (segment[4] * size1 * size2)
+    position = place - group * segment[4] * size1 * size2
     x0 = position // (size1 * size2)
     x1 = position // size2 - x0 * size1
     x2 = position - (x0 * size1 + x1) * size2
-    first_map = channel // per_group * maps * map_stride
-    row0 = channel * segment[9]
+    first_map = group * maps * map_stride
     used = 0
-    for e0 in range(index[axis0 + x0], index[axis0 + x0 + 1], 2):
-        for e1 in range(index[axis1 + x1], index[axis1 + x1 + 1], 2):
-            for e2 in range(index[axis2 + x2], index[axis2 + x2 + 1], 2):
-                row = segment[3] + (((row0 + index[e0]) * taps1 + index[e1]) * taps2 + index[e2]) * maps
+    for e0 in range(index[axis0 + x0], index[axis0 + x0 + 1], 3):
+        for e1 in range(index[axis1 + x1], index[axis1 + x1 + 1], 3):
+            for e2 in range(index[axis2 + x2], index[axis2 + x2 + 1], 3):
+                shift = ((index[e0] * taps1 + index[e1]) * taps2 + index[e2]) * maps
                 target = first_map + index[e0 + 1] * stride0 + index[e1 + 1] * stride1 + index[e2 + 1] * stride2
-                if map_stride == 1:
-                    _add_row(sums, target, weights, row, maps, value)
+                size = maps * index[e2 + 2]
+                if map_stride != 1:
+                    for k in range(count):
+                        for j in range(size):
+                            sums[target + j * map_stride] += weights[starts[k] + shift + j] * value
+                elif count == 1:
+                    _add_row(sums, target, weights, starts[0] + shift, size, value)
                 else:
-                    for j in range(maps):
-                        sums[target + j * map_stride] += weights[row + j] * value
-                used += maps
+                    _add_rows(sums, target, weights, starts, count, shift, size, value)
+                used += size
     return used
 
 
 @_compiled
 def _deliver(sums, begin, end, address, event, segments, weights, index, synops, charges):  # type: ignore[no-untyped-def]
-    """Add the currents of events begin..end-1 to the sums of one sample, and count the synapses they used."""
-    s = 0
+    """Add the currents of events begin..end-1 to the sums of one sample, and count the synapses they used.
+
+    Rows of a dense synapse as long as the sums are gathered by sign until there are enough of them to be added
+    together; and so are events of different channels at one place of a convolution, as far as they come one by one.
+    """
+    s, n = -1, sums.size
+    kind, first, last, base, inputs, used = 0, 0, 0, 0, 0, 0
+    more, less, scaled = 0, 0, 0
+    up, down = np.empty(8, np.int64), np.empty(8, np.int64)
+    by, values = np.empty(4, np.int64), np.empty(4, sums.dtype)
+    place, sign, count, costly = -1, 0, 0, 0
+    channels = np.empty(8, np.int64)
     for e in range(begin, end):
-        a = address[e]
-        while a >= segments[s, 2]:
-            s += 1
-        while a < segments[s, 1]:
-            s -= 1
-        segment = segments[s]
-        kind, local, value = segment[0], a - segment[1], event[e] >> 1
+        a, value, charged = address[e], event[e] >> 1, event[e] & 1
+        if a < first or a >= last:
+            if count:
+                used = _convolve(sums, segments[s], weights, index, place, channels, count, sign)
+                synops[s] += used * count
+                charges[s] += used * costly
+                count = 0
+            s = max(s, 0)
+            while a >= segments[s, 2]:
+                s += 1
+            while a < segments[s, 1]:
+                s -= 1
+            kind, first, last = segments[s, 0], segments[s, 1], segments[s, 2]
+            base, inputs, used = segments[s, 3], segments[s, 4], segments[s, 5]
+        local = a - first
+        if kind == CONV:
+            spatial = segments[s, 4] * segments[s, 5] * segments[s, 6]
+            channel = local // spatial
+            here = local - (channel - channel // segments[s, 7]) * spatial
+            if count == 8 or (count and (here != place or value != sign or abs(value) != 1)):
+                used = _convolve(sums, segments[s], weights, index, place, channels, count, sign)
+                synops[s] += used * count
+                charges[s] += used * costly
+                count = 0
+            if count == 0:
+                place, sign, costly = here, value, 0
+            channels[count] = base + channel * segments[s, 19]
+            count += 1
+            costly += charged
+            continue
         if kind == DENSE:
-            inputs, used = segment[4], segment[5]
-            group = local // inputs
-            _add_row(sums, group * used, weights, segment[3] + (local - group * inputs) * used, used, value)
-        elif kind == CONV:
-            used = _convolve(sums, local, segment, weights, index, value)
+            if used != n:
+                group = local // inputs
+                _add_row(sums, group * used, weights, base + (local - group * inputs) * used, used, value)
+            elif value == 1:
+                up[more] = base + local * n
+                more += 1
+                if more == 8:
+                    _add_rows(sums, 0, weights, up, 8, 0, n, 1)
+                    more = 0
+            elif value == -1:
+                down[less] = base + local * n
+                less += 1
+                if less == 8:
+                    _add_rows(sums, 0, weights, down, 8, 0, n, -1)
+                    less = 0
+            else:
+                by[scaled] = base + local * n
+                values[scaled] = value
+                scaled += 1
+                if scaled == 4:
+                    _add_scaled(sums, weights, by, values, n)
+                    scaled = 0
         else:
-            first, last = index[segment[4] + local], index[segment[4] + local + 1]
-            used = last - first
-            for j in range(first, last):
-                sums[index[segment[5] + j]] += weights[segment[3] + j] * value
+            begins, ends = index[segments[s, 4] + local], index[segments[s, 4] + local + 1]
+            used = ends - begins
+            for j in range(begins, ends):
+                sums[index[segments[s, 5] + j]] += weights[base + j] * value
         synops[s] += used
-        charges[s] += used * (event[e] & 1)
+        charges[s] += used * charged
+    if count:
+        used = _convolve(sums, segments[s], weights, index, place, channels, count, sign)
+        synops[s] += used * count
+        charges[s] += used * costly
+    _add_rows(sums, 0, weights, up, more, 0, n, 1)
+    _add_rows(sums, 0, weights, down, less, 0, n, -1)
+    for k in range(scaled):
+        _add_row(sums, 0, weights, by[k], n, values[k])
 
 
 @_compiled
-def _threshold(table, staircase, parameter, lo, level, least, most):  # type: ignore[no-untyped-def]
-    """The least sum that is worth `level`, kept strictly inside what the sums' type can hold."""
-    t = table[parameter, level - lo - 1] if staircase else level * table[parameter, 0] - table[parameter, 0] // 2
-    return min(max(t, least + 1), most)
+def _between(table, staircase, row, lo, hi, level, most):  # type: ignore[no-untyped-def]
+    """The sum at which a neuron leaves `level` upwards, and the one below which it leaves it downwards.
+
+    Staircases are kept inside what sums (at most `most` - 1 in magnitude) can be compared with.
+    """
+    if not staircase:
+        theta = table[row, 0]
+        up = (level + 1) * theta - theta // 2
+        return up, up - theta
+    up = table[row, min(level, hi - 1) - lo]
+    down = table[row, max(level, lo + 1) - lo - 1]
+    return min(max(up, -most), most), min(max(down, -most), most)
+
+
+@_compiled
+def _room(events, cursor, count):  # type: ignore[no-untyped-def]
+    """The array `events`, or a larger copy, with room for `count` entries behind its first `cursor`."""
+    if cursor + count <= events.size:
+        return events
+    grown = np.empty(2 * (cursor + count), events.dtype)
+    grown[:cursor] = events[:cursor]
+    return grown
+
+
+@_compiled
+def _step(a, up, down, state, signs, theta, lo, hi):  # type: ignore[no-untyped-def]
+    """One step of neurons with uniform thresholds, without a branch: `signs` receives their spikes.
+
+    `lo` and `hi` are of the sums' type, so that nothing is widened.
+    """
+    for i in range(a.size):
+        sign = np.int32(np.int32((a[i] >= up[i]) & (state[i] < hi)) - np.int32((a[i] < down[i]) & (state[i] > lo)))
+        signs[i] = sign
+        state[i] += sign
+        up[i] += theta[i] * sign
+        down[i] += theta[i] * sign
+
+
+@_compiled
+def _step_staircase(a, up, down, state, signs, table, parameter, lo, hi, most):  # type: ignore[no-untyped-def]
+    """One step of staircase neurons; `signs` receives their spikes."""
+    for i in range(a.size):
+        signs[i] = np.int8((a[i] >= up[i]) & (state[i] < hi)) - np.int8((a[i] < down[i]) & (state[i] > lo))
+    for i in range(a.size):
+        if signs[i]:
+            state[i] += signs[i]
+            up[i], down[i] = _between(table, True, parameter[i], lo, hi, state[i], most)
+
+
+@numba.extending.intrinsic
+def _trailing_zeros(context, word):  # type: ignore[no-untyped-def]
+    """The number of zero bits below the lowest set bit of a word that is not 0."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.cttz(arguments[0], numba.core.cgutils.false_bit)
+
+    return word(word), generate
+
+
+@_compiled
+def _emit(signs, words, layout, out_address, out_event, cursor, many):  # type: ignore[no-untyped-def]
+    """Write the spikes of one step, for which there is room; `words` are `signs` by eights. Returns the cursor.
+
+    Where many neurons fire every one is written, and overwritten if it has not fired: no branch can be guessed wrong.
+    """
+    if many:
+        for i in range(layout.size):
+            out_address[cursor] = layout[i]
+            out_event[cursor] = 2 * signs[i]
+            cursor += signs[i] & 1
+        return cursor
+    for w in range(words.size):
+        word = words[w]
+        while word != 0:
+            byte = _trailing_zeros(word) >> 3
+            word &= ~(np.uint64(255) << (byte << np.uint64(3)))
+            i = 8 * w + np.int64(byte)
+            out_address[cursor] = layout[i]
+            out_event[cursor] = 2 * signs[i]
+            cursor += 1
+    return cursor
+
+
+@_compiled
+def _changes(change, a, down, state, theta, lo, hi):  # type: ignore[no-untyped-def]
+    """How many levels neurons with uniform thresholds still go up or down once no input is left.
+
+    The floor of the quotient is exact in double precision while sums are below 2^31, and so is the integer one beyond.
+    """
+    if a.itemsize == 4:
+        for i in range(a.size):
+            level = np.floor((np.float64(a[i]) - np.float64(down[i])) / np.float64(theta[i]))
+            change[i] = np.int32(min(max(level, np.float64(lo - state[i])), np.float64(hi - state[i])))
+    else:
+        for i in range(a.size):
+            change[i] = min(max((a[i] - down[i]) // theta[i], lo - state[i]), hi - state[i])
+
+
+@_compiled
+def _changes_staircase(change, a, state, table, parameter, lo, hi):  # type: ignore[no-untyped-def]
+    """How many levels staircase neurons still go up or down once no input is left."""
+    for i in range(a.size):
+        level, row = state[i], table[parameter[i]]
+        while level < hi and a[i] >= row[level - lo]:
+            level += 1
+        while level > lo and a[i] < row[level - lo - 1]:
+            level -= 1
+        change[i] = level - state[i]
+
+
+@_compiled
+def _settle(sums, begin, end, address, event, segments, weights, tally, synops, charges):  # type: ignore[no-untyped-def]
+    """As `_deliver`, where only the last sums matter and all rows are as long as them: each row is added once."""
+    s, first, last, n = 0, 0, 0, sums.size
+    tally[:] = 0
+    for e in range(begin, end):
+        a = address[e]
+        if a < first or a >= last:
+            while a >= segments[s, 2]:
+                s += 1
+            while a < segments[s, 1]:
+                s -= 1
+            first, last = segments[s, 1], segments[s, 2]
+        tally[a] += event[e] >> 1
+        synops[s] += n
+        charges[s] += n * (event[e] & 1)
+    by, values, count = np.empty(4, np.int64), np.empty(4, sums.dtype), 0
+    for s in range(segments.shape[0]):
+        for a in range(segments[s, 1], segments[s, 2]):
+            if tally[a]:
+                by[count], values[count] = segments[s, 3] + (a - segments[s, 1]) * n, tally[a]
+                count += 1
+                if count == 4:
+                    _add_scaled(sums, weights, by, values, n)
+                    count = 0
+    for k in range(count):
+        _add_row(sums, 0, weights, by[k], n, values[k])
 
 
 @_compiled
@@ -162,38 +397,46 @@ def populate(  # type: ignore[no-untyped-def]
     out_address, out_event = np.empty(max(2 * n, 1024), np.int32), np.empty(max(2 * n, 1024), np.int32)
     used = np.zeros(batch, np.int64)
     history = np.zeros((batch, length, n), np.int64)
-    a = np.empty(n, bias.dtype)
-    up, down = np.empty(n, bias.dtype), np.empty(n, bias.dtype)
-    least = np.iinfo(bias.dtype).min
     most = np.iinfo(bias.dtype).max
-    first_up, first_down = np.full(n, most, bias.dtype), np.full(n, least, bias.dtype)
+    a = np.empty(n, bias.dtype)
+    up, down, theta = np.empty(n, bias.dtype), np.empty(n, bias.dtype), np.empty(n, bias.dtype)
+    first_up, first_down = np.empty(n, bias.dtype), np.empty(n, bias.dtype)
     for i in range(n):
-        if hi > 0:
-            first_up[i] = _threshold(table, staircase, parameter[i], lo, 1, least, most)
-        if lo < 0:
-            first_down[i] = _threshold(table, staircase, parameter[i], lo, 0, least, most)
-    state = np.empty(n, np.int32)
-    flags = np.zeros((n + 7) // 8 * 8, np.int8)
-    words = flags.view(np.int64)
+        first_up[i], first_down[i] = _between(table, staircase, parameter[i], lo, hi, 0, most)
+        theta[i] = 0 if staircase else table[parameter[i], 0]
+    state = np.empty(n, bias.dtype)
+    signs = np.zeros((n + 7) // 8 * 8, np.int8)
+    words = signs.view(np.uint64)
+    change = np.empty(n, np.int32)
+    moving, goes, left = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    at_once = hi == lo and length == 0
+    for s in range(segments.shape[0]):
+        at_once &= segments[s, 0] == DENSE and segments[s, 5] == n
+    tally = np.empty(segments[-1, 2] if at_once and segments.shape[0] else 0, bias.dtype)
+    low, high = bias.dtype.type(lo), bias.dtype.type(hi)
     cursor, unsettled = 0, 0
     for sample in range(batch):
         if resume:
             a[:] = kept_sums[sample]
             state[:] = kept_levels[sample]
             for i in range(n):
-                level = state[i]
-                up[i] = _threshold(table, staircase, parameter[i], lo, level + 1, least, most) if level < hi else most
-                down[i] = _threshold(table, staircase, parameter[i], lo, level, least, most) if level > lo else least
+                up[i], down[i] = _between(table, staircase, parameter[i], lo, hi, state[i], most)
         else:
             a[:] = bias
             up[:] = first_up
             down[:] = first_down
             state[:] = 0
-        active = hi > lo
-        t = 0
+        last = min(inputs, capacity)
+        while last > 0 and offsets[sample, last - 1] == offsets[sample, last]:
+            last -= 1
         out_offsets[sample, 0] = cursor
-        while t < capacity and (t < inputs or active):
-            if t < inputs and offsets[sample, t] < offsets[sample, t + 1]:
+        active, many = hi > lo, False
+        if at_once and last:
+            begin, end = offsets[sample, 0], offsets[sample, last]
+            _settle(a, begin, end, address, event, segments, weights, tally, synops[sample], charges[sample])
+            last = 0
+        for t in range(last):
+            if offsets[sample, t] < offsets[sample, t + 1]:
                 _deliver(
                     a,
                     offsets[sample, t],
@@ -207,44 +450,57 @@ def populate(  # type: ignore[no-untyped-def]
                     charges[sample],
                 )
                 active = hi > lo
-            if active:
-                active = False
+            if t < length:
                 for i in range(n):
-                    flags[i] = (a[i] >= up[i]) | (a[i] < down[i])
-                if cursor + n > out_address.size:
-                    grown = 2 * (cursor + n)
-                    old_address, old_event = out_address, out_event
-                    out_address, out_event = np.empty(grown, np.int32), np.empty(grown, np.int32)
-                    out_address[:cursor] = old_address[:cursor]
-                    out_event[:cursor] = old_event[:cursor]
-                for word in range(words.size):
-                    if words[word] == 0:
-                        continue
-                    for i in range(8 * word, min(8 * word + 8, n)):
-                        if not flags[i]:
-                            continue
-                        sign = 1 if a[i] >= up[i] else -1
-                        level = state[i] + sign
-                        state[i] = level
-                        up[i] = _threshold(table, staircase, parameter[i], lo, level + 1, least, most) if level < hi else most
-                        down[i] = _threshold(table, staircase, parameter[i], lo, level, least, most) if level > lo else least
-                        out_address[cursor] = layout[i]
-                        out_event[cursor] = 2 * sign
-                        cursor += 1
-                        active = True
+                    history[sample, t, layout[i]] = a[i]
+            if t == last - 1:
+                break
+            if active:
+                if staircase:
+                    _step_staircase(a, up, down, state, signs, table, parameter, lo, hi, most)
+                else:
+                    _step(a, up, down, state, signs, theta, low, high)
+                out_address, out_event = _room(out_address, cursor, n + 1), _room(out_event, cursor, n + 1)
+                before = cursor
+                cursor = _emit(signs, words, layout, out_address, out_event, cursor, many)
+                active = cursor > before
+                many = 16 * (cursor - before) > n
                 if active:
                     used[sample] = t + 1
-            t += 1
-            out_offsets[sample, t] = cursor
-            if t <= length:
-                for i in range(n):
-                    history[sample, t - 1, layout[i]] = a[i]
-        if t == steps and hi > lo:
+            out_offsets[sample, t + 1] = cursor
+        # All input is there: from its last step on every neuron goes straight to its level, one a step.
+        t = max(last - 1, 0)
+        count = 0
+        if hi > lo:
+            if staircase:
+                _changes_staircase(change, a, state, table, parameter, lo, hi)
+            else:
+                _changes(change, a, down, state, theta, lo, hi)
             for i in range(n):
-                unsettled += (a[i] >= up[i]) | (a[i] < down[i])
+                moving[count] = i
+                count += change[i] != 0
+            for k in range(count):
+                i = moving[k]
+                state[i] += change[i]
+                left[k], goes[k] = abs(change[i]), 2 if change[i] > 0 else -2
+        while count and t < capacity:
+            out_address, out_event = _room(out_address, cursor, count), _room(out_event, cursor, count)
+            still = 0
+            for k in range(count):
+                out_address[cursor], out_event[cursor] = layout[moving[k]], goes[k]
+                cursor += 1
+                moving[still], goes[still], left[still] = moving[k], goes[k], left[k] - 1
+                still += left[still] > 0
+            count = still
+            t += 1
+            used[sample] = t
+            out_offsets[sample, t] = cursor
+        unsettled += count
+        for k in range(count):  # the steps were too few
+            state[moving[k]] -= left[k] * (goes[k] >> 1)
         for later in range(t, capacity):
             out_offsets[sample, later + 1] = cursor
-        for later in range(t, length):
+        for later in range(last, length):
             for i in range(n):
                 history[sample, later, layout[i]] = a[i]
         if sums.shape[0]:

@@ -169,7 +169,7 @@ class _Planner:
             currents.append(self.currents[current])
         key = (node, tuple(wiring.index.shape for _, wiring in currents))
         if key not in self.cache.segments:
-            self.cache.segments[key] = build([synapse for synapse, _ in currents], bias, shape)
+            self.cache.segments[key] = build([synapse for synapse, _ in currents], bias, shape, _largest_theta(op, parameters))
         segments = self.cache.segments[key]
         inputs: list[tuple[Source, int]] = []
         for row, (_, wiring) in zip(segments.table, currents, strict=True):
@@ -262,6 +262,11 @@ class _Planner:
                 f"{node.describe()}: the initial state {value.name} {value.type} does not spread over samples of {list(shape)}"
             ) from None
         return self._emission(value, Wiring(wiring.roots, wiring.sizes, index))
+
+
+def _largest_theta(op: Bif | Readout, parameters: np.ndarray) -> int:
+    """The largest distance of two thresholds of uniform neurons."""
+    return int(parameters.max(initial=0)) if isinstance(op, Bif) and not op.staircase else 0
 
 
 def _thresholds(theta: np.ndarray, staircase: bool, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

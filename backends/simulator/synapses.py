@@ -4,7 +4,8 @@ Every synapse into one population becomes one segment, a row of integers that sa
 and end, what kind it is and where its weights stand in one flat buffer:
 
     dense  a spike adds one contiguous row of the transposed weights
-    conv   up to three axes, never unrolled: for each axis a table of (tap, output position) by input position
+    conv   up to three axes, never unrolled: for each axis a table of (tap, output position, run) by input position;
+           a spike adds runs of weights, each to output positions side by side
     csr    one entry a synapse: diagonal, sparse, and whatever fits none of the above
 """
 
@@ -22,7 +23,7 @@ from snnir.ir.ops.rules import pad_amounts
 
 __all__ = ["Segments", "Synapse", "build"]
 
-_COLUMNS = 19
+_COLUMNS = 20
 _DENSE, _CONV, _CSR = 0, 1, 2  # as in kernels.py, which is not imported before a simulation runs
 
 
@@ -68,8 +69,10 @@ class Segments:
     names: tuple[str, ...]
 
 
-def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...]) -> Segments:
-    """The segments of a population of `shape` (one sample) whose bias spreads over it.
+def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...], theta: int) -> Segments:
+    """The segments of a population of `shape` (one sample) whose bias spreads over it and whose largest theta is `theta`.
+
+    Behind the weights stand zeros for the longest row that is added together with others.
 
     Raises `UnsupportedError` where a current does not spread over `shape`.
     """
@@ -83,7 +86,7 @@ def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...])
     neuron_at[layout] = np.arange(size)
 
     total = np.broadcast_to(bias, shape).astype(np.int64)
-    bound = 0
+    bound = fill = 0
     table = np.zeros((len(synapses), _COLUMNS), np.int64)
     weights: list[np.ndarray] = []
     index: list[np.ndarray] = []
@@ -99,15 +102,20 @@ def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...])
         if synapse.bias is not None:
             total = total + synapse.bias
         bound += _largest_sum(synapse) * synapse.reach
+        if kind == _DENSE and synapse.outputs[-1] == size:
+            fill = max(fill, size)
+        if kind == _CONV:
+            fill = max(fill, int(row[8] * row[11]))
         weights.append(flat)
         index.append(entries)
         address, weight_count, index_count = int(row[2]), weight_count + flat.size, index_count + entries.size
-    bound += int(np.abs(total).max(initial=0))
+    bound += int(np.abs(total).max(initial=0)) + 2 * theta  # a threshold is at most that far from a sum that was there
+    weights.append(np.zeros(fill, np.int8))
     # Sums may wrap around within a step, but never after it: whatever has been delivered, tracers are in their range.
     weight_type, sum_type = _storage(weights, bound)
     return Segments(
         table,
-        np.concatenate([flat.astype(weight_type, copy=False) for flat in weights]) if weights else np.zeros(0, weight_type),
+        np.concatenate([flat.astype(weight_type, copy=False) for flat in weights]),
         np.concatenate([np.zeros(0, np.int32), *index]),
         total.reshape(-1)[layout].astype(sum_type),
         layout,
@@ -163,12 +171,14 @@ def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int
     positions = (1,) * missing + synapse.outputs[1:]
     pads = pad_amounts(op.padding, spatial)
     row[4:12] = *sizes, per_group, maps, *taps
-    tables = []
+    order = _tap_order(op, taps[2])
+    tables, runs = [], None
     for axis in range(3):
         own = axis - missing
         stride, dilation, before = (op.stride[own], op.dilation[own], pads[own][0]) if own >= 0 else (1, 1, 0)
         row[12 + axis] = index_count
-        entries = _taps(sizes[axis], taps[axis], positions[axis], stride, dilation, before, index_count)
+        runs = order if axis == 2 and by_position and op.groups == 1 else None
+        entries = _taps(sizes[axis], taps[axis], positions[axis], stride, dilation, before, index_count, runs)
         tables.append(entries)
         index_count += entries.size
     strides = (positions[1] * positions[2], positions[2], 1)
@@ -176,20 +186,40 @@ def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int
         row[15:19] = 1, *(stride * weight.shape[0] for stride in strides)
     else:
         row[15:19] = positions[0] * strides[0], *strides
-    grouped = weight.reshape(op.groups, maps, per_group, -1).transpose(0, 2, 3, 1)
-    return grouped.reshape(-1), np.concatenate(tables)
+    row[19] = maps * int(np.prod(taps))
+    grouped = weight.reshape(op.groups, maps, per_group, -1, taps[2])
+    if runs is not None:
+        grouped = grouped[..., order]
+    return grouped.transpose(0, 2, 3, 4, 1).reshape(-1), np.concatenate(tables)
 
 
-def _taps(size: int, taps: int, positions: int, stride: int, dilation: int, before: int, first: int) -> np.ndarray:
-    """For each input position, pairs of a tap and the output position that it feeds; pointers count from `first`."""
-    pairs: list[list[int]] = [[] for _ in range(size)]
+def _tap_order(op: Conv, taps: int) -> list[int]:
+    """The innermost taps in the order in which one input position meets them at output positions side by side."""
+    step = max(op.stride[-1] // op.dilation[-1], 1)
+    return sorted(range(taps), key=lambda tap: (tap % step, -tap))
+
+
+def _taps(
+    size: int, taps: int, positions: int, stride: int, dilation: int, before: int, first: int, order: list[int] | None
+) -> np.ndarray:
+    """For each input position, triples: a tap, the output position that it feeds, and the length of the run.
+
+    Pointers count from `first`. With `order`, the tap is its place in that order, and places side by side that feed
+    positions side by side are one run.
+    """
+    found: list[list[int]] = [[] for _ in range(size)]
     for position in range(positions):
         for tap in range(taps):
             x = position * stride + tap * dilation - before
-            if 0 <= x < size:
-                pairs[x] += [tap, position]
-    pointers = first + size + 1 + np.cumsum([0, *(len(entries) for entries in pairs)])
-    return np.concatenate([pointers, *pairs]).astype(np.int32)
+            if not 0 <= x < size:
+                continue
+            entries, place = found[x], tap if order is None else order.index(tap)
+            if order is not None and entries and (place, position) == (entries[-3] + entries[-1], entries[-2] + entries[-1]):
+                entries[-1] += 1
+            else:
+                entries += [place, position, 1]
+    pointers = first + size + 1 + np.cumsum([0, *(len(entries) for entries in found)])
+    return np.concatenate([pointers, *found]).astype(np.int32)
 
 
 def _csr(

@@ -67,7 +67,13 @@ class Quantization:
 
     def round(self, x: np.ndarray) -> np.ndarray:
         """Levels of real `x`: `clip(floor(x/scale + 1/2), lo, hi)`, round half up, int64."""
-        return np.clip(np.floor(x.astype(np.float64) / self.scale + 0.5), self.lo, self.hi).astype(np.int64)
+        levels = x.astype(np.float64)
+        levels /= self.scale
+        levels += 0.5
+        np.floor(levels, out=levels)
+        np.maximum(levels, self.lo, out=levels)
+        np.minimum(levels, self.hi, out=levels)
+        return levels.astype(np.int64)
 
 
 def _levels(lo: int, hi: int) -> str:
