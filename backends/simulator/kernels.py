@@ -268,14 +268,16 @@ def _step_staircase(a, up, down, state, signs, table, parameter, lo, hi, most): 
             up[i], down[i] = _between(table, True, parameter[i], lo, hi, state[i], most)
 
 
-@numba.extending.intrinsic
-def _trailing_zeros(context, word):  # type: ignore[no-untyped-def]
+def _count_trailing_zeros(context, word):  # type: ignore[no-untyped-def]
     """The number of zero bits below the lowest set bit of a word that is not 0."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.cttz(arguments[0], numba.core.cgutils.false_bit)
 
     return word(word), generate
+
+
+_trailing_zeros: Any = numba.extending.intrinsic(_count_trailing_zeros)
 
 
 @_compiled
@@ -295,9 +297,9 @@ def _emit(signs, words, layout, out_address, out_event, cursor, many):  # type: 
         while word != 0:
             byte = _trailing_zeros(word) >> 3
             word &= ~(np.uint64(255) << (byte << np.uint64(3)))
-            i = 8 * w + np.int64(byte)
-            out_address[cursor] = layout[i]
-            out_event[cursor] = 2 * signs[i]
+            neuron = 8 * w + np.int64(byte)
+            out_address[cursor] = layout[neuron]
+            out_event[cursor] = 2 * signs[neuron]
             cursor += 1
     return cursor
 
