@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import along_axis, constant, minus, real, reduced, reshaped, sum_over, times, transposed
+from snnir.frontends.onnx.compose import along_axis, minus, real, reduced, reshaped, sum_over, times, transposed
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
+from snnir.ir.lowering.choose import chosen
 from snnir.ir.ops import Abs, Add, Exp, Log, Mul, Sqrt
 
 __all__: list[str] = []
@@ -48,15 +49,9 @@ def where(call: Call) -> list[Result]:
     condition = call.known(0, "the condition")
     if condition.dtype == object:
         raise RefusalError("its condition depends on a size that is known only at run time")
-    chosen = condition.astype(bool)
-    parts = []
-    for index, mask in ((1, chosen), (2, ~chosen)):
-        value, operand = real(call, index), call.operands[index]
-        if isinstance(operand, np.ndarray):  # infinities (masks of attention) must not meet a factor of 0
-            parts.append(constant(call, value, f"chosen{index}", np.where(mask, operand, operand.dtype.type(0))))
-        else:
-            parts.append(times(call, value, mask.astype(np.float32), f"masked{index}"))
-    return [call.emit(Add(), *parts)]
+    values = [real(call, index) for index in (1, 2)]
+    operands = [known if isinstance(known, np.ndarray) else value for known, value in zip(call.operands[1:], values, strict=True)]
+    return [chosen(call, condition.astype(bool), operands, values[0])]
 
 
 @handler("Trilu", "mul")
