@@ -156,6 +156,16 @@ class Call:
             raise RefusalError(f"axis {axis} of a value with {rank} axes")
         return axis % rank
 
+    def axes(self, name: str) -> tuple[int, ...]:
+        """The axes of `self` that an argument lists, sorted; all where it is not given."""
+        rank = self.type("self").rank
+        given = self.integers(name) if name in self.arguments else ()
+        return tuple(sorted({self.axis(axis, rank) for axis in given or range(rank)}))
+
+    def wants(self, place: int) -> bool:
+        """Whether anything takes result `place` of a node with several."""
+        return any(user.users for user in self.node.users if user.args[1] == place)
+
     def static(self, shape: Shape, what: str) -> tuple[int, ...]:
         """`shape` as plain integers. Raises `RefusalError` naming `what`."""
         return static(shape, what)

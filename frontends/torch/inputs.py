@@ -106,4 +106,25 @@ def _element(node: torch.fx.Node) -> str:
     casts = all("to" in str(user.target).split(".")[1] for user in node.users if "." in str(user.target))
     if dtype in (torch.float32, torch.float16, torch.bfloat16) or (casts and not dtype.is_complex):
         return "f32"
+    if dtype in (torch.int64, torch.int32) and _are_tokens(node):
+        return "f32"
     raise UnsupportedError(f"input {node.name} holds {dtype}, not cast to float at once; only real inputs can be encoded")
+
+
+_MOVES = ("view", "reshape", "permute", "transpose", "slice", "select", "squeeze", "unsqueeze", "flatten", "clone", "contiguous")
+
+
+def _are_tokens(node: torch.fx.Node) -> bool:
+    """Whether whole numbers only choose: rows of tables, or places of ones."""
+    chooses = False
+    for user in node.users:
+        name = str(user.target).split(".")[1] if "." in str(user.target) else str(user.target)
+        if name == "one_hot" or (name == "embedding" and user.args[0] is not node):
+            chooses = True
+        elif name in _MOVES:
+            if not _are_tokens(user):
+                return False
+            chooses = True
+        elif not name.startswith("sym_") and "assert" not in name:
+            return False
+    return chooses

@@ -9,10 +9,10 @@ import numpy as np
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
 from snnir.ir.lowering.compose import constant, largest, largest_over, minus, plus, times
-from snnir.ir.ops import Add, Clip, LeakyRelu, Relu
+from snnir.ir.ops import Add, Clip, LeakyRelu, Mul, Relu, Sign, Sub
 from snnir.ir.ops.rules import broadcast
 
-__all__ = ["bounded", "chosen", "extreme", "extreme_over", "sloped"]
+__all__ = ["above", "bounded", "chosen", "extreme", "extreme_over", "opposite", "selected", "sloped"]
 
 
 def bounded(call: Builder, x: Value, bound: np.ndarray, sign: int, label: str = "") -> Value:
@@ -72,3 +72,25 @@ def sloped(call: Builder, x: Value, slope: np.ndarray) -> Value:
     positive = call.emit(Relu(), x, label="positive")
     rest = times(call, positive, 1 - slope, "rest")
     return call.emit(Add(), times(call, x, slope, "scaled"), rest)
+
+
+def above(call: Builder, x: Value, bound: np.ndarray | Value, label: str = "") -> Value:
+    """1 where `x > bound`, else 0: `relu(sign(x - bound))`."""
+    part = f"{label}." if label else ""
+    if isinstance(bound, Value):
+        way = call.emit(Sub(), x, bound, label=f"{part}way")
+    else:
+        way = x if not bound.any() else plus(call, x, -bound, f"{part}way")
+    return call.emit(Relu(), call.emit(Sign(), way, label=f"{part}sign"), label=label)
+
+
+def opposite(call: Builder, mask: Value, label: str = "") -> Value:
+    """`1 - mask`."""
+    return plus(call, minus(call, mask, f"{label}.negated" if label else "negated"), 1.0, label)
+
+
+def selected(call: Builder, mask: Value, yes: Value, no: Value) -> Value:
+    """`yes` where the mask is 1, `no` where it is 0: products of spiking values, `mask yes + (1 - mask) no`."""
+    rest = opposite(call, mask, "opposite")
+    parts = [call.emit(Mul(), side, value, label=label) for side, value, label in ((mask, yes, "yes"), (rest, no, "no"))]
+    return call.emit(Add(), *parts)
