@@ -38,10 +38,14 @@ for _axes in (1, 2, 3):
 
 
 def response(size: int, function: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
-    """The matrix [out, in] of a linear map along one axis: what it makes of each unit vector, which it gets as a channel."""
+    """The matrix [out, in] of a linear map along one axis: what it makes of each unit vector, which it gets as a sample."""
     with torch.no_grad():
-        columns: np.ndarray = function(torch.eye(size, dtype=torch.float64)[None]).numpy()[0]
+        columns: np.ndarray = function(torch.eye(size, dtype=torch.float64)[:, None]).numpy()[:, 0]
     return columns.T
+
+
+_WIDE = 4
+"""Elements along the other axes. PyTorch computes antialiased weights of images that are one element wide differently."""
 
 
 def _resize(operator: str, spatial: int, *becomes: str) -> None:
@@ -59,12 +63,14 @@ def _resize(operator: str, spatial: int, *becomes: str) -> None:
             (size,) = call.static((x.type.shape[2 + place],), "resizing")
 
             def along(eye: torch.Tensor, place: int = place, size: int = size) -> torch.Tensor:
-                """Resizes one axis, the others having one element."""
-                line = eye.reshape(1, size, *(size if axis == place else 1 for axis in range(spatial)))
-                wanted = None if targets is None else [targets[place] if axis == place else 1 for axis in range(spatial)]
+                """Resizes one axis; along the others all elements are alike and stay."""
+                shape = [size if axis == place else _WIDE for axis in range(spatial)]
+                line = eye.reshape(size, 1, *(size if axis == place else 1 for axis in range(spatial)))
+                wanted = None if targets is None else [targets[place] if axis == place else _WIDE for axis in range(spatial)]
                 factors = None if given is None else [given[place] if axis == place else 1.0 for axis in range(spatial)]
-                result: torch.Tensor = function(line, output_size=wanted, scale_factors=factors, **options)
-                return result.reshape(1, size, -1)
+                whole = line.expand(size, 1, *shape).contiguous()
+                result: torch.Tensor = function(whole, output_size=wanted, scale_factors=factors, **options)
+                return result.movedim(2 + place, -1).reshape(size, _WIDE ** (spatial - 1), -1)[:, :1]
 
             matrices[2 + place] = response(size, along)
         return resized(call, x, matrices)
