@@ -63,7 +63,7 @@ def attempts(
 ) -> Iterator[tuple[ExportedProgram, str]]:
     """Exported programs, with a note each, from the most general one on.
 
-    1. The batch and, of inputs with three axes, the axes behind it are left open; torch.export says which of them the
+    1. The batch and, of inputs with three axes (two, of tokens), the axes behind it are left open; torch.export says which of them the
        module fixes. 2. Only the batch is left open. 3. All sizes are those of the example.
 
     Raises `UnsupportedError` where the module cannot be exported at all, for the first reason found.
@@ -121,6 +121,8 @@ def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, in
         batch = {batch_axes[name] % rank} if name in batch_axes and rank else {0, other if rank == 3 else 0}
         if tensor.dim() == 3 and sequences:
             batch |= {0, 1, 2}
+        if tensor.dim() == 2 and sequences and not tensor.is_floating_point():
+            batch |= {0, 1}  # tokens
         return {axis: Dim.AUTO for axis in sorted(batch) if axis < rank}
 
     def spec(name: str, item: Any) -> Any:
