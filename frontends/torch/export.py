@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from snnir.errors import UnsupportedError, UsageError
 from snnir.frontends.torch.layers import KeepLayers
 
-__all__ = ["Example", "attempts", "example_of", "functional"]
+__all__ = ["Example", "attempts", "example_of", "functional", "reexported"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def attempts(
 ) -> Iterator[tuple[ExportedProgram, str]]:
     """Exported programs, with a note each, from the most general one on.
 
-    1. The batch and, of inputs with three axes (two, of tokens), the axes behind it are left open; torch.export says which of them the
-       module fixes. 2. Only the batch is left open. 3. All sizes are those of the example.
+    1. The batch and, of inputs with three axes (two, of tokens), the axes behind it are left open; torch.export says which
+       of them the module fixes. 2. Only the batch is left open. 3. All sizes are those of the example.
 
     Raises `UnsupportedError` where the module cannot be exported at all, for the first reason found.
     """
@@ -159,3 +159,26 @@ def functional(program: ExportedProgram) -> ExportedProgram:
         warnings.simplefilter("ignore")
         result: ExportedProgram = program.run_decompositions({})
     return result
+
+
+def reexported(program: ExportedProgram, axes: Mapping[str, int]) -> ExportedProgram | None:
+    """The program exported again with the batch left open along `axes` (by input name); None where that is impossible, or
+    where the program keeps no example inputs.
+    """
+    if program.example_inputs is None or not axes:
+        return None
+    args, kwargs = program.example_inputs
+    module, example = program.module(check_guards=False), Example(tuple(args), dict(kwargs))
+    if len(set(axes.values())) == 1:
+        example = example.repeated(next(iter(axes.values())))  # torch.export takes a size of 1 for fixed
+    remaining = iter(axes.values())
+
+    def spec(item: Any) -> Any:
+        open_ = isinstance(item, torch.Tensor) and item.dim()
+        return {next(remaining): Dim.AUTO} if open_ else None
+
+    try:
+        shapes = {name: pytree.tree_map(spec, item) for name, item in example.bound(module).items()}
+        return functional(_export(module, example, shapes))
+    except (UnsupportedError, UsageError):
+        return None

@@ -14,7 +14,7 @@ from snnir.frontends.torch.layers import LAYERS
 from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 
-__all__ = ["input_types", "user_inputs"]
+__all__ = ["exported_batch_axes", "input_types", "user_inputs"]
 
 
 def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
@@ -49,6 +49,23 @@ def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tupl
                 names[str(size)] = _length(names)
         types[name] = TensorType(tuple(_dimension(size, names) for size in shape), _element(nodes[name]))
     return types, notes
+
+
+def exported_batch_axes(program: ExportedProgram, batch_axes: Mapping[str, int]) -> dict[str, int]:
+    """The batch axis of each input that has one, of a program whose sizes are all fixed: the one that is named; axis 1 of three
+    where a recurrent layer wants time first; else axis 0.
+    """
+    time_first = any(
+        str(node.target).startswith((f"aten.{name}.input", f"snnir.{name}.")) and not node.args[8]
+        for node in program.graph.nodes
+        for name in LAYERS
+    )
+    axes = {}
+    for name, node in user_inputs(program).items():
+        rank = node.meta["val"].dim()
+        if rank:
+            axes[name] = batch_axes[name] % rank if name in batch_axes else 1 if time_first and rank == 3 else 0
+    return axes
 
 
 def _length(names: Mapping[str, str]) -> str:

@@ -72,3 +72,35 @@ def test_arguments_by_name_and_dynamic_shapes() -> None:
     same(module, graph, *data((4, 3), (4, 3)), example=example)
     fixed = snnir.import_model(nn.Linear(3, 4).eval(), example_inputs=torch.randn(2, 5, 3), dynamic_shapes=({0: DYNAMIC},))
     assert str(fixed.inputs[0].type) == "Nx5x3:f32"
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_program_with_a_fixed_batch_takes_any(kind: str, batch: int) -> None:
+    module = randomised(Crnn(kind))
+    exported = torch.export.export(module, (data((batch, 6, 3))[0],))
+    graph = snnir.import_model(exported)
+    assert str(graph.inputs[0].type) == "Nx6x3:f32"
+    assert graph.notes[0] == f"the batch of {batch} that the program was exported with is generalised"
+    assert "lengths stay those of the example" in graph.notes[1]
+    x = data((5, 6, 3), seed=1)[0]
+    same(module, graph, x)
+    assert snnir.api.check_import(exported, graph, {"x": x.numpy()}) < 1e-5  # the program itself, in pieces
+    program = snnir.compile(exported, calibration=x.numpy(), bits=4)
+    assert program.verify(x.numpy()).ok
+
+
+def test_a_program_whose_samples_depend_on_one_another_keeps_its_batch() -> None:
+    exported = torch.export.export(Function(lambda x: x - x.flip(0)).eval(), (torch.randn(2, 3),))
+    graph = snnir.import_model(exported)
+    assert str(graph.inputs[0].type) == "2x3:f32"
+    assert any("batch stays fixed" in note for note in graph.notes)
+
+
+def test_open_sizes_of_a_program_stay_open() -> None:
+    samples, length = torch.export.Dim("samples"), torch.export.Dim("length")
+    module = randomised(nn.Conv1d(3, 4, 3, padding=1))
+    exported = torch.export.export(module, (data((2, 3, 8))[0],), dynamic_shapes=({0: samples, 2: length},))
+    graph = snnir.import_model(exported)
+    assert str(graph.inputs[0].type) == "Nx3xT:f32" and not graph.notes
+    same(module, graph, *data((4, 3, 11), seed=2))

@@ -10,13 +10,15 @@ import torch
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.arithmetic import operand
 from snnir.frontends.torch.registry import RefusalError, Spread, handler
-from snnir.ir import Value
+from snnir.ir import Dim, Dimension, Value
 from snnir.ir.lowering.compose import reshaped, times, transposed
 from snnir.ir.lowering.einsum import einsum as lowered
 from snnir.ir.lowering.functions import running_sum, triangle
 from snnir.ir.ops import Add, Concat, Expand, Gather, MatMul, Slice, Softmax, Transpose
 
 __all__: list[str] = []
+
+_FAR = 1 << 62
 
 
 @handler("aten.einsum.default", "matmul", "transpose", "linear", "reshape")
@@ -101,6 +103,9 @@ def slice_scatter(call: Call) -> Value:
     """A range of one axis written over."""
     x = call.value("self")
     axis = call.axis(call.integer("dim"), x.type.rank)
+    whole = not call.integer("start") and not isinstance(call.given("end"), Dim) and call.integer("end", _FAR) >= _FAR
+    if whole and call.integer("step", 1) == 1:
+        return _written(call, x, operand(call, "src"), axis, 0, x.type.shape[axis], x.type.shape[axis])
     (size,) = call.static((x.type.shape[axis],), "writing over a part")
     start, stop, step = slice(call.integer("start"), call.integer("end", size), call.integer("step", 1)).indices(size)
     if step != 1:
@@ -119,12 +124,13 @@ def select_scatter(call: Call) -> Value:
     return _written(call, x, row, axis, start, start + 1, size)
 
 
-def _written(call: Call, x: Value, source: Value, axis: int, start: int, stop: int, size: int) -> Value:
+def _written(call: Call, x: Value, source: Value, axis: int, start: int, stop: Dimension, size: Dimension) -> Value:
     wanted = (*x.type.shape[:axis], stop - start, *x.type.shape[axis + 1 :])
     parts = [source if source.type.shape == wanted else call.emit(Expand(wanted), source, label="written")]
     if start:
         parts.insert(0, call.emit(Slice(axis, 0, start), x, label="before"))
-    if stop < size:
+    if stop != size:
+        assert isinstance(stop, int)
         parts.append(call.emit(Slice(axis, stop, None), x, label="behind"))
     return parts[0] if len(parts) == 1 else call.emit(Concat(axis), *parts)
 
