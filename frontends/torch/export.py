@@ -168,7 +168,9 @@ def reexported(program: ExportedProgram, axes: Mapping[str, int]) -> ExportedPro
     if program.example_inputs is None or not axes:
         return None
     args, kwargs = program.example_inputs
-    module, example = program.module(check_guards=False), Example(tuple(args), dict(kwargs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, example = program.module(check_guards=False), Example(tuple(args), dict(kwargs))
     if len(set(axes.values())) == 1:
         example = example.repeated(next(iter(axes.values())))  # torch.export takes a size of 1 for fixed
     remaining = iter(axes.values())

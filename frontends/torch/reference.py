@@ -49,18 +49,19 @@ def _arrays(result: Any) -> dict[str, np.ndarray]:
 
 def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes: Mapping[str, int]) -> dict[str, np.ndarray]:
     """What the program gives, piece by piece where it fixes a batch that is not the given one."""
+
+    def cut(rows: np.ndarray) -> dict[str, np.ndarray]:
+        return _arrays(_run_program(program, {name: array.take(rows, axes.get(name, 0)) for name, array in inputs.items()}))
+
     shapes = {name: node.meta["val"].shape for name, node in user_inputs(program).items() if name in inputs}
-    fixed = {shape[axes.get(name, 0)] for name, shape in shapes.items() if len(shape) > axes.get(name, 0)}
-    given = {inputs[name].shape[axes.get(name, 0)] for name, shape in shapes.items() if len(shape) > axes.get(name, 0)}
-    if len(fixed) != 1 or len(given) != 1 or not isinstance(next(iter(fixed)), int) or fixed == given:
+    batched = {name: shape[axes.get(name, 0)] for name, shape in shapes.items() if len(shape) > axes.get(name, 0)}
+    fixed = {size for size in batched.values() if isinstance(size, int)}
+    given = {inputs[name].shape[axes.get(name, 0)] for name in batched}
+    if len(fixed) != 1 or len(given) != 1 or fixed == given or not all(isinstance(size, int) for size in batched.values()):
         return _arrays(_run_program(program, inputs))
     (size,), (total,) = fixed, given
     # the last piece is filled up with the last sample
-    rows = [np.minimum(np.arange(start, start + size), total - 1) for start in range(0, total, size)]
-    pieces = [
-        _arrays(_run_program(program, {name: array.take(row, axes.get(name, 0)) for name, array in inputs.items()}))
-        for row in rows
-    ]
+    pieces = [cut(np.minimum(np.arange(start, start + size), total - 1)) for start in range(0, total, size)]
     joined = {name: np.concatenate([piece[name] for piece in pieces], axes.get(name, 0)) for name in pieces[0]}
     return {name: array.take(range(total), axes.get(name, 0)) for name, array in joined.items()}
 
