@@ -48,7 +48,10 @@ def _torch_operators() -> dict[str, list[str]]:
         table = torch_operators()
     except UsageError:  # PyTorch is an extra
         return {}
-    return {op: sorted({name.removeprefix("aten.").split(".")[0] for name in names}) for op, names in table.items()}
+    return {
+        op: sorted({name.removeprefix("aten.").removeprefix("snnir.").split(".")[0] for name in names})
+        for op, names in table.items()
+    }
 
 
 def markdown_ops() -> str:
