@@ -1,13 +1,14 @@
-"""Training steps of snnir.torch.IndRNN against the same layers as a loop of small operators; prints milliseconds and ratios.
+"""Training steps of snnir.torch.IndRNN against the same layers as a loop of small operators; prints medians and ratios.
 
-python benchmarks/indrnn_speed.py [--device cuda] [--repeat 5] [--threads 1]
+python benchmarks/indrnn_speed.py [--device cuda] [--repeat 9] [--threads 1]
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -47,24 +48,25 @@ def run(way: _Way, backward: bool) -> None:
             way()
 
 
-def seconds(step: Callable[[], object], repeat: int, device: str) -> float:
-    """The least time of a step."""
-    step()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def milliseconds(steps: Sequence[Callable[[], object]], repeat: int, device: str) -> list[float]:
+    """The median time of each step. They take turns, so that what else the machine does slows all of them."""
+    times: list[list[float]] = [[] for _ in steps]
+    for turn in range(repeat + 1):
+        for step, taken in zip(steps, times, strict=True):
+            start = time.perf_counter()
+            step()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if turn:  # the first one warms up
+                taken.append(1000 * (time.perf_counter() - start))
+    return [statistics.median(taken) for taken in times]
 
 
 def main() -> None:
     """Measure every size, forward alone and with the backward pass."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -83,9 +85,8 @@ def main() -> None:
                 expected, found = slow().detach(), fast().detach()
                 assert float((found - expected).abs().max() / expected.abs().max()) < 1e-4
                 for backward in (False, True):
-                    took = [
-                        1000 * seconds(partial(run, way, backward), arguments.repeat, arguments.device) for way in (slow, fast)
-                    ]
+                    ways = [partial(run, way, backward) for way in (slow, fast)]
+                    took = milliseconds(ways, arguments.repeat, arguments.device)
                     size, text = f"{batch} x {length} x {hidden}", what + (", with backward" if backward else "")
                     print(f"{size:26}{text:34}{took[0]:10.2f}{took[1]:11.2f}{took[0] / took[1]:8.1f}", flush=True)
 

@@ -194,15 +194,15 @@ def check_import(model: Model, graph: Graph, data: Mapping[str, np.ndarray], exa
     """
     few = first_samples(graph, data, _IMPORT_SAMPLES)
     ours = execute(graph, few)
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
     if _is_torch(model):
         from snnir.frontends.torch import run_torch
 
-        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs)
+        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs, axes)
     else:
         from snnir.frontends.onnx import run_onnxruntime
 
-        named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
-        axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
         reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
     worst = 0.0
     for name, expected in theirs.items():

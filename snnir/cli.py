@@ -202,7 +202,7 @@ def passes_command(json: bool) -> None:
 @click.option("--markdown", is_flag=True, help="Print docs/operators.md.")
 @JSON
 def ops_command(markdown: bool, json: bool) -> None:
-    """List the ops of the IR and the ONNX operators they come from."""
+    """List the ops of the IR and the operators of ONNX and PyTorch they come from."""
     from snnir.support import markdown_ops
 
     if markdown:

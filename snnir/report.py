@@ -290,6 +290,7 @@ def show_ops(json: bool) -> None:
                 "quantized": b,
                 "spiking": c,
                 "onnx": row.onnx,
+                "torch": row.torch,
                 "meaning": row.meaning,
             }
             for row in op_support()
@@ -298,9 +299,9 @@ def show_ops(json: bool) -> None:
         print_json({"ops": rows})
         return
     table = Table(title="ops", title_justify="left")
-    for column in ("op", "float", "quantized", "spiking", "from ONNX", "meaning"):
+    for column in ("op", "float", "quantized", "spiking", "from ONNX", "from PyTorch", "meaning"):
         table.add_column(column, overflow="fold", no_wrap=column == "op")
     for row in op_support():
         marks = ["yes" if flag else "" for flag in row.levels]
-        table.add_row(row.name, *marks, ", ".join(row.onnx), row.meaning)
+        table.add_row(row.name, *marks, ", ".join(row.onnx), ", ".join(row.torch), row.meaning)
     Console().print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,11 +60,18 @@ def trainable(
     quantized = run_pipeline(graph, passes[: last + 1], Context(data), check=check)[-1].graph
     groups = [[node for node in nodes if not _is_mask(node.operands[0].producer)] for nodes in scale_groups(quantized, Quantize)]
 
-    def lower(graph: Graph) -> tuple[Graph, Rounding]:
-        new, rounding, _ = QuantizeWeights(weight_bits).trace(graph)
-        return new, rounding
+    return TrainableModule(quantized, [nodes for nodes in groups if nodes], _Lower(weight_bits), data, weight_bits)
 
-    return TrainableModule(quantized, [nodes for nodes in groups if nodes], lower, data, weight_bits)
+
+@dataclass(frozen=True)
+class _Lower:
+    """`quantize-weights`, as what a trainable module calls in every forward pass; a class, so that modules can be pickled."""
+
+    weight_bits: int
+
+    def __call__(self, graph: Graph) -> tuple[Graph, Rounding]:
+        new, rounding, _ = QuantizeWeights(self.weight_bits).trace(graph)
+        return new, rounding
 
 
 def passes_after_training(weight_bits: int) -> tuple[Pass, ...]:

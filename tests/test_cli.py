@@ -116,7 +116,7 @@ def test_torch_backend_without_torch_says_what_to_install(folder: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "pip install snnir[torch]" in " ".join(result.stderr.split())
+    assert "pip install 'snnir[torch]'" in " ".join(result.stderr.split())
 
 
 def test_run_with_a_cap_claims_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

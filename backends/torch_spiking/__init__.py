@@ -9,7 +9,7 @@ from snnir.errors import UsageError
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
-    raise UsageError("the torch backend needs PyTorch: pip install snnir[torch]") from error
+    raise UsageError("the torch backend needs PyTorch: pip install 'snnir[torch]'") from error
 
 from snnir.backends.torch_spiking.device import usable_device
 from snnir.backends.torch_spiking.module import SpikingModule

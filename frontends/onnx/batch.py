@@ -20,7 +20,7 @@ from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 
-__all__ = ["InputPlan", "plan_inputs", "same_meaning", "same_over_sequence", "second_axes"]
+__all__ = ["InputPlan", "plan_inputs", "same_over_sequence", "second_axes"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
 _REAL = {
@@ -178,40 +178,6 @@ def _cut_axes(node: onnx.NodeProto, names: set[str]) -> list[int]:
     inner = names | {entry.name for entry, operand in zip(body.input, node.input, strict=False) if operand in names}
     gathers = [item for item in body.node if item.op_type == "Gather" and item.input[0] in inner]
     return [next((item.i for item in gather.attribute if item.name == "axis"), 0) for gather in gathers]
-
-
-def same_meaning(graph: Graph, fixed: Graph, size: int) -> str:
-    """Empty if `graph` on two batches computes what `fixed` computes on each; else what differs."""
-    rng = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
-    others: dict[str, int] = {}
-    for value in graph.inputs:
-        shape = [
-            2 * size if item == dim(BATCH) else others.setdefault(str(item), 5 + len(others)) if isinstance(item, Dim) else item
-            for item in value.type.shape
-        ]
-        arrays[value.name] = rng.normal(size=shape).astype(np.float32)
-    try:
-        whole = execute(graph, arrays)
-        halves = []
-        for part in range(2):
-            cut = {
-                value.name: arrays[value.name].take(range(part * size, (part + 1) * size), axis=value.type.batch_axis)
-                if value.type.batch_axis is not None
-                else arrays[value.name]
-                for value in graph.inputs
-            }
-            halves.append(execute(fixed, cut))
-    except (SnnirError, ValueError) as error:
-        return f"with another batch it cannot be executed ({error})"
-    for name, value in graph.outputs.items():
-        axis = value.type.batch_axis
-        if axis is None:
-            return f"output {name} would not have a batch axis"
-        joined = np.concatenate([half[name] for half in halves], axis=axis)
-        if joined.shape != whole[name].shape or not np.allclose(joined, whole[name], rtol=1e-3, atol=1e-4):
-            return f"output {name} of one sample would depend on the others"
-    return ""
 
 
 def same_over_sequence(graph: Graph, whole: Graph) -> str:

@@ -11,6 +11,7 @@ import onnx
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
+from snnir.ir.lowering.compose import static
 
 if TYPE_CHECKING:
     from snnir.frontends.onnx.walk import Scope
@@ -113,6 +114,10 @@ class Call:
             known = self._constants[name] = self.graph.constant(name, array)
         return known
 
+    def array(self, label: str, array: np.ndarray) -> Value:
+        """A constant of the graph, named after the node."""
+        return self.constant(f"{self.name()}.{label}", array)
+
     def known(self, index: int, what: str) -> Known:
         """An operand that must be known while compiling. Raises `RefusalError` naming `what`."""
         operand = self.operands[index] if index < len(self.operands) else None
@@ -157,6 +162,4 @@ class Call:
 
     def static(self, shape: Shape, what: str) -> tuple[int, ...]:
         """`shape` as plain integers. Raises `RefusalError` naming `what`."""
-        if any(isinstance(size, Dim) for size in shape):
-            raise RefusalError(f"{what} needs a fixed size, found {tuple(map(str, shape))}")
-        return tuple(int(str(size)) for size in shape)
+        return static(shape, what)

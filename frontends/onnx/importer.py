@@ -10,12 +10,13 @@ import onnx
 
 from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
-from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_meaning, same_over_sequence, second_axes
+from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_over_sequence, second_axes
 from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.stepwise import over_sequence
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Graph, Value
+from snnir.ir.any_batch import same_meaning
 from snnir.ir.verify import verify
 
 __all__ = ["import_onnx"]

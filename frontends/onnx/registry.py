@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.ir import Value
+from snnir.ir.lowering import RefusalError
 
 if TYPE_CHECKING:
     from snnir.frontends.onnx.call import Call
@@ -28,10 +29,6 @@ class Marker:
 
 Result = Value | Known | Marker
 Handler = Callable[["Call"], Sequence[Result]]
-
-
-class RefusalError(Exception):
-    """A node cannot be imported, for the reason given; collected until the whole model has been seen."""
 
 
 HANDLERS: dict[str, Handler] = {}

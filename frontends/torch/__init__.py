@@ -42,7 +42,12 @@ def import_torch(
     )
 
 
-def run_torch(source: Source, inputs: Mapping[str, np.ndarray], example_inputs: Any = None) -> dict[str, np.ndarray]:
+def run_torch(
+    source: Source,
+    inputs: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    batch_axes: Mapping[str, int] | None = None,
+) -> dict[str, np.ndarray]:
     """Outputs of the model itself by the graph's output names; see `snnir.frontends.torch.reference.run_torch`.
 
     Raises `UsageError` where PyTorch is not installed.
@@ -51,7 +56,7 @@ def run_torch(source: Source, inputs: Mapping[str, np.ndarray], example_inputs: 
         from snnir.frontends.torch import reference
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return reference.run_torch(source, inputs, example_inputs)
+    return reference.run_torch(source, inputs, example_inputs, batch_axes)
 
 
 def torch_operators() -> dict[str, list[str]]:

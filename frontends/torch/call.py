@@ -11,6 +11,7 @@ import torch
 
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Unknown
 from snnir.ir import Dim, Dimension, Graph, Op, Shape, TensorType, Value
+from snnir.ir.lowering.compose import static
 from snnir.ir.ops import Expand
 from snnir.ir.types import DTYPES
 
@@ -127,9 +128,9 @@ class Call:
         """A constant of the graph; the same tensor gives the same one."""
         return self.scope.constant(tensor, f"{self.node.name}.{name}")
 
-    def array(self, name: str, array: np.ndarray) -> Value:
-        """A constant of the graph from an array."""
-        return self.graph.constant(f"{self.node.name}.{name}", np.ascontiguousarray(array))
+    def array(self, label: str, array: np.ndarray) -> Value:
+        """A constant of the graph, named after the node."""
+        return self.graph.constant(f"{self.node.name}.{label}", np.array(array, order="C"))
 
     def scalar(self, name: str, number: float) -> Value:
         """A number as a constant, of the element type of the node's result."""
@@ -155,11 +156,19 @@ class Call:
             raise RefusalError(f"axis {axis} of a value with {rank} axes")
         return axis % rank
 
+    def axes(self, name: str) -> tuple[int, ...]:
+        """The axes of `self` that an argument lists, sorted; all where it is not given."""
+        rank = self.type("self").rank
+        given = self.integers(name) if name in self.arguments else ()
+        return tuple(sorted({self.axis(axis, rank) for axis in given or range(rank)}))
+
+    def wants(self, place: int) -> bool:
+        """Whether anything takes result `place` of a node with several."""
+        return any(user.users for user in self.node.users if user.args[1] == place)
+
     def static(self, shape: Shape, what: str) -> tuple[int, ...]:
         """`shape` as plain integers. Raises `RefusalError` naming `what`."""
-        if any(isinstance(size, Dim) for size in shape):
-            raise RefusalError(f"{what} needs a fixed size, found {tuple(map(str, shape))}")
-        return tuple(int(str(size)) for size in shape)
+        return static(shape, what)
 
     def emit(self, op: Op, *operands: Value, label: str = "") -> Value:
         """Add a node. With a `label` it is an auxiliary one; without, it carries the fx node's name."""

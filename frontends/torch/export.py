@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from snnir.errors import UnsupportedError, UsageError
 from snnir.frontends.torch.layers import KeepLayers
 
-__all__ = ["Example", "attempts", "example_of", "functional"]
+__all__ = ["Example", "attempts", "example_of", "functional", "reexported"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def attempts(
 ) -> Iterator[tuple[ExportedProgram, str]]:
     """Exported programs, with a note each, from the most general one on.
 
-    1. The batch and, of inputs with three axes, the axes behind it are left open; torch.export says which of them the
-       module fixes. 2. Only the batch is left open. 3. All sizes are those of the example.
+    1. The batch and, of inputs with three axes (two, of tokens), the axes behind it are left open; torch.export says which
+       of them the module fixes. 2. Only the batch is left open. 3. All sizes are those of the example.
 
     Raises `UnsupportedError` where the module cannot be exported at all, for the first reason found.
     """
@@ -121,6 +121,8 @@ def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, in
         batch = {batch_axes[name] % rank} if name in batch_axes and rank else {0, other if rank == 3 else 0}
         if tensor.dim() == 3 and sequences:
             batch |= {0, 1, 2}
+        if tensor.dim() == 2 and sequences and not tensor.is_floating_point():
+            batch |= {0, 1}  # tokens
         return {axis: Dim.AUTO for axis in sorted(batch) if axis < rank}
 
     def spec(name: str, item: Any) -> Any:
@@ -157,3 +159,28 @@ def functional(program: ExportedProgram) -> ExportedProgram:
         warnings.simplefilter("ignore")
         result: ExportedProgram = program.run_decompositions({})
     return result
+
+
+def reexported(program: ExportedProgram, axes: Mapping[str, int]) -> ExportedProgram | None:
+    """The program exported again with the batch left open along `axes` (by input name); None where that is impossible, or
+    where the program keeps no example inputs.
+    """
+    if program.example_inputs is None or not axes:
+        return None
+    args, kwargs = program.example_inputs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, example = program.module(check_guards=False), Example(tuple(args), dict(kwargs))
+    if len(set(axes.values())) == 1:
+        example = example.repeated(next(iter(axes.values())))  # torch.export takes a size of 1 for fixed
+    remaining = iter(axes.values())
+
+    def spec(item: Any) -> Any:
+        open_ = isinstance(item, torch.Tensor) and item.dim()
+        return {next(remaining): Dim.AUTO} if open_ else None
+
+    try:
+        shapes = {name: pytree.tree_map(spec, item) for name, item in example.bound(module).items()}
+        return functional(_export(module, example, shapes))
+    except (UnsupportedError, UsageError):
+        return None

@@ -15,12 +15,13 @@ from snnir.errors import GraphError, UnsupportedError, UsageError
 from snnir.frontends.torch import handlers as handlers  # fills the registry
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.decompose import decomposed
-from snnir.frontends.torch.export import attempts, example_of, functional
-from snnir.frontends.torch.inputs import input_types, user_inputs
+from snnir.frontends.torch.export import attempts, example_of, functional, reexported
+from snnir.frontends.torch.inputs import exported_batch_axes, input_types, user_inputs
 from snnir.frontends.torch.registry import RefusalError
 from snnir.frontends.torch.source import Source, loaded, named
 from snnir.frontends.torch.walk import Scope, walk
 from snnir.ir import Graph
+from snnir.ir.any_batch import same_meaning
 from snnir.ir.verify import verify
 
 __all__ = ["import_torch"]
@@ -46,7 +47,7 @@ def import_torch(
     """
     model = loaded(source)
     if isinstance(model, ExportedProgram):
-        return _program(functional(model), name or _named_after(source), batch_axes or {})
+        return _exported(model, name or _named_after(source), batch_axes or {})
     if example_inputs is None:
         raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
     title, refusal = name or type(model).__name__, None
@@ -63,6 +64,31 @@ def import_torch(
         return graph
     assert refusal is not None
     raise refusal
+
+
+def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:
+    """The graph of a user's program. A batch that was fixed is left open where the result provably treats samples alike:
+    open, the program takes two batches for one and gives for each what it gives alone. Lengths stay as exported.
+    """
+    whole = functional(program)
+    fixed = _program(whole, name, batch_axes)
+    if not fixed.inputs or any(value.type.batch_axis is not None for value in fixed.inputs):
+        fixed.notes += _fixed_lengths(fixed)
+        return fixed
+    axes = exported_batch_axes(whole, batch_axes)
+    (size, *others) = {value.type.shape[axes[value.name]] for value in fixed.inputs if value.name in axes} or {0}
+    reopened = None if others or not isinstance(size, int) else reexported(program, axes)
+    if reopened is None:
+        return fixed
+    try:
+        graph = _program(reopened, name, batch_axes)
+    except (UnsupportedError, GraphError):
+        return fixed
+    assert isinstance(size, int)
+    if any(value.type.batch_axis is None for value in graph.inputs) or same_meaning(graph, fixed, size):
+        return fixed
+    graph.notes += [f"the batch of {size} that the program was exported with is generalised", *_fixed_lengths(graph)]
+    return graph
 
 
 def _fixed_lengths(graph: Graph) -> list[str]:

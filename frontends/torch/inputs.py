@@ -14,7 +14,7 @@ from snnir.frontends.torch.layers import LAYERS
 from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 
-__all__ = ["input_types", "user_inputs"]
+__all__ = ["exported_batch_axes", "input_types", "user_inputs"]
 
 
 def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
@@ -49,6 +49,23 @@ def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tupl
                 names[str(size)] = _length(names)
         types[name] = TensorType(tuple(_dimension(size, names) for size in shape), _element(nodes[name]))
     return types, notes
+
+
+def exported_batch_axes(program: ExportedProgram, batch_axes: Mapping[str, int]) -> dict[str, int]:
+    """The batch axis of each input that has one, of a program whose sizes are all fixed: the one that is named; axis 1 of three
+    where a recurrent layer wants time first; else axis 0.
+    """
+    time_first = any(
+        str(node.target).startswith((f"aten.{name}.input", f"snnir.{name}.")) and not node.args[8]
+        for node in program.graph.nodes
+        for name in LAYERS
+    )
+    axes = {}
+    for name, node in user_inputs(program).items():
+        rank = node.meta["val"].dim()
+        if rank:
+            axes[name] = batch_axes[name] % rank if name in batch_axes else 1 if time_first and rank == 3 else 0
+    return axes
 
 
 def _length(names: Mapping[str, str]) -> str:
@@ -106,4 +123,25 @@ def _element(node: torch.fx.Node) -> str:
     casts = all("to" in str(user.target).split(".")[1] for user in node.users if "." in str(user.target))
     if dtype in (torch.float32, torch.float16, torch.bfloat16) or (casts and not dtype.is_complex):
         return "f32"
+    if dtype in (torch.int64, torch.int32) and _are_tokens(node):
+        return "f32"
     raise UnsupportedError(f"input {node.name} holds {dtype}, not cast to float at once; only real inputs can be encoded")
+
+
+_MOVES = ("view", "reshape", "permute", "transpose", "slice", "select", "squeeze", "unsqueeze", "flatten", "clone", "contiguous")
+
+
+def _are_tokens(node: torch.fx.Node) -> bool:
+    """Whether whole numbers only choose: rows of tables, or places of ones."""
+    chooses = False
+    for user in node.users:
+        name = str(user.target).split(".")[1] if "." in str(user.target) else str(user.target)
+        if name == "one_hot" or (name == "embedding" and user.args[0] is not node):
+            chooses = True
+        elif name in _MOVES:
+            if not _are_tokens(user):
+                return False
+            chooses = True
+        elif not name.startswith("sym_") and "assert" not in name:
+            return False
+    return chooses

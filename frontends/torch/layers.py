@@ -54,6 +54,7 @@ def _define(name: str) -> Callable[..., Any]:
 _OPERATORS = {name: _define(name) for name in LAYERS}
 _REPLACED = {getattr(torch._VF, name): operator for name, operator in _OPERATORS.items()}
 _REPLACED |= {getattr(torch, name): operator for name, operator in _OPERATORS.items()}
+_REPLACED |= {getattr(torch.ops.aten, name).input: operator for name, operator in _OPERATORS.items()}
 
 
 def _softshrink(x: torch.Tensor, lambd: float = 0.5) -> torch.Tensor:

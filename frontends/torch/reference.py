@@ -13,27 +13,57 @@ from torch.utils import _pytree as pytree
 
 from snnir.errors import ModelError
 from snnir.frontends.torch.export import example_of
+from snnir.frontends.torch.inputs import user_inputs
 from snnir.frontends.torch.source import Source, loaded, named
 
 __all__ = ["run_torch"]
 
 
-def run_torch(source: Source, inputs: Mapping[str, np.ndarray], example_inputs: Any = None) -> dict[str, np.ndarray]:
+def run_torch(
+    source: Source,
+    inputs: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    batch_axes: Mapping[str, int] | None = None,
+) -> dict[str, np.ndarray]:
     """Outputs by name, in evaluation mode. `inputs` stand in the order of the graph's inputs; `example_inputs` say how a
-    module takes them where that is not one after another. Raises `ModelError` where the model cannot take them.
+    module takes them where that is not one after another. An exported program that fixes its batch runs in pieces of that
+    size, which are joined again along `batch_axes` (of inputs and outputs by name; else axis 0). Raises `ModelError` where the
+    model cannot take the inputs.
     """
     model = loaded(source)
     try:
         with torch.no_grad():
             if isinstance(model, ExportedProgram):
-                result = _run_program(model, inputs)
-            else:
-                result = _run_module(model, list(inputs.values()), example_inputs)
+                return _run_pieces(model, inputs, dict(batch_axes or {}))
+            result = _run_module(model, list(inputs.values()), example_inputs)
     except Exception as error:  # a module may raise anything
         raise ModelError(f"the model itself cannot take the data: {str(error).strip().splitlines()[0]}") from error
+    return _arrays(result)
+
+
+def _arrays(result: Any) -> dict[str, np.ndarray]:
     return {
         name: np.asarray(item.detach().cpu().numpy()) for name, item in named(result).items() if isinstance(item, torch.Tensor)
     }
+
+
+def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """What the program gives, piece by piece where it fixes a batch that is not the given one."""
+
+    def cut(rows: np.ndarray) -> dict[str, np.ndarray]:
+        return _arrays(_run_program(program, {name: array.take(rows, axes.get(name, 0)) for name, array in inputs.items()}))
+
+    shapes = {name: node.meta["val"].shape for name, node in user_inputs(program).items() if name in inputs}
+    batched = {name: shape[axes.get(name, 0)] for name, shape in shapes.items() if len(shape) > axes.get(name, 0)}
+    fixed = {size for size in batched.values() if isinstance(size, int)}
+    given = {inputs[name].shape[axes.get(name, 0)] for name in batched}
+    if len(fixed) != 1 or len(given) != 1 or fixed == given or not all(isinstance(size, int) for size in batched.values()):
+        return _arrays(_run_program(program, inputs))
+    (size,), (total,) = fixed, given
+    # the last piece is filled up with the last sample
+    pieces = [cut(np.minimum(np.arange(start, start + size), total - 1)) for start in range(0, total, size)]
+    joined = {name: np.concatenate([piece[name] for piece in pieces], axes.get(name, 0)) for name in pieces[0]}
+    return {name: array.take(range(total), axes.get(name, 0)) for name, array in joined.items()}
 
 
 def _run_module(model: torch.nn.Module, arrays: list[np.ndarray], example_inputs: Any) -> Any:

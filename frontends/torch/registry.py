@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnir.ir import Shape
+from snnir.ir.lowering import RefusalError
 
 if TYPE_CHECKING:
     from snnir.frontends.torch.call import Call
@@ -37,10 +38,6 @@ of entries, an `Unknown`, or None where the node that gives it was refused.
 """
 
 Handler = Callable[["Call"], Entry]
-
-
-class RefusalError(Exception):
-    """A node cannot be imported, for the reason given; collected until the whole model has been seen."""
 
 
 HANDLERS: dict[str, Handler] = {}

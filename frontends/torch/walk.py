@@ -71,9 +71,11 @@ def walk(scope: Scope, nodes: Sequence[torch.fx.Node]) -> list[str]:
 
 
 def _result(scope: Scope, node: torch.fx.Node) -> Entry:
+    name = str(node.target)
+    if any(word in name for word in _IGNORED):
+        return Unknown("it takes the result of an assertion")
     arguments = _arguments(scope, node)
     if any(_lacking(scope, argument) for argument in node.all_input_nodes):
-        name = str(node.target)
         # what it takes was refused: one line for the cause is enough
         raise RefusalError("" if find(name) or not isinstance(node.target, torch._ops.OpOverload) else "operator not supported")
     if node.target is operator.getitem:
@@ -85,9 +87,6 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
         if any(isinstance(value, Dim | Unknown) for value in values):
             return Unknown("it depends on a comparison of sizes that are known only at run time")
         return node.target(*values)
-    name = str(node.target)
-    if any(word in name for word in _IGNORED):
-        return Unknown("it takes the result of an assertion")
     folded = _folded(node, arguments)
     if folded is not None:
         return folded

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import minus, plus, times
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
+from snnir.ir.lowering import functions
+from snnir.ir.lowering.functions import arc_cosine, gated, hyperbolic_cosine
 from snnir.ir.ops import (
     Acosh,
-    Add,
     Asin,
     Asinh,
     Atan,
@@ -95,17 +95,13 @@ _plain("Acosh", Acosh())
 @handler("Acos", "asin", "mul", "add")
 def acos(call: Call) -> list[Result]:
     """`pi / 2 - asin(x)`."""
-    sine = call.emit(Asin(), call.value(0), label="asin")
-    return [plus(call, minus(call, sine, "negated"), np.pi / 2)]
+    return [arc_cosine(call, call.value(0))]
 
 
 @handler("Cosh", "exp", "mul", "add")
 def cosh(call: Call) -> list[Result]:
     """`(exp(x) + exp(-x)) / 2`."""
-    x = call.value(0)
-    down = call.emit(Exp(), minus(call, x, "negated"), label="down")
-    both = call.emit(Add(), call.emit(Exp(), x, label="up"), down, label="both")
-    return [times(call, both, 0.5)]
+    return [hyperbolic_cosine(call, call.value(0))]
 
 
 @handler("Shrink", "shrink")
@@ -143,7 +139,7 @@ def thresholded_relu(call: Call) -> list[Result]:
 @handler("HardSwish", "mul", "hard_sigmoid")
 def hard_swish(call: Call) -> list[Result]:
     """`x * hard_sigmoid(x)` with alpha 1/6: a product of two spiking values."""
-    return [_gated(call, call.emit(HardSigmoid(1 / 6, 0.5), call.value(0), label="gate"))]
+    return [gated(call, call.value(0), HardSigmoid(1 / 6, 0.5))]
 
 
 @handler("Swish", "mul", "sigmoid")
@@ -151,24 +147,20 @@ def swish(call: Call) -> list[Result]:
     """`x * sigmoid(alpha x)` (SiLU)."""
     x, alpha = call.value(0), call.number("alpha", 1.0)
     steep = x if alpha == 1 else call.emit(Mul(), x, _constant(call, "alpha", alpha), label="steep")
-    return [_gated(call, call.emit(Sigmoid(), steep, label="gate"))]
+    return [call.emit(Mul(), x, call.emit(Sigmoid(), steep, label="gate"))]
 
 
 @handler("Mish", "mul", "softplus", "tanh")
 def mish(call: Call) -> list[Result]:
     """`x * tanh(softplus(x))`."""
-    return [_gated(call, call.emit(Tanh(), call.emit(Softplus(), call.value(0), label="softplus"), label="gate"))]
+    return [functions.mish(call, call.value(0))]
 
 
 @handler("Gelu", "mul", "gelu_gate")
 def gelu(call: Call) -> list[Result]:
     """`x` times its gate, which increases, exact or approximate."""
     approximate = call.word("approximate", "none") == "tanh"
-    return [_gated(call, call.emit(GeluGate(approximate), call.value(0), label="gate"))]
-
-
-def _gated(call: Call, gate: Value) -> Value:
-    return call.emit(Mul(), call.value(0), gate)
+    return [gated(call, call.value(0), GeluGate(approximate))]
 
 
 def _constant(call: Call, label: str, number: float) -> Value:

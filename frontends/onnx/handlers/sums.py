@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import along_axis, constant, minus, real, reduced, reshaped, sum_over, times, transposed
+from snnir.frontends.onnx.compose import along_axis, minus, real, reduced, reshaped, sum_over, times, transposed
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
+from snnir.ir.lowering.choose import chosen
+from snnir.ir.lowering.functions import running_sum, triangle
 from snnir.ir.ops import Abs, Add, Exp, Log, Mul, Sqrt
 
 __all__: list[str] = []
@@ -48,15 +50,9 @@ def where(call: Call) -> list[Result]:
     condition = call.known(0, "the condition")
     if condition.dtype == object:
         raise RefusalError("its condition depends on a size that is known only at run time")
-    chosen = condition.astype(bool)
-    parts = []
-    for index, mask in ((1, chosen), (2, ~chosen)):
-        value, operand = real(call, index), call.operands[index]
-        if isinstance(operand, np.ndarray):  # infinities (masks of attention) must not meet a factor of 0
-            parts.append(constant(call, value, f"chosen{index}", np.where(mask, operand, operand.dtype.type(0))))
-        else:
-            parts.append(times(call, value, mask.astype(np.float32), f"masked{index}"))
-    return [call.emit(Add(), *parts)]
+    values = [real(call, index) for index in (1, 2)]
+    operands = [known if isinstance(known, np.ndarray) else value for known, value in zip(call.operands[1:], values, strict=True)]
+    return [chosen(call, condition.astype(bool), operands, values[0])]
 
 
 @handler("Trilu", "mul")
@@ -64,8 +60,7 @@ def trilu(call: Call) -> list[Result]:
     """A known diagonal: times a mask of 0 and 1."""
     x = real(call, 0)
     k = call.known_integers(1, "the diagonal")[0] if call.has(1) else 0
-    ones = np.ones(call.static(x.type.shape[-2:], "a triangle"))
-    return [times(call, x, np.triu(ones, k) if call.integer("upper", 1) else np.tril(ones, k))]
+    return [triangle(call, x, k, bool(call.integer("upper", 1)))]
 
 
 @handler("CumSum", "linear", "transpose")
@@ -73,9 +68,7 @@ def cumsum(call: Call) -> list[Result]:
     """Along a known axis of known length: a triangular matrix."""
     x = real(call, 0)
     axis = call.axis(call.known_integers(1, "the axis")[0], x.type.rank)
-    (size,) = call.static((x.type.shape[axis],), "a running sum")
-    matrix = np.tril(np.ones((size, size)), -1 if call.integer("exclusive", 0) else 0)
-    return [along_axis(call, x, axis, matrix.T if call.integer("reverse", 0) else matrix)]
+    return [running_sum(call, x, axis, bool(call.integer("exclusive", 0)), bool(call.integer("reverse", 0)))]
 
 
 def _reduction(operator: str, before: str, after: type[Op] | None, *becomes: str) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import along_axis, constant, real
+from snnir.frontends.onnx.compose import real
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Dim, Value
-from snnir.ir.ops import Conv, Gather, Pad, Reshape, SparseLinear
+from snnir.ir.lowering.enlarge import resized, transposed_conv
 
 __all__: list[str] = []
 
@@ -27,22 +27,8 @@ def conv_transpose(call: Call) -> list[Result]:
     extra = call.integers("output_padding", (0,) * len(kernel))
     spans = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     begins, ends = _cut(call, x, stride, spans, extra)
-    x = _spread(call, x, stride)
-    rank = x.type.rank
-    amounts = [0] * (2 * rank)
-    for axis, span in enumerate(spans):
-        # the zeros behind the last element, `stride - 1` of them, are not part of the spread value
-        amounts[2 + axis] = span - begins[axis]
-        amounts[2 + axis + rank] = span - ends[axis] + extra[axis] - (stride[axis] - 1)
-    if any(amounts):
-        x = call.emit(Pad(tuple(amounts)), x, label="padded")
-    outputs = weight.shape[1]
-    turned = np.flip(weight, tuple(range(2, weight.ndim))).reshape(groups, -1, outputs, *kernel)
-    turned = np.ascontiguousarray(turned.swapaxes(1, 2)).reshape(groups * outputs, -1, *kernel)
-    operands = [x, call.constant(f"{call.node.input[1]}.turned", turned)]
-    if call.has(2):
-        operands.append(call.value(2))
-    return [call.emit(Conv(ones, (0,) * (2 * len(kernel)), dilation, groups), *operands)]
+    bias = call.value(2) if call.has(2) else None
+    return [transposed_conv(call, x, weight, bias, stride, dilation, groups, begins, ends, extra)]
 
 
 def _cut(call: Call, x: Value, stride: Sequence[int], spans: Sequence[int], extra: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -65,20 +51,6 @@ def _cut(call: Call, x: Value, stride: Sequence[int], spans: Sequence[int], extr
     return begins, ends
 
 
-def _spread(call: Call, x: Value, stride: Sequence[int]) -> Value:
-    """`x` with `stride - 1` zeros behind each element of its spatial axes."""
-    for axis, step in enumerate(stride, 2):
-        if step > 1:
-            shape = x.type.shape
-            rank = len(shape) + 1
-            column = call.emit(Reshape((*shape[: axis + 1], 1, *shape[axis + 1 :])), x, label=f"axis{axis}.column")
-            amounts = [0] * (2 * rank)
-            amounts[rank + axis + 1] = step - 1
-            zeros = call.emit(Pad(tuple(amounts)), column, label=f"axis{axis}.zeros")
-            x = call.emit(Reshape((*shape[:axis], shape[axis] * step, *shape[axis + 1 :])), zeros, label=f"axis{axis}.spread")
-    return x
-
-
 @handler("Upsample", "gather", "sparse_linear")
 def upsample(call: Call) -> list[Result]:
     """ONNX's older Resize: known scales, nearest or linear."""
@@ -94,7 +66,6 @@ def resize(call: Call) -> list[Result]:
 def _resized(call: Call) -> Value:
     x = real(call, 0)
     scales, sizes = _targets(call, x)
-    mode = call.word("mode", "nearest")
     places = [axis for axis in range(x.type.rank) if scales[axis] != 1 or (sizes[axis] not in (0, x.type.shape[axis]))]
     if x.type.batch_axis in places:
         raise RefusalError("it resizes the batch")
@@ -105,15 +76,8 @@ def _resized(call: Call) -> Value:
     matrices: dict[int, np.ndarray] = {}
     for axis in places:
         (size,) = call.static((x.type.shape[axis],), "resizing")
-        matrix = _matrix(call, axis, x.type.rank, size, scales[axis], sizes[axis])
-        if matrix.shape[0] != size or not (matrix == np.eye(size)).all():
-            matrices[axis] = matrix
-    if mode == "nearest" and all((matrix.sum(1) == 1).all() for matrix in matrices.values()):
-        for axis, matrix in matrices.items():
-            indices = tuple(int(index) for index in matrix.argmax(1))
-            x = call.emit(Gather(axis, indices, (len(indices),)), x, label="" if axis == max(matrices) else f"axis{axis}")
-        return x
-    return _mapped(call, x, matrices)
+        matrices[axis] = _matrix(call, axis, x.type.rank, size, scales[axis], sizes[axis])
+    return resized(call, x, matrices)
 
 
 def _targets(call: Call, x: Value) -> tuple[list[float], list[int]]:
@@ -163,26 +127,3 @@ def _matrix(call: Call, axis: int, rank: int, size: int, scale: float, target: i
         return np.asarray(np.asarray(order).reshape(-1, 1) == np.arange(1, size + 1), dtype=np.float64)
     columns = [np.asarray(next(iter(evaluator.run(None, {"x": unit, **feeds})))) for unit in np.eye(size, dtype=np.float32)]
     return np.stack(columns, 1).astype(np.float64)
-
-
-def _mapped(call: Call, x: Value, matrices: dict[int, np.ndarray]) -> Value:
-    """All axes at once as one sparse map, so that nothing is rounded in between; axis by axis where sizes are unknown."""
-    sample = x.type.shape[1:]
-    if 0 in matrices or any(isinstance(size, Dim) for size in sample) or x.type.batch_axis not in (None, 0):
-        for axis, matrix in matrices.items():
-            x = along_axis(call, x, axis, matrix, "" if axis == max(matrices) else f"axis{axis}")
-        return x
-    sizes = [int(str(size)) for size in sample]
-    rows, cols, weights = np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1)
-    shape = []
-    for axis, size in enumerate(sizes, 1):
-        matrix = matrices.get(axis, np.eye(size))
-        outs, ins = np.nonzero(matrix)
-        shape.append(matrix.shape[0])
-        rows = (rows[:, None] * matrix.shape[0] + outs).reshape(-1)
-        cols = (cols[:, None] * size + ins).reshape(-1)
-        weights = (weights[:, None] * matrix[outs, ins]).reshape(-1)
-    order = np.lexsort((cols, rows))
-    operands = [constant(call, x, "weight", weights[order])]
-    operands += [call.constant(f"{call.name()}.{name}", array[order]) for name, array in (("rows", rows), ("cols", cols))]
-    return call.emit(SparseLinear(tuple(shape)), x, *operands)

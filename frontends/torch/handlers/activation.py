@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 
-from snnir.frontends.torch.call import Call
+import numpy as np
+
+from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.registry import RefusalError, handler
 from snnir.ir import Value
+from snnir.ir.lowering import functions
+from snnir.ir.lowering.choose import above, selected, sloped
+from snnir.ir.lowering.compose import minus, plus, times
+from snnir.ir.lowering.functions import gated
 from snnir.ir.ops import (
+    Acosh,
+    Asin,
+    Asinh,
     Atan,
+    Atanh,
     Clip,
     Elementwise,
     Elu,
@@ -22,6 +32,7 @@ from snnir.ir.ops import (
     Round,
     Sigmoid,
     Sign,
+    Sinh,
     Softplus,
     Softsign,
     Sub,
@@ -49,12 +60,57 @@ _plain("aten.hardsigmoid", HardSigmoid(1 / 6, 0.5))
 _plain("aten.exp", Exp())
 _plain("aten.erf", Erf())
 _plain("aten.atan", Atan())
+_plain("aten.sinh", Sinh())
+_plain("aten.asinh", Asinh())
+_plain("aten.asin", Asin())
+_plain("aten.atanh", Atanh())
+_plain("aten.acosh", Acosh())
 _plain("aten.sign", Sign())
 _plain("aten.sgn", Sign())
 _plain("aten.floor", Round("floor"))
 _plain("aten.ceil", Round("ceil"))
 _plain("aten.round.default", Round("even"))
 _plain("aten.selu", Elu(1.6732632423543772, gamma=1.0507009873554805))
+
+
+@handler("aten.acos", "asin", "mul", "add")
+def acos(call: Call) -> Value:
+    """`pi / 2 - asin(x)`."""
+    return functions.arc_cosine(call, call.value("self"))
+
+
+@handler("aten.cosh", "exp", "mul", "add")
+def cosh(call: Call) -> Value:
+    """`(exp(x) + exp(-x)) / 2`."""
+    return functions.hyperbolic_cosine(call, call.value("self"))
+
+
+@handler("aten.expm1", "exp", "add")
+def expm1(call: Call) -> Value:
+    """`exp(x) - 1`."""
+    return plus(call, call.emit(Exp(), call.value("self"), label="exp"), -1.0)
+
+
+@handler("aten.exp2", "exp", "mul")
+def exp2(call: Call) -> Value:
+    """`2^x`."""
+    return call.emit(Exp(), times(call, call.value("self"), math.log(2.0), "scaled"))
+
+
+@handler("aten.erfc", "erf", "mul", "add")
+def erfc(call: Call) -> Value:
+    """`1 - erf(x)`."""
+    return plus(call, minus(call, call.emit(Erf(), call.value("self"), label="erf"), "negated"), 1.0)
+
+
+@handler("aten.fix", "round", "relu", "mul", "sub")
+@handler("aten.trunc", "round", "relu", "mul", "sub")
+def trunc(call: Call) -> Value:
+    """Towards zero: `floor(relu(x)) - floor(relu(-x))`."""
+    x = call.value("self")
+    parts = [("above", x), ("below", _negative(call, x))]
+    floors = [call.emit(Round("floor"), call.emit(Relu(), part, label=f"{label}.relu"), label=label) for label, part in parts]
+    return call.emit(Sub(), *floors)
 
 
 @handler("aten.hardtanh", "clip")
@@ -75,10 +131,10 @@ def clamp(call: Call) -> Value:
     return call.emit(Clip(low, high), call.value("self"))
 
 
-@handler("aten.leaky_relu", "leaky_relu")
+@handler("aten.leaky_relu", "leaky_relu", "relu", "mul", "add")
 def leaky_relu(call: Call) -> Value:
-    """The slope must not be negative, or the function would not increase."""
-    return call.emit(LeakyRelu(call.number("negative_slope", 0.01)), call.value("self"))
+    """Any slope; a negative one costs two activations."""
+    return sloped(call, call.value("self"), np.array(call.number("negative_slope", 0.01)))
 
 
 @handler("aten.rrelu", "leaky_relu")
@@ -89,18 +145,14 @@ def rrelu(call: Call) -> Value:
     return call.emit(LeakyRelu((call.number("lower") + call.number("upper")) / 2), call.value("self"))
 
 
-@handler("aten.prelu", "leaky_relu", "relu", "mul", "sub")
-@handler("aten._prelu_kernel", "leaky_relu", "relu", "mul", "sub")
+@handler("aten.prelu", "leaky_relu", "relu", "mul", "add")
+@handler("aten._prelu_kernel", "leaky_relu", "relu", "mul", "add")
 def prelu(call: Call) -> Value:
-    """One slope for all, or one per channel: `relu(x) - w relu(-x)`."""
+    """One slope for all, or one per channel."""
     x, weight = call.value("self"), call.known("weight", "the slope")
-    if weight.numel() == 1:
-        return call.emit(LeakyRelu(float(weight)), x)
-    if weight.dim() == 1:
+    if weight.dim() == 1 and weight.numel() > 1:
         weight = weight.reshape(-1, *([1] * (x.type.rank - 2)))
-    below = call.emit(Relu(), _negative(call, x), label="below")
-    slopes = call.constant("slopes", weight)
-    return call.emit(Sub(), call.emit(Relu(), x, label="above"), call.emit(Mul(), below, slopes, label="sloped"))
+    return sloped(call, x, to_array(weight, "the slope"))
 
 
 @handler("aten.elu", "elu")
@@ -135,12 +187,15 @@ def softsign(call: Call) -> Value:
     return call.emit(Softsign(), call.value("self"))
 
 
-@handler("aten.threshold", "thresholded_relu")
+@handler("aten.threshold", "thresholded_relu", "clip", "sign", "relu", "mul", "add", "sub")
 def threshold(call: Call) -> Value:
-    """`x` above the threshold, else 0; the threshold must not be negative."""
-    if call.number("value") != 0:
-        raise RefusalError(f"it gives {call.number('value')} below the threshold; only 0 is supported")
-    return call.emit(ThresholdedRelu(call.number("threshold")), call.value("self"))
+    """`x` above the threshold, else a constant; any of both."""
+    x, limit, other = call.value("self"), call.number("threshold"), call.number("value")
+    if limit == other:
+        return call.emit(Clip(low=limit), x)
+    if other == 0 and limit >= 0:
+        return call.emit(ThresholdedRelu(limit), x)
+    return selected(call, above(call, x, np.array(limit), "mask"), x, call.scalar("value", other))
 
 
 @handler("aten.log_sigmoid", "softplus", "mul")
@@ -176,26 +231,25 @@ def tanhshrink(call: Call) -> Value:
 @handler("aten.hardswish", "mul", "hard_sigmoid")
 def hardswish(call: Call) -> Value:
     """`x hard_sigmoid(x)`: a product of two spiking values."""
-    return _gated(call, HardSigmoid(1 / 6, 0.5))
+    return gated(call, call.value("self"), HardSigmoid(1 / 6, 0.5))
 
 
 @handler("aten.silu", "mul", "sigmoid")
 def silu(call: Call) -> Value:
     """`x sigmoid(x)`."""
-    return _gated(call, Sigmoid())
+    return gated(call, call.value("self"), Sigmoid())
 
 
 @handler("aten.gelu", "mul", "gelu_gate")
 def gelu(call: Call) -> Value:
     """`x` times its gate, exact or approximate."""
-    return _gated(call, GeluGate(call.given("approximate") == "tanh"))
+    return gated(call, call.value("self"), GeluGate(call.given("approximate") == "tanh"))
 
 
 @handler("aten.mish", "mul", "softplus", "tanh")
 def mish(call: Call) -> Value:
     """`x tanh(softplus(x))`."""
-    x = call.value("self")
-    return call.emit(Mul(), x, call.emit(Tanh(), call.emit(Softplus(), x, label="softplus"), label="gate"))
+    return functions.mish(call, call.value("self"))
 
 
 @handler("aten.glu", "mul", "sigmoid", "slice")
@@ -209,11 +263,6 @@ def glu(call: Call) -> Value:
     first = call.emit(Slice(axis, 0, size // 2), x, label="first")
     second = call.emit(Slice(axis, size // 2, size), x, label="second")
     return call.emit(Mul(), first, call.emit(Sigmoid(), second, label="gate"))
-
-
-def _gated(call: Call, gate: Elementwise) -> Value:
-    x = call.value("self")
-    return call.emit(Mul(), x, call.emit(gate, x, label="gate"))
 
 
 def _negative(call: Call, x: Value) -> Value:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import torch
 
 from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.handlers.enlarge import transposed
 from snnir.frontends.torch.registry import Entry, RefusalError, Unknown, handler
 from snnir.ir import Value
 from snnir.ir.ops import Add, BatchNorm, Conv, Linear, MatMul, Mul, Transpose
 
-__all__: list[str] = []
+__all__ = ["by_statistics"]
 
 
-@handler("aten.convolution", "conv")
+@handler("aten.convolution", "conv", "pad", "reshape")
 @handler("aten.conv3d", "conv")
 @handler("aten.conv2d", "conv")
 @handler("aten.conv1d", "conv")
 def conv(call: Call) -> Value:
     """Any number of spatial axes; padding as numbers, `same` or `valid`."""
     if call.flag("transposed"):
-        raise RefusalError("transposed convolutions are not supported")
+        return transposed(call)
     x, weight = call.value("input"), call.value("weight")
     kernel = call.static(weight.type.shape[2:], "the kernel")
     if x.type.rank != len(kernel) + 2:
@@ -86,7 +87,8 @@ for _operator, _right in (("matmul", "other"), ("mm", "mat2"), ("bmm", "mat2"), 
     _product(f"aten.{_operator}", "self", _right)
 
 
-def _batch_norm(call: Call) -> Value:
+def by_statistics(call: Call) -> Value:
+    """A batch norm by its running statistics. Raises `RefusalError` where it has none, or trains."""
     x = call.value("input")
     if call.flag("training"):
         raise RefusalError("it is in training mode; call eval() on the module")
@@ -102,11 +104,11 @@ def _batch_norm(call: Call) -> Value:
 @handler("aten.batch_norm", "batch_norm")
 def batch_norm(call: Call) -> Value:
     """In evaluation only, with running statistics."""
-    return _batch_norm(call)
+    return by_statistics(call)
 
 
 @handler("aten._native_batch_norm_legit_no_training", "batch_norm")
 def native_batch_norm(call: Call) -> Entry:
     """The same, as a program with core operators only holds it."""
     unused = Unknown("it takes the statistics of a batch norm")
-    return [_batch_norm(call), unused, unused]
+    return [by_statistics(call), unused, unused]

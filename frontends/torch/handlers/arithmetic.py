@@ -10,12 +10,13 @@ import torch
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.registry import RefusalError, Spread, handler
 from snnir.ir import Dim, Op, Value
-from snnir.ir.ops import Abs, Add, ArgMax, Cos, Div, Log, LogSoftmax, Mul, Pow, Reciprocal, Sin, Softmax, Sqrt, Sub
+from snnir.ir.ops import Abs, Add, Cos, Div, Log, LogSoftmax, Mul, Pow, Reciprocal, Round, Sin, Softmax, Sqrt, Sub
 
-__all__: list[str] = []
+__all__ = ["operand"]
 
 
-def _operand(call: Call, name: str) -> Value:
+def operand(call: Call, name: str) -> Value:
+    """A tensor or a number that is computed with, as real numbers. Raises `RefusalError` for others."""
     entry = call.given(name)
     if isinstance(entry, Dim):
         raise RefusalError(f"it computes with the size {entry}, which is known only at run time")
@@ -33,12 +34,31 @@ def _binary(operator: str, op: type[Op], left: str = "self", right: str = "other
     @handler(f"aten.{operator}", op.name)
     def binary(call: Call) -> Value:
         if call.arguments.get("rounding_mode") is not None:
-            raise RefusalError("it divides with rounding")
-        a, b = _operand(call, left), _operand(call, right)
+            if call.given("rounding_mode") != "floor":
+                raise RefusalError("it divides and rounds towards zero; only rounding_mode floor is supported")
+            return _floor_divided(call)
+        a, b = operand(call, left), operand(call, right)
         alpha = call.number("alpha", 1.0)
         if alpha != 1:
             b = call.emit(Mul(), b, call.scalar("alpha", alpha), label="scaled")
         return call.emit(op(), a, b)
+
+
+@handler("aten.floor_divide", "div", "round")
+def floor_divide(call: Call) -> Value:
+    """`floor(a / b)`."""
+    return _floor_divided(call)
+
+
+def _floor_divided(call: Call) -> Value:
+    return call.emit(Round("floor"), call.emit(Div(), operand(call, "self"), operand(call, "other"), label="quotient"))
+
+
+@handler("aten.tan", "sin", "cos", "div")
+def tan(call: Call) -> Value:
+    """`sin(x) / cos(x)`."""
+    x = call.value("self")
+    return call.emit(Div(), call.emit(Sin(), x, label="sin"), call.emit(Cos(), x, label="cos"))
 
 
 _binary("add", Add)
@@ -77,18 +97,18 @@ def power(call: Call) -> Value:
 @handler("aten.addcmul", "mul", "add")
 def addcmul(call: Call) -> Value:
     """`x + value a b`."""
-    product = call.emit(Mul(), _operand(call, "tensor1"), _operand(call, "tensor2"), label="product")
+    product = call.emit(Mul(), operand(call, "tensor1"), operand(call, "tensor2"), label="product")
     factor = call.number("value", 1.0)
     if factor != 1:
         product = call.emit(Mul(), product, call.scalar("value", factor), label="scaled")
-    return call.emit(Add(), _operand(call, "self"), product)
+    return call.emit(Add(), operand(call, "self"), product)
 
 
 @handler("aten.lerp", "mul", "add", "sub")
 def lerp(call: Call) -> Value:
     """`x + weight (end - x)`."""
-    x, weight = _operand(call, "self"), _operand(call, "weight")
-    step = call.emit(Mul(), call.emit(Sub(), _operand(call, "end"), x, label="way"), weight, label="step")
+    x, weight = operand(call, "self"), operand(call, "weight")
+    step = call.emit(Mul(), call.emit(Sub(), operand(call, "end"), x, label="way"), weight, label="step")
     return call.emit(Add(), x, step)
 
 
@@ -142,12 +162,3 @@ def _along(operators: tuple[str, ...], make: Callable[[int], Op]) -> None:
 
 _along(("softmax", "_softmax"), Softmax)
 _along(("log_softmax", "_log_softmax"), LogSoftmax)
-
-
-@handler("aten.argmax", "argmax")
-def argmax(call: Call) -> Value:
-    """Along one axis; of equal elements the first."""
-    x = call.value("self")
-    if not call.has("dim"):
-        raise RefusalError("it takes the largest of all elements; give it an axis")
-    return call.emit(ArgMax(call.axis(call.integer("dim"), x.type.rank), call.flag("keepdim")), x)

@@ -239,3 +239,10 @@ def expand(call: Call) -> Entry:
         return Spread(known.reshape((1,) * (len(target) - known.dim()) + tuple(known.shape)), shape)
     x = call.value("self")
     return x if shape == x.type.shape else call.emit(Expand(shape), x)
+
+
+@handler("aten.copy", "expand")
+def copy_(call: Call) -> Entry:
+    """Another tensor written over all of this one."""
+    source, shape = call.value("src"), call.type("self").shape
+    return source if source.type.shape == shape else call.emit(Expand(shape), source)

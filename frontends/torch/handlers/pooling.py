@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.handlers.enlarge import pooled
 from snnir.frontends.torch.registry import Entry, RefusalError, Unknown, handler
 from snnir.ir import Value
-from snnir.ir.ops import AveragePool, MaxPool, Mul, ReduceMean
+from snnir.ir.ops import AveragePool, Gather, MaxPool, Mul, ReduceMean
 
 __all__: list[str] = []
 
@@ -53,33 +56,52 @@ def _average_pool(spatial: int) -> None:
 
 
 def _adaptive(spatial: int) -> None:
-    def windows(call: Call) -> tuple[int, ...]:
-        """The kernel of windows of one size that cover the input. Raises `RefusalError` where there is none."""
+    def sizes(call: Call) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Sizes of the input and of the result."""
         x = call.type("self")
-        sizes = call.static(x.shape[2:], "adaptive pooling to more than one place")
+        if x.rank != spatial + 2:
+            raise RefusalError(f"its input {x} has no batch; give x[N, C, ...]")
+        found = call.static(x.shape[2:], "adaptive pooling to more than one place")
         targets = call.integers("output_size")
-        targets = targets * spatial if len(targets) == 1 else targets
-        if x.rank != spatial + 2 or any(size % target for size, target in zip(sizes, targets, strict=True)):
-            raise RefusalError(f"adaptive pooling of {sizes} to {targets} places, which are no windows of one size")
-        return tuple(size // target for size, target in zip(sizes, targets, strict=True))
+        return found, targets * spatial if len(targets) == 1 else targets
 
-    def zeros() -> tuple[int, ...]:
-        return (0,) * (2 * spatial)
+    def equal(found: tuple[int, ...], targets: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The kernel of windows of one size that cover the input; None where their sizes differ."""
+        pairs = list(zip(found, targets, strict=True))
+        return None if any(size % target for size, target in pairs) else tuple(size // target for size, target in pairs)
 
-    @handler(f"aten.adaptive_avg_pool{spatial}d", "reduce_mean", "average_pool")
-    @handler(f"aten._adaptive_avg_pool{spatial}d", "reduce_mean", "average_pool")
+    @handler(f"aten.adaptive_avg_pool{spatial}d", "reduce_mean", "average_pool", "sparse_linear", "linear")
+    @handler(f"aten._adaptive_avg_pool{spatial}d", "reduce_mean", "average_pool", "sparse_linear", "linear")
     def average(call: Call) -> Value:
         x = call.value("self")
         if set(call.integers("output_size")) == {1} and x.type.rank == spatial + 2:
             return call.emit(ReduceMean(tuple(range(2, x.type.rank))), x)
-        kernel = windows(call)
-        return call.emit(AveragePool(kernel, kernel, zeros(), (1,) * spatial), x)
+        found, targets = sizes(call)
+        kernel = equal(found, targets)
+        if kernel is None:
+            return pooled(call, targets)
+        return call.emit(AveragePool(kernel, kernel, (0,) * (2 * spatial), (1,) * spatial), x)
 
-    @handler(f"aten.adaptive_max_pool{spatial}d", "max_pool")
+    @handler(f"aten.adaptive_max_pool{spatial}d", "max_pool", "gather")
     def most(call: Call) -> list[Entry]:
-        kernel = windows(call)
-        pooled = call.emit(MaxPool(kernel, kernel, zeros(), (1,) * spatial), call.value("self"))
-        return [pooled, Unknown("it takes the indices of a max pool; only the pooled value is supported")]
+        x, (found, targets) = call.value("self"), sizes(call)
+        kernel = equal(found, targets)
+        if kernel is None:
+            kernel, x = _repeated(call, x, found, targets)
+        largest = call.emit(MaxPool(kernel, kernel, (0,) * (2 * spatial), (1,) * spatial), x)
+        return [largest, Unknown("it takes the indices of a max pool; only the pooled value is supported")]
+
+
+def _repeated(call: Call, x: Value, sizes: Sequence[int], targets: Sequence[int]) -> tuple[tuple[int, ...], Value]:
+    """`x` with the last element of each smaller window repeated, so that windows have one size, and that size."""
+    kernel = []
+    for axis, (size, target) in enumerate(zip(sizes, targets, strict=True), 2):
+        windows = [range(place * size // target, -(-(place + 1) * size // target)) for place in range(target)]
+        most = max(len(window) for window in windows)
+        indices = tuple(min(window.start + offset, window.stop - 1) for window in windows for offset in range(most))
+        x = call.emit(Gather(axis, indices, (len(indices),)), x, label=f"axis{axis}")
+        kernel.append(most)
+    return tuple(kernel), x
 
 
 for _spatial in (1, 2, 3):
@@ -105,6 +127,4 @@ def sum_(call: Call) -> Value:
 
 
 def _reduction(call: Call) -> ReduceMean:
-    rank = call.type("self").rank
-    axes = call.integers("dim") if "dim" in call.arguments else ()
-    return ReduceMean(tuple(sorted({call.axis(axis, rank) for axis in axes or range(rank)})), call.flag("keepdim"))
+    return ReduceMean(call.axes("dim"), call.flag("keepdim"))

@@ -52,3 +52,10 @@ for _name, _number in (("zeros", 0.0), ("ones", 1.0), ("full", None), ("empty", 
     _like(f"{_name}.{'memory_format' if _name == 'empty' else 'default'}", _number, "size")
     _like(f"new_{_name}", _number, "size")
     _like(f"{_name}_like", _number, "self")
+
+
+@handler("aten.fill.Tensor", "expand")
+@handler("aten.fill.Scalar", "expand")
+def fill(call: Call) -> Entry:
+    """A tensor of the same size that holds one known number."""
+    return filled(call, call.type("self").shape, call.number("value"))

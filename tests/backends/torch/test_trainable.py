@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import copy
+import io
+import pickle
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -227,15 +228,28 @@ def test_compile_without_calibration_says_so() -> None:
         snnir.compile(crnn(np.random.default_rng(0)))
 
 
-def test_without_torch_the_error_says_what_to_install() -> None:
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import snnir, snnir.torch\n"
-        "try:\n    snnir.torch.trainable\n"
-        "except snnir.SnnirError as error:\n    print(error)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'snnir[torch]'" in result.stdout
+@pytest.mark.parametrize("way", ["copy", "pickle", "save"])
+def test_modules_are_copied_pickled_and_saved(way: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(32, 4, 6)).astype(np.float32)
+    module = trainable(crnn(rng), calibration=x, bits=3, weight_bits=4)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    if way == "save":
+        buffer = io.BytesIO()
+        torch.save(module, buffer)
+        buffer.seek(0)
+        again = torch.load(buffer, weights_only=False)
+    else:
+        again = copy.deepcopy(module) if way == "copy" else pickle.loads(pickle.dumps(module))
+    given = torch.from_numpy(x)
+    assert torch.equal(again(given), module(given))
+    assert snnir.compile(again).graph("quantized") == snnir.compile(module).graph("quantized")
+    with torch.no_grad():
+        for parameter in again.parameters():
+            parameter.mul_(0.5)
+    assert not torch.equal(again(given), module(given))
 
 
 def test_the_digits_crnn_at_two_bits_has_the_integers_of_its_module_on_every_digit() -> None:

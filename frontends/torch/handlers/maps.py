@@ -1,0 +1,163 @@
+"""Linear maps and data movement along axes of known length: running sums, triangles, windows, parts written over."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.handlers.arithmetic import operand
+from snnir.frontends.torch.registry import RefusalError, Spread, handler
+from snnir.ir import Dim, Dimension, Value
+from snnir.ir.lowering.compose import reshaped, times, transposed
+from snnir.ir.lowering.einsum import einsum as lowered
+from snnir.ir.lowering.functions import running_sum, triangle
+from snnir.ir.ops import Add, Concat, Expand, Gather, MatMul, Slice, Softmax, Transpose
+
+__all__: list[str] = []
+
+_FAR = 1 << 62
+
+
+@handler("aten.einsum.default", "matmul", "transpose", "linear", "reshape")
+def einsum(call: Call) -> Value:
+    """One or two operands, without diagonals."""
+    return lowered(call, str(call.given("equation")), call.values("tensors"))
+
+
+@handler("aten.cumsum", "linear", "transpose")
+def cumsum(call: Call) -> Value:
+    """Along an axis of known length."""
+    x = call.value("self")
+    return running_sum(call, x, call.axis(call.integer("dim"), x.type.rank))
+
+
+def _triangle(operator: str, upper: bool) -> None:
+    @handler(f"aten.{operator}", "mul")
+    def half(call: Call) -> Value:
+        return triangle(call, call.value("self"), call.integer("diagonal"), upper)
+
+
+_triangle("tril", False)
+_triangle("triu", True)
+
+
+@handler("aten.roll", "gather")
+def roll(call: Call) -> Value:
+    """Axes of known length, around."""
+    x = call.value("self")
+    axes, shifts = call.integers("dims"), call.integers("shifts")
+    if not axes:
+        raise RefusalError("it moves the flattened tensor around; name its axes")
+    for place, (given, shift) in enumerate(zip(axes, shifts, strict=True)):
+        axis = call.axis(given, x.type.rank)
+        (size,) = call.static((x.type.shape[axis],), "moving an axis around")
+        indices = tuple((index - shift) % size for index in range(size))
+        x = call.emit(Gather(axis, indices, (size,)), x, label="" if place == len(axes) - 1 else f"axis{axis}")
+    return x
+
+
+@handler("aten.unfold", "gather", "transpose")
+def unfold(call: Call) -> Value:
+    """All windows of `size` elements along an axis of known length, as a new last axis."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dimension"), x.type.rank)
+    (length,) = call.static((x.type.shape[axis],), "cutting into windows")
+    size, step = call.integer("size"), call.integer("step")
+    count = (length - size) // step + 1
+    indices = tuple(start * step + place for start in range(count) for place in range(size))
+    last = axis == x.type.rank - 1
+    windows = call.emit(Gather(axis, indices, (count, size)), x, label="" if last else "windows")
+    rank = windows.type.rank
+    return transposed(call, windows, [place for place in range(rank) if place != axis + 1] + [axis + 1])
+
+
+@handler("aten.gather", "gather", "reshape")
+def gather(call: Call) -> Value:
+    """Known places, the same for each sample."""
+    x, index = call.value("self"), call.given("index")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    array = index.array if isinstance(index, Spread) else index  # the same in every sample, of which there may be any number
+    if not isinstance(array, torch.Tensor):
+        raise RefusalError("its index changes with the input; it must be constant")
+    places = array.cpu().numpy()
+    if x.type.batch_axis == 0:
+        if axis == 0 or not (places == places[:1]).all():
+            raise RefusalError("its index differs from sample to sample")
+        start, places = 1, places[0]
+    elif x.type.batch_axis is None:
+        start = 0
+    else:
+        raise RefusalError("it needs the batch as axis 0")
+    sizes = call.static(x.type.shape[start:], "choosing elements")
+    grid = [places if place == axis - start else index for place, index in enumerate(np.indices(places.shape))]
+    flat = np.ravel_multi_index(grid, sizes)
+    line = reshaped(call, x, (*x.type.shape[:start], math.prod(sizes)), "flat")
+    return call.emit(Gather(start, tuple(int(item) for item in flat.reshape(-1)), flat.shape), line)
+
+
+@handler("aten.slice_scatter", "concat", "slice", "expand")
+def slice_scatter(call: Call) -> Value:
+    """A range of one axis written over."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    whole = not call.integer("start") and not isinstance(call.given("end"), Dim) and call.integer("end", _FAR) >= _FAR
+    if whole and call.integer("step", 1) == 1:
+        return _written(call, x, operand(call, "src"), axis, 0, x.type.shape[axis], x.type.shape[axis])
+    (size,) = call.static((x.type.shape[axis],), "writing over a part")
+    start, stop, step = slice(call.integer("start"), call.integer("end", size), call.integer("step", 1)).indices(size)
+    if step != 1:
+        raise RefusalError("it writes over every second element or fewer; only ranges are supported")
+    return _written(call, x, operand(call, "src"), axis, start, stop, size)
+
+
+@handler("aten.select_scatter", "concat", "slice", "reshape", "expand")
+def select_scatter(call: Call) -> Value:
+    """One element of an axis written over."""
+    x, source = call.value("self"), operand(call, "src")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    (size,) = call.static((x.type.shape[axis],), "writing over a part")
+    start = call.integer("index") % size
+    row = reshaped(call, source, (*source.type.shape[:axis], 1, *source.type.shape[axis:]), "row")
+    return _written(call, x, row, axis, start, start + 1, size)
+
+
+def _written(call: Call, x: Value, source: Value, axis: int, start: int, stop: Dimension, size: Dimension) -> Value:
+    wanted = (*x.type.shape[:axis], stop - start, *x.type.shape[axis + 1 :])
+    parts = [source if source.type.shape == wanted else call.emit(Expand(wanted), source, label="written")]
+    if start:
+        parts.insert(0, call.emit(Slice(axis, 0, start), x, label="before"))
+    if stop != size:
+        assert isinstance(stop, int)
+        parts.append(call.emit(Slice(axis, stop, None), x, label="behind"))
+    return parts[0] if len(parts) == 1 else call.emit(Concat(axis), *parts)
+
+
+@handler("aten.scaled_dot_product_attention", "matmul", "softmax", "mul", "transpose", "add")
+def attention(call: Call) -> Value:
+    """`softmax(q k' / sqrt(width) + mask) v` with a known mask, or the causal one."""
+    query, key, value = (call.value(name) for name in ("query", "key", "value"))
+    rank = query.type.rank
+    if call.flag("enable_gqa"):
+        raise RefusalError("it shares keys between heads (enable_gqa), which is not supported")
+    (width,) = call.static((query.type.shape[-1],), "attention")
+    perm = (*range(rank - 2), rank - 1, rank - 2)
+    scaled = times(call, query, call.number("scale", 1 / math.sqrt(width)), "query.scaled")
+    scores = call.emit(MatMul(), scaled, call.emit(Transpose(perm), key, label="key.turned"), label="scores")
+    mask = None
+    if call.has("attn_mask"):
+        known = call.known("attn_mask", "the mask")
+        mask = np.where(known.cpu().numpy(), 0.0, _NEVER) if known.dtype.is_floating_point is False else known.cpu().numpy()
+    elif call.flag("is_causal"):
+        sizes = call.static(scores.type.shape[-2:], "causal attention")
+        mask = np.where(np.tril(np.ones(sizes, bool)), 0.0, _NEVER)
+    if mask is not None:
+        bias = np.maximum(mask, _NEVER).astype(np.float32)
+        scores = call.emit(Add(), scores, call.array("mask", bias), label="masked")
+    return call.emit(MatMul(), call.emit(Softmax(rank - 1), scores, label="weights"), value)
+
+
+_NEVER = -1e9
+"""Added to a score that counts for nothing: its exponential is 0."""

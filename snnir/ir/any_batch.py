@@ -1,0 +1,46 @@
+"""Whether a graph that takes any batch means what the graph means that was made for one batch size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.errors import SnnirError
+from snnir.ir.dims import BATCH, Dim, dim
+from snnir.ir.execute import execute
+from snnir.ir.graph import Graph
+
+__all__ = ["same_meaning"]
+
+
+def same_meaning(graph: Graph, fixed: Graph, size: int) -> str:
+    """Empty if `graph` on two batches computes what `fixed` computes on each; else what differs."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    others: dict[str, int] = {}
+    for value in graph.inputs:
+        shape = [
+            2 * size if item == dim(BATCH) else others.setdefault(str(item), 5 + len(others)) if isinstance(item, Dim) else item
+            for item in value.type.shape
+        ]
+        arrays[value.name] = rng.normal(size=shape).astype(np.float32)
+    try:
+        whole = execute(graph, arrays)
+        halves = []
+        for part in range(2):
+            cut = {
+                value.name: arrays[value.name].take(range(part * size, (part + 1) * size), axis=value.type.batch_axis)
+                if value.type.batch_axis is not None
+                else arrays[value.name]
+                for value in graph.inputs
+            }
+            halves.append(execute(fixed, cut))
+    except (SnnirError, ValueError) as error:
+        return f"with another batch it cannot be executed ({error})"
+    for name, value in graph.outputs.items():
+        axis = value.type.batch_axis
+        if axis is None:
+            return f"output {name} would not have a batch axis"
+        joined = np.concatenate([half[name] for half in halves], axis=axis)
+        if joined.shape != whole[name].shape or not np.allclose(joined, whole[name], rtol=1e-3, atol=1e-4):
+            return f"output {name} of one sample would depend on the others"
+    return ""
