@@ -41,6 +41,8 @@ class InputPlan:
     fixed: int | None
     whole: frozenset[str] = frozenset()
     """Inputs that hold whole numbers."""
+    flags: frozenset[str] = frozenset()
+    """Inputs that hold truth."""
 
     def frozen(self) -> InputPlan:
         """The same with the batch as exported."""
@@ -81,8 +83,10 @@ def plan_inputs(
         types[entry.name] = TensorType(tuple(shape), _element(model, entry))
     if len(fixed) > 1:
         raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
-    whole = frozenset(entry.name for entry in entries if entry.type.tensor_type.elem_type not in _REAL)
-    return InputPlan(types, fixed.pop() if fixed else None, whole)
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in entries}
+    flags = frozenset(name for name, kind in kinds.items() if kind == onnx.TensorProto.BOOL)
+    whole = frozenset(name for name, kind in kinds.items() if kind not in _REAL) - flags
+    return InputPlan(types, fixed.pop() if fixed else None, whole, flags)
 
 
 def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -110,6 +114,8 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
     if not entry.type.HasField("tensor_type") or not entry.type.tensor_type.HasField("shape"):
         raise UnsupportedError(f"input {entry.name} is not a tensor of known rank")
     element = entry.type.tensor_type.elem_type
+    if element == onnx.TensorProto.BOOL:
+        return "f32"
     real = {int(kind): name for kind, name in _REAL.items()}
     if element in real:
         return real[element]

@@ -114,6 +114,8 @@ def _import(
         scope.names[entry] = value = graph.input(entry, type_)
         if entry in plan.whole:
             scope.whole.add(value)
+        if entry in plan.flags:
+            scope.flags.add(value)
     refused = walk(scope, model.graph.node)
     if refused:
         raise UnsupportedError(

@@ -22,6 +22,9 @@ from snnir.ir.ops import Movement
 
 __all__ = ["Entry", "Scope", "walk"]
 
+PIPELINES = "ai.onnx.ml"
+"""The domain of ONNX's operators for classical pipelines."""
+
 Entry = Value | Known | Marker | None
 """What a name stands for; None where the node that gives it was refused."""
 
@@ -47,7 +50,9 @@ class Scope:
         self.stepped: list[str] | None = None
         """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
         self.whole: set[Value] = set()
-        """Inputs that hold whole numbers, such as tokens."""
+        """Values that hold whole numbers, such as tokens."""
+        self.flags: set[Value] = set() if parent is None else parent.flags
+        """Values that hold truth: 1, or 0 for falsehood."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}
@@ -66,13 +71,31 @@ class Scope:
             raise KeyError(name)
         return self.parent.find(name)
 
+    def note(self, text: str) -> None:
+        """Say `text` once in the notes of the model's graph."""
+        scope = self
+        while scope.parent is not None:
+            scope = scope.parent
+        if text not in scope.graph.notes:
+            scope.graph.notes.append(text)
+
+    def holds_truth(self, value: Value) -> bool:
+        """Whether the value holds truth, its elements perhaps moved."""
+        while value.producer is not None and isinstance(value.producer.op, Movement):
+            if value in self.flags:
+                return True
+            value = value.producer.operands[0]
+        return value in self.flags
+
     def owns(self, value: Value) -> bool:
         """Whether the value belongs to this scope's graph."""
         return self.graph.values.get(value.name) is value
 
     def holds_whole(self, value: Value) -> bool:
-        """Whether the value is an input of whole numbers, its elements perhaps moved."""
+        """Whether the value holds whole numbers, its elements perhaps moved."""
         while value.producer is not None and isinstance(value.producer.op, Movement):
+            if value in self.whole:
+                return True
             value = value.producer.operands[0]
         return value in self.whole
 
@@ -152,7 +175,7 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
 
 
 def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry]:
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx", PIPELINES):
         raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own")
     special = scope.special(node, operands)
     if special is not None:

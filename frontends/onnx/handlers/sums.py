@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import along_axis, constant, minus, real, reduced, reshaped, sum_over, times, transposed
-from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.frontends.onnx.compose import along_axis, minus, real, reduced, sum_over, times
+from snnir.frontends.onnx.registry import Result, handler
 from snnir.ir import Op, Value
 from snnir.ir.ops import Abs, Add, Exp, Log, Mul, Sqrt
 
@@ -40,23 +40,6 @@ def neg(call: Call) -> list[Result]:
     """Times -1."""
     real(call, 0)
     return [minus(call, call.value(0))]
-
-
-@handler("Where", "mul", "add")
-def where(call: Call) -> list[Result]:
-    """A known condition: `condition a + (1 - condition) b`."""
-    condition = call.known(0, "the condition")
-    if condition.dtype == object:
-        raise RefusalError("its condition depends on a size that is known only at run time")
-    chosen = condition.astype(bool)
-    parts = []
-    for index, mask in ((1, chosen), (2, ~chosen)):
-        value, operand = real(call, index), call.operands[index]
-        if isinstance(operand, np.ndarray):  # infinities (masks of attention) must not meet a factor of 0
-            parts.append(constant(call, value, f"chosen{index}", np.where(mask, operand, operand.dtype.type(0))))
-        else:
-            parts.append(times(call, value, mask.astype(np.float32), f"masked{index}"))
-    return [call.emit(Add(), *parts)]
 
 
 @handler("Trilu", "mul")
@@ -98,28 +81,3 @@ _reduction("ReduceSumSquare", "square", None, "mul")
 _reduction("ReduceL2", "square", Sqrt, "mul", "sqrt")
 _reduction("ReduceLogSum", "", Log, "log")
 _reduction("ReduceLogSumExp", "exp", Log, "exp", "log")
-
-
-@handler("DFT", "linear", "reshape", "transpose")
-def dft(call: Call) -> list[Result]:
-    """Of real numbers, along a known axis of known length: a matrix of cosines and sines."""
-    x = real(call, 0)
-    rank = x.type.rank
-    if x.type.shape[-1] != 1 or call.integer("inverse", 0):
-        raise RefusalError("it transforms complex numbers; only real ones are supported")
-    if call.opset >= 20:
-        axis = call.axis(call.known_integers(2, "the axis")[0] if call.has(2) else -2, rank)
-    else:
-        axis = call.axis(call.integer("axis", 1), rank)
-    (size,) = call.static((x.type.shape[axis],), "a Fourier transform")
-    length = call.known_integers(1, "the length")[0] if call.has(1) else size
-    count = length // 2 + 1 if call.integer("onesided", 0) else length
-    angle = -2 * np.pi * np.outer(np.arange(count), np.arange(size)) / length
-    matrix = np.stack([np.cos(angle), np.sin(angle)], 1).reshape(2 * count, size)
-    if length < size:
-        matrix[:, length:] = 0
-    line = reshaped(call, x, x.type.shape[:-1], "line")
-    mapped = along_axis(call, line, axis, matrix, "mapped")
-    shape = mapped.type.shape
-    pairs = reshaped(call, mapped, (*shape[:axis], count, 2, *shape[axis + 1 :]), "pairs")
-    return [transposed(call, pairs, [place for place in range(rank) if place != axis + 1] + [axis + 1])]

@@ -1,0 +1,136 @@
+"""Comparisons, logic and conditions: truth is 1 and falsehood 0, so all of it is sums, steps and products.
+
+What holds truth in ONNX is a real number here, an input or output of the model too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import constant, minus, plus, real, times
+from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.ir import Value
+from snnir.ir.ops import Add, Mul, Step, Sub
+from snnir.ir.types import DTYPES
+
+__all__ = ["nonzero"]
+
+
+def _reals(call: Call, *indices: int) -> list[Value]:
+    """Operands as real numbers; known integers and truths too."""
+    like = next((operand for operand in call.operands if isinstance(operand, Value) and operand.type.is_real), None)
+    values = []
+    for index in indices:
+        operand = call.operands[index]
+        if isinstance(operand, np.ndarray) and operand.dtype.kind in "iub" and like is not None:
+            values.append(constant(call, like, f"operand{index}", operand))
+        else:
+            values.append(real(call, index))
+    return values
+
+
+def _flag(call: Call, value: Value) -> Value:
+    call.scope.flags.add(value)
+    return value
+
+
+def _comparison(operator: str, turned: bool, zero: bool) -> None:
+    @handler(operator, "step", "sub")
+    def comparison(call: Call) -> list[Result]:
+        """A step of the difference."""
+        a, b = _reals(call, 0, 1)
+        difference = call.emit(Sub(), *((b, a) if turned else (a, b)), label="difference")
+        return [_flag(call, call.emit(Step(zero), difference))]
+
+
+_comparison("Greater", False, False)
+_comparison("GreaterOrEqual", False, True)
+_comparison("Less", True, False)
+_comparison("LessOrEqual", True, True)
+
+
+@handler("Equal", "step", "sub", "mul")
+def equal(call: Call) -> list[Result]:
+    """`step(a - b >= 0) - step(a - b > 0)`."""
+    a, b = _reals(call, 0, 1)
+    difference = call.emit(Sub(), a, b, label="difference")
+    parts = (call.emit(Step(zero), difference, label="not_less" if zero else "greater") for zero in (True, False))
+    return [_flag(call, call.emit(Sub(), *parts))]
+
+
+def nonzero(call: Call, x: Value, label: str = "") -> Value:
+    """Whether elements differ from 0."""
+    above, below = call.emit(Step(), x, label="above"), call.emit(Step(), minus(call, x, "negated"), label="below")
+    return _flag(call, call.emit(Add(), above, below, label=label))
+
+
+def _truths(call: Call) -> list[Value]:
+    for operand in call.operands:
+        if isinstance(operand, np.ndarray) and operand.dtype.kind != "b":
+            raise RefusalError(f"it needs truth values, found {operand.dtype}")
+    return _reals(call, *range(len(call.operands)))
+
+
+def _logic(operator: str, least: float) -> None:
+    @handler(operator, "add", "step")
+    def logic(call: Call) -> list[Result]:
+        """Whether at least so many of two hold: a step of their sum."""
+        both = call.emit(Add(), *_truths(call), label="both")
+        return [_flag(call, call.emit(Step(), plus(call, both, -least, "excess")))]
+
+
+_logic("And", 1.5)
+_logic("Or", 0.5)
+
+
+@handler("Xor", "add", "step", "sub")
+def exclusive(call: Call) -> list[Result]:
+    """At least one, and not both."""
+    both = call.emit(Add(), *_truths(call), label="both")
+    counts = (call.emit(Step(), plus(call, both, -least, name), label=f"{name}.holds") for least, name in _COUNTS)
+    return [_flag(call, call.emit(Sub(), *counts))]
+
+
+_COUNTS = ((0.5, "either"), (1.5, "together"))
+
+
+@handler("Not", "mul", "add")
+def negation(call: Call) -> list[Result]:
+    """`1 - x`."""
+    (x,) = _truths(call)
+    return [_flag(call, plus(call, minus(call, x, "negated"), 1.0))]
+
+
+@handler("Where", "mul", "add", "sub")
+def where(call: Call) -> list[Result]:
+    """`condition a + (1 - condition) b`: masks where the condition is known, else two products of changing values."""
+    condition = call.operands[0]
+    if isinstance(condition, np.ndarray):
+        return [_known_where(call, condition)]
+    chosen = real(call, 0)
+    rest = plus(call, minus(call, chosen, "negated"), 1.0, "otherwise")
+    a, b = _reals(call, 1, 2)
+    for value in (a, b):
+        if value.is_constant and not np.isfinite(value.array).all():
+            raise RefusalError("it chooses infinities by a condition that changes with the input; 0 times them is no number")
+    parts = [call.emit(Mul(), mask, value, label=label) for mask, value, label in ((chosen, a, "then"), (rest, b, "else"))]
+    return [call.emit(Add(), *parts)]
+
+
+def _known_where(call: Call, condition: np.ndarray) -> Value:
+    if condition.dtype == object:
+        raise RefusalError("its condition depends on a size that is known only at run time")
+    chosen = condition.astype(bool)
+    parts = []
+    for index, mask in ((1, chosen), (2, ~chosen)):
+        operand = call.operands[index]
+        if isinstance(operand, np.ndarray):  # infinities (masks of attention) must not meet a factor of 0
+            like = next(each for each in call.operands[1:] if isinstance(each, Value))
+            if not like.type.is_real:
+                raise RefusalError(f"it computes with {like.type.dtype}; only real numbers are imported")
+            kept = np.where(mask, operand, operand.dtype.type(0)).astype(DTYPES[like.type.dtype])
+            parts.append(constant(call, like, f"chosen{index}", kept))
+        else:
+            parts.append(times(call, real(call, index), mask.astype(np.float32), f"masked{index}"))
+    return call.emit(Add(), *parts)
