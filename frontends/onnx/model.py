@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from snnir.errors import ModelError, UnsupportedError
+from snnir.frontends.onnx.inlined import inlined
 
 __all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "opset_of", "provenance"]
 
@@ -29,10 +30,7 @@ def load_model(source: Source) -> tuple[onnx.ModelProto, str]:
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{_label(source)} holds no ONNX graph; is it an ONNX model?")
     opset_of(model)
-    if model.functions:
-        from onnx.inliner import inline_local_functions
-
-        model = inline_local_functions(model)
+    model = inlined(model)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

@@ -15,6 +15,7 @@ from snnir.errors import GraphError, ModelError, Refusal
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
+from snnir.frontends.onnx.refused import reason_of
 from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.ir import Graph, TensorType, Value
@@ -162,7 +163,7 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
         if any(entry is None for entry in (*given, *around)):
             # what it takes was refused: one line for the cause is enough
             if node.op_type not in HANDLERS:
-                refused.append(_line(node, "operator not supported"))
+                refused.append(_line(node, reason_of(node.op_type, node.domain)))
         else:
             try:
                 results = _results(scope, node, operands)
@@ -200,7 +201,7 @@ def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> S
 
 def _handled(call: Call) -> Sequence[Result]:
     if call.node.op_type not in HANDLERS:
-        raise RefusalError("operator not supported")
+        raise RefusalError(reason_of(call.node.op_type, call.node.domain))
     return HANDLERS[call.node.op_type](call)
 
 

@@ -3,6 +3,7 @@
 from snnir.frontends.onnx.handlers import (
     activation,
     affine,
+    branches,
     choices,
     comparisons,
     einsum,
@@ -26,6 +27,7 @@ from snnir.frontends.onnx.handlers import (
 __all__ = [
     "activation",
     "affine",
+    "branches",
     "choices",
     "comparisons",
     "einsum",

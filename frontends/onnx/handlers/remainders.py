@@ -97,7 +97,11 @@ def cast_like(call: Call) -> list[Result]:
     """Between real types: nothing."""
     for index in range(2):
         operand = call.operands[index]
-        kind = call.type(index).is_real if isinstance(operand, Value) else isinstance(operand, np.ndarray) and operand.dtype.kind == "f"
+        kind = (
+            call.type(index).is_real
+            if isinstance(operand, Value)
+            else isinstance(operand, np.ndarray) and operand.dtype.kind == "f"
+        )
         if not kind:
             raise RefusalError("it casts from or to a type that is not real; only casts between real types are supported")
     return [call.value(0)]

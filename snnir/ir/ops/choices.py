@@ -28,7 +28,9 @@ class Lookup(Op):
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         table, index = types
         if table.rank < 1 or not (table.is_real or table.dtype == "i64") or not (index.is_real or index.dtype == "i64"):
-            raise GraphError(f"lookup needs a table[rows, ...] of real numbers or labels (i64) and whole numbers, found {table} and {index}")
+            raise GraphError(
+                f"lookup needs a table[rows, ...] of real numbers or labels (i64) and whole numbers, found {table} and {index}"
+            )
         return (TensorType((*index.shape, *table.shape[1:]), table.dtype),)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
