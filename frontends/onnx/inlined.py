@@ -18,6 +18,7 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     found = sorted({node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")} & set(FUNCTIONS))
     if not found:
         return model
+    model = _typed(model)
     for name in found:
         try:
             before = model
@@ -26,6 +27,18 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         _name(before, model)
     return model
+
+
+def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the types of its constants and of what its nodes give, which ONNX's inliner asks for."""
+    typed = onnx.ModelProto()
+    typed.CopyFrom(model)
+    known = {entry.name for entry in (*typed.graph.input, *typed.graph.value_info)}
+    for tensor in typed.graph.initializer:
+        if tensor.name not in known:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            typed.graph.value_info.append(info)
+    return onnx.shape_inference.infer_shapes(typed)
 
 
 def _name(before: onnx.ModelProto, after: onnx.ModelProto) -> None:

@@ -75,9 +75,11 @@ def _read(path: Path) -> onnx.ModelProto:
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operator set. Raises `UnsupportedError` out of range."""
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    newest = int(onnx.defs.onnx_opset_version())
+    if not versions and any(entry.domain == "ai.onnx.ml" for entry in model.opset_import):
+        return newest
     if not versions:
         raise ModelError("the model imports no ONNX operator set")
-    newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= versions[0] <= newest:
         raise UnsupportedError(
             f"the model uses ONNX opset {versions[0]}; supported are {OLDEST_OPSET} to {newest}. "

@@ -64,7 +64,7 @@ def running_product(call: Call) -> list[Result]:
 
 @handler("Mod", "mul", "round", "sub", "relu")
 def remainder(call: Call) -> list[Result]:
-    """By a known divisor: `x - c * trunc(x / c)`, with the sign of the dividend (fmod); whole divisors that change are refused."""
+    """By a known divisor: `x - c * trunc(x / c)`, with the sign of the dividend (fmod); integers are refused."""
     x = real(call, 0)
     divisor = call.known(1, "the divisor").astype(np.float64)
     if not call.integer("fmod", 0):

@@ -25,8 +25,9 @@ def dft(call: Call) -> list[Result]:
     if x.type.shape[-1] not in (1, 2) or axis == rank - 1:
         raise RefusalError(f"its last axis must hold real numbers (size 1) or complex ones (2), found {x.type}")
     (size,) = call.static((x.type.shape[axis],), "a Fourier transform")
-    length = call.known_integers(1, "the length")[0] if call.has(1) else size
     inverse, onesided = bool(call.integer("inverse", 0)), bool(call.integer("onesided", 0))
+    whole = 2 * (size - 1) if inverse and onesided else size
+    length = call.known_integers(1, "the length")[0] if call.has(1) else whole
     parts = int(str(x.type.shape[-1]))
     if inverse and onesided:
         matrix, gives = _onesided_inverse(size, length), 1

@@ -1,4 +1,4 @@
-"""More increasing functions: hyperbolic and inverse ones, shrinkage, a step. Outside its domain a function keeps its end value."""
+"""More increasing functions: hyperbolic and inverse ones, shrinkage, a step. Outside its domain one keeps its end value."""
 
 from __future__ import annotations
 
