@@ -20,10 +20,10 @@ from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 
-__all__ = ["InputPlan", "plan_inputs", "same_meaning", "same_over_sequence", "second_axes"]
+__all__ = ["REAL", "InputPlan", "plan_inputs", "same_meaning", "same_over_sequence", "second_axes"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
-_REAL = {
+REAL: dict[int, str] = {
     onnx.TensorProto.FLOAT: "f32",
     onnx.TensorProto.DOUBLE: "f64",
     onnx.TensorProto.FLOAT16: "f32",
@@ -85,7 +85,7 @@ def plan_inputs(
         raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
     kinds = {entry.name: entry.type.tensor_type.elem_type for entry in entries}
     flags = frozenset(name for name, kind in kinds.items() if kind == onnx.TensorProto.BOOL)
-    whole = frozenset(name for name, kind in kinds.items() if kind not in _REAL) - flags
+    whole = frozenset(name for name, kind in kinds.items() if kind not in REAL) - flags
     return InputPlan(types, fixed.pop() if fixed else None, whole, flags)
 
 
@@ -116,7 +116,7 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
     element = entry.type.tensor_type.elem_type
     if element == onnx.TensorProto.BOOL:
         return "f32"
-    real = {int(kind): name for kind, name in _REAL.items()}
+    real = {int(kind): name for kind, name in REAL.items()}
     if element in real:
         return real[element]
     takers = [node for node in model.graph.node if entry.name in node.input]

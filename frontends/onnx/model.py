@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.inlined import inlined
 
-__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "opset_of", "provenance"]
+__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance"]
 
 Source = str | Path | bytes | onnx.ModelProto
 OLDEST_OPSET = 11
@@ -94,6 +94,14 @@ def provenance(model: onnx.ModelProto) -> str:
     sets = [f"{'opset' if entry.domain in own else entry.domain} {entry.version}" for entry in model.opset_import]
     maker = " ".join(filter(None, (model.producer_name, model.producer_version)))
     return ", ".join([*sets, f"made by {maker}"] if maker else sets)
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """What a model says of itself beside its nodes: domain, version, description, and the key-value pairs of its maker."""
+    version = str(model.model_version) if model.model_version else ""
+    told = {"domain": model.domain, "model_version": version, "doc_string": model.doc_string, "graph": model.graph.name}
+    pairs = {f"metadata/{entry.key}": entry.value for entry in model.metadata_props}
+    return {key: value for key, value in (told | pairs).items() if value}
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:

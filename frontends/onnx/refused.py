@@ -12,7 +12,7 @@ import onnx
 
 from snnir.frontends.onnx.inlined import FUNCTIONS
 
-__all__ = ["REFUSED", "reason_of", "undecided"]
+__all__ = ["REFUSED", "reason_of", "refused_operators", "undecided", "written_out"]
 
 _RANDOM = "its result is random, so nothing could be compared exactly; export the model in evaluation mode"
 _TRAINING = "it is part of training; export the model for inference"
@@ -55,10 +55,12 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "OptionalHasElement",
             "SequenceAt",
             "SequenceConstruct",
+            "SequenceEmpty",
             "SequenceErase",
             "SequenceInsert",
             "SequenceLength",
             "SequenceMap",
+            "SplitToSequence",
             "ConcatFromSequence",
         ),
     ),
@@ -115,3 +117,13 @@ def undecided() -> list[str]:
 
     known = {*folded_operators(), *HANDLERS, *REFUSED, *LISTS, *FUNCTIONS}
     return sorted({schema.name for schema in onnx.defs.get_all_schemas() if schema.domain in DOMAINS} - known)
+
+
+def refused_operators() -> list[tuple[str, tuple[str, ...]]]:
+    """Each reason, and the operators that are refused for it."""
+    return [(reason, tuple(sorted(operators))) for reason, operators in _GROUPS]
+
+
+def written_out() -> tuple[str, ...]:
+    """Operators that are imported as what ONNX declares them to be."""
+    return FUNCTIONS

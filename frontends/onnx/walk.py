@@ -54,6 +54,8 @@ class Scope:
         """Values that hold whole numbers, such as tokens."""
         self.flags: set[Value] = set() if parent is None else parent.flags
         """Values that hold truth: 1, or 0 for falsehood."""
+        self.narrow: frozenset[str] = frozenset() if parent is None else parent.narrow
+        """Names of constants that are stored in types other than the usual real ones, whatever they are read as."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}

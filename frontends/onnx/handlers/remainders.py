@@ -10,6 +10,7 @@ from snnir.frontends.onnx.compose import constant, minus, real, reduced, reshape
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.ops import Add, Concat, Mul, Relu, Round, Slice, Sub, Tan
+from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
@@ -94,14 +95,17 @@ def unit_matrix(call: Call) -> list[Result]:
 
 @handler("CastLike")
 def cast_like(call: Call) -> list[Result]:
-    """Between real types: nothing."""
-    for index in range(2):
-        operand = call.operands[index]
-        kind = (
-            call.type(index).is_real
-            if isinstance(operand, Value)
-            else isinstance(operand, np.ndarray) and operand.dtype.kind == "f"
-        )
-        if not kind:
-            raise RefusalError("it casts from or to a type that is not real; only casts between real types are supported")
-    return [call.value(0)]
+    """To the type of a real value: nothing."""
+    x, like = call.operands[:2]
+    if (
+        not _is_real(call, 0)
+        or not _is_real(call, 1)
+        or (isinstance(like, np.ndarray) and call.node.input[1] in call.scope.narrow)
+    ):
+        raise RefusalError("only casts between real types are supported; integers and floats of 8 bits and fewer are none")
+    return [x.astype(DTYPES[call.type(1).dtype]) if isinstance(x, np.ndarray) else call.value(0)]
+
+
+def _is_real(call: Call, index: int) -> bool:
+    operand = call.operands[index]
+    return operand.dtype.kind == "f" if isinstance(operand, np.ndarray) else call.type(index).is_real

@@ -32,7 +32,9 @@ def scatter_nd(call: Call) -> list[Result]:
         places, depth = samples[0, :, 1:], depth - 1
     rows = places.reshape(-1, depth)
     rows = np.where(rows < 0, rows + np.array(sizes[:depth], np.int64), rows)
-    first = np.ravel_multi_index(list(rows.T), sizes[:depth]) if depth else np.zeros(len(rows), np.int64)
+    first = np.zeros(len(rows), np.int64)
+    for axis in range(depth):
+        first = first * sizes[axis] + rows[:, axis]
     size = int(np.prod(sizes[depth:]))
     return [_scattered(call, data, updates, batched, (first[:, None] * size + np.arange(size)).reshape(-1))]
 
@@ -48,7 +50,7 @@ def _scatter_elements(call: Call) -> list[Result]:
         if axis == 0 or places.shape[0] != call.fixed_batch or (places != places[:1]).any():
             raise RefusalError("its index differs from sample to sample")
         places = places[0]
-    grid = list(np.indices(places.shape))
+    grid: list[np.ndarray] = list(np.indices(places.shape))
     grid[axis - start] = np.where(places < 0, places + sizes[axis - start], places)
     return [_scattered(call, data, updates, batched, np.ravel_multi_index(grid, sizes).reshape(-1))]
 
