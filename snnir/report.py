@@ -296,9 +296,9 @@ def show_ops(json: bool) -> None:
         marks = ["yes" if flag else "" for flag in row.levels]
         table.add_row(row.name, *marks, ", ".join(row.onnx), row.meaning)
     Console().print(table)
-    refused = Table(title="refused ONNX operators", title_justify="left")
+    why_not = Table(title="refused ONNX operators", title_justify="left")
     for column in ("operators", "why"):
-        refused.add_column(column, overflow="fold")
+        why_not.add_column(column, overflow="fold")
     for reason, operators in refused_operators():
-        refused.add_row(", ".join(operators), reason)
-    Console().print(refused)
+        why_not.add_row(", ".join(operators), reason)
+    Console().print(why_not)
