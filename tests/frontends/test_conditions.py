@@ -170,7 +170,7 @@ def test_forms_compute_what_onnx_runtime_does_and_spike_exactly(form: str) -> No
     inner = _shaped(model_of(nodes, [2, 4, 6], known, output="g"))
     probe = run_onnxruntime(inner, {"x": np.zeros((2, 4, 6), np.float32)})["g"]
     known["second"] = weights(rng, int(np.prod(probe.shape[1:])), 3)
-    nodes += [node("Flatten", ["g"], "flat"), node("MatMul", ["flat", "second"], "y")]
+    nodes += [node("Flatten", ["g"], "rows"), node("MatMul", ["rows", "second"], "y")]
     x = data(rng, 6, 4, 6)
     program = snnir.compile(_shaped(model_of(nodes, [2, 4, 6], known)), calibration=x, bits=3, weight_bits=6)
     error = program.facts["import_error"]
