@@ -82,8 +82,10 @@ def test_refusals_of_the_compiler_name_the_model_too() -> None:
     assert snnir.check(model, allow_host=True).ok
 
 
-_RECURRENT = ("rnn", "gru", "lstm", "fori", "while", "scan", "relu", "two_layers", "cells")
-_RECURRENT += ("stacked", "both", "back", "bidir", "convolutions")
+_RECURRENT = (
+    *("rnn", "gru", "lstm", "fori", "while", "scan", "relu", "two_layers", "cells"),
+    *("stacked", "both", "back", "bidir", "convolutions"),
+)
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)

@@ -53,8 +53,8 @@ EXPORTS = [
             ("masked", "where, comparisons, masked_fill"),
         )
     ),
-    Export("keras_jax_convolutions", *_KERAS_JAX, "Conv1D, BatchNormalization, MaxPooling1D, LSTM, channels last"),
-    Export("keras_jax_images", *_KERAS_JAX, "Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, channels last"),
+    Export("keras/keras_jax_convolutions", *_KERAS_JAX, "Conv1D, BatchNormalization, MaxPooling1D, LSTM, channels last"),
+    Export("keras/keras_jax_images", *_KERAS_JAX, "Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, channels last"),
     Export("keras_jax_gru", *_KERAS_JAX, "GRU, Dense"),
     Export("keras_jax_stacked_cells", *_KERAS_JAX, "RNN of a SimpleRNNCell and a GRUCell"),
     Export("keras_tensorflow_both_directions", *_KERAS_TENSORFLOW, "Bidirectional GRU, Dense"),

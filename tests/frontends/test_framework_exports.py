@@ -26,7 +26,7 @@ def test_every_export_is_exact_and_the_table_of_the_docs_is_true(record_property
 
 
 def test_every_new_file_is_listed() -> None:
-    stored = {path for folder in ("pytorch", "sklearn", "paddle") for path in (FIXTURES / folder).glob("*.onnx")}
+    stored = {path for folder in ("pytorch", "keras", "sklearn", "paddle") for path in (FIXTURES / folder).glob("*.onnx")}
     assert stored <= {export.path for export in EXPORTS}
     assert all(export.path.stat().st_size < 200_000 for export in EXPORTS)
 
