@@ -9,7 +9,22 @@ import numpy as np
 
 from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.dims import product
-from snnir.ir.ops import Add, Concat, Conv, Div, Elementwise, Gather, Linear, Mul, Reshape, Slice, Sub, Transpose
+from snnir.ir.ops import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    Div,
+    Elementwise,
+    Gather,
+    Linear,
+    MaxPool,
+    Mul,
+    Reshape,
+    Slice,
+    Sub,
+    Transpose,
+)
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -27,7 +42,8 @@ class BatchFirst(Pass):
        are computed on transposed operands, and their result is transposed back. So is a `gather` that takes the axes
        before the batch away.
     2. So is a `conv` that looks at one position only, as `linear`: then the batch may stand at its positions.
-    3. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
+    3. So is a pool whose windows do not reach over the batch, with axis 0 and the batch in each other's place.
+    4. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
     """
 
     name = "batch-first"
@@ -45,6 +61,8 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
         return _reshape(rewriter, node, operands[0])
     if isinstance(op, Conv):
         return _pointwise(rewriter, node, op, operands)
+    if isinstance(op, MaxPool | AveragePool):
+        return _pool(rewriter, node, op, operands[0])
     if not isinstance(op, (Elementwise, Linear, Concat, Slice, Gather, *_BROADCASTING)):
         return None
     batch = node.output.type.batch_axis
@@ -68,6 +86,21 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
             op = dataclasses.replace(op, axis=op.axis + 1 if op.axis < source else op.axis)
     name = node.output.name
     return (_back(rewriter, rewriter.emit(op, *moved, name=f"{name}.batch_first"), batch, name),)
+
+
+def _pool(rewriter: Rewriter, node: Node, op: MaxPool | AveragePool, x: Value) -> tuple[Value, ...] | None:
+    """A pool whose batch is the channel axis, or a position at which each window sees one element."""
+    batch, count = node.output.type.batch_axis, len(op.kernel)
+    if not batch or (batch >= 2 and (op.kernel[batch - 2], op.stride[batch - 2]) != (1, 1)):
+        return None
+    if batch >= 2 and (op.padding[batch - 2] or op.padding[batch - 2 + count]):
+        return None
+    order = list(range(x.type.rank))
+    order[0], order[batch] = batch, 0
+    name = node.output.name
+    turned = rewriter.emit(Transpose(tuple(order)), x, name=f"{name}.turned")
+    pooled = rewriter.emit(op, turned, name=f"{name}.batch_first")
+    return (rewriter.emit(Transpose(tuple(order)), pooled, name=name),)
 
 
 def _pointwise(rewriter: Rewriter, node: Node, op: Conv, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -4,7 +4,7 @@ A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It m
 
 1. before the network: all that it depends on is affine, data movement, a magnitude, a clip whose interval does not
    hold 0 (a guard before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
-2. after the network: only affine ops, data movement and host ops take what it gives, down to the outputs.
+2. after the network: only affine ops, data movement, such clips and host ops take what it gives, down to the outputs.
 
 Anywhere else it is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
 the host, whichever has fewer multiply-accumulates.
@@ -68,7 +68,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     for node in reversed(graph.nodes):
         # tokens are looked up before the network: as levels they would be other tokens
         closes = needs_host(node) and not (isinstance(node.op, Lookup) and node in tokens)
-        closes = closes or isinstance(node.op, (Movement, *_PLAIN))
+        closes = closes or isinstance(node.op, (Movement, *_PLAIN)) or _guards(node)
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
     after = {node for node in tail if needs_host(node)}
@@ -106,9 +106,12 @@ def host_nodes(graph: Graph) -> set[Node]:
 
 
 def _signal(node: Node) -> bool:
-    if isinstance(node.op, Clip):
-        return not node.op.low <= 0 <= node.op.high
-    return needs_host(node) or isinstance(node.op, (Movement, *_PLAIN))
+    return needs_host(node) or isinstance(node.op, (Movement, *_PLAIN)) or _guards(node)
+
+
+def _guards(node: Node) -> bool:
+    """A clip whose interval does not hold 0: a guard before a logarithm or below a fraction."""
+    return isinstance(node.op, Clip) and not node.op.low <= 0 <= node.op.high
 
 
 def _ancestor_free(graph: Graph) -> set[Node]:

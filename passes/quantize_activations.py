@@ -167,7 +167,7 @@ def _quantize(old: Graph, levels: dict[Node, Quantization], types: list[TensorTy
         operands, body = [values[value] for value in node.operands], node.body
         if isinstance(node.op, Scan) and body is not None:
             body = _quantize_body(node.op, body, levels, [value.type for value in operands])
-        if isinstance(node.op, Concat) and any(value.type.is_real for value in operands):
+        if isinstance(node.op, Concat) and _apart(operands):
             operands = [_real(new, value) for value in operands]
         op = Product() if isinstance(node.op, Mul) and all(value.type.is_levels for value in operands) else node.op
         names = [value.name for value in node.outputs]
@@ -176,6 +176,12 @@ def _quantize(old: Graph, levels: dict[Node, Quantization], types: list[TensorTy
     for name, value in old.outputs.items():
         new.output(name, values[value])
     return new
+
+
+def _apart(operands: list[Value]) -> bool:
+    """Whether a concatenation is the host's: some of it is real, or a product is worth something else than the rest."""
+    worths = {value.type.quantization.scale for value in operands if value.type.quantization is not None}
+    return len(worths) > 1 or any(value.type.is_real for value in operands)
 
 
 def _real(graph: Graph, value: Value) -> Value:

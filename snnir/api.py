@@ -155,7 +155,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     if not isinstance(model, Graph) and not _is_torch(model):
         from snnir.frontends.onnx import survey
 
-        facts["provenance"] = survey(cast("Any", model)).provenance
+        known = survey(cast("Any", model))
+        facts["provenance"], facts["metadata"] = known.provenance, dict(known.metadata)
     if check and not isinstance(model, Graph):
         facts["import_error"] = check_import(model, graph, data, example_inputs)
     dump = Path(dump_ir) if dump_ir is not None else None

@@ -57,6 +57,8 @@ class ModelCheck:
 
     model: str
     provenance: str
+    metadata: Mapping[str, str]
+    """What the model says of itself: domain, version, description, the pairs of its maker."""
     nodes: tuple[NodeFate, ...]
     refusals: tuple[Refusal, ...]
     recurrences: tuple[Recurrence, ...]
@@ -99,6 +101,7 @@ class ModelCheck:
         return {
             "model": self.model,
             "provenance": self.provenance,
+            "metadata": dict(self.metadata),
             "ok": self.ok,
             "counts": self.counts,
             "nodes": [dataclasses.asdict(node) for node in self.nodes],
@@ -163,6 +166,7 @@ def check(
     return ModelCheck(
         known.name,
         known.provenance,
+        known.metadata,
         fates,
         tuple(refused),
         tuple(recurrences),

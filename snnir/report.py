@@ -281,6 +281,8 @@ def show_passes(json: bool) -> None:
 
 def show_ops(json: bool) -> None:
     """What `snnir ops` prints."""
+    from snnir.frontends.onnx import refused_operators
+
     if json:
         rows = [
             {
@@ -296,7 +298,8 @@ def show_ops(json: bool) -> None:
             for row in op_support()
             for a, b, c in [row.levels]
         ]
-        print_json({"ops": rows})
+        refused = {operator: reason for reason, operators in refused_operators() for operator in operators}
+        print_json({"ops": rows, "refused": refused})
         return
     table = Table(title="ops", title_justify="left")
     for column in ("op", "float", "quantized", "spiking", "from ONNX", "from PyTorch", "meaning"):
@@ -305,3 +308,9 @@ def show_ops(json: bool) -> None:
         marks = ["yes" if flag else "" for flag in row.levels]
         table.add_row(row.name, *marks, ", ".join(row.onnx), ", ".join(row.torch), row.meaning)
     Console().print(table)
+    why_not = Table(title="refused ONNX operators", title_justify="left")
+    for column in ("operators", "why"):
+        why_not.add_column(column, overflow="fold")
+    for reason, operators in refused_operators():
+        why_not.add_row(", ".join(operators), reason)
+    Console().print(why_not)

@@ -82,14 +82,25 @@ def test_refusals_of_the_compiler_name_the_model_too() -> None:
     assert snnir.check(model, allow_host=True).ok
 
 
+_RECURRENT = (
+    *("rnn", "gru", "lstm", "fori", "while", "scan", "relu", "two_layers", "cells"),
+    *("stacked", "both", "back", "bidir", "convolutions"),
+)
+
+
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_exported_models_convert_and_show_their_recurrences(path: Path) -> None:
     found = snnir.check(path)
     assert found.ok, found.refusals
-    assert found.recurrences
-    unrolled = path.parent.name == "unrolled"
+    recurrent = any(word in path.stem for word in _RECURRENT)
+    assert bool(found.recurrences) == recurrent
+    assert found.steps and found.synapses and found.macs
+    assert len(found.nodes) >= len(onnx.load(path).graph.node)
+    unrolled = path.parent.name == "unrolled" or path.stem == "dynamo_rnn"
     assert unrolled == any(item.kind == "rolled-back steps" for item in found.recurrences)
     assert all(node.fate in ("spiking", "folded", "host") for node in found.nodes)
+    assert all(node.reason for node in found.nodes if node.fate in ("folded", "host"))
+    assert any(node.fate == "spiking" for node in found.nodes)
     json.dumps(found.facts())
 
 

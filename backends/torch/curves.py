@@ -37,6 +37,11 @@ def _acosh(op: ops.Acosh, x: torch.Tensor) -> _Result:
     return (torch.acosh(x.clamp(min=1)),)
 
 
+@meaning(ops.Step)
+def _step(op: ops.Step, x: torch.Tensor) -> _Result:
+    return ((x >= 0 if op.zero else x > 0).to(x.dtype),)
+
+
 @meaning(ops.Shrink)
 def _shrink(op: ops.Shrink, x: torch.Tensor) -> _Result:
     low = torch.where(x < -op.threshold, x + op.bias, torch.zeros_like(x))

@@ -120,6 +120,11 @@ def _abs(op: ops.Abs, x: torch.Tensor) -> _Result:
     return (x.abs(),)
 
 
+@meaning(ops.Tan)
+def _tan(op: ops.Tan, x: torch.Tensor) -> _Result:
+    return (torch.tan(x),)
+
+
 @meaning(ops.Reciprocal)
 def _reciprocal(op: ops.Reciprocal, x: torch.Tensor) -> _Result:
     return (x.reciprocal(),)

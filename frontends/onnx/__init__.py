@@ -2,7 +2,17 @@
 
 from snnir.frontends.onnx.importer import import_onnx
 from snnir.frontends.onnx.reference import run_onnxruntime
-from snnir.frontends.onnx.registry import folded_operators, onnx_operators
+from snnir.frontends.onnx.refused import refused_operators, written_out
+from snnir.frontends.onnx.registry import conditions, folded_operators, onnx_operators
 from snnir.frontends.onnx.survey import survey
 
-__all__ = ["folded_operators", "import_onnx", "onnx_operators", "run_onnxruntime", "survey"]
+__all__ = [
+    "conditions",
+    "folded_operators",
+    "import_onnx",
+    "onnx_operators",
+    "refused_operators",
+    "run_onnxruntime",
+    "survey",
+    "written_out",
+]

@@ -20,10 +20,10 @@ from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 
-__all__ = ["InputPlan", "plan_inputs", "same_over_sequence", "second_axes"]
+__all__ = ["REAL", "InputPlan", "plan_inputs", "same_over_sequence", "second_axes"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
-_REAL = {
+REAL: dict[int, str] = {
     onnx.TensorProto.FLOAT: "f32",
     onnx.TensorProto.DOUBLE: "f64",
     onnx.TensorProto.FLOAT16: "f32",
@@ -41,6 +41,8 @@ class InputPlan:
     fixed: int | None
     whole: frozenset[str] = frozenset()
     """Inputs that hold whole numbers."""
+    flags: frozenset[str] = frozenset()
+    """Inputs that hold truth."""
 
     def frozen(self) -> InputPlan:
         """The same with the batch as exported."""
@@ -81,8 +83,10 @@ def plan_inputs(
         types[entry.name] = TensorType(tuple(shape), _element(model, entry))
     if len(fixed) > 1:
         raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
-    whole = frozenset(entry.name for entry in entries if entry.type.tensor_type.elem_type not in _REAL)
-    return InputPlan(types, fixed.pop() if fixed else None, whole)
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in entries}
+    flags = frozenset(name for name, kind in kinds.items() if kind == onnx.TensorProto.BOOL)
+    whole = frozenset(name for name, kind in kinds.items() if kind not in REAL) - flags
+    return InputPlan(types, fixed.pop() if fixed else None, whole, flags)
 
 
 def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -110,7 +114,9 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
     if not entry.type.HasField("tensor_type") or not entry.type.tensor_type.HasField("shape"):
         raise UnsupportedError(f"input {entry.name} is not a tensor of known rank")
     element = entry.type.tensor_type.elem_type
-    real = {int(kind): name for kind, name in _REAL.items()}
+    if element == onnx.TensorProto.BOOL:
+        return "f32"
+    real = {int(kind): name for kind, name in REAL.items()}
     if element in real:
         return real[element]
     takers = [node for node in model.graph.node if entry.name in node.input]

@@ -109,6 +109,8 @@ class Call:
         """A constant of the graph; the same name gives the same one."""
         if array.dtype.kind not in "fiub":
             raise RefusalError(f"{name} is known only up to named sizes ({array.tolist()}), and real numbers are needed")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise RefusalError(f"{name} holds NaN or infinite values, which no sum can take")
         known = self._constants.get(name)
         if known is None or (known.array is not array and not np.array_equal(known.array, array)):
             known = self._constants[name] = self.graph.constant(name, array)

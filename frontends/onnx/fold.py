@@ -168,7 +168,8 @@ def _reference(call: Call) -> list[Known]:
     inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names)]
     outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = onnx.helper.make_graph([node], "fold", inputs, outputs)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", call.opset)])
+    opsets = [onnx.helper.make_opsetid(node.domain, 1)] if node.domain else []
+    model = onnx.helper.make_model(graph, opset_imports=[*opsets, onnx.helper.make_opsetid("", call.opset)])
     try:
         results = ReferenceEvaluator(model).run(None, feeds)
     except Exception as error:  # the evaluator raises whatever NumPy does; all of it means the same here

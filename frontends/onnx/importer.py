@@ -10,7 +10,7 @@ import onnx
 
 from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
-from snnir.frontends.onnx.batch import InputPlan, plan_inputs, same_over_sequence, second_axes
+from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, same_over_sequence, second_axes
 from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.stepwise import over_sequence
@@ -111,10 +111,13 @@ def _import(
     scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
     scope.stepped = stepped
     scope.names.update(arrays)
+    scope.narrow = frozenset(tensor.name for tensor in model.graph.initializer if tensor.data_type not in REAL)
     for entry, type_ in plan.types.items():
         scope.names[entry] = value = graph.input(entry, type_)
         if entry in plan.whole:
             scope.whole.add(value)
+        if entry in plan.flags:
+            scope.flags.add(value)
     refused = walk(scope, model.graph.node)
     if refused:
         raise UnsupportedError(

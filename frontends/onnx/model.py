@@ -9,8 +9,9 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from snnir.errors import ModelError, UnsupportedError
+from snnir.frontends.onnx.inlined import inlined
 
-__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "opset_of", "provenance"]
+__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance"]
 
 Source = str | Path | bytes | onnx.ModelProto
 OLDEST_OPSET = 11
@@ -29,10 +30,7 @@ def load_model(source: Source) -> tuple[onnx.ModelProto, str]:
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{_label(source)} holds no ONNX graph; is it an ONNX model?")
     opset_of(model)
-    if model.functions:
-        from onnx.inliner import inline_local_functions
-
-        model = inline_local_functions(model)
+    model = inlined(model)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -77,9 +75,11 @@ def _read(path: Path) -> onnx.ModelProto:
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operator set. Raises `UnsupportedError` out of range."""
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    newest = int(onnx.defs.onnx_opset_version())
+    if not versions and any(entry.domain == "ai.onnx.ml" for entry in model.opset_import):
+        return newest
     if not versions:
         raise ModelError("the model imports no ONNX operator set")
-    newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= versions[0] <= newest:
         raise UnsupportedError(
             f"the model uses ONNX opset {versions[0]}; supported are {OLDEST_OPSET} to {newest}. "
@@ -94,6 +94,14 @@ def provenance(model: onnx.ModelProto) -> str:
     sets = [f"{'opset' if entry.domain in own else entry.domain} {entry.version}" for entry in model.opset_import]
     maker = " ".join(filter(None, (model.producer_name, model.producer_version)))
     return ", ".join([*sets, f"made by {maker}"] if maker else sets)
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    """What a model says of itself beside its nodes: domain, version, description, and the key-value pairs of its maker."""
+    version = str(model.model_version) if model.model_version else ""
+    told = {"domain": model.domain, "model_version": version, "doc_string": model.doc_string, "graph": model.graph.name}
+    pairs = {f"metadata/{entry.key}": entry.value for entry in model.metadata_props}
+    return {key: value for key, value in (told | pairs).items() if value}
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:

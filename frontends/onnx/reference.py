@@ -42,6 +42,7 @@ def run_onnxruntime(
         raise
     except Exception as error:  # onnxruntime's errors have no common base class
         raise ModelError(f"ONNX Runtime cannot run the model: {str(error).strip().splitlines()[0]}") from error
+    results = [[_tensor(value) for value in result] for result in results]
     outputs = dict(zip(names, zip(*results, strict=True), strict=True))
     alone = _without_batch(session, feeds)
     joined = {name: _join([np.asarray(part) for part in parts], axes.get(name, 0), alone) for name, parts in outputs.items()}
@@ -49,6 +50,13 @@ def run_onnxruntime(
         return joined
     samples = max(array.shape[axes.get(name, 0)] for name, array in feeds.items() if array.ndim > axes.get(name, 0))
     return {name: _first(array, axes.get(name, 0), samples) for name, array in joined.items()}
+
+
+def _tensor(value: object) -> object:
+    """A list of dictionaries (ZipMap) as their numbers, one row each, in the order of the keys."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return np.array([list(item.values()) for item in value], np.float32)
+    return value
 
 
 def _without_batch(session: object, feeds: Mapping[str, np.ndarray]) -> bool:

@@ -13,7 +13,17 @@ from snnir.ir.lowering import RefusalError
 if TYPE_CHECKING:
     from snnir.frontends.onnx.call import Call
 
-__all__ = ["HANDLERS", "Known", "Marker", "RefusalError", "Result", "folded_operators", "handler", "onnx_operators"]
+__all__ = [
+    "HANDLERS",
+    "Known",
+    "Marker",
+    "RefusalError",
+    "Result",
+    "conditions",
+    "folded_operators",
+    "handler",
+    "onnx_operators",
+]
 
 Known = np.ndarray
 """A tensor known while importing; of dtype object where it holds named dimensions."""
@@ -55,6 +65,18 @@ def onnx_operators() -> dict[str, list[str]]:
         for op in ops:
             table.setdefault(op, []).append(operator)
     return table
+
+
+def conditions() -> list[tuple[str, tuple[str, ...], str]]:
+    """Each ONNX operator that becomes ops of the IR, those ops, and on what conditions, as its handler says."""
+    from snnir.frontends.onnx import handlers as handlers
+
+    rows = []
+    for operator, ops in sorted(_BECOMES.items()):
+        if ops:
+            said = " ".join((HANDLERS[operator].__doc__ or "").split())
+            rows.append((operator, ops, said))
+    return rows
 
 
 def folded_operators() -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import origin_of
-from snnir.frontends.onnx.model import Source, load_model, provenance
+from snnir.frontends.onnx.model import Source, load_model, metadata, provenance
 
 __all__ = ["Survey", "SurveyedNode", "survey"]
 
@@ -30,10 +30,11 @@ class SurveyedNode:
 
 @dataclass(frozen=True)
 class Survey:
-    """A model's name, provenance and nodes in order."""
+    """A model's name, provenance, metadata and nodes in order."""
 
     name: str
     provenance: str
+    metadata: Mapping[str, str]
     nodes: tuple[SurveyedNode, ...]
 
     def behind(self, origins: set[str]) -> set[str]:
@@ -52,7 +53,7 @@ class Survey:
 def survey(source: Source) -> Survey:
     """Read a model without importing it. Raises `ModelError` where it cannot be read."""
     model, name = load_model(source)
-    return Survey(name, provenance(model), tuple(_nodes(model.graph, "")))
+    return Survey(name, provenance(model), metadata(model), tuple(_nodes(model.graph, "")))
 
 
 def _nodes(graph: onnx.GraphProto, inside: str) -> Iterator[SurveyedNode]:

@@ -15,12 +15,16 @@ from snnir.errors import GraphError, ModelError, Refusal
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
+from snnir.frontends.onnx.refused import reason_of
 from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.ops import Movement
 
 __all__ = ["Entry", "Scope", "walk"]
+
+PIPELINES = "ai.onnx.ml"
+"""The domain of ONNX's operators for classical pipelines."""
 
 Entry = Value | Known | Marker | None
 """What a name stands for; None where the node that gives it was refused."""
@@ -47,7 +51,11 @@ class Scope:
         self.stepped: list[str] | None = None
         """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
         self.whole: set[Value] = set()
-        """Inputs that hold whole numbers, such as tokens."""
+        """Values that hold whole numbers, such as tokens."""
+        self.flags: set[Value] = set() if parent is None else parent.flags
+        """Values that hold truth: 1, or 0 for falsehood."""
+        self.narrow: frozenset[str] = frozenset() if parent is None else parent.narrow
+        """Names of constants that are stored in types other than the usual real ones, whatever they are read as."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}
@@ -66,13 +74,31 @@ class Scope:
             raise KeyError(name)
         return self.parent.find(name)
 
+    def note(self, text: str) -> None:
+        """Say `text` once in the notes of the model's graph."""
+        scope = self
+        while scope.parent is not None:
+            scope = scope.parent
+        if text not in scope.graph.notes:
+            scope.graph.notes.append(text)
+
+    def holds_truth(self, value: Value) -> bool:
+        """Whether the value holds truth, its elements perhaps moved."""
+        while value.producer is not None and isinstance(value.producer.op, Movement):
+            if value in self.flags:
+                return True
+            value = value.producer.operands[0]
+        return value in self.flags
+
     def owns(self, value: Value) -> bool:
         """Whether the value belongs to this scope's graph."""
         return self.graph.values.get(value.name) is value
 
     def holds_whole(self, value: Value) -> bool:
-        """Whether the value is an input of whole numbers, its elements perhaps moved."""
+        """Whether the value holds whole numbers, its elements perhaps moved."""
         while value.producer is not None and isinstance(value.producer.op, Movement):
+            if value in self.whole:
+                return True
             value = value.producer.operands[0]
         return value in self.whole
 
@@ -139,7 +165,7 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
         if any(entry is None for entry in (*given, *around)):
             # what it takes was refused: one line for the cause is enough
             if node.op_type not in HANDLERS:
-                refused.append(_line(node, "operator not supported"))
+                refused.append(_line(node, reason_of(node.op_type, node.domain)))
         else:
             try:
                 results = _results(scope, node, operands)
@@ -152,7 +178,7 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
 
 
 def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry]:
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx", PIPELINES):
         raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own")
     special = scope.special(node, operands)
     if special is not None:
@@ -177,7 +203,7 @@ def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> S
 
 def _handled(call: Call) -> Sequence[Result]:
     if call.node.op_type not in HANDLERS:
-        raise RefusalError("operator not supported")
+        raise RefusalError(reason_of(call.node.op_type, call.node.domain))
     return HANDLERS[call.node.op_type](call)
 
 

@@ -78,12 +78,19 @@ def matmul(call: Call) -> list[Result]:
     return [call.emit(MatMul(), call.value(0), call.value(1))]
 
 
+def _is_whole(call: Call, index: int) -> bool:
+    operand = call.operands[index]
+    return operand.dtype.kind in "iu" if isinstance(operand, np.ndarray) else call.scope.holds_whole(call.value(index))
+
+
 def _arithmetic(operator: str, op: type[Op]) -> None:
     @handler(operator, op.name)
     def binary(call: Call) -> list[Result]:
         for index in range(2):
             if not call.type(index).is_real:
                 raise RefusalError(f"it computes with {call.type(index).dtype}; only real numbers are imported")
+        if operator == "Div" and all(_is_whole(call, index) for index in range(2)):
+            raise RefusalError("it divides whole numbers, and rounds; only real numbers are imported")
         return [call.emit(op(), call.value(0), call.value(1))]
 
 

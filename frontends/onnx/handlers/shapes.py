@@ -7,8 +7,10 @@ import onnx
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import shape_array
+from snnir.frontends.onnx.handlers.comparisons import nonzero
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir.dims import product
+from snnir.ir.ops import Reshape
 
 __all__: list[str] = []
 
@@ -51,11 +53,20 @@ def dropout(call: Call) -> list[Result]:
 
 @handler("Cast")
 def cast(call: Call) -> list[Result]:
-    """Between real types: nothing, since real numbers keep the type they are computed in. So of inputs of whole numbers."""
+    """Between real types: nothing, since real numbers keep the type they are computed in. So of whole numbers and of truth."""
     target = call.integer("to", onnx.TensorProto.FLOAT)
     real = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-    if target in _WHOLE and call.scope.holds_whole(call.value(0)):
-        return [call.value(0)]
+    x, scope = call.value(0), call.scope
+    if target in _WHOLE and (scope.holds_whole(x) or x.type.dtype == "i64"):
+        return [x]
+    if target in _WHOLE and scope.holds_truth(x):
+        whole = call.emit(Reshape(x.type.shape), x)
+        scope.whole.add(whole)
+        return [whole]
+    if target == onnx.TensorProto.BOOL and x.type.is_real:
+        return [x if scope.holds_truth(x) else nonzero(call, x)]
+    if target == onnx.TensorProto.STRING and x.type.dtype == "i64":
+        raise RefusalError("it writes numbers as strings; leave the labels as numbers")
     if target not in real or not call.type(0).is_real:
         kind = onnx.TensorProto.DataType.Name(target)
         raise RefusalError(f"it casts {call.type(0).dtype} to {kind}; only casts between real types are supported")

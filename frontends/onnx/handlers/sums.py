@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import along_axis, minus, real, reduced, reshaped, sum_over, times, transposed
-from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.frontends.onnx.compose import minus, real, reduced, sum_over, times
+from snnir.frontends.onnx.registry import Result, handler
 from snnir.ir import Op, Value
-from snnir.ir.lowering.choose import chosen
 from snnir.ir.lowering.functions import running_sum, triangle
 from snnir.ir.ops import Abs, Add, Exp, Log, Mul, Sqrt
 
@@ -42,17 +39,6 @@ def neg(call: Call) -> list[Result]:
     """Times -1."""
     real(call, 0)
     return [minus(call, call.value(0))]
-
-
-@handler("Where", "mul", "add")
-def where(call: Call) -> list[Result]:
-    """A known condition: `condition a + (1 - condition) b`."""
-    condition = call.known(0, "the condition")
-    if condition.dtype == object:
-        raise RefusalError("its condition depends on a size that is known only at run time")
-    values = [real(call, index) for index in (1, 2)]
-    operands = [known if isinstance(known, np.ndarray) else value for known, value in zip(call.operands[1:], values, strict=True)]
-    return [chosen(call, condition.astype(bool), operands, values[0])]
 
 
 @handler("Trilu", "mul")
@@ -91,28 +77,3 @@ _reduction("ReduceSumSquare", "square", None, "mul")
 _reduction("ReduceL2", "square", Sqrt, "mul", "sqrt")
 _reduction("ReduceLogSum", "", Log, "log")
 _reduction("ReduceLogSumExp", "exp", Log, "exp", "log")
-
-
-@handler("DFT", "linear", "reshape", "transpose")
-def dft(call: Call) -> list[Result]:
-    """Of real numbers, along a known axis of known length: a matrix of cosines and sines."""
-    x = real(call, 0)
-    rank = x.type.rank
-    if x.type.shape[-1] != 1 or call.integer("inverse", 0):
-        raise RefusalError("it transforms complex numbers; only real ones are supported")
-    if call.opset >= 20:
-        axis = call.axis(call.known_integers(2, "the axis")[0] if call.has(2) else -2, rank)
-    else:
-        axis = call.axis(call.integer("axis", 1), rank)
-    (size,) = call.static((x.type.shape[axis],), "a Fourier transform")
-    length = call.known_integers(1, "the length")[0] if call.has(1) else size
-    count = length // 2 + 1 if call.integer("onesided", 0) else length
-    angle = -2 * np.pi * np.outer(np.arange(count), np.arange(size)) / length
-    matrix = np.stack([np.cos(angle), np.sin(angle)], 1).reshape(2 * count, size)
-    if length < size:
-        matrix[:, length:] = 0
-    line = reshaped(call, x, x.type.shape[:-1], "line")
-    mapped = along_axis(call, line, axis, matrix, "mapped")
-    shape = mapped.type.shape
-    pairs = reshaped(call, mapped, (*shape[:axis], count, 2, *shape[axis + 1 :]), "pairs")
-    return [transposed(call, pairs, [place for place in range(rank) if place != axis + 1] + [axis + 1])]

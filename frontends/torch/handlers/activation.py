@@ -36,6 +36,7 @@ from snnir.ir.ops import (
     Softplus,
     Softsign,
     Sub,
+    Tan,
     Tanh,
     ThresholdedRelu,
 )
@@ -60,6 +61,7 @@ _plain("aten.hardsigmoid", HardSigmoid(1 / 6, 0.5))
 _plain("aten.exp", Exp())
 _plain("aten.erf", Erf())
 _plain("aten.atan", Atan())
+_plain("aten.tan", Tan())
 _plain("aten.sinh", Sinh())
 _plain("aten.asinh", Asinh())
 _plain("aten.asin", Asin())
@@ -187,7 +189,7 @@ def softsign(call: Call) -> Value:
     return call.emit(Softsign(), call.value("self"))
 
 
-@handler("aten.threshold", "thresholded_relu", "clip", "sign", "relu", "mul", "add", "sub")
+@handler("aten.threshold", "thresholded_relu", "clip", "step", "relu", "mul", "add", "sub")
 def threshold(call: Call) -> Value:
     """`x` above the threshold, else a constant; any of both."""
     x, limit, other = call.value("self"), call.number("threshold"), call.number("value")

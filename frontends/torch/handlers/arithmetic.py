@@ -54,13 +54,6 @@ def _floor_divided(call: Call) -> Value:
     return call.emit(Round("floor"), call.emit(Div(), operand(call, "self"), operand(call, "other"), label="quotient"))
 
 
-@handler("aten.tan", "sin", "cos", "div")
-def tan(call: Call) -> Value:
-    """`sin(x) / cos(x)`."""
-    x = call.value("self")
-    return call.emit(Div(), call.emit(Sin(), x, label="sin"), call.emit(Cos(), x, label="cos"))
-
-
 _binary("add", Add)
 _binary("sub", Sub)
 _binary("rsub", Sub, "other", "self")

@@ -138,7 +138,7 @@ def _ordered(call: Call, axis: int, count: int, largest: bool) -> list[Entry]:
     return list(call.emit_all(TopK(axis, count, largest), call.value("self"), names=names))
 
 
-_MASKS = ("sign", "relu", "sub", "mul", "add")
+_MASKS = ("step", "sign", "abs", "sub", "mul", "add")
 
 
 def _compared(operator: str, make: Callable[[Call, Value, Value | np.ndarray], Value]) -> None:

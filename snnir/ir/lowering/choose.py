@@ -9,7 +9,7 @@ import numpy as np
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
 from snnir.ir.lowering.compose import constant, largest, largest_over, minus, plus, times
-from snnir.ir.ops import Add, Clip, LeakyRelu, Mul, Relu, Sign, Sub
+from snnir.ir.ops import Add, Clip, LeakyRelu, Mul, Relu, Step, Sub
 from snnir.ir.ops.rules import broadcast
 
 __all__ = ["above", "bounded", "chosen", "extreme", "extreme_over", "opposite", "selected", "sloped"]
@@ -75,13 +75,13 @@ def sloped(call: Builder, x: Value, slope: np.ndarray) -> Value:
 
 
 def above(call: Builder, x: Value, bound: np.ndarray | Value, label: str = "") -> Value:
-    """1 where `x > bound`, else 0: `relu(sign(x - bound))`."""
+    """1 where `x > bound`, else 0: a step of the difference."""
     part = f"{label}." if label else ""
     if isinstance(bound, Value):
         way = call.emit(Sub(), x, bound, label=f"{part}way")
     else:
         way = x if not bound.any() else plus(call, x, -bound, f"{part}way")
-    return call.emit(Relu(), call.emit(Sign(), way, label=f"{part}sign"), label=label)
+    return call.emit(Step(), way, label=label)
 
 
 def opposite(call: Builder, mask: Value, label: str = "") -> Value:

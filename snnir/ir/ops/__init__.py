@@ -24,8 +24,8 @@ from snnir.ir.ops.activation import (
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.choices import Hardmax, Lookup, TopK
-from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh
-from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt
+from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
+from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt, Tan
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
 from snnir.ir.ops.product import Product
@@ -107,7 +107,9 @@ __all__ = [
     "Sparse",
     "SparseLinear",
     "Sqrt",
+    "Step",
     "Sub",
+    "Tan",
     "Tanh",
     "ThresholdedRelu",
     "TopK",

@@ -27,8 +27,10 @@ class Lookup(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         table, index = types
-        if table.rank < 1 or not table.is_real or not (index.is_real or index.dtype == "i64"):
-            raise GraphError(f"lookup needs a real table[rows, ...] and whole numbers, found {table} and {index}")
+        if table.rank < 1 or not (table.is_real or table.dtype == "i64") or not (index.is_real or index.dtype == "i64"):
+            raise GraphError(
+                f"lookup needs a table[rows, ...] of real numbers or labels (i64) and whole numbers, found {table} and {index}"
+            )
         return (TensorType((*index.shape, *table.shape[1:]), table.dtype),)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -41,6 +43,7 @@ class Lookup(Op):
     def examples(cls) -> Iterable[Example]:
         table = np.sin(np.arange(12, dtype=np.float32)).reshape(4, 3)
         yield example(cls(), table, np.array([[0, 3], [2, -1]], np.float32))
+        yield example(cls(), np.array([7, 4, 9]), np.array([2, 0], np.float32))
 
 
 @register

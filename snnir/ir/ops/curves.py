@@ -1,4 +1,4 @@
-"""More increasing functions: hyperbolic and inverse ones, and shrinkage. Outside its domain a function keeps its end value."""
+"""More increasing functions: hyperbolic and inverse ones, shrinkage, a step. Outside its domain one keeps its end value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snnir.ir.op import Example, register
 from snnir.ir.ops.activation import Elementwise
 from snnir.ir.ops.rules import example
 
-__all__ = ["Acosh", "Asin", "Asinh", "Atanh", "Shrink", "Sinh"]
+__all__ = ["Acosh", "Asin", "Asinh", "Atanh", "Shrink", "Sinh", "Step"]
 
 
 @register
@@ -98,3 +98,21 @@ class Shrink(Elementwise):
         x = np.linspace(-4, 4, 10, dtype=np.float32).reshape(2, 5)
         yield example(cls(), x)
         yield example(cls(1.5, 1.0), x)
+
+
+@register
+@dataclass(frozen=True)
+class Step(Elementwise):
+    """1 where `x > 0`, else 0; with `zero` also where `x` is 0. Comparisons and conditions are made of it."""
+
+    name = "step"
+
+    zero: bool = False
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x >= 0 if self.zero else x > 0, 1.0, 0.0)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls(), np.linspace(-4, 4, 10, dtype=np.float32).reshape(2, 5))
+        yield example(cls(True), np.linspace(-4, 4, 9, dtype=np.float32))

@@ -13,7 +13,7 @@ from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
-__all__ = ["Abs", "ArgMax", "Cos", "Log", "LogSoftmax", "Pow", "Reciprocal", "SequenceMask", "Sin", "Softmax", "Sqrt"]
+__all__ = ["Abs", "ArgMax", "Cos", "Log", "LogSoftmax", "Pow", "Reciprocal", "SequenceMask", "Sin", "Softmax", "Sqrt", "Tan"]
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,17 @@ class Cos(_Function):
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.cos(arrays[0]),)
+
+
+@register
+@dataclass(frozen=True)
+class Tan(_Function):
+    """The tangent."""
+
+    name = "tan"
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.tan(arrays[0]),)
 
 
 @register

@@ -1,0 +1,129 @@
+"""Operators that are refused, and why: the one table behind error messages, `snnir check` and docs/operators.md.
+
+Each line is an operator of ONNX (or of ai.onnx.ml and the preview domains) without a handler. Where all its operands are known
+while importing it is folded all the same; refused is what changes with the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+
+from snnir.frontends.onnx.inlined import FUNCTIONS
+
+__all__ = ["REFUSED", "reason_of", "refused_operators", "undecided", "written_out"]
+
+_RANDOM = "its result is random, so nothing could be compared exactly; export the model in evaluation mode"
+_TRAINING = "it is part of training; export the model for inference"
+_STRINGS = "it computes with strings; prepare the data before the model"
+_BITS = "it computes with the bits of integers; only real numbers are imported"
+_WEIGHTS = "its weights depend on the input, so no synapse can hold them"
+_SIZE = "the size of its result depends on the data, and a spiking network has a fixed number of neurons"
+_LISTS = "it computes with lists or optional values; only lists that a loop builds are supported"
+_QUANTIZED = "it computes with quantized integers; export the model before it is quantized"
+_FILES = "it decodes files; decode them before the model"
+_TREES = "it holds decision trees, which are no networks"
+_KERNELS = "it compares the input with support vectors through a kernel, which is no network"
+_WINDOW = "it is known only where its size is"
+_FINITE = "values of a network are finite by construction: NaN and infinities are refused as inputs"
+
+_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (_RANDOM, ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")),
+    (_TRAINING, ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "Adagrad", "Adam", "Gradient", "Momentum")),
+    (
+        _STRINGS,
+        (
+            "StringConcat",
+            "StringNormalizer",
+            "StringSplit",
+            "RegexFullMatch",
+            "TfIdfVectorizer",
+            "CategoryMapper",
+            "DictVectorizer",
+            "CastMap",
+        ),
+    ),
+    (_BITS, ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")),
+    (_WEIGHTS, ("AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "MaxUnpool", "RoiAlign")),
+    (_SIZE, ("NonMaxSuppression", "NonZero", "Unique")),
+    (
+        _LISTS,
+        (
+            "Optional",
+            "OptionalGetElement",
+            "OptionalHasElement",
+            "SequenceAt",
+            "SequenceConstruct",
+            "SequenceEmpty",
+            "SequenceErase",
+            "SequenceInsert",
+            "SequenceLength",
+            "SequenceMap",
+            "SplitToSequence",
+            "ConcatFromSequence",
+        ),
+    ),
+    (
+        _QUANTIZED,
+        (
+            "ConvInteger",
+            "DequantizeLinear",
+            "DynamicQuantizeLinear",
+            "MatMulInteger",
+            "QLinearConv",
+            "QLinearMatMul",
+            "QuantizeLinear",
+        ),
+    ),
+    (_FILES, ("ImageDecoder",)),
+    (_TREES, ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")),
+    (_KERNELS, ("SVMClassifier", "SVMRegressor")),
+    (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range")),
+    (_FINITE, ("Imputer", "IsInf", "IsNaN")),
+    ("a determinant is a sum of products of as many factors as the matrix has rows; no synapse computes it", ("Det",)),
+    ("it writes at places that depend on the input", ("TensorScatter",)),
+    ("it computes with functions given as graphs", ("FlexAttention",)),
+    ("it turns categories into vectors; encode them before the model, or give whole numbers to a OneHot", ("OneHotEncoder",)),
+)
+
+REFUSED: Mapping[str, str] = {operator: reason for reason, operators in _GROUPS for operator in operators}
+"""Why each operator is refused."""
+
+
+def reason_of(operator: str, domain: str = "") -> str:
+    """Why a node of an operator without a handler is refused."""
+    if operator in FUNCTIONS:
+        return "operator not supported: ONNX cannot write it out as other operators where operands in between are left out"
+    if operator in REFUSED:
+        return f"operator not supported: {REFUSED[operator]}"
+    return (
+        "operator not supported: it is none of ONNX's own, nor of ai.onnx.ml" if not _declared(operator, domain) else _UNDECIDED
+    )
+
+
+_UNDECIDED = "operator not supported: no rule is written for it"
+DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
+
+
+def _declared(operator: str, domain: str) -> bool:
+    return any(onnx.defs.has(operator, each) for each in {domain, *DOMAINS})
+
+
+def undecided() -> list[str]:
+    """Operators that this version of ONNX declares and that are neither imported nor in the table."""
+    from snnir.frontends.onnx.registry import HANDLERS, folded_operators
+    from snnir.frontends.onnx.sequences import LISTS
+
+    known = {*folded_operators(), *HANDLERS, *REFUSED, *LISTS, *FUNCTIONS}
+    return sorted({schema.name for schema in onnx.defs.get_all_schemas() if schema.domain in DOMAINS} - known)
+
+
+def refused_operators() -> list[tuple[str, tuple[str, ...]]]:
+    """Each reason, and the operators that are refused for it."""
+    return [(reason, tuple(sorted(operators))) for reason, operators in _GROUPS]
+
+
+def written_out() -> tuple[str, ...]:
+    """Operators that are imported as what ONNX declares them to be."""
+    return FUNCTIONS
