@@ -37,8 +37,22 @@ _EXECUTION = click.option(
 )
 _COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
 _THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
+_ROUNDING = click.option(
+    "--rounding",
+    type=click.Choice(["exact", "half-up", "refuse"]),
+    default="exact",
+    show_default=True,
+    help="Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
+)
 _BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
-_WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
+_WEIGHT_ROUNDING = click.option(
+    "--rounding",
+    type=click.Choice(["exact", "half-up", "refuse"]),
+    default="exact",
+    show_default=True,
+    help="Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
+)
+_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -75,7 +89,7 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 
 @cli.command("compile")
 @click.argument("model", type=_FILE)
-@click.option("--calibration", type=_FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
+@click.option("--calibration", type=_FILE, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=_FILE, required=True, help="The .snnir file to write.")
 @_BITS
 @_WEIGHT_BITS
@@ -85,13 +99,14 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
 @click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
+@_ROUNDING
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=_FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @_JSON
 def compile_command(
     model: Path,
-    calibration: Path,
+    calibration: Path | None,
     output: Path,
     bits: int,
     weight_bits: int,
@@ -101,13 +116,14 @@ def compile_command(
     allow_host: bool,
     method: str,
     percentile: float,
+    rounding: str,
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
     json: bool,
 ) -> None:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
-    data = read_arrays(calibration)
+    data = read_arrays(calibration) if calibration is not None else None
     with report.progress("compiling", quiet=json) as advance:
         program = snnir.compile(
             model,
@@ -120,6 +136,7 @@ def compile_command(
             allow_host=allow_host,
             method=method,
             percentile=percentile,
+            rounding=rounding,
             pipeline=pipeline,
             check=check,
             dump_ir=dump_ir,
@@ -245,6 +262,7 @@ def verify_command(
 @click.option("--level", type=click.Choice(["float", "quantized", "spiking"]), help="The level to print, of a .snnir file.")
 @click.option("--diff", metavar="PASS", help="What this pass changes, as a diff.")
 @click.option("--calibration", type=_FILE, help="Calibration inputs, for passes from calibrate on.")
+@_ROUNDING
 @click.option("--pipeline", help="Passes instead of the default order.")
 @_JSON
 def inspect_command(

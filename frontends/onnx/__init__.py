@@ -1,8 +1,9 @@
 """The ONNX frontend: files, bytes and loaded models become float-level graphs."""
 
 from snnir.frontends.onnx.importer import import_onnx
+from snnir.frontends.onnx.levels import foreign_domains, run_levels
 from snnir.frontends.onnx.reference import run_onnxruntime
 from snnir.frontends.onnx.registry import folded_operators, onnx_operators
 from snnir.frontends.onnx.survey import survey
 
-__all__ = ["folded_operators", "import_onnx", "onnx_operators", "run_onnxruntime", "survey"]
+__all__ = ["folded_operators", "foreign_domains", "import_onnx", "onnx_operators", "run_levels", "run_onnxruntime", "survey"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 
 from snnir.errors import ModelError, SnnirError, UnsupportedError
 from snnir.frontends.onnx.bodies import names_captured
+from snnir.frontends.onnx.stored import stored_input
 from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
@@ -41,6 +42,8 @@ class InputPlan:
     fixed: int | None
     whole: frozenset[str] = frozenset()
     """Inputs that hold whole numbers."""
+    stored: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Inputs of a quantized model that are integers already, with the range of their type."""
 
     def frozen(self) -> InputPlan:
         """The same with the batch as exported."""
@@ -82,7 +85,8 @@ def plan_inputs(
     if len(fixed) > 1:
         raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
     whole = frozenset(entry.name for entry in entries if entry.type.tensor_type.elem_type not in _REAL)
-    return InputPlan(types, fixed.pop() if fixed else None, whole)
+    stored = {name: bounds for entry in entries if (name := entry.name) in whole and (bounds := stored_input(model, entry))}
+    return InputPlan(types, fixed.pop() if fixed else None, whole, stored)
 
 
 def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -113,6 +117,8 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
     real = {int(kind): name for kind, name in _REAL.items()}
     if element in real:
         return real[element]
+    if stored_input(model, entry) is not None:
+        return "f32"
     takers = [node for node in model.graph.node if entry.name in node.input]
     casts = all(
         node.op_type == "Cast" and any(item.name == "to" and item.i in real for item in node.attribute) for node in takers

@@ -11,7 +11,7 @@ import onnx
 from snnir.errors import ModelError
 from snnir.frontends.onnx.model import Source, load_model
 
-__all__ = ["run_onnxruntime"]
+__all__ = ["run_onnxruntime", "run_serialized"]
 
 
 def run_onnxruntime(
@@ -22,12 +22,20 @@ def run_onnxruntime(
 
     `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
     """
+    given = str(source) if isinstance(source, str | Path) else load_model(source)[0].SerializeToString()
+    return run_serialized(given, inputs, batch_axes)
+
+
+def run_serialized(
+    given: str | bytes, inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray]:
+    """The same for a file's path or a model's bytes, which need not pass ONNX's checker."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")  # else some integer kernels saturate at 16 bits
     try:
-        given = str(source) if isinstance(source, str | Path) else load_model(source)[0].SerializeToString()
         session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         feeds = {}
         for entry in session.get_inputs():
