@@ -9,6 +9,7 @@ is exact: `acc s_acc >= c` iff `acc >= ceil(c / s_acc)`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from snnir.ir.ties import reached_from
 from snnir.passes.grid import sample_shaped
 from snnir.passes.sums import Term
 
-__all__ = ["GivenGrid", "given_grid", "given_table", "steady"]
+__all__ = ["GivenGrid", "given_grid", "given_readout", "given_table", "steady"]
 
 LARGEST = (1 << 15) - 1
 """The largest integer weight."""
@@ -72,6 +73,17 @@ def given_grid(terms: Sequence[Term], rank: int, quantization: Quantization) -> 
         grids[index], off, weight = seen[key]
         error, largest = max(error, off), max(largest, weight)
     return GivenGrid(grids.reshape(units[0].shape), error, _bits(largest))
+
+
+def given_readout(terms: Sequence[Term], rank: int) -> GivenGrid | None:
+    """The grid of a sum that leaves the network: as `given_grid`, and as fine as weights of 16 bits allow, for biases that
+    the file left as real numbers. None where weights are no multiples of anything.
+    """
+    found = given_grid(terms, rank, Quantization(1.0, 0, 0))
+    if found is None:
+        return None
+    finer = max(1, LARGEST >> (found.bits - 1))
+    return GivenGrid(found.grid / finer, found.error, 16) if finer > 1 else found
 
 
 def _varies_where_shared(unit: np.ndarray, shape: tuple[int, ...]) -> bool:
@@ -129,7 +141,7 @@ def _rows(term: Term, weight: np.ndarray, rank: int) -> tuple[list[np.ndarray], 
     if isinstance(op, SparseLinear):
         rows = term.node.operands[2].array
         ends = np.searchsorted(rows, np.arange(int(np.prod(op.shape)) + 1))
-        return [weight[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)], op.shape
+        return [weight[start:end] for start, end in itertools.pairwise(ends)], op.shape
     if isinstance(op, Mul):
         spread = sample_shaped(weight, rank)
         return [np.array([value]) for value in spread.reshape(-1)], spread.shape

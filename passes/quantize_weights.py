@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import PassError, Refusal, UnsupportedError, UsageError
-from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Quantization, Value
+from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
@@ -24,7 +24,7 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import like
 from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
-from snnir.passes.given_grid import GivenGrid, given_grid, given_table, steady
+from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_table, steady
 from snnir.passes.grid import (
     FINEST,
     bias_parts,
@@ -66,7 +66,7 @@ class QuantizeWeights(Pass):
     5. A quantizer that the model brought with it gets the grid that its weights are whole multiples of (`given_grid.py`):
        no weight is rounded, its threshold may be any real number, and ties go where the file's rounding puts them.
        `rounding` says what happens where no constant V(0) does that: `exact` keeps a staircase, `half-up` rounds ties up,
-       `refuse` refuses.
+       `refuse` refuses. In such a model a sum that leaves the network keeps its weights, too.
     6. Weights that all round to 0, and weights too coarse to tell levels apart, are remarked upon by name.
     """
 
@@ -110,6 +110,7 @@ class _Descent:
         self, old: Graph, bits: int, ties: str, in_body: bool, lost: list[str], rounding: Rounding, refused: list[Refusal]
     ) -> None:
         self.bits, self.ties, self.lost, self.rounding, self.refused = bits, ties, lost, rounding, refused
+        self.given = any(isinstance(node.op, Quantize) and node.op.given for _, node in old.walk())
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.new = like(old, QUANTIZED)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
@@ -171,8 +172,11 @@ class _Descent:
 
     def readout(self, value: Value) -> Value:
         terms, rank = self.sample_terms(value), value.type.rank - 1
-        grid = readout_grid(largest_weights(terms, rank), self.bits, 1.0 / FINEST)
-        total = self.sum(value.name, terms, grid)
+        grid, bits = readout_grid(largest_weights(terms, rank), self.bits, 1.0 / FINEST), self.bits
+        found = given_readout(terms, rank) if self.given else None
+        if found is not None:
+            grid, bits = found.grid, found.bits
+        total = self.sum(value.name, terms, grid, bits)
         scale = self.new.constant(f"{value.name}.scale", grid)
         origin = value.producer.origin if value.producer is not None else ()
         return self.new.add1(Dequantize(), total, scale, name=value.name, origin=origin)
@@ -212,8 +216,7 @@ class _Descent:
                 uniform = None if chain else steady(table, levels.lo)
         integers = whole if stored else np.zeros((1,) * rank)
         if uniform is not None:
-            theta, shift = uniform
-            integers = integers - shift
+            integers = integers - uniform[1]
         total = self.sum(name, terms, grid, found.bits, integers.astype(np.int64))
         if uniform is not None:
             parameter = self.new.constant(f"{name}.theta", uniform[0].astype(np.int32))

@@ -207,6 +207,11 @@ def check_import(model: Model, graph: Graph, data: Mapping[str, np.ndarray], exa
     naming the output where a difference exceeds `IMPORT_TOLERANCE`.
     """
     few = first_samples(graph, data, _IMPORT_SAMPLES)
+    if is_quantized(graph) and not _is_torch(model):
+        report = check_levels(cast("Any", model), graph, few)
+        if "import_error" not in report:
+            raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
+        return float(str(report["import_error"]))
     ours = execute(graph, few)
     if _is_torch(model):
         from snnir.frontends.torch import run_torch

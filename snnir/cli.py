@@ -45,14 +45,7 @@ _ROUNDING = click.option(
     help="Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
 )
 _BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
-_WEIGHT_ROUNDING = click.option(
-    "--rounding",
-    type=click.Choice(["exact", "half-up", "refuse"]),
-    default="exact",
-    show_default=True,
-    help="Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
-)
-_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
+_WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

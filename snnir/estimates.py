@@ -82,7 +82,8 @@ def _connections(node: Node) -> Dimension:
 
 
 def estimated_steps(placed: Placed, bits: int) -> dict[str, int]:
-    """Inner time-steps of a window: 1 for inputs, and `2^bits - 1` (or its own number of levels) for each population on the longest way to an output.
+    """Inner time-steps of a window: 1 for inputs, and `2^bits - 1` (or the levels of the model's own quantizer) for each
+    population on the longest way to an output.
 
     `""` is all outside scans; each scan, by its first result, is one of its windows, whose states are relayed. No data is
     needed: where calibration finds fewer levels, the certified bound is lower.

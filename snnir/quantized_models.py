@@ -140,7 +140,7 @@ def integers_kept(stages: Sequence[Stage], data: Mapping[str, np.ndarray]) -> di
         for first, second in zip(arrays, new.get(name, ()), strict=False):
             compared += first.size
             differ += int((first != second).sum())
-    return {"given_levels": f"{differ} of {compared} integers of the model's own quantizers changed by integer grids"}
+    return {"given_levels": f"{differ} of {compared} integers of the model's own quantizers differ once weights are integers"}
 
 
 def _levels(graph: Graph, data: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:

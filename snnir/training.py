@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.api import import_model
+from snnir.errors import UsageError
 from snnir.inputs import calibration_data
 from snnir.ir import Graph
-from snnir.errors import UsageError
 from snnir.ir.ops import FakeQuantize, Quantize, SequenceMask
 from snnir.passes import Context, Pass, default_pipeline, run_pipeline
 from snnir.passes.quantize_activations import QuantizeActivations

@@ -35,10 +35,8 @@ _ROUNDINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 def rounded(x: torch.Tensor, quantization: Quantization, rounding: str = "half-up", single: bool = False) -> torch.Tensor:
     """Levels of real `x`: `clip(round(x/scale), lo, hi)`, in float64; with `single` the quotient is float32."""
-    if single:
-        ratio = x.float() / torch.tensor(quantization.scale, dtype=torch.float32)
-    else:
-        ratio = x.double() / quantization.scale
+    scale = torch.tensor(quantization.scale, dtype=torch.float32 if single else torch.float64)
+    ratio = x.to(scale.dtype) / scale.to(x.device)
     return _ROUNDINGS[rounding](ratio).double().clamp(quantization.lo, quantization.hi)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
@@ -149,7 +150,9 @@ def real_of(call: Call, value: Value, scale: float, zero: int, label: str = "") 
     if not isinstance(node.op, Movement | MaxPool) or isinstance(node.op, Pad):
         return None
     moved = isinstance(node.op, Concat)
-    operands = [real_of(call, operand, scale, zero, f"{label}.{n}" if moved else label) for n, operand in enumerate(node.operands)]
+    operands = [
+        real_of(call, operand, scale, zero, f"{label}.{n}" if moved else label) for n, operand in enumerate(node.operands)
+    ]
     if any(operand is None for operand in operands):
         return None
     given = [operand for operand in operands if operand is not None]
@@ -183,4 +186,3 @@ def bounds_of(array: Known | None, default: tuple[int, int] = (0, 255)) -> tuple
         assert array is not None
         raise RefusalError(f"it quantizes to {array.dtype.name}; integers of 2 to 16 bits are supported")
     return bounds
-

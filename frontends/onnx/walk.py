@@ -49,7 +49,7 @@ class Scope:
         """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
         self.whole: set[Value] = set()
         """Inputs that hold whole numbers, such as tokens."""
-        self.exact = parent is not None and parent.exact
+        self.exact: bool = parent is not None and parent.exact
         """Whether constants are kept in float64, so that the scales of a quantized model stay what the file says."""
         self.stored: dict[Value, Stored] = {} if parent is None else parent.stored
         """What values that the file stores as integers are worth."""

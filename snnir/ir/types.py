@@ -72,7 +72,8 @@ class Quantization:
         The quotient is computed in float64; with `single` in float32, as ONNX's QuantizeLinear does.
         """
         ratio = x.astype(np.float32) / np.float32(self.scale) if single else x.astype(np.float64) / self.scale
-        return np.clip(round_by(rounding, ratio), self.lo, self.hi).astype(np.int64)
+        levels: np.ndarray = np.clip(round_by(rounding, ratio), self.lo, self.hi).astype(np.int64)
+        return levels
 
 
 def _levels(lo: int, hi: int) -> str:

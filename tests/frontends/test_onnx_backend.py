@@ -141,6 +141,13 @@ LISTED = [
     "TopK",
     "DFT",
     "CenterCropPad",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+    "DynamicQuantizeLinear",
 ]
 
 # Refusals that are right, by a part of their message; a test that is refused for any other reason fails.

@@ -56,7 +56,7 @@ def quant(call: Call) -> list[Result]:
     zero = known_number(call, 2, "its zero point")
     bits = _number(call, 3, "its bit width")
     if bits == 1 and call.integer("signed", 1):  # as the qonnx package reads it
-        return bipolar_quant(call)
+        return list(bipolar_quant(call))
     bounds = _bounds(call, bits)
     if (zero != np.rint(zero)).any():
         raise RefusalError("its zero point is not a whole number")
@@ -75,7 +75,7 @@ def quant(call: Call) -> list[Result]:
 @handler("IntQuant", "fake_quantize", domains=_DOMAINS, quantizing=True)
 def int_quant(call: Call) -> list[Result]:
     """The newer name of Quant."""
-    return quant(call)
+    return list(quant(call))
 
 
 def _squeezed(array: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from snnir.ir.op import Example, register
 from snnir.ir.ops.activation import Elementwise
 from snnir.ir.ops.rules import example
-from snnir.ir.ties import check_rounding, round_by
+from snnir.ir.ties import check_rounding
 from snnir.ir.types import Quantization
 
 __all__ = ["FakeQuantize"]
