@@ -8,7 +8,7 @@ grid make them differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,7 +134,8 @@ def integers_kept(stages: Sequence[Stage], data: Mapping[str, np.ndarray]) -> di
     after = next((stage.graph for stage in reversed(stages) if stage.graph.level == "quantized"), None)
     if before is None or after is None:
         return {}
-    old, new = _levels(before, data), _levels(after, data)
+    own = {node.output.name for _, node in before.walk() if isinstance(node.op, Quantize) and node.op.given}
+    old, new = _levels(before, data, own), _levels(after, data, own)
     compared = differ = 0
     for name, arrays in old.items():
         for first, second in zip(arrays, new.get(name, ()), strict=False):
@@ -143,12 +144,11 @@ def integers_kept(stages: Sequence[Stage], data: Mapping[str, np.ndarray]) -> di
     return {"given_levels": f"{differ} of {compared} integers of the model's own quantizers differ once weights are integers"}
 
 
-def _levels(graph: Graph, data: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
+def _levels(graph: Graph, data: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, list[np.ndarray]]:
     seen: dict[str, list[np.ndarray]] = {}
 
     def observe(value: Value, array: np.ndarray) -> None:
-        node = value.producer
-        if node is not None and value.type.is_levels and (not isinstance(node.op, Quantize) or node.op.given):
+        if value.name in names and value.type.is_levels:
             seen.setdefault(value.name, []).append(array)
 
     execute(graph, data, observe)
