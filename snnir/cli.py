@@ -255,7 +255,6 @@ def verify_command(
 @click.option("--level", type=click.Choice(["float", "quantized", "spiking"]), help="The level to print, of a .snnir file.")
 @click.option("--diff", metavar="PASS", help="What this pass changes, as a diff.")
 @click.option("--calibration", type=_FILE, help="Calibration inputs, for passes from calibrate on.")
-@_ROUNDING
 @click.option("--pipeline", help="Passes instead of the default order.")
 @_JSON
 def inspect_command(

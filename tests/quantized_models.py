@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.models import model_of
 __all__ = ["conv_net", "mixed", "static"]
 
 
-class _Reader(CalibrationDataReader):
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, name: str, data: np.ndarray) -> None:
         self.samples = iter([{name: sample[np.newaxis]} for sample in data])
 
@@ -54,7 +55,8 @@ def static(
 
 def _weights(rng: np.random.Generator, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {
-        name: (rng.normal(size=shape) / np.sqrt(max(np.prod(shape[1:]), 9))).astype(np.float32) for name, shape in shapes.items()
+        name: (rng.normal(size=shape) / np.sqrt(max(math.prod(shape[1:]), 9))).astype(np.float32)
+        for name, shape in shapes.items()
     }
 
 
