@@ -60,6 +60,8 @@ class Calibrate(Pass):
         if not groups:
             remark = "every value that needs neurons has a quantizer of the model's own"
             return Result(_filled(placed, found), True, (remark,))
+        if context.calibration is None and not any(isinstance(node.op, FakeQuantize) for _, node in placed.walk()):
+            raise CalibrationError("pass calibrate needs calibration data: give inputs like those the model will see")
         if context.calibration is None:
             names = ", ".join(node.operands[0].name for nodes in groups for node in nodes)
             raise CalibrationError(
