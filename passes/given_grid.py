@@ -188,14 +188,9 @@ def steady(table: np.ndarray, lo: int) -> tuple[np.ndarray, np.ndarray] | None:
     return theta, table[0] - ((lo + 1) * theta - theta // 2)
 
 
-def _thresholds_of(rounding: str, quantization: Quantization) -> list[tuple[Fraction, bool]]:
-    """For levels lo+1..hi: the real number that the sum must reach, in units of 1, or, where True, exceed."""
-    scale = Fraction(quantization.scale)
-    found = []
-    for level in range(quantization.lo + 1, quantization.hi + 1):
-        twice, beyond = reached_from(rounding, level)
-        found.append((Fraction(twice, 2) * scale, beyond))
-    return found
+def _thresholds_of(rounding: str, quantization: Quantization) -> list[tuple[int, bool]]:
+    """For levels lo+1..hi: twice the number of levels that the sum must be worth, or, where True, exceed."""
+    return [reached_from(rounding, level) for level in range(quantization.lo + 1, quantization.hi + 1)]
 
 
 def given_table(
@@ -210,37 +205,40 @@ def given_table(
     goals = _thresholds_of(rounding, quantization)
     shape = np.broadcast_shapes(grid.shape, bias.shape)
     if chain:
-        return _bisected(chain, np.broadcast_to(grid, shape), bias, goals, reach), False
+        return _bisected(chain, np.broadcast_to(grid, shape), bias, goals, quantization.scale, reach), False
     cells = zip(np.broadcast_to(grid, shape).reshape(-1), np.broadcast_to(bias, shape).reshape(-1), strict=True)
     seen: dict[tuple[float, float], tuple[list[int], bool]] = {}
     columns, ties = [], False
     for unit, offset in cells:
         key = float(unit), float(offset)
         if key not in seen:
-            seen[key] = _column(*key, goals, reach)
+            seen[key] = _column(*key, quantization.scale, goals, reach)
         columns.append(seen[key][0])
         ties |= seen[key][1]
     table = np.array(columns, np.int64).T.reshape(len(goals), *shape)
     return table, ties
 
 
-def _column(unit: float, offset: float, goals: Sequence[tuple[Fraction, bool]], reach: int) -> tuple[list[int], bool]:
-    inverse, start = 1 / Fraction(unit), Fraction(offset)
+def _column(unit: float, offset: float, scale: float, goals: Sequence[tuple[int, bool]], reach: int) -> tuple[list[int], bool]:
+    """`(twice scale / 2 - offset) / unit` for each goal, as one quotient of integers, rounded up."""
+    step, start = Fraction(scale) / (2 * Fraction(unit)), Fraction(offset) / Fraction(unit)
+    below = math.lcm(step.denominator, start.denominator)
+    rise, base = int(step * below), int(start * below)
     column, ties = [], False
-    for goal, beyond in goals:
-        at = (goal - start) * inverse
-        whole = at.denominator == 1
-        ties |= whole and beyond and -reach <= at <= reach
-        least = math.ceil(at) + (1 if whole and beyond else 0)
+    for twice, beyond in goals:
+        least, rest = divmod(twice * rise - base, below)
+        if rest or beyond:
+            ties |= not rest and -reach <= least <= reach
+            least += 1
         column.append(min(max(least, -_FARTHEST), _FARTHEST))
     return column, ties
 
 
 def _bisected(
-    chain: Sequence[Node], grid: np.ndarray, bias: np.ndarray, goals: Sequence[tuple[Fraction, bool]], reach: int
+    chain: Sequence[Node], grid: np.ndarray, bias: np.ndarray, goals: Sequence[tuple[int, bool]], scale: float, reach: int
 ) -> np.ndarray:
     ones = (1,) * grid.ndim
-    goal = np.array([float(value) for value, _ in goals]).reshape(-1, *ones)
+    goal = np.array([twice / 2 * scale for twice, _ in goals]).reshape(-1, *ones)
     beyond = np.array([strict for _, strict in goals]).reshape(-1, *ones)
     shape = np.broadcast_shapes(goal.shape, grid.shape)
     low, high = np.full(shape, -reach, np.int64), np.full(shape, reach + 1, np.int64)

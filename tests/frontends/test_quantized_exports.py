@@ -17,7 +17,7 @@ from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize
 from snnir.quantized_models import compare_with_runtime
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parent / "fixtures" / "quantized"
 EXPORTS = sorted(path.stem for pattern in ("brevitas_*", "qonnx_*", "pt2e_*") for path in FIXTURES.glob(f"{pattern}.onnx"))
 NEAR = 2e-6
 """Outputs are sums in float32, in another order."""
@@ -56,6 +56,7 @@ def test_an_export_gives_what_its_own_tool_says(name: str, record_property: Call
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
         stored = {key: archive[key] for key in archive}
     x, expected = stored["x"], stored["expected"]
+    assert snnir.check(path).ok
     program = snnir.compile(path)
     compared = differ = 0
     for graph in (import_onnx(path), program.graph("quantized")):
