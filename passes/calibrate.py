@@ -11,7 +11,7 @@ import numpy as np
 from snnir.errors import CalibrationError, UsageError
 from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.execute import execute
-from snnir.ir.ops import Observe
+from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import place_observers
@@ -35,7 +35,9 @@ class Calibrate(Pass):
        the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
        Scales are rounded to 4 significant digits.
     4. Values are signed where the calibration data holds a negative one.
-    5. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
+    5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
+       left to measure, no data are needed.
+    6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
     """
 
     name = "calibrate"
@@ -54,21 +56,25 @@ class Calibrate(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
         placed = place_observers(graph, self.allow_host)
-        if context.calibration is None:
+        groups, found = _own_scales(placed)
+        if not groups:
+            remark = "every value that needs neurons has a quantizer of the model's own"
+            return Result(_filled(placed, found), True, (remark,))
+        if context.calibration is None and not any(isinstance(node.op, FakeQuantize) for _, node in placed.walk()):
             raise CalibrationError("pass calibrate needs calibration data: give inputs like those the model will see")
-        groups = scale_groups(placed)
+        if context.calibration is None:
+            names = ", ".join(node.operands[0].name for nodes in groups for node in nodes)
+            raise CalibrationError(
+                f"calibration data are needed for values that the model does not quantize itself ({names}): "
+                "give inputs like those the model will see"
+            )
         group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
         histograms = _measure(placed, group_of, len(groups), context)
-        found = {}
         for nodes, histogram in zip(groups, histograms, strict=True):
             scales = tuple(self.scale(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1))
             found.update({node: Observe(scales, histogram.low < 0) for node in nodes})
-
-        def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
-            return rewriter.copy(node, operands, found[node]) if node in found else None
-
         remark = f"{len(groups)} scales for {len(found)} values, by {self.method}"
-        return Result(rebuild(placed, rule)[0], bool(found), (remark,))
+        return Result(_filled(placed, found), bool(found), (remark,))
 
     def scale(self, histogram: Histogram, bits: int) -> float:
         """The worth of a level, for levels of `bits` bits (signed where the data is)."""
@@ -86,6 +92,27 @@ class Calibrate(Pass):
             coarse = histogram.best_scale(widest * np.geomspace(0.02, 1.0, 48), least, most)
             widest = histogram.best_scale(np.minimum(coarse * np.linspace(0.93, 1.08, 16), widest), least, most)
         return float(f"{widest:.4g}")
+
+
+def _own_scales(graph: Graph) -> tuple[list[list[Node]], dict[Node, Observe]]:
+    """Groups of observers to measure, and those that take the scale of a quantizer of the model itself."""
+    groups, found = [], {}
+    for nodes in scale_groups(graph, (Observe, FakeQuantize)):
+        given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
+        observers = [node for node in nodes if isinstance(node.op, Observe)]
+        if given:
+            scales = (given[0].scale,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1)
+            found.update({node: Observe(scales, any(levels.lo < 0 for levels in given)) for node in observers})
+        else:
+            groups.append(observers)
+    return groups, found
+
+
+def _filled(graph: Graph, found: Mapping[Node, Observe]) -> Graph:
+    def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        return rewriter.copy(node, operands, found[node]) if node in found else None
+
+    return rebuild(graph, rule)[0]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir import FLOAT, Graph, Node, Quantization, Value
 from snnir.ir.ops import (
     Add,
     Clip,
@@ -16,6 +16,7 @@ from snnir.ir.ops import (
     Conv,
     Div,
     Elementwise,
+    FakeQuantize,
     Linear,
     MatMul,
     MaxPool,
@@ -47,7 +48,9 @@ class Canonicalize(Pass):
     5. Reshapes and transposes that follow one another merge, and vanish where they change nothing.
     6. An activation goes before the data movement or `max_pool` it follows: both commute with increasing functions.
     7. A `linear` goes before a reshape that merges the batch with axes before its own, so that the batch stays an axis.
-    8. `relu` is `clip` to 0..inf, and clips that follow one another merge.
+    8. A quantizer of the model itself goes before the `concat` it follows, vanishes where its operand has its levels
+       already, and takes the clip of its levels that follows it as bounds.
+    9. `relu` is `clip` to 0..inf, and clips that follow one another merge.
     """
 
     name = "canonicalize"
@@ -237,6 +240,47 @@ def _merge_clips(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) ->
     return rewriter.emit(Clip(low, high), inner.operands[0], name=node.output.name)
 
 
+def _same_levels(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
+    """Rounding levels to levels of the same worth changes nothing within the bounds."""
+    inner, op = operands[0].producer, node.op
+    if inner is None or not isinstance(inner.op, FakeQuantize) or not isinstance(op, FakeQuantize) or op.rounding == "bipolar":
+        return None
+    if inner.op.quantization.scale != op.quantization.scale:
+        return None
+    return _bounded(rewriter, node, operands[0], inner.op, op.quantization.lo, op.quantization.hi)
+
+
+def _clip_of_levels(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner, op = operands[0].producer, node.op
+    if inner is None or not isinstance(inner.op, FakeQuantize) or not isinstance(op, Clip) or not op.low <= 0 <= op.high:
+        return None
+    levels = inner.op.quantization
+    lo, hi = max(op.low / levels.scale, levels.lo), min(op.high / levels.scale, levels.hi)
+    if lo != round(lo) or hi != round(hi):  # the clip's end is worth no level
+        return None
+    return _bounded(rewriter, node, operands[0], inner.op, int(lo), int(hi))
+
+
+def _bounded(rewriter: Rewriter, node: Node, value: Value, op: FakeQuantize, lo: int, hi: int) -> Value | None:
+    """The quantizer `op`, whose result is `value`, with its levels in lo..hi besides."""
+    levels = op.quantization
+    if lo <= levels.lo and levels.hi <= hi:
+        return value
+    if not used_once(node, 0) or op.rounding == "bipolar":
+        return None
+    narrow = dataclasses.replace(op, quantization=Quantization(levels.scale, max(lo, levels.lo), min(hi, levels.hi)))
+    assert value.producer is not None
+    return rewriter.emit(narrow, value.producer.operands[0], name=node.output.name)
+
+
+def _quantizer_first(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
+    inner = operands[0].producer
+    if inner is None or not isinstance(inner.op, Concat) or not used_once(node, 0):
+        return None
+    parts = [rewriter.emit(node.op, part, name=f"{node.output.name}.part") for part in inner.operands]
+    return rewriter.emit(inner.op, *parts, name=node.output.name)
+
+
 _RULES: tuple[tuple[type, tuple[_RuleFunction, ...]], ...] = (
     (Sub, (_difference,)),
     (Div, (_quotient,)),
@@ -248,6 +292,7 @@ _RULES: tuple[tuple[type, tuple[_RuleFunction, ...]], ...] = (
     (Reshape, (_merge_movement,)),
     (Transpose, (_merge_movement,)),
     (Relu, (_relu,)),
-    (Clip, (_merge_clips,)),
+    (Clip, (_merge_clips, _clip_of_levels)),
+    (FakeQuantize, (_same_levels, _quantizer_first)),
     (Elementwise, (_activation_first,)),
 )

@@ -47,6 +47,7 @@ def default_pipeline(
     method: str = "mse",
     percentile: float = 99.9,
     allow_host: bool = False,
+    rounding: str = "exact",
 ) -> tuple[Pass, ...]:
     """From an imported float graph to certified spikes. Raises `UsageError` for options out of range."""
     for name, value in (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits), ("state_bits", state_bits)):
@@ -56,7 +57,7 @@ def default_pipeline(
         *simplify(),
         Calibrate(method, percentile, allow_host),
         QuantizeActivations(bits, input_bits, state_bits, values),
-        QuantizeWeights(weight_bits),
+        QuantizeWeights(weight_bits, rounding),
         RemoveDeadCode(),
         SubstituteNeurons(),
         RemoveDeadCode(),

@@ -10,11 +10,12 @@ import numpy as np
 from snnir.errors import Refusal, UnsupportedError
 from snnir.ir import BATCH, Dimension, Graph, Node, Op, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Abs, Add, Clip, Elementwise, Linear, MaxPool, Movement, Mul, Observe, Scan
+from snnir.ir.ops import Abs, Add, Clip, Elementwise, FakeQuantize, Linear, MaxPool, Movement, Mul, Observe, Scan
 from snnir.ir.rewrite import copy_constants, like
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
+from snnir.passes.scale_groups import scale_groups
 from snnir.passes.sums import WEIGHTED
 
 __all__ = ["Placed", "place_observers", "try_observers"]
@@ -52,7 +53,21 @@ def try_observers(graph: Graph, allow_host: bool = False) -> Placed:
     """The same for any graph, with all that is refused instead of an error."""
     placer = _Placer(allow_host)
     placed = placer.place(graph, None)
+    placer.refused += _disagreements(placed)
     return Placed(placed, tuple(dict.fromkeys(placer.refused)), frozenset(placer.raw), frozenset(placer.host))
+
+
+def _disagreements(graph: Graph) -> list[Refusal]:
+    """Quantizers of the model whose levels meet in data movement, and are worth different amounts."""
+    found = []
+    for nodes in scale_groups(graph, FakeQuantize):
+        worths = {node.op.quantization.scale: node for node in nodes if isinstance(node.op, FakeQuantize)}
+        if len(worths) > 1:
+            first, *others = worths.items()
+            where = "; ".join(f"{node.describe()} ({scale:g})" for scale, node in others)
+            reason = f"its levels are worth {first[0]:g} and meet others, of {where}: quantize what they become by one scale"
+            found.append(Refusal(f"{first[1].describe()} (op fake_quantize)", reason, first[1].origin))
+    return found
 
 
 class _Placer:
@@ -177,6 +192,10 @@ class _Placement:
                 self.products.add(self.values[node.output])
         elif isinstance(op, Abs):
             self.magnitude(node, self.levels(operands[0]))
+        elif isinstance(op, FakeQuantize):  # the model's own quantizer: it takes sums and activations as they are
+            if self.batched and node.output.type.batch_axis != 0:
+                self.refuse(node, f"neurons need the batch (N) as axis 0, found {node.output.type}")
+            self.add(node, operands, _LEVELS)
         elif isinstance(op, Elementwise):
             self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
         else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from snnir.errors import PassError, UsageError
 from snnir.ir import FLOAT, Graph, Node, Quantization, TensorType, Value
-from snnir.ir.ops import Add, Clip, Concat, Dequantize, Mul, Observe, Product, Quantize, Scan, SequenceMask
+from snnir.ir.ops import Add, Clip, Concat, Dequantize, FakeQuantize, Mul, Observe, Product, Quantize, Scan, SequenceMask
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
@@ -33,7 +34,9 @@ class QuantizeActivations(Pass):
        more bits cost no inner time-steps.
     5. States that add to what they were (the cell state of an LSTM, the state of a GRU) get `state_bits` bits, because
        their rounding errors add up over the sequence; 0 means two more than `bits`.
-    6. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
+    6. A quantizer of the model itself (`fake_quantize`) becomes `quantize` to its own levels, with its own rounding; what
+       must share a scale with it takes its levels.
+    7. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
     """
 
     name = "quantize-activations"
@@ -66,10 +69,14 @@ class QuantizeActivations(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
-        levels: dict[Node, Quantization] = {}
+        levels: dict[Node, Quantize] = {}
         overrides, unknown = self.overrides(), set(self.overrides())
         inputs, states = _inputs(graph, set(graph.inputs)), _accumulating(graph)
-        for nodes in scale_groups(graph):
+        for nodes in scale_groups(graph, (Observe, FakeQuantize)):
+            given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
+            if given:
+                levels.update((node, _given(node, reduce(Quantization.join, given))) for node in nodes)
+                continue
             names = {name for node in nodes for name in (node.output.name, node.operands[0].name)}
             bits = self.bits
             if all(node.operands[0] in inputs for node in nodes):
@@ -79,7 +86,7 @@ class QuantizeActivations(Pass):
             bits = max((overrides[name] for name in names & set(overrides)), default=bits)
             unknown -= names
             for node in nodes:
-                levels[node] = _quantization(node, bits)
+                levels[node] = Quantize(_quantization(node, bits))
         if unknown:
             known = sorted(node.operands[0].name for node in levels)
             raise UsageError(f"no value {', '.join(sorted(unknown))} becomes levels; those that do are {', '.join(known)}")
@@ -146,10 +153,29 @@ def _absorbed(node: Node) -> Clip | None:
     producer = node.operands[0].producer
     if producer is None or not isinstance(producer.op, Clip) or len(node.operands[0].uses) > 1:
         return None
+    if isinstance(node.op, FakeQuantize) and node.op.rounding == "bipolar":  # which has no level for 0
+        return None
     return producer.op if producer.op.low <= 0 <= producer.op.high else None
 
 
-def _quantize(old: Graph, levels: dict[Node, Quantization], types: list[TensorType]) -> Graph:
+def _given(node: Node, group: Quantization) -> Quantize:
+    """The model's own quantizer, or one with the levels of the group that holds it."""
+    if not isinstance(node.op, FakeQuantize):
+        return Quantize(group)
+    own, rounding, clip = node.op.quantization, node.op.rounding, _absorbed(node)
+    if clip is not None:
+        lo, hi = (_own_bound(end, own, rounding) for end in (clip.low, clip.high))
+        own = Quantization(own.scale, lo, hi)
+    return Quantize(own, rounding, node.op.single, True)
+
+
+def _own_bound(end: float, own: Quantization, rounding: str) -> int:
+    if math.isinf(end):
+        return own.hi if end > 0 else own.lo
+    return int(own.round(np.array(end), rounding))
+
+
+def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType]) -> Graph:
     new = like(old)
     values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
     copy_constants(old, new, values)
@@ -162,7 +188,7 @@ def _quantize(old: Graph, levels: dict[Node, Quantization], types: list[TensorTy
             if source.producer in absorbed and source.producer is not None:
                 name, origin = source.name, source.producer.origin
                 source = source.producer.operands[0]
-            values[node.output] = new.add1(Quantize(levels[node]), values[source], name=name, origin=origin)
+            values[node.output] = new.add1(levels[node], values[source], name=name, origin=origin)
             continue
         operands, body = [values[value] for value in node.operands], node.body
         if isinstance(node.op, Scan) and body is not None:
@@ -192,7 +218,7 @@ def _real(graph: Graph, value: Value) -> Value:
     return graph.add1(Dequantize(), value, scale, name=f"{value.name}.real")
 
 
-def _quantize_body(op: Scan, body: Graph, levels: dict[Node, Quantization], outer: list[TensorType]) -> Graph:
+def _quantize_body(op: Scan, body: Graph, levels: dict[Node, Quantize], outer: list[TensorType]) -> Graph:
     """The body with states wide enough for what they start from and for what they become."""
     types = []
     for index, (type_, inner) in enumerate(zip(outer, body.inputs, strict=True)):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.errors import PassError, UnsupportedError, UsageError
-from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Quantization, Value
+from snnir.errors import PassError, Refusal, UnsupportedError, UsageError
+from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
@@ -24,6 +24,7 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import like
 from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
+from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_table, steady
 from snnir.passes.grid import (
     FINEST,
     bias_parts,
@@ -41,7 +42,13 @@ from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.sums import WEIGHTED, Term, activation_chain, terms_of
 
-__all__ = ["QuantizeWeights"]
+__all__ = ["TIES", "QuantizeWeights"]
+
+TIES = ("exact", "half-up", "refuse")
+"""What becomes of ties that no constant V(0) rounds as the model does."""
+_OFF = 1e-3
+"""How far a bias may be from a whole number of its grid and still be the integer that the file stores, besides the
+rounding of its scale to float32."""
 
 
 @register
@@ -56,7 +63,11 @@ class QuantizeWeights(Pass):
        it becomes `multi_threshold`.
     3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.
     4. A sum that several of these take is weighed anew for each.
-    5. Weights that all round to 0, and weights too coarse to tell levels apart, are remarked upon by name.
+    5. A quantizer that the model brought with it gets the grid that its weights are whole multiples of (`given_grid.py`):
+       no weight is rounded, its threshold may be any real number, and ties go where the file's rounding puts them.
+       `rounding` says what happens where no constant V(0) does that: `exact` keeps a staircase, `half-up` rounds ties up,
+       `refuse` refuses. In such a model a sum that leaves the network keeps its weights, too.
+    6. Weights that all round to 0, and weights too coarse to tell levels apart, are remarked upon by name.
     """
 
     name = "quantize-weights"
@@ -65,8 +76,11 @@ class QuantizeWeights(Pass):
     error = "rounding of weights and biases"
 
     bits: int = 8
+    rounding: str = "exact"
 
     def __post_init__(self) -> None:
+        if self.rounding not in TIES:
+            raise UsageError(f"rounding {self.rounding!r} is unknown; choose one of {', '.join(TIES)}")
         if not 2 <= self.bits <= 16:
             raise UsageError(f"bits={self.bits} is out of range: weights take 2 to 16 bits")
 
@@ -81,14 +95,22 @@ class QuantizeWeights(Pass):
             raise PassError("pass quantize-weights found an observe; run quantize-activations before it")
         lost: list[str] = []
         rounding = Rounding()
-        return _Descent(graph, self.bits, False, lost, rounding).new, rounding, lost
+        refused: list[Refusal] = []
+        new = _Descent(graph, self.bits, self.rounding, False, lost, rounding, refused).new
+        if refused:
+            lines = "\n".join(f"  {refusal}" for refusal in refused)
+            raise UnsupportedError(f"rounding=refuse, and these quantizers can meet ties:\n{lines}", refused)
+        return new, rounding, lost
 
 
 class _Descent:
     """One graph (or body) on its way down to integers. Sums are built where something takes them."""
 
-    def __init__(self, old: Graph, bits: int, in_body: bool, lost: list[str], rounding: Rounding) -> None:
-        self.bits, self.lost, self.rounding = bits, lost, rounding
+    def __init__(
+        self, old: Graph, bits: int, ties: str, in_body: bool, lost: list[str], rounding: Rounding, refused: list[Refusal]
+    ) -> None:
+        self.bits, self.ties, self.lost, self.rounding, self.refused = bits, ties, lost, rounding, refused
+        self.given = any(isinstance(node.op, Quantize) and node.op.given for _, node in old.walk())
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.new = like(old, QUANTIZED)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
@@ -113,7 +135,8 @@ class _Descent:
         if isinstance(op, Quantize):
             base, chain = activation_chain(node.operands[0])
             if chain or base.type.is_levels or (base.producer is not None and isinstance(base.producer.op, (Add, *WEIGHTED))):
-                self.values[node.output] = self.population(node, op.quantization, base, chain)
+                population = self.given_population if op.given else self.population
+                self.values[node.output] = population(node, op, base, chain)
                 return
         elif isinstance(op, (Add, Elementwise, *WEIGHTED)) and node not in self.host:
             return
@@ -123,7 +146,9 @@ class _Descent:
         # data movement that ends a model may move the batch: on the host, after the readouts
         on_host |= self.batched and isinstance(op, Movement) and node.output.type.batch_axis != 0
         operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
-        body = _Descent(node.body, self.bits, True, self.lost, self.rounding).new if node.body is not None else None
+        body: Graph | None = None
+        if node.body is not None:
+            body = _Descent(node.body, self.bits, self.ties, True, self.lost, self.rounding, self.refused).new
         names = [value.name for value in node.outputs]
         results = self.new.add(op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
@@ -147,14 +172,66 @@ class _Descent:
 
     def readout(self, value: Value) -> Value:
         terms, rank = self.sample_terms(value), value.type.rank - 1
-        grid = readout_grid(largest_weights(terms, rank), self.bits, 1.0 / FINEST)
-        total = self.sum(value.name, terms, grid)
+        grid, bits = readout_grid(largest_weights(terms, rank), self.bits, 1.0 / FINEST), self.bits
+        found = given_readout(terms, rank) if self.given else None
+        if found is not None:
+            grid, bits = found.grid, found.bits
+        total = self.sum(value.name, terms, grid, bits)
         scale = self.new.constant(f"{value.name}.scale", grid)
         origin = value.producer.origin if value.producer is not None else ()
         return self.new.add1(Dequantize(), total, scale, name=value.name, origin=origin)
 
-    def population(self, node: Node, quantization: Quantization, base: Value, chain: Sequence[Node]) -> Value:
-        name, origin = node.output.name, node.origin
+    def given_population(self, node: Node, op: Quantize, base: Value, chain: Sequence[Node]) -> Value:
+        """A population of the model's own: no weight that the file stores as integers is rounded."""
+        name, origin, levels = node.output.name, node.origin, op.quantization
+        terms, rank = self.sample_terms(base), base.type.rank - 1
+        found = given_grid(terms, rank, levels)
+        if found is None:
+            largest = largest_weights(terms, rank)
+            found = GivenGrid(readout_grid(largest, self.bits, levels.scale / FINEST), 0.0, self.bits)
+            self.lost.append(
+                f"the file quantizes {node.describe()} but not all weights before it: they are rounded to {self.bits} bits"
+            )
+        elif found.error:
+            self.lost.append(
+                f"scales that meet in {node.describe()} have no common grid: "
+                f"its sum is off by {found.error:.2g} of a level at most"
+            )
+        grid = found.grid
+        bias = np.zeros((1,) * rank)
+        for part, shape in bias_parts(terms, rank):
+            bias = bias + part.array.astype(np.float64).reshape(shape)
+        whole = np.rint(bias / grid)
+        stored = bool((np.abs(bias / grid - whole) <= _OFF + np.abs(whole) * 2.0**-23).all())
+        offset = np.zeros((1,) * rank) if stored else bias
+        reach = self.reach(terms, grid, found.bits)
+        table, tie = given_table(chain, grid, offset, levels, op.rounding, reach)
+        uniform = None if chain else steady(table, levels.lo)
+        if tie and uniform is None:
+            if self.ties == "refuse":
+                reason = f"sums can lie halfway between levels, and no constant V(0) rounds them as {op.rounding!r} does"
+                self.refused.append(Refusal(node.describe(), reason, origin))
+            elif self.ties == "half-up":
+                table, _ = given_table(chain, grid, offset, levels, "half-up", reach)
+                uniform = None if chain else steady(table, levels.lo)
+        integers = whole if stored else np.zeros((1,) * rank)
+        if uniform is not None:
+            integers = integers - uniform[1]
+        total = self.sum(name, terms, grid, found.bits, integers.astype(np.int64))
+        if uniform is not None:
+            parameter = self.new.constant(f"{name}.theta", uniform[0].astype(np.int32))
+            result = self.new.add1(Requantize(levels), total, parameter, name=name, origin=origin)
+        else:
+            limited = np.clip(table, -reach, reach + 1)
+            small = reach < (1 << 31) - 1
+            parameter = self.new.constant(f"{name}.table", limited.astype(np.int32) if small else limited)
+            origin = (*(word for link in chain for word in link.origin), *origin)
+            result = self.new.add1(MultiThreshold(levels), total, parameter, name=name, origin=origin)
+        self.rounding.populations[result] = RoundedLevels(node, tuple(chain), grid)
+        return result
+
+    def population(self, node: Node, op: Quantize, base: Value, chain: Sequence[Node]) -> Value:
+        name, origin, quantization = node.output.name, node.origin, op.quantization
         terms, rank = self.sample_terms(base), base.type.rank - 1
         largest = largest_weights(terms, rank)
         uniform = None if chain else threshold_grid(largest, quantization, self.bits)
@@ -173,7 +250,7 @@ class _Descent:
         name = chain[-1].output.name if chain else name
         grid = readout_grid(largest, self.bits, quantization.scale / FINEST)
         total = self.sum(name, terms, grid)
-        table = staircase_table(chain, grid, quantization, self.reach(terms, grid))
+        table = staircase_table(chain, grid, quantization, self.reach(terms, grid, self.bits))
         table_value = self.new.constant(f"{name}.table", table)
         origin = (*(word for link in chain for word in link.origin), *origin)
         result = self.new.add1(MultiThreshold(quantization), total, table_value, name=name, origin=origin)
@@ -190,24 +267,29 @@ class _Descent:
                 )
         return terms
 
-    def sum(self, name: str, terms: Sequence[Term], grid: np.ndarray) -> Value:
-        """All terms on `grid`, added up."""
+    def sum(
+        self, name: str, terms: Sequence[Term], grid: np.ndarray, bits: int | None = None, bias: np.ndarray | None = None
+    ) -> Value:
+        """All terms on `grid`, added up; `bits` and `bias` (integers) where they are not those of the options and terms."""
         total: Value | None = None
         for term in terms:
             if term.value.is_constant:
                 continue
-            current = self.synapse(name, term, grid)
+            current = self.synapse(name, term, grid, bits or self.bits)
             total = current if total is None else self.new.add1(Add(), total, current, name=f"{name}.sum")
         assert total is not None
-        bias = integer_bias(terms, grid)
         if bias is None:
+            bias = integer_bias(terms, grid)
+        elif bias.any():
+            bias = bias.astype(np.int32) if np.abs(bias).max() < 1 << 31 else bias
+        if bias is None or not bias.any():
             return total
         integers = self.new.constant(f"{name}.bias", bias)
         self.rounding.biases[integers] = RoundedBias(tuple(bias_parts(terms, grid.ndim)), grid)
         return self.new.add1(Add(), total, integers, name=f"{name}.sum")
 
-    def synapse(self, name: str, term: Term, grid: np.ndarray) -> Value:
-        weight = integer_weight(term, grid, self.bits)
+    def synapse(self, name: str, term: Term, grid: np.ndarray, bits: int) -> Value:
+        weight = integer_weight(term, grid, bits)
         source = self.get(term.source)
         if not weight.any() and (term.node is None or term.node.operands[1].array.any()):
             where = term.node.describe() if term.node is not None else term.value.name
@@ -224,14 +306,14 @@ class _Descent:
         current = f"{name}.current" if term.value.name == name else term.value.name
         return self.new.add1(op, *operands, name=current, origin=term.node.origin)
 
-    def reach(self, terms: Sequence[Term], grid: np.ndarray) -> int:
+    def reach(self, terms: Sequence[Term], grid: np.ndarray, bits: int) -> int:
         """A bound of |sum|, whatever the levels."""
         total = 0
         for term in terms:
             quantization = term.source.type.quantization
             if quantization is None:
                 continue
-            weight = np.abs(integer_weight(term, grid, self.bits).astype(np.int64))
+            weight = np.abs(integer_weight(term, grid, bits).astype(np.int64))
             if term.node is not None and isinstance(term.node.op, SparseLinear):
                 rows = np.bincount(term.node.operands[2].array, weight)
                 most = int(rows.max()) if len(rows) else 0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import MaxPool, Movement, Observe, Quantize, Scan
+from snnir.ir import Graph, Node, Op, Value
+from snnir.ir.ops import MaxPool, Movement, Observe, Scan
 
 __all__ = ["scale_groups"]
 
 
-def scale_groups(graph: Graph, kind: type[Observe | Quantize] = Observe) -> list[list[Node]]:
-    """`observe` nodes (or those of another `kind`; bodies included) in groups of one scale each, in order of their first member.
+def scale_groups(graph: Graph, kind: type[Op] | tuple[type[Op], ...] = Observe) -> list[list[Node]]:
+    """`observe` nodes (or those of other kinds; bodies included) in groups of one scale each, in order of their first member.
 
     Data movement and max pooling keep the worth of a level, so all their operands share it; so do a state of a scan,
     what it starts from and what it becomes.

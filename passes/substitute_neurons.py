@@ -74,7 +74,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
             values[node.output] = _readout(new, values, node)
         elif isinstance(node.op, Quantize):
             operand = _get(new, values, node.operands[0])
-            encode = Encode(node.op.quantization)
+            encode = Encode(node.op.quantization, node.op.rounding, node.op.single, node.op.given)
             values[node.output] = new.add1(encode, operand, name=node.output.name, origin=node.origin)
         elif node in host or not isinstance(node.op, (Add, *WEIGHTED)):
             if isinstance(node.op, Movement | MaxPool | Product) and recurrent & set(node.operands):

@@ -16,6 +16,7 @@ from snnir.interchange import export_nir, import_nir
 from snnir.ir import Graph
 from snnir.ir.execute import execute
 from snnir.program import Program
+from snnir.quantized_models import check_levels, integers_kept, is_quantized
 
 if TYPE_CHECKING:
     import onnx
@@ -98,6 +99,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     allow_host: bool = False,
     method: str = "mse",
     percentile: float = 99.9,
+    rounding: str = "exact",
     pipeline: str | None = None,
     batch_axes: Mapping[str, int] | None = None,
     example_inputs: Any = None,
@@ -120,17 +122,23 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
     and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
 
+    A model that is quantized already (ONNX QuantizeLinear and DequantizeLinear, integer operators, QONNX) keeps its own
+    scales, bounds and roundings, and needs no calibration data where it quantizes every value that neurons stand for.
+    `rounding` is for its quantizers whose sums can lie halfway between two levels and that no constant V(0) rounds as the
+    model does: `exact` gives them staircases of thresholds, `half-up` rounds up and counts the integers that differ on the
+    calibration data, `refuse` refuses. docs/quantized-models.md says more.
+
     A module that `snnir.torch.trainable` made brings its calibration data and its options with it: of those here, only
     `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
     the program is then the trained one, with levels instead of real activations.
 
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
-    from snnir.passes import Context, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
+    from snnir.passes import Context, check_samples, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
 
     values = ";".join(f"{name}={bits}" for name, bits in (value_bits or {}).items())
     passes = (
-        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host)
+        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host, rounding)
         if pipeline is None
         else parse_pipeline(pipeline)
     )
@@ -140,32 +148,39 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
 
         model, calibration = trained.trained_graph(), trained.calibration
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
-    if calibration is None:
-        raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
-    if example_inputs is None and _needs_example(model):
+    if example_inputs is None and _needs_example(model) and calibration is not None:
         example_inputs = _example_from(calibration)
     graph = import_model(model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes)
-    data = calibration_data(graph, calibration)
+    own = is_quantized(graph)
+    if calibration is None and not own:
+        raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
+    known = None if calibration is None else calibration_data(graph, calibration)
+    data = check_samples(graph, None) if known is None else known
     facts: dict[str, object] = {
         "source": str(model) if isinstance(model, str | Path) else graph.name,
         "pipeline": format_pipeline(passes),
-        "calibration_samples": sample_count(graph, data),
+        "calibration_samples": 0 if known is None else sample_count(graph, known),
         "notes": list(graph.notes),
     }
     if not isinstance(model, Graph) and not _is_torch(model):
         from snnir.frontends.onnx import survey
 
-        known = survey(cast("Any", model))
-        facts["provenance"], facts["metadata"] = known.provenance, dict(known.metadata)
+        surveyed = survey(cast("Any", model))
+        facts["provenance"], facts["metadata"] = surveyed.provenance, dict(surveyed.metadata)
     if check and not isinstance(model, Graph):
-        facts["import_error"] = check_import(model, graph, data, example_inputs)
+        if own and not _is_torch(model):
+            facts |= check_levels(cast("Any", model), graph, first_samples(graph, data, _IMPORT_SAMPLES))
+        else:
+            facts["import_error"] = check_import(model, graph, data, example_inputs)
     dump = Path(dump_ir) if dump_ir is not None else None
     try:
-        stages = run_pipeline(graph, passes, Context(data, progress), check=check, dump=dump, on_stage=on_stage)
+        stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
     except UnsupportedError as error:
         made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
         raise UnsupportedError(f"{made}: {error}", error.refusals) from error
     facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
+    if own:
+        facts |= integers_kept(stages, data)
     graphs = {"float": graph}
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
     if "quantized" in graphs:
@@ -194,6 +209,11 @@ def check_import(model: Model, graph: Graph, data: Mapping[str, np.ndarray], exa
     naming the output where a difference exceeds `IMPORT_TOLERANCE`.
     """
     few = first_samples(graph, data, _IMPORT_SAMPLES)
+    if is_quantized(graph) and not _is_torch(model):
+        report = check_levels(cast("Any", model), graph, few)
+        if "import_error" not in report:
+            raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
+        return float(str(report["import_error"]))
     ours = execute(graph, few)
     named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
     axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}

@@ -11,7 +11,7 @@ import click
 import snnir
 from snnir import report
 from snnir.check_report import checked
-from snnir.cli_options import BITS, COMPARE, DELIVERY, EXECUTION, FILE, JSON, THREADS, WEIGHT_BITS
+from snnir.cli_options import BITS, COMPARE, DELIVERY, EXECUTION, FILE, JSON, ROUNDING, THREADS, WEIGHT_BITS
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays
 from snnir.nir_command import nir_command
@@ -54,7 +54,7 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 
 @cli.command("compile")
 @click.argument("model", type=FILE)
-@click.option("--calibration", type=FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
+@click.option("--calibration", type=FILE, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
 @BITS
 @WEIGHT_BITS
@@ -64,13 +64,14 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
 @click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
+@ROUNDING
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @JSON
 def compile_command(
     model: Path,
-    calibration: Path,
+    calibration: Path | None,
     output: Path,
     bits: int,
     weight_bits: int,
@@ -80,13 +81,14 @@ def compile_command(
     allow_host: bool,
     method: str,
     percentile: float,
+    rounding: str,
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
     json: bool,
 ) -> None:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
-    data = read_arrays(calibration)
+    data = read_arrays(calibration) if calibration is not None else None
     with report.progress("compiling", quiet=json) as advance:
         program = snnir.compile(
             model,
@@ -99,6 +101,7 @@ def compile_command(
             allow_host=allow_host,
             method=method,
             percentile=percentile,
+            rounding=rounding,
             pipeline=pipeline,
             check=check,
             dump_ir=dump_ir,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["BITS", "COMPARE", "DELIVERY", "EXECUTION", "FILE", "JSON", "THREADS", "WEIGHT_BITS"]
+__all__ = ["BITS", "COMPARE", "DELIVERY", "EXECUTION", "FILE", "JSON", "ROUNDING", "THREADS", "WEIGHT_BITS"]
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
@@ -23,3 +23,10 @@ COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
 BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
 WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
+ROUNDING = click.option(
+    "--rounding",
+    type=click.Choice(["exact", "half-up", "refuse"]),
+    default="exact",
+    show_default=True,
+    help="Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
+)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from snnir.ir import BATCH, Dimension, Graph, Node, Value
 from snnir.ir.dims import product, substitute
-from snnir.ir.ops import Add, Conv, Elementwise, Linear, Mul, Observe, Scan, SparseLinear
+from snnir.ir.ops import Add, Conv, Elementwise, FakeQuantize, Linear, Mul, Observe, Scan, SparseLinear
 from snnir.passes import Placed
 
 __all__ = ["Population", "estimated_steps", "populations"]
@@ -38,7 +38,7 @@ def populations(placed: Placed) -> tuple[Population, ...]:
 
 def _populations(graph: Graph, placed: Placed, scan: str, windows: Dimension) -> Iterator[Population]:
     for node in graph.nodes:
-        if isinstance(node.op, Observe):
+        if isinstance(node.op, Observe | FakeQuantize):
             (source,) = node.operands
             known = source in placed.raw
             synapses = 0 if known else _synapses(source)
@@ -63,7 +63,7 @@ def _synapses(value: Value) -> Dimension:
     pending, seen = [value], {value}
     while pending:
         node = pending.pop().producer
-        if node is None or isinstance(node.op, Observe | Scan):
+        if node is None or isinstance(node.op, Observe | FakeQuantize | Scan):
             continue
         total = total + _connections(node)
         if isinstance(node.op, Add | Elementwise) or not isinstance(node.op, Linear | Conv | SparseLinear | Mul):
@@ -82,7 +82,8 @@ def _connections(node: Node) -> Dimension:
 
 
 def estimated_steps(placed: Placed, bits: int) -> dict[str, int]:
-    """Inner time-steps of a window: 1 for inputs, and `2^bits - 1` for each population on the longest way to an output.
+    """Inner time-steps of a window: 1 for inputs, and `2^bits - 1` (or the levels of the model's own quantizer) for each
+    population on the longest way to an output.
 
     `""` is all outside scans; each scan, by its first result, is one of its windows, whose states are relayed. No data is
     needed: where calibration finds fewer levels, the certified bound is lower.
@@ -98,8 +99,10 @@ def estimated_steps(placed: Placed, bits: int) -> dict[str, int]:
 def _depths(graph: Graph, placed: Placed, rise: int, of: dict[Value, int], found: dict[str, int]) -> None:
     for node in graph.nodes:
         last = max((of.get(value, 0) for value in node.operands), default=0)
-        if isinstance(node.op, Observe):
-            last = 1 if node.operands[0] in placed.raw else max(last - 1, 0) + rise
+        if isinstance(node.op, Observe | FakeQuantize):
+            own = node.op.quantization if isinstance(node.op, FakeQuantize) else None
+            levels = rise if own is None else own.hi - own.lo
+            last = 1 if node.operands[0] in placed.raw else max(last - 1, 0) + levels
         elif isinstance(node.op, Scan) and node.body is not None:
             body = node.body
             for index, (outer, inner) in enumerate(zip(node.operands, body.inputs, strict=True)):

@@ -107,6 +107,9 @@ def compiled(program: Program, output: Path, json: bool) -> None:
         "calibration samples": facts["calibration_samples"],
         "import against ONNX Runtime": _import_error(facts.get("import_error")),
     }
+    for key, label in (("import_levels", "integers of the import"), ("given_levels", "integers on the grids")):
+        if key in facts:
+            rows[label] = facts[key]
     host = facts.get("host_nodes")
     if isinstance(host, list) and host:
         share = 100 * float(str(facts["spiking_mac_share"]))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.api import import_model
+from snnir.errors import UsageError
 from snnir.inputs import calibration_data
 from snnir.ir import Graph
-from snnir.ir.ops import Quantize, SequenceMask
+from snnir.ir.ops import FakeQuantize, Quantize, SequenceMask
 from snnir.passes import Context, Pass, default_pipeline, run_pipeline
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
@@ -56,6 +57,8 @@ def trainable(
     passes = default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host)
     last = next(index for index, pass_ in enumerate(passes) if isinstance(pass_, QuantizeActivations))
     graph = import_model(model, batch_axes=batch_axes)
+    if any(isinstance(node.op, FakeQuantize) for _, node in graph.walk()):
+        raise UsageError("the model is quantized already: train it where it was quantized, or give the float model")
     data = calibration_data(graph, calibration)
     quantized = run_pipeline(graph, passes[: last + 1], Context(data), check=check)[-1].graph
     groups = [[node for node in nodes if not _is_mask(node.operands[0].producer)] for nodes in scale_groups(quantized, Quantize)]

@@ -5,6 +5,8 @@ Integers may come as int64 or, in modules that train, as float64 tensors that ho
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from snnir.backends.torch.registry import meaning
@@ -17,9 +19,25 @@ _Result = tuple[torch.Tensor]
 _FEW = 32
 
 
-def rounded(x: torch.Tensor, quantization: Quantization) -> torch.Tensor:
-    """Levels of real `x`: `clip(floor(x/scale + 1/2), lo, hi)`, in float64."""
-    return torch.floor(x.double() / quantization.scale + 0.5).clamp(quantization.lo, quantization.hi)
+_ROUNDINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "half-up": lambda x: torch.floor(x + 0.5),
+    "half-down": lambda x: torch.ceil(x - 0.5),
+    "even": torch.round,
+    "half-away": lambda x: torch.floor(x.abs() + 0.5) * x.sign(),
+    "half-to-zero": lambda x: torch.ceil(x.abs() - 0.5) * x.sign(),
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "to-zero": torch.trunc,
+    "away": lambda x: torch.ceil(x.abs()) * x.sign(),
+    "bipolar": lambda x: torch.where(x >= 0, 1.0, -1.0).to(x.dtype),
+}
+
+
+def rounded(x: torch.Tensor, quantization: Quantization, rounding: str = "half-up", single: bool = False) -> torch.Tensor:
+    """Levels of real `x`: `clip(round(x/scale), lo, hi)`, in float64; with `single` the quotient is float32."""
+    scale = torch.tensor(quantization.scale, dtype=torch.float32 if single else torch.float64)
+    ratio = x.to(scale.dtype) / scale.to(x.device)
+    return _ROUNDINGS[rounding](ratio).double().clamp(quantization.lo, quantization.hi)
 
 
 def uniform(sums: torch.Tensor, theta: torch.Tensor, quantization: Quantization) -> torch.Tensor:
@@ -50,7 +68,12 @@ def _observe(op: ops.Observe, x: torch.Tensor) -> _Result:
 
 @meaning(ops.Quantize)
 def _quantize(op: ops.Quantize, x: torch.Tensor) -> _Result:
-    return (rounded(x, op.quantization),)
+    return (rounded(x, op.quantization, op.rounding, op.single),)
+
+
+@meaning(ops.FakeQuantize)
+def _fake_quantize(op: ops.FakeQuantize, x: torch.Tensor) -> _Result:
+    return ((rounded(x, op.quantization, op.rounding, op.single) * op.quantization.scale).to(x.dtype),)
 
 
 @meaning(ops.Requantize)

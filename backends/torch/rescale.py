@@ -48,7 +48,7 @@ def _copy(
     for node in old.nodes:
         op, operands, body = node.op, [values[value] for value in node.operands], None
         if isinstance(op, Quantize) and node in scales:
-            op = Quantize(replace(op.quantization, scale=scales[node]))
+            op = replace(op, quantization=replace(op.quantization, scale=scales[node]))
         elif isinstance(op, Dequantize) and operands[0].type.quantization is not None:
             worth = np.array(operands[0].type.quantization.scale)
             operands[1] = new.constant(f"{node.output.name}.scale", worth)

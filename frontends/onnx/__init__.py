@@ -1,6 +1,7 @@
 """The ONNX frontend: files, bytes and loaded models become float-level graphs."""
 
 from snnir.frontends.onnx.importer import import_onnx
+from snnir.frontends.onnx.levels import foreign_domains, run_levels
 from snnir.frontends.onnx.reference import run_onnxruntime
 from snnir.frontends.onnx.refused import refused_operators, written_out
 from snnir.frontends.onnx.registry import conditions, folded_operators, onnx_operators
@@ -9,9 +10,11 @@ from snnir.frontends.onnx.survey import survey
 __all__ = [
     "conditions",
     "folded_operators",
+    "foreign_domains",
     "import_onnx",
     "onnx_operators",
     "refused_operators",
+    "run_levels",
     "run_onnxruntime",
     "survey",
     "written_out",

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 
 from snnir.errors import ModelError, SnnirError, UnsupportedError
 from snnir.frontends.onnx.bodies import names_captured
+from snnir.frontends.onnx.stored import stored_input
 from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
@@ -43,6 +44,8 @@ class InputPlan:
     """Inputs that hold whole numbers."""
     flags: frozenset[str] = frozenset()
     """Inputs that hold truth."""
+    stored: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Inputs of a quantized model that are integers already, with the range of their type."""
 
     def frozen(self) -> InputPlan:
         """The same with the batch as exported."""
@@ -86,7 +89,8 @@ def plan_inputs(
     kinds = {entry.name: entry.type.tensor_type.elem_type for entry in entries}
     flags = frozenset(name for name, kind in kinds.items() if kind == onnx.TensorProto.BOOL)
     whole = frozenset(name for name, kind in kinds.items() if kind not in REAL) - flags
-    return InputPlan(types, fixed.pop() if fixed else None, whole, flags)
+    stored = {name: bounds for entry in entries if (name := entry.name) in whole and (bounds := stored_input(model, entry))}
+    return InputPlan(types, fixed.pop() if fixed else None, whole, flags, stored)
 
 
 def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -119,6 +123,8 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
     real = {int(kind): name for kind, name in REAL.items()}
     if element in real:
         return real[element]
+    if stored_input(model, entry) is not None:
+        return "f32"
     takers = [node for node in model.graph.node if entry.name in node.input]
     casts = all(
         node.op_type == "Cast" and any(item.name == "to" and item.i in real for item in node.attribute) for node in takers

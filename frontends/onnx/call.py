@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from snnir.frontends.onnx.model import finite, to_array
+from snnir.frontends.onnx.model import FEW_BITS, finite, to_array
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
 from snnir.ir.lowering.compose import static
@@ -107,6 +107,10 @@ class Call:
 
     def constant(self, name: str, array: Known) -> Value:
         """A constant of the graph; the same name gives the same one."""
+        if array.dtype.name in FEW_BITS:
+            array = array.astype(np.int8)
+        if self.scope.exact and array.dtype == np.float32:
+            array = array.astype(np.float64)
         if array.dtype.kind not in "fiub":
             raise RefusalError(f"{name} is known only up to named sizes ({array.tolist()}), and real numbers are needed")
         if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -14,6 +14,7 @@ from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, same_over_s
 from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.stepwise import over_sequence
+from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Graph, Value
 from snnir.ir.any_batch import same_meaning
@@ -112,12 +113,16 @@ def _import(
     scope.stepped = stepped
     scope.names.update(arrays)
     scope.narrow = frozenset(tensor.name for tensor in model.graph.initializer if tensor.data_type not in REAL)
+    scope.exact = is_quantized(model)
     for entry, type_ in plan.types.items():
+        type_ = replace(type_, dtype="f64") if scope.exact else type_
         scope.names[entry] = value = graph.input(entry, type_)
         if entry in plan.whole:
             scope.whole.add(value)
         if entry in plan.flags:
             scope.flags.add(value)
+        if entry in plan.stored:
+            scope.stored[value] = Stored(None, None, 0, plan.stored[entry])
     refused = walk(scope, model.graph.node)
     if refused:
         raise UnsupportedError(

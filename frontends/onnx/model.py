@@ -15,6 +15,8 @@ __all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "
 
 Source = str | Path | bytes | onnx.ModelProto
 OLDEST_OPSET = 11
+FEW_BITS = ("int2", "uint2", "int4", "uint4")
+"""Element types that NumPy lacks and that stay as they are: they say how many bits a quantized model's integers have."""
 
 
 def load_model(source: Source) -> tuple[onnx.ModelProto, str]:
@@ -120,7 +122,7 @@ def to_array(tensor: onnx.TensorProto) -> np.ndarray:
         array = onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ModelError(f"tensor {tensor.name} cannot be read: {_first_line(error)}") from error
-    if array.dtype.kind not in "fiubUSO" or array.dtype == np.float16:
+    if (array.dtype.kind not in "fiubUSO" and array.dtype.name not in FEW_BITS) or array.dtype == np.float16:
         array = array.astype(np.float32)
     return array
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ import onnx
 from snnir.errors import ModelError
 from snnir.frontends.onnx.model import Source, load_model
 
-__all__ = ["run_onnxruntime"]
+__all__ = ["run_onnxruntime", "run_serialized"]
 
 
 def run_onnxruntime(
@@ -22,13 +23,21 @@ def run_onnxruntime(
 
     `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
     """
+    given = str(source) if isinstance(source, str | Path) else load_model(source)[0].SerializeToString()
+    return run_serialized(given, inputs, batch_axes)
+
+
+def run_serialized(
+    given: str | bytes, inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray]:
+    """The same for a file's path or a model's bytes, which need not pass ONNX's checker."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.x64quantprecision", "1")  # else some integer kernels saturate at 16 bits
     try:
-        given = str(source) if isinstance(source, str | Path) else load_model(source)[0].SerializeToString()
-        session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        session = _session(onnxruntime, given, options)
         feeds = {}
         for entry in session.get_inputs():
             if entry.name in inputs:
@@ -46,7 +55,7 @@ def run_onnxruntime(
     outputs = dict(zip(names, zip(*results, strict=True), strict=True))
     alone = _without_batch(session, feeds)
     joined = {name: _join([np.asarray(part) for part in parts], axes.get(name, 0), alone) for name, parts in outputs.items()}
-    if len(pieces) == 1:
+    if len(pieces) == 1 and all(pieces[0][name].shape == array.shape for name, array in feeds.items()):
         return joined
     samples = max(array.shape[axes.get(name, 0)] for name, array in feeds.items() if array.ndim > axes.get(name, 0))
     return {name: _first(array, axes.get(name, 0), samples) for name, array in joined.items()}
@@ -57,6 +66,16 @@ def _tensor(value: object) -> object:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return np.array([list(item.values()) for item in value], np.float32)
     return value
+
+
+def _session(onnxruntime: Any, given: str | bytes, options: Any) -> Any:
+    """A session; without graph optimisations where those fail, as they do on some quantized models."""
+    providers = ["CPUExecutionProvider"]
+    try:
+        return onnxruntime.InferenceSession(given, options, providers=providers)
+    except Exception:  # onnxruntime's errors have no common base class; the second try tells what is wrong with the model
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return onnxruntime.InferenceSession(given, options, providers=providers)
 
 
 def _without_batch(session: object, feeds: Mapping[str, np.ndarray]) -> bool:

@@ -21,7 +21,6 @@ _BITS = "it computes with the bits of integers; only real numbers are imported"
 _WEIGHTS = "its weights depend on the input, so no synapse can hold them"
 _SIZE = "the size of its result depends on the data, and a spiking network has a fixed number of neurons"
 _LISTS = "it computes with lists or optional values; only lists that a loop builds are supported"
-_QUANTIZED = "it computes with quantized integers; export the model before it is quantized"
 _FILES = "it decodes files; decode them before the model"
 _TREES = "it holds decision trees, which are no networks"
 _KERNELS = "it compares the input with support vectors through a kernel, which is no network"
@@ -62,18 +61,6 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "SequenceMap",
             "SplitToSequence",
             "ConcatFromSequence",
-        ),
-    ),
-    (
-        _QUANTIZED,
-        (
-            "ConvInteger",
-            "DequantizeLinear",
-            "DynamicQuantizeLinear",
-            "MatMulInteger",
-            "QLinearConv",
-            "QLinearMatMul",
-            "QuantizeLinear",
         ),
     ),
     (_FILES, ("ImageDecoder",)),

@@ -42,15 +42,26 @@ Handler = Callable[["Call"], Sequence[Result]]
 
 
 HANDLERS: dict[str, Handler] = {}
+DOMAINS: dict[str, set[str]] = {"": set(), "ai.onnx": set()}
+"""Operators with a handler by domain; those of ONNX's own domain are all the others, too."""
+QUANTIZING: set[str] = set()
+"""Operators of quantized models. They are handled where their operands are known, too: what they give is exact."""
 _BECOMES: dict[str, tuple[str, ...]] = {}
 
 
-def handler(operator: str, *becomes: str) -> Callable[[Handler], Handler]:
-    """Decorator: the function imports ONNX `operator`, which becomes the named ops of the IR (none: it vanishes)."""
+def handler(operator: str, *becomes: str, domains: Sequence[str] = (), quantizing: bool = False) -> Callable[[Handler], Handler]:
+    """Decorator: the function imports ONNX `operator`, which becomes the named ops of the IR (none: it vanishes).
+
+    `domains` are those that the operator may come from besides, or instead of, ONNX's own.
+    """
 
     def enter(function: Handler) -> Handler:
         HANDLERS[operator] = function
         _BECOMES[operator] = becomes
+        for domain in domains:
+            DOMAINS.setdefault(domain, set()).add(operator)
+        if quantizing:
+            QUANTIZING.add(operator)
         return function
 
     return enter

@@ -16,8 +16,9 @@ from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
 from snnir.frontends.onnx.refused import reason_of
-from snnir.frontends.onnx.registry import HANDLERS, Known, Marker, RefusalError, Result
+from snnir.frontends.onnx.registry import DOMAINS, HANDLERS, QUANTIZING, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
+from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.ops import Movement
 
@@ -56,6 +57,10 @@ class Scope:
         """Values that hold truth: 1, or 0 for falsehood."""
         self.narrow: frozenset[str] = frozenset() if parent is None else parent.narrow
         """Names of constants that are stored in types other than the usual real ones, whatever they are read as."""
+        self.exact: bool = parent is not None and parent.exact
+        """Whether constants are kept in float64, so that the scales of a quantized model stay what the file says."""
+        self.stored: dict[Value, Stored] = {} if parent is None else parent.stored
+        """What values that the file stores as integers are worth."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}
@@ -178,12 +183,12 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
 
 
 def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry]:
-    if node.domain not in ("", "ai.onnx", PIPELINES):
+    if node.domain not in ("", "ai.onnx", PIPELINES) and node.op_type not in DOMAINS.get(node.domain, ()):
         raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own")
     special = scope.special(node, operands)
     if special is not None:
         return special
-    if node.op_type == "Constant" or body_of(node):
+    if node.op_type == "Constant" or body_of(node) or (node.op_type in QUANTIZING and _all_known(operands)):
         return _handled(scope.call(node, operands))
     given = [operand for operand in operands if operand is not None]
     if given and all(isinstance(operand, np.ndarray) for operand in given) and not _spreads(node, operands):
@@ -199,6 +204,10 @@ def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> S
     if key not in scope.hoisted:
         scope.hoisted[key] = list(_handled(home.call(node, operands)))
     return scope.hoisted[key]
+
+
+def _all_known(operands: Sequence[Entry]) -> bool:
+    return all(operand is None or isinstance(operand, np.ndarray) for operand in operands)
 
 
 def _handled(call: Call) -> Sequence[Result]:

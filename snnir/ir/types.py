@@ -19,6 +19,7 @@ import numpy as np
 
 from snnir.errors import GraphError, TextError
 from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim, parse_dim, substitute
+from snnir.ir.ties import round_by
 
 __all__ = ["DTYPES", "Quantization", "TensorType", "dtype_of", "parse_type"]
 
@@ -65,12 +66,13 @@ class Quantization:
             raise GraphError(f"levels of different worth meet: {self} and {other}")
         return Quantization(self.scale, min(self.lo, other.lo), max(self.hi, other.hi))
 
-    def round(self, x: np.ndarray) -> np.ndarray:
-        """Levels of real `x`: `clip(floor(x/scale + 1/2), lo, hi)`, round half up, int64."""
-        levels = x.astype(np.float64)
-        levels /= self.scale
-        levels += 0.5
-        np.floor(levels, out=levels)
+    def round(self, x: np.ndarray, rounding: str = "half-up", single: bool = False) -> np.ndarray:
+        """Levels of real `x`: `clip(round(x/scale), lo, hi)`, int64; half up: `clip(floor(x/scale + 1/2), lo, hi)`.
+
+        The quotient is computed in float64; with `single` in float32, as ONNX's QuantizeLinear does.
+        """
+        levels = x.astype(np.float32) / np.float32(self.scale) if single else x.astype(np.float64) / self.scale
+        levels = round_by(rounding, levels)
         np.maximum(levels, self.lo, out=levels)
         np.minimum(levels, self.hi, out=levels)
         return levels.astype(np.int64)

@@ -61,6 +61,10 @@ REASONS = {
     "cannot write it out": "functions of which operands in between are left out",
     "its trip count": "loops whose trip count is an input",
     "it reads no sequence": "loops over no sequence",
+    "scale of a value anew": "dynamic quantization",
+    "channels with different zero points": "activations with a zero point for each channel",
+    "that is not cast to float at once": "integers, and floating point of 8 and 4 bits",
+    "it quantizes to": "floating point of 8 and 4 bits",
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.registry import RefusalError, handler
-from snnir.ir import Value
+from snnir.ir import Op, Value
 from snnir.ir.lowering import functions
 from snnir.ir.lowering.choose import above, selected, sloped
 from snnir.ir.lowering.compose import minus, plus, times
@@ -20,7 +20,6 @@ from snnir.ir.ops import (
     Atan,
     Atanh,
     Clip,
-    Elementwise,
     Elu,
     Erf,
     Exp,
@@ -47,7 +46,7 @@ _SAFE_THRESHOLD = 15.0
 """From here on `softplus(x)` and `x` are the same but for float32 rounding."""
 
 
-def _plain(operator: str, op: Elementwise) -> None:
+def _plain(operator: str, op: Op) -> None:
     @handler(operator, op.name)
     def activation(call: Call) -> Value:
         return call.emit(op, next(call.value(name) for name in ("self", "input") if name in call.arguments))

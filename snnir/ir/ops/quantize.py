@@ -16,6 +16,7 @@ from snnir.errors import GraphError
 from snnir.ir.dims import Shape
 from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example
+from snnir.ir.ties import check_rounding
 from snnir.ir.types import Quantization, TensorType
 
 __all__ = ["Dequantize", "MultiThreshold", "Observe", "Quantize", "Requantize", "check_parameter", "staircase", "uniform_levels"]
@@ -78,13 +79,23 @@ class Observe(Op):
 @register
 @dataclass(frozen=True)
 class Quantize(Op):
-    """Levels of a real value (or of other levels, by what they are worth): `clip(floor(x/scale + 1/2), lo, hi)`."""
+    """Levels of a real value (or of other levels, by what they are worth): `clip(floor(x/scale + 1/2), lo, hi)`.
+
+    `given` says that the model brought the quantizer with it, and its own `rounding` (one of `snnir.ir.ties`); `single` that
+    `x/scale` is computed in float32.
+    """
 
     name = "quantize"
     operands = ("x",)
     levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
     quantization: Quantization = Quantization(1.0, 0, 15)
+    rounding: str = "half-up"
+    single: bool = False
+    given: bool = False
+
+    def __post_init__(self) -> None:
+        check_rounding(self.rounding)
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         if not (types[0].is_real or types[0].is_levels):
@@ -92,13 +103,14 @@ class Quantize(Op):
         return (TensorType(types[0].shape, "int", self.quantization),)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (self.quantization.round(arrays[0]),)
+        return (self.quantization.round(arrays[0], self.rounding, self.single),)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
         x = np.linspace(-3, 3, 13, dtype=np.float32).reshape(1, 13)
         yield example(cls(Quantization(0.5, -4, 3)), x)
         yield example(cls(Quantization(0.25, 0, 7)), x)
+        yield example(cls(Quantization(0.5, -4, 3), "even", True, True), x)
 
 
 @dataclass(frozen=True)

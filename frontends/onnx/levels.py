@@ -1,0 +1,35 @@
+"""The integers that ONNX Runtime computes in a quantized model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import onnx
+
+from snnir.frontends.onnx.model import Source, load_model
+from snnir.frontends.onnx.reference import run_serialized
+from snnir.frontends.onnx.registry import DOMAINS
+
+__all__ = ["foreign_domains", "run_levels"]
+
+_RUNS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+
+
+def foreign_domains(source: Source) -> list[str]:
+    """Domains of operators that snnir imports and ONNX Runtime does not know."""
+    used = {node.domain for node in load_model(source)[0].graph.node}
+    return sorted((used & set(DOMAINS)) - set(_RUNS))
+
+
+def run_levels(
+    source: Source, names: Collection[str], inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """`(outputs, integers)`: the model's outputs, and its tensors called `names`. Raises `ModelError`."""
+    model = onnx.ModelProto()
+    model.CopyFrom(load_model(source)[0])
+    own = [output.name for output in model.graph.output]
+    made = {name for node in model.graph.node for name in node.output}
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name in made - set(own))
+    found = run_serialized(model.SerializeToString(), inputs, batch_axes)
+    return {name: found[name] for name in own}, {name: found[name] for name in names if name in found}

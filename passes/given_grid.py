@@ -1,0 +1,253 @@
+"""The accumulator grid of a population whose quantizer, and mostly whose weights, the model brought with it.
+
+Weights that a file stores as integers times a scale are integers on the grid `s_in s_w`, so that the grid follows from
+the weights themselves: the largest unit of which all weights of a channel are whole multiples (their greatest common
+divisor, exact in float64, where the product of an integer of 16 bits and a float32 is exact). The threshold of a level is
+then `s_out / (s_in s_w)`, a real number. Rounded up to whole sums it is an integer table, and the staircase with that table
+is exact: `acc s_acc >= c` iff `acc >= ceil(c / s_acc)`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from snnir.ir import Node, Quantization
+from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
+from snnir.ir.ties import reached_from
+from snnir.passes.grid import sample_shaped
+from snnir.passes.sums import Term
+
+__all__ = ["GivenGrid", "given_grid", "given_readout", "given_table", "steady"]
+
+LARGEST = (1 << 15) - 1
+"""The largest integer weight."""
+_ALIKE = 1e-9
+"""How far, relative to the unit, a weight may be from a whole multiple: folding costs a few units of 2^-53."""
+_MULTIPLES = 1 << 15
+_FARTHEST = 1 << 62
+
+
+@dataclass(frozen=True)
+class GivenGrid:
+    """`s_acc`, spread over one sample, and by how much of a level the sum may be off (0: exact)."""
+
+    grid: np.ndarray
+    error: float
+    bits: int
+    """The bits that the integer weights need."""
+
+
+def given_grid(terms: Sequence[Term], rank: int, quantization: Quantization) -> GivenGrid | None:
+    """The coarsest grid that holds all weights; the best one where scales have no common grid.
+
+    None where weights are no multiples of anything: the file left them as real numbers.
+    """
+    parts = [_unit(term, rank) for term in terms if not term.value.is_constant]
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts) or not found:
+        return None
+    if len(found) == 1:
+        unit, most, _ = found[0]
+        return GivenGrid(unit, 0.0, _bits(most))
+    try:
+        units = np.broadcast_arrays(*(unit for unit, _, _ in found))
+    except ValueError:
+        return None
+    if any(_varies_where_shared(unit, units[0].shape) for unit, _, _ in found if unit.size > 1):
+        return None
+    mosts = [most for _, most, _ in found]
+    reaches = [reach for _, _, reach in found]
+    cells = np.stack([unit.reshape(-1) for unit in units], axis=1)
+    grids, error, largest = np.empty(len(cells)), 0.0, 0
+    seen: dict[bytes, tuple[float, float, int]] = {}
+    for index, cell in enumerate(cells):
+        key = cell.tobytes()
+        if key not in seen:
+            seen[key] = _common(cell, mosts, reaches, quantization.scale)
+        grids[index], off, weight = seen[key]
+        error, largest = max(error, off), max(largest, weight)
+    return GivenGrid(grids.reshape(units[0].shape), error, _bits(largest))
+
+
+def given_readout(terms: Sequence[Term], rank: int) -> GivenGrid | None:
+    """The grid of a sum that leaves the network: as `given_grid`, and as fine as weights of 16 bits allow, for biases that
+    the file left as real numbers. None where weights are no multiples of anything.
+    """
+    found = given_grid(terms, rank, Quantization(1.0, 0, 0))
+    if found is None:
+        return None
+    finer = max(1, LARGEST >> (found.bits - 1))
+    return GivenGrid(found.grid / finer, found.error, 16) if finer > 1 else found
+
+
+def _varies_where_shared(unit: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether the common grid is finer than what a term that shares its weights there can follow."""
+    return any(mine == 1 and size > 1 for mine, size in zip(unit.shape, shape, strict=True)) and unit.size > 1
+
+
+def _bits(most: int) -> int:
+    return max(2, int(most).bit_length() + 1)
+
+
+def _common(cell: np.ndarray, mosts: Sequence[int], reaches: Sequence[float], out: float) -> tuple[float, float, int]:
+    """For units g_i: the s_acc of which all are nearly whole multiples, the error in levels, and the largest weight."""
+    first = int(np.argmin(cell / np.array(mosts)))
+    ratios = cell / cell[first]
+    limit = max(1, int(min(LARGEST / (most * ratio) for most, ratio in zip(mosts, ratios, strict=True))))
+    counts = np.arange(1, min(limit, _MULTIPLES) + 1)[:, None]
+    multiples = counts * ratios
+    off = np.abs(multiples - np.rint(multiples))
+    error = (off * np.array(reaches)).sum(axis=1) * (cell[first] / counts[:, 0]) / out
+    exact = np.flatnonzero((off <= _ALIKE * counts).all(axis=1) & (np.rint(multiples) > 0).all(axis=1))
+    best = int(exact[0]) if len(exact) else int(error.argmin())
+    worst = 0.0 if len(exact) else float(error[best])
+    weights = np.rint(multiples[best]) * np.array(mosts)
+    return float(cell[first] / counts[best, 0]), worst, int(weights.max())
+
+
+def _unit(term: Term, rank: int) -> tuple[np.ndarray, int, float] | None:
+    """Of one term: the worth of its weight 1, the largest multiple of it, and the reach of |sum of multiples x levels|."""
+    quantization = term.source.type.quantization
+    assert quantization is not None
+    reach = max(quantization.hi, -quantization.lo)
+    if term.node is None:
+        return np.full((1,) * rank, quantization.scale), 1, float(reach)
+    weight = np.abs(term.node.operands[1].array.astype(np.float64))
+    rows, shape = _rows(term, weight, rank)
+    whole = _divisor(np.unique(weight))
+    if whole is not None and weight.max(initial=0.0) / whole <= LARGEST:
+        units = np.full((1,) * rank, whole)
+    else:
+        found = [_divisor(np.unique(row)) for row in rows]
+        if any(unit is None for unit in found):
+            return None
+        units = np.array([0.0 if unit is None else unit for unit in found]).reshape(shape)
+    per_row = units.reshape(-1) if units.size > 1 else np.full(len(rows), units.reshape(-1)[0])
+    most = max((float(row.max(initial=0.0)) / unit for row, unit in zip(rows, per_row, strict=True)), default=1.0)
+    sums = max((float(row.sum()) / unit for row, unit in zip(rows, per_row, strict=True)), default=1.0)
+    return units * quantization.scale, max(1, round(most)), sums * reach
+
+
+def _rows(term: Term, weight: np.ndarray, rank: int) -> tuple[list[np.ndarray], tuple[int, ...]]:
+    """The weights that flow into each neuron, or into each set of neurons that share them, and those sets' shape."""
+    assert term.node is not None
+    op = term.node.op
+    if isinstance(op, SparseLinear):
+        rows = term.node.operands[2].array
+        ends = np.searchsorted(rows, np.arange(int(np.prod(op.shape)) + 1))
+        return [weight[start:end] for start, end in itertools.pairwise(ends)], op.shape
+    if isinstance(op, Mul):
+        spread = sample_shaped(weight, rank)
+        return [np.array([value]) for value in spread.reshape(-1)], spread.shape
+    assert isinstance(op, Linear | Conv)
+    channels = (1,) * (rank - 1) + (-1,) if isinstance(op, Linear) else (-1,) + (1,) * (rank - 1)
+    return list(weight.reshape(len(weight), -1)), channels
+
+
+def _divisor(values: np.ndarray) -> float | None:
+    """The largest number of which all `values` (0 or more, sorted) are whole multiples; None where there is none."""
+    values = values[values > 0]
+    if not len(values):
+        return 1.0
+    if len(values) > 2 * LARGEST:
+        return None
+    smallest, largest = float(values[0]), float(values[-1])
+    exact = _exact_divisor(values)
+    if largest / exact <= LARGEST:
+        return exact
+    # not exact any more where a factor was folded in: the largest unit that all are close to multiples of
+    for count in range(1, int(LARGEST * smallest / largest) + 1):
+        multiples = values * (count / smallest)
+        if (np.abs(multiples - np.rint(multiples)) <= _ALIKE * np.maximum(multiples, 1)).all():
+            return largest / float(np.rint(multiples[-1]))
+    return None
+
+
+def _exact_divisor(values: np.ndarray) -> float:
+    numerators = [float(value).as_integer_ratio() for value in values]
+    denominator = max(below for _, below in numerators)  # all are powers of two
+    return math.gcd(*(above * (denominator // below) for above, below in numerators)) / denominator
+
+
+def steady(table: np.ndarray, lo: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """`(theta, shift)` where `table[j - lo - 1] = j theta - theta//2 + shift` for all levels j: a uniform threshold, whose
+    neuron starts at V(0) = theta//2 - shift. None where steps differ, or where there are too few to tell.
+    """
+    if len(table) < 2:
+        return None
+    steps = np.diff(table, axis=0)
+    theta = steps[0]
+    if (steps != theta).any() or (theta < 1).any() or (theta >= 1 << 31).any():
+        return None
+    return theta, table[0] - ((lo + 1) * theta - theta // 2)
+
+
+def _thresholds_of(rounding: str, quantization: Quantization) -> list[tuple[int, bool]]:
+    """For levels lo+1..hi: twice the number of levels that the sum must be worth, or, where True, exceed."""
+    return [reached_from(rounding, level) for level in range(quantization.lo + 1, quantization.hi + 1)]
+
+
+def given_table(
+    chain: Sequence[Node], grid: np.ndarray, bias: np.ndarray, quantization: Quantization, rounding: str, reach: int
+) -> tuple[np.ndarray, bool]:
+    """The least sum A with `round(f(A s_acc + bias) / s) >= j`, for j in lo+1..hi, and whether a sum in -reach..reach may
+    be a tie that does not go to the larger level.
+
+    Without activations f this is exact: rational arithmetic on the float64 numbers given. With f, it is found by bisection,
+    f in float64; a level that is always reached then gets -reach, one that never is gets reach + 1. int64.
+    """
+    goals = _thresholds_of(rounding, quantization)
+    shape = np.broadcast_shapes(grid.shape, bias.shape)
+    if chain:
+        return _bisected(chain, np.broadcast_to(grid, shape), bias, goals, quantization.scale, reach), False
+    cells = zip(np.broadcast_to(grid, shape).reshape(-1), np.broadcast_to(bias, shape).reshape(-1), strict=True)
+    seen: dict[tuple[float, float], tuple[list[int], bool]] = {}
+    columns, ties = [], False
+    for unit, offset in cells:
+        key = float(unit), float(offset)
+        if key not in seen:
+            seen[key] = _column(*key, quantization.scale, goals, reach)
+        columns.append(seen[key][0])
+        ties |= seen[key][1]
+    table = np.array(columns, np.int64).T.reshape(len(goals), *shape)
+    return table, ties
+
+
+def _column(unit: float, offset: float, scale: float, goals: Sequence[tuple[int, bool]], reach: int) -> tuple[list[int], bool]:
+    """`(twice scale / 2 - offset) / unit` for each goal, as one quotient of integers, rounded up."""
+    step, start = Fraction(scale) / (2 * Fraction(unit)), Fraction(offset) / Fraction(unit)
+    below = math.lcm(step.denominator, start.denominator)
+    rise, base = int(step * below), int(start * below)
+    column, ties = [], False
+    for twice, beyond in goals:
+        least, rest = divmod(twice * rise - base, below)
+        if rest or beyond:
+            ties |= not rest and -reach <= least <= reach
+            least += 1
+        column.append(min(max(least, -_FARTHEST), _FARTHEST))
+    return column, ties
+
+
+def _bisected(
+    chain: Sequence[Node], grid: np.ndarray, bias: np.ndarray, goals: Sequence[tuple[int, bool]], scale: float, reach: int
+) -> np.ndarray:
+    ones = (1,) * grid.ndim
+    goal = np.array([twice / 2 * scale for twice, _ in goals]).reshape(-1, *ones)
+    beyond = np.array([strict for _, strict in goals]).reshape(-1, *ones)
+    shape = np.broadcast_shapes(goal.shape, grid.shape)
+    low, high = np.full(shape, -reach, np.int64), np.full(shape, reach + 1, np.int64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        value = middle * grid + bias
+        for node in chain:
+            value = node.op.evaluate(value)[0]
+        reached = np.where(beyond, value > goal, value >= goal)
+        high = np.where(reached & (low < high), middle, high)
+        low = np.where(~reached & (low < high), middle + 1, low)
+    return low
