@@ -21,7 +21,6 @@ from snnir.backends.bundle.program import (
     Max,
     Op,
     Population,
-    Product,
     Readout,
     Route,
     Scan,
