@@ -41,12 +41,12 @@ def test_targets_have_limits_and_a_source() -> None:
 def test_violations_name_the_population_and_the_numbers(digits: tuple[Program, np.ndarray]) -> None:
     program, x = digits
     with pytest.raises(LimitError) as caught:
-        fitted_bundle(program, x, Limits(weight_bits=4, membrane_bits=16, max_fan_in=50, max_neurons_per_core=100, payload=1))
+        fitted_bundle(program, x, Limits(weight_bits=4, membrane_bits=16, max_fan_in=10, max_neurons_per_core=100, payload=1))
     message = str(caught.value)
     assert "population rows: weight bits 8, the limit is 4; compile with weights of 4 bits" in message
     assert "population rows: membrane bits 19, the limit is 16" in message
     assert "population rows: max neurons per core 384, the limit is 100; split it over 4 cores" in message
-    assert re.search(r"population last\S+: max fan in \d+, the limit is 50; split its synapses over \d+ compartments", message)
+    assert re.search(r"population \S+: max fan in \d+, the limit is 10; split its synapses over \d+ compartments", message)
     assert {violation.limit for violation in caught.value.violations} >= {"weight_bits", "membrane_bits", "max_fan_in"}
 
 
@@ -60,7 +60,7 @@ def test_payloads_are_counted_between_neurons(digits: tuple[Program, np.ndarray]
 
 def test_fitting_splits_and_uses_fewer_bits(digits: tuple[Program, np.ndarray]) -> None:
     program, x = digits
-    limits = Limits(weight_bits=6, membrane_bits=17, max_fan_in=50, max_neurons_per_core=128)
+    limits = Limits(weight_bits=6, membrane_bits=17, max_fan_in=10, max_neurons_per_core=128)
     with pytest.raises(LimitError):
         fitted_bundle(program, x, limits, fit=True)  # nothing to compile with
     made = fitted_bundle(program, x, limits, fit=True, calibration=x)
