@@ -291,7 +291,8 @@ def test_the_same_program_gives_the_same_bytes_as_file_and_folder(tmp_path: Path
 
 def test_a_program_from_a_bundle_saves_and_says_what_it_lacks(tmp_path: Path) -> None:
     program, x = demo()
-    again = bundle_to_program(snnir.bundle(program, x).program)
+    snnir.bundle(program, x).save(tmp_path / "digits.snnb")
+    again = snnir.load(tmp_path / "digits.snnb")
     again.save(tmp_path / "again.snnir")
     loaded = snnir.load(tmp_path / "again.snnir")
     assert loaded.graph() == again.graph()
