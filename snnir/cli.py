@@ -10,6 +10,7 @@ import click
 
 import snnir
 from snnir import report
+from snnir.bundle_cli import COMMANDS, inspect_bundle, is_bundle
 from snnir.check_report import checked
 from snnir.cli_options import BITS, COMPARE, DELIVERY, EXECUTION, FILE, JSON, ROUNDING, THREADS, WEIGHT_BITS
 from snnir.errors import SnnirError, UsageError
@@ -25,6 +26,10 @@ __all__ = ["cli", "main"]
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def cli(debug: bool) -> None:
     """Compile trained sequence networks into spiking networks, exactly."""
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
@@ -172,12 +177,17 @@ def inspect_command(
     pipeline: str | None,
     json: bool,
 ) -> None:
-    """Print a graph of SOURCE (ONNX, .pt2 or .snnir): as imported, at a level, or around a pass."""
+    """Print a graph of SOURCE (ONNX, .pt2 or .snnir): as imported, at a level, or around a pass; or what a bundle holds."""
     from snnir.inspection import around_pass, graph_facts, open_graph
     from snnir.ir.text import text
 
     if sum(option is not None for option in (after, level, diff)) > 1:
         raise UsageError("choose one of --after, --level and --diff")
+    if is_bundle(source):
+        if after or level or diff:
+            raise UsageError(f"{source} is a bundle: it has no levels and no passes; leave out --after, --level and --diff")
+        inspect_bundle(source, json)
+        return
     data = read_arrays(calibration) if calibration is not None else None
     name = after or diff
     graph, recorded = open_graph(source, level if name is None else "float")

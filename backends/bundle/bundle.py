@@ -1,0 +1,103 @@
+"""A bundle: an integer program with all that is certified of it, golden vectors, and how it lies on cores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from snnir.backends.bundle.container import GOLDEN, MANIFEST, TENSORS, read_members, write_members
+from snnir.backends.bundle.decode import Fields, decode_program
+from snnir.backends.bundle.golden import Golden, decode_golden, encode_golden
+from snnir.backends.bundle.manifest import FORMAT, VERSION, encode_program
+from snnir.backends.bundle.program import IntegerProgram
+from snnir.backends.bundle.ranges import Bounds, certify
+from snnir.backends.bundle.schedule import Schedule, schedule
+from snnir.backends.bundle.tensors import TensorReader, TensorWriter
+from snnir.errors import FileFormatError
+
+__all__ = ["Bundle"]
+
+
+@dataclass
+class Bundle:
+    """A program, golden vectors or None, and `mapping`: limits and the cores that the program was fitted to."""
+
+    program: IntegerProgram
+    golden: Golden | None = None
+    mapping: dict[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """Certified ranges of everything in the program."""
+        return certify(self.program)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """Certified steps."""
+        return schedule(self.program, self.bounds)
+
+    def members(self) -> dict[str, bytes]:
+        """The contents of the files that a bundle is made of, by name: the same bundle gives the same bytes."""
+        tensors, golden = TensorWriter(), TensorWriter("g")
+        manifest: dict[str, object] = encode_program(self.program, self.bounds, self.schedule, tensors)
+        manifest["mapping"] = self.mapping
+        members = {MANIFEST: b"", TENSORS: tensors.content()}
+        if self.golden is not None:
+            manifest["golden"] = encode_golden(self.golden, golden)
+            members[GOLDEN] = golden.content()
+        members[MANIFEST] = json.dumps(manifest, sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
+        return members
+
+    def save(self, path: str | Path) -> None:
+        """Write to one `.snnb` file, or to a folder where the name has no suffix. Raises `UsageError`."""
+        write_members(Path(path), self.members())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read what `save` wrote. Raises `FileFormatError` for anything else."""
+        members = read_members(Path(path))
+        try:
+            return cls.read(members)
+        except FileFormatError as error:
+            raise FileFormatError(f"{path}: {error}; make the bundle again with `snnir bundle`") from error
+
+    @classmethod
+    def read(cls, members: Mapping[str, bytes]) -> Bundle:
+        """A bundle from the contents of its files. Raises `FileFormatError`."""
+        try:
+            manifest = Fields(json.loads(members[MANIFEST], parse_constant=_no_constant), "the whole")
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(f"its manifest is no JSON: {error}") from error
+        if manifest.get("format", str) != FORMAT:
+            raise manifest.error(f"its format is not {FORMAT}")
+        version = manifest.get("version", int)
+        if version != VERSION:
+            raise manifest.error(f"it has version {version}, this snnir reads version {VERSION}")
+        program = decode_program(manifest, TensorReader(_facts(manifest), members[TENSORS]))
+        golden = None
+        if manifest.has("golden") != (GOLDEN in members):
+            raise manifest.error(f"{GOLDEN} and what the manifest says of it do not go together")
+        if GOLDEN in members:
+            fields = manifest.object("golden")
+            golden = decode_golden(fields, TensorReader(_facts(fields), members[GOLDEN]), program)
+            fields.done()
+        mapping = manifest.get("mapping", dict)
+        manifest.done()
+        return cls(program, golden, mapping)
+
+
+def _facts(fields: Fields) -> dict[str, dict[str, object]]:
+    """What a manifest says of its tensors."""
+    found = fields.get("tensors", dict)
+    for name, facts in found.items():
+        keys = set(facts) if isinstance(facts, dict) else set()
+        if keys not in ({"shape", "bits", "signed"}, {"shape", "real"}):
+            raise fields.error(f"tensor {name!r} needs shape, bits and signed, or shape and real")
+    return found
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number")

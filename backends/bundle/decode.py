@@ -1,0 +1,395 @@
+"""From a manifest back to the integer program. Nothing in it is believed: every size, name and index is checked first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
+
+import numpy as np
+
+from snnir.backends.bundle.program import (
+    Constant,
+    Element,
+    IndexMap,
+    Input,
+    IntegerProgram,
+    Max,
+    Op,
+    Output,
+    Population,
+    Product,
+    Readout,
+    Result,
+    Route,
+    Scan,
+    Shared,
+    State,
+    Synapse,
+    Train,
+)
+from snnir.backends.bundle.tensors import TensorReader
+from snnir.errors import FileFormatError, GraphError
+from snnir.ir.ops import Conv
+from snnir.ir.types import Quantization, TensorType
+
+__all__ = ["Fields", "decode_program"]
+
+LARGEST_TRAIN = 1 << 28
+"""The most addresses of one train."""
+_LARGEST_LEVEL = 1 << 40
+
+_NONE: dict[str, object] = {}
+
+T = TypeVar("T")
+
+
+class Fields:
+    """A JSON object whose fields are asked for by type; whatever is missing, of another type or left over is an error."""
+
+    def __init__(self, value: object, what: str) -> None:
+        if not isinstance(value, dict):
+            raise FileFormatError(f"its manifest: {what} is no object")
+        self.value, self.what = dict(value), what
+
+    def error(self, message: str) -> FileFormatError:
+        """An error about this object."""
+        return FileFormatError(f"its manifest: {self.what}: {message}")
+
+    def get(self, key: str, kind: type[T], default: T | None = None) -> T:
+        """The field `key`, taken out."""
+        found = self.value.pop(key, default)
+        if kind is float and isinstance(found, int) and not isinstance(found, bool):
+            found = cast("T", float(found))
+        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+            raise self.error(f"{key!r} is {str(found)[:40]!r}, not of type {kind.__name__}")
+        return found
+
+    def has(self, key: str) -> bool:
+        """Whether a field is there."""
+        return key in self.value
+
+    def count(self, key: str, least: int = 0, most: int = LARGEST_TRAIN) -> int:
+        """An integer within bounds."""
+        found = self.get(key, int)
+        if not least <= found <= most:
+            raise self.error(f"{key!r} is {found}; {least} to {most} are possible")
+        return found
+
+    def integers(self, key: str, least: int = 0, most: int = LARGEST_TRAIN) -> tuple[int, ...]:
+        """A list of integers within bounds."""
+        found = self.get(key, list)
+        if not all(isinstance(item, int) and not isinstance(item, bool) and least <= item <= most for item in found):
+            raise self.error(f"{key!r} is no list of integers from {least} to {most}")
+        return tuple(found)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        found = self.get(key, list)
+        if not all(isinstance(item, str) for item in found):
+            raise self.error(f"{key!r} is no list of names")
+        return tuple(found)
+
+    def objects(self, key: str) -> list[Fields]:
+        """A list of objects."""
+        return [Fields(item, f"{self.what}, {key} {index}") for index, item in enumerate(self.get(key, list))]
+
+    def object(self, key: str) -> Fields:
+        """One object."""
+        return Fields(self.value.pop(key, None), f"{self.what}, {key}")
+
+    def done(self) -> None:
+        """Raise `FileFormatError` where fields are left over."""
+        if self.value:
+            raise self.error(f"unknown field {next(iter(self.value))!r}")
+
+
+def decode_program(manifest: Fields, tensors: TensorReader) -> IntegerProgram:
+    """The program of a manifest, whose fields are taken out. Raises `FileFormatError`."""
+    name, delivery, execution = (manifest.get(key, str) for key in ("name", "delivery", "execution"))
+    if delivery not in ("relay", "replay", "graded") or execution not in ("reset", "carry"):
+        raise manifest.error(f"delivery {delivery!r} and execution {execution!r} are unknown")
+    decoder = _Decoder(tensors, {}, set())
+    ops = decoder.ops(manifest.objects("program"))
+    manifest.get("steps", dict)
+    outputs = []
+    for fields in manifest.objects("outputs"):
+        output = Output(fields.get("name", str), fields.get("kind", str), fields.get("source", str))
+        known: Mapping[str, object] = _NONE
+        if output.kind in ("levels", "real"):
+            known = decoder.trains if output.kind == "levels" else decoder.readouts
+        elif output.kind == "host":
+            known = {"": None}
+        if output.source not in known:
+            raise fields.error(f"{output.kind!r} of {output.source!r} is unknown")
+        fields.done()
+        outputs.append(output)
+    host, provenance = manifest.names("host"), manifest.get("provenance", dict)
+    return IntegerProgram(name, delivery, execution, ops, tuple(outputs), host, provenance)
+
+
+class _Decoder:
+    """Reads the ops of one body; `trains` are those that ops may read, `names` all that are taken."""
+
+    def __init__(self, tensors: TensorReader, trains: dict[str, Train], names: set[str]) -> None:
+        self.tensors, self.trains, self.names = tensors, trains, names
+        self.readouts: dict[str, object] = {}
+
+    def ops(self, found: list[Fields]) -> tuple[Op, ...]:
+        readers: dict[str, Callable[[Fields], Op]] = {
+            "input": lambda fields: Input(*self._input(fields)),
+            "constant": self._constant,
+            "route": self._route,
+            "population": self._population,
+            "readout": self._readout,
+            "max": self._max,
+            "product": self._product,
+            "scan": self._scan,
+        }
+        ops = []
+        for fields in found:
+            kind = fields.get("op", str)
+            if kind not in readers:
+                raise fields.error(f"op {kind!r} is unknown; this snnir knows {', '.join(readers)}")
+            ops.append(readers[kind](fields))
+            fields.done()
+        return tuple(ops)
+
+    def _name(self, fields: Fields) -> str:
+        name = fields.get("name", str)
+        if name in self.names:
+            raise fields.error(f"two things are called {name[:80]!r}")
+        self.names.add(name)
+        return name
+
+    def _train(self, fields: Fields, enter: bool = True) -> Train:
+        name, shape = self._name(fields), fields.integers("shape")
+        if math.prod(shape) > LARGEST_TRAIN:
+            raise fields.error(f"shape {list(shape)} has more than {LARGEST_TRAIN} addresses")
+        levels = fields.integers("levels", -_LARGEST_LEVEL, _LARGEST_LEVEL)
+        scale = fields.get("scale", float)
+        for key in ("tracer", "events"):
+            fields.integers(key, -_LARGEST_LEVEL, _LARGEST_LEVEL)
+        fields.count("steps", 0, _LARGEST_LEVEL)
+        fields.done()
+        try:
+            lo, hi = levels
+            quantization = Quantization(scale, lo, hi)
+        except (ValueError, GraphError) as error:
+            raise fields.error(str(error)) from error
+        train = Train(name, shape, quantization.lo, quantization.hi, quantization.scale)
+        if enter:
+            self.trains[name] = train
+        return train
+
+    def _known(self, fields: Fields, name: str, size: int | None = None) -> Train:
+        if name not in self.trains:
+            raise fields.error(f"train {name[:80]!r} is not there yet")
+        if size is not None and self.trains[name].size != size:
+            raise fields.error(f"train {name[:80]!r} has {self.trains[name].size} addresses, not {size}")
+        return self.trains[name]
+
+    def _map(self, fields: Fields, size: int, least: int, most: int) -> IndexMap:
+        """A map of `size` integers, all of them in least..most."""
+        if fields.has("table"):
+            name = fields.get("table", str)
+            if self.tensors.size(name) != size:
+                raise fields.error(f"a map of {self.tensors.size(name)} entries; {size} are needed")
+            index = IndexMap(table=self.tensors.integers(name).reshape(-1))
+            low, high = int(index.array().min(initial=least)), int(index.array().max(initial=least))
+        else:
+            offset = fields.count("offset")
+            dims: list[tuple[int, int]] = []
+            low = high = offset
+            for pair in fields.get("dims", list):
+                if not (isinstance(pair, list) and len(pair) == 2 and all(type(item) is int for item in pair)):
+                    raise fields.error("'dims' is no list of pairs of size and stride")
+                count, stride = pair
+                if not 0 <= count <= LARGEST_TRAIN or abs(stride) > LARGEST_TRAIN or len(dims) > 32:
+                    raise fields.error(f"size {count} with stride {stride} is not possible")
+                dims.append((count, stride))
+                low, high = low + min(stride * (count - 1), 0), high + max(stride * (count - 1), 0)
+            index = IndexMap(tuple(dims), offset)
+            if math.prod(count for count, _ in dims) != size:
+                raise fields.error(f"a map of {math.prod(count for count, _ in dims)} entries; {size} are needed")
+        fields.done()
+        if size and not least <= low <= high < most:
+            raise fields.error(f"a map to {low}..{high}; {least}..{most - 1} are there")
+        return index
+
+    def _input(self, fields: Fields) -> tuple[Train, str]:
+        train = self._train(fields.object("train"))
+        if fields.get("rounding", str) != "half up":
+            raise fields.error("the only rounding is 'half up'")
+        return train, fields.get("source", str)
+
+    def _constant(self, fields: Fields) -> Constant:
+        train = self._train(fields.object("train"))
+        levels = self.tensors.integers(fields.get("levels", str)).reshape(-1)
+        if levels.size != train.size or (levels.size and not (train.lo <= levels.min() and levels.max() <= train.hi)):
+            raise fields.error(f"its levels are not {train.size} integers in {train.lo}..{train.hi}")
+        return Constant(train, levels)
+
+    def _route(self, fields: Fields) -> Route:
+        sources = fields.names("sources")
+        total = sum(self._known(fields, name).size for name in sources)
+        train = self._train(fields.object("train"))
+        if not sources:
+            raise fields.error("a route without sources")
+        return Route(train, sources, self._map(fields.object("map"), train.size, -1, total))
+
+    def _max(self, fields: Fields) -> Max:
+        width = fields.count("width", 1)
+        train = self._train(fields.object("train"))
+        return Max(train, self._known(fields, fields.get("source", str), train.size * width).name, width)
+
+    def _product(self, fields: Fields) -> Product:
+        sources = fields.names("sources")
+        train = self._train(fields.object("train"))
+        if len(sources) != 2:
+            raise fields.error(f"a product of {len(sources)} sources")
+        left, right = (self._known(fields, name, train.size).name for name in sources)
+        return Product(train, (left, right))
+
+    def _summing(self, fields: Fields, size: int) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
+        synapses = tuple(self._synapse(item, size) for item in fields.objects("synapses"))
+        initial = self.tensors.integers(fields.get("initial", str)).reshape(-1)
+        initial_map = self._map(fields.object("initial_map"), size, 0, initial.size)
+        registers = fields.object("registers")
+        for name in sorted(registers.value):
+            register = registers.object(name)
+            register.integers("range", -(1 << 62), 1 << 62)
+            register.count("bits", 1, 64)
+            register.done()
+        return synapses, initial, initial_map
+
+    def _population(self, fields: Fields) -> Population:
+        read = fields.object("train")
+        size = math.prod(_shape_of(read))
+        summing = self._summing(fields, size)
+        train = self._train(read)
+        neuron = fields.get("neuron", str)
+        theta = self.tensors.integers(fields.get("theta", str))
+        if neuron not in ("uniform", "staircase") or theta.ndim != 1 + (neuron == "staircase"):
+            raise fields.error(f"neuron {neuron!r} with thresholds {list(theta.shape)}")
+        if neuron == "staircase" and (theta.shape[1] != train.hi - train.lo or (np.diff(theta, axis=1) < 0).any()):
+            raise fields.error(f"thresholds {list(theta.shape)} are no sorted tables for the levels {train.lo}..{train.hi}")
+        if neuron == "uniform" and theta.min(initial=1) < 1:
+            raise fields.error("a threshold is less than 1")
+        theta_map = self._map(fields.object("theta_map"), train.size, 0, len(theta))
+        return Population(train, *summing, theta, theta_map, neuron == "staircase")
+
+    def _readout(self, fields: Fields) -> Readout:
+        name, shape = self._name(fields), fields.integers("shape")
+        if math.prod(shape) > LARGEST_TRAIN:
+            raise fields.error(f"shape {list(shape)} has more than {LARGEST_TRAIN} addresses")
+        train = Train(name, shape, 0, 0, 1.0)
+        summing = self._summing(fields, train.size)
+        scale = self.tensors.reals(fields.get("scale", str)).reshape(-1).astype(np.float64)
+        scale_map = self._map(fields.object("scale_map"), train.size, 0, scale.size)
+        self.readouts[name] = train
+        return Readout(train, *summing, scale, scale_map)
+
+    def _synapse(self, fields: Fields, size: int) -> Synapse:
+        name, kind = fields.get("name", str), fields.get("kind", str)
+        inputs, outputs = fields.integers("inputs"), fields.integers("outputs")
+        source = self._known(fields, fields.get("source", str), math.prod(inputs)).name
+        count = math.prod(outputs)
+        weights = self.tensors.integers(fields.get("weights", str))
+        extra: dict[str, object] = {}
+        if kind == "dense":
+            extra["groups"] = groups = fields.count("groups", 0)
+            fits = weights.ndim == 2 and groups * weights.shape[1] == math.prod(inputs) and groups * weights.shape[0] == count
+        elif kind == "conv":
+            fits, geometry = _conv(fields, weights, inputs, outputs)
+            extra |= geometry
+        elif kind == "one":
+            fits = inputs == outputs and weights.ndim == 1
+            extra["weight_map"] = self._map(fields.object("weight_map"), count, 0, weights.size)
+        elif kind in ("list", "csr"):
+            fits, extra["rows"], extra["columns"] = self._lists(fields, kind, weights, math.prod(inputs), count)
+        else:
+            raise fields.error(f"synapses of kind {kind!r} are unknown")
+        if not fits:
+            raise fields.error(f"{kind} weights {list(weights.shape)} do not lead from {list(inputs)} to {list(outputs)}")
+        if fields.has("spread"):
+            extra["spread"] = self._map(fields.object("spread"), size, 0, count)
+        elif count != size:
+            raise fields.error(f"{count} currents for {size} neurons, and no 'spread'")
+        fields.done()
+        return Synapse(name, source, kind, weights, inputs, outputs, **extra)  # type: ignore[arg-type]
+
+    def _lists(
+        self, fields: Fields, kind: str, weights: np.ndarray, inputs: int, outputs: int
+    ) -> tuple[bool, np.ndarray, np.ndarray]:
+        first, second = ("rows", "columns") if kind == "list" else ("targets", "offsets")
+        rows, columns = (self.tensors.integers(fields.get(key, str)).reshape(-1) for key in (first, second))
+        fits = weights.ndim == 1 and rows.size == weights.size and _within(rows, outputs)
+        if kind == "list":
+            fits = fits and columns.size == weights.size and _within(columns, inputs) and not (np.diff(rows) < 0).any()
+        else:
+            fits = fits and columns.size == inputs + 1 and columns[0] == 0 and columns[-1] == weights.size
+            fits = fits and not (np.diff(columns) < 0).any()
+        return fits, rows, columns
+
+    def _scan(self, fields: Fields) -> Scan:
+        name, windows, reverse = fields.get("name", str), fields.count("windows", 1), fields.get("reverse", bool)
+        inner = _Decoder(self.tensors, {}, self.names)
+        started = [(item, inner._train(item.object("input")), item.get("initial", str)) for item in fields.objects("states")]
+        elements = []
+        for item in fields.objects("elements"):
+            train = inner._train(item.object("input"))
+            source = self._known(item, item.get("source", str), train.size * windows).name
+            elements.append(Element(train, source, item.get("at_once", bool)))
+            item.done()
+        shared = []
+        for item in fields.objects("shared"):
+            train = inner._train(item.object("input"))
+            shared.append(Shared(train, self._known(item, item.get("source", str), train.size).name))
+            item.done()
+        ops = inner.ops(fields.objects("ops"))
+        states = []
+        for item, train, initial in started:
+            following = inner._known(item, item.get("following", str), train.size).name
+            initial = self._known(item, initial, train.size).name
+            final = self._train(item.object("final"))
+            if final.size != train.size:
+                raise item.error("its final state has another size")
+            states.append(State(train, initial, following, final))
+            item.done()
+        results = []
+        for item in fields.objects("results"):
+            source = item.get("source", str)
+            train = self._train(item.object("train"))
+            results.append(Result(train, inner._known(item, source, train.size // windows).name))
+            if train.size % windows:
+                raise item.error(f"{train.size} addresses for {windows} windows")
+            item.done()
+        self.readouts |= inner.readouts
+        return Scan(name, windows, reverse, tuple(states), tuple(elements), tuple(shared), tuple(results), ops)
+
+
+def _shape_of(read: Fields) -> list[int]:
+    shape = read.value.get("shape")
+    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size <= LARGEST_TRAIN for size in shape):
+        raise read.error(f"'shape' is {str(shape)[:40]}")
+    return shape
+
+
+def _within(index: np.ndarray, count: int) -> bool:
+    return not index.size or (int(index.min()) >= 0 and int(index.max()) < count)
+
+
+def _conv(
+    fields: Fields, weights: np.ndarray, inputs: tuple[int, ...], outputs: tuple[int, ...]
+) -> tuple[bool, Mapping[str, object]]:
+    """Whether a convolution leads from `inputs` to `outputs`, and its geometry."""
+    groups = fields.count("groups", 1)
+    stride, padding, dilation = fields.integers("stride", 1), fields.integers("padding"), fields.integers("dilation", 1)
+    conv = Conv(stride, padding, dilation, groups)
+    try:
+        types = TensorType((1, *inputs), "f32"), TensorType(weights.shape, "f32")
+        found = conv.infer(*types)[0].shape[1:]
+    except (GraphError, IndexError, ValueError, ZeroDivisionError):
+        return False, {}
+    return found == outputs, {"groups": groups, "stride": stride, "padding": padding, "dilation": dilation}

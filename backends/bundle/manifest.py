@@ -1,0 +1,161 @@
+"""The manifest of a bundle: the integer program and all that is certified of it, as JSON and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from snnir.backends.bundle.program import (
+    Constant,
+    IndexMap,
+    Input,
+    IntegerProgram,
+    Max,
+    Op,
+    Population,
+    Readout,
+    Route,
+    Scan,
+    Summing,
+    Synapse,
+    Train,
+)
+from snnir.backends.bundle.ranges import Bounds, Interval, bits_of
+from snnir.backends.bundle.schedule import Schedule
+from snnir.backends.bundle.tensors import TensorWriter
+
+__all__ = ["FORMAT", "VERSION", "encode_program"]
+
+FORMAT, VERSION = "snnir-bundle", 1
+
+Json = dict[str, object]
+
+
+@dataclass
+class _Encoder:
+    tensors: TensorWriter
+    bounds: Bounds
+    steps: Mapping[str, int]
+    weight_bits: int
+
+    def ops(self, ops: Sequence[Op]) -> list[Json]:
+        return [self.op(op) for op in ops]
+
+    def op(self, op: Op) -> Json:
+        if isinstance(op, Scan):
+            return self.scan(op)
+        kind = type(op).__name__.lower()
+        if isinstance(op, Readout):
+            own: Json = {"name": op.train.name, "shape": list(op.train.shape), **self.summing(op)}
+            own |= {"scale": self.tensors.reals(op.scale), "scale_map": self.map(op.scale_map)}
+            return {"op": kind, **own}
+        own = {"train": self.train(op.train)}
+        if isinstance(op, Input):
+            own |= {"source": op.source, "rounding": "half up"}
+        elif isinstance(op, Constant):
+            own |= {"levels": self.tensors.integers(op.levels)}
+        elif isinstance(op, Route):
+            own |= {"sources": list(op.sources), "map": self.map(op.map)}
+        elif isinstance(op, Population):
+            own |= {**self.summing(op), "neuron": "staircase" if op.staircase else "uniform"}
+            own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
+        elif isinstance(op, Max):
+            own |= {"source": op.source, "width": op.width}
+        else:
+            own |= {"sources": list(op.sources)}
+        return {"op": kind, **own}
+
+    def train(self, train: Train) -> Json:
+        certified = self.bounds.trains[train.name]
+        return {
+            "name": train.name,
+            "shape": list(train.shape),
+            "levels": [train.lo, train.hi],
+            "scale": train.scale,
+            "tracer": list(certified["tracer"]),
+            "events": list(certified["events"]),
+            "steps": self.steps[train.name],
+        }
+
+    def map(self, index: IndexMap) -> Json:
+        if index.table is not None:
+            return {"table": self.tensors.integers(index.table)}
+        return {"offset": index.offset, "dims": [list(pair) for pair in index.dims]}
+
+    def summing(self, op: Summing) -> Json:
+        return {
+            "synapses": [self.synapse(synapse) for synapse in op.synapses],
+            "initial": self.tensors.integers(op.initial),
+            "initial_map": self.map(op.initial_map),
+            "registers": {name: _register(interval) for name, interval in self.bounds.registers[op.train.name].items()},
+        }
+
+    def synapse(self, synapse: Synapse) -> Json:
+        found: Json = {
+            "name": synapse.name,
+            "source": synapse.source,
+            "kind": synapse.kind,
+            "weights": self.tensors.integers(synapse.weights, self.weight_bits),
+            "inputs": list(synapse.inputs),
+            "outputs": list(synapse.outputs),
+        }
+        if synapse.kind in ("dense", "conv"):
+            found["groups"] = synapse.groups
+        if synapse.kind == "conv":
+            found |= {"stride": list(synapse.stride), "padding": list(synapse.padding), "dilation": list(synapse.dilation)}
+        if synapse.weight_map is not None:
+            found["weight_map"] = self.map(synapse.weight_map)
+        if synapse.rows is not None and synapse.columns is not None:
+            names = ("rows", "columns") if synapse.kind == "list" else ("targets", "offsets")
+            found |= dict(zip(names, map(self.tensors.integers, (synapse.rows, synapse.columns)), strict=True))
+        if synapse.spread is not None:
+            found["spread"] = self.map(synapse.spread)
+        return found
+
+    def scan(self, op: Scan) -> Json:
+        return {
+            "op": "scan",
+            "name": op.name,
+            "windows": op.windows,
+            "reverse": op.reverse,
+            "states": [
+                {
+                    "input": self.train(state.input),
+                    "initial": state.initial,
+                    "following": state.following,
+                    "final": self.train(state.final),
+                }
+                for state in op.states
+            ],
+            "elements": [
+                {"input": self.train(element.input), "source": element.source, "at_once": element.at_once}
+                for element in op.elements
+            ],
+            "shared": [{"input": self.train(shared.input), "source": shared.source} for shared in op.shared],
+            "results": [{"train": self.train(result.train), "source": result.source} for result in op.results],
+            "ops": self.ops(op.ops),
+        }
+
+
+def _register(interval: Interval) -> Json:
+    return {"range": list(interval), "bits": bits_of(interval)}
+
+
+def encode_program(
+    program: IntegerProgram, bounds: Bounds, schedule: Schedule, tensors: TensorWriter, weight_bits: int = 2
+) -> Json:
+    """The manifest's part about a program; its tensors go to `tensors`. Weights take `weight_bits` or more."""
+    encoder = _Encoder(tensors, bounds, schedule.steps, weight_bits)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": program.name,
+        "delivery": program.delivery,
+        "execution": program.execution,
+        "program": encoder.ops(program.ops),
+        "steps": {"outside": schedule.outer, "scans": schedule.windows},
+        "outputs": [{"name": output.name, "kind": output.kind, "source": output.source} for output in program.outputs],
+        "host": list(program.host),
+        "provenance": program.provenance,
+        "tensors": tensors.facts,
+    }
