@@ -72,7 +72,7 @@ class Quantization:
         The quotient is computed in float64; with `single` in float32, as ONNX's QuantizeLinear does.
         """
         levels = x.astype(np.float32) / np.float32(self.scale) if single else x.astype(np.float64) / self.scale
-        levels = round_by(rounding, levels)
+        levels = np.asarray(round_by(rounding, levels))
         np.maximum(levels, self.lo, out=levels)
         np.minimum(levels, self.hi, out=levels)
         return levels.astype(np.int64)
