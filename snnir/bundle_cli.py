@@ -11,6 +11,7 @@ import numpy as np
 import snnir
 from snnir import report
 from snnir.cli_options import DELIVERY, EXECUTION, FILE, JSON
+from snnir.emitting import EMIT_KINDS, emit_bundle
 from snnir.errors import UsageError
 from snnir.files import read_arrays, write_npz
 
@@ -45,6 +46,7 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--samples", type=FILE, help="Inputs (.npy, or .npz by input name) whose first become golden vectors.")
 @click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many golden vectors.")
 @click.option("--size", "sizes", multiple=True, metavar="NAME=SIZE", help="An open dimension, where no samples are given.")
+@click.option("--emit", type=click.Choice(EMIT_KINDS), help="A folder of hardware text instead of a bundle.")
 @click.option("--unroll", is_flag=True, help="Every synapse as an entry of an address-event list.")
 @click.option("--target", help="Limits of a named target; `snnir targets` lists them.")
 @_limits
@@ -59,6 +61,7 @@ def bundle_command(
     samples: Path | None,
     count: int,
     sizes: tuple[str, ...],
+    emit: str | None,
     unroll: bool,
     target: str | None,
     fit: bool,
@@ -76,7 +79,9 @@ def bundle_command(
     allowed = Limits(**limits)
     if target is not None:
         allowed = named(target)[0] | allowed
-    output = output or program.with_suffix(".snnb")
+    output = output or program.with_suffix(".snnb" if emit is None else "")
+    if emit is not None and output.suffix:
+        raise UsageError(f"--output {output}: --emit {emit} writes a folder; give a name without a suffix")
     if output.suffix not in ("", ".snnb"):
         raise UsageError(f"--output {output}: give a .snnb file, or a folder without a suffix")
     made = fitted_bundle(
@@ -91,8 +96,16 @@ def bundle_command(
         execution=execution,
         unroll=unroll,
     )
-    made.save(output)
-    _show(output, made, json)
+    if emit is None:
+        made.save(output)
+        _show(output, made, json)
+        return
+    written = emit_bundle(made, emit, output)
+    facts = {"folder": str(output), "files": [path.relative_to(output).as_posix() for path in written]}
+    if json:
+        report.print_json(facts)
+    else:
+        report.rows_table(f"the bundle as {emit}", {key: _text(value) for key, value in facts.items()})
 
 
 def _sizes(items: tuple[str, ...]) -> dict[str, int]:

@@ -57,7 +57,7 @@ def _layer(bundle: Bundle, op: Population, windows: int, trains: dict[str, list[
         "NEURONS": op.train.size,
         "NEURON_BITS": width["targets"],
         "ADDRESSES": table.addresses,
-        "ADDRESS_BITS": max((table.addresses - 1).bit_length(), 1),
+        "ADDRESS_BITS": max(table.addresses.bit_length(), 1),
         "SYNAPSES": max(table.weights.size, 1),
         "SYNAPSE_BITS": width["rows"],
         "THRESHOLDS": max(op.theta.size, 1),
@@ -121,7 +121,7 @@ def _table(op: Population, sources: Mapping[str, list[np.ndarray]]) -> _Table:
 
 
 def _images(op: Population, table: _Table, membrane_bits: int) -> list[Image]:
-    neurons, levels = op.train.size, op.theta.shape[1] if op.staircase else 1
+    levels = op.theta.shape[1] if op.staircase else 1
     theta = op.theta.reshape(-1)
     bases = op.theta_map.array() * levels
     initial = op.initial[op.initial_map.array()]
@@ -134,9 +134,9 @@ def _images(op: Population, table: _Table, membrane_bits: int) -> list[Image]:
     steps = "level LOWEST + 1 + j of a parameter row, [parameters][j]" if op.staircase else "threshold of a parameter row"
     return [
         image("rows", table.rows, "first synapse of address a; one word more than addresses", False, 1),
-        image("targets", table.targets, "neuron of synapse k", False, (neurons - 1).bit_length()),
+        image("targets", table.targets, "neuron of synapse k", False, (op.train.size - 1).bit_length()),
         image("weights", table.weights, "weight of synapse k", True, 2),
-        image("threshold_bases", bases, "first word of the thresholds of neuron i", False, 1),
+        image("threshold_bases", bases, "first word of the thresholds of neuron i", False, max(theta.size - 1, 1).bit_length()),
         image("thresholds", theta, steps, True, 2),
         image("initial", start, "membrane that neuron i starts with", True, membrane_bits),
     ]

@@ -15,7 +15,7 @@ module snnir_population #(
     parameter NEURONS = 1,
     parameter NEURON_BITS = 1,
     parameter ADDRESSES = 1,          // of all events that come in, those fed back included
-    parameter ADDRESS_BITS = 1,
+    parameter ADDRESS_BITS = 1,       // of a count of 0..ADDRESSES
     parameter SYNAPSES = 1,
     parameter SYNAPSE_BITS = 1,       // of a count of 0..SYNAPSES
     parameter THRESHOLDS = 1,         // words of thresholds
@@ -56,6 +56,7 @@ module snnir_population #(
     localparam [3:0] IDLE = 0, CLEAR_READ = 1, CLEAR_WRITE = 2, ROW_BEGIN = 3, ROW_END = 4, ROW_TEST = 5,
         SYNAPSE_FETCH = 6, SYNAPSE_ADD = 7, RELAY_READ = 8, RELAY_TEST = 9,
         FIRE_READ = 10, FIRE_ABOVE = 11, FIRE_BELOW = 12, FIRE_WRITE = 13;
+    localparam [NEURON_BITS-1:0] LAST = NEURONS - 1;
     localparam SMALL_BITS = WEIGHT_BITS + EVENT_BITS > THRESHOLD_BITS ? WEIGHT_BITS + EVENT_BITS : THRESHOLD_BITS;
     localparam WIDE_BITS = (MEMBRANE_BITS > SMALL_BITS ? MEMBRANE_BITS : SMALL_BITS) + 1;
 
@@ -84,7 +85,7 @@ module snnir_population #(
     reg signed [TRACER_BITS-1:0] relays [0:NEURONS-1];
 
     reg [NEURON_BITS-1:0] neuron;
-    reg [ADDRESS_BITS:0] row;
+    reg [ADDRESS_BITS-1:0] row, relay_row;
     reg signed [EVENT_BITS-1:0] value;
     reg [SYNAPSE_BITS-1:0] synapse, row_end;
     reg keeping, relaying, fired;
@@ -99,13 +100,16 @@ module snnir_population #(
     reg signed [MEMBRANE_BITS-1:0] initial_read, membrane_read;
     reg signed [TRACER_BITS-1:0] tracer_read, relay_read;
 
-    wire last = neuron == NEURONS - 1;
+    wire last = neuron == LAST;
     wire [NEURON_BITS-1:0] neuron_next = last ? 0 : neuron + 1;
     wire adding = state == SYNAPSE_FETCH || state == SYNAPSE_ADD;
     wire [NEURON_BITS-1:0] cell_index = adding ? target_read : neuron;
 
     // The threshold to go up from level S, and one word before it the one to go down.
-    wire signed [31:0] level = STAIRCASE != 0 ? tracer_read - LOWEST - (state == FIRE_BELOW ? 1 : 0) : 0;
+    wire signed [31:0] tracer_wide = {{(32 - TRACER_BITS){tracer_read[TRACER_BITS-1]}}, tracer_read};
+    /* verilator lint_off UNUSEDSIGNAL */
+    wire [31:0] level = STAIRCASE == 0 ? 0 : state == FIRE_BELOW ? tracer_wide - LOWEST - 1 : tracer_wide - LOWEST;
+    /* verilator lint_on UNUSEDSIGNAL */
     wire [THRESHOLD_BASE_BITS-1:0] threshold_index = base_read + level[THRESHOLD_BASE_BITS-1:0];
 
     always @(posedge clk) begin
@@ -121,12 +125,13 @@ module snnir_population #(
     end
 
     // Sums have room for any result, so that one beyond the membrane's range is seen.
-    wire signed [WIDE_BITS-1:0] membrane_wide = membrane_read;
+    wire signed [WIDE_BITS-1:0] membrane_wide = {{(WIDE_BITS - MEMBRANE_BITS){membrane_read[MEMBRANE_BITS-1]}}, membrane_read};
     wire signed [WIDE_BITS-1:0] current = weight_read * value;
-    wire signed [WIDE_BITS-1:0] above_wide = above;
-    wire signed [WIDE_BITS-1:0] below_wide = STAIRCASE != 0 ? threshold_read : 0;
-    wire up = tracer_read < HIGHEST && membrane_wide >= above_wide;
-    wire down = tracer_read > LOWEST && membrane_wide < below_wide;
+    wire signed [WIDE_BITS-1:0] above_wide = {{(WIDE_BITS - THRESHOLD_BITS){above[THRESHOLD_BITS-1]}}, above};
+    wire signed [WIDE_BITS-1:0] below_wide = STAIRCASE == 0 ? {WIDE_BITS{1'b0}} :
+        {{(WIDE_BITS - THRESHOLD_BITS){threshold_read[THRESHOLD_BITS-1]}}, threshold_read};
+    wire up = tracer_wide < HIGHEST && membrane_wide >= above_wide;
+    wire down = tracer_wide > LOWEST && membrane_wide < below_wide;
     wire signed [WIDE_BITS-1:0] change = adding ? current : STAIRCASE != 0 ? 0 : up ? -above_wide : down ? above_wide : 0;
     wire signed [WIDE_BITS-1:0] result = membrane_wide + change;
     wire fits = result[WIDE_BITS-1:MEMBRANE_BITS-1] == {(WIDE_BITS - MEMBRANE_BITS + 1){result[MEMBRANE_BITS-1]}};
@@ -144,7 +149,11 @@ module snnir_population #(
     end
 
     assign ready = state == IDLE;
-    wire [3:0] event_end = !relaying ? IDLE : last ? FIRE_READ : RELAY_READ;
+
+    // The end of an event's synapses: the next event, the next neuron's relay, or firing.
+    wire event_over = state == ROW_TEST && synapse == row_read || state == SYNAPSE_ADD && synapse == row_end ||
+        state == RELAY_TEST && relay_read == 0;
+    wire [3:0] event_next = !relaying ? IDLE : last ? FIRE_READ : RELAY_READ;
 
     always @(posedge clk) begin
         spike_valid <= 0;
@@ -155,13 +164,14 @@ module snnir_population #(
         end else case (state)
             IDLE: begin
                 neuron <= 0;
+                relay_row <= RELAY_BASE[ADDRESS_BITS-1:0];
                 fired <= 0;
                 relaying <= 0;
                 if (clear) begin
                     keeping <= keep;
                     state <= CLEAR_READ;
                 end else if (event_valid) begin
-                    row <= {1'b0, event_address};
+                    row <= event_address;
                     value <= event_value;
                     state <= ROW_BEGIN;
                 end else if (step) state <= RELAY != 0 ? RELAY_READ : FIRE_READ;
@@ -184,8 +194,7 @@ module snnir_population #(
             end
             ROW_TEST: begin
                 row_end <= row_read;
-                state <= synapse == row_read ? event_end : SYNAPSE_FETCH;
-                if (synapse == row_read && relaying) neuron <= neuron_next;
+                state <= event_over ? event_next : SYNAPSE_FETCH;
             end
             SYNAPSE_FETCH: begin
                 synapse <= synapse + 1;
@@ -193,8 +202,7 @@ module snnir_population #(
             end
             SYNAPSE_ADD: begin
                 if (!fits) overflow <= 1;
-                state <= synapse == row_end ? event_end : SYNAPSE_FETCH;
-                if (synapse == row_end && relaying) neuron <= neuron_next;
+                state <= event_over ? event_next : SYNAPSE_FETCH;
             end
 
             // One spike of every neuron that has some of its last window left.
@@ -203,15 +211,10 @@ module snnir_population #(
                 state <= RELAY_TEST;
             end
             RELAY_TEST: begin
-                if (relay_read == 0) begin
-                    neuron <= neuron_next;
-                    state <= event_end;
-                end else begin
-                    if (relay_next != 0) fired <= 1;
-                    row <= RELAY_BASE + neuron;
-                    value <= relay_negative ? -1 : 1;
-                    state <= ROW_BEGIN;
-                end
+                if (!event_over && relay_next != 0) fired <= 1;
+                row <= relay_row;
+                value <= relay_negative ? -1 : 1;
+                state <= event_over ? event_next : ROW_BEGIN;
             end
 
             FIRE_READ: state <= FIRE_ABOVE;
@@ -233,6 +236,10 @@ module snnir_population #(
             end
             default: state <= IDLE;
         endcase
+        if (event_over && relaying) begin
+            neuron <= neuron_next;
+            relay_row <= relay_row + 1;
+        end
     end
 endmodule
 
