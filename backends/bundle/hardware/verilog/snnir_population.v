@@ -56,7 +56,7 @@ module snnir_population #(
     localparam [3:0] IDLE = 0, CLEAR_READ = 1, CLEAR_WRITE = 2, ROW_BEGIN = 3, ROW_END = 4, ROW_TEST = 5,
         SYNAPSE_FETCH = 6, SYNAPSE_ADD = 7, RELAY_READ = 8, RELAY_TEST = 9,
         FIRE_READ = 10, FIRE_ABOVE = 11, FIRE_BELOW = 12, FIRE_WRITE = 13;
-    localparam [NEURON_BITS-1:0] LAST = NEURONS - 1;
+    localparam [31:0] LAST = NEURONS - 1;
     localparam SMALL_BITS = WEIGHT_BITS + EVENT_BITS > THRESHOLD_BITS ? WEIGHT_BITS + EVENT_BITS : THRESHOLD_BITS;
     localparam WIDE_BITS = (MEMBRANE_BITS > SMALL_BITS ? MEMBRANE_BITS : SMALL_BITS) + 1;
 
@@ -100,7 +100,7 @@ module snnir_population #(
     reg signed [MEMBRANE_BITS-1:0] initial_read, membrane_read;
     reg signed [TRACER_BITS-1:0] tracer_read, relay_read;
 
-    wire last = neuron == LAST;
+    wire last = neuron == LAST[NEURON_BITS-1:0];
     wire [NEURON_BITS-1:0] neuron_next = last ? 0 : neuron + 1;
     wire adding = state == SYNAPSE_FETCH || state == SYNAPSE_ADD;
     wire [NEURON_BITS-1:0] cell_index = adding ? target_read : neuron;

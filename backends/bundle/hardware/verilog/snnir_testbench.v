@@ -71,6 +71,13 @@ module snnir_testbench;
         end
     endtask
 
+    task stop;
+        begin
+            $finish;
+            @(posedge reset); // never: nothing more is said
+        end
+    endtask
+
     task run_step;
         begin
             for (i = 0; i < NEURONS; i = i + 1) begin
@@ -90,20 +97,18 @@ module snnir_testbench;
             end
             step = 1;
             finish_command;
+            if (overflow !== 0) begin
+                $display("OVERFLOW: sample %0d window %0d step %0d: a membrane of %0d bits", sample, window, time_step,
+                    MEMBRANE_BITS);
+                stop;
+            end
             for (i = 0; i < NEURONS; i = i + 1)
                 if (found[i] !== wanted[i]) begin
                     $display("DIFFERENT: sample %0d window %0d step %0d neuron %0d: expected %0d, found %0d",
                         sample, window, time_step, i, wanted[i], found[i]);
-                    $finish;
-                    @(posedge reset);
+                    stop;
                 end
             compared = compared + NEURONS;
-            if (overflow !== 0) begin
-                $display("OVERFLOW: sample %0d window %0d step %0d: a membrane of %0d bits", sample, window, time_step,
-                    MEMBRANE_BITS);
-                $finish;
-                @(posedge reset);
-            end
         end
     endtask
 
@@ -134,8 +139,7 @@ module snnir_testbench;
                 for (time_step = 0; time_step < STEPS; time_step = time_step + 1) run_step;
                 if (silent !== 1) begin
                     $display("DIFFERENT: sample %0d window %0d: not settled after %0d steps", sample, window, STEPS);
-                    $finish;
-                    @(posedge reset);
+                    stop;
                 end
             end
         if (in_sample != -1 || out_sample != -1)
