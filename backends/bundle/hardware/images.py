@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -33,13 +34,20 @@ class Image:
     facts: dict[str, object]
 
     @staticmethod
-    def of(file: str, values: np.ndarray, what: str, signed: bool = True, least: int = 1, **facts: object) -> Image:
+    def of(
+        file: str,
+        values: np.ndarray,
+        what: str,
+        signed: bool = True,
+        least: int = 1,
+        facts: Mapping[str, object] = MappingProxyType({}),
+    ) -> Image:
         """An image of the fewest bits, `least` or more. Raises `UsageError` beyond 48 bits."""
         low, high = int(values.min(initial=0)), int(values.max(initial=0))
         bits = max(bits_of((low, high)) - (not signed), least, 1)
         if bits > _WIDEST or (low < 0 and not signed):
             raise UsageError(f"{file}: {low}..{high} needs {bits} bits; images hold up to {_WIDEST}, unsigned ones from 0 on")
-        return Image(file, values, bits, signed, what, facts)
+        return Image(file, values, bits, signed, what, dict(facts))
 
     def text(self) -> str:
         """The file: a comment, then one word a line, all of the same number of digits."""

@@ -129,7 +129,7 @@ def _images(op: Population, table: _Table, membrane_bits: int) -> list[Image]:
 
     def image(role: str, values: np.ndarray, what: str, signed: bool, least: int) -> Image:
         whole = values if values.size else np.zeros(1, np.int64)  # a memory has a word at least
-        return Image.of(f"{role}.memh", whole, what, signed, least, population=op.train.name, role=role)
+        return Image.of(f"{role}.memh", whole, what, signed, least, {"population": op.train.name, "role": role})
 
     steps = "level LOWEST + 1 + j of a parameter row, [parameters][j]" if op.staircase else "threshold of a parameter row"
     return [

@@ -33,7 +33,7 @@ def _images(op: Population | Readout, stem: str) -> list[Image]:
     found = [image for k, synapse in enumerate(op.synapses) for image in _synapse(synapse, f"{stem}.synapse{k}", whose)]
 
     def add(part: str, values: np.ndarray, what: str, signed: bool = True) -> None:
-        found.append(Image.of(f"{stem}.{part}.memh", values, what, signed, role=part, **whose))
+        found.append(Image.of(f"{stem}.{part}.memh", values, what, signed, facts={"role": part, **whose}))
 
     add("initial", op.initial[op.initial_map.array()], "starting sum b of neuron i")
     if isinstance(op, Population):
@@ -57,10 +57,11 @@ def _synapse(synapse: Synapse, stem: str, whose: dict[str, str]) -> list[Image]:
     }
     bits = weight_bits(synapse)
     what = _LAYOUTS[synapse.kind]
-    found = [Image.of(f"{stem}.weights.memh", synapse.weights, what, least=bits, role="weights", **facts, geometry=geometry)]
+    weights = {"role": "weights", **facts, "geometry": geometry}
+    found = [Image.of(f"{stem}.weights.memh", synapse.weights, what, least=bits, facts=weights)]
 
     def add(part: str, values: np.ndarray, what: str) -> None:
-        found.append(Image.of(f"{stem}.{part}.memh", values, what, False, role=part, **facts))
+        found.append(Image.of(f"{stem}.{part}.memh", values, what, False, facts={"role": part, **facts}))
 
     if synapse.weight_map is not None:
         add("weight_map", synapse.weight_map.array(), "which weight event i has")

@@ -298,7 +298,8 @@ def read_map(files: Mapping[str, str]) -> dict[tuple[object, ...], tuple[dict[st
     listed = [entry["file"] for entry in whole["memories"]]
     assert len(set(listed)) == len(listed) and {*listed, "map.json", "map.md"} == set(files)
     table = [line for line in files["map.md"].splitlines() if re.match(r"\| \d", line)]
-    found, base = {}, 0
+    found: dict[tuple[object, ...], tuple[dict[str, object], np.ndarray]] = {}
+    base = 0
     for entry, row in zip(whole["memories"], table, strict=True):
         values = parse_image(files[entry["file"]], entry["bits"], entry["signed"])
         assert entry["base"] == base and entry["words"] == values.size == int(np.prod(entry["shape"], dtype=np.int64))
