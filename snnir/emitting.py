@@ -18,7 +18,7 @@ __all__ = ["EMIT_KINDS", "emit_bundle"]
 def _hex(bundle: Bundle) -> Mapping[str, str]:
     from snnir.backends.bundle.hardware import memory_files
 
-    return memory_files(bundle.program)
+    return memory_files(bundle)
 
 
 def _verilog(bundle: Bundle) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from snnir.backends.bundle.ranges import bits_of
 from snnir.errors import FileFormatError, UsageError
 
-__all__ = ["MAP_FORMAT", "MAP_VERSION", "Image", "file_name", "image_files", "parse_image"]
+__all__ = ["MAP_FORMAT", "MAP_VERSION", "Image", "file_name", "image_files", "parse_image", "plain"]
 
 MAP_FORMAT = "snnir memory map"
 MAP_VERSION = 1
@@ -55,7 +55,7 @@ class Image:
         flat = self.values.reshape(-1).astype(np.int64)
         words = [f"{word:0{digits}x}" for word in (flat & ((1 << self.bits) - 1)).tolist()]
         kind = "two's complement" if self.signed else "unsigned"
-        return "\n".join([f"// {self.what}: {flat.size} words of {self.bits} bits, {kind}", *words, ""])
+        return "\n".join([f"// {self.file}: {self.what}; {flat.size} words of {self.bits} bits, {kind}", *words, ""])
 
 
 def parse_image(text: str, bits: int, signed: bool) -> np.ndarray:
@@ -72,14 +72,20 @@ def parse_image(text: str, bits: int, signed: bool) -> np.ndarray:
     return np.array(found, np.int64)
 
 
+def plain(name: str) -> str:
+    """A name of the program on one line of ASCII, for comments."""
+    return json.dumps(name)[1:-1]
+
+
 def file_name(name: str) -> str:
     """A name of the program as part of a file name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("_.") or "unnamed"
 
 
-def image_files(images: Sequence[Image], title: str) -> dict[str, str]:
+def image_files(images: Sequence[Image], title: str, registers: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
     """Every image by its file name, and `map.json` and `map.md`, which say what they hold.
 
+    `registers` are facts about every population and readout by name, the same keys for each.
     `base` is a word address where all memories lie one after another; within its own memory an image begins at word 0.
     """
     entries, rows, base = [], [], 0
@@ -100,9 +106,9 @@ def image_files(images: Sequence[Image], title: str) -> dict[str, str]:
         sign = "signed" if image.signed else "unsigned"
         rows.append(f"| {base} | {words} | {image.bits} {sign} | {list(image.values.shape)} | {image.file} | {image.what} |")
         base += words
-    whole = {"format": MAP_FORMAT, "version": MAP_VERSION, "title": title, "memories": entries}
+    whole = {"format": MAP_FORMAT, "version": MAP_VERSION, "title": title, "registers": registers, "memories": entries}
     head = [
-        f"# Memory map of {title}",
+        f"# Memory map of {plain(title)}",
         "",
         "`$readmemh` reads each file into a memory of its own, from word 0 on; words count through the shape, the last axis",
         "fastest. `base` is for one flat memory that holds them all.",
@@ -110,5 +116,8 @@ def image_files(images: Sequence[Image], title: str) -> dict[str, str]:
         "| base | words | bits | shape | file | holds |",
         "| ---: | ---: | --- | --- | --- | --- |",
     ]
+    for name, facts in registers.items():
+        rows += [""] if name == next(iter(registers)) else []
+        rows.append(f"- `{plain(name)}`: " + ", ".join(f"{key} {value}" for key, value in facts.items()))
     files = {image.file: image.text() for image in images}
     return {**files, "map.json": json.dumps(whole, indent=1) + "\n", "map.md": "\n".join([*head, *rows, ""])}

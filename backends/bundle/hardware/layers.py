@@ -10,7 +10,8 @@ import numpy as np
 
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
-from snnir.backends.bundle.hardware.images import Image, file_name, image_files
+from snnir.backends.bundle.hardware.images import Image, file_name, image_files, plain
+from snnir.backends.bundle.hardware.memories import register_facts
 from snnir.backends.bundle.hardware.traces import arrivals
 from snnir.backends.bundle.program import IntegerProgram, Population, Scan, walk
 from snnir.backends.bundle.ranges import bits_of
@@ -77,11 +78,11 @@ def _layer(bundle: Bundle, op: Population, windows: int, trains: dict[str, list[
         "STEPS": steps,
         "CARRY": int(bundle.program.carry and windows > 1),
     }
-    sources = "".join(f"// {source} from address {base} on\n" for source, base in table.bases.items())
-    header = f"// {name}: parameters of {CORE}, and what {TESTBENCH} runs. Events come in at these addresses:\n{sources}"
+    sources = "".join(f"// {plain(source)} from address {base} on\n" for source, base in table.bases.items())
+    header = f"// {plain(name)}: parameters of {CORE}, and what {TESTBENCH} runs. Events come in at these addresses:\n{sources}"
     lines = "".join(f"localparam {key} = {value};\n" for key, value in parameters.items())
     return {
-        **image_files(images, name),
+        **image_files(images, name, {name: register_facts(bundle, op)}),
         "layer.vh": header + lines,
         "stimulus.txt": _stimulus(table.bases, trains, back),
         "expected.txt": "".join("{} {} {} {} {}\n".format(*row) for row in golden.events[name].rows.tolist()),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.hardware.images import Image, file_name, image_files
-from snnir.backends.bundle.program import IntegerProgram, Population, Readout, Synapse, walk
+from snnir.backends.bundle.program import Population, Readout, Synapse, walk
+from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.bundle.resources import weight_bits
 
-__all__ = ["memory_files"]
+__all__ = ["memory_files", "register_facts"]
 
 _LAYOUTS = {
     "dense": "weight [output][input]",
@@ -19,13 +21,22 @@ _LAYOUTS = {
 }
 
 
-def memory_files(program: IntegerProgram) -> dict[str, str]:
+def memory_files(bundle: Bundle) -> dict[str, str]:
     """The images of all populations and readouts, and their map, by file name."""
     images: list[Image] = []
-    summing = [op for op, _ in walk(program.ops) if isinstance(op, Population | Readout)]
+    summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Population | Readout)]
     for number, op in enumerate(summing):
         images += _images(op, f"{number:02d}_{file_name(op.train.name)}")
-    return image_files(images, program.name)
+    return image_files(images, bundle.program.name, {op.train.name: register_facts(bundle, op) for op in summing})
+
+
+def register_facts(bundle: Bundle, op: Population | Readout) -> dict[str, object]:
+    """What a machine needs to know of a population or readout beside its memories; widths as certified."""
+    kind = "readout" if isinstance(op, Readout) else "staircase" if op.staircase else "uniform"
+    facts: dict[str, object] = {"kind": kind, "neurons": op.train.size}
+    if isinstance(op, Population):
+        facts |= {"lowest": op.train.lo, "highest": op.train.hi}
+    return facts | {f"{name}_bits": bits_of(held) for name, held in bundle.bounds.registers[op.train.name].items()}
 
 
 def _images(op: Population | Readout, stem: str) -> list[Image]:

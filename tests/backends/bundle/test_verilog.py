@@ -315,7 +315,7 @@ def read_map(files: Mapping[str, str]) -> dict[tuple[object, ...], tuple[dict[st
 def test_the_map_leads_to_every_integer_of_the_program(seed: int) -> None:
     program, data = program_of(seed)
     made = bundle(program, data, samples=1, unroll=seed % 3 == 0)
-    found = read_map(memory_files(made.program))
+    found = read_map(memory_files(made))
     expected: dict[tuple[object, ...], np.ndarray] = {}
     for op, _ in walk(made.program.ops):
         if not isinstance(op, Population | Readout):
@@ -336,6 +336,8 @@ def test_the_map_leads_to_every_integer_of_the_program(seed: int) -> None:
             geometry = facts["geometry"]
             assert isinstance(geometry, dict)
             assert geometry["stride"] == list(synapse.stride) and geometry["inputs"] == list(synapse.inputs)
+        held = json.loads(memory_files(made)["map.json"])["registers"][name]
+        assert held["membrane_bits"] == bits_of(made.bounds.registers[name]["membrane"]) and held["neurons"] == op.train.size
     assert set(found) == set(expected)
     for key, values in expected.items():
         np.testing.assert_array_equal(found[key][1], values, err_msg=str(key))
@@ -388,7 +390,7 @@ def test_the_command_line_writes_folders(
     facts = json.loads(capsys.readouterr().out)
     made = snnir.bundle(program, x, samples=1)
     images = {name: (tmp_path / "images" / name).read_text(encoding="utf-8") for name in facts["files"]}
-    assert images == memory_files(made.program)
+    assert images == memory_files(made)
     assert main([*start, "--emit", "verilog", "-o", str(tmp_path / "core")]) == 0
     for name, text in layer_files(made).items():
         assert (tmp_path / "core" / name).read_text(encoding="utf-8") == text
