@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from snnir.backends.bundle.program import IntegerProgram, Op, Population, Scan
+from snnir.backends.bundle.program import IntegerProgram, Op, Population, Scan, walk
 from snnir.backends.bundle.ranges import Bounds, certify
 
 __all__ = ["narrowed"]
@@ -18,6 +18,8 @@ def narrowed(program: IntegerProgram) -> IntegerProgram:
     A level that no sum reaches has a threshold far beyond all sums; one more than the greatest says the same. Every
     comparison with a sum that can be reached comes out as before.
     """
+    if not any(isinstance(op, Population) and op.staircase for op, _ in walk(program.ops)):
+        return program
     bounds = certify(program)
     return dataclasses.replace(program, ops=tuple(_op(op, bounds) for op in program.ops))
 
