@@ -1,0 +1,188 @@
+"""The unpacked form of a bundle, `.snnu`: words and lists of integers that a program in C reads front to back.
+
+docs/bundle.md, "The unpacked form", specifies it; `c/snnir_replay.c` reads it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from snnir.backends.bundle.bundle import Bundle
+from snnir.backends.bundle.golden import Golden
+from snnir.backends.bundle.program import Constant, Input, Max, Op, Population, Product, Readout, Route, Scan, Synapse, Train, walk
+from snnir.errors import UsageError
+
+__all__ = ["unpacked"]
+
+_MAGIC = b"snnu\0\0\0\1"
+_DELIVERIES = ("relay", "replay", "graded")
+_KINDS = ("dense", "conv", "one", "list", "csr")
+_OPS = (Input, Constant, Route, Population, Readout, Max, Product, Scan)
+_CELLS = (np.int8, np.int16, np.int32, np.int64)
+_PRIME = 1099511628211
+_BASIS = 14695981039346656037
+
+
+def unpacked(bundle: Bundle) -> bytes:
+    """The `.snnu` file of a bundle. Raises `UsageError` where it has no golden vectors, which are the file's inputs."""
+    if bundle.golden is None:
+        raise UsageError("the bundle has no golden vectors to replay; make it with samples (`snnir bundle --samples x.npy`)")
+    body = _Writer(bundle, bundle.golden).whole()
+    return _MAGIC + struct.pack("<Q", _checksum(body)) + body
+
+
+def _checksum(content: bytes) -> int:
+    """FNV-1a over the file's words."""
+    found = _BASIS
+    for word in np.frombuffer(content, "<u8").tolist():
+        found = (found ^ word) * _PRIME % (1 << 64)
+    return found
+
+
+class _Writer:
+    def __init__(self, bundle: Bundle, golden: Golden) -> None:
+        self.program, self.bounds, self.steps = bundle.program, bundle.bounds, bundle.schedule.steps
+        self.golden = golden
+        self.parts: list[bytes] = []
+        self.numbers: dict[str, int] = {}
+
+    def whole(self) -> bytes:
+        self.words(_DELIVERIES.index(self.program.delivery), self.program.carry, self.golden.samples)
+        trains = list(_trains(self.program.ops))
+        self.words(len(trains))
+        for train in trains:
+            self.numbers[train.name] = len(self.numbers)
+            self.train(train)
+        ops = list(walk(self.program.ops))
+        self.words(len(ops))
+        for op, windows in ops:
+            self.op(op, windows)
+        return b"".join(self.parts)
+
+    def words(self, *numbers: int) -> None:
+        self.parts.append(struct.pack(f"<{len(numbers)}q", *numbers))
+
+    def list(self, values: np.ndarray) -> None:
+        """Cells of the fewest bytes that hold the values."""
+        flat = np.asarray(values, np.int64).reshape(-1)
+        low, high = int(flat.min(initial=0)), int(flat.max(initial=0))
+        cell = next(kind for kind in _CELLS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+        content = flat.astype(np.dtype(cell).newbyteorder("<")).tobytes()
+        self.words(np.dtype(cell).itemsize, flat.size)
+        self.parts.append(content + bytes(-len(content) % 8))
+
+    def train(self, train: Train) -> None:
+        self.list(np.frombuffer(train.name.encode(), np.int8))
+        ranges = self.bounds.trains.get(train.name, {"tracer": (0, 0), "events": (0, 0)})
+        self.words(train.size, self.steps.get(train.name, 0), *ranges["tracer"], *ranges["events"])
+
+    def names(self, *names: str) -> None:
+        self.words(*(self.numbers[name] for name in names))
+
+    def op(self, op: Op, windows: int | None) -> None:
+        self.words(_OPS.index(type(op)))
+        if isinstance(op, Scan):
+            self.scan(op)
+            return
+        name = op.train.name
+        self.names(name)
+        if isinstance(op, Input):
+            self.list(self.golden.inputs[name])
+        elif isinstance(op, Constant):
+            self.list(op.levels)
+        elif isinstance(op, Route):
+            self.words(len(op.sources))
+            self.names(*op.sources)
+            self.list(op.map.array())
+        elif isinstance(op, Max):
+            self.names(op.source)
+            self.words(op.width)
+        elif isinstance(op, Product):
+            self.names(*op.sources)
+        else:
+            self.summing(op)
+        if not isinstance(op, Constant | Route):
+            self.expected(op, windows or 1)
+
+    def summing(self, op: Population | Readout) -> None:
+        registers = self.bounds.registers[op.train.name]
+        self.words(len(op.synapses))
+        for synapse in op.synapses:
+            self.synapse(synapse, op.train.size)
+        self.list(op.initial[op.initial_map.array()])
+        self.words(*registers["membrane"], *registers["current"])
+        if isinstance(op, Population):
+            self.words(*registers["tracer"], op.train.lo, op.train.hi, op.staircase)
+            self.list(op.theta)
+            self.list(op.theta_map.array())
+
+    def synapse(self, synapse: Synapse, neurons: int) -> None:
+        currents = int(np.prod(synapse.outputs, dtype=np.int64))
+        self.names(synapse.source)
+        self.words(_KINDS.index(synapse.kind), currents)
+        weights = synapse.weights
+        if synapse.kind == "dense":
+            self.words(synapse.groups, weights.shape[1], weights.shape[0])
+        elif synapse.kind == "conv":
+            rank = weights.ndim - 2
+            self.words(synapse.groups, weights.shape[1], weights.shape[0] // synapse.groups, rank)
+            for axis in range(rank):
+                self.words(synapse.inputs[1 + axis], synapse.outputs[1 + axis])
+                self.words(synapse.stride[axis], synapse.padding[axis], synapse.dilation[axis], weights.shape[2 + axis])
+        self.list(weights)
+        if synapse.weight_map is not None:
+            self.list(synapse.weight_map.array())
+        if synapse.rows is not None and synapse.columns is not None:
+            self.list(synapse.rows)
+            self.list(synapse.columns)
+        self.words(synapse.spread is not None)
+        if synapse.spread is not None:
+            held = synapse.spread.array()
+            self.list(np.argsort(held, kind="stable"))
+            self.list(np.concatenate([[0], np.cumsum(np.bincount(held, minlength=currents))]))
+
+    def scan(self, op: Scan) -> None:
+        self.words(op.windows, op.reverse, len(op.ops), len(op.states))
+        for state in op.states:
+            self.names(state.input.name, state.initial, state.following, state.final.name)
+        self.words(len(op.elements))
+        for element in op.elements:
+            self.names(element.input.name, element.source)
+            self.words(element.at_once)
+        self.words(len(op.shared))
+        for shared in op.shared:
+            self.names(shared.input.name, shared.source)
+        self.words(len(op.results))
+        for result in op.results:
+            self.names(result.train.name, result.source)
+
+    def expected(self, op: Input | Population | Readout | Max | Product, windows: int) -> None:
+        name = op.train.name
+        if name not in self.golden.counts or (name not in self.golden.events and not isinstance(op, Readout)):
+            raise UsageError(f"the golden vectors have no counts or no events of {name}; make the bundle again with samples")
+        self.list(self.golden.counts[name])
+        if isinstance(op, Readout):
+            return
+        events = self.golden.events[name]
+        cells = (events.rows[:, 0] * windows + events.rows[:, 1]) * events.steps + events.rows[:, 2]
+        self.words(events.steps)
+        self.list(np.bincount(cells, minlength=self.golden.samples * windows * events.steps))
+        self.list(events.rows[:, 3])
+        self.list(events.rows[:, 4])
+
+
+def _trains(ops: Sequence[Op]) -> list[Train]:
+    """All trains of a program, each once."""
+    found: dict[str, Train] = {}
+    for op, _ in walk(ops):
+        if isinstance(op, Scan):
+            inner = (*op.states, *op.elements, *op.shared)
+            outer = (*(state.final for state in op.states), *(result.train for result in op.results))
+            for train in (*(link.input for link in inner), *outer):
+                found[train.name] = train
+        else:
+            found[op.train.name] = op.train
+    return list(found.values())
