@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snnir.api import compile, import_model, load
+    from snnir.backends.bundle import Bundle
+    from snnir.bundling import bundle, load_bundle
     from snnir.checking import check
     from snnir.errors import SnnirError
     from snnir.ir import Graph
@@ -24,9 +26,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Graph", "Program", "SnnirError", "__version__", "check", "compile", "import_model", "load", "parse", "text"]
+__all__ = [
+    "Bundle",
+    "Graph",
+    "Program",
+    "SnnirError",
+    "__version__",
+    "bundle",
+    "check",
+    "compile",
+    "import_model",
+    "load",
+    "load_bundle",
+    "parse",
+    "text",
+]
 
 _HOMES = {
+    "Bundle": "snnir.backends.bundle",
+    "bundle": "snnir.bundling",
+    "load_bundle": "snnir.bundling",
     "check": "snnir.checking",
     "compile": "snnir.api",
     "import_model": "snnir.api",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from snnir.backends.bundle import Bundle, Golden, IntegerProgram
     from snnir.program import Program
 
-__all__ = ["bundle", "load_bundle", "make_golden"]
+__all__ = ["bundle", "bundle_to_program", "load_bundle", "make_golden"]
 
 GOLDEN_SAMPLES = 4
 """Samples of golden vectors where nothing else is asked for."""
@@ -126,3 +126,18 @@ def _reals(program: Program, data: Mapping[str, np.ndarray]) -> dict[str, np.nda
 
 def _whole(array: np.ndarray, samples: int) -> np.ndarray:
     return np.broadcast_to(array, (samples, *array.shape[1:]))
+
+
+def bundle_to_program(made: IntegerProgram) -> Program:
+    """A bundle's program as a `Program` of the spiking level alone: it runs and saves, and has no other level to verify."""
+    from snnir.backends.bundle import to_graph
+    from snnir.ir.verify import verify
+    from snnir.passes.certify_bounds import CertifyBounds
+    from snnir.passes.infra import Context
+    from snnir.program import Program
+
+    graph = to_graph(made)
+    verify(graph)
+    graph = CertifyBounds().run(graph, Context({})).graph
+    facts = {**made.provenance, "delivery": made.delivery, "execution": made.execution}
+    return Program({"spiking": graph}, facts)

@@ -13,7 +13,9 @@ import numpy as np
 
 import snnir
 from snnir import report
+from snnir.bundle_cli import COMMANDS, inspect_bundle, is_bundle
 from snnir.check_report import checked
+from snnir.cli_options import BITS, COMPARE, DELIVERY, EXECUTION, FILE, JSON, THREADS, WEIGHT_BITS
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays, read_labels, write_npz
 
@@ -24,28 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
-_FILE = click.Path(path_type=Path)
-_JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
-_DELIVERY = click.option(
-    "--delivery", type=click.Choice(["relay", "replay", "graded"]), default="relay", help="How recurrent spikes are delivered."
-)
-_EXECUTION = click.option(
-    "--execution",
-    type=click.Choice(["reset", "carry"]),
-    default="reset",
-    help="What neurons of recurrent layers do at the next sequence element: start afresh, or go on and send changes only.",
-)
-_COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
-_THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
-_BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
-_WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(snnir.__version__, prog_name="snnir")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def cli(debug: bool) -> None:
     """Compile trained sequence networks into spiking networks, exactly."""
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
@@ -59,12 +49,12 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 
 
 @cli.command("check")
-@click.argument("model", type=_FILE)
-@click.option("--calibration", type=_FILE, help="Inputs like those to come, for certified steps instead of estimates.")
-@_BITS
+@click.argument("model", type=FILE)
+@click.option("--calibration", type=FILE, help="Inputs like those to come, for certified steps instead of estimates.")
+@BITS
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
-@_JSON
+@JSON
 def check_command(model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, json: bool) -> int:
     """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
     data = read_arrays(calibration) if calibration is not None else None
@@ -74,11 +64,11 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 
 
 @cli.command("compile")
-@click.argument("model", type=_FILE)
-@click.option("--calibration", type=_FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
-@click.option("--output", "-o", type=_FILE, required=True, help="The .snnir file to write.")
-@_BITS
-@_WEIGHT_BITS
+@click.argument("model", type=FILE)
+@click.option("--calibration", type=FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
+@click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
+@BITS
+@WEIGHT_BITS
 @click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 16.")
 @click.option("--state-bits", default=0, help="Bits of states that add up (LSTM cells, GRU); 0: two more than --bits.")
 @click.option("--value-bits", multiple=True, metavar="NAME=BITS", help="Bits of one value; may be given again.")
@@ -86,9 +76,9 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 @click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
 @click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
-@click.option("--dump-ir", type=_FILE, help="A folder for the graph after each pass that changed it.")
+@click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
-@_JSON
+@JSON
 def compile_command(
     model: Path,
     calibration: Path,
@@ -130,18 +120,18 @@ def compile_command(
 
 
 @cli.command("run")
-@click.argument("program", type=_FILE)
-@click.argument("inputs", type=_FILE)
-@click.option("--labels", type=_FILE, help="Class indices (.npy), to print the accuracy.")
+@click.argument("program", type=FILE)
+@click.argument("inputs", type=FILE)
+@click.option("--labels", type=FILE, help="Class indices (.npy), to print the accuracy.")
 @click.option("--steps", default="auto", show_default=True, help="auto: to quiescence (exact); N: a cap per window.")
-@_DELIVERY
-@_EXECUTION
-@_COMPARE
+@DELIVERY
+@EXECUTION
+@COMPARE
 @click.option("--backend", type=click.Choice(["simulator", "torch"]), default="simulator", help="What runs the spikes.")
 @click.option("--device", help="The device of the torch backend: cpu (default), cuda, cuda:1 ...")
-@click.option("--output", "-o", type=_FILE, help="A .npz file for outputs, steps, spikes and synaptic operations.")
-@_THREADS
-@_JSON
+@click.option("--output", "-o", type=FILE, help="A .npz file for outputs, steps, spikes and synaptic operations.")
+@THREADS
+@JSON
 def run_command(
     program: Path,
     inputs: Path,
@@ -199,14 +189,14 @@ def _comparison(
 
 
 @cli.command("verify")
-@click.argument("program", type=_FILE)
-@click.argument("inputs", type=_FILE)
-@click.option("--model", type=_FILE, help="The ONNX or .pt2 file, to compare the import with it as well.")
-@_DELIVERY
-@_EXECUTION
-@_COMPARE
-@_THREADS
-@_JSON
+@click.argument("program", type=FILE)
+@click.argument("inputs", type=FILE)
+@click.option("--model", type=FILE, help="The ONNX or .pt2 file, to compare the import with it as well.")
+@DELIVERY
+@EXECUTION
+@COMPARE
+@THREADS
+@JSON
 def verify_command(
     program: Path,
     inputs: Path,
@@ -240,13 +230,13 @@ def verify_command(
 
 
 @cli.command("inspect")
-@click.argument("source", type=_FILE)
+@click.argument("source", type=FILE)
 @click.option("--after", metavar="PASS", help="The graph after this pass (its first run; PASS:2 for its second).")
 @click.option("--level", type=click.Choice(["float", "quantized", "spiking"]), help="The level to print, of a .snnir file.")
 @click.option("--diff", metavar="PASS", help="What this pass changes, as a diff.")
-@click.option("--calibration", type=_FILE, help="Calibration inputs, for passes from calibrate on.")
+@click.option("--calibration", type=FILE, help="Calibration inputs, for passes from calibrate on.")
 @click.option("--pipeline", help="Passes instead of the default order.")
-@_JSON
+@JSON
 def inspect_command(
     source: Path,
     after: str | None,
@@ -256,12 +246,17 @@ def inspect_command(
     pipeline: str | None,
     json: bool,
 ) -> None:
-    """Print a graph of SOURCE (ONNX, .pt2 or .snnir): as imported, at a level, or around a pass."""
+    """Print a graph of SOURCE (ONNX, .pt2 or .snnir): as imported, at a level, or around a pass; or what a bundle holds."""
     from snnir.inspection import around_pass, graph_facts, open_graph
     from snnir.ir.text import text
 
     if sum(option is not None for option in (after, level, diff)) > 1:
         raise UsageError("choose one of --after, --level and --diff")
+    if is_bundle(source):
+        if after or level or diff:
+            raise UsageError(f"{source} is a bundle: it has no levels and no passes; leave out --after, --level and --diff")
+        inspect_bundle(source, json)
+        return
     data = read_arrays(calibration) if calibration is not None else None
     name = after or diff
     graph, recorded = open_graph(source, level if name is None else "float")
@@ -279,7 +274,7 @@ def inspect_command(
 
 
 @cli.command("passes")
-@_JSON
+@JSON
 def passes_command(json: bool) -> None:
     """List the passes, their levels and what each promises."""
     report.show_passes(json)
@@ -287,7 +282,7 @@ def passes_command(json: bool) -> None:
 
 @cli.command("ops")
 @click.option("--markdown", is_flag=True, help="Print docs/operators.md.")
-@_JSON
+@JSON
 def ops_command(markdown: bool, json: bool) -> None:
     """List the ops of the IR and the ONNX operators they come from."""
     from snnir.support import markdown_ops
@@ -299,10 +294,10 @@ def ops_command(markdown: bool, json: bool) -> None:
 
 
 @cli.command("demo")
-@click.option("--output", "-o", type=_FILE, default=Path("out"), help="A folder for the program and the pictures.")
-@_BITS
-@_WEIGHT_BITS
-@_JSON
+@click.option("--output", "-o", type=FILE, default=Path("out"), help="A folder for the program and the pictures.")
+@BITS
+@WEIGHT_BITS
+@JSON
 def demo_command(output: Path, bits: int, weight_bits: int, json: bool) -> int:
     """Compile a real CRNN for handwritten digits, simulate it on held-out digits, and prove it exact."""
     from snnir.demo import run_demo

@@ -26,7 +26,9 @@ _KIND = "snnir-program"
 
 
 class Program:
-    """A model as `float`, `quantized` and `spiking` graph, with `facts` about how it was compiled."""
+    """A model as `float`, `quantized` and `spiking` graph, with `facts` about how it was compiled.
+
+    A program that was imported from a bundle has the spiking graph only."""
 
     def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
         self._graphs = dict(graphs)
@@ -40,6 +42,11 @@ class Program:
     def graph(self, level: str = "spiking") -> Graph:
         """The graph at `level`: `float` (as imported), `quantized` or `spiking`. Raises `UsageError`."""
         if level not in self._graphs:
+            if level in LEVELS:
+                raise UsageError(
+                    f"this program has no {level} level: it came from a bundle, which holds the spiking one only; "
+                    "use the program that the bundle was made of"
+                )
             raise UsageError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
         return self._graphs[level]
 
@@ -182,7 +189,12 @@ class Program:
 
         texts, data, manifest = read_archive(Path(path))
         facts = manifest.get("facts")
-        if manifest.get("kind") != _KIND or set(texts) != set(LEVELS) or not isinstance(facts, dict):
+        if (
+            manifest.get("kind") != _KIND
+            or "spiking" not in texts
+            or not set(texts) <= set(LEVELS)
+            or not isinstance(facts, dict)
+        ):
             raise FileFormatError(f"{path} is a snnir archive, but not a program; write one with `snnir compile`")
         try:
             graphs = {level: parse(source, data) for level, source in texts.items()}

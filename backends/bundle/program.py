@@ -32,6 +32,7 @@ __all__ = [
     "Summing",
     "Synapse",
     "Train",
+    "outside",
     "walk",
 ]
 
@@ -280,3 +281,13 @@ def walk(ops: Sequence[Op], windows: int | None = None) -> Iterator[tuple[Op, in
         yield op, windows
         if isinstance(op, Scan):
             yield from walk(op.ops, op.windows)
+
+
+def outside(ops: Sequence[Op]) -> Iterator[Train]:
+    """Every train outside scans, results of scans included."""
+    for op in ops:
+        if isinstance(op, Scan):
+            yield from (state.final for state in op.states)
+            yield from (result.train for result in op.results)
+        else:
+            yield op.train

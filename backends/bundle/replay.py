@@ -24,6 +24,7 @@ from snnir.backends.bundle.program import (
     Scan,
     Summing,
     Synapse,
+    outside,
 )
 from snnir.errors import UsageError
 
@@ -55,6 +56,8 @@ class Replay:
     counts: dict[str, np.ndarray] = field(default_factory=dict)
     trains: dict[str, np.ndarray] = field(default_factory=dict)
     observed: dict[str, Observed] = field(default_factory=dict)
+    settled: dict[str, np.ndarray] = field(default_factory=dict)
+    """Levels [N, ...] of the outputs that are levels, by their trains."""
 
 
 def replay(program: IntegerProgram, inputs: Mapping[str, np.ndarray], widths: Widths | None = None) -> Replay:
@@ -64,8 +67,14 @@ def replay(program: IntegerProgram, inputs: Mapping[str, np.ndarray], widths: Wi
     Raises `UsageError` where an input is missing or has another shape.
     """
     work = _Run(program, inputs, widths)
-    work.ops(program.ops, {}, None)
-    return work.result()
+    trains: Trains = {}
+    work.ops(program.ops, trains, None)
+    shapes = {train.name: train.shape for train in outside(program.ops)}
+    levels = [output.source for output in program.outputs if output.kind == "levels"]
+    return work.result({name: trains[name].sum(axis=1).reshape(-1, *shapes[name]) for name in levels})
+
+
+Trains = dict[str, np.ndarray]
 
 
 class _Window:
@@ -74,9 +83,6 @@ class _Window:
     def __init__(self, k: int, memory: dict[str, tuple[np.ndarray, ...]] | None) -> None:
         self.k, self.memory = k, memory
         self.kept: dict[str, tuple[np.ndarray, ...]] = {}
-
-
-Trains = dict[str, np.ndarray]
 
 
 class _Run:
@@ -233,8 +239,8 @@ class _Run:
         for result, leaving in zip(op.results, results, strict=True):
             trains[result.train.name] = leaving.stacked(op.reverse, (self.batch, result.train.size))
 
-    def result(self) -> Replay:
-        found = Replay(observed=self.observed)
+    def result(self, settled: dict[str, np.ndarray]) -> Replay:
+        found = Replay(observed=self.observed, settled=settled)
         for name, rows in self.rows.items():
             counts, trains = zip(*rows, strict=True)
             if name in self.inside:

@@ -1,0 +1,226 @@
+"""From a bundle's integer program back to a spiking graph: the same emitters, by the same names, spiking at the same steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from snnir.backends.bundle import program as bundle
+from snnir.backends.bundle.currents import connections
+from snnir.backends.bundle.program import IntegerProgram, Summing, Synapse, Train
+from snnir.errors import UnsupportedError
+from snnir.ir import SPIKING, Graph, Quantization, Value
+from snnir.ir.dims import BATCH, dim
+from snnir.ir.ops import (
+    Bif,
+    Concat,
+    Conv,
+    Dense,
+    Diagonal,
+    Encode,
+    Expand,
+    Gather,
+    MaxPool,
+    Pad,
+    Product,
+    Rbif,
+    Readout,
+    Reshape,
+    Scan,
+    Sparse,
+)
+from snnir.ir.types import TensorType
+
+__all__ = ["to_graph"]
+
+_N = dim(BATCH)
+
+
+def to_graph(program: IntegerProgram) -> Graph:
+    """The spiking graph of a program, for any number of samples. Its inputs are the real values that encoders take.
+
+    Inputs inside a scan become sequences [N, windows, ...], element by element. Outputs that only the host can compute are
+    replaced by the readouts. Raises `UnsupportedError` where no op of the IR says what the program does.
+    """
+    graph = Graph(program.name, SPIKING, notes=(f"imported from a bundle: {program.delivery}, {program.execution}",))
+    work = _Importer(graph, "")
+    work.ops(program.ops)
+    given = set()
+    for output in program.outputs:
+        if output.kind != "host":
+            graph.output(output.name, work.values[output.source])
+            given.add(output.source)
+    for name in work.readouts:
+        if name not in given:
+            graph.output(name, work.values[name])
+    return graph
+
+
+class _Importer:
+    def __init__(self, graph: Graph, prefix: str) -> None:
+        self.graph, self.prefix = graph, prefix
+        self.values: dict[str, Value] = {}
+        self.readouts: list[str] = []
+        self.outer: list[tuple[bundle.Input, Value]] = []
+
+    def ops(self, ops: Sequence[bundle.Op]) -> None:
+        for op in ops:
+            if isinstance(op, bundle.Scan):
+                self._scan(op)
+            elif isinstance(op, bundle.Readout):
+                parameters = self._parameter(op, op.scale, op.scale_map, "scale"), self._bias(op)
+                self.values[op.train.name] = self._summing(op, Readout(), parameters)
+                self.readouts.append(op.train.name)
+            else:
+                self.values[op.train.name] = self._op(op)
+
+    def _local(self, name: str) -> str:
+        return name.removeprefix(self.prefix)
+
+    def _op(self, op: bundle.Input | bundle.Constant | bundle.Route | bundle.Population | bundle.Max | bundle.Product) -> Value:
+        graph, train, name = self.graph, op.train, self._local(op.train.name)
+        quantization = Quantization(train.scale, train.lo, train.hi)
+        if isinstance(op, bundle.Input):
+            real = graph.input(self._free(self._local(op.source)), TensorType((_N, *train.shape), "f32"))
+            self.outer.append((op, real))
+            return graph.add1(Encode(quantization), real, name=name)
+        if isinstance(op, bundle.Constant):
+            real = graph.constant(f"{name}~levels", (op.levels * train.scale).astype(np.float32).reshape(1, *train.shape))
+            return graph.add1(Expand((_N, *train.shape)), graph.add1(Encode(quantization), real, name=f"{name}~one"), name=name)
+        if isinstance(op, bundle.Route):
+            return self._route(op, name)
+        if isinstance(op, bundle.Population):
+            neurons = Rbif if self.prefix else Bif
+            rows = op.theta.T if op.staircase else op.theta
+            index = op.theta_map.array().reshape(train.shape)
+            theta = graph.constant(f"{name}~theta", rows[..., index].astype(np.int64))
+            return self._summing(op, neurons(quantization, op.staircase), (theta, self._bias(op)))
+        if isinstance(op, bundle.Max):
+            windows = self._shaped(op.source, (train.size, op.width))
+            return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
+        return graph.add1(Product(), *(self._shaped(source, (train.size,)) for source in op.sources), name=name)
+
+    def _free(self, name: str) -> str:
+        unique, count = name, 0
+        while unique in self.graph.values:
+            count += 1
+            unique = f"{name}~{count}"
+        return unique
+
+    def _shaped(self, name: str, shape: tuple[int, ...]) -> Value:
+        """The value of a train as samples of `shape`."""
+        value = self.values[name]
+        if value.type.shape == (_N, *shape):
+            return value
+        return self.graph.add1(Reshape((_N, *shape)), value, name=f"{self._local(name)}~shaped")
+
+    def _route(self, op: bundle.Route, name: str) -> Value:
+        graph = self.graph
+        flat = [self._shaped(source, (int(np.prod(_sizes(self.values[source]))),)) for source in op.sources]
+        whole = flat[0] if len(flat) == 1 else graph.add1(Concat(1), *flat, name=f"{name}~joined")
+        index = op.map.array()
+        if (index < 0).any():  # an address more, from which nothing comes
+            total = int(str(whole.type.shape[1]))
+            index = np.where(index < 0, total, index)
+            whole = graph.add1(Pad((0, 0, 0, 1)), whole, name=f"{name}~padded")
+        return graph.add1(Gather(1, tuple(index.tolist()), (index.size,)), whole, name=name)
+
+    def _parameter(self, op: Summing, values: np.ndarray, map_: bundle.IndexMap, what: str) -> Value:
+        return self.graph.constant(f"{self._local(op.train.name)}~{what}", values[map_.array()].reshape(op.train.shape))
+
+    def _bias(self, op: Summing) -> Value:
+        return self._parameter(op, op.initial, op.initial_map, "bias")
+
+    def _summing(self, op: Summing, neuron: Bif | Readout, parameters: tuple[Value, Value]) -> Value:
+        shape = op.train.shape
+        currents = [self._synapse(synapse, shape) for synapse in op.synapses]
+        if not currents:
+            raise UnsupportedError(f"{op.train.name}: a population without synapses has no form in the graph")
+        return self.graph.add1(neuron, *parameters, *currents, name=self._local(op.train.name))
+
+    def _synapse(self, synapse: Synapse, shape: tuple[int, ...]) -> Value:
+        graph, name = self.graph, self._local(synapse.name)
+        synapse = _as_list(synapse, shape) if synapse.kind in ("csr", "list") else synapse
+        if synapse.spread is not None:
+            own = np.arange(int(np.prod(synapse.outputs, dtype=np.int64))).reshape(synapse.outputs)
+            try:
+                same = np.array_equal(np.broadcast_to(own, shape).reshape(-1), synapse.spread.array())
+            except ValueError:
+                same = False
+            if not same:
+                raise UnsupportedError(f"{synapse.name}: its currents spread over neurons in a way that no graph has")
+        weights = synapse.weights
+        source = self._shaped(synapse.source, synapse.inputs)
+        if synapse.kind == "dense":
+            return graph.add1(Dense(), source, graph.constant(f"{name}~weight", weights), name=name)
+        if synapse.kind == "conv":
+            conv = Conv(synapse.stride, synapse.padding, synapse.dilation, synapse.groups)
+            return graph.add1(conv, source, graph.constant(f"{name}~weight", weights), name=name)
+        if synapse.kind == "one":
+            assert synapse.weight_map is not None
+            spread = graph.constant(f"{name}~weight", weights[synapse.weight_map.array()].reshape(synapse.outputs))
+            return graph.add1(Diagonal(), source, spread, name=name)
+        assert synapse.rows is not None and synapse.columns is not None
+        lists = (weights, synapse.rows, synapse.columns)
+        constants = [graph.constant(f"{name}~{what}", part) for what, part in zip(("weight", "rows", "cols"), lists, strict=True)]
+        return graph.add1(Sparse(synapse.outputs), source, *constants, name=name)
+
+    def _scan(self, op: bundle.Scan) -> None:
+        body = Graph(op.name, SPIKING)
+        inner = _Importer(body, f"{op.name}/")
+
+        def enter(train: Train, type_: TensorType) -> None:
+            inner.values[train.name] = body.input(inner._free(inner._local(train.name)), type_)
+
+        operands: list[Value] = []
+        for state in op.states:
+            quantization = Quantization(state.input.scale, state.input.lo, state.input.hi)
+            enter(state.input, TensorType((_N, state.input.size), "spike", quantization))
+            operands.append(self._shaped(state.initial, (state.input.size,)))
+        sequences = []
+        for element in op.elements:
+            whole = self._shaped(element.source, (op.windows, element.input.size))
+            enter(element.input, whole.type.with_shape((_N, element.input.size)))
+            sequences.append(whole)
+        # Inputs of the body become sequences of this graph, before values that every window shares.
+        for charged in (inside for inside in op.ops if isinstance(inside, bundle.Input)):
+            inner.values[charged.train.name] = inner._op(charged)
+            name = self._free(charged.source)
+            sequences.append(self.graph.input(name, TensorType((_N, op.windows, *charged.train.shape), "f32")))
+        if not sequences:
+            raise UnsupportedError(f"scan {op.name}: a scan in the graph needs a sequence, and this one has none")
+        shared_values = []
+        for shared in op.shared:
+            value = self._shaped(shared.source, (shared.input.size,))
+            enter(shared.input, value.type)
+            shared_values.append(value)
+        inner.ops([inside for inside in op.ops if not isinstance(inside, bundle.Input)])
+        for index, state in enumerate(op.states):
+            body.output(f"next{index}", inner._shaped(state.following, (state.input.size,)))
+        for index, result in enumerate(op.results):
+            body.output(f"result{index}", inner._shaped(result.source, (result.train.size // op.windows,)))
+        for name in inner.readouts:
+            body.output(name, inner.values[name])
+        names = [*(state.final.name for state in op.states), *(result.train.name for result in op.results), *inner.readouts]
+        scan = Scan(len(op.states), len(sequences), 1, op.reverse)
+        outputs = self.graph.add(scan, *operands, *sequences, *shared_values, names=(op.name, *names[1:]), body=body)
+        self.values.update(zip(names, outputs, strict=True))
+        self.readouts += inner.readouts
+
+
+def _sizes(value: Value) -> list[int]:
+    return [int(str(size)) for size in value.type.shape[1:]]
+
+
+def _as_list(synapse: Synapse, shape: tuple[int, ...]) -> Synapse:
+    """A sparse synapse with sorted rows, of the population's own shape where it has its size."""
+    sources, targets, weights = connections(synapse)
+    order = np.argsort(targets, kind="stable")
+    outputs = synapse.outputs
+    if synapse.spread is None and int(np.prod(outputs, dtype=np.int64)) == int(np.prod(shape, dtype=np.int64)):
+        outputs = shape
+    return dataclasses.replace(
+        synapse, kind="list", weights=weights[order], rows=targets[order], columns=sources[order], outputs=outputs
+    )

@@ -1,0 +1,202 @@
+"""Bundles replayed and described: the integer executor against golden vectors, and what a bundle holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnir.errors import InputError
+
+if TYPE_CHECKING:
+    from snnir.backends.bundle import Bundle
+
+__all__ = ["Replayed", "bundle_facts", "replay_bundle", "run_inputs"]
+
+_LARGEST_REPLAY = 1 << 31
+"""Events (samples x steps x addresses) of all trains of one window that a replay may have to keep."""
+
+
+@dataclass
+class Replayed:
+    """What a bundle's golden vectors said: integers and events compared, and how many were not the same."""
+
+    samples: int
+    compared: int = 0
+    mismatches: int = 0
+    events: int = 0
+    event_mismatches: int = 0
+    beyond: list[str] = field(default_factory=list)
+    """Registers, events and steps that were beyond what was certified of them."""
+    registers: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """Bits certified and bits needed for what was seen, by population and register."""
+
+    @property
+    def ok(self) -> bool:
+        """No difference, and nothing beyond its range."""
+        return not (self.mismatches or self.event_mismatches or self.beyond)
+
+    def facts(self) -> dict[str, object]:
+        """As JSON."""
+        registers = {
+            name: {register: f"{certified} bits certified, {needed} needed" for register, (certified, needed) in found.items()}
+            for name, found in self.registers.items()
+        }
+        return {
+            "samples": self.samples,
+            "counts_compared": self.compared,
+            "mismatches": self.mismatches,
+            "events_compared": self.events,
+            "event_mismatches": self.event_mismatches,
+            "beyond_certified": self.beyond,
+            "registers": registers,
+            "ok": self.ok,
+        }
+
+
+def replay_bundle(bundle: Bundle) -> Replayed:
+    """Run the golden inputs from the bundle alone, in registers of exactly the certified widths, and compare everything.
+
+    Raises `InputError` where there are no golden vectors, or where they need more memory than a replay may take.
+    """
+    from snnir.backends.bundle import Events, replay
+    from snnir.backends.bundle.ranges import bits_of
+
+    golden = bundle.golden
+    if golden is None:
+        raise InputError("the bundle has no golden vectors")
+    _check_size(bundle, golden.samples)
+    widths = {name: {key: bits_of(found) for key, found in table.items()} for name, table in bundle.bounds.registers.items()}
+    result = replay(bundle.program, golden.inputs, widths)
+    found = Replayed(golden.samples)
+    for name, counts in golden.counts.items():
+        found.compared += counts.size
+        found.mismatches += int(np.count_nonzero(result.counts[name] != counts))
+    for name, events in golden.events.items():
+        mine = Events.of(result.trains[name]).rows
+        found.events += len(events.rows)
+        if not np.array_equal(mine, events.rows):
+            found.event_mismatches += max(len(_different(mine, events.rows)), 1)
+        low, high = bundle.bounds.trains[name]["events"]
+        if len(mine) and not (low <= mine[:, 4].min() and mine[:, 4].max() <= high):
+            found.beyond.append(f"events of {name}")
+        if len(mine) and mine[:, 2].max() >= bundle.schedule.steps[name]:
+            found.beyond.append(f"steps of {name}")
+    for name, observed in result.observed.items():
+        certified = bundle.bounds.registers[name]
+        for register, (low, high) in observed.ranges.items():
+            if not certified[register][0] <= low <= high <= certified[register][1]:
+                found.beyond.append(f"{register} of {name}: {low}..{high}, certified {certified[register]}")
+            bits = bits_of(certified[register]), bits_of((low, high))
+            found.registers.setdefault(name, {})[register] = bits
+    return found
+
+
+def _different(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Rows that only one of two lists of events has."""
+    rows, counts = np.unique(np.concatenate([mine, theirs]), axis=0, return_counts=True)
+    return np.asarray(rows[counts == 1])
+
+
+def _check_size(bundle: Bundle, samples: int) -> None:
+    from snnir.backends.bundle.program import Route, Scan, walk
+
+    emitted = [op.train for op, _ in walk(bundle.program.ops) if not isinstance(op, Scan)]
+    largest = sum(train.size * max(bundle.schedule.steps.get(train.name, 0), 1) for train in emitted)
+    routed = sum(op.map.size for op, _ in walk(bundle.program.ops) if isinstance(op, Route))
+    if samples * largest + routed > _LARGEST_REPLAY:
+        raise InputError(f"a replay would keep {samples * largest:,} events; {_LARGEST_REPLAY:,} is the most: give fewer samples")
+
+
+def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Settled counts by name, and outputs by name, for real inputs by the names of the bundle's sources.
+
+    A readout's output is float32. Inputs inside a scan are sequences [N, windows, ...], element by element. Raises
+    `InputError`.
+    """
+    from snnir.backends.bundle import emitting, replay
+    from snnir.backends.bundle.program import Input, Scan
+
+    known = emitting(bundle.program)
+    scans = [op for op in bundle.program.ops if isinstance(op, Scan)]
+    reverse = {op.train.name: scan.reverse for scan in scans for op in scan.ops if not isinstance(op, Scan)}
+    needed = {name: op for name, (op, _) in known.items() if isinstance(op, Input)}
+    given = dict(x) if isinstance(x, Mapping) else dict.fromkeys({op.source for op in needed.values()}, x)
+    sources = {op.source for op in needed.values()}
+    if set(given) != sources or (not isinstance(x, Mapping) and len(sources) != 1):
+        raise InputError(f"the bundle takes inputs {', '.join(sorted(sources))}; given were {', '.join(given) or 'none'}")
+    levels = {}
+    for name, op in needed.items():
+        values, windows = np.asarray(given[op.source]), known[name][1]
+        shape = (*(() if windows is None else (windows,)), *op.train.shape)
+        if values.dtype.kind not in "fiub" or values.shape[1:] != shape:
+            raise InputError(f"input {op.source}: expected numbers [N, {', '.join(map(str, shape))}], found {list(values.shape)}")
+        if not np.isfinite(values).all():
+            raise InputError(f"input {op.source} holds NaN or infinite values; remove or replace them")
+        real = values.astype(np.float32).astype(np.float64)
+        rounded = np.clip(np.floor(real / op.train.scale + 0.5), op.train.lo, op.train.hi).astype(np.int64)
+        rounded = rounded.reshape(len(values), *(() if windows is None else (windows,)), op.train.size)
+        levels[name] = rounded[:, ::-1] if windows is not None and reverse[name] else rounded
+    _check_size(bundle, len(next(iter(levels.values()), np.zeros(1))))
+    result = replay(bundle.program, levels)
+    return result.counts, outputs_of(bundle, result.counts, reverse, result.settled)
+
+
+def outputs_of(
+    bundle: Bundle, counts: Mapping[str, np.ndarray], reverse: Mapping[str, bool], settled: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The model's outputs that need no host: real values of readouts, and settled levels."""
+    from snnir.backends.bundle import emitting
+    from snnir.backends.bundle.program import Readout
+
+    known = emitting(bundle.program)
+    found = {}
+    for output in bundle.program.outputs:
+        if output.kind == "levels":
+            found[output.name] = settled[output.source]
+        elif output.kind == "real":
+            op, windows = known[output.source]
+            assert isinstance(op, Readout)
+            sums = counts[output.source]
+            values = (sums * op.scale[op.scale_map.array()]).astype(np.float32).reshape(*sums.shape[:-1], *op.train.shape)
+            found[output.name] = values[:, ::-1] if windows is not None and reverse[output.source] else values
+    return found
+
+
+def bundle_facts(bundle: Bundle) -> dict[str, object]:
+    """What a bundle holds, for people and programs."""
+    from snnir.backends.bundle.program import Population, Summing, walk
+    from snnir.backends.bundle.ranges import bits_of
+    from snnir.backends.bundle.resources import weight_bits
+
+    program, bounds = bundle.program, bundle.bounds
+    summing = [op for op, _ in walk(program.ops) if isinstance(op, Summing)]
+    weights = {id(synapse.weights): synapse for op in summing for synapse in op.synapses}.values()
+    populations = {}
+    for op in summing:
+        kind = ("staircase" if op.staircase else "uniform") if isinstance(op, Population) else "readout"
+        bits = {key: bits_of(found) for key, found in bounds.registers[op.train.name].items() if key != "sum"}
+        populations[op.train.name] = f"{op.train.size:,} {kind}; bits: " + ", ".join(f"{key} {n}" for key, n in bits.items())
+    mapping = bundle.mapping
+    cores = mapping.get("cores")
+    facts: dict[str, object] = {
+        "name": program.name,
+        "delivery": program.delivery,
+        "execution": program.execution,
+        "weights": sum(synapse.weights.size for synapse in weights),
+        "weight_bits": max((weight_bits(synapse) for synapse in weights), default=0),
+        "neurons": sum(op.train.size for op in summing if isinstance(op, Population)),
+        "populations": populations,
+        "steps_outside": bundle.schedule.outer,
+        "steps_in_scans": {name: max(steps) for name, steps in bundle.schedule.windows.items()},
+        "host": list(program.host),
+        "golden_samples": bundle.golden.samples if bundle.golden is not None else 0,
+    }
+    if isinstance(cores, list):
+        facts["cores"] = len(cores)
+        facts["limits"] = mapping["limits"]
+        facts["utilisation"] = mapping["utilisation"]
+        facts["largest_core_memory_bits"] = max((sum(piece["memory_bits"] for piece in core) for core in cores), default=0)
+    return facts
