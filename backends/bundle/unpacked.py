@@ -31,7 +31,7 @@ def unpacked(bundle: Bundle) -> bytes:
     if bundle.golden is None:
         raise UsageError("the bundle has no golden vectors to replay; make it with samples (`snnir bundle --samples x.npy`)")
     body = _Writer(bundle, bundle.golden).whole()
-    return _MAGIC + struct.pack("<Q", _checksum(body)) + body
+    return _MAGIC + body + struct.pack("<Q", _checksum(body))
 
 
 def _checksum(content: bytes) -> int:
@@ -71,7 +71,7 @@ class _Writer:
         low, high = int(flat.min(initial=0)), int(flat.max(initial=0))
         cell = next(kind for kind in _CELLS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
         content = flat.astype(np.dtype(cell).newbyteorder("<")).tobytes()
-        self.words(np.dtype(cell).itemsize, flat.size)
+        self.words(flat.size, np.dtype(cell).itemsize)
         self.parts.append(content + bytes(-len(content) % 8))
 
     def train(self, train: Train) -> None:
@@ -111,7 +111,7 @@ class _Writer:
         registers = self.bounds.registers[op.train.name]
         self.words(len(op.synapses))
         for synapse in op.synapses:
-            self.synapse(synapse, op.train.size)
+            self.synapse(synapse)
         self.list(op.initial[op.initial_map.array()])
         self.words(*registers["membrane"], *registers["current"])
         if isinstance(op, Population):
@@ -119,10 +119,9 @@ class _Writer:
             self.list(op.theta)
             self.list(op.theta_map.array())
 
-    def synapse(self, synapse: Synapse, neurons: int) -> None:
-        currents = int(np.prod(synapse.outputs, dtype=np.int64))
+    def synapse(self, synapse: Synapse) -> None:
         self.names(synapse.source)
-        self.words(_KINDS.index(synapse.kind), currents)
+        self.words(_KINDS.index(synapse.kind))
         weights = synapse.weights
         if synapse.kind == "dense":
             self.words(synapse.groups, weights.shape[1], weights.shape[0])
@@ -142,19 +141,20 @@ class _Writer:
         if synapse.spread is not None:
             held = synapse.spread.array()
             self.list(np.argsort(held, kind="stable"))
+            currents = int(np.prod(synapse.outputs, dtype=np.int64))
             self.list(np.concatenate([[0], np.cumsum(np.bincount(held, minlength=currents))]))
 
     def scan(self, op: Scan) -> None:
         self.words(op.windows, op.reverse, len(op.ops), len(op.states))
         for state in op.states:
             self.names(state.input.name, state.initial, state.following, state.final.name)
-        self.words(len(op.elements))
+        self.words(len(op.elements) + len(op.shared))
         for element in op.elements:
             self.names(element.input.name, element.source)
-            self.words(element.at_once)
-        self.words(len(op.shared))
+            self.words(element.input.size, element.at_once)
         for shared in op.shared:
             self.names(shared.input.name, shared.source)
+            self.words(0, 0)
         self.words(len(op.results))
         for result in op.results:
             self.names(result.train.name, result.source)
@@ -163,7 +163,8 @@ class _Writer:
         name = op.train.name
         if name not in self.golden.counts or (name not in self.golden.events and not isinstance(op, Readout)):
             raise UsageError(f"the golden vectors have no counts or no events of {name}; make the bundle again with samples")
-        self.list(self.golden.counts[name])
+        if not isinstance(op, Input):
+            self.list(self.golden.counts[name])
         if isinstance(op, Readout):
             return
         events = self.golden.events[name]

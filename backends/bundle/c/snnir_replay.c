@@ -3,91 +3,100 @@
  *     cc -std=c99 -O2 -o snnir_replay snnir_replay.c
  *     ./snnir_replay [-a] [-v] model.snnu
  *
- * C99 and its standard library, integers only; no memory is asked for once a file is read. Every register is a cell of 8,
- * 16, 32 or 64 bits, the least that its certified range needs, and a value outside that range stops the run: overflow
- * cannot go unseen. Events are added to membranes one by one; with -a they are added up apart in `current` registers, and
- * each step's sum to the membrane. -v prints the certified range of every register and what it held.
+ * C99 and its standard library, integers only; no memory is asked for once the file is read. Registers are cells of 8,
+ * 16, 32 or 64 bits, the least that their certified range needs, and a value outside the range stops the run: overflow
+ * cannot go unseen. Events are added to membranes one by one; with -a they are added up apart, in `current` registers,
+ * and the membrane gets the sum of a step. -v prints the certified range of every register and what it held.
  *
- * Exit status: 0 every count and event is as it should be; 1 one is not, or a range does not hold; 2 no good file.
+ * Exit status: 0 all counts and events are as expected; 1 one is not, or a range does not hold; 2 no good file.
  */
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_BYTES ((num)1 << 32) /* of memory, the file's own included */
+typedef long long num;
+
+#ifndef MOST_BYTES
+#define MOST_BYTES ((num)1 << 32) /* of memory */
+#endif
+#define MOST_VALUE ((num)1 << 46) /* of registers: sums of 16-bit weights times events never reach 2^63 */
+#define MOST_EVENT ((num)1 << 38)
 #define MOST_ITEMS ((num)1 << 40)
-#define MOST_VALUE (((num)1 << 47) - 1)
+#define MOST_SIZE ((num)1 << 31)
+#define MOST_STEPS ((num)1 << 24)
 #define MOST_AXES 8
 
-typedef int64_t num;
-
-typedef struct { /* integers of the file, where they lie in it */
-    const unsigned char *data;
-    num count;
-    int cell; /* bytes */
-} Array;
-
-typedef struct { /* registers of one kind, and the least and greatest value they held */
+typedef struct { /* integers in cells of 1, 2, 4 or 8 bytes; of registers, what they may hold and what they held */
     void *data;
     num count, lo, hi, least, most;
     int cell;
-} Register;
+} List;
 
-typedef struct { /* event (t, i) of a window is events[t * n + i]; from step `length` on it is silent */
-    Array name;
-    num n, steps, length, tracer_lo, tracer_hi;
-    Register events;
+typedef struct { /* event (t, i) of a window is events[t * n + i]; from step `length` on all is silent */
+    List name, events;
+    num n, steps, length, lo, hi; /* lo..hi: the tracer's certified range */
 } Train;
 
 enum { DENSE, CONV, ONE, LIST, CSR };
 typedef struct {
-    num kind, groups, inputs, outputs, rank; /* dense, conv: of one group */
-    num in[MOST_AXES], out[MOST_AXES], stride[MOST_AXES], begin[MOST_AXES], dilation[MOST_AXES], taps[MOST_AXES];
+    num kind, groups, inputs, outputs; /* dense, conv: inputs and outputs (channels, maps) of one group */
+    num rank, size, positions, kernel; /* conv: axes; elements of a channel, of a map, of a kernel */
+    struct { num in, out, stride, begin, dilation, taps; } axis[MOST_AXES];
     Train *source;
-    Array weights, index, other; /* one: weight of each address; list: rows, columns; csr: targets, offsets */
-    Array offsets, neurons;      /* current c goes to neurons[offsets[c] .. offsets[c + 1] - 1]; empty: to neuron c */
+    List weights, first, second; /* one: weight map; list: rows, columns; csr: targets, offsets */
+    List neurons, copies;        /* current c goes to neurons[copies[c] .. copies[c + 1] - 1]; empty: to neuron c */
 } Synapse;
 
-typedef struct {
-    Train *input, *initial, *following, *final, held;
-    Register level, before;
-} State;
-typedef struct {
-    Train *input, *source; /* of a result: the train outside, and the body's */
-    num at_once;
-} Link;
+typedef struct { Train *input, *initial, *following, *final, held; List level, before; } State;
+typedef struct { Train *input, *source; num stride, at_once; } Element; /* of a shared train: stride 0 */
+typedef struct { Train *train, *source; } Result;
 
 enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, SCAN };
 typedef struct {
-    num kind, lo, hi, width, synapses, sources, windows;
+    num kind, lo, hi, staircase, width, windows, body, reverse; /* a scan's body: the `body` ops that follow it */
+    num synapses, sources, states, elements, results;
     Train *train, **source;
     Synapse *synapse;
-    Array levels, map, initial, theta, row;
-    Register membrane, current, tracer, left, right;
-    Array counts, sizes, addresses, values; /* golden: settled counts; events as in docs/bundle.md */
-    num golden_steps, cursor;
-    num body, reverse, states, elements, shared, results; /* scan: its body are the `body` ops that follow */
     State *state;
-    Link *element, *share, *result;
+    Element *element;
+    Result *result;
+    List levels, map, initial, theta, row;
+    List membrane, current, tracer, left, right; /* registers */
+    List counts, sizes, addresses, values;       /* golden vectors; what is compared next is values[cursor] */
+    num golden_steps, cursor;
 } Op;
 
+enum { COUNTS, EVENTS, ADDITIONS, MULTIPLIED, THRESHOLDS, MAXIMA, PRODUCTS, SPIKES, TALLIES };
+static const char *const tally_names[TALLIES] = {"counts compared", "events compared", "synaptic additions",
+    "of these with a multiplication", "threshold comparisons", "maximum comparisons", "product multiplications", "spikes"};
+
 enum { RELAY, REPLAY, GRADED };
-static num delivery, carry, samples, trains, ops;
+static num delivery, carry, samples, trains, ops, taken, wrong, tally[TALLIES];
 static Train *train;
 static Op *op;
 static int apart;
 static struct { num sample, window, step; const Train *train; } here;
-static struct { num additions, multiplied, thresholds, maxima, products, spikes, counts, events, wrong; } tally;
 
-/* What goes wrong. */
+/* Lists, registers and trains. */
+
+static num get(const List *l, num i);
+
+static void say(const Train *t)
+{
+    num i;
+    for (i = 0; t && i < t->name.count; i++)
+        putc(get(&t->name, i) < 32 ? '?' : (int)get(&t->name, i), stderr);
+    fprintf(stderr, "%s, sample %lld, window %lld, step %lld: ", t ? "" : "in the file", here.sample, here.window, here.step);
+}
 
 static void stop(int status, const char *format, ...)
 {
     va_list list;
     fputs("snnir_replay: ", stderr);
+    if (here.train)
+        say(here.train);
     va_start(list, format);
     vfprintf(stderr, format, list);
     va_end(list);
@@ -95,185 +104,78 @@ static void stop(int status, const char *format, ...)
     exit(status);
 }
 
-static const char *name_of(const Train *t)
-{
-    static char text[81];
-    num i, n = t->name.count < 80 ? t->name.count : 80;
-    for (i = 0; i < n; i++)
-        text[i] = t->name.data[i] < 32 || t->name.data[i] == 127 ? '?' : (char)t->name.data[i];
-    text[n] = 0;
-    return text;
-}
-
-/* Reading the file: a row of 64-bit words, least byte first. */
-
-static unsigned char *file;
-static num place, end, taken;
-
-static void bad(const char *what)
-{
-    stop(2, "byte %" PRId64 ": %s; write the file again with `snnir bundle --emit c`", place, what);
-}
-
-static uint64_t raw(const unsigned char *bytes, int cell)
-{
-    uint64_t value = 0;
-    while (cell-- > 0)
-        value = value << 8 | bytes[cell];
-    return value;
-}
-
-static num decode(const unsigned char *bytes, int cell) /* two's complement */
-{
-    uint64_t value = raw(bytes, cell), sign = (uint64_t)1 << (8 * cell - 1);
-    return value & sign ? -(num)(~value & (sign - 1)) - 1 : (num)value;
-}
-
-static num at(Array a, num i) { return decode(a.data + i * a.cell, a.cell); }
-
-static num word(num lo, num hi)
-{
-    num value;
-    if (end - place < 8)
-        bad("it ends too early");
-    value = decode(file + place, 8);
-    if (value < lo || value > hi)
-        bad("a number that cannot stand here");
-    place += 8;
-    return value;
-}
-
-static num how_many(void) { return word(0, (end - place) / 8); }
-
 static num times(num a, num b)
 {
     if (a < 0 || b < 0 || (b && a > MOST_ITEMS / b))
-        bad("sizes are too large");
+        stop(2, "sizes in the file are too large");
     return a * b;
-}
-
-/* `cell` and `count`, then the integers, filled up to whole words. They must lie in lo..hi; count < 0: any number. */
-static Array array(num count, num lo, num hi)
-{
-    Array a;
-    num i, bytes;
-    a.cell = (int)word(1, 8);
-    if (a.cell != 1 && a.cell != 2 && a.cell != 4 && a.cell != 8)
-        bad("integers have 1, 2, 4 or 8 bytes");
-    a.count = word(0, end);
-    bytes = (times(a.count, a.cell) + 7) / 8 * 8;
-    if (bytes > end - place)
-        bad("it ends too early");
-    if (count >= 0 && a.count != count)
-        bad("another number of integers than there should be");
-    a.data = file + place;
-    for (i = 0; i < a.count; i++)
-        if (at(a, i) < lo || at(a, i) > hi)
-            bad("an integer in this list is out of its range");
-    place += bytes;
-    return a;
-}
-
-static Array offsets(num count, num last)
-{
-    Array a = array(count + 1, 0, last);
-    num i;
-    for (i = 0; i < count; i++)
-        if (at(a, i) > at(a, i + 1))
-            bad("offsets must grow");
-    if (at(a, 0) != 0 || at(a, count) != last)
-        bad("offsets must go from 0 to the end");
-    return a;
 }
 
 static void *take(num count, num size)
 {
     void *memory;
-    taken += times(count, size) + 16;
-    if (taken > MOST_BYTES)
-        stop(2, "it needs more than %" PRId64 " bytes of memory", MOST_BYTES);
-    memory = calloc((size_t)count + 1, (size_t)size);
+    taken += times(count, size) + size;
+    memory = taken > MOST_BYTES ? NULL : calloc((size_t)count + 1, (size_t)size);
     if (!memory)
-        stop(2, "no memory");
+        stop(2, "the file asks for more memory than there is, or than %lld bytes", MOST_BYTES);
     return memory;
 }
 
-static Register registers(num count, num lo, num hi)
+static num get(const List *l, num i)
 {
-    Register r = {0};
-    r.count = count, r.lo = lo, r.hi = hi;
-    r.cell = lo >= INT8_MIN && hi <= INT8_MAX ? 1 : lo >= INT16_MIN && hi <= INT16_MAX ? 2 : lo >= INT32_MIN && hi <= INT32_MAX ? 4 : 8;
-    r.data = take(count, r.cell);
-    return r;
+    if (i < 0 || i >= l->count)
+        stop(2, "the file asks for entry %lld of %lld", i, l->count);
+    return l->cell == 1 ? ((int8_t *)l->data)[i] : l->cell == 2 ? ((int16_t *)l->data)[i]
+         : l->cell == 4 ? ((int32_t *)l->data)[i] : ((int64_t *)l->data)[i];
 }
 
-static Register certified(num count)
+static void put(List *l, num i, num value)
 {
-    num lo = word(-MOST_VALUE, 0);
-    return registers(count, lo, word(0, MOST_VALUE));
-}
-
-static Train *a_train(num n)
-{
-    Train *t = train + word(0, trains - 1);
-    if (n >= 0 && t->n != n)
-        bad("a train of another size than it should have");
-    return t;
-}
-
-/* Registers and trains. */
-
-static num get(const Register *r, num i)
-{
-    switch (r->cell) {
-    case 1: return ((const int8_t *)r->data)[i];
-    case 2: return ((const int16_t *)r->data)[i];
-    case 4: return ((const int32_t *)r->data)[i];
-    default: return ((const int64_t *)r->data)[i];
+    if (i < 0 || i >= l->count)
+        stop(2, "the file asks for entry %lld of %lld", i, l->count);
+    if (value < l->lo || value > l->hi)
+        stop(1, "[%lld] would be %lld, certified is %lld..%lld", i, value, l->lo, l->hi);
+    l->least = value < l->least ? value : l->least;
+    l->most = value > l->most ? value : l->most;
+    switch (l->cell) {
+    case 1: ((int8_t *)l->data)[i] = (int8_t)value; break;
+    case 2: ((int16_t *)l->data)[i] = (int16_t)value; break;
+    case 4: ((int32_t *)l->data)[i] = (int32_t)value; break;
+    default: ((int64_t *)l->data)[i] = value;
     }
 }
 
-static void put(Register *r, num i, num value)
+static void clear(List *l)
 {
-    if (value < r->lo || value > r->hi)
-        stop(1, "%s: sample %" PRId64 ", window %" PRId64 ", step %" PRId64 ": a register or event [%" PRId64 "] would be %" PRId64
-             ", certified is %" PRId64 "..%" PRId64,
-             name_of(here.train), here.sample, here.window, here.step, i, value, r->lo, r->hi);
-    if (value < r->least)
-        r->least = value;
-    if (value > r->most)
-        r->most = value;
-    switch (r->cell) {
-    case 1: ((int8_t *)r->data)[i] = (int8_t)value; break;
-    case 2: ((int16_t *)r->data)[i] = (int16_t)value; break;
-    case 4: ((int32_t *)r->data)[i] = (int32_t)value; break;
-    default: ((int64_t *)r->data)[i] = value;
-    }
+    if (l->count)
+        memset(l->data, 0, (size_t)(l->count * l->cell));
 }
 
-static void clear(Register *r)
+static List registers(num count, num lo, num hi)
 {
-    if (r->data)
-        memset(r->data, 0, (size_t)(r->count * r->cell));
+    List l = {0};
+    l.count = count, l.lo = lo, l.hi = hi;
+    l.cell = lo >= INT8_MIN && hi <= INT8_MAX ? 1 : lo >= INT16_MIN && hi <= INT16_MAX ? 2 : lo >= INT32_MIN && hi <= INT32_MAX ? 4 : 8;
+    l.data = take(count, l.cell);
+    return l;
 }
 
 static num event(const Train *x, num t, num i) { return t < x->length ? get(&x->events, t * x->n + i) : 0; }
 
-/* Add `value` to an event; what was not given an event is silent. */
-static void emit(Train *y, num t, num i, num value)
+static void emit(Train *y, num t, num i, num value) /* added to what is there already */
 {
+    num at = t * y->n + i;
+    here.train = y;
+    if (value && t >= y->steps)
+        stop(1, "an event at step %lld, certified are %lld steps", t, y->steps);
     if (!value)
         return;
-    if (t >= y->steps)
-        stop(1, "%s: sample %" PRId64 ", window %" PRId64 ": an event at step %" PRId64 ", certified are %" PRId64 " steps",
-             name_of(y), here.sample, here.window, t, y->steps);
     for (; y->length <= t; y->length++)
         memset((char *)y->events.data + y->length * y->n * y->events.cell, 0, (size_t)(y->n * y->events.cell));
-    here.train = y;
-    put(&y->events, t * y->n + i, get(&y->events, t * y->n + i) + value);
+    put(&y->events, at, get(&y->events, at) + value);
 }
 
-static num level(const Train *x, num i)
+static num level(const Train *x, num i) /* the settled tracer */
 {
     num t, sum = 0;
     for (t = 0; t < x->length; t++)
@@ -281,13 +183,12 @@ static num level(const Train *x, num i)
     return sum;
 }
 
-/* Add events of x, from address x_first on, to those of y from y_first on. */
-static void copy(Train *y, num y_first, const Train *x, num x_first, num n)
+static void copy(Train *y, num to, const Train *x, num from, num n)
 {
     num t, i;
     for (t = 0; t < x->length; t++)
         for (i = 0; i < n; i++)
-            emit(y, t, y_first + i, event(x, t, x_first + i));
+            emit(y, t, to + i, event(x, t, from + i));
 }
 
 static void send(Train *y, num i, num value, num at_once)
@@ -295,82 +196,70 @@ static void send(Train *y, num i, num value, num at_once)
     num t, size = value < 0 ? -value : value;
     if (at_once)
         emit(y, 0, i, value);
-    else
-        for (t = 0; t < size; t++)
-            emit(y, t, i, value < 0 ? -1 : 1);
+    for (t = 0; !at_once && t < size; t++)
+        emit(y, t, i, value < 0 ? -1 : 1);
 }
 
 /* Synapses. */
 
 static void arrive(Op *o, const Synapse *s, num current, num weight, num x)
 {
-    Register *r = apart ? &o->current : &o->membrane;
-    num j = current, last = current + 1, neuron;
-    if (s->offsets.count)
-        j = at(s->offsets, current), last = at(s->offsets, current + 1);
-    for (; j < last; j++) {
-        neuron = s->offsets.count ? at(s->neurons, j) : j;
-        put(r, neuron, get(r, neuron) + weight * x); /* x = 1: an addition, x = -1: a subtraction */
-        tally.additions++;
-        tally.multiplied += x != 1 && x != -1;
+    List *l = apart ? &o->current : &o->membrane;
+    num j, first = current, last = current + 1, neuron;
+    if (s->copies.count)
+        first = get(&s->copies, current), last = get(&s->copies, current + 1);
+    for (j = first; j < last; j++) {
+        neuron = s->copies.count ? get(&s->neurons, j) : j;
+        put(l, neuron, get(l, neuron) + weight * x); /* x is 1: add; x is -1: subtract */
+        tally[ADDITIONS]++;
+        tally[MULTIPLIED] += x != 1 && x != -1;
     }
 }
 
 static void convolve(Op *o, const Synapse *s, num a, num x)
 {
-    num axis, m, tap, rest, k, from, kernel = 1, size = 1, positions = 1, channel, position[MOST_AXES];
-    for (axis = 0; axis < s->rank; axis++)
-        kernel *= s->taps[axis], size *= s->in[axis], positions *= s->out[axis];
-    channel = a / size;
-    for (axis = s->rank, rest = a % size; axis-- > 0; rest /= s->in[axis])
-        position[axis] = rest % s->in[axis];
-    for (tap = 0; tap < kernel; tap++) {
-        num target = 0, stride = 1;
-        for (axis = s->rank, rest = tap; axis-- > 0; rest /= s->taps[axis]) {
-            k = rest % s->taps[axis];
-            from = position[axis] + s->begin[axis] - k * s->dilation[axis]; /* = output position * stride */
-            if (from < 0 || from % s->stride[axis] || from / s->stride[axis] >= s->out[axis])
+    num j, m, tap, rest, k, from, target, stride, channel = a / s->size, group = channel / s->inputs, position[MOST_AXES];
+    for (j = s->rank, rest = a % s->size; j-- > 0; rest /= s->axis[j].in)
+        position[j] = rest % s->axis[j].in;
+    for (tap = 0; tap < s->kernel; tap++) {
+        for (j = s->rank, rest = tap, target = 0, stride = 1; j-- > 0; rest /= s->axis[j].taps) {
+            k = rest % s->axis[j].taps;
+            from = position[j] + s->axis[j].begin - k * s->axis[j].dilation; /* output position times stride */
+            if (from < 0 || from % s->axis[j].stride || from / s->axis[j].stride >= s->axis[j].out)
                 break;
-            target += from / s->stride[axis] * stride;
-            stride *= s->out[axis];
+            target += from / s->axis[j].stride * stride;
+            stride *= s->axis[j].out;
         }
-        if (axis >= 0)
-            continue;
-        for (m = channel / s->inputs * s->outputs; m < (channel / s->inputs + 1) * s->outputs; m++)
-            arrive(o, s, m * positions + target, at(s->weights, (m * s->inputs + channel % s->inputs) * kernel + tap), x);
+        for (m = group * s->outputs; j < 0 && m < (group + 1) * s->outputs; m++)
+            arrive(o, s, m * s->positions + target, get(&s->weights, (m * s->inputs + channel % s->inputs) * s->kernel + tap), x);
     }
 }
 
 static void deliver(Op *o, const Synapse *s, num t)
 {
     num a, k, x;
-    if (t >= s->source->length)
-        return;
-    if (s->kind == LIST) {
-        for (k = 0; k < s->weights.count; k++)
-            if ((x = event(s->source, t, at(s->other, k))) != 0)
-                arrive(o, s, at(s->index, k), at(s->weights, k), x);
-        return;
-    }
-    for (a = 0; a < s->source->n; a++) {
+    for (k = 0; s->kind == LIST && k < s->weights.count; k++)
+        if ((x = event(s->source, t, get(&s->second, k))) != 0)
+            arrive(o, s, get(&s->first, k), get(&s->weights, k), x);
+    for (a = 0; s->kind != LIST && t < s->source->length && a < s->source->n; a++) {
         if ((x = event(s->source, t, a)) == 0)
             continue;
         if (s->kind == DENSE)
             for (k = 0; k < s->outputs; k++)
-                arrive(o, s, a / s->inputs * s->outputs + k, at(s->weights, k * s->inputs + a % s->inputs), x);
+                arrive(o, s, a / s->inputs * s->outputs + k, get(&s->weights, k * s->inputs + a % s->inputs), x);
         else if (s->kind == CONV)
             convolve(o, s, a, x);
         else if (s->kind == ONE)
-            arrive(o, s, a, at(s->weights, at(s->index, a)), x);
+            arrive(o, s, a, get(&s->weights, get(&s->first, a)), x);
         else
-            for (k = at(s->other, a); k < at(s->other, a + 1); k++)
-                arrive(o, s, at(s->index, k), at(s->weights, k), x);
+            for (k = get(&s->second, a); k < get(&s->second, a + 1); k++)
+                arrive(o, s, get(&s->first, k), get(&s->weights, k), x);
     }
 }
 
 /* Ops. */
 
-static num longest(const Op *o)
+static num longest(const Op *o) /* steps of its sources */
 {
     num k, steps = 0;
     for (k = 0; k < o->synapses; k++)
@@ -383,7 +272,6 @@ static num longest(const Op *o)
 static void receive(Op *o, num t)
 {
     num k, i;
-    here.step = t;
     clear(&o->current);
     for (k = 0; k < o->synapses; k++)
         deliver(o, &o->synapse[k], t);
@@ -391,186 +279,159 @@ static void receive(Op *o, num t)
         put(&o->membrane, i, get(&o->membrane, i) + get(&o->current, i));
 }
 
-/* What neuron i fires, given its membrane and tracer. */
-static num fire(const Op *o, num i)
+static num fire(Op *o, num i) /* what neuron i fires */
 {
-    num v = get(&o->membrane, i), s = get(&o->tracer, i), r = at(o->row, i), up, down;
-    tally.thresholds += 2;
-    if (o->width) { /* staircase */
-        up = s < o->hi && v >= at(o->theta, r * o->width + s - o->lo);
-        down = s > o->lo && v < at(o->theta, r * o->width + s - o->lo - 1);
+    num v = get(&o->membrane, i), s = get(&o->tracer, i), row = get(&o->row, i), y;
+    tally[THRESHOLDS] += 2;
+    if (o->staircase) { /* s stays within its certified range, and that within lo..hi */
+        num entry = row * (o->hi - o->lo) + s - o->lo;
+        y = s < o->hi && v >= get(&o->theta, entry) ? 1 : s > o->lo && v < get(&o->theta, entry - 1) ? -1 : 0;
     } else {
-        up = v >= at(o->theta, r) && s < o->hi;
-        down = v < 0 && s > o->lo;
+        y = s < o->hi && v >= get(&o->theta, row) ? 1 : s > o->lo && v < 0 ? -1 : 0;
+        if (y)
+            put(&o->membrane, i, v - y * get(&o->theta, row));
     }
-    return up ? 1 : down ? -1 : 0;
+    if (y)
+        put(&o->tracer, i, s + y);
+    return y;
 }
 
-static void population(Op *o, num fresh)
+static void sum_up(Op *o, num fresh) /* populations and readouts */
 {
-    num t, i, y, fired, steps = longest(o);
-    for (i = 0; fresh && i < o->train->n; i++) {
-        num theta = o->width ? 0 : at(o->theta, at(o->row, i));
-        put(&o->membrane, i, at(o->initial, i) + theta / 2);
-        put(&o->tracer, i, 0);
-    }
-    for (t = 0, fired = 1; t < steps || fired; t++) {
-        fired = t < steps;
+    num t, i, y, fired = 1, steps = longest(o);
+    for (i = 0; fresh && i < o->train->n; i++)
+        put(&o->membrane, i, get(&o->initial, i) + (o->kind == READOUT || o->staircase ? 0 : get(&o->theta, get(&o->row, i)) / 2));
+    for (t = 0; t < steps || fired; t++) {
+        here.train = o->train, here.step = t, fired = 0;
         if (t < steps)
             receive(o, t);
-        for (i = 0, here.step = t; i < o->train->n; i++) {
-            if ((y = fire(o, i)) == 0)
-                continue;
-            if (!o->width)
-                put(&o->membrane, i, get(&o->membrane, i) - y * at(o->theta, at(o->row, i)));
-            put(&o->tracer, i, get(&o->tracer, i) + y);
+        for (i = 0; o->kind == POPULATION && i < o->train->n; i++) {
+            y = fire(o, i);
             emit(o->train, t, i, y);
-            tally.spikes++;
-            fired = 1;
+            fired |= y;
+            tally[SPIKES] += y != 0;
         }
     }
 }
 
-static void readout(Op *o, num fresh)
+static num largest(Op *o, num t, num i)
 {
-    num t, i, steps = longest(o);
-    for (i = 0; fresh && i < o->train->n; i++)
-        put(&o->membrane, i, at(o->initial, i));
-    for (t = 0; t < steps; t++)
-        receive(o, t);
+    num j, m = -MOST_VALUE, before = get(&o->tracer, i);
+    for (j = i * o->width; j < (i + 1) * o->width; j++, tally[MAXIMA]++) {
+        put(&o->left, j, get(&o->left, j) + event(o->source[0], t, j));
+        m = get(&o->left, j) > m ? get(&o->left, j) : m;
+    }
+    put(&o->tracer, i, m);
+    return m - before;
 }
 
-static void maximum(Op *o)
+static num product(Op *o, num t, num i)
 {
-    num t, i, j, m, steps = longest(o);
-    for (t = 0; t < steps; t++)
-        for (i = 0, here.step = t; i < o->train->n; i++) {
-            for (j = i * o->width; j < (i + 1) * o->width; j++)
-                put(&o->left, j, get(&o->left, j) + event(o->source[0], t, j));
-            for (j = i * o->width, m = get(&o->left, j); j < (i + 1) * o->width; j++, tally.maxima++)
-                m = get(&o->left, j) > m ? get(&o->left, j) : m;
-            emit(o->train, t, i, m - get(&o->tracer, i));
-            put(&o->tracer, i, m);
-        }
+    num a = get(&o->left, i), b = get(&o->right, i), da = event(o->source[0], t, i), db = event(o->source[1], t, i);
+    put(&o->left, i, a + da);
+    put(&o->right, i, b + db);
+    tally[PRODUCTS] += da || db ? 2 : 0;
+    return da * (b + db) + a * db;
 }
 
-static void product(Op *o)
+static num routed(Op *o, num t, num i)
 {
-    num t, i, a, b, da, db, steps = longest(o);
-    for (t = 0; t < steps; t++)
-        for (i = 0, here.step = t; i < o->train->n; i++) {
-            a = get(&o->left, i), b = get(&o->right, i);
-            da = event(o->source[0], t, i), db = event(o->source[1], t, i);
-            if (!da && !db)
-                continue;
-            emit(o->train, t, i, da * (b + db) + a * db);
-            put(&o->left, i, a + da);
-            put(&o->right, i, b + db);
-            tally.products += 2;
-        }
+    num k = 0, a = get(&o->map, i);
+    while (a >= o->source[k]->n && k < o->sources - 1)
+        a -= o->source[k++]->n;
+    return a < 0 ? 0 : event(o->source[k], t, a);
 }
-
-static void route(Op *o)
-{
-    num t, i, k, a, steps = longest(o);
-    for (t = 0; t < steps; t++)
-        for (i = 0, here.step = t; i < o->train->n; i++) {
-            for (k = 0, a = at(o->map, i); a >= 0 && a >= o->source[k]->n; k++)
-                a -= o->source[k]->n;
-            if (a >= 0)
-                emit(o->train, t, i, event(o->source[k], t, a));
-        }
-}
-
-/* Hold an op's counts and events against the golden ones. */
 
 static void expect(num found, num expected, const char *what, num i)
 {
-    if (found != expected && tally.wrong++ < 5)
-        fprintf(stderr, "%s: sample %" PRId64 ", window %" PRId64 ": %s [%" PRId64 "] is %" PRId64 ", expected %" PRId64 "\n",
-                name_of(here.train), here.sample, here.window, what, i, found, expected);
+    if (found == expected || wrong++ >= 5)
+        return;
+    say(here.train);
+    fprintf(stderr, "%s [%lld] is %lld, expected %lld\n", what, i, found, expected);
 }
 
-static void check(Op *o)
+static void check(Op *o) /* against the golden vectors */
 {
-    num i, t, k, there, n = o->train->n, windows = o->windows, first = here.sample * windows + here.window;
-    for (i = 0; i < n; i++, tally.counts++)
-        expect(o->kind == INPUT ? at(o->levels, first * n + i)
-               : o->kind == READOUT ? get(&o->membrane, i)
+    num i, t, k, address, there, expected, n = o->train->n, cell = here.sample * o->windows + here.window;
+    here.train = o->train;
+    for (i = 0; i < n && o->kind != INPUT; i++, tally[COUNTS]++)
+        expect(o->kind == READOUT ? get(&o->membrane, i)
                : o->kind == PRODUCT ? get(&o->left, i) * get(&o->right, i) : get(&o->tracer, i),
-               at(o->counts, first * n + i), "count", i);
-    if (o->kind == READOUT)
-        return;
-    for (t = 0; t < o->train->length || t < o->golden_steps; t++) {
-        num expected = t < o->golden_steps ? at(o->sizes, first * o->golden_steps + t) : 0;
+               get(&o->counts, cell * n + i), "count", i);
+    for (t = 0; o->kind != READOUT && (t < o->train->length || t < o->golden_steps); t++) {
+        here.step = t;
+        expected = t < o->golden_steps ? get(&o->sizes, cell * o->golden_steps + t) : 0;
         for (i = 0, there = 0; i < n; i++)
             there += event(o->train, t, i) != 0;
-        expect(there, expected, "number of events of step", t);
-        for (k = 0; k < expected && o->cursor < o->addresses.count; k++, o->cursor++, tally.events++)
-            expect(event(o->train, t, at(o->addresses, o->cursor)), at(o->values, o->cursor), "event of step", t);
+        expect(there, expected, "the number of events", t);
+        for (k = 0; k < expected; k++, o->cursor++, tally[EVENTS]++) {
+            address = get(&o->addresses, o->cursor);
+            expect(event(o->train, t, address), get(&o->values, o->cursor), "event", address);
+        }
     }
 }
 
 static void run(Op *first, num count, num window);
 
+static void enter(State *s, num k) /* what a state gives to window k */
+{
+    num i, resumed = carry && k > 0;
+    s->input->length = 0;
+    for (i = 0; i < s->input->n; i++) {
+        here.train = s->input;
+        if (k == 0)
+            put(&s->level, i, level(s->initial, i));
+        if (delivery != REPLAY)
+            send(s->input, i, get(&s->level, i) - (resumed ? get(&s->before, i) : 0), delivery == GRADED);
+        else if (carry && k == 1)
+            emit(s->input, 0, i, -get(&s->before, i));
+    }
+    if (delivery == REPLAY)
+        copy(s->input, 0, k ? &s->held : s->initial, 0, s->input->n);
+}
+
+static void follow(State *s, num k) /* what it has become in window k */
+{
+    num i;
+    for (i = 0; i < s->input->n; i++) {
+        here.train = s->input;
+        put(&s->before, i, get(&s->level, i));
+        put(&s->level, i, (carry && k > 0 ? get(&s->level, i) : 0) + level(s->following, i));
+    }
+    s->held.length = 0;
+    copy(&s->held, 0, s->following, 0, s->input->n);
+}
+
 static void scan(Op *o)
 {
     num k, i, j, e, last;
     for (j = 0; j < o->results; j++)
-        o->result[j].input->length = 0;
+        o->result[j].train->length = 0;
     for (k = 0; k < o->windows; k++) {
-        num resumed = carry && k > 0;
-        e = o->reverse ? o->windows - 1 - k : k;
-        last = o->reverse ? e + 1 : e - 1; /* the element before it */
         here.window = k;
-        for (j = 0; j < o->shared; j++) {
-            Link *l = &o->share[j];
-            l->input->length = 0;
-            if (!resumed)
-                copy(l->input, 0, l->source, 0, l->input->n);
-        }
+        e = o->reverse ? o->windows - 1 - k : k;
+        last = o->reverse ? e + 1 : e - 1; /* the element of the window before */
         for (j = 0; j < o->elements; j++) {
-            Link *l = &o->element[j];
-            num n = l->input->n;
+            Element *l = &o->element[j];
             l->input->length = 0;
-            if (!resumed)
-                copy(l->input, 0, l->source, e * n, n);
-            for (i = 0; resumed && i < n; i++)
-                send(l->input, i, level(l->source, e * n + i) - level(l->source, last * n + i), l->at_once);
+            if (!carry || k == 0)
+                copy(l->input, 0, l->source, e * l->stride, l->input->n);
+            for (i = 0; carry && k > 0 && i < l->input->n; i++)
+                send(l->input, i, level(l->source, e * l->stride + i) - level(l->source, last * l->stride + i), l->at_once);
         }
-        for (j = 0; j < o->states; j++) {
-            State *s = &o->state[j];
-            s->input->length = 0, here.train = s->input;
-            for (i = 0; i < s->input->n; i++) {
-                if (k == 0)
-                    put(&s->level, i, level(s->initial, i)), put(&s->before, i, 0);
-                if (delivery != REPLAY)
-                    send(s->input, i, get(&s->level, i) - (resumed ? get(&s->before, i) : 0), delivery == GRADED);
-                else if (carry && k == 1)
-                    emit(s->input, 0, i, -get(&s->before, i));
-            }
-            if (delivery == REPLAY)
-                copy(s->input, 0, k ? &s->held : s->initial, 0, s->input->n);
-        }
+        for (j = 0; j < o->states; j++)
+            enter(&o->state[j], k);
         run(o + 1, o->body, k);
-        for (j = 0; j < o->states; j++) {
-            State *s = &o->state[j];
-            here.train = s->input;
-            for (i = 0; i < s->input->n; i++) {
-                put(&s->before, i, get(&s->level, i));
-                put(&s->level, i, (resumed ? get(&s->level, i) : 0) + level(s->following, i));
-            }
-            s->held.length = 0;
-            copy(&s->held, 0, s->following, 0, s->input->n);
-        }
+        for (j = 0; j < o->states; j++)
+            follow(&o->state[j], k);
         for (j = 0; j < o->results; j++) {
-            Link *l = &o->result[j];
-            num n = l->source->n;
-            for (i = 0; resumed && i < n; i++) /* outside, all starts from 0: the level first, then its change */
-                emit(l->input, 0, e * n + i, level(l->input, last * n + i));
-            copy(l->input, e * n, l->source, 0, n);
+            Result *r = &o->result[j];
+            for (i = 0; carry && k > 0 && i < r->source->n; i++) /* outside all starts from 0: first the level, then its change */
+                emit(r->train, 0, e * r->source->n + i, level(r->train, last * r->source->n + i));
+            copy(r->train, e * r->source->n, r->source, 0, r->source->n);
         }
     }
+    here.window = 0;
     for (j = 0; j < o->states; j++) {
         State *s = &o->state[j];
         s->final->length = 0;
@@ -584,308 +445,264 @@ static void run(Op *first, num count, num window)
 {
     Op *o;
     for (o = first; o < first + count; o += 1 + o->body) {
-        num i, n, fresh = !carry || window == 0;
-        here.train = o->train, here.window = window, here.step = 0;
+        num t, i, n, cell, fresh = !carry || window == 0, steps = longest(o);
         if (o->kind == SCAN) {
             scan(o);
             continue;
         }
-        n = o->train->n;
+        here.train = o->train, here.step = 0;
         o->train->length = 0;
+        n = o->train->n, cell = here.sample * o->windows + window;
         if (fresh)
             clear(&o->left), clear(&o->right), clear(&o->tracer);
-        if (o->kind == INPUT)
-            for (i = (here.sample * o->windows + window) * n; i < (here.sample * o->windows + window + 1) * n; i++)
-                emit(o->train, 0, i % n, at(o->levels, i) - (fresh ? 0 : at(o->levels, i - n)));
-        else if (o->kind == CONSTANT)
-            for (i = 0; fresh && i < n; i++)
-                emit(o->train, 0, i, at(o->levels, i));
-        else if (o->kind == ROUTE)
-            route(o);
-        else if (o->kind == POPULATION)
-            population(o, fresh);
-        else if (o->kind == READOUT)
-            readout(o, fresh);
-        else if (o->kind == MAX)
-            maximum(o);
-        else
-            product(o);
+        for (i = 0; o->kind == INPUT && i < n; i++)
+            emit(o->train, 0, i, get(&o->levels, cell * n + i) - (fresh ? 0 : get(&o->levels, (cell - 1) * n + i)));
+        for (i = 0; o->kind == CONSTANT && fresh && i < n; i++)
+            emit(o->train, 0, i, get(&o->levels, i));
+        if (o->kind == POPULATION || o->kind == READOUT)
+            sum_up(o, fresh);
+        for (t = 0; (o->kind == ROUTE || o->kind == MAX || o->kind == PRODUCT) && t < steps; t++)
+            for (i = 0; i < n; i++) {
+                here.train = o->train, here.step = t;
+                emit(o->train, t, i, o->kind == ROUTE ? routed(o, t, i) : o->kind == MAX ? largest(o, t, i) : product(o, t, i));
+            }
         if (o->kind != CONSTANT && o->kind != ROUTE)
             check(o);
     }
 }
 
-/* The parts of the file, in their order. */
+/* The file: 64-bit words, least byte first. What its numbers point to is checked where they are used, in get and put. */
 
-static void read_synapse(Synapse *s, num neurons)
+static FILE *stream;
+static uint64_t checksum = 14695981039346656037u; /* FNV-1a of all words */
+
+static uint64_t raw(void)
 {
-    num axis, inputs, outputs, currents, kernel = 1;
-    s->source = a_train(-1);
-    s->kind = word(DENSE, CSR);
-    currents = word(0, MOST_VALUE);
-    inputs = outputs = 1;
-    if (s->kind == DENSE || s->kind == CONV) {
-        s->groups = word(0, MOST_VALUE), s->inputs = word(0, MOST_VALUE), s->outputs = word(0, MOST_VALUE);
-        inputs = times(s->groups, s->inputs), outputs = times(s->groups, s->outputs);
-    }
-    if (s->kind == CONV) {
-        s->rank = word(1, MOST_AXES);
-        for (axis = 0; axis < s->rank; axis++) {
-            inputs = times(inputs, s->in[axis] = word(1, MOST_ITEMS)), outputs = times(outputs, s->out[axis] = word(1, MOST_ITEMS));
-            s->stride[axis] = word(1, MOST_ITEMS), s->begin[axis] = word(-MOST_ITEMS, MOST_ITEMS);
-            s->dilation[axis] = word(1, 1 << 20), kernel = times(kernel, s->taps[axis] = word(1, 1 << 20));
-        }
-    }
-    if (s->kind > CONV)
-        inputs = s->source->n, outputs = s->kind == ONE ? inputs : currents;
-    if (inputs != s->source->n || outputs != currents)
-        bad("the sizes of a synapse do not fit what it is between");
-    s->weights = array(s->kind == DENSE ? times(s->outputs, s->inputs)
-                       : s->kind == CONV ? times(times(s->groups, s->outputs), times(s->inputs, kernel)) : -1, INT16_MIN, INT16_MAX);
-    if (s->kind == ONE)
-        s->index = array(inputs, 0, s->weights.count - 1);
-    if (s->kind == LIST || s->kind == CSR)
-        s->index = array(s->weights.count, 0, currents - 1);
-    if (s->kind == LIST)
-        s->other = array(s->weights.count, 0, inputs - 1);
-    if (s->kind == CSR)
-        s->other = offsets(inputs, s->weights.count);
-    if (word(0, 1)) {
-        s->neurons = array(neurons, 0, neurons - 1);
-        s->offsets = offsets(currents, neurons);
-    } else if (currents != neurons)
-        bad("a synapse has another number of currents than there are neurons");
+    unsigned char bytes[8];
+    uint64_t value = 0;
+    int i;
+    if (fread(bytes, 1, 8, stream) != 8)
+        stop(2, "the file ends too early");
+    for (i = 8; i-- > 0;)
+        value = value << 8 | bytes[i];
+    checksum = (checksum ^ value) * 1099511628211u;
+    return value;
 }
 
-static void read_summing(Op *o)
+static num signed_of(uint64_t value, int bits) /* of its lowest bits */
 {
-    num k;
-    o->synapses = how_many();
-    o->synapse = take(o->synapses, sizeof(Synapse));
-    for (k = 0; k < o->synapses; k++)
-        read_synapse(&o->synapse[k], o->train->n);
-    o->initial = array(o->train->n, -MOST_VALUE, MOST_VALUE);
-    o->membrane = certified(o->train->n);
-    o->current = certified(o->train->n);
+    uint64_t sign = (uint64_t)1 << (bits - 1);
+    return value & sign ? -(num)(~value & (sign - 1)) - 1 : (num)(value & (sign - 1));
 }
 
-static void read_sources(Op *o, num count)
+static num word(num lo, num hi)
 {
-    num k;
-    o->sources = count;
-    o->source = take(count, sizeof(Train *));
-    for (k = 0; k < count; k++)
-        o->source[k] = a_train(-1);
+    num value = signed_of(raw(), 64);
+    if (value < lo || value > hi)
+        stop(2, "the file has %lld where only %lld..%lld can stand", value, lo, hi);
+    return value;
 }
 
-static Link *read_links(num *count, num elements)
+static List list(num lo, num hi) /* count, bytes of a cell, then the integers, which fill whole words */
 {
-    num k, n = *count = how_many();
-    Link *l = take(n, sizeof(Link));
-    for (k = 0; k < n; k++) {
-        l[k].input = a_train(-1), l[k].source = a_train(-1);
-        l[k].at_once = elements ? word(0, 1) : 0;
+    num i, count = word(0, MOST_ITEMS), cell = word(1, 8), value;
+    uint64_t held = 0;
+    List l = registers(count, cell == 1 ? INT8_MIN : cell == 2 ? INT16_MIN : cell == 4 ? INT32_MIN : INT64_MIN, cell < 8 ? 0 : INT64_MAX);
+    if (l.cell != cell)
+        stop(2, "the file has integers of %lld bytes", cell);
+    l.lo = lo, l.hi = hi;
+    for (i = 0; i < count; i++, held = cell < 8 ? held >> 8 * cell : 0) {
+        if (i % (8 / cell) == 0)
+            held = raw();
+        value = signed_of(held, (int)(8 * cell));
+        if (value < lo || value > hi)
+            stop(2, "the file has %lld in a list where only %lld..%lld can stand", value, lo, hi);
+        put(&l, i, value);
     }
     return l;
 }
 
+static List certified(num count)
+{
+    num lo = word(-MOST_VALUE, 0);
+    return registers(count, lo, word(0, MOST_VALUE));
+}
+
+static Train *a_train(void) { return train + word(0, trains - 1); }
+
+static void read_synapse(Synapse *s)
+{
+    num j, fits = 1;
+    s->source = a_train();
+    s->kind = word(DENSE, CSR);
+    s->size = s->positions = s->kernel = 1;
+    if (s->kind <= CONV)
+        s->groups = word(0, MOST_SIZE), s->inputs = word(0, MOST_SIZE), s->outputs = word(0, MOST_SIZE);
+    s->rank = s->kind == CONV ? word(0, MOST_AXES) : 0;
+    for (j = 0; j < s->rank; j++) {
+        s->size = times(s->size, s->axis[j].in = word(0, MOST_SIZE));
+        s->positions = times(s->positions, s->axis[j].out = word(0, MOST_SIZE));
+        s->axis[j].stride = word(1, MOST_SIZE), s->axis[j].begin = word(-MOST_SIZE, MOST_SIZE);
+        s->axis[j].dilation = word(1, MOST_SIZE);
+        s->kernel = times(s->kernel, s->axis[j].taps = word(0, MOST_SIZE));
+    }
+    s->weights = list(INT16_MIN, INT16_MAX);
+    if (s->kind <= CONV) /* so that no product of sizes is too large */
+        fits = times(times(s->groups, s->inputs), s->size) == s->source->n && times(times(s->groups, s->outputs), s->positions) >= 0
+            && times(times(s->kind == CONV ? s->groups : 1, s->outputs), times(s->inputs, s->kernel)) == s->weights.count;
+    if (!fits)
+        stop(2, "the file has a synapse whose sizes do not fit");
+    if (s->kind > CONV)
+        s->first = list(0, MOST_ITEMS);
+    if (s->kind > ONE)
+        s->second = list(0, MOST_ITEMS);
+    if (word(0, 1))
+        s->neurons = list(0, MOST_ITEMS), s->copies = list(0, MOST_ITEMS);
+}
+
 static void read_scan(Op *o)
 {
-    num k, lo, hi;
-    o->windows = word(1, 1 << 24), o->reverse = word(0, 1), o->body = word(0, ops);
-    o->states = how_many();
-    o->state = take(o->states, sizeof(State));
-    for (k = 0; k < o->states; k++) {
-        State *s = &o->state[k];
-        s->input = a_train(-1);
-        s->initial = a_train(s->input->n), s->following = a_train(s->input->n), s->final = a_train(s->input->n);
+    num j;
+    o->windows = word(1, MOST_STEPS), o->reverse = word(0, 1), o->body = word(0, ops);
+    o->state = take(o->states = word(0, MOST_SIZE), sizeof(State));
+    for (j = 0; j < o->states; j++) {
+        State *s = &o->state[j];
+        s->input = a_train(), s->initial = a_train(), s->following = a_train(), s->final = a_train();
         s->held = *s->following;
-        s->held.events = registers(s->held.n * s->held.steps, s->following->events.lo, s->following->events.hi);
-        lo = s->initial->tracer_lo < s->following->tracer_lo ? s->initial->tracer_lo : s->following->tracer_lo;
-        hi = s->initial->tracer_hi > s->following->tracer_hi ? s->initial->tracer_hi : s->following->tracer_hi;
-        s->level = registers(s->input->n, lo, hi), s->before = registers(s->input->n, lo, hi);
+        s->held.events = registers(times(s->held.n, s->held.steps), s->held.events.lo, s->held.events.hi);
+        s->level = registers(s->input->n, s->initial->lo < s->held.lo ? s->initial->lo : s->held.lo,
+                             s->initial->hi > s->held.hi ? s->initial->hi : s->held.hi);
+        s->before = registers(s->input->n, s->level.lo, s->level.hi);
     }
-    o->element = read_links(&o->elements, 1);
-    o->share = read_links(&o->shared, 0);
-    o->result = read_links(&o->results, 0);
-    for (k = 0; k < o->elements; k++)
-        if (o->element[k].source->n != times(o->element[k].input->n, o->windows))
-            bad("a sequence has another length than the scan");
-    for (k = 0; k < o->shared; k++)
-        if (o->share[k].source->n != o->share[k].input->n)
-            bad("a shared train changes its size");
-    for (k = 0; k < o->results; k++)
-        if (o->result[k].input->n != times(o->result[k].source->n, o->windows))
-            bad("a result has another length than the scan");
-}
-
-static void read_golden(Op *o)
-{
-    num i, total = 0, cells = times(samples, o->windows), n = o->train->n;
-    o->counts = array(times(cells, n), -MOST_VALUE, MOST_VALUE);
-    if (o->kind == READOUT)
-        return;
-    o->golden_steps = word(0, 1 << 24);
-    o->sizes = array(times(cells, o->golden_steps), 0, n);
-    for (i = 0; i < o->sizes.count; i++)
-        total += at(o->sizes, i);
-    o->addresses = array(total, 0, n - 1);
-    o->values = array(total, -MOST_VALUE, MOST_VALUE);
-}
-
-static void small(const Train *t)
-{
-    num most = (num)1 << 30;
-    if (t->tracer_lo < -most || t->tracer_hi > most || t->events.lo < -most || t->events.hi > most)
-        bad("a product of trains of more than 30 bits");
+    o->element = take(o->elements = word(0, MOST_SIZE), sizeof(Element));
+    for (j = 0; j < o->elements; j++) {
+        o->element[j].input = a_train(), o->element[j].source = a_train();
+        o->element[j].stride = word(0, MOST_SIZE), o->element[j].at_once = word(0, 1);
+    }
+    o->result = take(o->results = word(0, MOST_SIZE), sizeof(Result));
+    for (j = 0; j < o->results; j++)
+        o->result[j].train = a_train(), o->result[j].source = a_train();
 }
 
 static void read_op(Op *o, num windows)
 {
-    num k, total = 0;
-    o->kind = word(INPUT, SCAN);
+    num k, n;
+    o->kind = word(INPUT, windows ? PRODUCT : SCAN); /* no scan within a scan */
+    o->windows = windows ? windows : 1;
     if (o->kind == SCAN) {
-        if (windows)
-            bad("a scan within a scan");
         read_scan(o);
         return;
     }
-    o->windows = windows ? windows : 1;
-    o->train = a_train(-1);
-    switch (o->kind) {
-    case INPUT:
-        o->levels = array(times(times(samples, o->windows), o->train->n), o->train->tracer_lo, o->train->tracer_hi);
-        break;
-    case CONSTANT:
-        o->levels = array(o->train->n, o->train->tracer_lo, o->train->tracer_hi);
-        break;
-    case ROUTE:
-        read_sources(o, how_many());
-        for (k = 0; k < o->sources; k++)
-            total += o->source[k]->n;
-        o->map = array(o->train->n, -1, total - 1);
-        break;
-    case POPULATION:
-        read_summing(o);
-        o->tracer = certified(o->train->n);
-        o->lo = word(-MOST_ITEMS, o->tracer.lo), o->hi = word(o->tracer.hi, MOST_ITEMS);
-        o->width = word(0, 1) ? o->hi - o->lo : 0;
-        o->theta = array(-1, -MOST_VALUE, MOST_VALUE);
-        if (o->width && o->theta.count % o->width)
-            bad("a staircase has one threshold for each level");
-        o->row = array(o->train->n, 0, o->theta.count / (o->width ? o->width : 1) - 1);
-        break;
-    case READOUT:
-        read_summing(o);
-        break;
-    case MAX:
-        read_sources(o, 1);
-        o->width = word(1, MOST_ITEMS);
-        if (o->source[0]->n != times(o->width, o->train->n))
-            bad("a maximum over another number of addresses than its source has");
-        o->left = registers(o->source[0]->n, o->source[0]->tracer_lo, o->source[0]->tracer_hi);
-        o->tracer = registers(o->train->n, o->train->tracer_lo, o->train->tracer_hi);
-        break;
-    default:
-        read_sources(o, 2);
-        if (o->source[0]->n != o->train->n || o->source[1]->n != o->train->n)
-            bad("a product of trains of different sizes");
-        small(o->source[0]), small(o->source[1]);
-        o->left = registers(o->train->n, o->source[0]->tracer_lo, o->source[0]->tracer_hi);
-        o->right = registers(o->train->n, o->source[1]->tracer_lo, o->source[1]->tracer_hi);
+    o->train = a_train(), n = o->train->n;
+    times(times(samples, o->windows), n);
+    if (o->kind == INPUT || o->kind == CONSTANT)
+        o->levels = list(o->train->lo, o->train->hi);
+    if (o->kind == ROUTE || o->kind == MAX || o->kind == PRODUCT)
+        o->source = take(o->sources = o->kind == ROUTE ? word(1, MOST_SIZE) : o->kind == MAX ? 1 : 2, sizeof(Train *));
+    for (k = 0; k < o->sources; k++) {
+        o->source[k] = a_train();
+        if (o->kind == PRODUCT && (o->source[k]->lo < -MOST_SIZE / 2 || o->source[k]->hi > MOST_SIZE / 2
+                                   || o->source[k]->events.lo < -MOST_SIZE / 2 || o->source[k]->events.hi > MOST_SIZE / 2))
+            stop(2, "the file has a product of trains of more than 30 bits");
     }
-    if (o->kind != CONSTANT && o->kind != ROUTE)
-        read_golden(o);
+    if (o->kind == ROUTE)
+        o->map = list(-1, MOST_ITEMS);
+    if (o->kind == POPULATION || o->kind == READOUT) {
+        o->synapse = take(o->synapses = word(0, MOST_SIZE), sizeof(Synapse));
+        for (k = 0; k < o->synapses; k++)
+            read_synapse(&o->synapse[k]);
+        o->initial = list(-MOST_VALUE, MOST_VALUE);
+        o->membrane = certified(n), o->current = certified(n);
+    }
+    if (o->kind == POPULATION) {
+        o->tracer = certified(n);
+        o->lo = word(-MOST_STEPS / 2, o->tracer.lo), o->hi = word(o->tracer.hi, MOST_STEPS / 2), o->staircase = word(0, 1);
+        o->theta = list(-MOST_VALUE, MOST_VALUE), o->row = list(0, MOST_SIZE);
+    }
+    if (o->kind == MAX)
+        o->width = word(1, MOST_SIZE);
+    if (o->kind == MAX || o->kind == PRODUCT)
+        o->left = registers(o->source[0]->n, o->source[0]->lo, o->source[0]->hi);
+    if (o->kind == MAX)
+        o->tracer = registers(n, o->train->lo, o->train->hi);
+    if (o->kind == PRODUCT)
+        o->right = registers(o->source[1]->n, o->source[1]->lo, o->source[1]->hi);
+    if (o->kind == CONSTANT || o->kind == ROUTE)
+        return;
+    if (o->kind != INPUT)
+        o->counts = list(-MOST_VALUE, MOST_VALUE);
+    if (o->kind != READOUT) {
+        o->golden_steps = word(0, MOST_STEPS), o->sizes = list(0, n);
+        o->addresses = list(0, MOST_SIZE), o->values = list(-MOST_EVENT, MOST_EVENT);
+    }
 }
 
 static void read_file(const char *path)
 {
-    static const char magic[8] = "snnu\0\0\0\1";
-    FILE *stream = fopen(path, "rb");
-    uint64_t sum = 14695981039346656037u; /* FNV-1a of all after it */
-    num i, left = 0, windows = 0;
-    long size;
-    if (!stream || fseek(stream, 0, SEEK_END) || (size = ftell(stream)) < 0 || fseek(stream, 0, SEEK_SET))
-        stop(2, "%s cannot be read", path);
-    end = size;
-    file = take(end, 1);
-    if (fread(file, 1, (size_t)end, stream) != (size_t)end)
-        stop(2, "%s cannot be read", path);
-    fclose(stream);
-    if (end < 24 || end % 8 || memcmp(file, magic, 8))
-        stop(2, "%s is no unpacked bundle of version 1; write it with `snnir bundle --emit c`", path);
-    for (i = 16; i < end; i += 8)
-        sum = (sum ^ raw(file + i, 8)) * 1099511628211u;
-    if (sum != raw(file + 8, 8))
-        stop(2, "%s was changed or damaged: its checksum differs; write it again with `snnir bundle --emit c`", path);
-    place = 16;
-    delivery = word(RELAY, GRADED), carry = word(0, 1), samples = word(1, 1 << 24);
-    trains = how_many();
-    train = take(trains, sizeof(Train));
+    static const unsigned char magic[8] = {'s', 'n', 'n', 'u', 0, 0, 0, 1};
+    unsigned char start[8];
+    uint64_t expected;
+    num i, lo, hi, left = 0, windows = 0;
+    stream = fopen(path, "rb");
+    if (!stream || fread(start, 1, 8, stream) != 8 || memcmp(start, magic, 8))
+        stop(2, "%s cannot be read, or is no unpacked bundle of version 1; `snnir bundle --emit c` writes one", path);
+    delivery = word(RELAY, GRADED), carry = word(0, 1), samples = word(1, MOST_STEPS);
+    train = take(trains = word(0, MOST_SIZE), sizeof(Train));
     for (i = 0; i < trains; i++) {
         Train *t = &train[i];
-        num lo, hi;
-        t->name = array(-1, INT8_MIN, INT8_MAX);
-        if (t->name.cell != 1)
-            bad("a name has cells of one byte");
-        t->n = word(0, INT32_MAX), t->steps = word(0, 1 << 24);
-        t->tracer_lo = word(-MOST_VALUE, 0), t->tracer_hi = word(0, MOST_VALUE);
-        lo = word(-MOST_VALUE, 0), hi = word(0, MOST_VALUE);
+        t->name = list(INT8_MIN, INT8_MAX);
+        t->n = word(0, MOST_SIZE), t->steps = word(0, MOST_STEPS);
+        t->lo = word(-MOST_EVENT, 0), t->hi = word(0, MOST_EVENT);
+        lo = word(-MOST_EVENT, 0), hi = word(0, MOST_EVENT);
         t->events = registers(times(t->n, t->steps), lo, hi);
     }
-    ops = how_many();
-    op = take(ops, sizeof(Op));
-    for (i = 0; i < ops; i++, left -= left > 0) {
-        windows = left ? windows : 0;
-        read_op(&op[i], windows);
-        if (op[i].kind == SCAN) {
-            if (op[i].body > ops - 1 - i)
-                bad("the body of a scan has more ops than there are");
-            windows = op[i].windows, left = op[i].body + 1;
-        }
+    op = take(ops = word(0, MOST_SIZE), sizeof(Op));
+    for (i = 0; i < ops; i++) {
+        read_op(&op[i], left-- > 0 ? windows : 0);
+        if (op[i].body >= ops - i)
+            stop(2, "the file has a scan with more ops than there are");
+        if (op[i].kind == SCAN)
+            windows = op[i].windows, left = op[i].body;
     }
-    if (place != end)
-        bad("more than the program");
+    expected = checksum;
+    if (raw() != expected || getc(stream) != EOF)
+        stop(2, "%s was changed or damaged: its checksum differs; write it again with `snnir bundle --emit c`", path);
+    fclose(stream);
 }
 
-static void show(const char *what, const Op *o, const Register *r)
+static void show(const Op *o, const char *what, const List *l)
 {
-    if (r->data)
-        printf("%s %s: certified %" PRId64 "..%" PRId64 ", held %" PRId64 "..%" PRId64 " in %d bits\n", name_of(o->train), what, r->lo,
-               r->hi, r->least, r->most, 8 * r->cell);
+    num i;
+    for (i = 0; i < o->train->name.count; i++)
+        putchar((int)get(&o->train->name, i));
+    printf(" %s: %lld..%lld certified, %lld..%lld held, in %d bits\n", what, l->lo, l->hi, l->least, l->most, 8 * l->cell);
 }
 
-int main(int count, char **word_of)
+int main(int count, char **words)
 {
-    num i, verbose = 0;
-    int at_word = 1;
-    for (; at_word < count - 1; at_word++) {
-        if (!strcmp(word_of[at_word], "-a"))
-            apart = 1;
-        else if (!strcmp(word_of[at_word], "-v"))
-            verbose = 1;
-        else
-            break;
-    }
-    if (at_word != count - 1)
+    int i, verbose = 0;
+    Op *o;
+    for (i = 1; i < count - 1 && (!strcmp(words[i], "-a") || !strcmp(words[i], "-v")); i++)
+        *(words[i][1] == 'a' ? &apart : &verbose) = 1;
+    if (i != count - 1)
         stop(2, "usage: snnir_replay [-a] [-v] model.snnu");
-    read_file(word_of[at_word]);
+    read_file(words[i]);
     for (here.sample = 0; here.sample < samples; here.sample++)
         run(op, ops, 0);
-    for (i = 0; verbose && i < ops; i++) {
-        if (op[i].kind != POPULATION && op[i].kind != READOUT)
-            continue;
-        show("membrane", &op[i], &op[i].membrane);
-        if (apart)
-            show("current", &op[i], &op[i].current);
-        show("tracer", &op[i], &op[i].tracer);
+    for (o = op; verbose && o < op + ops; o++) {
+        if (o->membrane.data)
+            show(o, "membrane", &o->membrane);
+        if (o->membrane.data && apart)
+            show(o, "current", &o->current);
+        if (o->kind == POPULATION)
+            show(o, "tracer", &o->tracer);
     }
-    printf("samples %" PRId64 "\ncounts %" PRId64 "\nevents %" PRId64 "\n", samples, tally.counts, tally.events);
-    printf("synaptic additions %" PRId64 "\nof them with a multiplication %" PRId64 "\n", tally.additions, tally.multiplied);
-    printf("threshold comparisons %" PRId64 "\nmaximum comparisons %" PRId64 "\n", tally.thresholds, tally.maxima);
-    printf("product multiplications %" PRId64 "\nspikes %" PRId64 "\n", tally.products, tally.spikes);
-    if (tally.wrong)
-        stop(1, "%" PRId64 " differences from the golden vectors", tally.wrong);
+    printf("samples: %lld\n", samples);
+    for (i = 0; i < TALLIES; i++)
+        printf("%s: %lld\n", tally_names[i], tally[i]);
+    here.train = NULL;
+    if (wrong)
+        stop(1, "%lld differences from the golden vectors", wrong);
     puts("OK");
     return 0;
 }
