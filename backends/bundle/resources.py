@@ -38,7 +38,7 @@ def _memory(synapse: Synapse, first: int, last: int) -> int:
     bits = weight_bits(synapse)
     weights = synapse.weights
     if synapse.kind == "dense":
-        return int(np.unique(neurons % weights.shape[0]).size) * weights.shape[1] * bits
+        return int(np.unique(neurons % weights.shape[0]).size) * int(weights.shape[1]) * bits
     if synapse.kind == "conv":
         positions = int(np.prod(synapse.outputs[1:], dtype=np.int64))
         return int(np.unique(neurons // positions).size) * int(np.prod(weights.shape[1:])) * bits
