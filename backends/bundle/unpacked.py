@@ -12,7 +12,20 @@ import numpy as np
 
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
-from snnir.backends.bundle.program import Constant, Input, Max, Op, Population, Product, Readout, Route, Scan, Synapse, Train, walk
+from snnir.backends.bundle.program import (
+    Constant,
+    Input,
+    Max,
+    Op,
+    Population,
+    Product,
+    Readout,
+    Route,
+    Scan,
+    Synapse,
+    Train,
+    walk,
+)
 from snnir.errors import UsageError
 
 __all__ = ["unpacked"]
@@ -180,9 +193,8 @@ def _trains(ops: Sequence[Op]) -> list[Train]:
     found: dict[str, Train] = {}
     for op, _ in walk(ops):
         if isinstance(op, Scan):
-            inner = (*op.states, *op.elements, *op.shared)
-            outer = (*(state.final for state in op.states), *(result.train for result in op.results))
-            for train in (*(link.input for link in inner), *outer):
+            inner = [link.input for links in (op.states, op.elements, op.shared) for link in links]
+            for train in (*inner, *(state.final for state in op.states), *(result.train for result in op.results)):
                 found[train.name] = train
         else:
             found[op.train.name] = op.train

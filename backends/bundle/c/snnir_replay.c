@@ -672,10 +672,12 @@ static void read_file(const char *path)
 
 static void show(const Op *o, const char *what, const List *l)
 {
-    num i;
+    num i, bits = 1;
+    while (l->hi >> (bits - 1) || -1 - l->lo >> (bits - 1))
+        bits++;
     for (i = 0; i < o->train->name.count; i++)
         putchar((int)get(&o->train->name, i));
-    printf(" %s: %lld..%lld certified, %lld..%lld held, in %d bits\n", what, l->lo, l->hi, l->least, l->most, 8 * l->cell);
+    printf(" %s: %lld..%lld certified (%lld bits), %lld..%lld held\n", what, l->lo, l->hi, bits, l->least, l->most);
 }
 
 int main(int count, char **words)
