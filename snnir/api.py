@@ -181,7 +181,11 @@ def _trained(model: object) -> TrainableModule | None:
 
 
 def load(path: str | Path) -> Program:
-    """The program that `Program.save` wrote to `path`. Raises `FileFormatError`."""
+    """The program that `Program.save` wrote to `path`, or that of a bundle: its spiking level alone. Raises `FileFormatError`."""
+    if Path(path).suffix == ".snnb" or Path(path).is_dir():
+        from snnir.bundling import bundle_to_program, load_bundle
+
+        return bundle_to_program(load_bundle(path).program)
     return Program.load(path)
 
 

@@ -56,8 +56,10 @@ def fitted_bundle(
         found = violations(made.program, made.bounds, limits)
         left = [violation for violation in found if not (fit and violation.fitted)]
         too_wide = [violation for violation in left if violation.limit in ("weight_bits", "membrane_bits")]
+        if not (fit and too_wide and len(too_wide) == len(left) and calibration is not None):
+            break
         bits = _weight_bits(program)
-        if not (fit and too_wide and len(too_wide) == len(left) and calibration is not None and bits > _FEWEST_BITS):
+        if bits <= _FEWEST_BITS:
             break
         wanted = min([bits - 1, *(item.allowed for item in too_wide if item.limit == "weight_bits")])
         program = _with_weight_bits(program, wanted, calibration)

@@ -9,6 +9,9 @@ from snnir.ir.ops import Conv
 
 __all__ = ["connections", "currents"]
 
+_LARGEST = 1 << 22
+"""Events times connections of a list that are computed at once."""
+
 
 def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Currents int64 [rows, neurons] of events int64 [rows, n]; `weights` stands for the synapse's own."""
@@ -19,14 +22,21 @@ def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = 
         found = _product(events.reshape(rows * synapse.groups, inputs), weights)
     elif synapse.kind == "conv":
         conv = Conv(synapse.stride, synapse.padding, synapse.dilation, synapse.groups)
-        found = conv.evaluate(events.reshape(rows, *synapse.inputs), weights)[0]
+        places = events.reshape(rows, *synapse.inputs)
+        if _exact_in_float(events, weights, int(np.prod(weights.shape[1:]))):
+            found = conv.evaluate(places.astype(np.float64), weights.astype(np.float64))[0].astype(np.int64)
+        else:
+            found = conv.evaluate(places, weights)[0]
     elif synapse.kind == "one":
         assert synapse.weight_map is not None
         found = events * weights[synapse.weight_map.array()]
     else:
         sources, targets, held = connections(synapse, weights)
         found = np.zeros((rows, int(np.prod(synapse.outputs, dtype=np.int64))), np.int64)
-        np.add.at(found.T, targets, (events[:, sources] * held).T)
+        block = max(_LARGEST // max(held.size, 1), 1)
+        for first in range(0, rows, block):
+            part = events[first : first + block, sources] * held
+            np.add.at(found[first : first + block].T, targets, part.T)
     found = found.reshape(rows, int(np.prod(synapse.outputs, dtype=np.int64)))
     return found if synapse.spread is None else found[:, synapse.spread.array()]
 
@@ -40,10 +50,14 @@ def connections(synapse: Synapse, weights: np.ndarray | None = None) -> tuple[np
     return synapse.columns, synapse.rows, weights
 
 
+def _exact_in_float(events: np.ndarray, weights: np.ndarray, terms: int) -> bool:
+    """Whether every sum is an integer of less than 2^53, which float64 holds exactly and computes faster."""
+    return int(np.abs(events).max(initial=0)) * int(np.abs(weights).max(initial=0)) * terms < 1 << 53
+
+
 def _product(events: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`events @ weights.T`; in float64, which is faster, where every sum is an exact integer of less than 2^53."""
-    largest = int(np.abs(events).max(initial=0)) * int(np.abs(weights).max(initial=0)) * weights.shape[1]
-    if largest < 1 << 53:
+    """`events @ weights.T`."""
+    if _exact_in_float(events, weights, weights.shape[1]):
         found: np.ndarray = (events.astype(np.float64) @ weights.T.astype(np.float64)).astype(np.int64)
     else:
         found = events @ weights.T

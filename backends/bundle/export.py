@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from snnir.backends.bundle import program as bundle
+from snnir.backends.bundle.narrow import narrowed
 from snnir.backends.bundle.program import IndexMap, IntegerProgram, Synapse, Train
 from snnir.backends.bundle.program import Op as BundleOp
 from snnir.backends.simulator.host import concrete_shape, fixed_values
@@ -46,7 +47,8 @@ def export(
     work = _Exporter(graph, {**sizes, BATCH: _BATCH}, {}, "", set(), delivery)
     work.all()
     outputs = tuple(work.output(name, value) for name, value in graph.outputs.items())
-    return IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), dict(provenance or {}))
+    whole = (graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), dict(provenance or {}))
+    return narrowed(IntegerProgram(*whole))
 
 
 class _Exporter:
@@ -102,6 +104,9 @@ class _Exporter:
         elif isinstance(op, Movement) and node.operands[0].type.dtype == "spike":
             wirings = [self._wiring(value) for value in node.operands]
             self.wirings[node.output] = move(node, wirings, self.sizes, concrete_shape(node.operands[0].type, self.sizes)[0])
+        elif any(not (value.type.is_real or value in self.fixed) for value in node.operands):
+            types = ", ".join(str(value.type) for value in node.operands)
+            raise UnsupportedError(f"{node.describe()}: a bundle cannot hold {op.name} on {types}")
         else:
             self.host.append(f"{self.prefix}{node.outputs[0].name} = {op.name}")
             if any(value in self.late for value in node.operands):

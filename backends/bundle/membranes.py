@@ -8,7 +8,7 @@ __all__ = ["membrane_range"]
 
 _ROUNDS = 64
 """Rounds after which intervals that still grow are taken to be as far as the sum allows."""
-_LARGEST = 1 << 25
+_LARGEST = 1 << 22
 """Levels times neurons up to which levels are told apart."""
 _FAR = np.int64(1) << np.int64(61)
 

@@ -179,12 +179,13 @@ class _Run:
             tracer = np.zeros(shape, np.int64)
             membrane = self._start(op) if op.staircase else self._hold(op, "membrane", _initial(op, rows, shape))
         current = self._currents(op, trains)
+        table = np.pad(rows, ((0, 0), (1, 1))) if op.staircase else rows
         train: list[np.ndarray] = []
         while True:
             t = len(train)
             if t < current.shape[1]:
                 membrane = self._hold(op, "membrane", membrane + current[:, t])
-            spikes = _fire(op, membrane, tracer, rows, lo, hi)
+            spikes = _fire(op, membrane, tracer, table, lo, hi)
             if not op.staircase:
                 membrane = self._hold(op, "membrane", membrane - rows * spikes)
             tracer = self._hold(op, "tracer", tracer + spikes)
@@ -256,15 +257,14 @@ def _initial(op: Population, rows: np.ndarray, shape: tuple[int, ...]) -> np.nda
     return np.broadcast_to(op.initial[op.initial_map.array()] + rows // 2, shape)
 
 
-def _fire(op: Population, membrane: np.ndarray, tracer: np.ndarray, rows: np.ndarray, lo: int, hi: int) -> np.ndarray:
-    """What neurons fire: +1, -1 or 0."""
+def _fire(op: Population, membrane: np.ndarray, tracer: np.ndarray, table: np.ndarray, lo: int, hi: int) -> np.ndarray:
+    """What neurons fire: +1, -1 or 0. A staircase's `table` has an entry more at each end, which is never asked for."""
     if op.staircase:
-        table = np.pad(rows, ((0, 0), (1, 1)))  # S + 1 - lo and S - lo are within it, or not asked for
         at = (tracer - lo).T
-        neurons = np.arange(len(rows))[:, np.newaxis]
+        neurons = np.arange(len(table))[:, np.newaxis]
         up, down = membrane >= table[neurons, at + 1].T, membrane < table[neurons, at].T
     else:
-        up, down = membrane >= rows, membrane < 0
+        up, down = membrane >= table, membrane < 0
     return np.where(up & (tracer < hi), 1, np.where(down & (tracer > lo), -1, 0))
 
 

@@ -84,7 +84,7 @@ class _Steps:
             self.ops(op.ops, inside, resumed)
             windows.append(max(inside.values(), default=0))
             for source in (*(state.following for state in op.states), *(result.source for result in op.results)):
-                longest[source] = max(longest.get(source, 0), inside[source], resumed)
+                longest[source] = max(longest.get(source, 0), inside[source], int(resumed))
             for state in op.states:
                 name = state.input.name
                 if not carry:

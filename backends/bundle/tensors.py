@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from snnir.backends.bundle.packing import least_bits, pack, packed_size, unpack
-from snnir.errors import FileFormatError
+from snnir.errors import FileFormatError, UnsupportedError
 
 __all__ = ["MOST_BITS", "TensorReader", "TensorWriter"]
 
@@ -27,11 +27,13 @@ class TensorWriter:
         self._known: dict[tuple[object, ...], str] = {}
 
     def integers(self, values: np.ndarray, least: int = 1) -> str:
-        """Enter integers, packed to the fewest bits (`least` or more) that hold them all; returns the name."""
+        """Enter integers, packed to the fewest bits (`least` or more) that hold them all; returns the name.
+
+        Raises `UnsupportedError` where they need more than `MOST_BITS`."""
         bits, signed = least_bits(values)
         bits = max(bits, least)
         if bits > MOST_BITS:
-            raise FileFormatError(f"an integer needs {bits} bits; a bundle holds integers of up to {MOST_BITS} bits")
+            raise UnsupportedError(f"an integer needs {bits} bits; a bundle holds integers of up to {MOST_BITS} bits")
         return self._enter(pack(values, bits), {"shape": list(values.shape), "bits": bits, "signed": signed})
 
     def reals(self, values: np.ndarray) -> str:

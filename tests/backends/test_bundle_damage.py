@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from snnir.bundling import bundle, load_bundle
 from snnir.errors import FileFormatError, SnnirError
 from tests.backends.test_bundle import program_of
 
-MUTATIONS = 2400
+BYTES, MANIFESTS = 2000, 400
+"""Mutations of a file, and of a manifest whose digests are made right again."""
+TRACED = 40
+"""Mutations whose memory is traced, which is slow."""
 _LARGEST_PEAK = 64 << 20
 
 
@@ -67,7 +71,7 @@ def test_any_changed_byte_and_any_cut_is_refused(made: Bundle, tmp_path: Path) -
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     tracemalloc.start()
-    places = rng.integers(0, len(whole), MUTATIONS)
+    places = rng.integers(0, len(whole), BYTES)
     for index, place in enumerate(places.tolist()):
         if index % 4 == 0:
             changed = whole[:place]
@@ -80,12 +84,12 @@ def test_any_changed_byte_and_any_cut_is_refused(made: Bundle, tmp_path: Path) -
             changed = whole[:place] + bytes([flipped]) + whole[place + 1 :]
         path.write_bytes(changed)
         refused(lambda: load_bundle(path))
-    for place in range(0, 30 + len("SHA256SUMS")):  # every byte of the first header
+        if index == TRACED:
+            assert tracemalloc.get_traced_memory()[1] < _LARGEST_PEAK
+            tracemalloc.stop()
+    for place in range(30 + len("SHA256SUMS")):  # every byte of the first header
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x11]) + whole[place + 1 :])
         refused(lambda: load_bundle(path))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < _LARGEST_PEAK
     path.write_bytes(whole)
     assert load_bundle(path).members() == made.members()
 
@@ -145,7 +149,7 @@ def places_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-HARM = (
+HARM: tuple[object, ...] = (
     -1,
     0,
     1,
@@ -179,7 +183,10 @@ def test_manifests_that_mean_harm(made: Bundle) -> None:
     places = [place for place in places_of(original) if place]
     tracemalloc.start()
     survived = 0
-    for _ in range(MUTATIONS):
+    for index in range(MANIFESTS):
+        if index == TRACED:
+            assert tracemalloc.get_traced_memory()[1] < _LARGEST_PEAK
+            tracemalloc.stop()
         changed = json.loads(members["manifest.json"])
         *parents, last = places[int(rng.integers(len(places)))]
         target = changed
@@ -189,20 +196,24 @@ def test_manifests_that_mean_harm(made: Bundle) -> None:
             del target[last]
         else:
             target[last] = HARM[int(rng.integers(len(HARM)))]
-        try:
-            read = Bundle.read({**members, "manifest.json": json.dumps(changed).encode()})
-        except FileFormatError as error:
-            assert str(error) and len(str(error)) < 600
-            continue
-        survived += 1  # a name, a scale, a bound, a map to other addresses: still a program, and its ranges are proven anew
-        try:
-            read.members()
-        except SnnirError:
-            continue
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < _LARGEST_PEAK
-    assert survived < MUTATIONS // 2
+        read = read_or_refuse({**members, "manifest.json": json.dumps(changed).encode()})
+        if read is not None:  # a name, a scale, a map to other addresses: still a program
+            survived += 1
+            if survived % 5 == 0:
+                with suppress(SnnirError):
+                    read.members()
+    assert survived < MANIFESTS // 2
+
+
+def read_or_refuse(members: dict[str, bytes]) -> Bundle | None:
+    """The bundle, or None where it is refused with one readable error."""
+    message = ""
+    try:
+        return Bundle.read(members)
+    except FileFormatError as error:
+        message = str(error)
+    assert message and len(message) < 600
+    return None
 
 
 @pytest.mark.parametrize(
@@ -220,11 +231,7 @@ def test_tensors_that_lie(made: Bundle) -> None:
     for index in range(200):
         place = int(rng.integers(0, 8 + length))
         changed = content[:place] + rng.bytes(1 + index % 3) + content[place + 1 + index % 3 :]
-        if changed != content:
-            try:
-                Bundle.read({**members, "tensors.safetensors": changed})
-            except FileFormatError as error:
-                assert str(error)
+        read_or_refuse({**members, "tensors.safetensors": changed})
     huge = struct.pack("<Q", 1 << 60) + content[8:]
     refused(lambda: Bundle.read({**members, "tensors.safetensors": huge}))
     refused(lambda: Bundle.read({**members, "tensors.safetensors": b""}))
