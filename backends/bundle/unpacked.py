@@ -26,29 +26,33 @@ from snnir.backends.bundle.program import (
     Train,
     walk,
 )
-from snnir.errors import UsageError
+from snnir.errors import UnsupportedError, UsageError
 
-__all__ = ["unpacked"]
+__all__ = ["checksum", "unpacked"]
 
 _MAGIC = b"snnu\0\0\0\1"
 _DELIVERIES = ("relay", "replay", "graded")
 _KINDS = ("dense", "conv", "one", "list", "csr")
 _OPS = (Input, Constant, Route, Population, Readout, Max, Product, Scan)
 _CELLS = (np.int8, np.int16, np.int32, np.int64)
+_MOST_VALUE, _MOST_EVENT, _MOST_WEIGHT, _MOST_FACTOR = 1 << 47, 1 << 38, 1 << 24, 1 << 30
+"""Largest magnitudes of registers, of events and tracers, of weights, and of what is multiplied with one another: with these
+no 64-bit sum or product can overflow."""
 _PRIME = 1099511628211
 _BASIS = 14695981039346656037
 
 
 def unpacked(bundle: Bundle) -> bytes:
-    """The `.snnu` file of a bundle. Raises `UsageError` where it has no golden vectors, which are the file's inputs."""
+    """The `.snnu` file of a bundle. Raises `UsageError` where it has no golden vectors, which are the file's inputs, and
+    `UnsupportedError` naming what has more bits than C's 64-bit integers can sum up safely."""
     if bundle.golden is None:
         raise UsageError("the bundle has no golden vectors to replay; make it with samples (`snnir bundle --samples x.npy`)")
     body = _Writer(bundle, bundle.golden).whole()
-    return _MAGIC + body + struct.pack("<Q", _checksum(body))
+    return _MAGIC + body + struct.pack("<Q", checksum(body))
 
 
-def _checksum(content: bytes) -> int:
-    """FNV-1a over the file's words."""
+def checksum(content: bytes) -> int:
+    """FNV-1a over words of 8 bytes."""
     found = _BASIS
     for word in np.frombuffer(content, "<u8").tolist():
         found = (found ^ word) * _PRIME % (1 << 64)
@@ -78,10 +82,18 @@ class _Writer:
     def words(self, *numbers: int) -> None:
         self.parts.append(struct.pack(f"<{len(numbers)}q", *numbers))
 
-    def list(self, values: np.ndarray) -> None:
+    def range(self, what: str, interval: tuple[int, int], most: int) -> None:
+        """An inclusive range, refused where it goes beyond `most`."""
+        if max(-interval[0], interval[1]) > most:
+            raise UnsupportedError(f"{what}: {interval[0]}..{interval[1]}, the replay in C takes +-{most}; use fewer bits")
+        self.words(*interval)
+
+    def list(self, values: np.ndarray, what: str = "", most: int = _MOST_VALUE) -> None:
         """Cells of the fewest bytes that hold the values."""
         flat = np.asarray(values, np.int64).reshape(-1)
         low, high = int(flat.min(initial=0)), int(flat.max(initial=0))
+        if max(-low, high) > most:
+            raise UnsupportedError(f"{what}: integers {low}..{high}, the replay in C takes +-{most}; use fewer bits")
         cell = next(kind for kind in _CELLS if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
         content = flat.astype(np.dtype(cell).newbyteorder("<")).tobytes()
         self.words(flat.size, np.dtype(cell).itemsize)
@@ -90,7 +102,9 @@ class _Writer:
     def train(self, train: Train) -> None:
         self.list(np.frombuffer(train.name.encode(), np.int8))
         ranges = self.bounds.trains.get(train.name, {"tracer": (0, 0), "events": (0, 0)})
-        self.words(train.size, self.steps.get(train.name, 0), *ranges["tracer"], *ranges["events"])
+        self.words(train.size, self.steps.get(train.name, 0))
+        self.range(f"tracer of {train.name}", ranges["tracer"], _MOST_EVENT)
+        self.range(f"events of {train.name}", ranges["events"], _MOST_EVENT)
 
     def names(self, *names: str) -> None:
         self.words(*(self.numbers[name] for name in names))
@@ -114,6 +128,10 @@ class _Writer:
             self.names(op.source)
             self.words(op.width)
         elif isinstance(op, Product):
+            for source in op.sources:
+                reach = max(abs(end) for pair in self.bounds.trains[source].values() for end in pair)
+                if reach > _MOST_FACTOR:
+                    raise UnsupportedError(f"product {name}: {source} goes to {reach}, the replay in C takes {_MOST_FACTOR}")
             self.names(*op.sources)
         else:
             self.summing(op)
@@ -125,11 +143,13 @@ class _Writer:
         self.words(len(op.synapses))
         for synapse in op.synapses:
             self.synapse(synapse)
-        self.list(op.initial[op.initial_map.array()])
-        self.words(*registers["membrane"], *registers["current"])
+        name = op.train.name
+        self.list(op.initial[op.initial_map.array()], f"starting sums of {name}")
+        for register in ("membrane", "current", *(("tracer",) if isinstance(op, Population) else ())):
+            self.range(f"{register} of {name}", registers[register], _MOST_VALUE)
         if isinstance(op, Population):
-            self.words(*registers["tracer"], op.train.lo, op.train.hi, op.staircase)
-            self.list(op.theta)
+            self.words(op.train.lo, op.train.hi, op.staircase)
+            self.list(op.theta, f"thresholds of {name}")
             self.list(op.theta_map.array())
 
     def synapse(self, synapse: Synapse) -> None:
@@ -144,7 +164,7 @@ class _Writer:
             for axis in range(rank):
                 self.words(synapse.inputs[1 + axis], synapse.outputs[1 + axis])
                 self.words(synapse.stride[axis], synapse.padding[axis], synapse.dilation[axis], weights.shape[2 + axis])
-        self.list(weights)
+        self.list(weights, f"weights of {synapse.name}", _MOST_WEIGHT)
         if synapse.weight_map is not None:
             self.list(synapse.weight_map.array())
         if synapse.rows is not None and synapse.columns is not None:

@@ -21,8 +21,9 @@ typedef long long num;
 #ifndef MOST_BYTES
 #define MOST_BYTES ((num)1 << 32) /* of memory */
 #endif
-#define MOST_VALUE ((num)1 << 46) /* of registers: sums of 16-bit weights times events never reach 2^63 */
+#define MOST_VALUE ((num)1 << 47) /* of registers; a weight times an event, and a register more, stay below 2^63 */
 #define MOST_EVENT ((num)1 << 38)
+#define MOST_WEIGHT ((num)1 << 24)
 #define MOST_ITEMS ((num)1 << 40)
 #define MOST_SIZE ((num)1 << 31)
 #define MOST_STEPS ((num)1 << 24)
@@ -546,7 +547,7 @@ static void read_synapse(Synapse *s)
         s->axis[j].dilation = word(1, MOST_SIZE);
         s->kernel = times(s->kernel, s->axis[j].taps = word(0, MOST_SIZE));
     }
-    s->weights = list(INT16_MIN, INT16_MAX);
+    s->weights = list(-MOST_WEIGHT, MOST_WEIGHT);
     if (s->kind <= CONV) /* so that no product of sizes is too large */
         fits = times(times(s->groups, s->inputs), s->size) == s->source->n && times(times(s->groups, s->outputs), s->positions) >= 0
             && times(times(s->kind == CONV ? s->groups : 1, s->outputs), times(s->inputs, s->kernel)) == s->weights.count;
@@ -673,7 +674,7 @@ static void read_file(const char *path)
 static void show(const Op *o, const char *what, const List *l)
 {
     num i, bits = 1;
-    while (l->hi >> (bits - 1) || -1 - l->lo >> (bits - 1))
+    while (l->hi >> (bits - 1) || (-1 - l->lo) >> (bits - 1))
         bits++;
     for (i = 0; i < o->train->name.count; i++)
         putchar((int)get(&o->train->name, i));
