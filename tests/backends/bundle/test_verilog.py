@@ -21,6 +21,7 @@ from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.simulator import EXECUTIONS
 from snnir.bundling import bundle
 from snnir.cli import main
+from snnir.emitting import emit_bundle
 from snnir.errors import FileFormatError, UsageError
 from snnir.program import Program
 from tests.backends.test_bundle import demo, program_of
@@ -397,8 +398,10 @@ def test_the_command_line_writes_folders(
     assert main([*start, "--emit", "hex", "-o", str(tmp_path / "x.memh")]) == 2
     assert "--emit hex writes a folder" in capsys.readouterr().err
     assert main([*start[:2], "--size", "N=1", "--emit", "verilog", "-o", str(tmp_path / "none")]) == 2
-    assert "no golden vectors" in capsys.readouterr().err
+    assert "--emit verilog writes a folder with golden vectors: give --samples" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+    with pytest.raises(UsageError, match="choose one of c, hex, verilog"):
+        emit_bundle(made, "vhdl", tmp_path / "none")
     (tmp_path / "file").touch()
     assert main([*start, "--emit", "hex", "-o", str(tmp_path / "file" / "images")]) == 2
     assert "choose a folder that can be made" in capsys.readouterr().err
