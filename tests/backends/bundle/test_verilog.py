@@ -117,6 +117,7 @@ def random_layers(seed: int) -> Bundle:
         ops.append(Population(Train(name, (neurons,), lo, hi, 1.0), synapses, initial, maps[0], theta, maps[1], staircase))
     program = IntegerProgram("random", "relay", "reset", tuple(ops), ())
     levels = {"x": rng.integers(first.lo, first.hi + 1, (3, inputs))}
+    levels["x"][0] = rng.choice([first.lo, first.hi], inputs)
     run = replay(program, levels)
     events = {name: Events.of(train) for name, train in run.trains.items()}
     return Bundle(program, Golden(3, levels, {}, run.counts, events))
