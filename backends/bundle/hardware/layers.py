@@ -64,7 +64,7 @@ def _layer(bundle: Bundle, op: Population, windows: int, trains: dict[str, list[
         "THRESHOLDS": max(op.theta.size, 1),
         "THRESHOLD_BASE_BITS": width["threshold_bases"],
         "WEIGHT_BITS": width["weights"],
-        "EVENT_BITS": max(2, *(bits_of(event) for event in events)),
+        "EVENT_BITS": max([2, *(bits_of(event) for event in events)]),
         "THRESHOLD_BITS": width["thresholds"],
         "MEMBRANE_BITS": bits["membrane"],
         "TRACER_BITS": bits["tracer"],

@@ -23,8 +23,10 @@ from snnir.bundling import bundle
 from snnir.cli import main
 from snnir.emitting import emit_bundle
 from snnir.errors import FileFormatError, UsageError
+from snnir.ir.ops import Lstm
 from snnir.program import Program
 from tests.backends.test_bundle import demo, program_of
+from tests.backends.test_carry import recurrent
 
 icarus = pytest.mark.skipif(
     shutil.which("iverilog") is None or shutil.which("vvp") is None,
@@ -98,6 +100,16 @@ def test_the_demos_recurrent_layer_fires_the_golden_spikes(
     assert line.startswith(f"OK: {spikes} spikes; ") and compared in line, line
 
 
+@icarus
+def test_every_population_of_an_lstm_fires_the_golden_spikes(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(6, 4, 3)).astype(np.float32)
+    program = snnir.compile(recurrent(Lstm(), 4, 2), calibration=x, bits=3, check=False)
+    made = bundle(program, x, samples=1)
+    found = populations(made)
+    assert len(found) >= 7 and {op.staircase for op in found} == {True, False}
+    all_match(tmp_path, made)
+
+
 def random_layers(seed: int) -> Bundle:
     """Two populations in a row, of random kinds, weights of 2 to 16 bits and golden vectors of the NumPy replay."""
     rng = np.random.default_rng(seed)
@@ -138,6 +150,19 @@ def _random_synapse(rng: np.random.Generator, name: str, source: Train, neurons:
 def test_random_populations_of_any_width_fire_the_same_spikes(tmp_path: Path, first: int) -> None:
     for seed in range(first, first + 5):
         all_match(tmp_path / str(seed), random_layers(seed))
+
+
+@icarus
+def test_a_population_without_synapses_settles_from_where_it_starts(tmp_path: Path) -> None:
+    maps, given = IndexMap(((2, 1),)), Input(Train("x", (1,), 0, 1, 1.0), "x")
+    train = Train("a", (2,), -2, 3, 1.0)
+    op = Population(train, (), np.array([25, -11]), maps, np.array([10, 10]), maps, False)
+    program = IntegerProgram("none", "relay", "reset", (given, op), ())
+    levels = {"x": np.ones((1, 1), np.int64)}
+    run = replay(program, levels)
+    assert run.counts["a"].tolist() == [[3, -1]]
+    events = {name: Events.of(rows) for name, rows in run.trains.items()}
+    all_match(tmp_path, Bundle(program, Golden(1, levels, {}, run.counts, events)))
 
 
 def random_recurrence(seed: int) -> Bundle:
