@@ -674,7 +674,7 @@ static void read_file(const char *path)
 static void show(const Op *o, const char *what, const List *l)
 {
     num i, bits = 1;
-    while (l->hi >> (bits - 1) || (-1 - l->lo) >> (bits - 1))
+    while (l->hi >> (bits - 1) || -(l->lo + 1) >> (bits - 1) > 0)
         bits++;
     for (i = 0; i < o->train->name.count; i++)
         putchar((int)get(&o->train->name, i));
