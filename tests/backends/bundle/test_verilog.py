@@ -207,7 +207,7 @@ def test_populations_of_random_networks_fire_the_same_spikes(tmp_path: Path) -> 
         small = {
             op.train.name
             for op, windows in walk(made.program.ops)
-            if isinstance(op, Population) and op.train.size * made.schedule.steps[op.train.name] * (windows or 1) < 3000
+            if isinstance(op, Population) and op.train.size * made.schedule.steps[op.train.name] * (windows or 1) < 1500
         }
         if not small:
             continue
