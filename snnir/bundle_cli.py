@@ -11,6 +11,7 @@ import numpy as np
 import snnir
 from snnir import report
 from snnir.cli_options import DELIVERY, EXECUTION, FILE, JSON
+from snnir.emitting import EMITTERS, emit_bundle
 from snnir.errors import UsageError
 from snnir.files import read_arrays, write_npz
 
@@ -45,6 +46,7 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--samples", type=FILE, help="Inputs (.npy, or .npz by input name) whose first become golden vectors.")
 @click.option("--count", type=click.IntRange(min=1), default=4, show_default=True, help="How many golden vectors.")
 @click.option("--size", "sizes", multiple=True, metavar="NAME=SIZE", help="An open dimension, where no samples are given.")
+@click.option("--emit", type=click.Choice(list(EMITTERS)), help="A folder instead of a bundle: replay in C, images, Verilog.")
 @click.option("--unroll", is_flag=True, help="Every synapse as an entry of an address-event list.")
 @click.option("--target", help="Limits of a named target; `snnir targets` lists them.")
 @_limits
@@ -59,6 +61,7 @@ def bundle_command(
     samples: Path | None,
     count: int,
     sizes: tuple[str, ...],
+    emit: str | None,
     unroll: bool,
     target: str | None,
     fit: bool,
@@ -76,7 +79,10 @@ def bundle_command(
     allowed = Limits(**limits)
     if target is not None:
         allowed = named(target)[0] | allowed
-    output = output or program.with_suffix(".snnb")
+    output = output or program.with_suffix(".snnb" if emit is None else "")
+    if emit is not None and (output.suffix or (EMITTERS[emit].golden and samples is None)):
+        needs = "with golden vectors: give --samples, and" if EMITTERS[emit].golden else "of files: give"
+        raise UsageError(f"--emit {emit} writes a folder {needs} --output without a suffix")
     if output.suffix not in ("", ".snnb"):
         raise UsageError(f"--output {output}: give a .snnb file, or a folder without a suffix")
     made = fitted_bundle(
@@ -91,8 +97,17 @@ def bundle_command(
         execution=execution,
         unroll=unroll,
     )
-    made.save(output)
-    _show(output, made, json)
+    if emit is None:
+        made.save(output)
+        _show(output, made, json)
+        return
+    written = emit_bundle(made, emit, output)
+    names = [path.relative_to(output).as_posix() for path in written]
+    facts = {"folder": str(output), "files": names, "then": EMITTERS[emit].then.format(folder=output)}
+    if json:
+        report.print_json(facts)
+    else:
+        report.rows_table(f"the bundle as {emit}", {key: _text(value) for key, value in facts.items()})
 
 
 def _sizes(items: tuple[str, ...]) -> dict[str, int]:
@@ -109,20 +124,28 @@ def _sizes(items: tuple[str, ...]) -> dict[str, int]:
 @click.argument("bundle", type=FILE)
 @click.argument("inputs", type=FILE, required=False)
 @click.option("--output", "-o", type=FILE, help="A .npz file for settled counts and outputs.")
+@click.option("--engine", type=click.Choice(["numpy", "c"]), default="numpy", show_default=True, help="c: compile and run C99.")
 @JSON
-def replay_command(bundle: Path, inputs: Path | None, output: Path | None, json: bool) -> int:
+def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engine: str, json: bool) -> int:
     """Run BUNDLE with integers only and hold it against its golden vectors; run INPUTS (.npy, .npz) too where given.
 
     Registers have exactly the certified widths. Exit code 1 where a count, an event or a certified range is not right.
     """
+    from snnir.backends.bundle import run_engine
     from snnir.replaying import replay_bundle, run_inputs
 
     found = snnir.load_bundle(bundle)
     facts: dict[str, object] = {}
+    if engine == "c" and inputs is not None:
+        raise UsageError("--engine c replays the golden vectors; leave out INPUTS, or use --engine numpy")
     ok = True
     if found.golden is None and inputs is None:
         raise UsageError(f"{bundle} has no golden vectors; give INPUTS, or make it with --samples")
-    if found.golden is not None:
+    if engine == "c":
+        run = run_engine(found)
+        ok = run.ok
+        facts |= {"engine": "c", **run.counts, "ok": ok, **({"error": run.error} if run.error else {})}
+    elif found.golden is not None:
         checked = replay_bundle(found)
         ok = checked.ok
         facts |= checked.facts()

@@ -4,6 +4,7 @@
 """
 
 from snnir.backends.bundle.bundle import Bundle
+from snnir.backends.bundle.c_replay import emit_c, run_engine
 from snnir.backends.bundle.cores import Mapping, map_cores
 from snnir.backends.bundle.export import export
 from snnir.backends.bundle.golden import Events, Golden, emitting
@@ -24,10 +25,12 @@ __all__ = [
     "Mapping",
     "Violation",
     "certify",
+    "emit_c",
     "emitting",
     "export",
     "map_cores",
     "replay",
+    "run_engine",
     "schedule",
     "target",
     "target_names",

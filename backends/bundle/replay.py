@@ -28,7 +28,7 @@ from snnir.backends.bundle.program import (
 )
 from snnir.errors import UsageError
 
-__all__ = ["Observed", "Replay", "replay"]
+__all__ = ["Observed", "Replay", "Run", "Window", "replay"]
 
 Widths = Mapping[str, Mapping[str, int]]
 """Bits of the registers `membrane`, `current` and `tracer` of populations and readouts by name."""
@@ -66,7 +66,7 @@ def replay(program: IntegerProgram, inputs: Mapping[str, np.ndarray], widths: Wi
     With `widths`, every register is a two's complement register of that many bits, which wraps around where it overflows.
     Raises `UsageError` where an input is missing or has another shape.
     """
-    work = _Run(program, inputs, widths)
+    work = Run(program, inputs, widths)
     trains: Trains = {}
     work.ops(program.ops, trains, None)
     shapes = {train.name: train.shape for train in outside(program.ops)}
@@ -77,7 +77,7 @@ def replay(program: IntegerProgram, inputs: Mapping[str, np.ndarray], widths: Wi
 Trains = dict[str, np.ndarray]
 
 
-class _Window:
+class Window:
     """The window of a scan that is being run; `memory` is what its ops keep (None: it starts afresh)."""
 
     def __init__(self, k: int, memory: dict[str, tuple[np.ndarray, ...]] | None) -> None:
@@ -85,7 +85,9 @@ class _Window:
         self.kept: dict[str, tuple[np.ndarray, ...]] = {}
 
 
-class _Run:
+class Run:
+    """The ops of a program, one after another, over trains by name."""
+
     def __init__(self, program: IntegerProgram, inputs: Mapping[str, np.ndarray], widths: Widths | None) -> None:
         self.program, self.inputs, self.widths = program, inputs, widths
         self.batch = next((len(array) for array in inputs.values()), 1)
@@ -93,7 +95,8 @@ class _Run:
         self.inside: set[str] = set()
         self.observed: dict[str, Observed] = {}
 
-    def ops(self, ops: Sequence[Op], trains: Trains, window: _Window | None) -> None:
+    def ops(self, ops: Sequence[Op], trains: Trains, window: Window | None) -> None:
+        """Enter the train of every op."""
         for op in ops:
             if isinstance(op, Scan):
                 self._scan(op, trains)
@@ -105,9 +108,10 @@ class _Run:
                 levels = np.broadcast_to(op.levels, (self.batch, 1, op.train.size))
                 trains[op.train.name] = levels if window is None or window.memory is None else levels[:, :0]
             else:
-                self._emitter(op, trains, window)
+                self.emitter(op, trains, window)
 
-    def _emitter(self, op: Input | Population | Readout | Max | Product, trains: Trains, window: _Window | None) -> None:
+    def emitter(self, op: Input | Population | Readout | Max | Product, trains: Trains, window: Window | None) -> None:
+        """Enter the train of an op that has registers, and what they keep."""
         name = op.train.name
         before = window.memory[name] if window is not None and window.memory is not None else None
         if isinstance(op, Input):
@@ -133,7 +137,7 @@ class _Run:
         trains[name] = train
         self.rows.setdefault(name, []).append((count, train))
 
-    def _levels(self, op: Input, window: _Window | None) -> np.ndarray:
+    def _levels(self, op: Input, window: Window | None) -> np.ndarray:
         levels = self.inputs.get(op.train.name)
         if levels is None:
             raise UsageError(f"input {op.train.name} is missing; given were {', '.join(self.inputs) or 'none'}")
@@ -228,7 +232,7 @@ class _Run:
                 inside[shared.input.name] = train if memory is None else train[:, :0]
             inside.update((plan.input.name, element.window(at)) for plan, element in zip(op.elements, elements, strict=True))
             inside.update((plan.input.name, state.window()) for plan, state in zip(op.states, states, strict=True))
-            window = _Window(k, memory)
+            window = Window(k, memory)
             self.ops(op.ops, inside, window)
             for plan, state in zip(op.states, states, strict=True):
                 state.follow(inside[plan.following])
@@ -241,6 +245,7 @@ class _Run:
             trains[result.train.name] = leaving.stacked(op.reverse, (self.batch, result.train.size))
 
     def result(self, settled: dict[str, np.ndarray]) -> Replay:
+        """What was counted, emitted and observed."""
         found = Replay(observed=self.observed, settled=settled)
         for name, rows in self.rows.items():
             counts, trains = zip(*rows, strict=True)

@@ -1,0 +1,711 @@
+/* Runs the integer program of a bundle and holds it against its golden vectors: docs/bundle.md, as a program.
+ *
+ *     cc -std=c99 -O2 -o snnir_replay snnir_replay.c
+ *     ./snnir_replay [-a] [-v] model.snnu
+ *
+ * C99 and its standard library, integers only; no memory is asked for once the file is read. Registers are cells of 8,
+ * 16, 32 or 64 bits, the least that their certified range needs, and a value outside the range stops the run: overflow
+ * cannot go unseen. Events are added to membranes one by one; with -a they are added up apart, in `current` registers,
+ * and the membrane gets the sum of a step. -v prints the certified range of every register and what it held.
+ *
+ * Exit status: 0 all counts and events are as expected; 1 one is not, or a range does not hold; 2 no good file.
+ */
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef long long num;
+
+#ifndef MOST_BYTES
+#define MOST_BYTES ((num)1 << 32) /* of memory */
+#endif
+#define MOST_VALUE ((num)1 << 47) /* of registers; a weight times an event, and a register more, stay below 2^63 */
+#define MOST_EVENT ((num)1 << 38)
+#define MOST_WEIGHT ((num)1 << 24)
+#define MOST_ITEMS ((num)1 << 40)
+#define MOST_SIZE ((num)1 << 31)
+#define MOST_STEPS ((num)1 << 24)
+#define MOST_AXES 8
+
+typedef struct { /* integers in cells of 1, 2, 4 or 8 bytes; of registers, what they may hold and what they held */
+    void *data;
+    num count, lo, hi, least, most;
+    int cell;
+} List;
+
+typedef struct { /* event (t, i) of a window is events[t * n + i]; from step `length` on all is silent */
+    List name, events;
+    num n, steps, length, lo, hi; /* lo..hi: the tracer's certified range */
+} Train;
+
+enum { DENSE, CONV, ONE, LIST, CSR };
+typedef struct {
+    num kind, groups, inputs, outputs; /* dense, conv: inputs and outputs (channels, maps) of one group */
+    num rank, size, positions, kernel; /* conv: axes; elements of a channel, of a map, of a kernel */
+    struct { num in, out, stride, begin, dilation, taps; } axis[MOST_AXES];
+    Train *source;
+    List weights, first, second; /* one: weight map; list: rows, columns; csr: targets, offsets */
+    List neurons, copies;        /* current c goes to neurons[copies[c] .. copies[c + 1] - 1]; empty: to neuron c */
+} Synapse;
+
+typedef struct { Train *input, *initial, *following, *final, held; List level, before; } State;
+typedef struct { Train *input, *source; num stride, at_once; } Element; /* of a shared train: stride 0 */
+typedef struct { Train *train, *source; } Result;
+
+enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, SCAN };
+typedef struct {
+    num kind, lo, hi, staircase, width, windows, body, reverse; /* a scan's body: the `body` ops that follow it */
+    num synapses, sources, states, elements, results;
+    Train *train, **source;
+    Synapse *synapse;
+    State *state;
+    Element *element;
+    Result *result;
+    List levels, map, initial, theta, row;
+    List membrane, current, tracer, left, right; /* registers */
+    List counts, sizes, addresses, values;       /* golden vectors; what is compared next is values[cursor] */
+    num golden_steps, cursor;
+} Op;
+
+enum { COUNTS, EVENTS, ADDITIONS, MULTIPLIED, THRESHOLDS, MAXIMA, PRODUCTS, SPIKES, TALLIES };
+static const char *const tally_names[TALLIES] = {"counts compared", "events compared", "synaptic additions",
+    "of these with a multiplication", "threshold comparisons", "maximum comparisons", "product multiplications", "spikes"};
+
+enum { RELAY, REPLAY, GRADED };
+static num delivery, carry, samples, trains, ops, taken, wrong, tally[TALLIES];
+static Train *train;
+static Op *op;
+static int apart;
+static struct { num sample, window, step; const Train *train; } here;
+
+/* Lists, registers and trains. */
+
+static num get(const List *l, num i);
+
+static void say(const Train *t)
+{
+    num i;
+    for (i = 0; t && i < t->name.count; i++)
+        putc(get(&t->name, i) < 32 ? '?' : (int)get(&t->name, i), stderr);
+    fprintf(stderr, "%s, sample %lld, window %lld, step %lld: ", t ? "" : "in the file", here.sample, here.window, here.step);
+}
+
+static void stop(int status, const char *format, ...)
+{
+    va_list list;
+    fputs("snnir_replay: ", stderr);
+    if (here.train)
+        say(here.train);
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fputc('\n', stderr);
+    exit(status);
+}
+
+static num times(num a, num b)
+{
+    if (a < 0 || b < 0 || (b && a > MOST_ITEMS / b))
+        stop(2, "sizes in the file are too large");
+    return a * b;
+}
+
+static void *take(num count, num size)
+{
+    void *memory;
+    taken += times(count, size) + size;
+    memory = taken > MOST_BYTES ? NULL : calloc((size_t)count + 1, (size_t)size);
+    if (!memory)
+        stop(2, "the file asks for more memory than there is, or than %lld bytes", MOST_BYTES);
+    return memory;
+}
+
+static num get(const List *l, num i)
+{
+    if (i < 0 || i >= l->count)
+        stop(2, "the file asks for entry %lld of %lld", i, l->count);
+    return l->cell == 1 ? ((int8_t *)l->data)[i] : l->cell == 2 ? ((int16_t *)l->data)[i]
+         : l->cell == 4 ? ((int32_t *)l->data)[i] : ((int64_t *)l->data)[i];
+}
+
+static void put(List *l, num i, num value)
+{
+    if (i < 0 || i >= l->count)
+        stop(2, "the file asks for entry %lld of %lld", i, l->count);
+    if (value < l->lo || value > l->hi)
+        stop(1, "[%lld] would be %lld, certified is %lld..%lld", i, value, l->lo, l->hi);
+    l->least = value < l->least ? value : l->least;
+    l->most = value > l->most ? value : l->most;
+    switch (l->cell) {
+    case 1: ((int8_t *)l->data)[i] = (int8_t)value; break;
+    case 2: ((int16_t *)l->data)[i] = (int16_t)value; break;
+    case 4: ((int32_t *)l->data)[i] = (int32_t)value; break;
+    default: ((int64_t *)l->data)[i] = value;
+    }
+}
+
+static void clear(List *l)
+{
+    if (l->count)
+        memset(l->data, 0, (size_t)(l->count * l->cell));
+}
+
+static List registers(num count, num lo, num hi)
+{
+    List l = {0};
+    l.count = count, l.lo = lo, l.hi = hi;
+    l.cell = lo >= INT8_MIN && hi <= INT8_MAX ? 1 : lo >= INT16_MIN && hi <= INT16_MAX ? 2 : lo >= INT32_MIN && hi <= INT32_MAX ? 4 : 8;
+    l.data = take(count, l.cell);
+    return l;
+}
+
+static num event(const Train *x, num t, num i) { return t < x->length ? get(&x->events, t * x->n + i) : 0; }
+
+static void emit(Train *y, num t, num i, num value) /* added to what is there already */
+{
+    num at = t * y->n + i;
+    here.train = y;
+    if (value && t >= y->steps)
+        stop(1, "an event at step %lld, certified are %lld steps", t, y->steps);
+    if (!value)
+        return;
+    for (; y->length <= t; y->length++)
+        memset((char *)y->events.data + y->length * y->n * y->events.cell, 0, (size_t)(y->n * y->events.cell));
+    put(&y->events, at, get(&y->events, at) + value);
+}
+
+static num level(const Train *x, num i) /* the settled tracer */
+{
+    num t, sum = 0;
+    for (t = 0; t < x->length; t++)
+        sum += event(x, t, i);
+    return sum;
+}
+
+static void copy(Train *y, num to, const Train *x, num from, num n)
+{
+    num t, i;
+    for (t = 0; t < x->length; t++)
+        for (i = 0; i < n; i++)
+            emit(y, t, to + i, event(x, t, from + i));
+}
+
+static void send(Train *y, num i, num value, num at_once)
+{
+    num t, size = value < 0 ? -value : value;
+    if (at_once)
+        emit(y, 0, i, value);
+    for (t = 0; !at_once && t < size; t++)
+        emit(y, t, i, value < 0 ? -1 : 1);
+}
+
+/* Synapses. */
+
+static void arrive(Op *o, const Synapse *s, num current, num weight, num x)
+{
+    List *l = apart ? &o->current : &o->membrane;
+    num j, first = current, last = current + 1, neuron;
+    if (s->copies.count)
+        first = get(&s->copies, current), last = get(&s->copies, current + 1);
+    for (j = first; j < last; j++) {
+        neuron = s->copies.count ? get(&s->neurons, j) : j;
+        put(l, neuron, get(l, neuron) + weight * x); /* x is 1: add; x is -1: subtract */
+        tally[ADDITIONS]++;
+        tally[MULTIPLIED] += x != 1 && x != -1;
+    }
+}
+
+static void convolve(Op *o, const Synapse *s, num a, num x)
+{
+    num j, m, tap, rest, k, from, target, stride, channel = a / s->size, group = channel / s->inputs, position[MOST_AXES];
+    for (j = s->rank, rest = a % s->size; j-- > 0; rest /= s->axis[j].in)
+        position[j] = rest % s->axis[j].in;
+    for (tap = 0; tap < s->kernel; tap++) {
+        for (j = s->rank, rest = tap, target = 0, stride = 1; j-- > 0; rest /= s->axis[j].taps) {
+            k = rest % s->axis[j].taps;
+            from = position[j] + s->axis[j].begin - k * s->axis[j].dilation; /* output position times stride */
+            if (from < 0 || from % s->axis[j].stride || from / s->axis[j].stride >= s->axis[j].out)
+                break;
+            target += from / s->axis[j].stride * stride;
+            stride *= s->axis[j].out;
+        }
+        for (m = group * s->outputs; j < 0 && m < (group + 1) * s->outputs; m++)
+            arrive(o, s, m * s->positions + target, get(&s->weights, (m * s->inputs + channel % s->inputs) * s->kernel + tap), x);
+    }
+}
+
+static void deliver(Op *o, const Synapse *s, num t)
+{
+    num a, k, x;
+    for (k = 0; s->kind == LIST && k < s->weights.count; k++)
+        if ((x = event(s->source, t, get(&s->second, k))) != 0)
+            arrive(o, s, get(&s->first, k), get(&s->weights, k), x);
+    for (a = 0; s->kind != LIST && t < s->source->length && a < s->source->n; a++) {
+        if ((x = event(s->source, t, a)) == 0)
+            continue;
+        if (s->kind == DENSE)
+            for (k = 0; k < s->outputs; k++)
+                arrive(o, s, a / s->inputs * s->outputs + k, get(&s->weights, k * s->inputs + a % s->inputs), x);
+        else if (s->kind == CONV)
+            convolve(o, s, a, x);
+        else if (s->kind == ONE)
+            arrive(o, s, a, get(&s->weights, get(&s->first, a)), x);
+        else
+            for (k = get(&s->second, a); k < get(&s->second, a + 1); k++)
+                arrive(o, s, get(&s->first, k), get(&s->weights, k), x);
+    }
+}
+
+/* Ops. */
+
+static num longest(const Op *o) /* steps of its sources */
+{
+    num k, steps = 0;
+    for (k = 0; k < o->synapses; k++)
+        steps = o->synapse[k].source->length > steps ? o->synapse[k].source->length : steps;
+    for (k = 0; k < o->sources; k++)
+        steps = o->source[k]->length > steps ? o->source[k]->length : steps;
+    return steps;
+}
+
+static void receive(Op *o, num t)
+{
+    num k, i;
+    clear(&o->current);
+    for (k = 0; k < o->synapses; k++)
+        deliver(o, &o->synapse[k], t);
+    for (i = 0; apart && i < o->train->n; i++)
+        put(&o->membrane, i, get(&o->membrane, i) + get(&o->current, i));
+}
+
+static num fire(Op *o, num i) /* what neuron i fires */
+{
+    num v = get(&o->membrane, i), s = get(&o->tracer, i), row = get(&o->row, i), y;
+    tally[THRESHOLDS] += 2;
+    if (o->staircase) { /* s stays within its certified range, and that within lo..hi */
+        num entry = row * (o->hi - o->lo) + s - o->lo;
+        y = s < o->hi && v >= get(&o->theta, entry) ? 1 : s > o->lo && v < get(&o->theta, entry - 1) ? -1 : 0;
+    } else {
+        y = s < o->hi && v >= get(&o->theta, row) ? 1 : s > o->lo && v < 0 ? -1 : 0;
+        if (y)
+            put(&o->membrane, i, v - y * get(&o->theta, row));
+    }
+    if (y)
+        put(&o->tracer, i, s + y);
+    return y;
+}
+
+static void sum_up(Op *o, num fresh) /* populations and readouts */
+{
+    num t, i, y, fired = 1, steps = longest(o);
+    for (i = 0; fresh && i < o->train->n; i++)
+        put(&o->membrane, i, get(&o->initial, i) + (o->kind == READOUT || o->staircase ? 0 : get(&o->theta, get(&o->row, i)) / 2));
+    for (t = 0; t < steps || fired; t++) {
+        here.train = o->train, here.step = t, fired = 0;
+        if (t < steps)
+            receive(o, t);
+        for (i = 0; o->kind == POPULATION && i < o->train->n; i++) {
+            y = fire(o, i);
+            emit(o->train, t, i, y);
+            fired |= y;
+            tally[SPIKES] += y != 0;
+        }
+    }
+}
+
+static num largest(Op *o, num t, num i)
+{
+    num j, m = -MOST_VALUE, before = get(&o->tracer, i);
+    for (j = i * o->width; j < (i + 1) * o->width; j++, tally[MAXIMA]++) {
+        put(&o->left, j, get(&o->left, j) + event(o->source[0], t, j));
+        m = get(&o->left, j) > m ? get(&o->left, j) : m;
+    }
+    put(&o->tracer, i, m);
+    return m - before;
+}
+
+static num product(Op *o, num t, num i)
+{
+    num a = get(&o->left, i), b = get(&o->right, i), da = event(o->source[0], t, i), db = event(o->source[1], t, i);
+    put(&o->left, i, a + da);
+    put(&o->right, i, b + db);
+    tally[PRODUCTS] += da || db ? 2 : 0;
+    return da * (b + db) + a * db;
+}
+
+static num routed(Op *o, num t, num i)
+{
+    num k = 0, a = get(&o->map, i);
+    while (a >= o->source[k]->n && k < o->sources - 1)
+        a -= o->source[k++]->n;
+    return a < 0 ? 0 : event(o->source[k], t, a);
+}
+
+static void expect(num found, num expected, const char *what, num i)
+{
+    if (found == expected || wrong++ >= 5)
+        return;
+    say(here.train);
+    fprintf(stderr, "%s [%lld] is %lld, expected %lld\n", what, i, found, expected);
+}
+
+static void check(Op *o) /* against the golden vectors */
+{
+    num i, t, k, address, there, expected, n = o->train->n, cell = here.sample * o->windows + here.window;
+    here.train = o->train;
+    for (i = 0; i < n && o->kind != INPUT; i++, tally[COUNTS]++)
+        expect(o->kind == READOUT ? get(&o->membrane, i)
+               : o->kind == PRODUCT ? get(&o->left, i) * get(&o->right, i) : get(&o->tracer, i),
+               get(&o->counts, cell * n + i), "count", i);
+    for (t = 0; o->kind != READOUT && (t < o->train->length || t < o->golden_steps); t++) {
+        here.step = t;
+        expected = t < o->golden_steps ? get(&o->sizes, cell * o->golden_steps + t) : 0;
+        for (i = 0, there = 0; i < n; i++)
+            there += event(o->train, t, i) != 0;
+        expect(there, expected, "the number of events", t);
+        for (k = 0; k < expected; k++, o->cursor++, tally[EVENTS]++) {
+            address = get(&o->addresses, o->cursor);
+            expect(event(o->train, t, address), get(&o->values, o->cursor), "event", address);
+        }
+    }
+}
+
+static void run(Op *first, num count, num window);
+
+static void enter(State *s, num k) /* what a state gives to window k */
+{
+    num i, resumed = carry && k > 0;
+    s->input->length = 0;
+    for (i = 0; i < s->input->n; i++) {
+        here.train = s->input;
+        if (k == 0)
+            put(&s->level, i, level(s->initial, i));
+        if (delivery != REPLAY)
+            send(s->input, i, get(&s->level, i) - (resumed ? get(&s->before, i) : 0), delivery == GRADED);
+        else if (carry && k == 1)
+            emit(s->input, 0, i, -get(&s->before, i));
+    }
+    if (delivery == REPLAY)
+        copy(s->input, 0, k ? &s->held : s->initial, 0, s->input->n);
+}
+
+static void follow(State *s, num k) /* what it has become in window k */
+{
+    num i;
+    for (i = 0; i < s->input->n; i++) {
+        here.train = s->input;
+        put(&s->before, i, get(&s->level, i));
+        put(&s->level, i, (carry && k > 0 ? get(&s->level, i) : 0) + level(s->following, i));
+    }
+    s->held.length = 0;
+    copy(&s->held, 0, s->following, 0, s->input->n);
+}
+
+static void scan(Op *o)
+{
+    num k, i, j, e, last;
+    for (j = 0; j < o->results; j++)
+        o->result[j].train->length = 0;
+    for (k = 0; k < o->windows; k++) {
+        here.window = k;
+        e = o->reverse ? o->windows - 1 - k : k;
+        last = o->reverse ? e + 1 : e - 1; /* the element of the window before */
+        for (j = 0; j < o->elements; j++) {
+            Element *l = &o->element[j];
+            l->input->length = 0;
+            if (!carry || k == 0)
+                copy(l->input, 0, l->source, e * l->stride, l->input->n);
+            for (i = 0; carry && k > 0 && i < l->input->n; i++)
+                send(l->input, i, level(l->source, e * l->stride + i) - level(l->source, last * l->stride + i), l->at_once);
+        }
+        for (j = 0; j < o->states; j++)
+            enter(&o->state[j], k);
+        run(o + 1, o->body, k);
+        for (j = 0; j < o->states; j++)
+            follow(&o->state[j], k);
+        for (j = 0; j < o->results; j++) {
+            Result *r = &o->result[j];
+            for (i = 0; carry && k > 0 && i < r->source->n; i++) /* outside all starts from 0: first the level, then its change */
+                emit(r->train, 0, e * r->source->n + i, level(r->train, last * r->source->n + i));
+            copy(r->train, e * r->source->n, r->source, 0, r->source->n);
+        }
+    }
+    here.window = 0;
+    for (j = 0; j < o->states; j++) {
+        State *s = &o->state[j];
+        s->final->length = 0;
+        for (i = 0; carry && o->windows > 1 && i < s->final->n; i++)
+            emit(s->final, 0, i, get(&s->before, i));
+        copy(s->final, 0, &s->held, 0, s->final->n);
+    }
+}
+
+static void run(Op *first, num count, num window)
+{
+    Op *o;
+    for (o = first; o < first + count; o += 1 + o->body) {
+        num t, i, n, cell, fresh = !carry || window == 0, steps = longest(o);
+        if (o->kind == SCAN) {
+            scan(o);
+            continue;
+        }
+        here.train = o->train, here.step = 0;
+        o->train->length = 0;
+        n = o->train->n, cell = here.sample * o->windows + window;
+        if (fresh)
+            clear(&o->left), clear(&o->right), clear(&o->tracer);
+        for (i = 0; o->kind == INPUT && i < n; i++)
+            emit(o->train, 0, i, get(&o->levels, cell * n + i) - (fresh ? 0 : get(&o->levels, (cell - 1) * n + i)));
+        for (i = 0; o->kind == CONSTANT && fresh && i < n; i++)
+            emit(o->train, 0, i, get(&o->levels, i));
+        if (o->kind == POPULATION || o->kind == READOUT)
+            sum_up(o, fresh);
+        for (t = 0; (o->kind == ROUTE || o->kind == MAX || o->kind == PRODUCT) && t < steps; t++)
+            for (i = 0; i < n; i++) {
+                here.train = o->train, here.step = t;
+                emit(o->train, t, i, o->kind == ROUTE ? routed(o, t, i) : o->kind == MAX ? largest(o, t, i) : product(o, t, i));
+            }
+        if (o->kind != CONSTANT && o->kind != ROUTE)
+            check(o);
+    }
+}
+
+/* The file: 64-bit words, least byte first. What its numbers point to is checked where they are used, in get and put. */
+
+static FILE *stream;
+static uint64_t checksum = 14695981039346656037u; /* FNV-1a of all words */
+
+static uint64_t raw(void)
+{
+    unsigned char bytes[8];
+    uint64_t value = 0;
+    int i;
+    if (fread(bytes, 1, 8, stream) != 8)
+        stop(2, "the file ends too early");
+    for (i = 8; i-- > 0;)
+        value = value << 8 | bytes[i];
+    checksum = (checksum ^ value) * 1099511628211u;
+    return value;
+}
+
+static num signed_of(uint64_t value, int bits) /* of its lowest bits */
+{
+    uint64_t sign = (uint64_t)1 << (bits - 1);
+    return value & sign ? -(num)(~value & (sign - 1)) - 1 : (num)(value & (sign - 1));
+}
+
+static num word(num lo, num hi)
+{
+    num value = signed_of(raw(), 64);
+    if (value < lo || value > hi)
+        stop(2, "the file has %lld where only %lld..%lld can stand", value, lo, hi);
+    return value;
+}
+
+static List list(num lo, num hi) /* count, bytes of a cell, then the integers, which fill whole words */
+{
+    num i, count = word(0, MOST_ITEMS), cell = word(1, 8), value;
+    uint64_t held = 0;
+    List l = registers(count, cell == 1 ? INT8_MIN : cell == 2 ? INT16_MIN : cell == 4 ? INT32_MIN : INT64_MIN, cell < 8 ? 0 : INT64_MAX);
+    if (l.cell != cell)
+        stop(2, "the file has integers of %lld bytes", cell);
+    l.lo = lo, l.hi = hi;
+    for (i = 0; i < count; i++, held = cell < 8 ? held >> 8 * cell : 0) {
+        if (i % (8 / cell) == 0)
+            held = raw();
+        value = signed_of(held, (int)(8 * cell));
+        if (value < lo || value > hi)
+            stop(2, "the file has %lld in a list where only %lld..%lld can stand", value, lo, hi);
+        put(&l, i, value);
+    }
+    return l;
+}
+
+static List certified(num count)
+{
+    num lo = word(-MOST_VALUE, 0);
+    return registers(count, lo, word(0, MOST_VALUE));
+}
+
+static Train *a_train(void) { return train + word(0, trains - 1); }
+
+static void read_synapse(Synapse *s)
+{
+    num j, fits = 1;
+    s->source = a_train();
+    s->kind = word(DENSE, CSR);
+    s->size = s->positions = s->kernel = 1;
+    if (s->kind <= CONV)
+        s->groups = word(0, MOST_SIZE), s->inputs = word(0, MOST_SIZE), s->outputs = word(0, MOST_SIZE);
+    s->rank = s->kind == CONV ? word(0, MOST_AXES) : 0;
+    for (j = 0; j < s->rank; j++) {
+        s->size = times(s->size, s->axis[j].in = word(0, MOST_SIZE));
+        s->positions = times(s->positions, s->axis[j].out = word(0, MOST_SIZE));
+        s->axis[j].stride = word(1, MOST_SIZE), s->axis[j].begin = word(-MOST_SIZE, MOST_SIZE);
+        s->axis[j].dilation = word(1, MOST_SIZE);
+        s->kernel = times(s->kernel, s->axis[j].taps = word(0, MOST_SIZE));
+    }
+    s->weights = list(-MOST_WEIGHT, MOST_WEIGHT);
+    if (s->kind <= CONV) /* so that no product of sizes is too large */
+        fits = times(times(s->groups, s->inputs), s->size) == s->source->n && times(times(s->groups, s->outputs), s->positions) >= 0
+            && times(times(s->kind == CONV ? s->groups : 1, s->outputs), times(s->inputs, s->kernel)) == s->weights.count;
+    if (!fits)
+        stop(2, "the file has a synapse whose sizes do not fit");
+    if (s->kind > CONV)
+        s->first = list(0, MOST_ITEMS);
+    if (s->kind > ONE)
+        s->second = list(0, MOST_ITEMS);
+    if (word(0, 1))
+        s->neurons = list(0, MOST_ITEMS), s->copies = list(0, MOST_ITEMS);
+}
+
+static void read_scan(Op *o)
+{
+    num j;
+    o->windows = word(1, MOST_STEPS), o->reverse = word(0, 1), o->body = word(0, ops);
+    o->state = take(o->states = word(0, MOST_SIZE), sizeof(State));
+    for (j = 0; j < o->states; j++) {
+        State *s = &o->state[j];
+        s->input = a_train(), s->initial = a_train(), s->following = a_train(), s->final = a_train();
+        s->held = *s->following;
+        s->held.events = registers(times(s->held.n, s->held.steps), s->held.events.lo, s->held.events.hi);
+        s->level = registers(s->input->n, s->initial->lo < s->held.lo ? s->initial->lo : s->held.lo,
+                             s->initial->hi > s->held.hi ? s->initial->hi : s->held.hi);
+        s->before = registers(s->input->n, s->level.lo, s->level.hi);
+    }
+    o->element = take(o->elements = word(0, MOST_SIZE), sizeof(Element));
+    for (j = 0; j < o->elements; j++) {
+        o->element[j].input = a_train(), o->element[j].source = a_train();
+        o->element[j].stride = word(0, MOST_SIZE), o->element[j].at_once = word(0, 1);
+    }
+    o->result = take(o->results = word(0, MOST_SIZE), sizeof(Result));
+    for (j = 0; j < o->results; j++)
+        o->result[j].train = a_train(), o->result[j].source = a_train();
+}
+
+static void read_op(Op *o, num windows)
+{
+    num k, n;
+    o->kind = word(INPUT, windows ? PRODUCT : SCAN); /* no scan within a scan */
+    o->windows = windows ? windows : 1;
+    if (o->kind == SCAN) {
+        read_scan(o);
+        return;
+    }
+    o->train = a_train(), n = o->train->n;
+    times(times(samples, o->windows), n);
+    if (o->kind == INPUT || o->kind == CONSTANT)
+        o->levels = list(o->train->lo, o->train->hi);
+    if (o->kind == ROUTE || o->kind == MAX || o->kind == PRODUCT)
+        o->source = take(o->sources = o->kind == ROUTE ? word(1, MOST_SIZE) : o->kind == MAX ? 1 : 2, sizeof(Train *));
+    for (k = 0; k < o->sources; k++) {
+        o->source[k] = a_train();
+        if (o->kind == PRODUCT && (o->source[k]->lo < -MOST_SIZE / 2 || o->source[k]->hi > MOST_SIZE / 2
+                                   || o->source[k]->events.lo < -MOST_SIZE / 2 || o->source[k]->events.hi > MOST_SIZE / 2))
+            stop(2, "the file has a product of trains of more than 30 bits");
+    }
+    if (o->kind == ROUTE)
+        o->map = list(-1, MOST_ITEMS);
+    if (o->kind == POPULATION || o->kind == READOUT) {
+        o->synapse = take(o->synapses = word(0, MOST_SIZE), sizeof(Synapse));
+        for (k = 0; k < o->synapses; k++)
+            read_synapse(&o->synapse[k]);
+        o->initial = list(-MOST_VALUE, MOST_VALUE);
+        o->membrane = certified(n), o->current = certified(n);
+    }
+    if (o->kind == POPULATION) {
+        o->tracer = certified(n);
+        o->lo = word(-MOST_STEPS / 2, o->tracer.lo), o->hi = word(o->tracer.hi, MOST_STEPS / 2), o->staircase = word(0, 1);
+        o->theta = list(-MOST_VALUE, MOST_VALUE), o->row = list(0, MOST_SIZE);
+    }
+    if (o->kind == MAX)
+        o->width = word(1, MOST_SIZE);
+    if (o->kind == MAX || o->kind == PRODUCT)
+        o->left = registers(o->source[0]->n, o->source[0]->lo, o->source[0]->hi);
+    if (o->kind == MAX)
+        o->tracer = registers(n, o->train->lo, o->train->hi);
+    if (o->kind == PRODUCT)
+        o->right = registers(o->source[1]->n, o->source[1]->lo, o->source[1]->hi);
+    if (o->kind == CONSTANT || o->kind == ROUTE)
+        return;
+    if (o->kind != INPUT)
+        o->counts = list(-MOST_VALUE, MOST_VALUE);
+    if (o->kind != READOUT) {
+        o->golden_steps = word(0, MOST_STEPS), o->sizes = list(0, n);
+        o->addresses = list(0, MOST_SIZE), o->values = list(-MOST_EVENT, MOST_EVENT);
+    }
+}
+
+static void read_file(const char *path)
+{
+    static const unsigned char magic[8] = {'s', 'n', 'n', 'u', 0, 0, 0, 1};
+    unsigned char start[8];
+    uint64_t expected;
+    num i, lo, hi, left = 0, windows = 0;
+    stream = fopen(path, "rb");
+    if (!stream || fread(start, 1, 8, stream) != 8 || memcmp(start, magic, 8))
+        stop(2, "%s cannot be read, or is no unpacked bundle of version 1; `snnir bundle --emit c` writes one", path);
+    delivery = word(RELAY, GRADED), carry = word(0, 1), samples = word(1, MOST_STEPS);
+    train = take(trains = word(0, MOST_SIZE), sizeof(Train));
+    for (i = 0; i < trains; i++) {
+        Train *t = &train[i];
+        t->name = list(INT8_MIN, INT8_MAX);
+        t->n = word(0, MOST_SIZE), t->steps = word(0, MOST_STEPS);
+        t->lo = word(-MOST_EVENT, 0), t->hi = word(0, MOST_EVENT);
+        lo = word(-MOST_EVENT, 0), hi = word(0, MOST_EVENT);
+        t->events = registers(times(t->n, t->steps), lo, hi);
+    }
+    op = take(ops = word(0, MOST_SIZE), sizeof(Op));
+    for (i = 0; i < ops; i++) {
+        read_op(&op[i], left-- > 0 ? windows : 0);
+        if (op[i].body >= ops - i)
+            stop(2, "the file has a scan with more ops than there are");
+        if (op[i].kind == SCAN)
+            windows = op[i].windows, left = op[i].body;
+    }
+    expected = checksum;
+    if (raw() != expected || getc(stream) != EOF)
+        stop(2, "%s was changed or damaged: its checksum differs; write it again with `snnir bundle --emit c`", path);
+    fclose(stream);
+}
+
+static void show(const Op *o, const char *what, const List *l)
+{
+    num i, bits = 1;
+    while (l->hi >> (bits - 1) || -(l->lo + 1) >> (bits - 1) > 0)
+        bits++;
+    for (i = 0; i < o->train->name.count; i++)
+        putchar((int)get(&o->train->name, i));
+    printf(" %s: %lld..%lld certified (%lld bits), %lld..%lld held\n", what, l->lo, l->hi, bits, l->least, l->most);
+}
+
+int main(int count, char **words)
+{
+    int i, verbose = 0;
+    Op *o;
+    for (i = 1; i < count - 1 && (!strcmp(words[i], "-a") || !strcmp(words[i], "-v")); i++)
+        *(words[i][1] == 'a' ? &apart : &verbose) = 1;
+    if (i != count - 1)
+        stop(2, "usage: snnir_replay [-a] [-v] model.snnu");
+    read_file(words[i]);
+    for (here.sample = 0; here.sample < samples; here.sample++)
+        run(op, ops, 0);
+    for (o = op; verbose && o < op + ops; o++) {
+        if (o->membrane.data)
+            show(o, "membrane", &o->membrane);
+        if (o->membrane.data && apart)
+            show(o, "current", &o->current);
+        if (o->kind == POPULATION)
+            show(o, "tracer", &o->tracer);
+    }
+    printf("samples: %lld\n", samples);
+    for (i = 0; i < TALLIES; i++)
+        printf("%s: %lld\n", tally_names[i], tally[i]);
+    here.train = NULL;
+    if (wrong)
+        stop(1, "%lld differences from the golden vectors", wrong);
+    puts("OK");
+    return 0;
+}
