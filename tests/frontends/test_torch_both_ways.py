@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from onnx import numpy_helper
 from torch import nn
 
 import snnir
 import snnir.api
+import snnir.torch
 from snnir.ir import Graph
 from tests.frontends.torch_modules import Crnn, data, onnx_of, randomised
 
@@ -46,6 +50,48 @@ def test_both_frontends_give_the_same_integers(kind: str) -> None:
     assert integers[0] == integers[1]
     verification = direct.verify(test)
     assert verification.ok and verification.within_bounds
+
+
+class Digits(nn.Module):
+    """The network of the demo, with the weights of its ONNX file."""
+
+    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        hidden, channels = weights["rnn.W"].shape[1:]
+        self.conv, self.norm = nn.Conv1d(8, channels, 3, padding=1), nn.BatchNorm1d(channels)
+        self.rnn, self.head = snnir.torch.IndRNN(channels, hidden), nn.Linear(hidden, 10)
+        state = {
+            "conv.weight": weights["conv.weight"],
+            "conv.bias": weights["conv.bias"],
+            "norm.weight": weights["norm.scale"],
+            "norm.bias": weights["norm.bias"],
+            "norm.running_mean": weights["norm.mean"],
+            "norm.running_var": weights["norm.var"],
+            "rnn.inputs.0.weight": weights["rnn.W"][0],
+            "rnn.inputs.0.bias": weights["rnn.B"][0, :hidden],
+            "rnn.recurrent.0": weights["rnn.R"][0].diagonal(),
+            "head.weight": weights["head.weight"],
+            "head.bias": weights["head.bias"],
+        }
+        self.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()}, strict=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = torch.relu(self.norm(self.conv(x.transpose(1, 2)))).transpose(1, 2)
+        logits: torch.Tensor = self.head(self.rnn(rows)[0][:, -1])
+        return logits
+
+
+def test_the_demo_as_a_module_has_the_integers_of_its_file() -> None:
+    folder = resources.files("snnir") / "data"
+    model = onnx.load_from_string((folder / "digits-crnn.onnx").read_bytes())
+    with resources.as_file(folder / "digits.npz") as path, np.load(path) as archive:
+        calibration, test = archive["calibration"], archive["test"]
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    direct = snnir.compile(Digits(weights).eval(), calibration=calibration)
+    around = snnir.compile(model, calibration=calibration)
+    ours, theirs = direct.reference(test)["output"], around.reference(test)["logits"]
+    assert np.array_equal(ours, theirs)
+    assert direct.verify(test[:50]).ok
 
 
 def constants(graph: Graph) -> list[Any]:
