@@ -76,7 +76,6 @@ class Engine:
     def exact(self, made: Bundle, where: str) -> dict[str, int]:
         """Operations counted; the run must be as the golden vectors say, events added one by one and step by step."""
         content = unpacked(made)
-        assert unpacked(made) == content
         found = []
         for flags in ((), ("-a",)):
             status, output, error = self.run(content, *flags)
@@ -164,9 +163,9 @@ def test_random_graphs_replay_in_c(engine: Engine, first: int, record_property: 
         few = {name: array[:2] for name, array in x.items()}
         for name, counts in integer_counts(program.graph("quantized"), program.graph(), few).items():
             np.testing.assert_array_equal(made.golden.counts[name].reshape(counts.shape), counts, err_msg=f"{where}: {name}")
-        inputs = adversarial(made, np.random.default_rng(seed), 4)
-        engine.exact(Bundle(made.program, golden_of(made.program, inputs)), f"{where}, adversarial")
         events += sum(len(train.rows) for train in made.golden.events.values())
+        made.golden = golden_of(made.program, adversarial(made, np.random.default_rng(seed), 4))
+        engine.exact(made, f"{where}, adversarial")
     record_property("summary", f"replay in C: graphs {first} to {first + BLOCK - 1}, {events:,} events, no difference")
 
 
@@ -240,7 +239,7 @@ def test_the_demo_replays_in_c(engine: Engine, tmp_path: Path, record_property: 
         assert "synaptic additions" in done.stdout and "\nOK\n" in done.stdout
 
 
-def single(rng: np.random.Generator, kind: str) -> tuple[Bundle, Input, np.ndarray]:
+def single(rng: np.random.Generator, kind: str) -> Bundle:
     """One dense layer of 6 neurons, or sums, on 9 inputs."""
     entry = Input(Train("x", (9,), -7 if kind == "uniform" else 0, 7, 1.0), "x")
     weights = rng.integers(-100, 100, (6, 9))
@@ -257,13 +256,13 @@ def single(rng: np.random.Generator, kind: str) -> tuple[Bundle, Input, np.ndarr
     program = IntegerProgram("single", "relay", "reset", (entry, op), ())
     extremes = [np.where(side * row >= 0, entry.train.hi, entry.train.lo) for row in weights for side in (1, -1)]
     inputs = {"x": np.stack(extremes).astype(np.int64)}
-    return Bundle(program, golden_of(program, inputs)), entry, weights
+    return Bundle(program, golden_of(program, inputs))
 
 
 @pytest.mark.parametrize("kind", ["uniform", "staircase", "readout"])
 def test_inputs_built_to_reach_the_bounds_reach_them_and_less_is_not_enough(engine: Engine, kind: str) -> None:
     for seed in range(5):
-        made, _, _ = single(np.random.default_rng(seed), kind)
+        made = single(np.random.default_rng(seed), kind)
         engine.exact(made, f"{kind} {seed}")
         _, output, _ = engine.run(unpacked(made), "-v", "-a")
         found = re.search(r"y membrane: (\S+)\.\.(\S+) certified \((\d+) bits\), (\S+)\.\.(\S+) held", output)
@@ -280,7 +279,7 @@ def test_inputs_built_to_reach_the_bounds_reach_them_and_less_is_not_enough(engi
 
 
 def test_the_engine_finds_what_is_wrong(engine: Engine) -> None:
-    made, _, _ = single(np.random.default_rng(1), "uniform")
+    made = single(np.random.default_rng(1), "uniform")
     assert made.golden is not None
     made.golden.counts["y"][3, 2] += 1
     status, _, error = engine.run(unpacked(made))
@@ -359,6 +358,16 @@ def test_the_command_line_writes_a_folder_and_replays_in_c(
 
 
 def test_a_bundle_without_golden_vectors_cannot_be_unpacked() -> None:
-    made, _, _ = single(np.random.default_rng(0), "readout")
+    made = single(np.random.default_rng(0), "readout")
     with pytest.raises(UsageError, match="has no golden vectors"):
         unpacked(Bundle(made.program))
+
+
+def test_what_64_bits_cannot_hold_safely_is_refused_by_name() -> None:
+    made = single(np.random.default_rng(0), "uniform")
+    made.bounds.registers["y"]["membrane"] = (0, 1 << 48)
+    with pytest.raises(UnsupportedError, match=r"membrane of y: 0\.\.281474976710656"):
+        unpacked(made)
+    made.program.ops[1].synapses[0].weights[0, 0] = 1 << 30  # type: ignore[union-attr]
+    with pytest.raises(UnsupportedError, match="weights of w: integers"):
+        unpacked(made)
