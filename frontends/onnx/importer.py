@@ -18,6 +18,7 @@ from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Graph, Value
 from snnir.ir.any_batch import same_meaning
+from snnir.ir.ops import FakeQuantize
 from snnir.ir.verify import verify
 
 __all__ = ["import_onnx"]
@@ -136,5 +137,10 @@ def _import(
         if not isinstance(result, Value | np.ndarray):
             raise UnsupportedError(f"output {output.name} of model {name} is not computed by any supported node")
         graph.output(output.name, result if isinstance(result, Value) else graph.constant(output.name, result))
+    if scope.exact and not any(isinstance(node.op, FakeQuantize) for _, node in graph.walk()):
+        graph.notes.append(
+            "the file stores quantized weights, but quantizes no value that changes with the input: they are read as the real "
+            "numbers they stand for, and rounded anew like those of any model"
+        )
     verify(graph)
     return graph

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import snnir
 from snnir.errors import UnsupportedError
@@ -123,3 +124,21 @@ def test_quantizers_that_mean_nothing_here_are_refused_by_name() -> None:
     next(item for item in node.attribute if item.name == "rounding_mode").s = b"STOCHASTIC"
     with pytest.raises(UnsupportedError, match=r"quant_FLOOR \(Quant\).*STOCHASTIC"):
         import_onnx(model)
+
+
+def test_weights_alone_that_are_quantized_are_said_to_be_rounded_anew() -> None:
+    rng = np.random.default_rng(0)
+    stored = rng.integers(-127, 128, (3, 4)).astype(np.int8)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["stored", "scale"], ["weight"]),
+        helper.make_node("Gemm", ["x", "weight"], ["sums"], transB=1),
+        helper.make_node("Relu", ["sums"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in (("x", 4), ("y", 3))]
+    constants = [numpy_helper.from_array(stored, "stored"), numpy_helper.from_array(np.array(0.01, np.float32), "scale")]
+    graph = helper.make_graph(nodes, "weights", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    x = rng.normal(size=(20, 4)).astype(np.float32)
+    program = snnir.compile(model, calibration=x)
+    assert "rounded anew" in str(program.facts["notes"])
+    assert program.verify(x).ok
