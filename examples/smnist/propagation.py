@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnir import Program
+from snnir.ir.ops import Scan
 from snnir.verification import integer_counts
 
 __all__ = ["SETTINGS", "propagation"]
@@ -33,6 +34,7 @@ def propagation(program: Program, x: np.ndarray) -> dict[str, object]:
     """Distances by setting and recurrent layer, one for each element: `{"images": n, "curves": [...]}`."""
     quantized, spiking = program.graph("quantized"), program.graph("spiking")
     (name,) = (value.name for value in spiking.inputs)
+    scans = tuple(f"{node.outputs[0].name}/" for node in spiking.nodes if isinstance(node.op, Scan))
     sums: list[dict[str, np.ndarray]] = [{} for _ in SETTINGS]
     for start in range(0, len(x), _CHUNK):
         chunk = x[start : start + _CHUNK]
@@ -40,7 +42,7 @@ def propagation(program: Program, x: np.ndarray) -> dict[str, object]:
         for (encoding, steps), totals in zip(SETTINGS, sums, strict=True):
             counts = program.run(chunk, steps=steps, encoding=encoding, delivery="replay", counts=True).counts
             for layer, integers in expected.items():
-                if "/" in layer:  # a population of a scan: [N, K, neurons]
+                if layer.startswith(scans):  # a population of a scan: [N, K, neurons]
                     distance = np.abs(counts[layer] - integers).mean(axis=2).sum(axis=0)
                     totals[layer] = totals.get(layer, 0) + distance
     curves = [

@@ -3,7 +3,7 @@
     python -m examples.smnist.train examples/smnist/configs/smnist-crnn.json [--data out/mnist] [--output out/smnist]
 
 Adam with a one-cycle schedule; on a GPU where there is one, else on the processor with `--threads` threads. After each
-epoch a checkpoint is written (weights, optimiser, schedule, random numbers) and a line of the curve: loss, validation accuracy,
+epoch a checkpoint is written (weights, optimiser, random numbers) and a line of the curve: loss, validation accuracy,
 seconds. After the last epoch the network is exported to ONNX. The test set is not looked at.
 """
 
@@ -105,11 +105,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--output", type=Path, default=Path("out/smnist"))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=0, help="as many in all instead of the configuration's, the schedule with them")
     parser.add_argument("--stop-after", type=int, default=0, help="epochs after which to stop for now (0: none)")
     parser.add_argument("--steps", type=int, default=0, help="time this many batches, print the epoch's time from them, and stop")
     arguments = parser.parse_args()
     config, name = read_config(arguments.config), arguments.config.stem
-    task, epochs, batch = str(config["task"]), int(str(config["epochs"])), int(str(config["batch"]))
+    task, batch = str(config["task"]), int(str(config["batch"]))
+    epochs = arguments.epochs or int(str(config["epochs"]))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(int(str(config["seed"])))
@@ -120,7 +122,6 @@ def main() -> None:
     network = network_of(config).to(device)
     steps = -(-len(train) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=float(str(config["decay"])))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, float(str(config["rate"])), total_steps=epochs * steps, pct_start=0.2)
     curve: list[dict[str, float]] = []
     folder = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,13 +132,14 @@ def main() -> None:
             sys.exit(f"{checkpoint} was made with another configuration; remove it, or choose another --output")
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"].cpu())
         curve = state["curve"]
+    rate, total = float(str(config["rate"])), epochs * steps
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total, pct_start=0.2, last_epoch=len(curve) * steps - 1)
     print(f"{name}: {parameters(network):,} parameters, {len(train):,} images train, {len(validation):,} validate, on {device}")
     for epoch in range(len(curve), epochs):
         network.train()
-        started, total = time.perf_counter(), torch.zeros((), device=device)
+        started, sum_ = time.perf_counter(), torch.zeros((), device=device)
         for step, chosen in enumerate(torch.randperm(len(train)).to(device).split(batch), 1):
             given = augmented(images[chosen]) if config["augment"] else images[chosen]
             loss = nn.functional.cross_entropy(network(sequences(given, task, order)), labels[chosen], label_smoothing=0.05)
@@ -146,16 +148,16 @@ def main() -> None:
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            total += loss.detach() * len(chosen)
+            sum_ += loss.detach() * len(chosen)
             if step == arguments.steps:
                 seconds = time.perf_counter() - started
                 print(f"{step} batches of {batch}: {seconds:.1f} s, an epoch of {steps}: {seconds / step * steps:.0f} s (extrapolated)")
                 return
         network.eval()
-        row = {"loss": float(total) / len(train), "validation": accuracy(network, validation, task, device)}
+        row = {"loss": float(sum_) / len(train), "validation": accuracy(network, validation, task, device)}
         row["seconds"] = round(time.perf_counter() - started, 1)
         curve.append(row)
-        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
         write(checkpoint, state | {"random": torch.get_rng_state(), "curve": curve, "config": config})
         (folder / f"{name}.curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
         print(f"epoch {epoch + 1:3} of {epochs}: {row}", flush=True)
