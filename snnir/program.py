@@ -82,10 +82,10 @@ class Program:
         `steps` None or "auto" runs every window to quiescence, which is exact; a number caps the inner time-steps of each
         window, and the result says whether it settled. `delivery` of recurrent spikes: `relay`, `replay` or `graded`.
         `execution` of scans: with `reset` neurons start afresh at every sequence element, with `carry` they keep their
-        sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `encoding` of inputs: charged whole at step 0 (`s-analog`), or, for study and
-        with `steps`, in as many portions (`m-analog`). `trace` keeps
-        the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all settled
-        tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
+        sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `encoding` of
+        inputs: charged whole at step 0 (`s-analog`), or, for study and with `steps`, in as many portions (`m-analog`).
+        `trace` keeps the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all
+        settled tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
         keeps no trace and no membranes, and counts no synaptic operations. Raises `InputError`,
         `UsageError`.
         """

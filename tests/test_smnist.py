@@ -14,6 +14,9 @@ import snnir
 from examples.smnist import evaluate, measure, mnist, propagation
 from examples.smnist.measure import Line
 
+Few = tuple[np.ndarray, np.ndarray]
+"""Images and labels."""
+
 TEACHERS = sorted(evaluate.teachers())
 
 
@@ -32,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def few() -> tuple[np.ndarray, np.ndarray]:
+def few() -> Few:
     with np.load(evaluate.ARTEFACTS / "few.npz") as file:
         return file["images"], file["labels"]
 
@@ -49,7 +52,10 @@ def test_splits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_that_are_not_what_they_say(folder: Path) -> None:
     path = folder / "train-images-idx3-ubyte"
     whole = path.read_bytes()
-    for content, message in ((whole[:-1], r"says \(40, 28, 28\), 31360 bytes, and holds 31359"), (b"\x1f\x8b\x08\x00", "1f8b0800")):
+    for content, message in (
+        (whole[:-1], r"says \(40, 28, 28\), 31360 bytes, and holds 31359"),
+        (b"\x1f\x8b\x08\x00", "1f8b0800"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
             mnist.read_split("train", folder)
@@ -75,11 +81,11 @@ def test_sequences() -> None:
 
 
 @pytest.mark.parametrize("name", TEACHERS)
-def test_a_committed_teacher_is_exact(name: str, few: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_committed_teacher_is_exact(name: str, few: Few) -> None:
     images, labels = few
-    onnx, path = evaluate.teachers()[name]
-    assert max(onnx.stat().st_size, path.stat().st_size) < 5e6
-    program, x = snnir.load(path), mnist.as_sequence(images, name)
+    onnx, trained = evaluate.teachers()[name]
+    assert all(path.stat().st_size < 5e6 for path in (onnx, *trained.values()))
+    program, x = snnir.load(trained[evaluate.MAIN]), mnist.as_sequence(images, name)
     for delivery, execution in (("relay", "reset"), ("replay", "reset"), ("graded", "carry")):
         verification = program.verify(x, delivery=delivery, execution=execution)
         assert verification.mismatches == 0 and verification.within_bounds
@@ -93,10 +99,10 @@ def test_a_committed_teacher_is_exact(name: str, few: tuple[np.ndarray, np.ndarr
     assert settled == 0 < few_steps
 
 
-def test_a_stopped_evaluation_goes_on(tmp_path: Path, few: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_evaluation_goes_on(tmp_path: Path, few: Few, monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = few
     x, labels = mnist.as_sequence(images, TEACHERS[0])[:12], labels[:12]
-    line = Line("main", snnir.load(evaluate.teachers()[TEACHERS[0]][1]), "source")
+    line = Line("main", snnir.load(evaluate.teachers()[TEACHERS[0]][1][evaluate.MAIN]), "source")
     monkeypatch.setattr(measure, "CHUNK", 4)
     whole = measure.measure(line, x, labels, tmp_path / "whole", 1)
 
@@ -109,7 +115,12 @@ def test_a_stopped_evaluation_goes_on(tmp_path: Path, few: tuple[np.ndarray, np.
     kept = json.loads((tmp_path / "parts" / "main.json").read_text())["chunks"]
     assert sorted(kept) == ["0", "4"]
     run, calls = measure._chunk, []
-    monkeypatch.setattr(measure, "_chunk", lambda *arguments: calls.append(0) or run(*arguments))
+
+    def counted(line: Line, x: np.ndarray, labels: np.ndarray, threads: int) -> dict[str, float]:
+        calls.append(len(x))
+        return run(line, x, labels, threads)
+
+    monkeypatch.setattr(measure, "_chunk", counted)
     parts = measure.measure(line, x, labels, tmp_path / "parts", 1)
     assert len(calls) == 1, "the chunks that were kept are not run again"
     assert {key: value for key, value in parts.items() if "seconds" not in key} == {
@@ -129,15 +140,25 @@ def test_a_stopped_training_goes_on(folder: Path, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(mnist, "VALIDATION", 15)
     layers = ["conv 4 3 2", "indrnn 8"]
-    config = {"task": "rows", "layers": layers, "dropout": 0.1, "augment": True, "epochs": 3, "batch": 10, "rate": 0.01, "seed": 0}
+    config = {
+        "task": "rows",
+        "layers": layers,
+        "dropout": 0.1,
+        "augment": True,
+        "epochs": 3,
+        "batch": 10,
+        "rate": 0.01,
+        "seed": 0,
+    }
     path = tmp_path / "tiny.json"
-    path.write_text(json.dumps(config | {"decay": 0.0}))
+    path.write_text(json.dumps(config | {"decay": 0.0, "seed": 0}))
 
     def run(output: str, *more: str) -> dict[str, torch.Tensor]:
         words = ["train", str(path), "--data", str(folder), "--output", str(tmp_path / output), *more]
         monkeypatch.setattr(sys, "argv", words)
         train.main()
-        return torch.load(tmp_path / output / "tiny.pt", weights_only=False)["network"]
+        state: dict[str, torch.Tensor] = torch.load(tmp_path / output / "tiny.pt", weights_only=False)["network"]
+        return state
 
     whole = run("whole")
     run("parts", "--stop-after", "1")

@@ -8,4 +8,13 @@ from snnir.backends.simulator.plain import PlainResult, simulate_plain
 from snnir.backends.simulator.result import RASTER_COLUMNS, SimulationResult
 from snnir.backends.simulator.simulator import DELIVERIES, ENCODINGS, EXECUTIONS, Simulator
 
-__all__ = ["DELIVERIES", "ENCODINGS", "EXECUTIONS", "RASTER_COLUMNS", "PlainResult", "SimulationResult", "Simulator", "simulate_plain"]
+__all__ = [
+    "DELIVERIES",
+    "ENCODINGS",
+    "EXECUTIONS",
+    "RASTER_COLUMNS",
+    "PlainResult",
+    "SimulationResult",
+    "Simulator",
+    "simulate_plain",
+]

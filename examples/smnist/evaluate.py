@@ -3,8 +3,9 @@
     python -m examples.smnist.evaluate [--model smnist psmnist] [--images 10000] [--side 1000] [--data out/mnist]
 
 For each teacher: accuracy of the float, the quantized and the spiking network, every integer compared, steps against their
-certified bounds, spikes, synaptic operations and energy, on `--images` test images. Then, on the first `--side` of them: all
-deliveries and executions, and other numbers of bits (converted, not trained for). Caps on steps are run on `--images`.
+certified bounds, spikes, synaptic operations and energy, and accuracy under caps on steps, on `--images` test images. Then,
+on the first `--side` of them: all deliveries and executions, and other numbers of bits, converted as it is and, where
+committed, trained for them.
 Stop at any time and give the same command again to go on. Written: results.json and pictures in `--output`.
 """
 
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -34,16 +36,18 @@ CALIBRATION = 512
 """How many training images set the scales of networks that are converted, not trained for their bits."""
 CAPS = (1, 2, 4, 8, 16, 32, 64, 128)
 BITS = (2, 3, 4, 6, 8)
+MAIN = 4
+"""The bits of the network that all of the images are run through."""
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
-def teachers() -> dict[str, tuple[Path, Path]]:
-    """The committed teachers: name, float network, quantized network (`<name>-<bits>bit.snnir`)."""
+def teachers() -> dict[str, tuple[Path, dict[int, Path]]]:
+    """The committed teachers by task: the float network, and those trained for few bits (`<name>-<bits>bit.snnir`)."""
     found = {}
     for path in sorted(ARTEFACTS.glob("*.onnx")):
-        (program,) = sorted(ARTEFACTS.glob(f"{path.stem}-*bit.snnir"))
-        found[path.stem.removesuffix("-crnn")] = (path, program)
+        programs = {int(file.stem.rpartition("-")[2][:-3]): file for file in sorted(ARTEFACTS.glob(f"{path.stem}-*bit.snnir"))}
+        found[path.stem.removesuffix("-crnn")] = (path, programs)
     return found
 
 
@@ -68,9 +72,10 @@ def float_accuracy(path: Path, x: np.ndarray, labels: np.ndarray) -> float:
     return right / len(x)
 
 
-def evaluate(name: str, arguments: argparse.Namespace, console: Console) -> dict[str, object]:
+def evaluate(name: str, arguments: argparse.Namespace, console: Console) -> Row:
     """All measurements of one teacher."""
-    onnx, path = teachers()[name]
+    onnx, trained = teachers()[name]
+    path = trained[MAIN]
     test, train = read_split("test", arguments.data), read_split("train", arguments.data)
     x, labels = as_sequence(test.images[: arguments.images], name), test.labels[: arguments.images]
     few, answers = x[: arguments.side], labels[: arguments.side]
@@ -84,10 +89,10 @@ def evaluate(name: str, arguments: argparse.Namespace, console: Console) -> dict
                 status.update(f"{name}, {line.name}: {done:,} of {total:,} images")
 
             row = summary(line, measure(line, x, labels, folder, arguments.threads, progress), x)
-        console.print(f"{name}, {line.name}: {100 * float(str(row['spiking'])):.2f} %, {row['seconds']} s")
+        console.print(f"{name}, {line.name}: {100 * row['spiking']:.2f} %, {row['seconds']} s")
         return row
 
-    results: dict[str, object] = {"float": float_accuracy(onnx, x, labels), "program": path.name, "images": len(x)}
+    results: Row = {"float": float_accuracy(onnx, x, labels), "program": path.name, "images": len(x)}
     results["main"] = run(Line("main", program, source), x, labels)
     results["caps"] = [run(Line(f"cap-{cap}", program, source, steps=cap, verify=False), x, labels) for cap in arguments.caps]
     results["executions"] = [run(line, few, answers) for line in side_lines(program, source)]
@@ -95,22 +100,24 @@ def evaluate(name: str, arguments: argparse.Namespace, console: Console) -> dict
     calibration = as_sequence(train.images[:CALIBRATION], name)
     for bits in arguments.bits:
         converted = snnir.compile(onnx, calibration=calibration, bits=bits)
-        rows.append({"bits": bits} | run(Line(f"converted-{bits}bit", converted, digest(onnx, bits, CALIBRATION)), few, answers))
+        line = Line(f"converted-{bits}bit", converted, digest(onnx, bits, CALIBRATION))
+        rows.append({"bits": bits, "trained": False} | run(line, few, answers))
+    for bits, file in trained.items():
+        line = Line(f"trained-{bits}bit", snnir.load(file), digest(file))
+        rows.append({"bits": bits, "trained": True} | run(line, few, answers))
     results["bits"] = rows
     results["propagation"] = propagation(program, few[: arguments.propagation])
     return results
 
 
-def tables(name: str, results: dict[str, object]) -> Iterator[Table]:
+def tables(name: str, results: Row) -> Iterator[Table]:
     """What is printed of one teacher."""
     main = results["main"]
-    assert isinstance(main, dict)
+    accuracies = (results["float"], main["quantized"], main["spiking"])
     table = Table("what", "value", title=f"{name}: {results['program']}, {results['images']:,} test images", title_justify="left")
-    table.add_row("accuracy: float, quantized, spiking", " ".join(f"{100 * v:.2f} %" for v in _accuracies(results, main)))
+    table.add_row("accuracy: float, quantized, spiking", " ".join(f"{100 * v:.2f} %" for v in accuracies))
     table.add_row("mismatches", f"{main['mismatches']:,} of {main['compared']:,} integers")
-    table.add_row(
-        "steps an element: mean, most, certified", f"{main['steps_mean']:.2f}, {main['steps_max']}, {main['bound']}"
-    )
+    table.add_row("steps an element: mean, most, certified", f"{main['steps_mean']:.2f}, {main['steps_max']}, {main['bound']}")
     table.add_row("within certified bounds", "all" if main["within_bounds"] else "NO")
     table.add_row("spikes an image", f"{main['spikes']:,.0f}")
     table.add_row("synaptic operations an image (of them charges)", f"{main['synops']:,.0f} ({main['charges']:,.0f})")
@@ -119,13 +126,13 @@ def tables(name: str, results: dict[str, object]) -> Iterator[Table]:
     table.add_row("time: simulation, all", f"{main['simulation_seconds']} s, {main['seconds']} s")
     yield table
     table = Table("cap on steps", "accuracy", "neurons unsettled an image", "spikes", title="caps", title_justify="left")
-    for row in _rows(results, "caps"):
+    for row in results["caps"]:
         table.add_row(str(row["cap"]), f"{100 * row['spiking']:.2f} %", f"{row['unsettled']:,.1f}", f"{row['spikes']:,.0f}")
     yield table
-    title = "deliveries and executions; bits, converted without training (wrong: mismatches)"
+    title = "deliveries and executions; bits, converted as it is and trained for them (wrong: mismatches)"
     columns = ("line", "images", "quantized", "spiking", "wrong", "steps: mean, most, bound", "spikes", "synops")
     table = Table(*columns, title=title, title_justify="left")
-    for row in [*_rows(results, "executions"), *_rows(results, "bits")]:
+    for row in [*results["executions"], *results["bits"]]:
         table.add_row(
             str(row["line"]),
             f"{row['images']:,}",
@@ -137,16 +144,6 @@ def tables(name: str, results: dict[str, object]) -> Iterator[Table]:
             f"{row['synops']:,.0f}",
         )
     yield table
-
-
-def _accuracies(results: dict[str, object], main: Row) -> list[float]:
-    return [float(str(value)) for value in (results["float"], main["quantized"], main["spiking"])]
-
-
-def _rows(results: dict[str, object], key: str) -> list[Row]:
-    rows = results[key]
-    assert isinstance(rows, list)
-    return rows
 
 
 def main() -> None:
@@ -173,9 +170,7 @@ def main() -> None:
         plot_propagation(results["propagation"], arguments.output / f"{name}-propagation.png")
         for table in tables(name, results):
             console.print(table)
-        main_row = results["main"]
-        assert isinstance(main_row, dict)
-        wrong += int(main_row["mismatches"]) + int(not main_row["within_bounds"])
+        wrong += int(results["main"]["mismatches"]) + int(not results["main"]["within_bounds"])
     console.print(f"written: {arguments.output}")
     if wrong:
         sys.exit("the spiking network is not the quantized one: please report this")

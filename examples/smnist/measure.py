@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,8 @@ def measure(
 
 
 def _chunk(line: Line, x: np.ndarray, labels: np.ndarray, threads: int) -> dict[str, float]:
-    program, options = line.program, {"delivery": line.delivery, "execution": line.execution, "threads": threads}
+    program = line.program
+    options: dict[str, Any] = {"delivery": line.delivery, "execution": line.execution, "threads": threads}
     started = time.perf_counter()
     result = program.run(x, steps=line.steps, **options)
     sums: dict[str, float] = {

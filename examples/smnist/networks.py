@@ -57,7 +57,7 @@ class Network(nn.Module):
             if isinstance(kind, Convolution):
                 length = -(-length // kind.stride)
                 convolution = nn.Conv2d(size, kind.channels, (1, kind.kernel), (1, kind.stride), bias=False)
-                self.layers.append(nn.ModuleList([convolution, nn.BatchNorm2d(kind.channels)]))
+                self.layers.append(nn.Sequential(convolution, nn.BatchNorm2d(kind.channels)))
                 size = kind.channels
             else:
                 self.layers.append(snnir.torch.IndRNN(size, kind.hidden, batch_norm="input", length=length))
@@ -70,9 +70,8 @@ class Network(nn.Module):
         for kind, layer in zip(self.kinds, self.layers, strict=True):
             if isinstance(kind, Convolution):
                 x = functional.pad(x, (0, 0, kind.kernel - kind.stride, 0)).transpose(1, 2).unsqueeze(2)
-                for part in layer:  # a picture of one row, channels last in memory: no copies, and the fastest batch norm
-                    x = part(x)
-                x = torch.relu(x).squeeze(2).transpose(1, 2)
+                # a picture of one row, channels last in memory: no copies, and the fastest batch norm
+                x = torch.relu(layer(x)).squeeze(2).transpose(1, 2)
             else:
                 x, _ = layer(x)
             if self.training and self.dropout:  # one mask for all elements of a sequence (arXiv:1512.05287)

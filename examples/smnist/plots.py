@@ -33,14 +33,17 @@ def plot_caps(results: dict[str, Any], path: Path) -> None:
 
 
 def plot_bits(results: dict[str, Any], path: Path) -> None:
-    """Accuracy, steps and spikes against the bits of activations, converted without training."""
+    """Accuracy, steps and spikes against the bits of activations."""
     figure, panels = _axes(10, 3.2, 3)
-    rows = results["bits"]
-    bits = [row["bits"] for row in rows]
-    for axes, key, label in zip(panels, ("spiking", "steps_mean", "spikes"), ("accuracy (%)", "steps an element", "spikes an image")):
-        axes.plot(bits, [row[key] * (100 if key == "spiking" else 1) for row in rows], marker="s")
-        axes.set_xlabel("bits of activations")
-        axes.set_title(label, fontsize=9)
+    keys = {"spiking": "accuracy (%)", "steps_mean": "steps an element, mean", "spikes": "spikes an image"}
+    for trained, label, marker in ((False, "converted as it is", "s"), (True, "trained for it", "o")):
+        rows = sorted((row for row in results["bits"] if row["trained"] == trained), key=lambda row: row["bits"])
+        for axes, (key, title) in zip(panels, keys.items(), strict=True):
+            values = [row[key] * (100 if key == "spiking" else 1) for row in rows]
+            axes.plot([row["bits"] for row in rows], values, marker=marker, label=label)
+            axes.set_xlabel("bits of activations")
+            axes.set_title(title, fontsize=9)
+    panels[0].legend()
     figure.savefig(path, dpi=120)
 
 

@@ -66,11 +66,11 @@ def main() -> None:
     steps = -(-len(train) // batch)
     total = arguments.epochs * steps
     optimizer = torch.optim.Adam(module.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, arguments.rate, total_steps=total, pct_start=0.1)
     name = f"{arguments.teacher.stem}-{bits}bit"
     arguments.output.mkdir(parents=True, exist_ok=True)
     checkpoint = arguments.output / f"{name}.qat.pt"
-    settings = {key: str(value) for key, value in vars(arguments).items() if key not in ("data", "output", "every", "threads", "steps")}
+    free = ("data", "output", "every", "threads", "steps", "epochs")
+    settings = {key: str(value) for key, value in vars(arguments).items() if key not in free}
     done, seconds, curve = 0, 0.0, []
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location=device, weights_only=False)
@@ -78,13 +78,13 @@ def main() -> None:
             sys.exit(f"{checkpoint} was made with other settings; remove it, or choose another --output")
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         done, seconds, curve = state["done"], state["seconds"], state["curve"]
     else:
         found = accuracy(module, validation, task, device)
         print(f"{name}: teacher {100 * accuracy(teacher, validation, task, device):.2f} % of the validation images, ", end="")
         print(f"{100 * found:.2f} % at {bits} bits before training")
         curve.append({"batches": 0, "loss": float("nan"), "validation": found, "seconds": 0.0})
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, arguments.rate, total, pct_start=0.1, last_epoch=done - 1)
     started, losses = time.perf_counter(), []
     while done < total:
         epoch, position = divmod(done, steps)
@@ -108,12 +108,16 @@ def main() -> None:
             print(f"{done} batches of {batch}: an epoch of {steps} takes {spent * steps:.0f} s (extrapolated)")
             return
         if done % steps == 0:
-            row = {"batches": done, "loss": float(np.mean(losses[-steps:])), "validation": accuracy(module, validation, task, device)}
+            row = {
+                "batches": done,
+                "loss": float(np.mean(losses[-steps:])),
+                "validation": accuracy(module, validation, task, device),
+            }
             curve.append(row | {"seconds": round(seconds + time.perf_counter() - started, 1)})
             (arguments.output / f"{name}.qat.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
             print(f"epoch {done // steps} of {arguments.epochs}: {curve[-1]}", flush=True)
         if done % arguments.every == 0 or done % steps == 0:
-            state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+            state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
             spent = seconds + time.perf_counter() - started
             write(checkpoint, state | {"done": done, "seconds": spent, "curve": curve, "settings": settings})
             print(f"  batch {done:5} of {total}, loss {np.mean(losses[-arguments.every :]):.4f}, {spent:.0f} s", flush=True)

@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--output", type=Path, default=Path("out/smnist"))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=0, help="as many in all instead of the configuration's, the schedule with them")
+    parser.add_argument("--epochs", type=int, default=0, help="in all, instead of the configuration's; the schedule goes by them")
     parser.add_argument("--stop-after", type=int, default=0, help="epochs after which to stop for now (0: none)")
     parser.add_argument("--steps", type=int, default=0, help="time this many batches, print the epoch's time from them, and stop")
     arguments = parser.parse_args()
@@ -140,18 +140,19 @@ def main() -> None:
     for epoch in range(len(curve), epochs):
         network.train()
         started, sum_ = time.perf_counter(), torch.zeros((), device=device)
-        for step, chosen in enumerate(torch.randperm(len(train)).to(device).split(batch), 1):
+        for step, chosen in enumerate(torch.split(torch.randperm(len(train)).to(device), batch), 1):
             given = augmented(images[chosen]) if config["augment"] else images[chosen]
             loss = nn.functional.cross_entropy(network(sequences(given, task, order)), labels[chosen], label_smoothing=0.05)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             sum_ += loss.detach() * len(chosen)
             if step == arguments.steps:
                 seconds = time.perf_counter() - started
-                print(f"{step} batches of {batch}: {seconds:.1f} s, an epoch of {steps}: {seconds / step * steps:.0f} s (extrapolated)")
+                whole = seconds / step * steps
+                print(f"{step} batches of {batch}: {seconds:.1f} s, an epoch of {steps}: {whole:.0f} s (extrapolated)")
                 return
         network.eval()
         row = {"loss": float(sum_) / len(train), "validation": accuracy(network, validation, task, device)}
