@@ -71,7 +71,7 @@ def main() -> None:
     checkpoint = arguments.output / f"{name}.qat.pt"
     free = ("data", "output", "every", "threads", "steps", "epochs")
     settings = {key: str(value) for key, value in vars(arguments).items() if key not in free}
-    done, seconds, curve = 0, 0.0, []
+    done, seconds, curve = 0, 0.0, list[dict[str, float | None]]()
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location=device, weights_only=False)
         if state["settings"] != settings:
@@ -83,7 +83,7 @@ def main() -> None:
         found = accuracy(module, validation, task, device)
         print(f"{name}: teacher {100 * accuracy(teacher, validation, task, device):.2f} % of the validation images, ", end="")
         print(f"{100 * found:.2f} % at {bits} bits before training")
-        curve.append({"batches": 0, "loss": float("nan"), "validation": found, "seconds": 0.0})
+        curve.append({"batches": 0, "loss": None, "validation": found, "seconds": 0.0})
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, arguments.rate, total, pct_start=0.1, last_epoch=done - 1)
     started, losses = time.perf_counter(), []
     while done < total:
