@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--augment", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=50, help="batches between checkpoints")
+    parser.add_argument("--stop-after", type=int, default=0, help="batches after which to stop for now (0: none)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--output", type=Path, default=Path("out/smnist"))
@@ -69,7 +70,7 @@ def main() -> None:
     name = f"{arguments.teacher.stem}-{bits}bit"
     arguments.output.mkdir(parents=True, exist_ok=True)
     checkpoint = arguments.output / f"{name}.qat.pt"
-    free = ("data", "output", "every", "threads", "steps", "epochs")
+    free = ("data", "output", "every", "threads", "steps", "epochs", "stop_after")
     settings = {key: str(value) for key, value in vars(arguments).items() if key not in free}
     done, seconds, curve = 0, 0.0, list[dict[str, float | None]]()
     if checkpoint.is_file():
@@ -116,11 +117,13 @@ def main() -> None:
             curve.append(row | {"seconds": round(seconds + time.perf_counter() - started, 1)})
             (arguments.output / f"{name}.qat.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
             print(f"epoch {done // steps} of {arguments.epochs}: {curve[-1]}", flush=True)
-        if done % arguments.every == 0 or done % steps == 0:
+        if done % arguments.every == 0 or done % steps == 0 or done == arguments.stop_after:
             state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
             spent = seconds + time.perf_counter() - started
             write(checkpoint, state | {"done": done, "seconds": spent, "curve": curve, "settings": settings})
             print(f"  batch {done:5} of {total}, loss {np.mean(losses[-arguments.every :]):.4f}, {spent:.0f} s", flush=True)
+        if done == arguments.stop_after:
+            return
     program = snnir.compile(module.cpu())
     program.save(arguments.output / f"{name}.snnir")
     print(f"written: {arguments.output / f'{name}.snnir'}")
