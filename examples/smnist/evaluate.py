@@ -3,9 +3,9 @@
     python -m examples.smnist.evaluate [--model smnist psmnist] [--images 10000] [--side 1000] [--data out/mnist]
 
 For each teacher: accuracy of the float, the quantized and the spiking network, every integer compared, steps against their
-certified bounds, spikes, synaptic operations and energy, and accuracy under caps on steps, on `--images` test images. Then,
-on the first `--side` of them: all deliveries and executions, and other numbers of bits, converted as it is and, where
-committed, trained for them.
+certified bounds, spikes, synaptic operations and energy, on `--images` test images. Then, on the first `--side` of them:
+caps on steps, all deliveries and executions, and other numbers of bits, converted as it is and, where committed, trained for
+them.
 Stop at any time and give the same command again to go on. Written: results.json and pictures in `--output`.
 """
 
@@ -26,7 +26,7 @@ from rich.table import Table
 import snnir
 from examples.smnist.measure import Line, measure, summary
 from examples.smnist.mnist import DEFAULT_FOLDER, as_sequence, read_split
-from examples.smnist.plots import plot_bits, plot_caps, plot_propagation
+from examples.smnist.plots import plot_bits, plot_caps, plot_curve, plot_propagation
 from examples.smnist.propagation import propagation
 from snnir import Program
 from snnir.frontends.onnx import run_onnxruntime
@@ -94,7 +94,7 @@ def evaluate(name: str, arguments: argparse.Namespace, console: Console) -> Row:
 
     results: Row = {"float": float_accuracy(onnx, x, labels), "program": path.name, "images": len(x)}
     results["main"] = run(Line("main", program, source), x, labels)
-    results["caps"] = [run(Line(f"cap-{cap}", program, source, steps=cap, verify=False), x, labels) for cap in arguments.caps]
+    results["caps"] = [run(Line(f"cap-{cap}", program, source, steps=cap, verify=False), few, answers) for cap in arguments.caps]
     results["executions"] = [run(line, few, answers) for line in side_lines(program, source)]
     rows = []
     calibration = as_sequence(train.images[:CALIBRATION], name)
@@ -125,7 +125,14 @@ def tables(name: str, results: Row) -> Iterator[Table]:
     table.add_row("energy estimate, spiking, dense", f"{main['energy_spiking_nj']:,.0f} nJ, {main['energy_dense_nj']:,.0f} nJ")
     table.add_row("time: simulation, all", f"{main['simulation_seconds']} s, {main['seconds']} s")
     yield table
-    table = Table("cap on steps", "accuracy", "neurons unsettled an image", "spikes", title="caps", title_justify="left")
+    table = Table(
+        "cap on steps",
+        "accuracy",
+        "neurons unsettled an image",
+        "spikes",
+        title="caps on steps (first images)",
+        title_justify="left",
+    )
     for row in results["caps"]:
         table.add_row(str(row["cap"]), f"{100 * row['spiking']:.2f} %", f"{row['unsettled']:,.1f}", f"{row['spikes']:,.0f}")
     yield table
@@ -161,6 +168,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    curves = {name: json.loads((ARTEFACTS / f"{name}-crnn.curve.json").read_text(encoding="utf-8")) for name in teachers()}
+    plot_curve(curves, arguments.output / "curve.png")
     wrong = 0
     for name in arguments.model:
         results = evaluate(name, arguments, console)

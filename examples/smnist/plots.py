@@ -21,10 +21,10 @@ def _axes(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Ax
 def plot_caps(results: dict[str, Any], path: Path) -> None:
     """Accuracy against the cap on steps, and against the spikes that it allows."""
     figure, panels = _axes(9, 3.4, 2)
-    rows, main = results["caps"], results["main"]
+    rows, settled = results["caps"], results["executions"][0]
     for axes, key, label in zip(panels, ("cap", "spikes"), ("cap on inner time-steps", "spikes an image"), strict=True):
         axes.plot([row[key] for row in rows], [100 * row["spiking"] for row in rows], marker="o", label="spiking, capped")
-        axes.axhline(100 * main["quantized"], color="0.6", linestyle="--", label="quantized")
+        axes.axhline(100 * settled["quantized"], color="0.6", linestyle="--", label="quantized, same images")
         axes.set_xlabel(label)
     panels[0].set_xscale("log", base=2)
     panels[0].set_ylabel("accuracy (%)")
