@@ -103,12 +103,12 @@ def _right(outputs: dict[str, np.ndarray], labels: np.ndarray) -> int:
     return int((logits.argmax(1) == labels).sum())
 
 
-def summary(line: Line, sums: dict[str, float], x: np.ndarray) -> dict[str, object]:
+def summary(line: Line, sums: dict[str, float], x: np.ndarray) -> dict[str, Any]:
     """Sums as what is reported: shares, means per image and per element, and energy in nanojoules an image."""
     images = sums["images"]
     macs = dense_macs(line.program.graph("quantized"), {line.program.graph().inputs[0].name: x[:1]})
     charges, others = sums["charges"] / images, (sums["synops"] - sums["charges"]) / images
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "line": line.name,
         "images": int(images),
         "cap": line.steps,
