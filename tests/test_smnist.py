@@ -13,6 +13,7 @@ import pytest
 import snnir
 from examples.smnist import evaluate, measure, mnist, propagation
 from examples.smnist.measure import Line
+from snnir.errors import UsageError
 
 Few = tuple[np.ndarray, np.ndarray]
 """Images and labels."""
@@ -95,6 +96,8 @@ def test_a_committed_teacher_is_exact(name: str, few: Few) -> None:
     assert evaluate.float_accuracy(onnx, x, labels) > 0.9
     curves = propagation.propagation(program, x[:4])["curves"]
     assert isinstance(curves, list)
+    with pytest.raises(UsageError, match="the torch backend charges inputs as s-analog only"):
+        program.run(x, steps=4, encoding="m-analog", backend="torch")
     settled, few_steps = ([max(map(max, curve["layers"].values())) for curve in curves][index] for index in (0, 1))
     assert settled == 0 < few_steps
 
