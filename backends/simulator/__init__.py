@@ -6,6 +6,15 @@ and is what the fast one is tested against. Numba is imported when a simulation 
 
 from snnir.backends.simulator.plain import PlainResult, simulate_plain
 from snnir.backends.simulator.result import RASTER_COLUMNS, SimulationResult
-from snnir.backends.simulator.simulator import DELIVERIES, EXECUTIONS, Simulator
+from snnir.backends.simulator.simulator import DELIVERIES, ENCODINGS, EXECUTIONS, Simulator
 
-__all__ = ["DELIVERIES", "EXECUTIONS", "RASTER_COLUMNS", "PlainResult", "SimulationResult", "Simulator", "simulate_plain"]
+__all__ = [
+    "DELIVERIES",
+    "ENCODINGS",
+    "EXECUTIONS",
+    "RASTER_COLUMNS",
+    "PlainResult",
+    "SimulationResult",
+    "Simulator",
+    "simulate_plain",
+]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
+from snnir.backends.simulator.encodings import check_encoding, portions
 from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
 from snnir.backends.simulator.options import batch_size, check_graph, check_options
 from snnir.backends.simulator.plain_result import PlainResult
@@ -31,6 +32,7 @@ def simulate_plain(
     steps: int | None = None,
     delivery: str = "relay",
     execution: str = "reset",
+    encoding: str = "s-analog",
     record: Sequence[str] = (),
 ) -> PlainResult:
     """Simulate a spiking graph step by step; options as in `Simulator.run`. Raises `InputError` and `UsageError`."""
@@ -38,9 +40,10 @@ def simulate_plain(
     arrays = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, arrays)
     check_options(steps, delivery, execution, record, _names(graph))
+    check_encoding(encoding, steps, execution)
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
     sending = Sending(delivery, execution == "carry", steps)
-    run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record))
+    run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record), encoding == "m-analog")
     return run.whole(graph, host)
 
 
@@ -73,9 +76,10 @@ class _Window:
 
 
 class _Run:
-    def __init__(self, sizes: dict[str, int], batch: int, sending: Sending, record: frozenset[str]) -> None:
+    def __init__(self, sizes: dict[str, int], batch: int, sending: Sending, record: frozenset[str], spread: bool) -> None:
         self.sizes, self.batch, self.sending, self.record = sizes, batch, sending, record
         self.cap = sending.cap
+        self.spread = spread
         self.result = PlainResult()
         self.used: dict[str, np.ndarray] = {}
         self.emitted: dict[str, list[np.ndarray]] = {}
@@ -130,7 +134,8 @@ class _Run:
                 levels, before = window.host.levels[value], window.before(value)
                 window.kept[value] = (levels,)
                 change = levels if before is None else levels - before[0]
-                self._emit(window, value, DenseTrain.of(change[np.newaxis], charged=True))
+                charged = portions(change, self.cap) if self.spread and self.cap is not None else change[np.newaxis]
+                self._emit(window, value, DenseTrain.of(charged, charged=True))
             elif isinstance(op, Bif):
                 self._emit(window, value, DenseTrain.of(self._population(window, node, op)))
                 self._add(self.result.spikes, window.prefix + value.name, np.abs(window.trains[value].values), 1)

@@ -10,6 +10,7 @@ import numpy as np
 from snnir.backends.simulator import kernels
 from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
 from snnir.backends.simulator.borders import ElementsIn, Memory, Sending, StateIn, ValueOut
+from snnir.backends.simulator.encodings import spread_charge
 from snnir.backends.simulator.host import Host, window_order
 from snnir.backends.simulator.record import Recorder, Window, emitters
 from snnir.backends.simulator.result import SimulationResult
@@ -40,6 +41,7 @@ def simulate(
     steps: int | None,
     delivery: str,
     carry: bool,
+    spread: bool,
     threads: int,
     progress: Callable[[int, int], None] | None,
 ) -> SimulationResult:
@@ -49,7 +51,7 @@ def simulate(
     unsettled = undelivered = 0
 
     def run(chunk: tuple[int, int]) -> _Chunk:
-        work = _Chunk(recorder, Sending(delivery, carry, _FOREVER if steps is None else steps))
+        work = _Chunk(recorder, Sending(delivery, carry, _FOREVER if steps is None else steps), spread)
         work.outermost(plan, host, Window(*chunk))
         return work
 
@@ -109,10 +111,11 @@ def _membranes(plan: Plan, recorder: Recorder, length: int) -> dict[str, np.ndar
 class _Chunk:
     """Some samples on their way through the network."""
 
-    def __init__(self, recorder: Recorder, sending: Sending) -> None:
+    def __init__(self, recorder: Recorder, sending: Sending, spread: bool) -> None:
         self.recorder = recorder
         self.sending = sending
         self.steps = sending.cap
+        self.spread = spread
         self.unsettled = 0
 
     def outermost(self, plan: Plan, host: Host, window: Window) -> None:
@@ -142,9 +145,13 @@ class _Chunk:
         whole = len(self.recorder.steps)
         levels = np.broadcast_to(levels, (whole, *step.shape))[window.first : window.last]
         levels = levels.reshape(window.batch, -1)
-        train = charge(levels if memory is None else memory.change(step, levels), True)
+        if self.spread and not step.fixed:
+            train = spread_charge(levels, self.steps)
+        else:
+            train = charge(levels if memory is None else memory.change(step, levels), True)
         trains[step.value] = train
-        self.recorder.emitted(step, train, train.offsets[:, 1] - train.offsets[:, 0] > 0, window)
+        active = np.diff(train.offsets, axis=1) > 0
+        self.recorder.emitted(step, train, (active * np.arange(1, train.steps + 1)).max(axis=1, initial=0), window)
 
     def _populate(self, step: PopulationPlan, trains: Trains, window: Window, memory: Memory | None) -> None:
         batch, segments = window.batch, step.segments

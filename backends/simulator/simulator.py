@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from snnir.backends.simulator.blocks import Plan
+from snnir.backends.simulator.encodings import ENCODINGS, check_encoding
 from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_options
 from snnir.backends.simulator.plan import Cache, make_plan
@@ -18,7 +19,7 @@ from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
 
-__all__ = ["DELIVERIES", "EXECUTIONS", "Simulator"]
+__all__ = ["DELIVERIES", "ENCODINGS", "EXECUTIONS", "Simulator"]
 
 _PLANS = 8
 """How many plans are kept: one for each combination of input sizes other than the batch."""
@@ -40,6 +41,7 @@ class Simulator:
         steps: int | None = None,
         delivery: str = "relay",
         execution: str = "reset",
+        encoding: str = "s-analog",
         trace: bool = False,
         record: Sequence[str] = (),
         counts: bool = False,
@@ -50,7 +52,8 @@ class Simulator:
 
         Each window runs until it is silent, or for at most `steps` steps; then the result is 'anytime' and says what
         was left. `delivery` is how recurrent states reach the next window (`DELIVERIES`), `execution` whether the
-        neurons of a scan's body start afresh in it or go on and send changes only (`EXECUTIONS`). `trace`, `counts` and
+        neurons of a scan's body start afresh in it or go on and send changes only (`EXECUTIONS`). `encoding` is `s-analog`, or
+        for study `m-analog` (`encodings.py`), which needs `steps`. `trace`, `counts` and
         `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say so.
         `threads` defaults to the number of cores; the result does not depend on it. `progress(done, total)` is
         told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
@@ -60,6 +63,7 @@ class Simulator:
         plan = self._plan(sizes)
         names = [step.name for step, _ in emitters(plan) if not getattr(step, "readout", False)]
         check_options(steps, delivery, execution, record, names)
+        check_encoding(encoding, steps, execution)
         threads = (os.cpu_count() or 1) if threads is None else threads
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
@@ -77,6 +81,7 @@ class Simulator:
             steps=steps,
             delivery=delivery,
             carry=execution == "carry",
+            spread=encoding == "m-analog",
             threads=threads,
             progress=progress,
         )

@@ -115,8 +115,14 @@ class IndRNN(nn.Module):
         return y, y[:, -1]
 
     def _normalised(self, layer: int, x: torch.Tensor) -> torch.Tensor:
-        """Batch norm over batch and sequence."""
-        result: torch.Tensor = self.norms[layer](x.transpose(1, 2))
+        """Batch norm over batch and sequence; in training seen as pictures with channels last, several times as fast."""
+        norm = self.norms[layer]
+        if self.training:
+            assert isinstance(norm, nn.BatchNorm1d) and norm.num_batches_tracked is not None and norm.momentum is not None
+            norm.num_batches_tracked += 1
+            numbers = (norm.running_mean, norm.running_var, norm.weight, norm.bias, True, norm.momentum, norm.eps)
+            return functional.batch_norm(x.transpose(1, 2).unsqueeze(2), *numbers).squeeze(2).transpose(1, 2)
+        result: torch.Tensor = norm(x.transpose(1, 2))
         return result.transpose(1, 2)
 
     def _folded(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -138,6 +138,20 @@ def scans(graph: Graph) -> list[tuple[object, ...]]:
     return found
 
 
+def test_batch_norm_in_training_is_that_of_pytorch() -> None:
+    torch.manual_seed(0)
+    layer, norm = snnir.torch.IndRNN(3, 5, batch_norm="input").double(), nn.BatchNorm1d(5).double()
+    nn.init.uniform_(norm.weight, 0.5, 2.0)
+    layer.norms[0].load_state_dict(norm.state_dict())
+    for _ in range(3):
+        x = torch.randn(4, 6, 3, dtype=torch.float64)
+        found, _ = layer(x)
+        z = norm(layer.inputs[0](x).transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(found, recurrence(z, layer.recurrent[0], x.new_zeros(4, 5), "relu"))
+    for name, tensor in norm.state_dict().items():
+        torch.testing.assert_close(layer.norms[0].state_dict()[name], tensor)
+
+
 @pytest.mark.parametrize("norm", [None, "input", "output"])
 @pytest.mark.parametrize("word", ["relu", "tanh"])
 def test_both_ways_into_snnir_give_the_same_network(norm: str | None, word: str) -> None:

@@ -1,0 +1,46 @@
+"""How inputs are charged: whole at step 0 of their window (s-analog), or in portions, one a step (m-analog).
+
+s-analog is the encoding that conversion is exact with, and the default. m-analog is that of earlier conversions (a constant
+current at every step), kept for study: Su et al. (arXiv:2408.09403) compare the two. Here its portions add up to the level
+after `steps` steps, so that what a capped run gets wrong is what came too late, and nothing else. Biases stay whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.backends.simulator.trains import Train
+from snnir.errors import UsageError
+
+__all__ = ["ENCODINGS", "check_encoding", "portions", "spread_charge"]
+
+ENCODINGS = ("s-analog", "m-analog")
+
+
+def check_encoding(encoding: str, steps: int | None, execution: str) -> None:
+    """Raise `UsageError` naming the choices, or what m-analog needs."""
+    if encoding not in ENCODINGS:
+        raise UsageError(f"encoding {encoding!r} is unknown; choose one of {', '.join(ENCODINGS)}")
+    if encoding == "m-analog" and steps is None:
+        raise UsageError("m-analog spreads inputs over the steps of a window, so it needs their number: give steps")
+    if encoding == "m-analog" and execution != "reset":
+        raise UsageError(f"m-analog is for execution reset, where every window is told whole levels; execution is {execution!r}")
+
+
+def portions(levels: np.ndarray, steps: int) -> np.ndarray:
+    """Levels [N, ...] in `steps` integer portions that differ by 1 at most: int64 [steps, N, ...], summing up to them."""
+    size, sign = np.abs(levels.astype(np.int64)), np.sign(levels).astype(np.int64)
+    told = [sign * (size * t // steps) for t in range(steps + 1)]
+    return np.diff(np.stack(told), axis=0)
+
+
+def spread_charge(levels: np.ndarray, steps: int) -> Train:
+    """Levels [batch, n] of an encoder in portions; all events are charged."""
+    parts = np.ascontiguousarray(portions(levels, steps).swapaxes(0, 1))
+    sizes = np.count_nonzero(parts, axis=2)
+    ends = np.cumsum(sizes).reshape(sizes.shape)
+    offsets = np.zeros((len(parts), steps + 1), np.int64)
+    offsets[:, 1:] = ends
+    offsets[1:, 0] = ends[:-1, -1]
+    sample, step, address = np.nonzero(parts)
+    return Train(offsets, address.astype(np.int32), (2 * parts[sample, step, address] + 1).astype(np.int32))
