@@ -107,7 +107,7 @@ def _readout(node: Any) -> dict[str, Any]:
 
 def _one_sample(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A parameter spread over one sample; its batch axis, if it has one, is 1."""
-    return np.broadcast_to(array, (1, *shape))[0].astype(np.int64)
+    return np.array(np.broadcast_to(array, (1, *shape))[0], np.int64)
 
 
 _LAYERS = {"dense": _dense, "conv": _conv, "reshape": _reshape, "bif": _bif, "readout": _readout}

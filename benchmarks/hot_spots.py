@@ -24,7 +24,7 @@ def hot_spots(call: Callable[[], object], repeats: int) -> list[dict[str, Any]]:
     for _ in range(repeats):
         call()
     profile.disable()
-    rows = []
+    rows: list[dict[str, Any]] = []
     stats: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     total = sum(own for _, _, own, _, _ in stats.values())
     for (file, _, function), (_, calls, own, _, _) in stats.items():

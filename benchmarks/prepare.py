@@ -33,7 +33,7 @@ def prepare(workload: Workload, folder: Path) -> dict[str, Any]:
     x = workload.x
     onnx.save(workload.model, folder / "model.onnx")
     _int8(workload, folder)
-    program = snnir.compile(workload.model, calibration=workload.calibration, check=False, **workload.options)
+    program = snnir.compile(workload.model, calibration=workload.calibration, check=False)
     program.save(folder / "program.snnir")
     spiking, quantized = program.graph("spiking"), program.graph("quantized")
     (given,) = spiking.inputs

@@ -140,7 +140,7 @@ def _memory(facts: dict[str, Any]) -> str:
                 [name, f"{row['value']:g}", f"{row['batch']:.0f}", steps, f"{row['spikes']:,.0f}", f"{row['peak'] / 2**20:.1f}"]
             )
     header = ("series", "value", "batch", "steps", "spikes", "MiB at its peak")
-    text = "Above what the process held before, after a run of one sample; each point a fresh process. `steps` are bits of activations."
+    text = "Above what the process held before, after a run of one sample; each point a fresh process. Bits vary the steps."
     text = f"### Memory of a run\n\n{text}\n\n{_table(header, rows)}"
     if start := facts.get("start_up"):
         middle, low, high = (start[key] for key in ("median", "min", "max"))

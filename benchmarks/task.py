@@ -26,7 +26,7 @@ class Task:
 
     def array(self, name: str) -> np.ndarray:
         """The first `batch` samples of an array in the folder."""
-        return np.load(self.folder / f"{name}.npy")[: self.batch]
+        return np.asarray(np.load(self.folder / f"{name}.npy")[: self.batch])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 
 import numpy as np
@@ -29,12 +29,11 @@ class Workload:
     x: np.ndarray
     calibration: np.ndarray
     steps: int = 32
-    options: dict[str, int] = field(default_factory=dict)
 
 
 def sparse(rng: np.random.Generator, *shape: int, shift: float = 0.8) -> np.ndarray:
     """Inputs like images: most elements zero (79 % at the default shift), none negative; float32."""
-    return np.maximum(rng.normal(size=shape) - shift, 0).astype(np.float32)
+    return np.asarray(np.maximum(rng.normal(size=shape) - shift, 0), np.float32)
 
 
 def _model(name: str, nodes: list[onnx.NodeProto], shape: list[int | str], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
@@ -49,11 +48,11 @@ def _model(name: str, nodes: list[onnx.NodeProto], shape: list[int | str], weigh
 
 
 def _he(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return (rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+    return np.asarray(rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:])), np.float32)
 
 
 def _small_biases(rng: np.random.Generator, size: int) -> np.ndarray:
-    return (rng.normal(size=size) * 0.05).astype(np.float32)
+    return np.asarray(rng.normal(size=size) * 0.05, np.float32)
 
 
 def perceptron(layers: list[int], rng: np.random.Generator) -> onnx.ModelProto:
