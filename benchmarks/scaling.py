@@ -5,6 +5,7 @@ Each series is measured in turns over all its points, like the sides of a compar
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,9 +91,7 @@ def measure(points: Sequence[Point], seconds: float, rounds: int = 15, least: in
     """Seconds of every point, its operations, and the linear fit of time over synaptic operations."""
     started = time.perf_counter()
     results = [point.program.run(point.x, threads=point.threads) for point in points]
-    calls: list[Callable[[], object]] = [
-        lambda point=point: point.program.run(point.x, threads=point.threads) for point in points
-    ]
+    calls = [functools.partial(point.program.run, point.x, threads=point.threads) for point in points]
     limits: list[Callable[[], object] | None] = [_limit(point) for point in points]
     times: list[list[float]] = [[] for _ in points]
     floors: list[list[float]] = [[] for _ in points]
@@ -102,7 +101,7 @@ def measure(points: Sequence[Point], seconds: float, rounds: int = 15, least: in
             floor = limits[index]
             if floor is not None:
                 floors[index].append(_timed(floor))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for index, (point, result) in enumerate(zip(points, results, strict=True)):
         rows.append(
             {

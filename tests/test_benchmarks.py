@@ -45,7 +45,7 @@ def _convolved(x: np.ndarray, layer: dict[str, Any]) -> np.ndarray:
     padded = np.pad(x, [(0, 0), (0, 0), (vertical, vertical), (horizontal, horizontal)])
     weight = layer["weight"].astype(np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(2, 3))[:, :, ::down, ::right]
-    return np.einsum("nchwij,mcij->nmhw", windows, weight)
+    return np.asarray(np.einsum("nchwij,mcij->nmhw", windows, weight))
 
 
 @pytest.mark.parametrize("name", FEED_FORWARD)
