@@ -130,9 +130,10 @@ def compare(
 ) -> dict[str, Any]:
     """Times of all sides on one workload at one batch size, in rounds.
 
-    Rounds go on until there are `rounds` of them or `seconds` are over; there are `least` where twice the seconds allow it,
-    and always one. Each round starts with another side. Gives `{"sides": {name: {"seconds": spread, "agreement": ...} or
-    {"cannot": why}}, "rounds": n}`, where seconds are those of one call of the whole batch.
+    Rounds go on until there are `rounds` of them or `seconds` are over; a side that has used up its share of the seconds
+    sits out. Each side has `least` turns where twice the seconds allow it, and always one. Each round starts with another
+    side. Gives `{"sides": {name: {"seconds": spread, "agreement": ...} or {"cannot": why}}, "rounds": n}`, where seconds are
+    those of one call of the whole batch.
     """
     started = time.perf_counter()
     found: dict[str, dict[str, Any]] = {}
@@ -143,14 +144,16 @@ def compare(
         found[side] = answer
         say(f"{side}: {answer.get('cannot') or answer.get('error') or format(answer['seconds'], '.3g') + ' s'}")
     times: dict[str, list[float]] = {side: [] for side, answer in found.items() if "seconds" in answer}
+    share = seconds / max(len(times), 1)
     done = 0
-    while times and done < rounds:
+    while done < rounds:
         passed = time.perf_counter() - started
-        if done and passed > (seconds if done >= least else 2 * seconds):
+        needed = least if passed < 2 * seconds else 1
+        order = [side for side, row in times.items() if len(row) < needed or (passed < seconds and sum(row) < share)]
+        if not order:
             break
-        order = list(times)
-        order = order[done % len(order) :] + order[: done % len(order)]
-        for side in order:
+        first = done % len(order)
+        for side in order[first:] + order[:first]:
             time.sleep(REST)
             answer = crew.ask(side, do="turn")
             if "seconds" in answer:
