@@ -12,6 +12,9 @@ from benchmarks.task import CannotError, Task
 
 __all__ = ["Block", "Network", "network"]
 
+HALF = 0.5
+"""Added to every start on the integer grid: no sum lies on a threshold any more, so that rounding of float32 decides nothing."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -62,7 +65,7 @@ def network(task: Task) -> Network:
             assert bool((channels == channels[:, :1]).all())
             weight = waiting[-1].weight
             weight.copy_(weight.double() / channels[:, 0].reshape(-1, *[1] * (weight.ndim - 1)))
-            start = torch.from_numpy(layer["start"]).double() / theta
+            start = (torch.from_numpy(layer["start"]).double() + HALF) / theta
             blocks.append(Block(_joined(waiting), start.float(), layer["hi"]))
             waiting = []
         else:
