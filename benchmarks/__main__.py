@@ -15,6 +15,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import numpy as np
 
 import snnir
 from benchmarks import memory, report, scaling
+from benchmarks.bars import median
 from benchmarks.driver import ROOT, Crew, compare
 from benchmarks.hot_spots import hot_spots
 from benchmarks.prepare import prepare
@@ -33,6 +35,9 @@ __all__ = ["main", "measure"]
 EXTRAS = ("scaling", "memory", "profile")
 RESERVED = 25.0
 """Seconds kept back for each of the extras when time is shared out among the comparisons."""
+
+LONG = 1.0
+"""Seconds of a run that is too long to be profiled as well."""
 
 
 def _machine() -> dict[str, Any]:
@@ -54,7 +59,7 @@ def _machine() -> dict[str, Any]:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All measurements that the arguments ask for; see `report` for what becomes of them."""
+    """All measurements that the arguments ask for, kept in the JSON file as they come; `report` makes tables of them."""
     started = time.perf_counter()
     end = started + 60 * arguments.minutes
     facts: dict[str, Any] = {
@@ -65,6 +70,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "small": arguments.small,
         "workloads": {},
     }
+
+    def keep() -> None:
+        facts["load_after"] = os.getloadavg()[0]
+        facts["seconds"] = time.perf_counter() - started
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        temporary = arguments.json.with_suffix(".tmp")
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(arguments.json)
+
     crew = Crew.start(sys.executable, arguments.peers)
     try:
         facts["missing"] = crew.missing
@@ -91,12 +105,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                         say=_detail,
                     )
                     facts["workloads"][workload].setdefault("batches", {})[str(batch)] = found
+                    keep()
             crew.close()
-            _extras(arguments, folders, facts)
+            _extras(arguments, folders, facts, keep)
     finally:
         crew.close()
-    facts["load_after"] = os.getloadavg()[0]
-    facts["seconds"] = time.perf_counter() - started
     return facts
 
 
@@ -110,7 +123,7 @@ def _prepare_all(arguments: argparse.Namespace, root: Path, facts: dict[str, Any
     return folders
 
 
-def _extras(arguments: argparse.Namespace, folders: dict[str, Path], facts: dict[str, Any]) -> None:
+def _extras(arguments: argparse.Namespace, folders: dict[str, Path], facts: dict[str, Any], keep: Callable[[], None]) -> None:
     if "scaling" not in arguments.skip:
         facts["scaling"] = {}
         for name, points in scaling.SERIES.items():
@@ -118,18 +131,21 @@ def _extras(arguments: argparse.Namespace, folders: dict[str, Path], facts: dict
             facts["scaling"][name] = scaling.measure(
                 points(arguments.small, arguments.threads), RESERVED / len(scaling.SERIES), arguments.rounds
             )
+        keep()
     if "memory" not in arguments.skip:
         facts["memory"] = memory.growth(arguments.small, arguments.threads, _say)
         if "digits" in folders:
             facts["start_up"] = memory.start_up(folders["digits"])
+        keep()
     if "profile" not in arguments.skip:
         facts["profile"] = {}
         for name, folder in folders.items():
             program, x = snnir.load(folder / "program.snnir"), np.load(folder / "x.npy")
             for batch in arguments.batches:
-                if facts["workloads"][name]["batches"][str(batch)]["sides"]["snnir, 1 thread"]["seconds"]["median"] < 1:
+                if (median(facts, name, batch, "snnir, 1 thread") or LONG) < LONG:
                     part = x[:batch]
                     facts["profile"][f"{name}, batch {batch}"] = hot_spots(lambda: program.run(part, threads=1), 5)  # noqa: B023
+    keep()
 
 
 def _say(line: str) -> None:
@@ -158,11 +174,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Measure, print the tables, write the JSON file and the plots."""
+    """Measure, print the tables, write the plots."""
     arguments = parser().parse_args()
     facts = measure(arguments)
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(report.markdown(facts))
     for path in report.plots(facts, arguments.plots):
         print(path)

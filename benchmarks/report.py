@@ -135,11 +135,9 @@ def _memory(facts: dict[str, Any]) -> str:
     rows = []
     for name, points in facts["memory"].items():
         for row in points:
-            steps = f"{row['steps_max']:.0f}"
-            rows.append(
-                [name, f"{row['value']:g}", f"{row['batch']:.0f}", steps, f"{row['spikes']:,.0f}", f"{row['peak'] / 2**20:.1f}"]
-            )
-    header = ("series", "value", "batch", "steps", "spikes", "MiB at its peak")
+            cells = [name, f"{row['value']:g}", f"{row['batch']:.0f}", f"{row['steps_max']:.0f}", f"{row['spikes']:,.0f}"]
+            rows.append([*cells, f"{row['peak'] / 2**20:.1f}", f"{row['peak'] / max(row['spikes'], 1):.0f}"])
+    header = ("series", "value", "batch", "steps", "spikes", "MiB at its peak", "bytes a spike")
     text = "Above what the process held before, after a run of one sample; each point a fresh process. Bits vary the steps."
     text = f"### Memory of a run\n\n{text}\n\n{_table(header, rows)}"
     if start := facts.get("start_up"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,9 @@ def test_recurrent_workloads_are_no_chain_and_say_so(name: str) -> None:
 def test_the_whole_command_on_tiny_networks(tmp_path: Path) -> None:
     options = ["--small", "--minutes", "0", "--batches", "1", "4", "--rounds", "1", "--skip", "memory"]
     arguments = parser().parse_args([*options, "--workloads", "mlp", "lstm", "--threads", "1"])
-    arguments.peers = None
+    arguments.peers, arguments.json = None, tmp_path / "facts.json"
     facts = measure(arguments)
+    assert json.loads(arguments.json.read_text()) == json.loads(json.dumps(facts))
     assert len(facts["missing"]) == 4
     for workload in facts["workloads"].values():
         assert workload["settled"] and workload["within_bounds"]
