@@ -42,7 +42,7 @@ def _preface(facts: dict[str, Any]) -> str:
         f"`python -m benchmarks` on {facts['date']}: {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, "
         f"{versions}. Load average {facts['load_before']:.1f} before and {facts['load_after']:.1f} after, the run itself "
         f"included; {facts['threads']} threads a side; {facts['seconds'] / 60:.1f} minutes. Sides take turns; times are medians "
-        "(least to most) a sample."
+        "(least to most; turns taken) a sample."
     )
     if facts["small"]:
         text += " TINY NETWORKS: these figures only show that the programs work."
@@ -92,7 +92,7 @@ def _comparison(workload: dict[str, Any]) -> str:
 
 def _time(seconds: dict[str, float], samples: int) -> str:
     low, middle, high = (seconds[key] / samples * 1e6 for key in ("min", "median", "max"))
-    return f"{middle:,.1f} ({low:,.1f} to {high:,.1f})"
+    return f"{middle:,.1f} ({low:,.1f} to {high:,.1f}; {seconds['count']})"
 
 
 def _ratio(seconds: float, ours: dict[str, Any]) -> str:
