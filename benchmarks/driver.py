@@ -130,12 +130,12 @@ def compare(
 ) -> dict[str, Any]:
     """Times of all sides on one workload at one batch size, in rounds.
 
-    Rounds go on until there are `rounds` of them or `seconds` are over; a side that has used up its share of the seconds
-    sits out, and the first call of a side that takes longer than its share counts as a turn. Each side has `least` turns where
-    twice the seconds allow it, and always one. Each round starts with another side. Gives `{"sides": {name: {"seconds":
-    spread, "agreement": ...} or {"cannot": why}}, "rounds": n}`, where seconds are those of one call of the whole batch.
+    After each side was prepared and warmed up, rounds go on until there are `rounds` of them or `seconds` are over. A side
+    that has used up its share of the seconds sits out, and the first call of a side that takes longer than its share counts
+    as a turn. Each side has `least` turns where twice the seconds allow it, and always one. Each round starts with another
+    side. Gives `{"sides": {name: {"seconds": spread, "agreement": ...} or {"cannot": why}}, "rounds": n}`, where seconds are
+    those of one call of the whole batch.
     """
-    started = time.perf_counter()
     found: dict[str, dict[str, Any]] = {}
     for worker in crew.workers.values():
         worker.ask(do="forget")
@@ -143,6 +143,7 @@ def compare(
         answer = crew.ask(side, do="prepare", folder=str(folder), batch=batch, threads=threads, steps=steps)
         found[side] = answer
         say(f"{side}: {answer.get('cannot') or answer.get('error') or format(answer['seconds'], '.3g') + ' s'}")
+    started = time.perf_counter()
     calls = {side: answer["seconds"] for side, answer in found.items() if "seconds" in answer}
     share = seconds / max(len(calls), 1)
     times: dict[str, list[float]] = {side: [first] if first > share else [] for side, first in calls.items()}

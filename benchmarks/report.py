@@ -16,6 +16,8 @@ from benchmarks.bars import OURS, bars, row_share
 __all__ = ["insert", "main", "markdown", "plots"]
 
 BEGIN = "<!-- measured: written by python -m benchmarks.report -->"
+BUSY = 0.5
+"""Load average before a run that means that others are at work."""
 END = "<!-- end of what is measured -->"
 
 
@@ -44,6 +46,8 @@ def _preface(facts: dict[str, Any]) -> str:
         f"included; {facts['threads']} threads a side; {facts['seconds'] / 60:.1f} minutes. Sides take turns; times are medians "
         "(least to most; turns taken) a sample."
     )
+    if facts["load_before"] > BUSY:
+        text += " Other jobs ran on the machine at the same time: the figures scatter, and threads had to wait for each other."
     if facts["small"]:
         text += " TINY NETWORKS: these figures only show that the programs work."
     for module, why in facts["missing"].items():
@@ -81,6 +85,8 @@ def _comparison(workload: dict[str, Any]) -> str:
                 continue
             found = row
             cells += [_time(row["seconds"], int(batch)), _ratio(row["seconds"]["median"], sides[OURS])]
+        if not found:
+            continue
         agreement = found.get("agreement", {})
         cells += [_percent(agreement.get("equal")), _percent(agreement.get("argmax"))]
         rows.append(cells)
