@@ -132,9 +132,9 @@ def compare(
 
     After each side was prepared and warmed up, rounds go on until there are `rounds` of them or `seconds` are over. A side
     that has used up its share of the seconds sits out, and the first call of a side that takes longer than its share counts
-    as a turn. Each side has `least` turns where twice the seconds allow it, and always one. Each round starts with another
-    side. Gives `{"sides": {name: {"seconds": spread, "agreement": ...} or {"cannot": why}}, "rounds": n}`, where seconds are
-    those of one call of the whole batch.
+    as a turn. Each side has `least` turns within its share or where twice the seconds allow it, and always one. Each round
+    starts with another side. Gives `{"sides": {name: {"seconds": spread, "agreement": ...} or {"cannot": why}}, "rounds": n}`,
+    where seconds are those of one call of the whole batch.
     """
     found: dict[str, dict[str, Any]] = {}
     for worker in crew.workers.values():
@@ -150,8 +150,9 @@ def compare(
     done = 0
     while done < rounds:
         passed = time.perf_counter() - started
-        needed = least if passed < 2 * seconds else 1
-        order = [side for side, row in times.items() if len(row) < needed or (passed < seconds and sum(row) < share)]
+        quick = {side for side, row in times.items() if sum(row) < share}
+        needed = {side: least if side in quick or passed < 2 * seconds else 1 for side in times}
+        order = [side for side, row in times.items() if len(row) < needed[side] or (passed < seconds and side in quick)]
         if not order:
             break
         first = done % len(order)
