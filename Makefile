@@ -1,10 +1,11 @@
 # Everything happens in .venv; set-up runs once, and again when pyproject.toml or constraints.txt change.
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo silero mnist-data smnist sunspots test lint types bench clean
+.PHONY: help demo silero mnist-data smnist sunspots test lint types bench bench-peers bench-others clean
 help:
 	@echo "make demo    compile, run and verify the demo network (does not need torch)"
 	@echo "make silero  a speech detector as a spiking network: measured, verified, drawn"
@@ -13,7 +14,9 @@ help:
 	@echo "make test    all tests"
 	@echo "make lint    ruff, check and format"
 	@echo "make types   mypy, strict"
-	@echo "make bench   the benchmarks, printed as tables"
+	@echo "make bench   snnir, its peers and the machine, measured in turns: tables, plots, out/bench.json"
+	@echo "make bench-peers   the spiking libraries that make bench compares with, in an environment of their own"
+	@echo "make bench-others  the other benchmarks: compiling, PyTorch, large runs and more"
 	@echo "make clean   remove the virtual environment and everything generated"
 
 $(BIN)/python:
@@ -68,7 +71,20 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
+# sides that are not installed are named in the result and left out
 bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks --json out/bench.json --plots out/bench
+
+bench-peers: $(PEERS)/.installed
+
+# torch first here too
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@touch $@
+
+bench-others: $(VENV)/.installed-test
 	@mkdir -p out
 	$(BIN)/python benchmarks/compile_time.py --json out/compile_time.json
 	$(BIN)/python benchmarks/simulator_speed.py --json out/simulator_speed.json
@@ -79,4 +95,4 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/large_runs.py --json out/large_runs.json
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
