@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,12 +57,13 @@ def simulate(
         work.outermost(plan, host, Window(*chunk))
         return work
 
-    with ThreadPoolExecutor(threads) as executor:
-        for (_, last), work in zip(chunks, map(run, chunks) if threads == 1 else executor.map(run, chunks), strict=True):
-            unsettled += work.unsettled
-            undelivered += work.sending.undelivered
-            if progress is not None:
-                progress(last, batch)
+    alone = threads == 1 or len(chunks) == 1
+    finished = map(run, chunks) if alone else _pool(threads).map(run, chunks)
+    for (_, last), work in zip(chunks, finished, strict=True):
+        unsettled += work.unsettled
+        undelivered += work.sending.undelivered
+        if progress is not None:
+            progress(last, batch)
     reals = host.finish(recorder.sums)
     outputs = {
         name: recorder.settles[name] if name in recorder.settles else reals[value] for name, value in graph.outputs.items()
@@ -82,6 +85,15 @@ def simulate(
         rasters={name: recorder.raster(name) for name in recorder.record},
         membranes=_membranes(plan, recorder, length),
     )
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay for the next run: starting them takes as long as simulating a few samples."""
+    return ThreadPoolExecutor(threads, "snnir")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _trace(graph: Graph, plan: Plan, host: Host, recorder: Recorder, length: int) -> dict[str, np.ndarray]:
