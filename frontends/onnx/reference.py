@@ -36,6 +36,7 @@ def run_serialized(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.x64quantprecision", "1")  # else some integer kernels saturate at 16 bits
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # short runs: waiting threads would keep cores busy
     try:
         session = _session(onnxruntime, given, options)
         feeds = {}
