@@ -25,3 +25,10 @@ def _top_k(op: ops.TopK, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     # a stable sort, because of equal elements the first counts, which torch.topk does not promise
     values, places = torch.sort(x, dim=op.axis, descending=op.largest, stable=True)
     return values.narrow(op.axis, 0, op.count), places.narrow(op.axis, 0, op.count)
+
+
+@meaning(ops.NonMaxSuppression)
+def _non_max_suppression(op: ops.NonMaxSuppression, boxes: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor]:
+    # one box after another, and no gradient: as the IR says it
+    (kept,) = op.evaluate(boxes.detach().cpu().numpy(), scores.detach().cpu().numpy())
+    return (torch.from_numpy(kept).to(boxes.device),)

@@ -45,7 +45,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (_BITS, ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")),
     (_WEIGHTS, ("AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "MaxUnpool", "RoiAlign")),
-    (_SIZE, ("NonMaxSuppression", "NonZero", "Unique")),
+    (_SIZE, ("NonZero", "Unique")),
     (
         _LISTS,
         (

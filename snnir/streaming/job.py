@@ -157,17 +157,19 @@ def _named(program: Program, result: SimulationResult) -> dict[str, tuple[int | 
 
 
 def _refuse_mixed_batches(program: Program) -> None:
-    """An output such as [2*N, ...] has no rows that belong to one sample."""
-    for name, value in program.graph("spiking").outputs.items():
-        if value.type.batch_axis is None and any(_of_batch(size) for size in value.type.shape):
+    """An output such as [2*N, ...], or one whose size depends on the data, has no rows that belong to one sample."""
+    graph = program.graph("spiking")
+    shared = {name for value in graph.inputs for size in value.type.shape for name in _names(size)} - {BATCH}
+    for name, value in graph.outputs.items():
+        if value.type.batch_axis is None and any(_names(size) - shared for size in value.type.shape):
             raise UnsupportedError(
                 f"output {name} has type {value.type}: its rows do not belong to single samples, so it cannot be written in "
                 "chunks; run the program on the whole data set"
             )
 
 
-def _of_batch(size: Dimension) -> bool:
-    return BATCH in re.findall(r"\w+", str(size))
+def _names(size: Dimension) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", str(size)))
 
 
 def _runner(program: Program, content: bytes, options: Options, threads: int | None, cluster: object | None) -> Runner:

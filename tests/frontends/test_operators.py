@@ -257,6 +257,37 @@ def test_what_closes_a_model_is_the_hosts(operator: str) -> None:
     assert all("last" in line for line in program.facts["host_nodes"])  # type: ignore[attr-defined]
 
 
+def test_overlapping_detections_are_dropped_by_the_host() -> None:
+    """Boxes and scores come from one spiking network; which are kept, and how many, depends on the input."""
+    rng = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "dense"),
+        helper.make_node("Relu", ["h"], ["r"], "relu"),
+        helper.make_node("MatMul", ["r", "v"], ["b"], "flat_boxes"),
+        helper.make_node("Reshape", ["b", "as_boxes"], ["boxes"], "boxes"),
+        helper.make_node("MatMul", ["r", "u"], ["s"], "flat_scores"),
+        helper.make_node("Reshape", ["s", "as_scores"], ["scores"], "scores"),
+        helper.make_node("NonMaxSuppression", ["boxes", "scores", "count", "overlap", "least"], ["y"], "detections"),
+    ]
+    known = {
+        "w": weights(rng, 6, 16),
+        "v": weights(rng, 16, 40),
+        "u": weights(rng, 16, 20),
+        "as_boxes": integers(-1, 10, 4),
+        "as_scores": integers(-1, 2, 10),
+        "count": integers(4),
+        "overlap": np.array([0.3], np.float32),
+        "least": np.array([-0.5], np.float32),
+    }
+    x = data(rng, 12, 6)
+    program = snnir.compile(model_of(nodes, ["N", 6], known), calibration=x, bits=6)
+    assert program.facts["host_nodes"] == ["NonMaxSuppression detections (non_max_suppression)"]
+    kept, expected = program.run(x).outputs["y"], program.reference(x)["y"]
+    assert kept.shape[1] == 3 and 12 < len(kept) < 12 * 2 * 4
+    np.testing.assert_array_equal(kept, expected)
+    assert program.verify(x).ok
+
+
 def test_one_hot_tokens() -> None:
     rng = np.random.default_rng(0)
     nodes = [

@@ -9,7 +9,7 @@ from snnir.frontends.onnx.compose import real, reshaped, transposed
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.dims import product
-from snnir.ir.ops import Hardmax, Lookup, TopK
+from snnir.ir.ops import Hardmax, Lookup, NonMaxSuppression, TopK
 
 __all__ = ["looked_up"]
 
@@ -56,3 +56,13 @@ def top_k(call: Call) -> list[Result]:
     (count,) = call.known_integers(1, "the number of elements")
     op = TopK(call.axis(call.integer("axis", -1), x.type.rank), count, bool(call.integer("largest", 1)))
     return list(call.emit_all(op, x, names=(call.name(0), call.name(1))))
+
+
+@handler("NonMaxSuppression", "non_max_suppression")
+def non_max_suppression(call: Call) -> list[Result]:
+    """Known bounds, on the host; how many boxes are kept depends on the data, so nothing may come after it."""
+    boxes, scores = real(call, 0), real(call, 1)
+    count = call.known_integers(2, "the number of boxes")[0] if call.has(2) else 0
+    overlap = float(call.known(3, "the overlap").reshape(-1)[0]) if call.has(3) else 0.0
+    least = float(call.known(4, "the least score").reshape(-1)[0]) if call.has(4) else float("-inf")
+    return [call.emit(NonMaxSuppression(count, overlap, least, bool(call.integer("center_point_box", 0))), boxes, scores)]

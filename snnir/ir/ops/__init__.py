@@ -25,6 +25,7 @@ from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, 
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.choices import Hardmax, Lookup, TopK
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
+from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt, Tan
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
@@ -79,6 +80,7 @@ __all__ = [
     "Movement",
     "Mul",
     "MultiThreshold",
+    "NonMaxSuppression",
     "Observe",
     "Pad",
     "Pow",
