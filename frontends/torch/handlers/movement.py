@@ -198,21 +198,6 @@ def index_select(call: Call) -> Value:
     return call.emit(Gather(call.axis(call.integer("dim"), x.type.rank), tuple(indices), (len(indices),)), x)
 
 
-@handler("aten.index.Tensor", "gather")
-def index(call: Call) -> Value:
-    """Constant indices along one axis."""
-    x, entries = call.value("self"), call.given("indices")
-    places = [place for place, entry in enumerate(entries) if entry is not None]
-    if len(places) != 1:
-        raise RefusalError("it indexes several axes at once; only one is supported")
-    call.arguments = {**call.arguments, "index": entries[places[0]]}
-    indices = call.known("index", "the index")
-    if indices.dtype.is_floating_point or str(indices.dtype) == "torch.bool":
-        raise RefusalError(f"it indexes with {indices.dtype}")
-    flat = tuple(int(item) for item in indices.reshape(-1).tolist())
-    return call.emit(Gather(places[0], flat, tuple(indices.shape)), x)
-
-
 @handler("aten.flip", "slice")
 def flip(call: Call) -> Value:
     """Axes backwards."""
