@@ -66,9 +66,8 @@ class Complex:
         if not isinstance(entry, torch.Tensor) or not entry.is_complex():
             raise RefusalError(f"its {name} holds no complex numbers")
         known = torch.view_as_real(entry.detach().resolve_conj())
-        return cls(
-            call.name(name), parts=(call.constant(f"{name}.real", known[..., 0]), call.constant(f"{name}.imag", known[..., 1]))
-        )
+        real, imag = (call.constant(f"{name}.{label}", known[..., place]) for place, label in enumerate(("real", "imag")))
+        return cls(call.name(name), parts=(real, imag))
 
 
 def is_complex(entry: Entry) -> bool:

@@ -13,7 +13,7 @@ from snnir.ir.lowering.compose import minus
 from snnir.ir.lowering.normalise import p_norm
 from snnir.ir.ops import Add, Mul, Sub
 
-__all__ = ["is_complex"]
+__all__: list[str] = []
 
 _ALIKE = (
     *("select", "slice", "narrow", "view.default", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"),
@@ -37,7 +37,11 @@ def _part(call: Call, function: Callable[[Call], Entry], place: int) -> Any:
     return function(inner)
 
 
-def _joined(call: Call, real: Entry, imag: Entry) -> Entry:
+def _each(call: Call, operator: str) -> Entry:
+    """The handler for real numbers, once for each part."""
+    function = find(operator)
+    assert function is not None
+    real, imag = (_part(call, function, place) for place in (0, 1))
     if isinstance(real, list):
         return [Complex(f"{call.name()}.{place}", parts=pair) for place, pair in enumerate(zip(real, imag, strict=True))]
     return Complex(call.name(), parts=(real, imag))
@@ -46,9 +50,7 @@ def _joined(call: Call, real: Entry, imag: Entry) -> Entry:
 def _alike(operator: str) -> None:
     @handler(f"aten.{operator}", real=False, complex=True)
     def alike(call: Call) -> Entry:
-        function = find(f"aten.{operator}")
-        assert function is not None
-        return _joined(call, _part(call, function, 0), _part(call, function, 1))
+        return _each(call, f"aten.{operator}")
 
 
 for _name in _ALIKE:
@@ -118,28 +120,29 @@ def conjugate(call: Call) -> Complex:
     return Complex(call.name(), parts=(real, minus(call, imag, "imag")))
 
 
-def _sum(operator: str, op: Add | Sub) -> None:
+def _sum(operator: str, op: Add | Sub, first: str = "self", second: str = "other") -> None:
     @handler(f"aten.{operator}", op.name, real=False, complex=True)
     def total(call: Call) -> Complex:
         """Of complex values, or of one and a real one."""
         if call.number("alpha", 1.0) != 1:
             raise RefusalError("it scales a complex operand by alpha; multiply it before")
-        left, right = call.given("self"), call.given("other")
+        left, right = call.given(first), call.given(second)
         if is_complex(left) and is_complex(right):
-            pairs = zip(Complex.of(call, left, "self").parts(call), Complex.of(call, right, "other").parts(call), strict=True)
+            pairs = zip(Complex.of(call, left, first).parts(call), Complex.of(call, right, second).parts(call), strict=True)
             real, imag = (call.emit(op, *pair, label=label) for pair, label in zip(pairs, ("real", "imag"), strict=True))
         elif is_complex(left):
-            real, imag = Complex.of(call, left, "self").parts(call)
-            real = call.emit(op, real, call.as_value(right, "other"), label="real")
+            real, imag = Complex.of(call, left, first).parts(call)
+            real = call.emit(op, real, call.as_value(right, second), label="real")
         else:
-            real, imag = Complex.of(call, right, "other").parts(call)
-            real = call.emit(op, call.as_value(left, "self"), real, label="real")
+            real, imag = Complex.of(call, right, second).parts(call)
+            real = call.emit(op, call.as_value(left, first), real, label="real")
             imag = imag if isinstance(op, Add) else minus(call, imag, "imag")
         return Complex(call.name(), parts=(real, imag))
 
 
 _sum("add", Add())
 _sum("sub", Sub())
+_sum("rsub", Sub(), "other", "self")
 
 
 @handler("aten.mul", "mul", "add", "sub", real=False, complex=True)
@@ -147,20 +150,12 @@ def times(call: Call) -> Entry:
     """Of two complex values, `(a + bi)(c + di)`, or of a complex and a real one."""
     left, right = call.given("self"), call.given("other")
     if not (is_complex(left) and is_complex(right)):
-        return _each_times(call)
+        return _each(call, "aten.mul")
     (a, b), (c, d) = (Complex.of(call, entry, name).parts(call) for entry, name in ((left, "self"), (right, "other")))
-    products = {
-        name: call.emit(Mul(), one, other, label=name)
-        for name, one, other in (("ac", a, c), ("bd", b, d), ("ad", a, d), ("bc", b, c))
-    }
+    factors = {"ac": (a, c), "bd": (b, d), "ad": (a, d), "bc": (b, c)}
+    products = {label: call.emit(Mul(), *pair, label=label) for label, pair in factors.items()}
     real = call.emit(Sub(), products["ac"], products["bd"], label="real")
     return Complex(call.name(), parts=(real, call.emit(Add(), products["ad"], products["bc"], label="imag")))
-
-
-def _each_times(call: Call) -> Entry:
-    function = find("aten.mul")
-    assert function is not None
-    return _joined(call, _part(call, function, 0), _part(call, function, 1))
 
 
 @handler("aten.div", "div", real=False, complex=True)
@@ -168,6 +163,4 @@ def over(call: Call) -> Entry:
     """Of a complex value by a real one."""
     if is_complex(call.given("other")):
         raise RefusalError("it divides by complex numbers; multiply by the conjugate and divide by the square of the magnitude")
-    function = find("aten.div")
-    assert function is not None
-    return _joined(call, _part(call, function, 0), _part(call, function, 1))
+    return _each(call, "aten.div")

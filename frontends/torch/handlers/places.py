@@ -199,9 +199,3 @@ def index_fill(call: Call) -> Value:
     """One number at constant indices of one axis."""
     x = operand(call, "self")
     return put(call, x, _at(call, x), call.scalar("value", call.number("value")), "none")
-
-
-@handler("aten.masked_scatter")
-def masked_scatter(call: Call) -> Value:
-    """Refused: where each value goes depends on the mask."""
-    raise RefusalError("it writes at places that depend on its mask; use torch.where")
