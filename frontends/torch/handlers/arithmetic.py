@@ -79,6 +79,7 @@ _binary("pow.Tensor_Tensor", Pow, "self", "exponent")
 _binary("pow.Scalar", Pow, "self", "exponent")
 
 
+@handler("aten._neg_view", "mul")
 @handler("aten.neg", "mul")
 def neg(call: Call) -> Value:
     """`-x`."""

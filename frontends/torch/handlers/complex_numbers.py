@@ -19,7 +19,7 @@ _ALIKE = (
     *("select", "slice", "narrow", "view.default", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"),
     *("permute", "transpose", "swapaxes", "swapdims", "moveaxis", "movedim", "t", "numpy_T", "expand", "repeat", "flip", "roll"),
     *("cat", "concat", "stack", "split", "split_with_sizes", "chunk", "unbind", "index_select", "index.Tensor", "gather"),
-    *("diagonal", "constant_pad_nd", "neg", "sum", "mean", "cumsum", "fft_fftshift", "fft_ifftshift"),
+    *("diagonal", "constant_pad_nd", "neg", "_neg_view", "sum", "mean", "cumsum", "fft_fftshift", "fft_ifftshift"),
 )
 """Operators that do the same to real and imaginary parts."""
 

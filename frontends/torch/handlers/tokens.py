@@ -68,6 +68,7 @@ def _bags(tokens: Value, offsets: Steps) -> tuple[Dimension, Dimension]:
 
 def _of_one_size(call: Call, rows: Value, mode: int) -> Value:
     """Over axis 1 of rows[bags, size, width]."""
+    call.static(rows.type.shape[1:2], "an embedding bag")
     if mode == _MEAN:
         return call.emit(ReduceMean((1,), False), rows)
     return (sum_over if mode == _SUM else largest_over)(call, rows, (1,), False)
