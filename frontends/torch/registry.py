@@ -14,7 +14,19 @@ from snnir.ir.lowering import RefusalError
 if TYPE_CHECKING:
     from snnir.frontends.torch.call import Call
 
-__all__ = ["COMPLEX", "HANDLERS", "Entry", "RefusalError", "Spread", "Steps", "Unknown", "find", "handler", "operators"]
+__all__ = [
+    "COMPLEX",
+    "HANDLERS",
+    "Entry",
+    "RefusalError",
+    "Spread",
+    "Steps",
+    "Unknown",
+    "conditions",
+    "find",
+    "handler",
+    "operators",
+]
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,19 @@ def find(operator: str, complex: bool = False) -> Handler | None:
     """The handler of an operator such as `aten.conv1d.default`: of the overload, or of all overloads."""
     table = COMPLEX if complex else HANDLERS
     return table.get(operator) or table.get(operator.rsplit(".", 1)[0])
+
+
+def conditions() -> list[tuple[list[str], tuple[str, ...], bool, str]]:
+    """Operators that one function imports as the same ops, those ops, whether they take complex numbers, and on what
+    conditions, as the function says.
+    """
+    rows: dict[tuple[object, tuple[str, ...], bool], list[str]] = {}
+    for operator, ops in sorted(_BECOMES.items()):
+        function = HANDLERS.get(operator) or COMPLEX[operator]
+        rows.setdefault((function, ops, operator in COMPLEX), []).append(operator)
+    return [
+        (names, ops, complex_, " ".join((function.__doc__ or "").split())) for (function, ops, complex_), names in rows.items()
+    ]
 
 
 def operators() -> dict[str, list[str]]:

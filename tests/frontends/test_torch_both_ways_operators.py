@@ -18,6 +18,7 @@ from tests.frontends.test_torch_both_ways import constants
 from tests.frontends.torch_modules import data, onnx_of, randomised
 
 PICK, OTHER, MASK = torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([True, False, True])
+GAIN = torch.tensor([1.0, 0.5, 0.25, 0.0, 2.0])
 
 
 class Around(nn.Module):
@@ -37,8 +38,8 @@ def chosen(x: torch.Tensor) -> torch.Tensor:
 
 
 def put(x: torch.Tensor) -> torch.Tensor:
-    index = torch.tensor([[[0, 1, 2, 1]]]).expand(24, 1, 4)
-    return x.scatter(1, index, 0.5).scatter_add(1, index, x).index_add(1, PICK, x[:, 1:])
+    index = torch.tensor([[[0, 1, 2, 1]]]).expand(x.shape[0], 1, 4)
+    return x.scatter_add(1, index, x)
 
 
 LEGACY: dict[str, tuple[Callable[..., Any], tuple[int, ...], bool]] = {
@@ -70,6 +71,7 @@ def network(function: Callable[..., Any], shape: tuple[int, ...]) -> tuple[Aroun
     return randomised(module), x
 
 
+@pytest.mark.filterwarnings("ignore:stft with return_complex")
 @pytest.mark.parametrize("name", LEGACY)
 def test_operators_have_the_same_integers_both_ways(name: str) -> None:
     function, shape, open_ = LEGACY[name]
@@ -87,13 +89,13 @@ WRITTEN: dict[str, tuple[Callable[..., Any], int, Nodes]] = {
         6,
         [("Unsqueeze", ["minus"], {}), ("DFT", ["", "one"], {"onesided": 1})],
     ),
-    "low_pass": (
-        lambda x: torch.fft.irfft(torch.fft.rfft(x)[:, :3], n=8),
+    "filter": (
+        lambda x: torch.fft.irfft(torch.fft.rfft(x) * GAIN),
         8,
         [
             ("Unsqueeze", ["minus"], {}),
             ("DFT", ["", "one"], {"onesided": 1}),
-            ("Slice", ["zero", "three", "first_axis"], {}),
+            ("Mul", ["gain"], {}),
             ("DFT", ["eight", "one"], {"onesided": 1, "inverse": 1}),
         ],
     ),
@@ -113,8 +115,7 @@ def written(module: Around, width: int, nodes: Nodes) -> bytes:
     tensors = {f"{name}.weight": layer.weight for name, layer in layers.items()}
     tensors |= {f"{name}.bias": layer.bias for name, layer in layers.items()}
     arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-    arrays |= {"zero": np.array([0]), "three": np.array([3]), "first_axis": np.array([1]), "minus": np.array([-1])}
-    arrays |= {"one": np.array(1), "eight": np.array(8)}
+    arrays |= {"minus": np.array([-1]), "one": np.array(1), "eight": np.array(8), "gain": GAIN.numpy()[:, None]}
     made = [helper.make_node("Gemm", ["x", "first.weight", "first.bias"], ["linear"], transB=1)]
     made.append(helper.make_node("Relu", ["linear"], ["value0"]))
     for place, (operator, operands, attributes) in enumerate(nodes):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.complex_value import Complex, is_complex
 from snnir.frontends.torch.registry import Entry, RefusalError, find, handler
 from snnir.ir import Value
-from snnir.ir.lowering.compose import minus
+from snnir.ir.lowering.compose import minus, reshaped
 from snnir.ir.lowering.normalise import p_norm
-from snnir.ir.ops import Add, Mul, Sub
+from snnir.ir.ops import Add, Div, Mul, Sub
 
 __all__: list[str] = []
 
@@ -145,12 +147,22 @@ _sum("sub", Sub())
 _sum("rsub", Sub(), "other", "self")
 
 
+def _scaled(call: Call, op: Mul | Div, entry: Entry, name: str) -> Complex:
+    """Both parts multiplied or divided by the real argument `name`."""
+    pairs, factor = Complex.of(call, entry, "complex").pairs(call), call.given(name)
+    if isinstance(factor, torch.Tensor) and not factor.is_floating_point():
+        factor = factor.to(torch.get_default_dtype())
+    value = call.as_value(factor, name)
+    column = value if value.type.rank == 0 else reshaped(call, value, (*value.type.shape, 1), f"{name}.column")
+    return Complex(call.name(), call.emit(op, pairs, column))
+
+
 @handler("aten.mul", "mul", "add", "sub", real=False, complex=True)
 def times(call: Call) -> Entry:
     """Of two complex values, `(a + bi)(c + di)`, or of a complex and a real one."""
     left, right = call.given("self"), call.given("other")
     if not (is_complex(left) and is_complex(right)):
-        return _each(call, "aten.mul")
+        return _scaled(call, Mul(), *((left, "other") if is_complex(left) else (right, "self")))
     (a, b), (c, d) = (Complex.of(call, entry, name).parts(call) for entry, name in ((left, "self"), (right, "other")))
     factors = {"ac": (a, c), "bd": (b, d), "ad": (a, d), "bc": (b, c)}
     products = {label: call.emit(Mul(), *pair, label=label) for label, pair in factors.items()}
@@ -163,4 +175,6 @@ def over(call: Call) -> Entry:
     """Of a complex value by a real one."""
     if is_complex(call.given("other")):
         raise RefusalError("it divides by complex numbers; multiply by the conjugate and divide by the square of the magnitude")
-    return _each(call, "aten.div")
+    if call.arguments.get("rounding_mode") is not None:
+        raise RefusalError("it rounds complex numbers")
+    return _scaled(call, Div(), call.given("self"), "other")

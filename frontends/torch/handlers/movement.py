@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.complex_value import Complex
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Dim, Dimension, Shape, Value
 from snnir.ir.dims import product
@@ -18,6 +21,9 @@ def _copy(operator: str) -> None:
     def copy(call: Call) -> Entry:
         name = "self" if "self" in call.arguments else "input"
         value = call.given(name)
+        if isinstance(value, Value) and call.node.meta["val"].dtype.is_complex:
+            zeros = Spread(torch.zeros([1] * value.type.rank, dtype=call.node.meta["val"].real.dtype), value.type.shape)
+            return Complex(call.name(), parts=(value, call.as_value(zeros, "imag")))
         if isinstance(value, Value) and not call.node.meta["val"].is_floating_point() and value.type.is_real:
             raise RefusalError(f"it casts to {call.node.meta['val'].dtype}; only real numbers are imported")
         return value
