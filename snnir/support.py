@@ -94,8 +94,8 @@ def markdown_ops() -> str:
         "",
         "## PyTorch operators, and on what conditions",
         "",
-        "Operators whose result PyTorch computes from known tensors alone fold. Complex numbers are taken where so marked: as real",
-        "and imaginary parts, two real values.",
+        "Operators that take known tensors alone fold, and those that only copy vanish. Complex numbers are taken where so",
+        "marked: as real and imaginary parts, two real values.",
         "",
         "| PyTorch operator | becomes | only on the host | complex | conditions |",
         "| --- | --- | --- | --- | --- |",
@@ -111,7 +111,7 @@ def markdown_ops() -> str:
         "",
         "| PyTorch operators | why |",
         "| --- | --- |",
-        *(f"| {', '.join(operators)} | {reason} |" for reason, operators in refused),
+        *(f"| {', '.join(f'`{name}`' for name in operators)} | {reason} |" for reason, operators in refused),
         "",
     ]
     return "\n".join(lines)
@@ -123,7 +123,7 @@ def _condition_row(operator: str, ops: tuple[str, ...], said: str) -> str:
 
 
 def _torch_row(operators: list[str], ops: tuple[str, ...], complex_: bool, said: str) -> str:
-    names, said = ", ".join(name.removeprefix("aten.") for name in operators), said.replace("|", "\\|")
+    names, said = ", ".join(f"`{name.removeprefix('aten.')}`" for name in operators), said.replace("|", "\\|")
     mark = "yes" if complex_ else ""
     return f"| {names} | {', '.join(f'`{op}`' for op in ops)} | {_hosted(ops)} | {mark} | {said} |"
 

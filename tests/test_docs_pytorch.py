@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_all_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     torch.export.save(torch.export.export(module, (xs,)), "model.pt2")
     Path("model.onnx").write_bytes(onnx_of(module, xs, {0: "N"}))
     batches = [(xs, torch.arange(16) % 2)]
-    names = {"snnir": snnir, "torch": torch, "F": F, "module": module, "loader": batches}
+    names: dict[str, Any] = {"snnir": snnir, "torch": torch, "F": F, "module": module, "loader": batches}
     names |= {"x": xs.numpy(), "xs": xs.numpy(), "hs": hs.numpy(), "h": hs[:2]}
     assert len(BLOCKS) == 3
     for block in BLOCKS:

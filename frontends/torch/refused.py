@@ -33,10 +33,11 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "_linalg_eigh _linalg_solve_ex _linalg_svd inverse linalg_cholesky linalg_cholesky_ex linalg_eigh linalg_inv "
         "linalg_inv_ex linalg_pinv linalg_qr linalg_solve linalg_svd",
     ),
+    ("it needs the arc tangent of two values that change with the input", "angle atan2"),
     ("it goes over all elements, those of other samples too; give it an axis", "median.default"),
     (
         "it has no counterpart among the operators that are imported; write it out, or apply it before or after the model",
-        "_cdist_forward angle atan2 bucketize cdist copysign cummax cummin digamma erfinv heaviside hypot igamma lgamma "
+        "_cdist_forward bucketize cdist copysign cummax cummin digamma erfinv heaviside hypot igamma lgamma "
         "logaddexp logaddexp2 logcumsumexp mode mvlgamma nextafter polygamma searchsorted signbit",
     ),
 )
@@ -45,10 +46,12 @@ REFUSED: Mapping[str, str] = {operator: reason for reason, operators in _GROUPS 
 """Why each operator, or one overload of it, is refused."""
 
 
-def reason_of(operator: str) -> str:
-    """Why a node of an operator without a handler, `aten.mode.default`, is refused."""
+def reason_of(operator: str, complex: bool = False) -> str:
+    """Why a node of an operator without a handler (of `complex` numbers), `aten.mode.default`, is refused."""
     name = operator.removeprefix("aten.")
     reason = REFUSED.get(name) or REFUSED.get(name.rsplit(".", 1)[0])
+    if reason is None and complex:
+        reason = "of complex numbers only parts, magnitudes, sums, products, Fourier transforms and movements are imported"
     return f"operator not supported: {reason}" if reason else "operator not supported"
 
 

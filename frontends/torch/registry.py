@@ -89,16 +89,15 @@ def find(operator: str, complex: bool = False) -> Handler | None:
 
 
 def conditions() -> list[tuple[list[str], tuple[str, ...], bool, str]]:
-    """Operators that one function imports as the same ops, those ops, whether they take complex numbers, and on what
-    conditions, as the function says.
+    """Operators that become the same ops on the same conditions: their names, those ops, whether they take complex numbers, and
+    the conditions, as their functions say them.
     """
-    rows: dict[tuple[object, tuple[str, ...], bool], list[str]] = {}
+    rows: dict[tuple[tuple[str, ...], bool, str], list[str]] = {}
     for operator, ops in sorted(_BECOMES.items()):
-        function = HANDLERS.get(operator) or COMPLEX[operator]
-        rows.setdefault((function, ops, operator in COMPLEX), []).append(operator)
-    return [
-        (names, ops, complex_, " ".join((function.__doc__ or "").split())) for (function, ops, complex_), names in rows.items()
-    ]
+        if ops:
+            said = " ".join(((HANDLERS.get(operator) or COMPLEX[operator]).__doc__ or "").split())
+            rows.setdefault((ops, operator in COMPLEX, said), []).append(operator)
+    return [(names, *row) for row, names in rows.items()]
 
 
 def operators() -> dict[str, list[str]]:

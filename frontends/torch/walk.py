@@ -96,7 +96,7 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
     complex_ = any(is_complex(leaf) for entry in arguments.values() for leaf in _leaves(entry))
     function = find(name, complex_)
     if function is None:
-        raise RefusalError("it computes with complex numbers in a way that is not supported" if complex_ else reason_of(name))
+        raise RefusalError(reason_of(name, complex_))
     return function(Call(scope, node, arguments, origin_of(node)))
 
 

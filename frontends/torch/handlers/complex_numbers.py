@@ -106,12 +106,6 @@ def magnitude(call: Call) -> Value:
     return p_norm(call, pairs, (pairs.type.rank - 1,), 2, False)
 
 
-@handler("aten.angle", real=False, complex=True)
-def angle(call: Call) -> Value:
-    """Refused: no operator of the IR takes two values into an angle."""
-    raise RefusalError("it needs the arc tangent of two values that change with the input, which is not supported")
-
-
 @handler("aten.conj_physical", "mul", real=False, complex=True)
 @handler("aten._conj_physical", "mul", real=False, complex=True)
 @handler("aten._conj", "mul", real=False, complex=True)
