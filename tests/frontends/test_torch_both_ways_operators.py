@@ -37,20 +37,14 @@ def chosen(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x[:, PICK, OTHER], x[:, MASK].flatten(1)], 1)
 
 
-def put(x: torch.Tensor) -> torch.Tensor:
-    index = torch.tensor([[[0, 1, 2, 1]]]).expand(x.shape[0], 1, 4)
-    return x.scatter_add(1, index, x)
-
-
-LEGACY: dict[str, tuple[Callable[..., Any], tuple[int, ...], bool]] = {
-    "products": (lambda x: x.prod(1), (24, 3, 4), True),
-    "remainders": (lambda x: torch.fmod(x, 0.7) + torch.remainder(x, 0.3), (24, 5), True),
-    "chosen": (chosen, (24, 3, 4), True),
-    "put": (put, (24, 3, 4), False),  # PyTorch's exporter finds no index for an open batch
-    "exclusive": (lambda x: torch.logical_xor(x > 0.2, x < 0.6) * 1.0, (24, 5), True),
-    "unfold": (lambda x: F.unfold(x, 2, padding=1), (24, 2, 3, 4), True),
-    "fold": (lambda x: F.fold(x, (3, 4), 2), (24, 8, 6), True),
-    "stft": (lambda x: torch.stft(x, 4, 2, window=torch.hann_window(4), center=False, return_complex=False), (24, 12), True),
+LEGACY: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
+    "products": (lambda x: x.prod(1), (24, 3, 4)),
+    "remainders": (lambda x: torch.fmod(x, 0.7) + torch.remainder(x, 0.3), (24, 5)),
+    "chosen": (chosen, (24, 3, 4)),
+    "exclusive": (lambda x: torch.logical_xor(x > 0.2, x < 0.6) * 1.0, (24, 5)),
+    "unfold": (lambda x: F.unfold(x, 2, padding=1), (24, 2, 3, 4)),
+    "fold": (lambda x: F.fold(x, (3, 4), 2), (24, 8, 6)),
+    "stft": (lambda x: torch.stft(x, 4, 2, window=torch.hann_window(4), center=False, return_complex=False), (24, 12)),
 }
 
 
@@ -75,9 +69,9 @@ def network(function: Callable[..., Any], shape: tuple[int, ...]) -> tuple[Aroun
 @pytest.mark.filterwarnings("ignore:stft with return_complex")
 @pytest.mark.parametrize("name", LEGACY)
 def test_operators_have_the_same_integers_both_ways(name: str) -> None:
-    function, shape, open_ = LEGACY[name]
+    function, shape = LEGACY[name]
     module, x = network(function, shape)
-    agree(module, onnx_of(module, x, {0: "N"} if open_ else {}, opset=18), x)
+    agree(module, onnx_of(module, x, {0: "N"}, opset=18), x)
 
 
 Nodes = list[tuple[str, list[str], dict[str, Any]]]
