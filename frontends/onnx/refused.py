@@ -11,25 +11,20 @@ from collections.abc import Mapping
 import onnx
 
 from snnir.frontends.onnx.inlined import FUNCTIONS
+from snnir.ir.lowering.reasons import BITS, DETERMINANT, FINITE, RANDOM, SIZE, TRAINING, WEIGHTS
 
 __all__ = ["REFUSED", "reason_of", "refused_operators", "undecided", "written_out"]
 
-_RANDOM = "its result is random, so nothing could be compared exactly; export the model in evaluation mode"
-_TRAINING = "it is part of training; export the model for inference"
 _STRINGS = "it computes with strings; prepare the data before the model"
-_BITS = "it computes with the bits of integers; only real numbers are imported"
-_WEIGHTS = "its weights depend on the input, so no synapse can hold them"
-_SIZE = "the size of its result depends on the data, and a spiking network has a fixed number of neurons"
 _LISTS = "it computes with lists or optional values; only lists that a loop builds are supported"
 _FILES = "it decodes files; decode them before the model"
 _TREES = "it holds decision trees, which are no networks"
 _KERNELS = "it compares the input with support vectors through a kernel, which is no network"
 _WINDOW = "it is known only where its size is"
-_FINITE = "values of a network are finite by construction: NaN and infinities are refused as inputs"
 
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (_RANDOM, ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")),
-    (_TRAINING, ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "Adagrad", "Adam", "Gradient", "Momentum")),
+    (RANDOM, ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")),
+    (TRAINING, ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "Adagrad", "Adam", "Gradient", "Momentum")),
     (
         _STRINGS,
         (
@@ -43,9 +38,9 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "CastMap",
         ),
     ),
-    (_BITS, ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")),
-    (_WEIGHTS, ("AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "MaxUnpool", "RoiAlign")),
-    (_SIZE, ("NonZero", "Unique")),
+    (BITS, ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")),
+    (WEIGHTS, ("AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "MaxUnpool", "RoiAlign")),
+    (SIZE, ("NonZero", "Unique")),
     (
         _LISTS,
         (
@@ -67,8 +62,8 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_TREES, ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")),
     (_KERNELS, ("SVMClassifier", "SVMRegressor")),
     (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range")),
-    (_FINITE, ("Imputer", "IsInf", "IsNaN")),
-    ("a determinant is a sum of products of as many factors as the matrix has rows; no synapse computes it", ("Det",)),
+    (FINITE, ("Imputer", "IsInf", "IsNaN")),
+    (DETERMINANT, ("Det",)),
     ("it writes at places that depend on the input", ("TensorScatter",)),
     ("it computes with functions given as graphs", ("FlexAttention",)),
     ("it turns categories into vectors; encode them before the model, or give whole numbers to a OneHot", ("OneHotEncoder",)),

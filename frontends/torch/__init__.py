@@ -16,7 +16,7 @@ from snnir.ir import Graph
 if TYPE_CHECKING:
     from snnir.frontends.torch.source import Source
 
-__all__ = ["import_torch", "run_torch", "torch_operators"]
+__all__ = ["import_torch", "run_torch", "torch_conditions", "torch_operators", "torch_refused"]
 
 _HINT = "PyTorch is not installed, and this needs it: pip install 'snnir[torch]'"
 
@@ -68,6 +68,24 @@ def torch_operators() -> dict[str, list[str]]:
     from snnir.frontends.torch.registry import operators
 
     return operators()
+
+
+def torch_conditions() -> list[tuple[list[str], tuple[str, ...], bool, str]]:
+    """Operators of PyTorch, the ops that they become, whether they take complex numbers, and on what conditions.
+
+    Raises `UsageError` where PyTorch is not installed.
+    """
+    torch_operators()
+    from snnir.frontends.torch.registry import conditions
+
+    return conditions()
+
+
+def torch_refused() -> list[tuple[str, tuple[str, ...]]]:
+    """Each reason, and the operators of PyTorch that are refused for it."""
+    from snnir.frontends.torch.refused import refused_operators
+
+    return refused_operators()
 
 
 def _missing(error: ModuleNotFoundError) -> Exception:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from snnir.frontends.torch.complex_value import Complex
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Unknown
 from snnir.ir import Dim, Dimension, Graph, Op, Shape, TensorType, Value
 from snnir.ir.lowering.compose import static
@@ -40,6 +41,8 @@ class Call:
     def __init__(self, scope: Scope, node: torch.fx.Node, arguments: Mapping[str, Entry], origin: str) -> None:
         self.scope, self.node, self.arguments = scope, node, arguments
         self.origin = (origin,)
+        self.part = ""
+        """Which part of the node's result is under construction, where it is a pair of values."""
 
     @property
     def graph(self) -> Graph:
@@ -117,26 +120,28 @@ class Call:
             raise RefusalError(entry.reason)
         if isinstance(entry, Spread):
             constant = self.constant(name, entry.array)
-            return self.graph.add1(Expand(entry.shape), constant, name=f"{self.node.name}.{name}", origin=self.origin)
+            return self.graph.add1(Expand(entry.shape), constant, name=self.name(name), origin=self.origin)
         if isinstance(entry, torch.Tensor):
             return self.constant(name, entry)
+        if isinstance(entry, Complex):
+            raise RefusalError(f"its {name} holds complex numbers; take their real and imaginary parts with torch.view_as_real")
         if isinstance(entry, int | float):
             return self.scalar(name, float(entry))
         raise RefusalError(f"its {name} is no tensor ({entry})")
 
     def constant(self, name: str, tensor: torch.Tensor) -> Value:
         """A constant of the graph; the same tensor gives the same one."""
-        return self.scope.constant(tensor, f"{self.node.name}.{name}")
+        return self.scope.constant(tensor, self.name(name))
 
     def array(self, label: str, array: np.ndarray) -> Value:
         """A constant of the graph, named after the node."""
-        return self.graph.constant(f"{self.node.name}.{label}", np.array(array, order="C"))
+        return self.graph.constant(self.name(label), np.array(array, order="C"))
 
     def scalar(self, name: str, number: float) -> Value:
         """A number as a constant, of the element type of the node's result."""
         if not math.isfinite(number):
             raise RefusalError(f"{name} is {number}")
-        kind = "f64" if getattr(self.node.meta.get("val"), "dtype", None) == torch.float64 else "f32"
+        kind = "f64" if getattr(self.node.meta.get("val"), "dtype", None) in (torch.float64, torch.complex128) else "f32"
         return self.array(name, np.array(number, DTYPES[kind]))
 
     def known(self, name: str, what: str) -> torch.Tensor:
@@ -180,4 +185,4 @@ class Call:
 
     def name(self, label: str = "") -> str:
         """The fx node's name, or that of something on the way to it."""
-        return f"{self.node.name}.{label}" if label else str(self.node.name)
+        return ".".join(word for word in (str(self.node.name), self.part, label) if word)

@@ -133,12 +133,14 @@ def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, in
 
 def _export(module: torch.nn.Module, example: Example, dynamic_shapes: Any) -> ExportedProgram:
     try:
-        with warnings.catch_warnings(), torch.no_grad(), KeepLayers():
+        with warnings.catch_warnings(), torch.no_grad(), KeepLayers(module):
             warnings.simplefilter("ignore")
             program: ExportedProgram = torch.export.export(
                 module, example.args, dict(example.kwargs), dynamic_shapes=dynamic_shapes
             )
             return program
+    except UnsupportedError:
+        raise
     except Exception as error:  # torch.export lets through whatever the module raises
         raise UnsupportedError(f"torch.export cannot export {type(module).__name__}: {_reason(error)}") from error
 

@@ -136,7 +136,7 @@ def _are_tokens(node: torch.fx.Node) -> bool:
     chooses = False
     for user in node.users:
         name = str(user.target).split(".")[1] if "." in str(user.target) else str(user.target)
-        if name == "one_hot" or (name == "embedding" and user.args[0] is not node):
+        if name == "one_hot" or (name in ("embedding", "embedding_bag") and user.args[0] is not node):
             chooses = True
         elif name in _MOVES:
             if not _are_tokens(user):

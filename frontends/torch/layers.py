@@ -7,11 +7,15 @@ rule for shapes looks at no element. They compute what PyTorch's functions compu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+
+from snnir.errors import UnsupportedError
 
 __all__ = ["LAYERS", "KeepLayers"]
 
@@ -69,15 +73,39 @@ _SHRINKS: dict[Any, Callable[..., torch.Tensor]] = {torch._C._nn.softshrink: _so
 """Functions that torch.export takes apart into comparisons, as differences of functions that increase."""
 
 
+_PADDED = (
+    "recurrent layers are supported for padded sequences, x[N, T, I] or x[T, N, I]: give the layer the padded tensor itself. "
+    "Where lengths differ within a batch, give samples one by one, or export to ONNX, which keeps the lengths"
+)
+
+
 class KeepLayers(TorchFunctionMode):
-    """While it is entered, recurrent layers of padded sequences become snnir's operators; packed ones stay as they are."""
+    """While it is entered, recurrent layers of padded sequences become snnir's operators; packed ones are refused, by their
+    place in `module`.
+    """
+
+    def __init__(self, module: torch.nn.Module | None = None) -> None:
+        super().__init__()
+        self._module = module
+
+    def _place(self) -> str:
+        """The innermost of the user's modules that is running, and the line that runs in it."""
+        paths = {id(item): path for path, item in self._module.named_modules()} if self._module is not None else {}
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            item = frame.f_locals.get("self")
+            if isinstance(item, torch.nn.Module) and id(item) in paths and "/torch/" not in frame.f_code.co_filename:
+                file = frame.f_code.co_filename.rsplit("/", 1)[-1]
+                return f"{type(item).__name__} /{paths[id(item)]} ({file}, line {frame.f_lineno})"
+            frame = frame.f_back
+        return "the model"
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Replace a call of a recurrent layer."""
         if func in _REPLACED and len(args) == 9 and isinstance(args[3], bool):
             return _REPLACED[func](*args)
         if getattr(func, "__name__", "") == "_pack_padded_sequence":
-            raise NotImplementedError("it packs sequences (pack_padded_sequence), which is not supported; give them padded")
+            raise UnsupportedError(f"{self._place()} packs sequences (pack_padded_sequence); {_PADDED}")
         if func in _SHRINKS:
             return _SHRINKS[func](*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))

@@ -42,9 +42,8 @@ def run_torch(
 
 
 def _arrays(result: Any) -> dict[str, np.ndarray]:
-    return {
-        name: np.asarray(item.detach().cpu().numpy()) for name, item in named(result).items() if isinstance(item, torch.Tensor)
-    }
+    tensors = {name: item.detach().cpu() for name, item in named(result).items() if isinstance(item, torch.Tensor)}
+    return {name: np.asarray(tensor.resolve_neg().numpy()) for name, tensor in tensors.items()}
 
 
 def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnir.ir import Shape
+from snnir.ir import Dimension, Shape
 from snnir.ir.lowering import RefusalError
 
 if TYPE_CHECKING:
     from snnir.frontends.torch.call import Call
 
-__all__ = ["HANDLERS", "Entry", "RefusalError", "Spread", "Unknown", "find", "handler", "operators"]
+__all__ = [
+    "COMPLEX",
+    "HANDLERS",
+    "Entry",
+    "RefusalError",
+    "Spread",
+    "Steps",
+    "Unknown",
+    "conditions",
+    "find",
+    "handler",
+    "operators",
+]
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,15 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """`start, start + step, ...` up to `stop`, which only the input tells: the offsets of bags of one size."""
+
+    start: Dimension
+    stop: Dimension
+    step: Dimension
+
+
+@dataclass(frozen=True)
 class Unknown:
     """Something that is no tensor of the graph; a node that takes it is refused for `reason`."""
 
@@ -34,32 +55,49 @@ class Unknown:
 
 Entry = Any
 """What an fx node stands for: a `Value`, a known `torch.Tensor`, a `Spread`, a size (int or `Dim`), a plain number, a list
-of entries, an `Unknown`, or None where the node that gives it was refused.
+of entries, a `Complex` value, `Steps`, an `Unknown`, or None where the node that gives it was refused.
 """
 
 Handler = Callable[["Call"], Entry]
 
 
 HANDLERS: dict[str, Handler] = {}
+COMPLEX: dict[str, Handler] = {}
+"""Handlers of operators that take complex numbers."""
 _BECOMES: dict[str, tuple[str, ...]] = {}
 
 
-def handler(operator: str, *becomes: str) -> Callable[[Handler], Handler]:
+def handler(operator: str, *becomes: str, real: bool = True, complex: bool = False) -> Callable[[Handler], Handler]:
     """Decorator: the function imports `operator` (`aten.conv1d`, any overload, or `aten.pow.Tensor_Scalar`), which becomes
-    the named ops of the IR (none: it vanishes).
+    the named ops of the IR (none: it vanishes), where it takes real numbers, complex ones, or any of both.
     """
 
     def enter(function: Handler) -> Handler:
-        HANDLERS[operator] = function
-        _BECOMES[operator] = becomes
+        for table in ((HANDLERS,) if real else ()) + ((COMPLEX,) if complex else ()):
+            table[operator] = function
+        _BECOMES.setdefault(operator, ())
+        _BECOMES[operator] += tuple(op for op in becomes if op not in _BECOMES[operator])
         return function
 
     return enter
 
 
-def find(operator: str) -> Handler | None:
+def find(operator: str, complex: bool = False) -> Handler | None:
     """The handler of an operator such as `aten.conv1d.default`: of the overload, or of all overloads."""
-    return HANDLERS.get(operator) or HANDLERS.get(operator.rsplit(".", 1)[0])
+    table = COMPLEX if complex else HANDLERS
+    return table.get(operator) or table.get(operator.rsplit(".", 1)[0])
+
+
+def conditions() -> list[tuple[list[str], tuple[str, ...], bool, str]]:
+    """Operators that become the same ops on the same conditions: their names, those ops, whether they take complex numbers, and
+    the conditions, as their functions say them.
+    """
+    rows: dict[tuple[tuple[str, ...], bool, str], list[str]] = {}
+    for operator, ops in sorted(_BECOMES.items()):
+        if ops:
+            said = " ".join(((HANDLERS.get(operator) or COMPLEX[operator]).__doc__ or "").split())
+            rows.setdefault((ops, operator in COMPLEX, said), []).append(operator)
+    return [(names, *row) for row, names in rows.items()]
 
 
 def operators() -> dict[str, list[str]]:

@@ -9,7 +9,9 @@ import torch
 
 from snnir.errors import GraphError
 from snnir.frontends.torch.call import Call, to_array
-from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Unknown, find
+from snnir.frontends.torch.complex_value import Complex, is_complex
+from snnir.frontends.torch.refused import reason_of
+from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Steps, Unknown, find
 from snnir.ir import Dim, Graph, Value
 from snnir.ir.ops.rules import broadcast
 
@@ -77,7 +79,8 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
     arguments = _arguments(scope, node)
     if any(_lacking(scope, argument) for argument in node.all_input_nodes):
         # what it takes was refused: one line for the cause is enough
-        raise RefusalError("" if find(name) or not isinstance(node.target, torch._ops.OpOverload) else "operator not supported")
+        known = find(name) or find(name, True) or not isinstance(node.target, torch._ops.OpOverload)
+        raise RefusalError("" if known else reason_of(name))
     if node.target is operator.getitem:
         return arguments["0"][arguments["1"]]
     if node.target in _SIZES:
@@ -90,9 +93,10 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
     folded = _folded(node, arguments)
     if folded is not None:
         return folded
-    function = find(name)
+    complex_ = any(is_complex(leaf) for entry in arguments.values() for leaf in _leaves(entry))
+    function = find(name, complex_)
     if function is None:
-        raise RefusalError("operator not supported")
+        raise RefusalError(reason_of(name, complex_))
     return function(Call(scope, node, arguments, origin_of(node)))
 
 
@@ -132,7 +136,7 @@ def _folded(node: torch.fx.Node, arguments: dict[str, Entry]) -> Entry:
     if not isinstance(node.target, torch._ops.OpOverload):
         return None
     leaves = [leaf for entry in arguments.values() for leaf in _leaves(entry)]
-    if any(isinstance(leaf, Value | Dim | Unknown) for leaf in leaves):
+    if any(isinstance(leaf, Value | Complex | Steps | Dim | Unknown) for leaf in leaves):
         return None
     random = torch.Tag.nondeterministic_seeded in node.target.tags
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor | Spread)]

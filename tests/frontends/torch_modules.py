@@ -86,10 +86,10 @@ class Crnn(nn.Module):
         return logits
 
 
-def onnx_of(module: nn.Module, x: torch.Tensor, axes: dict[int, str]) -> bytes:
+def onnx_of(module: nn.Module, x: torch.Tensor, axes: dict[int, str], opset: int | None = None) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names: dict[str, Any] = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": axes}}
-        torch.onnx.export(module, (x,), cast(Any, buffer), dynamo=False, **names)
+        torch.onnx.export(module, (x,), cast(Any, buffer), dynamo=False, opset_version=opset, **names)
     return buffer.getvalue()

@@ -12,6 +12,7 @@ from snnir.frontends.onnx.compose import constant, minus, plus, real
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.lowering.choose import chosen, selected
+from snnir.ir.lowering.choose import exclusive as lowered
 from snnir.ir.ops import Add, Step, Sub
 
 __all__ = ["nonzero"]
@@ -87,12 +88,8 @@ _logic("Or", 0.5)
 @handler("Xor", "add", "step", "sub")
 def exclusive(call: Call) -> list[Result]:
     """At least one, and not both."""
-    both = call.emit(Add(), *_truths(call), label="both")
-    counts = (call.emit(Step(), plus(call, both, -least, name), label=f"{name}.holds") for least, name in _COUNTS)
-    return [_flag(call, call.emit(Sub(), *counts))]
-
-
-_COUNTS = ((0.5, "either"), (1.5, "together"))
+    a, b = _truths(call)
+    return [_flag(call, lowered(call, a, b))]
 
 
 @handler("Not", "mul", "add")

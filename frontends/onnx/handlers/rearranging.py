@@ -9,6 +9,7 @@ from snnir.frontends.onnx.compose import reshaped, transposed
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Dimension, Value
 from snnir.ir.dims import product
+from snnir.ir.lowering.places import along, picked, rows_picked
 from snnir.ir.ops import Concat, Gather, Pad
 
 __all__: list[str] = []
@@ -80,9 +81,7 @@ def gather_elements(call: Call) -> list[Result]:
         raise RefusalError("its index differs from sample to sample")
     inner = call.static(tuple(sizes[start:]), "choosing elements")
     index = indices[0] if start else indices
-    grid = list(np.indices(index.shape))
-    grid[axis - start] = np.where(index < 0, index + inner[axis - start], index)
-    return [_picked(call, x, start, np.ravel_multi_index(grid, inner))]
+    return [picked(call, x, start, along(index, axis - start, inner))]
 
 
 @handler("GatherND", "gather", "reshape")
@@ -91,13 +90,7 @@ def gather_nd(call: Call) -> list[Result]:
     x, indices = call.value(0), call.known(1, "the index").astype(np.int64)
     if call.integer("batch_dims", 0) or x.type.batch_axis is not None:
         raise RefusalError("its index differs from sample to sample")
-    sizes = call.static(x.type.shape, "choosing elements")
-    depth = indices.shape[-1]
-    known = [np.where(indices[..., axis] < 0, indices[..., axis] + sizes[axis], indices[..., axis]) for axis in range(depth)]
-    flat = np.ravel_multi_index(known, sizes[:depth]) if depth else np.zeros(indices.shape[:-1], np.int64)
-    rest = sizes[depth:]
-    rows = reshaped(call, x, (int(np.prod(sizes[:depth])), *rest), "rows")
-    return [call.emit(Gather(0, tuple(int(number) for number in flat.reshape(-1)), flat.shape), rows)]
+    return [rows_picked(call, x, 0, indices)]
 
 
 def _samples(call: Call, x: Value, indices: np.ndarray) -> int:
@@ -107,13 +100,6 @@ def _samples(call: Call, x: Value, indices: np.ndarray) -> int:
     if x.type.batch_axis not in (None, 0):
         raise RefusalError("it needs the batch as axis 0")
     return 0 if x.type.batch_axis is None else 1
-
-
-def _picked(call: Call, x: Value, start: int, flat: np.ndarray) -> Value:
-    """Elements of each sample (`start` 1) or of the whole, by their places in C order."""
-    lead = x.type.shape[:start]
-    line = reshaped(call, x, (*lead, product(x.type.shape[start:])), "flat")
-    return call.emit(Gather(start, tuple(int(number) for number in flat.reshape(-1)), flat.shape), line)
 
 
 @handler("CenterCropPad", "pad")

@@ -6,61 +6,32 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import constant, minus, real, reduced, reshaped, times
+from snnir.frontends.onnx.compose import real, reduced
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
-from snnir.ir import Value
-from snnir.ir.ops import Add, Concat, Mul, Relu, Round, Slice, Sub, Tan
+from snnir.ir.lowering.functions import remainder as lowered
+from snnir.ir.lowering.products import product_over, running_product
+from snnir.ir.ops import Tan
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
-LONGEST = 64
-"""Products of more factors are refused: each pair of them is one population."""
-
-
-def _factors(call: Call, x: Value, axis: int) -> list[Value]:
-    (size,) = call.static((x.type.shape[axis],), "a product")
-    if not 0 < size <= LONGEST:
-        raise RefusalError(f"it multiplies {size} elements; supported are 1 to {LONGEST}")
-    return [call.emit(Slice(axis, index, index + 1), x, label=f"axis{axis}.{index}") for index in range(size)]
-
 
 @handler("ReduceProd", "mul", "slice", "reshape")
-def product_over(call: Call) -> list[Result]:
+def product(call: Call) -> list[Result]:
     """Over axes of known length, pair by pair."""
     x, axes = real(call, 0), reduced(call)
     if axes is None:
         return [x]
-    shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.type.shape))
-    kept = shape if call.integer("keepdims", 1) else tuple(size for axis, size in enumerate(shape) if axis not in axes)
-    for axis in axes:
-        parts = _factors(call, x, axis)
-        while len(parts) > 1:
-            pairs = [
-                call.emit(Mul(), *pair, label=f"axis{axis}.of{len(parts)}.{index}")
-                for index, pair in enumerate(zip(parts[::2], parts[1::2], strict=False))
-            ]
-            parts = pairs + parts[2 * len(pairs) :]
-        x = parts[0]
-    return [reshaped(call, x, kept)]
+    return [product_over(call, x, axes, bool(call.integer("keepdims", 1)))]
 
 
 @handler("CumProd", "mul", "slice", "concat")
-def running_product(call: Call) -> list[Result]:
+def cumprod(call: Call) -> list[Result]:
     """Along a known axis of known length, factor by factor."""
     x = real(call, 0)
     axis = call.axis(call.known_integers(1, "the axis")[0], x.type.rank)
-    parts = _factors(call, x, axis)
-    backward, exclusive = bool(call.integer("reverse", 0)), bool(call.integer("exclusive", 0))
-    parts = parts[::-1] if backward else parts
-    running = [parts[0]]
-    for index, part in enumerate(parts[1 : len(parts) - 1 if exclusive else None], 1):
-        running.append(call.emit(Mul(), running[-1], part, label=f"product{index}"))
-    if exclusive:
-        one = [times(call, parts[0], 0.0, "nothing")]
-        one = [call.emit(Add(), one[0], constant(call, x, "one", 1.0), label="one")]
-        running = one + running[: len(parts) - 1]
-    return [call.emit(Concat(axis), *(running[::-1] if backward else running))]
+    exclusive, backward = bool(call.integer("exclusive", 0)), bool(call.integer("reverse", 0))
+    return [running_product(call, x, axis, exclusive, backward)]
 
 
 @handler("Mod", "mul", "round", "sub", "relu")
@@ -70,12 +41,7 @@ def remainder(call: Call) -> list[Result]:
     divisor = call.known(1, "the divisor").astype(np.float64)
     if not call.integer("fmod", 0):
         raise RefusalError("it divides whole numbers (fmod=0); only real numbers are imported")
-    quotient = times(call, x, 1 / divisor, "quotient")
-    down = call.emit(Round("floor"), call.emit(Relu(), quotient, label="positive"), label="positive.whole")
-    negated = call.emit(Relu(), minus(call, quotient, "negated"), label="negative")
-    up = call.emit(Round("floor"), negated, label="negative.whole")
-    whole = times(call, call.emit(Sub(), down, up, label="whole"), divisor, "multiple")
-    return [call.emit(Sub(), x, whole)]
+    return [lowered(call, x, divisor)]
 
 
 @handler("Tan", "tan")

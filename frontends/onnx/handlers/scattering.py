@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import largest, minus, real, reshaped
+from snnir.frontends.onnx.compose import real
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import BATCH, Dimension, Value
-from snnir.ir.dims import dim, product
-from snnir.ir.ops import Add, Concat, Expand, Gather, Mul
+from snnir.ir.dims import dim
+from snnir.ir.lowering.places import along, written
+from snnir.ir.ops import Expand
 
 __all__: list[str] = []
 
@@ -36,7 +35,8 @@ def scatter_nd(call: Call) -> list[Result]:
     for axis in range(depth):
         first = first * sizes[axis] + rows[:, axis]
     size = int(np.prod(sizes[depth:]))
-    return [_scattered(call, data, updates, batched, (first[:, None] * size + np.arange(size)).reshape(-1))]
+    places = (first[:, None] * size + np.arange(size)).reshape(-1)
+    return [written(call, data, updates, int(batched), places, call.word("reduction", "none"))]
 
 
 def _scatter_elements(call: Call) -> list[Result]:
@@ -50,9 +50,8 @@ def _scatter_elements(call: Call) -> list[Result]:
         if axis == 0 or places.shape[0] != call.fixed_batch or (places != places[:1]).any():
             raise RefusalError("its index differs from sample to sample")
         places = places[0]
-    grid: list[np.ndarray] = list(np.indices(places.shape))
-    grid[axis - start] = np.where(places < 0, places + sizes[axis - start], places)
-    return [_scattered(call, data, updates, batched, np.ravel_multi_index(grid, sizes).reshape(-1))]
+    flat = along(places, axis - start, sizes).reshape(-1)
+    return [written(call, data, updates, start, flat, call.word("reduction", "none"))]
 
 
 for _operator in ("ScatterElements", "Scatter"):
@@ -81,49 +80,3 @@ def _spread(call: Call, value: Value, label: str) -> Value:
         raise RefusalError(f"its {label} differ from sample to sample")
     shape: tuple[Dimension, ...] = (dim(BATCH), *value.type.shape[1:])
     return call.emit(Expand(shape), call.constant(f"{value.name}.sample", one), label=f"{label}.batch")
-
-
-def _scattered(call: Call, data: Value, updates: Value, batched: bool, places: np.ndarray) -> Value:
-    """`data` with `updates` at `places` of each sample, in C order; of several for one place the later come later."""
-    start = int(batched)
-    lead = data.type.shape[:start]
-    inner = product(data.type.shape[start:])
-    size = int(str(inner))
-    line = reshaped(call, data, (*lead, inner), "line")
-    news = reshaped(call, updates, (*lead, len(places)), "news")
-    reduction = call.word("reduction", "none")
-    if reduction not in ("none", "add", "mul", "max", "min"):
-        raise RefusalError(f"reduction {reduction!r} is not one of none, add, mul, max, min")
-    for number, chosen in enumerate(_rounds(places)):
-        label, spots = f"round{number}", places[chosen]
-        part = news
-        if len(chosen) != len(places):
-            part = call.emit(Gather(start, tuple(int(place) for place in chosen), (len(chosen),)), news, label=f"{label}.news")
-        if reduction != "none":
-            old = call.emit(Gather(start, tuple(int(spot) for spot in spots), (len(spots),)), line, label=f"{label}.old")
-            part = _reduced(call, reduction, old, part, label)
-        order = np.arange(size)
-        order[spots] = size + np.arange(len(spots))
-        both = call.emit(Concat(start), line, part, label=f"{label}.both")
-        line = call.emit(Gather(start, tuple(int(place) for place in order), (size,)), both, label=f"{label}.written")
-    return reshaped(call, line, data.type.shape)
-
-
-def _reduced(call: Call, reduction: str, old: Value, new: Value, label: str) -> Value:
-    if reduction in ("add", "mul"):
-        return call.emit(Add() if reduction == "add" else Mul(), old, new, label=f"{label}.{reduction}")
-    if reduction == "max":
-        return largest(call, [old, new], f"{label}.max")
-    turned = [minus(call, value, f"{label}.{name}.negated") for value, name in ((old, "old"), (new, "new"))]
-    return minus(call, largest(call, turned, f"{label}.max"), f"{label}.min")
-
-
-def _rounds(places: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions in `places`, in groups that name no place twice; the n-th mention of a place is in group n."""
-    order = np.argsort(places, kind="stable")
-    ordered = places[order]
-    first = np.searchsorted(ordered, ordered)
-    mention = np.empty(len(places), np.int64)
-    mention[order] = np.arange(len(places)) - first
-    for number in range(int(mention.max(initial=-1)) + 1):
-        yield np.flatnonzero(mention == number)

@@ -108,10 +108,7 @@ def erfc(call: Call) -> Value:
 @handler("aten.trunc", "round", "relu", "mul", "sub")
 def trunc(call: Call) -> Value:
     """Towards zero: `floor(relu(x)) - floor(relu(-x))`."""
-    x = call.value("self")
-    parts = [("above", x), ("below", _negative(call, x))]
-    floors = [call.emit(Round("floor"), call.emit(Relu(), part, label=f"{label}.relu"), label=label) for label, part in parts]
-    return call.emit(Sub(), *floors)
+    return functions.truncated(call, call.value("self"))
 
 
 @handler("aten.hardtanh", "clip")

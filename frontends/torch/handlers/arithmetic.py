@@ -10,6 +10,7 @@ import torch
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.registry import RefusalError, Spread, handler
 from snnir.ir import Dim, Op, Value
+from snnir.ir.lowering.functions import remainder, truncated
 from snnir.ir.ops import Abs, Add, Cos, Div, Log, LogSoftmax, Mul, Pow, Reciprocal, Round, Sin, Softmax, Sqrt, Sub
 
 __all__ = ["operand"]
@@ -34,9 +35,9 @@ def _binary(operator: str, op: type[Op], left: str = "self", right: str = "other
     @handler(f"aten.{operator}", op.name)
     def binary(call: Call) -> Value:
         if call.arguments.get("rounding_mode") is not None:
-            if call.given("rounding_mode") != "floor":
-                raise RefusalError("it divides and rounds towards zero; only rounding_mode floor is supported")
-            return _floor_divided(call)
+            if call.given("rounding_mode") == "floor":
+                return _floor_divided(call)
+            return truncated(call, call.emit(Div(), operand(call, left), operand(call, right), label="quotient"))
         a, b = operand(call, left), operand(call, right)
         alpha = call.number("alpha", 1.0)
         if alpha != 1:
@@ -54,6 +55,20 @@ def _floor_divided(call: Call) -> Value:
     return call.emit(Round("floor"), call.emit(Div(), operand(call, "self"), operand(call, "other"), label="quotient"))
 
 
+def _remainder(operator: str, floor: bool) -> None:
+    @handler(f"aten.{operator}", "mul", "round", "sub", *(() if floor else ("relu",)))
+    def modulo(call: Call) -> Value:
+        """By a known divisor."""
+        x, entry = operand(call, "self"), call.given("other")
+        if not isinstance(entry, torch.Tensor | int | float):
+            raise RefusalError("the divisor changes with the input; it must be constant")
+        return remainder(call, x, torch.as_tensor(entry).double().cpu().numpy(), floor)
+
+
+_remainder("fmod", False)
+_remainder("remainder", True)
+
+
 _binary("add", Add)
 _binary("sub", Sub)
 _binary("rsub", Sub, "other", "self")
@@ -64,6 +79,7 @@ _binary("pow.Tensor_Tensor", Pow, "self", "exponent")
 _binary("pow.Scalar", Pow, "self", "exponent")
 
 
+@handler("aten._neg_view", "mul")
 @handler("aten.neg", "mul")
 def neg(call: Call) -> Value:
     """`-x`."""

@@ -1,4 +1,4 @@
-"""Choices: the larger of two, by a mask or a comparison, the largest along axes, and rows of tables by token."""
+"""Choices: the larger of two, by a mask or a comparison, the largest along axes, and elements by their rank."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.handlers.arithmetic import operand
 from snnir.frontends.torch.registry import Entry, RefusalError, handler
 from snnir.ir import Value
-from snnir.ir.lowering.choose import above, bounded, chosen, extreme, extreme_over, opposite, selected
+from snnir.ir.lowering.choose import above, bounded, chosen, exclusive, extreme, extreme_over, opposite, selected
 from snnir.ir.lowering.compose import minus
-from snnir.ir.ops import Abs, ArgMax, Lookup, Mul, Sign, Sub, TopK
+from snnir.ir.ops import Abs, ArgMax, Gather, Mul, Sign, Sub, TopK
 
 __all__: list[str] = []
 
@@ -133,6 +133,31 @@ def argsort(call: Call) -> Entry:
     return sort(call)[1]
 
 
+def _ranked(call: Call, axis: int, rank: int) -> list[Entry]:
+    """The element that `rank` others precede, and its place: the last of so many least ones."""
+    x, keep = call.value("self"), call.flag("keepdim")
+    names = (call.name("least"), call.name("places"))
+    least = call.emit_all(TopK(axis, rank + 1, False), x, names=names)
+    op = Gather(axis, (rank,), (1,) if keep else ())
+    return [call.emit(op, found, label=label) for found, label in zip(least, ("values", "indices"), strict=True)]
+
+
+@handler("aten.kthvalue", "top_k", "gather")
+def kthvalue(call: Call) -> list[Entry]:
+    """A known rank; on the host."""
+    x = call.value("self")
+    return _ranked(call, call.axis(call.integer("dim", -1), x.type.rank), call.integer("k") - 1)
+
+
+@handler("aten.median.dim", "top_k", "gather")
+def median(call: Call) -> list[Entry]:
+    """Along an axis of known length, of two middle elements the lower; on the host."""
+    x = call.value("self")
+    axis = call.axis(call.integer("dim"), x.type.rank)
+    (size,) = call.static((x.type.shape[axis],), "a median")
+    return _ranked(call, axis, (size - 1) // 2)
+
+
 def _ordered(call: Call, axis: int, count: int, largest: bool) -> list[Entry]:
     names = (call.name("values"), call.name("indices"))
     return list(call.emit_all(TopK(axis, count, largest), call.value("self"), names=names))
@@ -188,6 +213,25 @@ def logical_or(call: Call) -> Value:
     return extreme(call, [_mask(call, "self"), _mask(call, "other")], 1)
 
 
+@handler("aten.__xor__", "add", "step", "sub")
+@handler("aten.logical_xor", "add", "step", "sub")
+@handler("aten.bitwise_xor", "add", "step", "sub")
+def logical_xor(call: Call) -> Value:
+    """Of two masks: at least one, and not both."""
+    return exclusive(call, _mask(call, "self"), _mask(call, "other"))
+
+
+def _quantified(operator: str, sign: int) -> None:
+    @handler(f"aten.{operator}", "max_pool", "mul")
+    def quantified(call: Call) -> Value:
+        """Of a mask, over axes of known length: its largest or least element."""
+        return extreme_over(call, _mask(call, "self"), call.axes("dim"), call.flag("keepdim"), sign)
+
+
+_quantified("any", 1)
+_quantified("all", -1)
+
+
 def _mask(call: Call, name: str) -> Value:
     """A mask that holds 0 and 1."""
     entry = call.given(name)
@@ -225,19 +269,3 @@ def _selected(call: Call, condition: Entry, yes: str, no: str) -> Value:
         raise RefusalError("it chooses between a value and an infinite number by a mask that changes with the input")
     named = zip(sides, (yes, no), strict=True)
     return selected(call, mask, *(side if isinstance(side, Value) else call.array(name, side) for side, name in named))
-
-
-@handler("aten.embedding", "lookup")
-def embedding(call: Call) -> Value:
-    """Rows of a known table by tokens."""
-    table = call.known("weight", "the table")
-    return call.emit(Lookup(), call.constant("weight", table), call.value("indices"))
-
-
-@handler("aten.one_hot", "lookup")
-def one_hot(call: Call) -> Value:
-    """Rows of the unit matrix, of a known number of classes."""
-    classes = call.integer("num_classes", -1)
-    if classes < 1:
-        raise RefusalError("its number of classes depends on the input; name num_classes")
-    return call.emit(Lookup(), call.array("unit", np.eye(classes, dtype=np.float32)), call.value("self"))

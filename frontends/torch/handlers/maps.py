@@ -9,11 +9,14 @@ import torch
 
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.arithmetic import operand
-from snnir.frontends.torch.registry import RefusalError, Spread, handler
+from snnir.frontends.torch.handlers.places import put
+from snnir.frontends.torch.registry import RefusalError, handler
 from snnir.ir import Dim, Dimension, Value
+from snnir.ir.lowering.choose import opposite
 from snnir.ir.lowering.compose import reshaped, times, transposed
 from snnir.ir.lowering.einsum import einsum as lowered
 from snnir.ir.lowering.functions import running_sum, triangle
+from snnir.ir.lowering.products import product_over, running_product
 from snnir.ir.ops import Add, Concat, Expand, Gather, MatMul, Slice, Softmax, Transpose
 
 __all__: list[str] = []
@@ -32,6 +35,19 @@ def cumsum(call: Call) -> Value:
     """Along an axis of known length."""
     x = call.value("self")
     return running_sum(call, x, call.axis(call.integer("dim"), x.type.rank))
+
+
+@handler("aten.prod", "mul", "slice", "reshape")
+def prod(call: Call) -> Value:
+    """Over axes of known length, pair by pair."""
+    return product_over(call, call.value("self"), call.axes("dim"), call.flag("keepdim"))
+
+
+@handler("aten.cumprod", "mul", "slice", "concat")
+def cumprod(call: Call) -> Value:
+    """Along an axis of known length, factor by factor."""
+    x = call.value("self")
+    return running_product(call, x, call.axis(call.integer("dim"), x.type.rank))
 
 
 def _triangle(operator: str, upper: bool) -> None:
@@ -74,33 +90,9 @@ def unfold(call: Call) -> Value:
     return transposed(call, windows, [place for place in range(rank) if place != axis + 1] + [axis + 1])
 
 
-@handler("aten.gather", "gather", "reshape")
-def gather(call: Call) -> Value:
-    """Known places, the same for each sample."""
-    x, index = call.value("self"), call.given("index")
-    axis = call.axis(call.integer("dim"), x.type.rank)
-    array = index.array if isinstance(index, Spread) else index  # the same in every sample, of which there may be any number
-    if not isinstance(array, torch.Tensor):
-        raise RefusalError("its index changes with the input; it must be constant")
-    places = array.cpu().numpy()
-    if x.type.batch_axis == 0:
-        if axis == 0 or not (places == places[:1]).all():
-            raise RefusalError("its index differs from sample to sample")
-        start, places = 1, places[0]
-    elif x.type.batch_axis is None:
-        start = 0
-    else:
-        raise RefusalError("it needs the batch as axis 0")
-    sizes = call.static(x.type.shape[start:], "choosing elements")
-    grid = [places if place == axis - start else index for place, index in enumerate(np.indices(places.shape))]
-    flat = np.ravel_multi_index(grid, sizes)
-    line = reshaped(call, x, (*x.type.shape[:start], math.prod(sizes)), "flat")
-    return call.emit(Gather(start, tuple(int(item) for item in flat.reshape(-1)), flat.shape), line)
-
-
-@handler("aten.slice_scatter", "concat", "slice", "expand")
+@handler("aten.slice_scatter", "concat", "slice", "expand", "gather", "reshape")
 def slice_scatter(call: Call) -> Value:
-    """A range of one axis written over."""
+    """A range of one axis written over, with any step."""
     x = call.value("self")
     axis = call.axis(call.integer("dim"), x.type.rank)
     whole = not call.integer("start") and not isinstance(call.given("end"), Dim) and call.integer("end", _FAR) >= _FAR
@@ -109,7 +101,8 @@ def slice_scatter(call: Call) -> Value:
     (size,) = call.static((x.type.shape[axis],), "writing over a part")
     start, stop, step = slice(call.integer("start"), call.integer("end", size), call.integer("step", 1)).indices(size)
     if step != 1:
-        raise RefusalError("it writes over every second element or fewer; only ranges are supported")
+        places: list[np.ndarray | slice] = [*([slice(None)] * axis), slice(start, stop, step)]
+        return put(call, x, places, operand(call, "src"), "none")
     return _written(call, x, operand(call, "src"), axis, start, stop, size)
 
 
@@ -137,17 +130,21 @@ def _written(call: Call, x: Value, source: Value, axis: int, start: int, stop: D
 
 @handler("aten.scaled_dot_product_attention", "matmul", "softmax", "mul", "transpose", "add")
 def attention(call: Call) -> Value:
-    """`softmax(q k' / sqrt(width) + mask) v` with a known mask, or the causal one."""
+    """`softmax(q k' / sqrt(width) + mask) v` with any mask, or the causal one."""
     query, key, value = (call.value(name) for name in ("query", "key", "value"))
     rank = query.type.rank
     if call.flag("enable_gqa"):
-        raise RefusalError("it shares keys between heads (enable_gqa), which is not supported")
+        heads, groups = call.static((query.type.shape[-3], key.type.shape[-3]), "attention with shared keys")
+        op = Gather(rank - 3, tuple(head * groups // heads for head in range(heads)), (heads,))
+        key, value = (call.emit(op, shared, label=f"{name}.heads") for shared, name in ((key, "key"), (value, "value")))
     (width,) = call.static((query.type.shape[-1],), "attention")
     perm = (*range(rank - 2), rank - 1, rank - 2)
     scaled = times(call, query, call.number("scale", 1 / math.sqrt(width)), "query.scaled")
     scores = call.emit(MatMul(), scaled, call.emit(Transpose(perm), key, label="key.turned"), label="scores")
     mask = None
-    if call.has("attn_mask"):
+    if isinstance(call.given("attn_mask"), Value):
+        scores = call.emit(Add(), scores, _changing_mask(call), label="masked")
+    elif call.has("attn_mask"):
         known = call.known("attn_mask", "the mask")
         mask = np.where(known.cpu().numpy(), 0.0, _NEVER) if known.dtype.is_floating_point is False else known.cpu().numpy()
     elif call.flag("is_causal"):
@@ -157,6 +154,15 @@ def attention(call: Call) -> Value:
         bias = np.maximum(mask, _NEVER).astype(np.float32)
         scores = call.emit(Add(), scores, call.array("mask", bias), label="masked")
     return call.emit(MatMul(), call.emit(Softmax(rank - 1), scores, label="weights"), value)
+
+
+def _changing_mask(call: Call) -> Value:
+    """What a mask that changes with the input adds to the scores: itself, or `_NEVER` where it is false."""
+    mask = call.value("attn_mask")
+    source = call.node.kwargs.get("attn_mask") or call.node.args[3]
+    if isinstance(source, torch.fx.Node) and source.meta["val"].dtype == torch.bool:
+        return times(call, opposite(call, mask, "mask.opposite"), _NEVER, "mask.bias")
+    return mask
 
 
 _NEVER = -1e9

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 from snnir.frontends.torch.call import Call
+from snnir.frontends.torch.complex_value import Complex
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Dim, Dimension, Shape, Value
 from snnir.ir.dims import product
@@ -18,6 +21,9 @@ def _copy(operator: str) -> None:
     def copy(call: Call) -> Entry:
         name = "self" if "self" in call.arguments else "input"
         value = call.given(name)
+        if isinstance(value, Value) and call.node.meta["val"].dtype.is_complex:
+            zeros = Spread(torch.zeros([1] * value.type.rank, dtype=call.node.meta["val"].real.dtype), value.type.shape)
+            return Complex(call.name(), parts=(value, call.as_value(zeros, "imag")))
         if isinstance(value, Value) and not call.node.meta["val"].is_floating_point() and value.type.is_real:
             raise RefusalError(f"it casts to {call.node.meta['val'].dtype}; only real numbers are imported")
         return value
@@ -196,21 +202,6 @@ def index_select(call: Call) -> Value:
     x = call.value("self")
     indices = call.known("index", "the index").reshape(-1).tolist()
     return call.emit(Gather(call.axis(call.integer("dim"), x.type.rank), tuple(indices), (len(indices),)), x)
-
-
-@handler("aten.index.Tensor", "gather")
-def index(call: Call) -> Value:
-    """Constant indices along one axis."""
-    x, entries = call.value("self"), call.given("indices")
-    places = [place for place, entry in enumerate(entries) if entry is not None]
-    if len(places) != 1:
-        raise RefusalError("it indexes several axes at once; only one is supported")
-    call.arguments = {**call.arguments, "index": entries[places[0]]}
-    indices = call.known("index", "the index")
-    if indices.dtype.is_floating_point or str(indices.dtype) == "torch.bool":
-        raise RefusalError(f"it indexes with {indices.dtype}")
-    flat = tuple(int(item) for item in indices.reshape(-1).tolist())
-    return call.emit(Gather(places[0], flat, tuple(indices.shape)), x)
 
 
 @handler("aten.flip", "slice")

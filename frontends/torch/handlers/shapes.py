@@ -7,7 +7,7 @@ import math
 import torch
 
 from snnir.frontends.torch.call import Call
-from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
+from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Steps, handler
 from snnir.ir import Dim, Dimension, Shape
 
 __all__: list[str] = []
@@ -59,3 +59,10 @@ for _name, _number in (("zeros", 0.0), ("ones", 1.0), ("full", None), ("empty", 
 def fill(call: Call) -> Entry:
     """A tensor of the same size that holds one known number."""
     return filled(call, call.type("self").shape, call.number("value"))
+
+
+@handler("aten.arange")
+def arange(call: Call) -> Steps:
+    """Up to a size that only the input tells: the offsets of bags of one size."""
+    start, step = (call.given(name) if call.has(name) else default for name, default in (("start", 0), ("step", 1)))
+    return Steps(start, call.given("end"), step)

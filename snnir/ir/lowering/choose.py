@@ -12,7 +12,7 @@ from snnir.ir.lowering.compose import constant, largest, largest_over, minus, pl
 from snnir.ir.ops import Add, Clip, LeakyRelu, Mul, Relu, Step, Sub
 from snnir.ir.ops.rules import broadcast
 
-__all__ = ["above", "bounded", "chosen", "extreme", "extreme_over", "opposite", "selected", "sloped"]
+__all__ = ["above", "bounded", "chosen", "exclusive", "extreme", "extreme_over", "opposite", "selected", "sloped"]
 
 
 def bounded(call: Builder, x: Value, bound: np.ndarray, sign: int, label: str = "") -> Value:
@@ -87,6 +87,16 @@ def above(call: Builder, x: Value, bound: np.ndarray | Value, label: str = "") -
 def opposite(call: Builder, mask: Value, label: str = "") -> Value:
     """`1 - mask`."""
     return plus(call, minus(call, mask, f"{label}.negated" if label else "negated"), 1.0, label)
+
+
+def exclusive(call: Builder, a: Value, b: Value) -> Value:
+    """1 where one of two masks is, and not both, else 0: steps of their sum."""
+    both = call.emit(Add(), a, b, label="both")
+    counts = (
+        call.emit(Step(), plus(call, both, -least, name), label=f"{name}.holds")
+        for least, name in ((0.5, "either"), (1.5, "together"))
+    )
+    return call.emit(Sub(), *counts)
 
 
 def selected(call: Builder, mask: Value, yes: Value, no: Value) -> Value:
