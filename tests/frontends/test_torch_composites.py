@@ -24,7 +24,7 @@ class Many(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = nn.functional.relu_(self.norm(self.conv(x)))
         y = nn.functional.silu(self.linear(y.flatten(1).view(-1, 4, 8)))
-        y = self.gru(nn.functional.layer_norm(y, (6,)))[0].selu()
+        y = torch.selu(self.gru(nn.functional.layer_norm(y, (6,)))[0])
         result: torch.Tensor = torch.einsum("ntc,nuc->ntu", y, self.attention(y, y, y)[0]).chunk(2, 1)[0].square_()
         return result
 
