@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
-import torch.export.exported_program as exported
 from torch import nn
+from torch.export import exported_program
 
 from snnir.frontends.torch.composites import few_composites
 from snnir.frontends.torch.export import functional
 from snnir.frontends.torch.layers import KeepLayers
+
+
+exported: Any = exported_program
 
 
 class Many(nn.Module):
