@@ -13,7 +13,6 @@ from snnir.frontends.torch.composites import few_composites
 from snnir.frontends.torch.export import functional
 from snnir.frontends.torch.layers import KeepLayers
 
-
 exported: Any = exported_program
 
 
