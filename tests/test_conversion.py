@@ -6,6 +6,7 @@ plain simulator.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -26,8 +27,12 @@ SEEDS = range(340)
 BATCH_OF_SEEDS = 10
 
 
+@lru_cache(maxsize=400)
 def compiled(seed: int) -> tuple[dict[str, Graph], dict[str, np.ndarray]]:
-    """A random graph at its three levels, with 2- to 8-bit activations and 5- to 12-bit weights; and its data."""
+    """A random graph at its three levels, with 2- to 8-bit activations and 5- to 12-bit weights; and its data.
+
+    Compiled once in a process, for all tests that take it; they change neither graphs nor data.
+    """
     rng = np.random.default_rng(10_000 + seed)
     graph, data = random_graph(seed)
     bits, weight_bits = int(rng.integers(2, 9)), int(rng.integers(5, 13))

@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from snnir.errors import UnsupportedError, UsageError
+from snnir.frontends.torch.composites import few_composites
 from snnir.frontends.torch.layers import KeepLayers
 
 __all__ = ["Example", "attempts", "example_of", "functional", "reexported"]
@@ -157,7 +158,7 @@ def _reason(error: Exception) -> str:
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without operators that change tensors in place; composite operators stay whole."""
-    with warnings.catch_warnings(), KeepLayers():
+    with warnings.catch_warnings(), KeepLayers(), few_composites(program):
         warnings.simplefilter("ignore")
         result: ExportedProgram = program.run_decompositions({})
     return result

@@ -22,13 +22,13 @@ from snnir.bundling import bundle, bundle_to_program
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import Op
 from snnir.ir.ops import Gru, Lstm
-from snnir.passes import Context, default_pipeline, run_pipeline, settling_bounds
+from snnir.passes import settling_bounds
 from snnir.program import Program
 from snnir.replaying import replay_bundle, run_inputs
 from snnir.verification import integer_counts, scan_lengths
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_carry import recurrent
-from tests.random_graphs import random_graph
+from tests.test_conversion import compiled
 
 SEEDS = range(100)
 BATCH_OF_SEEDS = 20
@@ -36,13 +36,8 @@ RUNS = list(product(DELIVERIES, EXECUTIONS))
 
 
 def program_of(seed: int) -> tuple[Program, dict[str, np.ndarray]]:
-    """A random graph, compiled without checks (`tests/test_conversion.py` makes them), and data unlike the calibration's."""
-    rng = np.random.default_rng(10_000 + seed)
-    graph, data = random_graph(seed)
-    bits, weight_bits, input_bits = int(rng.integers(2, 9)), int(rng.integers(5, 13)), int(rng.integers(2, 9))
-    stages = run_pipeline(graph, default_pipeline(bits, weight_bits, input_bits), Context(data), check=False)
-    graphs = {"float": graph, **{stage.graph.level: stage.graph for stage in stages if stage.graph.level != "float"}}
-    unseen = {name: (array * rng.choice([0.5, 1.0, 4.0]) + rng.normal() * 0.3).astype(np.float32) for name, array in data.items()}
+    """A random graph, compiled (once in a process: `tests/test_conversion.py`), and data unlike the calibration's."""
+    graphs, unseen = compiled(seed)
     return Program(graphs, {"source": f"random graph {seed}"}), unseen
 
 
