@@ -292,8 +292,21 @@ def _room(events, cursor, count):  # type: ignore[no-untyped-def]
     if cursor + count <= events.size:
         return events
     grown = np.empty(2 * (cursor + count), events.dtype)
-    grown[:cursor] = events[:cursor]
+    for i in range(cursor):  # a slice would be compiled to many times the code, at every call
+        grown[i] = events[i]
     return grown
+
+
+@_compiled
+def _clear(values):  # type: ignore[no-untyped-def]
+    for i in range(values.size):
+        values[i] = 0
+
+
+@_compiled
+def _start(values, given):  # type: ignore[no-untyped-def]
+    for i in range(values.size):
+        values[i] = given[i]
 
 
 @_compiled
@@ -460,10 +473,10 @@ class Results(NamedTuple):
 
 
 @_compiled
-def _noted(program, results, flags, where, emitter, at, length, offsets, address, event, cursors, records):  # type: ignore[no-untyped-def]
+def _noted(program, results, flags, where, emitter, ats, lengths, offsets, address, event, cursors, records):  # type: ignore[no-untyped-def]
     """Enter the train that an emitter emitted in this window. Returns the recorded events, of which there may be more."""
-    row = program.emitters[emitter]
-    sample = where.sample
+    row, sample = program.emitters[emitter], where.sample
+    at, length = ats[row.slot], lengths[row.slot]
     if length > results.steps[sample, where.column]:
         results.steps[sample, where.column] = length
     first, last = offsets[at], offsets[at + length]
@@ -472,7 +485,8 @@ def _noted(program, results, flags, where, emitter, at, length, offsets, address
     if row.counts >= 0 and results.counts.shape[1]:
         counts = results.counts[sample, row.counts + where.k * row.size :]
         if where.resume:
-            counts[: row.size] = results.counts[sample, row.counts + (where.k - 1) * row.size : row.counts + where.k * row.size]
+            for i in range(row.size):
+                counts[i] = results.counts[sample, row.counts + (where.k - 1) * row.size + i]
         for e in range(first, last):
             counts[address[e]] += event[e] >> 1
     if flags[emitter] & RECORDED:
@@ -519,16 +533,17 @@ def _populate(  # type: ignore[no-untyped-def]
     most = np.iinfo(a.dtype).max
     low, high = a.dtype.type(lo), a.dtype.type(hi)
     if where.resume:
-        a[:] = neurons.kept[row.own : row.own + n]
         for i in range(n):
+            a[i] = neurons.kept[row.own + i]
             state[i] = room.kept_levels[row.neurons + i]
             steps = table[parameter[i] * row.steps : (parameter[i] + 1) * row.steps]
             up[i], down[i] = _between(steps, staircase, lo, hi, state[i], most)
     else:
-        a[:] = neurons.bias[row.own : row.own + n]
-        up[:] = neurons.first_up[row.own : row.own + n]
-        down[:] = neurons.first_down[row.own : row.own + n]
-        state[:] = 0
+        _start(a, neurons.bias[row.own : row.own + n])
+        _start(up, neurons.first_up[row.own : row.own + n])
+        _start(down, neurons.first_down[row.own : row.own + n])
+        for i in range(n):
+            state[i] = 0
     last = 0
     for s in range(row.first, row.last):
         slot = program.inputs[s]
@@ -551,7 +566,8 @@ def _populate(  # type: ignore[no-untyped-def]
                 _deliver(a, begin, end, address, event, segment, weights, index, synops, charges, s)
         last = 0
     signs = room.signs[: (n + 7) // 8 * 8]
-    signs[n:] = 0
+    for i in range(n, signs.size):
+        signs[i] = 0
     words = signs.view(np.uint64)
     active, many = hi > lo, False
     for t in range(last):
@@ -617,8 +633,8 @@ def _populate(  # type: ignore[no-untyped-def]
         for i in range(n):
             results.sums[where.sample, first + layout[i]] = a[i]
     if where.keeps:
-        neurons.kept[row.own : row.own + n] = a
         for i in range(n):
+            neurons.kept[row.own + i] = a[i]
             room.kept_levels[row.neurons + i] = state[i]
     at[row.slot], length[row.slot] = base, used
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor
@@ -635,11 +651,11 @@ def _combine(program, row, room, where, at, length, offsets, address, event, cur
     kept_states = room.combined[row.kept : row.kept + row.inputs]
     kept_values = room.combined[row.kept + row.inputs : row.kept + row.inputs + row.size]
     if where.resume:
-        state[:] = kept_states
-        current[:] = kept_values
+        _start(state, kept_states)
+        _start(current, kept_values)
     else:
-        state[:] = 0
-        current[:] = 0
+        _clear(state)
+        _clear(current)
     stamps, touched, width = room.stamps, room.touched, row.width
     members = program.members[row.members : row.members_end]
     begin, inputs = at[row.input], length[row.input]
@@ -676,8 +692,8 @@ def _combine(program, row, room, where, at, length, offsets, address, event, cur
                 used = t + 1
         offsets[base + t + 1] = cursor
     if where.keeps:
-        kept_states[:] = state
-        kept_values[:] = current
+        _start(kept_states, state)
+        _start(kept_values, current)
     at[row.slot], length[row.slot] = base, used
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor
     return offsets, address, event
@@ -787,8 +803,9 @@ def _add_up(levels, at, length, offsets, address, event):  # type: ignore[no-unt
 
 
 @_compiled
-def _copied(at, length, offsets, address, event, levels, raised, out_offsets, out_address, out_event, base, cursor):  # type: ignore[no-untyped-def]
-    """Copy a train to other arrays, from `base` and `cursor` on; `raised`: with `levels` added to its events of step 0.
+def _copied(at, length, offsets, address, event, levels, sign, raised, out_offsets, out_address, out_event, base, cursor):  # type: ignore[no-untyped-def]
+    """Copy a train to other arrays, from `base` and `cursor` on; `raised`: with
+    `levels` times `sign` added to its events of step 0.
 
     Returns the arrays, the number of steps and the cursor behind the last event.
     """
@@ -800,7 +817,9 @@ def _copied(at, length, offsets, address, event, levels, raised, out_offsets, ou
     out_offsets[base] = cursor
     begin = 0
     if raised:
-        told, charged = levels.copy(), np.zeros(levels.size, np.int64)
+        told, charged = np.empty(levels.size, np.int64), np.zeros(levels.size, np.int64)
+        for i in range(levels.size):
+            told[i] = sign * levels[i]
         if length:
             for e in range(first, offsets[at + 1]):
                 told[address[e]] += event[e] >> 1
@@ -827,7 +846,7 @@ def _split(row, windows, at, length, offsets, address, event, cursors):  # type:
     begin, steps = at[row.outer], length[row.outer]
     offsets = _room(offsets, base, windows * (steps + 1) + 1)
     parts = offsets[base : base + windows * (steps + 1) + 1]
-    parts[:] = 0
+    _clear(parts)
     for t in range(steps):
         for e in range(offsets[begin + t], offsets[begin + t + 1]):
             parts[np.int64(address[e]) // size * (steps + 1) + t + 1] += 1
@@ -865,79 +884,59 @@ def _send(levels, encoded, graded, cap, offsets, address, event, cursors):  # ty
 
 
 @_compiled
-def _execute(  # type: ignore[no-untyped-def]
-    program, instruction, levels, flags, storages, works, room, results, where, cap, spread, at, length, offsets, address, event, cursors, records, history
-):
-    """One instruction other than a scan, for one sample in one window. Returns the arrays that may have grown."""
-    kind, number = instruction.kind, instruction.row
-    emitter = -1
-    if kind == ENCODE:
-        encoder = program.encoders[number]
-        emitter, slot, base = encoder.emitter, encoder.slot, cursors[OFFSETS]
-        first = encoder.levels + where.k * encoder.stride
-        told = levels[where.sample, first : first + encoder.size]
-        if where.keeps:
-            kept, told = room.encoded[encoder.kept : encoder.kept + encoder.size], told.copy()
-            for i in range(told.size):
-                level = told[i]
-                told[i] -= kept[i] if where.resume else 0
-                kept[i] = level
-        steps = 1
-        if spread and not encoder.fixed:
-            offsets, address, event = _spread(told, cap, offsets, address, event, cursors)
-            steps = cap
-        else:
-            offsets, address, event = _charge(told, True, offsets, address, event, cursors)
-        while steps and offsets[base + steps] == offsets[base + steps - 1]:
-            steps -= 1
-        at[slot], length[slot] = base, steps
-    elif kind == GATHER:
-        offsets, address, event = _gather(program, program.gathers[number], at, length, offsets, address, event, cursors)
-    elif kind == POPULATE:
-        row = program.populations[number]
-        emitter, storage = row.emitter, row.storage
-        recorded = flags[emitter] & KEEPS_HISTORY != 0
-        if storage == 0:
-            offsets, address, event, history = _populate(
-                program, row, number, program.weights8, storages[0], works[0], room, results, where, recorded, cap,
-                at, length, offsets, address, event, cursors, history,
-            )  # fmt: skip
-        elif storage == 1:
-            offsets, address, event, history = _populate(
-                program, row, number, program.weights16, storages[0], works[0], room, results, where, recorded, cap,
-                at, length, offsets, address, event, cursors, history,
-            )  # fmt: skip
-        else:
-            offsets, address, event, history = _populate(
-                program, row, number, program.weights64, storages[1], works[1], room, results, where, recorded, cap,
-                at, length, offsets, address, event, cursors, history,
-            )  # fmt: skip
-        if row.sums >= 0:
-            emitter = -1
+def _encode(encoder, levels, room, where, cap, spread, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+    """What an encoder charges in this window. Returns the arrays that may have grown."""
+    base, steps = cursors[OFFSETS], 1
+    first = encoder.levels + where.k * encoder.stride
+    told = levels[where.sample, first : first + encoder.size]
+    if where.keeps:
+        kept, told = room.encoded[encoder.kept : encoder.kept + encoder.size], np.empty(encoder.size, np.int32)
+        for i in range(told.size):
+            level = levels[where.sample, first + i]
+            told[i] = level - (kept[i] if where.resume else 0)
+            kept[i] = level
+    if spread and not encoder.fixed:
+        offsets, address, event = _spread(told, cap, offsets, address, event, cursors)
+        steps = cap
     else:
-        row = program.combinations[number]
-        emitter = row.emitter
-        offsets, address, event = _combine(program, row, room, where, at, length, offsets, address, event, cursors)
-    if emitter >= 0:
-        slot = program.emitters[emitter].slot
-        records = _noted(program, results, flags, where, emitter, at[slot], length[slot], offsets, address, event, cursors, records)
-    return offsets, address, event, records, history
+        offsets, address, event = _charge(told, True, offsets, address, event, cursors)
+    while steps and offsets[base + steps] == offsets[base + steps - 1]:
+        steps -= 1
+    at[encoder.slot], length[encoder.slot] = base, steps
+    return offsets, address, event
+
+
+class _Trains(NamedTuple):
+    """Trains outside of the arrays that windows write: train i is that at `at[i]` of `steps[i]`; `ends` are cursors."""
+
+    offsets: np.ndarray
+    address: np.ndarray
+    event: np.ndarray
+    at: np.ndarray
+    steps: np.ndarray
+    ends: np.ndarray
 
 
 @_compiled
-def _scan(  # type: ignore[no-untyped-def]
-    program, number, levels, flags, storages, works, room, results, sample, cap, delivery, carry, spread, at, length, offsets, address, event, cursors, records, history
-):
-    """All windows of a scan for one sample. Returns the arrays that may have grown.
+def _trains(count):  # type: ignore[no-untyped-def]
+    """Room for `count` trains."""
+    return _Trains(
+        np.empty(64, np.int64),
+        np.empty(256, np.int32),
+        np.empty(256, np.int32),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int64),
+        np.zeros(2, np.int64),
+    )
 
-    With `carry`, receivers still hold what they were told in the window before, so that only the difference is sent;
-    what goes out is a change as well, and is told to the outside as a level.
+
+@_compiled
+def _open(program, row, room, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+    """Begin a scan: cut its sequences into elements, let its body read what it shares, and settle its initial states.
+
+    Returns the arrays that may have grown, and where the trains of each sequence's elements begin, and their steps.
     """
-    row = program.windows[number]
-    mark_offsets, mark_events = cursors[OFFSETS], cursors[EVENTS]
-    replay, graded = delivery == REPLAY, delivery == GRADED
-    elements, states = row.elements_end - row.elements, row.states_end - row.states
-    stacked = row.stacked_end - row.stacked
+    elements = row.elements_end - row.elements
     parts, part_steps = np.empty(elements, np.int64), np.empty(elements, np.int64)
     for i in range(elements):
         element = program.elements[row.elements + i]
@@ -946,98 +945,113 @@ def _scan(  # type: ignore[no-untyped-def]
         at[program.shared[i].slot], length[program.shared[i].slot] = at[program.shared[i].outer], length[program.shared[i].outer]
     for i in range(row.states, row.states_end):
         state = program.states[i]
-        room.states[state.level : state.level + 3 * state.size] = 0
+        _clear(room.states[state.level : state.level + 3 * state.size])
         level = room.states[state.level : state.level + state.size]
         _add_up(level, at[state.outer], length[state.outer], offsets, address, event)
-    # Trains of states, from one window to the next; and of values that leave the body, until the last window has ended.
-    state_offsets, state_address, state_event = np.empty(64, np.int64), np.empty(256, np.int32), np.empty(256, np.int32)
-    state_at, state_steps = np.zeros(states, np.int64), np.zeros(states, np.int64)
-    out_offsets, out_address, out_event = np.empty(64, np.int64), np.empty(1024, np.int32), np.empty(1024, np.int32)
-    out_at, out_steps = np.zeros((stacked, row.length), np.int64), np.zeros((stacked, row.length), np.int64)
-    out_base, out_cursor = 0, 0
-    window_offsets, window_events = cursors[OFFSETS], cursors[EVENTS]
-    for k in range(row.length):
-        place = row.length - 1 - k if row.reverse else k
-        where = _Where(sample, k, row.column + k, carry, carry and k > 0)
-        cursors[OFFSETS], cursors[EVENTS] = window_offsets, window_events
-        for i in range(elements):
-            element = program.elements[row.elements + i]
-            slot = element.slot
-            at[slot], length[slot] = parts[i] + place * (part_steps[i] + 1), part_steps[i]
-            if carry:
-                sent = room.borders[element.kept : element.kept + element.size]
-                if k > 0:
-                    told = -sent
-                    _add_up(told, at[slot], length[slot], offsets, address, event)
-                    at[slot] = cursors[OFFSETS]
-                    offsets, address, event, length[slot] = _send(
-                        told, element.encoded != 0, graded, cap, offsets, address, event, cursors
-                    )
-                else:
-                    sent[:] = 0
-                _add_up(sent, at[slot], length[slot], offsets, address, event)
-        for i in range(states):
-            state = program.states[row.states + i]
-            level = room.states[state.level : state.level + state.size]
-            before = room.states[state.level + state.size : state.level + 2 * state.size]
-            sent = room.states[state.level + 2 * state.size : state.level + 3 * state.size]
-            slot = state.slot
-            if replay and k == 0:
-                at[slot], length[slot] = at[state.outer], length[state.outer]
-            elif replay:
-                # The first train of a carried state counts from 0, but its receivers hold what the state started as.
+    return offsets, address, event, parts, part_steps
+
+
+@_compiled
+def _enter(  # type: ignore[no-untyped-def]
+    program, row, room, k, place, parts, part_steps, states, cap, delivery, carry, at, length, offsets, address, event, cursors
+):
+    """Begin window k, of the element at `place`: what the body is told. `states` are the trains of the window before.
+
+    With `carry`, receivers still hold what they were told in the window before, so that only the difference is sent.
+    """
+    graded = delivery == GRADED
+    for i in range(row.elements_end - row.elements):
+        element = program.elements[row.elements + i]
+        slot = element.slot
+        at[slot], length[slot] = parts[i] + place * (part_steps[i] + 1), part_steps[i]
+        if carry:
+            sent = room.borders[element.kept : element.kept + element.size]
+            if k > 0:
+                told = np.empty(sent.size, np.int64)
+                for j in range(sent.size):
+                    told[j] = -sent[j]
+                _add_up(told, at[slot], length[slot], offsets, address, event)
                 at[slot] = cursors[OFFSETS]
-                offsets, address, event, length[slot], cursors[EVENTS] = _copied(
-                    state_at[i], state_steps[i], state_offsets, state_address, state_event, -before, carry and k == 1,
-                    offsets, address, event, cursors[OFFSETS], cursors[EVENTS],
-                )  # fmt: skip
-                cursors[OFFSETS] += length[slot] + 1
+                offsets, address, event, length[slot] = _send(
+                    told, element.encoded != 0, graded, cap, offsets, address, event, cursors
+                )
             else:
-                at[slot] = cursors[OFFSETS]
-                offsets, address, event, length[slot] = _send(level - sent, False, graded, cap, offsets, address, event, cursors)
-                if carry:
-                    _add_up(sent, at[slot], length[slot], offsets, address, event)
-        for i in range(row.body, row.body_end):
-            offsets, address, event, records, history = _execute(
-                program, program.instructions[i], levels, flags, storages, works, room, results, where, cap, spread,
-                at, length, offsets, address, event, cursors, records, history,
+                _clear(sent)
+            _add_up(sent, at[slot], length[slot], offsets, address, event)
+    for i in range(row.states_end - row.states):
+        state = program.states[row.states + i]
+        level = room.states[state.level : state.level + state.size]
+        before = room.states[state.level + state.size : state.level + 2 * state.size]
+        sent = room.states[state.level + 2 * state.size : state.level + 3 * state.size]
+        slot = state.slot
+        if delivery == REPLAY and k == 0:
+            at[slot], length[slot] = at[state.outer], length[state.outer]
+            continue
+        at[slot] = cursors[OFFSETS]
+        if delivery == REPLAY:
+            # The first train of a carried state counts from 0, but its receivers hold what the state started as.
+            offsets, address, event, length[slot], cursors[EVENTS] = _copied(
+                states.at[i], states.steps[i], states.offsets, states.address, states.event, before, -1, carry and k == 1,
+                offsets, address, event, cursors[OFFSETS], cursors[EVENTS],
             )  # fmt: skip
-        state_base, state_cursor = 0, 0
-        for i in range(states):
-            state = program.states[row.states + i]
-            level = room.states[state.level : state.level + state.size]
-            room.states[state.level + state.size : state.level + 2 * state.size] = level
-            if not (carry and k > 0):
-                level[:] = 0
-            slot = state.following
-            _add_up(level, at[slot], length[slot], offsets, address, event)
-            if replay or k == row.length - 1:
-                state_at[i] = state_base
-                state_offsets, state_address, state_event, state_steps[i], state_cursor = _copied(
-                    at[slot], length[slot], offsets, address, event, level, False,
-                    state_offsets, state_address, state_event, state_base, state_cursor,
-                )  # fmt: skip
-                state_base += state_steps[i] + 1
-        for i in range(stacked):
-            value = program.stacked[row.stacked + i]
-            level = room.borders[value.level : value.level + value.size]
-            if k == 0:
-                level[:] = 0
-            out_at[i, place] = out_base
-            # Receivers outside are fresh, so they are first told what was kept.
-            out_offsets, out_address, out_event, out_steps[i, place], out_cursor = _copied(
-                at[value.slot], length[value.slot], offsets, address, event, level, carry and k > 0,
-                out_offsets, out_address, out_event, out_base, out_cursor,
-            )  # fmt: skip
+            cursors[OFFSETS] += length[slot] + 1
+        else:
+            told = np.empty(state.size, np.int64)
+            for j in range(state.size):
+                told[j] = level[j] - sent[j]
+            offsets, address, event, length[slot] = _send(told, False, graded, cap, offsets, address, event, cursors)
             if carry:
-                level[:] = 0
-                _add_up(level, out_base, out_steps[i, place], out_offsets, out_address, out_event)
-            out_base += out_steps[i, place] + 1
-        if carry:  # receivers keep what they were told: shared values do not change
-            for i in range(row.shared, row.shared_end):
-                length[program.shared[i].slot] = 0
-    cursors[OFFSETS], cursors[EVENTS] = mark_offsets, mark_events
-    for i in range(states):
+                _add_up(sent, at[slot], length[slot], offsets, address, event)
+    if carry and k > 0:  # receivers keep what they were told: shared values do not change
+        for i in range(row.shared, row.shared_end):
+            length[program.shared[i].slot] = 0
+    return offsets, address, event
+
+
+@_compiled
+def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, offsets, address, event):  # type: ignore[no-untyped-def]
+    """End window k: what states have become, and what leaves the body. Returns `states` and `stacked` anew."""
+    count, cursor, base = row.states_end - row.states, 0, 0
+    own_offsets, own_address, own_event = states.offsets, states.address, states.event
+    for i in range(count):
+        state = program.states[row.states + i]
+        level = room.states[state.level : state.level + state.size]
+        _start(room.states[state.level + state.size : state.level + 2 * state.size], level)
+        if not (carry and k > 0):
+            _clear(level)
+        slot = state.following
+        _add_up(level, at[slot], length[slot], offsets, address, event)
+        if delivery == REPLAY or k == row.length - 1:
+            states.at[i] = base
+            own_offsets, own_address, own_event, states.steps[i], cursor = _copied(
+                at[slot], length[slot], offsets, address, event, level, 1, False, own_offsets, own_address, own_event, base, cursor
+            )
+            base += states.steps[i] + 1
+    states = _Trains(own_offsets, own_address, own_event, states.at, states.steps, states.ends)
+    own_offsets, own_address, own_event = stacked.offsets, stacked.address, stacked.event
+    for i in range(row.stacked_end - row.stacked):
+        value = program.stacked[row.stacked + i]
+        level = room.borders[value.level : value.level + value.size]
+        if k == 0:
+            _clear(level)
+        part, base = i * row.length + place, stacked.ends[0]
+        # Receivers outside are fresh, so they are first told what was kept.
+        own_offsets, own_address, own_event, steps, cursor = _copied(
+            at[value.slot], length[value.slot], offsets, address, event, level, 1, carry and k > 0,
+            own_offsets, own_address, own_event, base, stacked.ends[1],
+        )  # fmt: skip
+        stacked.at[part], stacked.steps[part] = base, steps
+        stacked.ends[0], stacked.ends[1] = base + steps + 1, cursor
+        if carry:
+            _clear(level)
+            _add_up(level, base, steps, own_offsets, own_address, own_event)
+    return states, _Trains(own_offsets, own_address, own_event, stacked.at, stacked.steps, stacked.ends)
+
+
+@_compiled
+def _close(program, row, room, states, stacked, carry, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+    """End a scan: its last states, and the values of all its windows as one train. Returns the arrays that may have grown."""
+    for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
         if row.length == 0:
             at[state.final], length[state.final] = at[state.outer], length[state.outer]
@@ -1045,31 +1059,32 @@ def _scan(  # type: ignore[no-untyped-def]
         before = room.states[state.level + state.size : state.level + 2 * state.size]
         base = cursors[OFFSETS]
         offsets, address, event, steps, cursors[EVENTS] = _copied(
-            state_at[i], state_steps[i], state_offsets, state_address, state_event, before, carry and row.length > 1,
+            states.at[i], states.steps[i], states.offsets, states.address, states.event, before, 1, carry and row.length > 1,
             offsets, address, event, base, cursors[EVENTS],
         )  # fmt: skip
         at[state.final], length[state.final] = base, steps
         cursors[OFFSETS] += steps + 1
-    for i in range(stacked):
+    for i in range(row.stacked_end - row.stacked):
         value = program.stacked[row.stacked + i]
-        steps = out_steps[i].max() if row.length else 0
-        count = 0
-        for k in range(row.length):
-            count += out_offsets[out_at[i, k] + out_steps[i, k]] - out_offsets[out_at[i, k]]
+        part, steps, count = i * row.length, 0, 0
+        for k in range(part, part + row.length):
+            steps = max(steps, stacked.steps[k])
+            count += stacked.offsets[stacked.at[k] + stacked.steps[k]] - stacked.offsets[stacked.at[k]]
         base, cursor = cursors[OFFSETS], cursors[EVENTS]
         offsets = _room(offsets, base, steps + 1)
         address, event = _room(address, cursor, count), _room(event, cursor, count)
         offsets[base] = cursor
         for t in range(steps):
             for k in range(row.length):
-                if t < out_steps[i, k]:
-                    for e in range(out_offsets[out_at[i, k] + t], out_offsets[out_at[i, k] + t + 1]):
-                        address[cursor], event[cursor] = out_address[e] + k * value.size, out_event[e]
+                if t < stacked.steps[part + k]:
+                    step = stacked.at[part + k] + t
+                    for e in range(stacked.offsets[step], stacked.offsets[step + 1]):
+                        address[cursor], event[cursor] = stacked.address[e] + k * value.size, stacked.event[e]
                         cursor += 1
             offsets[base + t + 1] = cursor
         at[value.outer], length[value.outer] = base, steps
         cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
-    return offsets, address, event, records, history
+    return offsets, address, event
 
 
 @_compiled
@@ -1081,7 +1096,7 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
     still able to fire, that of spikes that the cap cut off, the recorded events (emitter, sample, window, step,
     address, value: int64, flat) and the sums that are kept (population, sample, window, then all sums; likewise).
     """
-    neurons, wide, most, most_wide, inputs, size, tally = 0, 0, 8, 0, 1, 1, 1
+    neurons, most, most_wide, inputs, size, tally = 0, 8, 0, 1, 1, 1
     for i in range(program.populations.size):
         row = program.populations[i]
         neurons = max(neurons, row.neurons + row.size)
@@ -1102,7 +1117,7 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         np.empty(narrow_count, np.int32),
         np.empty(narrow_count, np.int32),
     )
-    wide_neurons = _Neurons(
+    wide = _Neurons(
         program.bias64,
         np.empty(wide_count, np.int64),
         np.empty(wide_count, np.int64),
@@ -1112,7 +1127,7 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
     for i in range(program.populations.size):
         row = program.populations[i]
         if row.storage == 2:
-            _starts(wide_neurons.first_up, wide_neurons.first_down, wide_neurons.theta, row, program.thresholds, program.parameter)
+            _starts(wide.first_up, wide.first_down, wide.theta, row, program.thresholds, program.parameter)
         else:
             _starts(narrow.first_up, narrow.first_down, narrow.theta, row, program.thresholds, program.parameter)
     work = _Work(
@@ -1141,31 +1156,96 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         np.empty(program.kept[2], np.int64),
         np.empty(program.kept[3], np.int64),
     )
-    storages, works = (narrow, wide_neurons), (work, wide_work)
     offsets, address, event = np.empty(1024, np.int64), np.empty(1 << 14, np.int32), np.empty(1 << 14, np.int32)
     records, history = np.empty(0, np.int64), np.empty(0, np.int64)
     ats, lengths = np.zeros((block, program.slots), np.int64), np.zeros((block, program.slots), np.int64)
     cursors = np.zeros(7, np.int64)
+    parts, part_steps = np.empty(0, np.int64), np.empty(0, np.int64)
+    states, stacked = _trains(0), _trains(0)
     for begin in range(first, last, block):
         cursors[OFFSETS], cursors[EVENTS] = 0, 0
-        count = min(block, last - begin)
         for i in range(program.top):
-            instruction = program.instructions[i]
-            for b in range(count):
-                if instruction.kind == SCAN:
-                    offsets, address, event, records, history = _scan(
-                        program, instruction.row, levels, flags, storages, works, room, results, begin + b, cap, delivery, carry,
-                        spread, ats[b], lengths[b], offsets, address, event, cursors, records, history,
-                    )  # fmt: skip
-                else:
-                    where = _Where(begin + b, 0, 0, False, False)
-                    offsets, address, event, records, history = _execute(
-                        program, instruction, levels, flags, storages, works, room, results, where, cap, spread,
-                        ats[b], lengths[b], offsets, address, event, cursors, records, history,
-                    )  # fmt: skip
+            scanning = program.instructions[i].kind == SCAN
+            windows, body, body_end = 1, i, i + 1
+            for sample in range(begin, min(begin + block, last)):
+                at, length = ats[sample - begin], lengths[sample - begin]
+                mark_offsets, mark_events = cursors[OFFSETS], cursors[EVENTS]
+                if scanning:
+                    row = program.windows[program.instructions[i].row]
+                    windows, body, body_end = row.length, row.body, row.body_end
+                    offsets, address, event, parts, part_steps = _open(
+                        program, row, room, at, length, offsets, address, event, cursors
+                    )
+                    states = _trains(row.states_end - row.states)
+                    stacked = _trains((row.stacked_end - row.stacked) * row.length)
+                inside_offsets, inside_events = cursors[OFFSETS], cursors[EVENTS]
+                for k in range(windows):
+                    where = _Where(sample, 0, 0, False, False)
+                    if scanning:
+                        row = program.windows[program.instructions[i].row]
+                        place = row.length - 1 - k if row.reverse else k
+                        where = _Where(sample, k, row.column + k, carry, carry and k > 0)
+                        cursors[OFFSETS], cursors[EVENTS] = inside_offsets, inside_events
+                        offsets, address, event = _enter(
+                            program, row, room, k, place, parts, part_steps, states, cap, delivery, carry,
+                            at, length, offsets, address, event, cursors,
+                        )  # fmt: skip
+                    for j in range(body, body_end):
+                        kind, number = program.instructions[j].kind, program.instructions[j].row
+                        emitter = -1
+                        if kind == ENCODE:
+                            encoder = program.encoders[number]
+                            emitter = encoder.emitter
+                            offsets, address, event = _encode(
+                                encoder, levels, room, where, cap, spread, at, length, offsets, address, event, cursors
+                            )
+                        elif kind == GATHER:
+                            offsets, address, event = _gather(
+                                program, program.gathers[number], at, length, offsets, address, event, cursors
+                            )
+                        elif kind == COMBINE:
+                            emitter = program.combinations[number].emitter
+                            offsets, address, event = _combine(
+                                program, program.combinations[number], room, where, at, length, offsets, address, event, cursors
+                            )
+                        else:
+                            population = program.populations[number]
+                            emitter = -1 if population.sums >= 0 else population.emitter
+                            kept = flags[population.emitter] & KEEPS_HISTORY != 0
+                            if population.storage == 0:
+                                offsets, address, event, history = _populate(
+                                    program, population, number, program.weights8, narrow, work, room, results, where, kept, cap,
+                                    at, length, offsets, address, event, cursors, history,
+                                )  # fmt: skip
+                            elif population.storage == 1:
+                                offsets, address, event, history = _populate(
+                                    program, population, number, program.weights16, narrow, work, room, results, where, kept, cap,
+                                    at, length, offsets, address, event, cursors, history,
+                                )  # fmt: skip
+                            else:
+                                offsets, address, event, history = _populate(
+                                    program, population, number, program.weights64, wide, wide_work, room, results, where, kept, cap,
+                                    at, length, offsets, address, event, cursors, history,
+                                )  # fmt: skip
+                        if emitter >= 0:
+                            records = _noted(
+                                program, results, flags, where, emitter, at, length, offsets, address, event, cursors, records
+                            )
+                    if scanning:
+                        row = program.windows[program.instructions[i].row]
+                        place = row.length - 1 - k if row.reverse else k
+                        states, stacked = _leave(
+                            program, row, room, k, place, states, stacked, delivery, carry, at, length, offsets, address, event
+                        )
+                if scanning:
+                    row = program.windows[program.instructions[i].row]
+                    cursors[OFFSETS], cursors[EVENTS] = mark_offsets, mark_events
+                    offsets, address, event = _close(
+                        program, row, room, states, stacked, carry, at, length, offsets, address, event, cursors
+                    )
         for i in range(program.settled.size):
-            row = program.settled[i]
-            for b in range(count):
-                to = results.settles[begin + b, row.to : row.to + row.size]
-                _add_up(to, ats[b, row.slot], lengths[b, row.slot], offsets, address, event)
+            result = program.settled[i]
+            for b in range(min(block, last - begin)):
+                to = results.settles[begin + b, result.to : result.to + result.size]
+                _add_up(to, ats[b, result.slot], lengths[b, result.slot], offsets, address, event)
     return cursors[UNSETTLED], cursors[UNDELIVERED], records[: cursors[RECORDS]], history[: cursors[HISTORY]]
