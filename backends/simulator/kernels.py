@@ -146,6 +146,7 @@ def _dense(sums, begin, end, address, event, segment, weights):  # type: ignore[
     number of synapses of an event, and how many events were charged.
     """
     n, base, inputs, used, costly = sums.size, segment[3], segment[4], segment[5], 0
+    zero, plus, minus = np.int64(0), np.int64(1), np.int64(-1)
     if used != n:
         for e in range(begin, end):
             local = np.int64(address[e])
@@ -153,7 +154,7 @@ def _dense(sums, begin, end, address, event, segment, weights):  # type: ignore[
             _add_row(sums, group * used, weights, base + (local - group * inputs) * used, used, event[e] >> 1)
             costly += event[e] & 1
         return used, costly
-    more, less, scaled = 0, 0, 0
+    more, less, scaled = zero, zero, zero
     up, down = np.empty(8, np.int64), np.empty(8, np.int64)
     by, values = np.empty(4, np.int64), np.empty(4, sums.dtype)
     for e in range(begin, end):
@@ -163,25 +164,25 @@ def _dense(sums, begin, end, address, event, segment, weights):  # type: ignore[
             up[more] = start
             more += 1
             if more == 8:
-                _add_rows(sums, 0, weights, up, 8, 0, n, 1)
-                more = 0
+                _add_rows(sums, zero, weights, up, up.size, zero, n, plus)
+                more = zero
         elif value == -1:
             down[less] = start
             less += 1
             if less == 8:
-                _add_rows(sums, 0, weights, down, 8, 0, n, -1)
-                less = 0
+                _add_rows(sums, zero, weights, down, down.size, zero, n, minus)
+                less = zero
         else:
             by[scaled] = start
             values[scaled] = value
             scaled += 1
             if scaled == 4:
                 _add_scaled(sums, weights, by, values, n)
-                scaled = 0
-    _add_rows(sums, 0, weights, up, more, 0, n, 1)
-    _add_rows(sums, 0, weights, down, less, 0, n, -1)
+                scaled = zero
+    _add_rows(sums, zero, weights, up, more, zero, n, plus)
+    _add_rows(sums, zero, weights, down, less, zero, n, minus)
     for k in range(scaled):
-        _add_row(sums, 0, weights, by[k], n, values[k])
+        _add_row(sums, zero, weights, by[k], n, values[k])
     return used, costly
 
 
@@ -193,18 +194,19 @@ def _conv(sums, begin, end, address, event, segment, weights, index):  # type: i
     """
     size = segment[4] * segment[5] * segment[6]
     channels = np.empty(8, np.int64)
-    place, sign, count, costly, synops, charges = -1, 0, 0, 0, 0, 0
+    zero = np.int64(0)  # a literal would have the functions that take it compiled once more
+    place, sign, count, costly, synops, charges = zero, zero, zero, zero, zero, zero
     for e in range(begin, end):
-        local, value = np.int64(address[e]), event[e] >> 1
+        local, value = np.int64(address[e]), np.int64(event[e] >> 1)
         channel = local // size
         here = local - (channel - channel // segment[7]) * size
         if count == 8 or (count and (here != place or value != sign or abs(value) != 1)):
             used = _convolve(sums, segment, weights, index, place, channels, count, sign)
             synops += used * count
             charges += used * costly
-            count = 0
+            count = zero
         if count == 0:
-            place, sign, costly = here, value, 0
+            place, sign, costly = here, value, zero
         channels[count] = segment[3] + channel * segment[19]
         count += 1
         costly += event[e] & 1
@@ -266,7 +268,7 @@ def _settle(sums, begin, end, address, event, segment, weights, tally):  # type:
                 _add_scaled(sums, weights, by, values, n)
                 count = 0
     for k in range(count):
-        _add_row(sums, 0, weights, by[k], n, values[k])
+        _add_row(sums, np.int64(0), weights, by[k], n, values[k])
     return costly
 
 
@@ -554,7 +556,7 @@ def _populate(  # type: ignore[no-untyped-def]
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
     offsets = _room(offsets, base, min(last + hi - lo, cap) + 1)
     offsets[base] = cursor
-    used = 0
+    used = np.int64(0)
     if hi == lo and not keeps_history:
         for s in range(row.first, row.last):
             slot, segment = program.inputs[s], program.segments[s]
@@ -569,7 +571,7 @@ def _populate(  # type: ignore[no-untyped-def]
     for i in range(n, signs.size):
         signs[i] = 0
     words = signs.view(np.uint64)
-    active, many = hi > lo, False
+    active, many = hi > lo, hi < lo
     for t in range(last):
         for s in range(row.first, row.last):
             slot = program.inputs[s]
@@ -703,7 +705,7 @@ def _combine(program, row, room, where, at, length, offsets, address, event, cur
 def _charge(levels, encoded, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
     """A train that gives `levels` at step 0; events of an encoder are all marked as charged. Its number of steps is 1."""
     base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
-    offsets = _room(offsets, base, 2)
+    offsets = _room(offsets, base, np.int64(2))
     address, event = _room(address, cursor, n), _room(event, cursor, n)
     offsets[base] = cursor
     for i in range(n):
@@ -780,7 +782,7 @@ def _gather(program, row, at, length, offsets, address, event, cursors):  # type
                 continue
             for e in range(offsets[at[slot] + t], offsets[at[slot] + t + 1]):
                 if pointers < 0:
-                    address, event = _room(address, cursor, 1), _room(event, cursor, 1)
+                    address, event = _room(address, cursor, np.int64(1)), _room(event, cursor, np.int64(1))
                     address[cursor], event[cursor] = address[e], event[e]
                     cursor += 1
                     continue
