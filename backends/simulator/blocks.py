@@ -43,8 +43,10 @@ class EncodePlan:
 
 @dataclass(frozen=True, eq=False)
 class PopulationPlan:
-    """A population, or a readout (levels 0..0). `inputs` are the roots that each segment takes. `table` int64[rows of thresholds, levels or 1]; `parameter[i]` is
-    the row of neuron i."""
+    """A population, or a readout (levels 0..0). `inputs` are the roots that each segment takes.
+
+    `table` int64[rows of thresholds, levels or 1]; `parameter[i]` is the row of neuron i.
+    """
 
     value: Value
     name: str

@@ -9,7 +9,7 @@ emits in one window of one sample, is a slice of `offsets`: its events of step t
 offsets[at + t + 1]. Trains stand one behind the other in growing arrays; `cursors` says where the next one begins, and
 `at[slot]`, `length[slot]` where the last train of a value begins and how many steps it has.
 
-`program.py` says what the tables of a program hold.
+`tables.py` says what the tables of a program hold, `program.py` how a plan becomes one.
 """
 
 from __future__ import annotations
@@ -517,7 +517,24 @@ def _kept_history(history, cursors, population, where, sums, layout):  # type: i
 
 @_compiled
 def _populate(  # type: ignore[no-untyped-def]
-    program, row, number, weights, neurons, work, room, results, where, keeps_history, cap, at, length, offsets, address, event, cursors, history
+    program,
+    row,
+    number,
+    weights,
+    neurons,
+    work,
+    room,
+    results,
+    where,
+    keeps_history,
+    cap,
+    at,
+    length,
+    offsets,
+    address,
+    event,
+    cursors,
+    history,
 ):
     """Run one population (or readout: levels 0..0) over one window of one sample, until it is silent.
 
@@ -526,7 +543,7 @@ def _populate(  # type: ignore[no-untyped-def]
     n, lo, hi, staircase = row.size, row.lo, row.hi, row.staircase
     parameter = program.parameter[row.neurons : row.neurons + n]
     layout = program.layout[row.neurons : row.neurons + n]
-    index = program.index[row.index : row.index_end]
+    index = program.indices[row.index : row.index_end]
     weights = weights[row.weights : row.weights_end]
     table = program.thresholds[row.thresholds :]
     theta = neurons.theta[row.own : row.own + n]
@@ -556,7 +573,7 @@ def _populate(  # type: ignore[no-untyped-def]
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
     offsets = _room(offsets, base, min(last + hi - lo, cap) + 1)
     offsets[base] = cursor
-    used = np.int64(0)
+    used = 0
     if hi == lo and not keeps_history:
         for s in range(row.first, row.last):
             slot, segment = program.inputs[s], program.segments[s]
@@ -742,25 +759,27 @@ def _spread(levels, steps, offsets, address, event, cursors):  # type: ignore[no
 def _unary(levels, cap, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
     """A train that gives `levels` one level a step from step 0, for `cap` steps at most; what they cut off is counted.
 
-    Returns its number of steps too.
+    Returns its number of steps too. The events of a step are those of the step before whose levels are not reached.
     """
-    n, length, lost = levels.size, 0, 0
-    total = 0
+    n, length, total = levels.size, np.int64(0), np.int64(0)
     for i in range(n):
         size = abs(levels[i])
-        lost += max(size - cap, 0)
+        cursors[UNDELIVERED] += max(size - cap, 0)
         length = max(length, min(size, cap))
         total += min(size, cap)
-    cursors[UNDELIVERED] += lost
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
     offsets = _room(offsets, base, length + 1)
-    address, event = _room(address, cursor, total), _room(event, cursor, total)
+    address, event = _room(address, cursor, total + n), _room(event, cursor, total + n)
     offsets[base] = cursor
-    for t in range(length):
+    if length:
         for i in range(n):
-            if abs(levels[i]) > t:
-                address[cursor], event[cursor] = i, 2 if levels[i] > 0 else -2
-                cursor += 1
+            address[cursor], event[cursor] = i, 2 if levels[i] > 0 else -2
+            cursor += levels[i] != 0
+        offsets[base + 1] = cursor
+    for t in range(1, length):
+        for e in range(offsets[base + t - 1], offsets[base + t]):
+            address[cursor], event[cursor] = address[e], event[e]
+            cursor += abs(levels[address[e]]) > t
         offsets[base + t + 1] = cursor
     cursors[OFFSETS], cursors[EVENTS] = base + length + 1, cursor
     return offsets, address, event, length
@@ -942,7 +961,9 @@ def _open(program, row, room, at, length, offsets, address, event, cursors):  # 
     parts, part_steps = np.empty(elements, np.int64), np.empty(elements, np.int64)
     for i in range(elements):
         element = program.elements[row.elements + i]
-        offsets, address, event, parts[i], part_steps[i] = _split(element, row.length, at, length, offsets, address, event, cursors)
+        offsets, address, event, parts[i], part_steps[i] = _split(
+            element, row.length, at, length, offsets, address, event, cursors
+        )
     for i in range(row.shared, row.shared_end):
         at[program.shared[i].slot], length[program.shared[i].slot] = at[program.shared[i].outer], length[program.shared[i].outer]
     for i in range(row.states, row.states_end):
@@ -1026,7 +1047,19 @@ def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, l
         if delivery == REPLAY or k == row.length - 1:
             states.at[i] = base
             own_offsets, own_address, own_event, states.steps[i], cursor = _copied(
-                at[slot], length[slot], offsets, address, event, level, 1, False, own_offsets, own_address, own_event, base, cursor
+                at[slot],
+                length[slot],
+                offsets,
+                address,
+                event,
+                level,
+                1,
+                False,
+                own_offsets,
+                own_address,
+                own_event,
+                base,
+                cursor,
             )
             base += states.steps[i] + 1
     states = _Trains(own_offsets, own_address, own_event, states.at, states.steps, states.ends)
@@ -1133,9 +1166,13 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         else:
             _starts(narrow.first_up, narrow.first_down, narrow.theta, row, program.thresholds, program.parameter)
     work = _Work(
-        np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32), np.zeros(tally, np.int32)
+        np.empty(most, np.int32),
+        np.empty(most, np.int32),
+        np.empty(most, np.int32),
+        np.empty(most, np.int32),
+        np.zeros(tally, np.int32),
     )
-    wide_work = _Work(
+    broad = _Work(
         np.empty(most_wide, np.int64),
         np.empty(most_wide, np.int64),
         np.empty(most_wide, np.int64),
@@ -1226,7 +1263,7 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                                 )  # fmt: skip
                             else:
                                 offsets, address, event, history = _populate(
-                                    program, population, number, program.weights64, wide, wide_work, room, results, where, kept, cap,
+                                    program, population, number, program.weights64, wide, broad, room, results, where, kept, cap,
                                     at, length, offsets, address, event, cursors, history,
                                 )  # fmt: skip
                         if emitter >= 0:

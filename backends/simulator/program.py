@@ -9,138 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
+from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
 from snnir.backends.simulator.synapses import Segments
+from snnir.backends.simulator.tables import (
+    COMBINATION,
+    ELEMENT,
+    EMITTER,
+    ENCODER,
+    GATHERED,
+    INSTRUCTION,
+    PART,
+    POPULATION,
+    SETTLED,
+    SHARED,
+    STACKED,
+    STATE,
+    WINDOWS,
+    Layout,
+    Program,
+)
 from snnir.backends.simulator.wiring import AddressMap, Source
 from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
 
-__all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "Layout", "Pool", "Program", "assemble"]
+__all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "Pool", "assemble"]
 
 ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
-"""Kinds of instructions."""
-
-
-def _record(*fields: str) -> np.dtype:
-    return np.dtype([(name, np.int64) for name in fields])
-
-
-INSTRUCTION = _record("kind", "row")
-PART = _record("slot", "map")  # map: where in `maps` the pointers of the addresses stand, or -1: addresses stay
-GATHERED = _record("slot", "first", "last")  # parts
-EMITTER = _record("slot", "size", "counts", "spikes", "windows")
-ENCODER = _record("emitter", "slot", "size", "fixed", "levels", "stride", "kept")
-POPULATION = _record(
-    "emitter",
-    "slot",
-    "storage",  # 0: int8 weights and int32 sums, 1: int16 and int32, 2: int64 both
-    "size",
-    "neurons",  # where its neurons stand in arrays over all neurons
-    "own",  # where they stand in those of its storage
-    "lo",
-    "hi",
-    "staircase",
-    "thresholds",
-    "steps",  # thresholds of a row
-    "first",  # segments
-    "last",
-    "weights",
-    "weights_end",
-    "index",
-    "index_end",
-    "sums",  # where a readout's sums stand in the result, or -1
-)
-COMBINATION = _record("emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept")
-ELEMENT = _record("slot", "outer", "size", "encoded", "kept")
-STATE = _record("slot", "outer", "following", "final", "size", "level")
-SHARED = _record("slot", "outer")
-STACKED = _record("slot", "outer", "size", "level")
-WINDOWS = _record(
-    "length",
-    "reverse",
-    "column",
-    "body",
-    "body_end",
-    "elements",
-    "elements_end",
-    "states",
-    "states_end",
-    "shared",
-    "shared_end",
-    "stacked",
-    "stacked_end",
-)
-SETTLED = _record("slot", "size", "to")
-
-
-class Program(NamedTuple):
-    """The tables. Rows are records of the types above; `top` is the number of instructions outside of bodies."""
-
-    top: int
-    slots: int
-    instructions: np.ndarray
-    gathers: np.ndarray
-    parts: np.ndarray
-    maps: np.ndarray
-    emitters: np.ndarray
-    encoders: np.ndarray
-    populations: np.ndarray
-    segments: np.ndarray
-    inputs: np.ndarray
-    weights8: np.ndarray
-    weights16: np.ndarray
-    weights64: np.ndarray
-    index: np.ndarray
-    bias32: np.ndarray
-    bias64: np.ndarray
-    parameter: np.ndarray
-    layout: np.ndarray
-    thresholds: np.ndarray
-    combinations: np.ndarray
-    members: np.ndarray
-    windows: np.ndarray
-    elements: np.ndarray
-    states: np.ndarray
-    shared: np.ndarray
-    stacked: np.ndarray
-    settled: np.ndarray
-    kept: np.ndarray
-    """int64[4]: levels that encoders, tracers that combinations, levels that states, and that elements and stacked values keep."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where in the flat results of a program everything stands.
-
-    `emitters` are the steps by row of the emitters, with the number of their windows (None: outermost); `segments` the
-    names of synapses by column; the others are sizes of one sample. `block` is how many samples go through the network
-    together.
-    """
-
-    emitters: tuple[tuple[EncodePlan | PopulationPlan | TracerPlan, int | None], ...]
-    segments: tuple[str, ...]
-    readouts: tuple[tuple[PopulationPlan, int, int | None], ...]
-    outputs: tuple[tuple[str, tuple[int, ...], int], ...]
-    encoders: tuple[tuple[EncodePlan, ScanPlan | None, int], ...]
-    columns: int
-    counts: int
-    sums: int
-    settles: int
-    levels: int
-    block: int
-
-    @property
-    def recordable(self) -> list[str]:
-        """The names of values whose events can be recorded."""
-        return [
-            step.name
-            for step, _ in self.emitters
-            if not (isinstance(step, EncodePlan) and step.fixed) and not (isinstance(step, PopulationPlan) and step.readout)
-        ]
+"""Kinds of instructions, as in kernels.py, which is not imported before a simulation runs."""
 
 
 @dataclass(eq=False)
@@ -154,7 +52,9 @@ class Pool:
         key = tuple(id(one) for one in segments)
         if key not in self.arrays:
             kinds = [_storage(one) for one in segments]
-            weights = [_flat([one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k], t) for k, t in _WEIGHTS]
+            weights = [
+                _flat([one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k], t) for k, t in _WEIGHTS
+            ]
             index = _flat([one.index for one in segments], np.int32)
             narrow = _flat([one.bias for one, kind in zip(segments, kinds, strict=True) if kind < 2], np.int32)
             wide = _flat([one.bias for one, kind in zip(segments, kinds, strict=True) if kind == 2], np.int64)

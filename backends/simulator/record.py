@@ -10,7 +10,7 @@ import numpy as np
 from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
 from snnir.backends.simulator.host import window_order
 from snnir.backends.simulator.kernels import KEEPS_HISTORY, RECORDED, Results
-from snnir.backends.simulator.program import Layout
+from snnir.backends.simulator.tables import Layout
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
@@ -36,7 +36,9 @@ class Recorder:
             if isinstance(emitter, EncodePlan) and emitter.fixed:
                 continue
             if emitter.name in names:
-                raise UnsupportedError(f"two values are called {emitter.name} (a scan's name stands before its body's); rename one")
+                raise UnsupportedError(
+                    f"two values are called {emitter.name} (a scan's name stands before its body's); rename one"
+                )
             names.add(emitter.name)
         self.flags = np.array([self._flags(emitter) for emitter, _ in layout.emitters], np.int64)
         sizes = (layout.columns, len(layout.emitters), *[len(layout.segments)] * 2)

@@ -11,9 +11,9 @@ import numpy as np
 
 from snnir.backends.simulator import kernels
 from snnir.backends.simulator.host import Host
-from snnir.backends.simulator.program import Layout, Program
 from snnir.backends.simulator.record import Recorder
 from snnir.backends.simulator.result import SimulationResult
+from snnir.backends.simulator.tables import Layout, Program
 from snnir.ir.graph import Graph, Value
 
 __all__ = ["simulate"]

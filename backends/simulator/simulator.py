@@ -12,8 +12,9 @@ from snnir.backends.simulator.encodings import ENCODINGS, check_encoding
 from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_options
 from snnir.backends.simulator.plan import Cache, make_plan
-from snnir.backends.simulator.program import Layout, Program, assemble
+from snnir.backends.simulator.program import assemble
 from snnir.backends.simulator.result import SimulationResult
+from snnir.backends.simulator.tables import Layout, Program
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
