@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.backends.simulator.synapses import Segments
-from snnir.backends.simulator.trains import AddressMap
-from snnir.backends.simulator.wiring import Source
+from snnir.backends.simulator.wiring import AddressMap, Source
 from snnir.ir.graph import Node, Value
 
 __all__ = ["Emission", "EncodePlan", "Plan", "PopulationPlan", "ScanPlan", "StatePlan", "Step", "TracerPlan"]
@@ -44,13 +43,15 @@ class EncodePlan:
 
 @dataclass(frozen=True, eq=False)
 class PopulationPlan:
-    """A population, or a readout (levels 0..0). `table` int64[rows of thresholds, levels or 1]; `parameter[i]` is
-    the row of neuron i."""
+    """A population, or a readout (levels 0..0). `inputs` are the roots that each segment takes.
+
+    `table` int64[rows of thresholds, levels or 1]; `parameter[i]` is the row of neuron i.
+    """
 
     value: Value
     name: str
     shape: tuple[int, ...]
-    inputs: tuple[tuple[Source, int], ...]
+    inputs: tuple[tuple[Source, ...], ...]
     segments: Segments
     table: np.ndarray
     parameter: np.ndarray
@@ -103,8 +104,7 @@ Step = EncodePlan | PopulationPlan | TracerPlan | ScanPlan
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Steps in order; after step i the trains of `release[i]` are no longer needed. `outputs` are the spiking ones."""
+    """Steps in order; `outputs` are the spiking ones."""
 
     steps: tuple[Step, ...]
-    release: tuple[tuple[Value, ...], ...]
     outputs: tuple[tuple[str, Emission], ...]

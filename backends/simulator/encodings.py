@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnir.backends.simulator.trains import Train
 from snnir.errors import UsageError
 
-__all__ = ["ENCODINGS", "check_encoding", "portions", "spread_charge"]
+__all__ = ["ENCODINGS", "check_encoding", "portions"]
 
 ENCODINGS = ("s-analog", "m-analog")
 
@@ -32,15 +31,3 @@ def portions(levels: np.ndarray, steps: int) -> np.ndarray:
     size, sign = np.abs(levels.astype(np.int64)), np.sign(levels).astype(np.int64)
     told = [sign * (size * t // steps) for t in range(steps + 1)]
     return np.diff(np.stack(told), axis=0)
-
-
-def spread_charge(levels: np.ndarray, steps: int) -> Train:
-    """Levels [batch, n] of an encoder in portions; all events are charged."""
-    parts = np.ascontiguousarray(portions(levels, steps).swapaxes(0, 1))
-    sizes = np.count_nonzero(parts, axis=2)
-    ends = np.cumsum(sizes).reshape(sizes.shape)
-    offsets = np.zeros((len(parts), steps + 1), np.int64)
-    offsets[:, 1:] = ends
-    offsets[1:, 0] = ends[:-1, -1]
-    sample, step, address = np.nonzero(parts)
-    return Train(offsets, address.astype(np.int32), (2 * parts[sample, step, address] + 1).astype(np.int32))

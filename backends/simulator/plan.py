@@ -6,16 +6,16 @@ all steps of a window once its input trains are known, because a spike takes no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, StatePlan, Step, TracerPlan
 from snnir.backends.simulator.host import concrete_shape, fixed_values
+from snnir.backends.simulator.program import Pool
 from snnir.backends.simulator.synapses import Segments, Synapse, build
-from snnir.backends.simulator.trains import AddressMap
-from snnir.backends.simulator.wiring import Source, Wiring, invert, move, sources
+from snnir.backends.simulator.wiring import AddressMap, Source, Wiring, invert, move, sources
 from snnir.errors import UnsupportedError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
@@ -26,9 +26,10 @@ __all__ = ["Cache", "make_plan"]
 
 @dataclass
 class Cache:
-    """Segments by node and input shapes, shared by the plans of different sequence lengths."""
+    """Segments by node and input shapes, and all of them in flat arrays, shared by the plans of different sequence lengths."""
 
     segments: dict[tuple[Node, tuple[tuple[int, ...], ...]], Segments] = field(default_factory=dict)
+    pool: Pool = field(default_factory=Pool)
 
 
 def make_plan(graph: Graph, sizes: Mapping[str, int], cache: Cache) -> Plan:
@@ -56,6 +57,7 @@ class _Planner:
         self.wirings: dict[Value, Wiring] = {}
         self.currents: dict[Value, tuple[Synapse, Wiring]] = {}
         self.steps: list[Step] = []
+        self.read: dict[int, tuple[Wiring, tuple[Source, ...]]] = {}
 
     def plan(self, inputs: Mapping[Value, Wiring] | None = None) -> Plan:
         self.wirings.update(inputs or {})
@@ -70,14 +72,20 @@ class _Planner:
                 outputs.append((name, self.emission(value)))
             elif value not in self.fixed and value not in self.reals:
                 raise UnsupportedError(f"output {name} is {value.type}; the simulator gives out real values and spikes")
-        return Plan(tuple(self.steps), _release(self.steps, outputs), tuple(outputs))
+        return Plan(tuple(self.steps), tuple(outputs))
+
+    def sources(self, wiring: Wiring) -> tuple[Source, ...]:
+        """The roots of a wiring; the same objects whenever it is read, so that its events are gathered once."""
+        if id(wiring) not in self.read:
+            self.read[id(wiring)] = wiring, sources(wiring)
+        return self.read[id(wiring)][1]
 
     def emission(self, value: Value) -> Emission:
         return self._emission(value, self.wiring(value))
 
     def _emission(self, value: Value, wiring: Wiring) -> Emission:
         encoded = {step.value for step in self.steps if isinstance(step, EncodePlan)}
-        return Emission(value, sources(wiring), wiring.index.shape, encoded.issuperset(wiring.roots))
+        return Emission(value, self.sources(wiring), wiring.index.shape, encoded.issuperset(wiring.roots))
 
     def wiring(self, value: Value) -> Wiring:
         """Where a spiking value's elements come from; a fixed value becomes an encoder when it is first asked for."""
@@ -171,9 +179,7 @@ class _Planner:
         if key not in self.cache.segments:
             self.cache.segments[key] = build([synapse for synapse, _ in currents], bias, shape, _largest_theta(op, parameters))
         segments = self.cache.segments[key]
-        inputs: list[tuple[Source, int]] = []
-        for row, (_, wiring) in zip(segments.table, currents, strict=True):
-            inputs.extend((source, int(row[1])) for source in sources(wiring))
+        inputs = tuple(self.sources(wiring) for _, wiring in currents)
         readout = isinstance(op, Readout)
         if isinstance(op, Bif):
             levels = (op.quantization.lo, op.quantization.hi, op.staircase)
@@ -185,7 +191,7 @@ class _Planner:
             self.late.add(value)
         parameter = parameter[segments.layout]
         name = self.prefix + value.name
-        self.steps.append(PopulationPlan(value, name, shape, tuple(inputs), segments, table, parameter, levels, readout))
+        self.steps.append(PopulationPlan(value, name, shape, inputs, segments, table, parameter, levels, readout))
         if not readout:
             self.wirings[value] = Wiring.root(value, shape)
 
@@ -199,7 +205,7 @@ class _Planner:
             raise UnsupportedError(f"{node.describe()}: a window of max_pool lies in the padding only; it has no largest element")
         held = invert(members, count)
         rows = AddressMap(held.offsets, held.targets // max(members.shape[1], 1))
-        self.steps.append(TracerPlan(value, self.prefix + value.name, shape, sources(wiring), rows, members, False))
+        self.steps.append(TracerPlan(value, self.prefix + value.name, shape, self.sources(wiring), rows, members, False))
         self.wirings[value] = Wiring.root(value, shape)
 
     def _product(self, node: Node) -> None:
@@ -212,7 +218,7 @@ class _Planner:
         places = np.arange(2 * count, dtype=np.int32)
         rows = AddressMap(np.arange(2 * count + 1, dtype=np.int32), places % max(count, 1))
         members = np.ascontiguousarray(places.reshape(2, count).T)
-        self.steps.append(TracerPlan(value, self.prefix + value.name, shape, sources(wiring), rows, members, True))
+        self.steps.append(TracerPlan(value, self.prefix + value.name, shape, self.sources(wiring), rows, members, True))
         self.wirings[value] = Wiring.root(value, shape)
 
     def _scan(self, node: Node, op: Scan) -> None:
@@ -277,30 +283,3 @@ def _thresholds(theta: np.ndarray, staircase: bool, shape: tuple[int, ...]) -> t
     table = np.ascontiguousarray(rows.reshape(rows.shape[0], count).T).astype(np.int64)
     parameter = np.broadcast_to(np.arange(count, dtype=np.int32).reshape(own), shape).reshape(-1)
     return table, parameter
-
-
-def _release(steps: Sequence[Step], outputs: Sequence[tuple[str, Emission]]) -> tuple[tuple[Value, ...], ...]:
-    """After which step each root's train is used no more."""
-    last: dict[Value, int] = {}
-    for position, step in enumerate(steps):
-        for root in _uses(step):
-            last[root] = position
-    for _, emission in outputs:
-        for source in emission.sources:
-            last.pop(source.root, None)
-    released: list[list[Value]] = [[] for _ in steps]
-    for root, position in last.items():
-        released[position].append(root)
-    return tuple(tuple(values) for values in released)
-
-
-def _uses(step: Step) -> list[Value]:
-    if isinstance(step, EncodePlan):
-        return []
-    if isinstance(step, PopulationPlan):
-        return [source.root for source, _ in step.inputs]
-    if isinstance(step, TracerPlan):
-        return [source.root for source in step.inputs]
-    emissions = [state.initial for state in step.states]
-    emissions += [emission for _, emission in (*step.elements, *step.shared)]
-    return [source.root for emission in emissions for source in emission.sources]

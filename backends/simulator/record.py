@@ -1,135 +1,173 @@
-"""What a run writes down while it goes on: arrays over the whole batch, of which every chunk fills its own rows."""
+"""What a run writes down: flat arrays over the whole batch, of which every chunk fills its own rows, and their names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from functools import cached_property
 
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
 from snnir.backends.simulator.host import window_order
-from snnir.backends.simulator.trains import Train, settled
+from snnir.backends.simulator.kernels import KEEPS_HISTORY, RECORDED, Results
+from snnir.backends.simulator.tables import Layout
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
 
-__all__ = ["Recorder", "Window", "emitters"]
-
-Emitter = EncodePlan | PopulationPlan | TracerPlan
-
-
-class Window:
-    """Where in the record the window belongs that is being simulated: samples first..last, window k (None: outermost).
-
-    `carried`: trains count on from the window before.
-    """
-
-    def __init__(self, first: int, last: int, column: int = 0, k: int | None = None, carried: bool = False) -> None:
-        self.first, self.last, self.column, self.k, self.carried = first, last, column, k, carried
-
-    @property
-    def batch(self) -> int:
-        """Number of samples."""
-        return self.last - self.first
-
-    @property
-    def rows(self) -> tuple[slice] | tuple[slice, int]:
-        """The index of this window in arrays [N, ...], or [N, windows, ...] inside a body."""
-        samples = slice(self.first, self.last)
-        return (samples,) if self.k is None else (samples, self.k)
-
-
-def emitters(plan: Plan, length: int | None = None) -> Iterator[tuple[Emitter, int | None]]:
-    """Every step that is a value of the network, with the number of windows it has (None: it is in the outermost)."""
-    for step in plan.steps:
-        if isinstance(step, ScanPlan):
-            yield from emitters(step.body, step.length)
-        elif not isinstance(step, EncodePlan) or not step.fixed:
-            yield step, length
+__all__ = ["Recorder"]
 
 
 class Recorder:
-    """The arrays of one run, by the names and shapes of `SimulationResult`."""
+    """The results of one run, by the names and shapes of `SimulationResult`."""
 
-    def __init__(self, plan: Plan, graph_name: str, batch: int, record: frozenset[str], counts: bool, trace: bool) -> None:
-        self.record = record
-        self.trace = trace
+    def __init__(
+        self, plan: Plan, layout: Layout, graph_name: str, batch: int, record: frozenset[str], counts: bool, trace: bool
+    ) -> None:
+        self.layout, self.batch, self.record, self.trace, self.counted = layout, batch, record, trace, counts
         self.windows = [graph_name]
-        self.columns: dict[ScanPlan, int] = {}
-        self.spikes: dict[str, np.ndarray] = {}
-        self.synops: dict[str, np.ndarray] = {}
-        self.charges: dict[str, np.ndarray] = {}
-        self.counts: dict[str, np.ndarray] = {}
-        self.sums: dict[Value, np.ndarray] = {}
-        self.settles: dict[str, np.ndarray] = {}
-        self.events: dict[str, list[np.ndarray]] = {name: [] for name in record}
-        self.histories: dict[Value, list[tuple[Window, np.ndarray]]] = {}
         for step in plan.steps:
             if isinstance(step, ScanPlan):
                 op = step.node.op
                 assert isinstance(op, Scan)
-                self.columns[step] = len(self.windows)
                 self.windows += [f"{step.node.outputs[0].name}[{element}]" for element in window_order(op, step.length)]
-        self.steps = np.zeros((batch, len(self.windows)), np.int64)
-        for name, emission in plan.outputs:
-            self.settles[name] = np.zeros((batch, *emission.shape), np.int64)
         names: set[str] = set()
-        for step, length in emitters(plan):
-            if step.name in names:
-                raise UnsupportedError(f"two values are called {step.name} (a scan's name stands before its body's); rename one")
-            names.add(step.name)
-            shape = (batch, *(() if length is None else (length,)), *step.shape)
-            if isinstance(step, PopulationPlan):
-                for name in step.segments.names:
-                    self.synops.setdefault(name, np.zeros(batch, np.int64))
-                    self.charges.setdefault(name, np.zeros(batch, np.int64))
-                if step.readout:
-                    self.sums[step.value] = np.zeros(shape, np.int64)
-                else:
-                    self.spikes[step.name] = np.zeros(batch, np.int64)
-                if self.keeps_history(step):
-                    self.histories[step.value] = []
-            if counts:
-                is_readout = isinstance(step, PopulationPlan) and step.readout
-                self.counts[step.name] = self.sums[step.value] if is_readout else np.zeros(shape, np.int64)
+        for emitter, _ in layout.emitters:
+            if isinstance(emitter, EncodePlan) and emitter.fixed:
+                continue
+            if emitter.name in names:
+                raise UnsupportedError(
+                    f"two values are called {emitter.name} (a scan's name stands before its body's); rename one"
+                )
+            names.add(emitter.name)
+        self.flags = np.array([self._flags(emitter) for emitter, _ in layout.emitters], np.int64)
+        sizes = (layout.columns, len(layout.emitters), *[len(layout.segments)] * 2)
+        sizes = (*sizes, layout.counts if counts else 0, layout.sums, layout.settles)
+        self.results = Results(*(np.zeros((batch, size), np.int64) for size in sizes))
+        self._events: list[np.ndarray] = []
+        self._history: list[np.ndarray] = []
 
-    def keeps_history(self, step: PopulationPlan) -> bool:
-        """Whether the sums after each step are wanted."""
-        return self.trace if step.readout else step.name in self.record
+    def _flags(self, emitter: EncodePlan | PopulationPlan | TracerPlan) -> int:
+        if isinstance(emitter, EncodePlan) and emitter.fixed:
+            return 0
+        readout = isinstance(emitter, PopulationPlan) and emitter.readout
+        wanted = self.trace if readout else emitter.name in self.record
+        keeps = wanted and isinstance(emitter, PopulationPlan)
+        return (RECORDED if wanted and not readout else 0) | (KEEPS_HISTORY if keeps else 0)
 
-    def emitted(self, step: Emitter, train: Train, used: np.ndarray, window: Window) -> None:
-        """Enter the events of one value in one window."""
-        samples = slice(window.first, window.last)
-        column = self.steps[samples, window.column]
-        np.maximum(column, used, out=column)
-        if isinstance(step, PopulationPlan):
-            self.spikes[step.name][samples] += train.offsets[:, -1] - train.offsets[:, 0]
-        if step.name in self.counts:
-            counts = settled(train, int(np.prod(step.shape))).reshape(window.batch, *step.shape)
-            if window.carried and window.k:
-                counts += self.counts[step.name][window.first : window.last, window.k - 1]
-            self.counts[step.name][window.rows] = counts
-        if step.name in self.record:
-            sample, at, address, value = train.events()
-            k = np.full(len(sample), window.k or 0)
-            self.events[step.name].append(np.stack([sample + window.first, k, at, address, value], axis=1))
+    def enter(self, events: np.ndarray, history: np.ndarray) -> None:
+        """Enter what one chunk recorded, as the kernel gives it."""
+        self._events.append(events.reshape(-1, 6))
+        self._history.append(history)
 
-    def worked(self, step: PopulationPlan, synops: np.ndarray, charges: np.ndarray, window: Window) -> None:
-        """Enter synaptic operations [batch, segments] of one population in one window."""
-        for segment, name in enumerate(step.segments.names):
-            self.synops[name][window.first : window.last] += synops[:, segment]
-            self.charges[name][window.first : window.last] += charges[:, segment]
+    @property
+    def spikes(self) -> dict[str, np.ndarray]:
+        """Spikes of each population, int64[N]."""
+        return {
+            emitter.name: self.results.spikes[:, row]
+            for row, (emitter, _) in enumerate(self.layout.emitters)
+            if isinstance(emitter, PopulationPlan) and not emitter.readout
+        }
 
-    def history(self, step: PopulationPlan, length: int, windows: int | None) -> np.ndarray:
-        """The sums of one population after each of `length` steps, the last ones held: [N, (windows,) steps, ...]."""
-        inside = () if windows is None else (windows,)
-        whole = np.zeros((len(self.steps), *inside, length, int(np.prod(step.shape))), np.int64)
-        for window, part in self.histories[step.value]:
-            whole[window.rows][:, : part.shape[1]] = part
-            whole[window.rows][:, part.shape[1] :] = part[:, -1:]
-        return whole.reshape(*whole.shape[:-1], *step.shape)
+    @property
+    def synops(self) -> dict[str, np.ndarray]:
+        """Synaptic operations of each synapse, int64[N]."""
+        return self._by_synapse(self.results.synops)
+
+    @property
+    def charges(self) -> dict[str, np.ndarray]:
+        """Those of them that cost a multiplication."""
+        return self._by_synapse(self.results.charges)
+
+    def _by_synapse(self, columns: np.ndarray) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        for column, name in enumerate(self.layout.segments):
+            found[name] = found[name] + columns[:, column] if name in found else columns[:, column]
+        return found
+
+    def _cut(self, flat: np.ndarray, first: int, windows: int | None, shape: tuple[int, ...]) -> np.ndarray:
+        """One value's columns of a flat result, as [N, (windows,) ...]."""
+        size = int(np.prod(shape)) * (1 if windows is None else windows)
+        whole = (len(flat), *(() if windows is None else (windows,)), *shape)
+        return flat[:, first : first + size].reshape(whole)
+
+    @cached_property
+    def sums(self) -> dict[Value, np.ndarray]:
+        """The settled sums of readouts, int64[N, (windows,) ...]."""
+        flat = self.results.sums
+        return {step.value: self._cut(flat, first, windows, step.shape) for step, first, windows in self.layout.readouts}
+
+    @property
+    def settles(self) -> dict[str, np.ndarray]:
+        """What spiking outputs settle to, int64[N, ...]."""
+        return {name: self._cut(self.results.settles, first, None, shape) for name, shape, first in self.layout.outputs}
+
+    @property
+    def counts(self) -> dict[str, np.ndarray]:
+        """The settled tracers of every value, where they are wanted, and the sums of readouts."""
+        if not self.counted:
+            return {}
+        found, first = {}, 0
+        for emitter, windows in self.layout.emitters:
+            if isinstance(emitter, PopulationPlan) and emitter.readout:
+                found[emitter.name] = self.sums[emitter.value]
+            elif not (isinstance(emitter, EncodePlan) and emitter.fixed):
+                found[emitter.name] = self._cut(self.results.counts, first, windows, emitter.shape)
+                first += int(np.prod(emitter.shape)) * (1 if windows is None else windows)
+        return found
 
     def raster(self, name: str) -> np.ndarray:
-        """All events of one value, sorted."""
-        rows = np.concatenate([np.zeros((0, 5), np.int64), *self.events[name]])
-        return rows[np.lexsort(rows.T[::-1])]
+        """All events of one value, sorted: sample, window, step, address, value."""
+        (row,) = [row for row, (emitter, _) in enumerate(self.layout.emitters) if emitter.name == name and self.flags[row]]
+        events = np.concatenate([np.zeros((0, 6), np.int64), *self._events])
+        events = events[events[:, 0] == row, 1:]
+        return events[np.lexsort(events.T[::-1])]
+
+    @cached_property
+    def _sums_by_step(self) -> dict[PopulationPlan, dict[tuple[int, int], list[np.ndarray]]]:
+        """The sums that were kept: of each population, for each sample and window, one array for each step."""
+        populations = [emitter for emitter, _ in self.layout.emitters if isinstance(emitter, PopulationPlan)]
+        found: dict[PopulationPlan, dict[tuple[int, int], list[np.ndarray]]] = {
+            step: defaultdict(list) for step in populations if self._flags(step) & KEEPS_HISTORY
+        }
+        for part in self._history:
+            at = 0
+            while at < part.size:
+                step, sample, k = populations[part[at]], int(part[at + 1]), int(part[at + 2])
+                size = step.segments.bias.size
+                found[step][sample, k].append(part[at + 3 : at + 3 + size])
+                at += 3 + size
+        return found
+
+    @cached_property
+    def length(self) -> int:
+        """The number of steps of the longest window."""
+        rows = [len(sums) for windows in self._sums_by_step.values() for sums in windows.values()]
+        return max(1, int(self.results.steps.max(initial=0)), *rows)
+
+    def _kept(self, step: PopulationPlan, windows: int | None) -> np.ndarray:
+        """The sums of one population after each step, the last ones held: [N, (windows,) steps, ...]."""
+        size = int(np.prod(step.shape))
+        whole = np.zeros((self.batch, 1 if windows is None else windows, self.length, size), np.int64)
+        for (sample, k), rows in self._sums_by_step[step].items():
+            whole[sample, k, : len(rows)] = rows
+            whole[sample, k, len(rows) :] = rows[-1]
+        return whole.reshape(self.batch, *(() if windows is None else (windows,)), self.length, *step.shape)
+
+    @property
+    def histories(self) -> dict[Value, np.ndarray]:
+        """The sums of readouts after each step, where a trace is wanted: [steps, N, (windows,) ...]."""
+        return {
+            step.value: np.moveaxis(self._kept(step, windows), 1 if windows is None else 2, 0)
+            for step, windows in self.layout.emitters
+            if isinstance(step, PopulationPlan) and step.readout and self.trace
+        }
+
+    @property
+    def membranes(self) -> dict[str, np.ndarray]:
+        """The sums of recorded populations after each step: [N, (windows,) steps, ...]."""
+        return {
+            step.name: self._kept(step, windows)
+            for step, windows in self.layout.emitters
+            if isinstance(step, PopulationPlan) and not step.readout and step.name in self.record
+        }

@@ -12,8 +12,9 @@ from snnir.backends.simulator.encodings import ENCODINGS, check_encoding
 from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_options
 from snnir.backends.simulator.plan import Cache, make_plan
-from snnir.backends.simulator.record import Recorder, emitters
+from snnir.backends.simulator.program import assemble
 from snnir.backends.simulator.result import SimulationResult
+from snnir.backends.simulator.tables import Layout, Program
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
@@ -31,7 +32,7 @@ class Simulator:
     def __init__(self, graph: Graph) -> None:
         check_graph(graph)
         self.graph = graph
-        self._plans: dict[tuple[tuple[str, int], ...], Plan] = {}
+        self._plans: dict[tuple[tuple[str, int], ...], tuple[Plan, Program, Layout]] = {}
         self._cache = Cache()
 
     def run(
@@ -60,8 +61,8 @@ class Simulator:
         """
         arrays = check_inputs(self.graph, inputs)
         sizes = bind_sizes(self.graph, arrays)
-        plan = self._plan(sizes)
-        names = [step.name for step, _ in emitters(plan) if not getattr(step, "readout", False)]
+        plan, compiled, layout = self._plan(sizes)
+        names = layout.recordable
         check_options(steps, delivery, execution, record, names)
         check_encoding(encoding, steps, execution)
         threads = (os.cpu_count() or 1) if threads is None else threads
@@ -69,12 +70,15 @@ class Simulator:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
         host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {})
         batch = batch_size(self.graph, sizes)
-        recorder = Recorder(plan, self.graph.name, batch, frozenset(record), counts, trace)
-        from snnir.backends.simulator.run import simulate  # imports Numba
+        from snnir.backends.simulator.record import Recorder  # imports Numba
+        from snnir.backends.simulator.run import simulate
+
+        recorder = Recorder(plan, layout, self.graph.name, batch, frozenset(record), counts, trace)
 
         return simulate(
             self.graph,
-            plan,
+            compiled,
+            layout,
             host,
             recorder,
             batch,
@@ -86,10 +90,11 @@ class Simulator:
             progress=progress,
         )
 
-    def _plan(self, sizes: Mapping[str, int]) -> Plan:
+    def _plan(self, sizes: Mapping[str, int]) -> tuple[Plan, Program, Layout]:
         key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))
         if key not in self._plans:
             while len(self._plans) >= _PLANS:
                 self._plans.pop(next(iter(self._plans)))
-            self._plans[key] = make_plan(self.graph, sizes, self._cache)
+            plan = make_plan(self.graph, sizes, self._cache)
+            self._plans[key] = (plan, *assemble(plan, self._cache.pool))
         return self._plans[key]

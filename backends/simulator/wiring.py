@@ -12,12 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.backends.simulator.trains import AddressMap
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Node, Value
 from snnir.ir.ops import Movement, Pad
 
-__all__ = ["Source", "Wiring", "invert", "move", "sources"]
+__all__ = ["AddressMap", "Source", "Wiring", "invert", "move", "sources"]
+
+
+@dataclass(frozen=True)
+class AddressMap:
+    """Where the events of one address go: to `targets[offsets[a] : offsets[a + 1]]` (int32 both); perhaps nowhere."""
+
+    offsets: np.ndarray
+    targets: np.ndarray
 
 
 @dataclass(frozen=True)

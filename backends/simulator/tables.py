@@ -1,0 +1,151 @@
+"""The tables of a program: what their rows hold, and where its results stand.
+
+Rows are records, so that the kernel and `program.py` call their fields by the same names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, ScanPlan, TracerPlan
+
+__all__ = [
+    "COMBINATION",
+    "ELEMENT",
+    "EMITTER",
+    "ENCODER",
+    "GATHERED",
+    "INSTRUCTION",
+    "PART",
+    "POPULATION",
+    "SETTLED",
+    "SHARED",
+    "STACKED",
+    "STATE",
+    "WINDOWS",
+    "Layout",
+    "Program",
+]
+
+
+def _record(*fields: str) -> np.dtype:
+    return np.dtype([(name, np.int64) for name in fields])
+
+
+INSTRUCTION = _record("kind", "row")
+PART = _record("slot", "map")  # map: where in `maps` the pointers of the addresses stand, or -1: addresses stay
+GATHERED = _record("slot", "first", "last")  # parts
+EMITTER = _record("slot", "size", "counts", "spikes", "windows")
+ENCODER = _record("emitter", "slot", "size", "fixed", "levels", "stride", "kept")
+POPULATION = _record(
+    "emitter",
+    "slot",
+    "storage",  # 0: int8 weights and int32 sums, 1: int16 and int32, 2: int64 both
+    "size",
+    "neurons",  # where its neurons stand in arrays over all neurons
+    "own",  # where they stand in those of its storage
+    "lo",
+    "hi",
+    "staircase",
+    "thresholds",
+    "steps",  # thresholds of a row
+    "first",  # segments
+    "last",
+    "weights",
+    "weights_end",
+    "index",
+    "index_end",
+    "sums",  # where a readout's sums stand in the result, or -1
+)
+COMBINATION = _record(
+    "emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept"
+)
+ELEMENT = _record("slot", "outer", "size", "encoded", "kept")
+STATE = _record("slot", "outer", "following", "final", "size", "level")
+SHARED = _record("slot", "outer")
+STACKED = _record("slot", "outer", "size", "level")
+WINDOWS = _record(
+    "length",
+    "reverse",
+    "column",
+    "body",
+    "body_end",
+    "elements",
+    "elements_end",
+    "states",
+    "states_end",
+    "shared",
+    "shared_end",
+    "stacked",
+    "stacked_end",
+)
+SETTLED = _record("slot", "size", "to")
+
+
+class Program(NamedTuple):
+    """The tables. Rows are records of the types above; `top` is the number of instructions outside of bodies."""
+
+    top: int
+    slots: int
+    instructions: np.ndarray
+    gathers: np.ndarray
+    parts: np.ndarray
+    maps: np.ndarray
+    emitters: np.ndarray
+    encoders: np.ndarray
+    populations: np.ndarray
+    segments: np.ndarray
+    inputs: np.ndarray
+    weights8: np.ndarray
+    weights16: np.ndarray
+    weights64: np.ndarray
+    indices: np.ndarray
+    bias32: np.ndarray
+    bias64: np.ndarray
+    parameter: np.ndarray
+    layout: np.ndarray
+    thresholds: np.ndarray
+    combinations: np.ndarray
+    members: np.ndarray
+    windows: np.ndarray
+    elements: np.ndarray
+    states: np.ndarray
+    shared: np.ndarray
+    stacked: np.ndarray
+    settled: np.ndarray
+    kept: np.ndarray
+    """int64[4]: how many levels encoders keep, tracers combinations, levels states, and levels elements and stacked values."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where in the flat results of a program everything stands.
+
+    `emitters` are the steps by row of the emitters, with the number of their windows (None: outermost); `segments` the
+    names of synapses by column; the others are sizes of one sample. `block` is how many samples go through the network
+    together.
+    """
+
+    emitters: tuple[tuple[EncodePlan | PopulationPlan | TracerPlan, int | None], ...]
+    segments: tuple[str, ...]
+    readouts: tuple[tuple[PopulationPlan, int, int | None], ...]
+    outputs: tuple[tuple[str, tuple[int, ...], int], ...]
+    encoders: tuple[tuple[EncodePlan, ScanPlan | None, int], ...]
+    columns: int
+    counts: int
+    sums: int
+    settles: int
+    levels: int
+    block: int
+
+    @property
+    def recordable(self) -> list[str]:
+        """The names of values whose events can be recorded."""
+        return [
+            step.name
+            for step, _ in self.emitters
+            if not (isinstance(step, EncodePlan) and step.fixed) and not (isinstance(step, PopulationPlan) and step.readout)
+        ]
