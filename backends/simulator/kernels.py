@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
+import llvmlite.ir
 import numba
 import numpy as np
 
@@ -36,8 +37,12 @@ RELAY, REPLAY, GRADED = range(3)
 RECORDED, KEEPS_HISTORY = 1, 2
 """Flags of an emitter: whether its events are recorded, and the sums after each step."""
 
-OFFSETS, EVENTS, RECORDS, HISTORY, UNSETTLED, UNDELIVERED, TICK = range(7)
-"""What `cursors` counts: entries of growing arrays, what a cap cut off, and the steps of combinations."""
+OFFSETS, EVENTS, RECORDS, HISTORY, UNSETTLED, UNDELIVERED, TICK, DELIVERING, FIRING, SETTLING, ALL = range(11)
+"""What `cursors` counts: entries of growing arrays, what a cap cut off, the steps of combinations, and processor cycles.
+
+Cycles are counted where a run asks for them: delivering currents, comparing neurons and writing their spikes while input
+comes, the same after the last input, and all of a call.
+"""
 
 _Kernel = Callable[..., Any]
 
@@ -348,6 +353,19 @@ def _count_trailing_zeros(context, word):  # type: ignore[no-untyped-def]
 _trailing_zeros: Any = numba.extending.intrinsic(_count_trailing_zeros)
 
 
+def _cycle_counter(context):  # type: ignore[no-untyped-def]
+    """The cycles that the processor's counter has counted."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        counter = llvmlite.ir.FunctionType(llvmlite.ir.IntType(64), ())
+        return builder.call(builder.module.declare_intrinsic("llvm.readcyclecounter", (), counter), ())
+
+    return numba.types.int64(), generate
+
+
+_cycles: Any = numba.extending.intrinsic(_cycle_counter)
+
+
 @_compiled
 def _emit(signs, words, layout, out_address, out_event, cursor, many):  # type: ignore[no-untyped-def]
     """Write the spikes of one step, for which there is room; `words` are `signs` by eights. Returns the cursor.
@@ -528,6 +546,7 @@ def _populate(  # type: ignore[no-untyped-def]
     where,
     keeps_history,
     cap,
+    timed,
     at,
     length,
     offsets,
@@ -589,6 +608,7 @@ def _populate(  # type: ignore[no-untyped-def]
         signs[i] = 0
     words = signs.view(np.uint64)
     active, many = hi > lo, hi < lo
+    since = _cycles() if timed else 0
     for t in range(last):
         for s in range(row.first, row.last):
             slot = program.inputs[s]
@@ -599,6 +619,10 @@ def _populate(  # type: ignore[no-untyped-def]
                     active = hi > lo
         if keeps_history:
             history = _kept_history(history, cursors, number, where, a, layout)
+        if timed:
+            now = _cycles()
+            cursors[DELIVERING] += now - since
+            since = now
         if t == last - 1:
             break
         if active:
@@ -614,6 +638,10 @@ def _populate(  # type: ignore[no-untyped-def]
             if active:
                 used = t + 1
         offsets[base + t + 1] = cursor
+        if timed:
+            now = _cycles()
+            cursors[FIRING] += now - since
+            since = now
     # All input is there: from its last step on every neuron goes straight to its level, one a step.
     if keeps_history and last == 0:
         history = _kept_history(history, cursors, number, where, a, layout)
@@ -644,6 +672,8 @@ def _populate(  # type: ignore[no-untyped-def]
         t += 1
         used = t
         offsets[base + t] = cursor
+    if timed:
+        cursors[SETTLING] += _cycles() - since
     cursors[UNSETTLED] += count
     for k in range(count):  # the steps were too few
         state[moving[k]] -= left[k] * (goes[k] >> 1)
@@ -1123,13 +1153,14 @@ def _close(program, row, room, states, stacked, carry, at, length, offsets, addr
 
 
 @_compiled
-def simulate(program, levels, flags, results, first, last, block, cap, delivery, carry, spread):  # type: ignore[no-untyped-def]
+def simulate(program, levels, flags, results, first, last, block, cap, delivery, carry, spread, timed):  # type: ignore[no-untyped-def]
     """Run samples first..last-1 of a batch, `block` of them together, and write `results`.
 
     `levels` int32[batch, ...] are what encoders charge; `flags[emitter]` says what is recorded of an emitter; a window
     ends when it is silent, or after `cap` steps. `delivery` is that of recurrent states. Returns the number of neurons
     still able to fire, that of spikes that the cap cut off, the recorded events (emitter, sample, window, step,
-    address, value: int64, flat) and the sums that are kept (population, sample, window, then all sums; likewise).
+    address, value: int64, flat), the sums that are kept (population, sample, window, then all sums; likewise), and with
+    `timed` the processor cycles of delivering, firing, settling and of everything.
     """
     neurons, most, most_wide, inputs, size, tally = 0, 8, 0, 1, 1, 1
     for i in range(program.populations.size):
@@ -1138,7 +1169,7 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         most = max(most, row.size)
         if row.storage == 2:
             most_wide = max(most_wide, row.size)
-        if row.sums >= 0:
+        if row.hi == row.lo:
             for s in range(row.first, row.last):
                 tally = max(tally, program.segments[s, 2] - program.segments[s, 1])
     for i in range(program.combinations.size):
@@ -1198,7 +1229,8 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
     offsets, address, event = np.empty(1024, np.int64), np.empty(1 << 14, np.int32), np.empty(1 << 14, np.int32)
     records, history = np.empty(0, np.int64), np.empty(0, np.int64)
     ats, lengths = np.zeros((block, program.slots), np.int64), np.zeros((block, program.slots), np.int64)
-    cursors = np.zeros(7, np.int64)
+    cursors = np.zeros(ALL + 1, np.int64)
+    since = _cycles() if timed else 0
     parts, part_steps = np.empty(0, np.int64), np.empty(0, np.int64)
     states, stacked = _trains(0), _trains(0)
     for begin in range(first, last, block):
@@ -1253,17 +1285,17 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                             kept = flags[population.emitter] & KEEPS_HISTORY != 0
                             if population.storage == 0:
                                 offsets, address, event, history = _populate(
-                                    program, population, number, program.weights8, narrow, work, room, results, where, kept, cap,
+                                    program, population, number, program.weights8, narrow, work, room, results, where, kept, cap, timed,
                                     at, length, offsets, address, event, cursors, history,
                                 )  # fmt: skip
                             elif population.storage == 1:
                                 offsets, address, event, history = _populate(
-                                    program, population, number, program.weights16, narrow, work, room, results, where, kept, cap,
+                                    program, population, number, program.weights16, narrow, work, room, results, where, kept, cap, timed,
                                     at, length, offsets, address, event, cursors, history,
                                 )  # fmt: skip
                             else:
                                 offsets, address, event, history = _populate(
-                                    program, population, number, program.weights64, wide, broad, room, results, where, kept, cap,
+                                    program, population, number, program.weights64, wide, broad, room, results, where, kept, cap, timed,
                                     at, length, offsets, address, event, cursors, history,
                                 )  # fmt: skip
                         if emitter >= 0:
@@ -1287,4 +1319,6 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
             for b in range(min(block, last - begin)):
                 to = results.settles[begin + b, result.to : result.to + result.size]
                 _add_up(to, ats[b, result.slot], lengths[b, result.slot], offsets, address, event)
-    return cursors[UNSETTLED], cursors[UNDELIVERED], records[: cursors[RECORDS]], history[: cursors[HISTORY]]
+    if timed:
+        cursors[ALL] = _cycles() - since
+    return cursors[UNSETTLED], cursors[UNDELIVERED], records[: cursors[RECORDS]], history[: cursors[HISTORY]], cursors[DELIVERING:]

@@ -53,6 +53,9 @@ class SimulationResult:
     """On request: the sum A of recorded populations after each step, int64 [N, steps, ...] or [N, windows, steps, ...].
 
     The potential V of a uniform population is A + theta//2 - theta * S."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """On request: shares of the processor cycles of the compiled part: `delivering` currents of spikes that come step by step,
+    `firing` (comparing neurons with thresholds, writing spikes) between them, `settling` after the last input, `the rest`."""
 
     @property
     def total_spikes(self) -> np.ndarray:

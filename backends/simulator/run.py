@@ -21,6 +21,9 @@ __all__ = ["simulate"]
 _CHUNK = 128
 """The most samples in a chunk: how long nothing is heard of a run."""
 
+PHASES = ("delivering", "firing", "settling", "the rest")
+"""What cycles are counted of: see `SimulationResult.phases`."""
+
 _FOREVER = np.iinfo(np.int64).max // 4
 _DELIVERIES = {"relay": kernels.RELAY, "replay": kernels.REPLAY, "graded": kernels.GRADED}
 
@@ -38,6 +41,7 @@ def simulate(
     carry: bool,
     spread: bool,
     threads: int,
+    phases: bool,
     progress: Callable[[int, int], None] | None,
 ) -> SimulationResult:
     """Run a program over the whole batch. The arguments are checked already."""
@@ -46,8 +50,8 @@ def simulate(
     levels = _levels(layout, host, batch)
     cap, unsettled, undelivered = _FOREVER if steps is None else steps, 0, 0
 
-    def run(chunk: tuple[int, int]) -> tuple[int, int, np.ndarray, np.ndarray]:
-        found: tuple[int, int, np.ndarray, np.ndarray] = kernels.simulate(
+    def run(chunk: tuple[int, int]) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]:
+        found: tuple[int, int, np.ndarray, np.ndarray, np.ndarray] = kernels.simulate(
             program,
             levels,
             recorder.flags,
@@ -58,14 +62,17 @@ def simulate(
             _DELIVERIES[delivery],
             carry,
             spread,
+            phases,
         )
         return found
 
     alone = threads == 1 or len(chunks) == 1
     finished = map(run, chunks) if alone else _pool(threads).map(run, chunks)
-    for (_, last), (left, lost, events, history) in zip(chunks, finished, strict=True):
+    cycles = np.zeros(4, np.int64)
+    for (_, last), (left, lost, events, history, spent) in zip(chunks, finished, strict=True):
         unsettled, undelivered = unsettled + left, undelivered + lost
         recorder.enter(events, history)
+        cycles += spent
         if progress is not None:
             progress(last, batch)
     reals = host.finish(recorder.sums)
@@ -85,7 +92,14 @@ def simulate(
         trace=_trace(graph, host, recorder) if recorder.trace else {},
         rasters={name: recorder.raster(name) for name in recorder.record},
         membranes=recorder.membranes,
+        phases=_phases(cycles) if phases else {},
     )
+
+
+def _phases(cycles: np.ndarray) -> dict[str, float]:
+    """Shares of the compiled calls' cycles."""
+    shares = dict(zip(PHASES, (cycles[:3] / max(int(cycles[3]), 1)).tolist(), strict=False))
+    return {**shares, PHASES[-1]: 1 - sum(shares.values())}
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -47,6 +48,7 @@ class Simulator:
         record: Sequence[str] = (),
         counts: bool = False,
         threads: int | None = None,
+        phases: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> SimulationResult:
         """Simulate a batch: real input arrays by name, shaped as the graph declares them.
@@ -56,7 +58,7 @@ class Simulator:
         neurons of a scan's body start afresh in it or go on and send changes only (`EXECUTIONS`). `encoding` is `s-analog`, or
         for study `m-analog` (`encodings.py`), which needs `steps`. `trace`, `counts` and
         `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say so.
-        `threads` defaults to the number of cores; the result does not depend on it. `progress(done, total)` is
+        `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend on it. `progress(done, total)` is
         told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
         arrays = check_inputs(self.graph, inputs)
@@ -66,6 +68,8 @@ class Simulator:
         check_options(steps, delivery, execution, record, names)
         check_encoding(encoding, steps, execution)
         threads = (os.cpu_count() or 1) if threads is None else threads
+        if phases and platform.machine().lower() not in ("x86_64", "amd64"):
+            raise UsageError(f"phases counts cycles with a counter of x86 processors; this one is {platform.machine()}")
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
         host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {})
@@ -87,6 +91,7 @@ class Simulator:
             carry=execution == "carry",
             spread=encoding == "m-analog",
             threads=threads,
+            phases=phases,
             progress=progress,
         )
 
