@@ -138,14 +138,24 @@ def _extras(arguments: argparse.Namespace, folders: dict[str, Path], facts: dict
             facts["start_up"] = memory.start_up(folders["digits"])
         keep()
     if "profile" not in arguments.skip:
-        facts["profile"] = {}
+        facts["profile"], facts["phases"] = {}, {}
         for name, folder in folders.items():
             program, x = snnir.load(folder / "program.snnir"), np.load(folder / "x.npy")
             for batch in arguments.batches:
                 if (median(facts, name, batch, "snnir, 1 thread") or LONG) < LONG:
                     part = x[:batch]
                     facts["profile"][f"{name}, batch {batch}"] = hot_spots(lambda: program.run(part, threads=1), 5)  # noqa: B023
+                    facts["phases"][f"{name}, batch {batch}"] = _phases(program, part)
     keep()
+
+
+def _phases(program: snnir.Program, x: np.ndarray) -> dict[str, float]:
+    """Shares of the kernel's cycles; nothing where the processor has no counter for them."""
+    (entry,) = program.graph("spiking").inputs
+    try:
+        return program.simulator.run({entry.name: x}, threads=1, phases=True).phases
+    except snnir.UsageError:
+        return {}
 
 
 def _say(line: str) -> None:

@@ -73,6 +73,10 @@ def bars(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
         if single and own:
             asked = f"{workload}, batch 64: {facts['threads']} threads at least 1.7 x of 1"
             rows.append((asked, f"{single / own:.2f} x", _verdict(single / own >= 1.7)))
+    single, own = (median(facts, "mlp", 64, side) for side in ("row additions in C, 1 thread", "row additions in C"))
+    if single and own:
+        asked = f"what {facts['threads']} threads give the C program (row additions, the same events)"
+        rows.append((asked, f"{single / own:.2f} x of 1", "the machine"))
     if start := facts.get("start_up"):
         rows.append(("first run in a fresh process under 2 s", f"{start['median']:.2f} s", _verdict(start["median"] < 2)))
     return rows

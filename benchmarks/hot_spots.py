@@ -1,6 +1,6 @@
-"""Where the time of a run goes: own time of functions, by the profiler of Python, on one thread.
+"""Where the time of a run goes, on one thread: own time of functions, by the profiler of Python, and phases of the kernel.
 
-Kernels are compiled and have no names of their own here: their time is that of the function that calls them.
+The kernel is compiled and has no name of its own here: its time is that of the function that calls it, `run.py:run`.
 """
 
 from __future__ import annotations

@@ -154,16 +154,25 @@ def _memory(facts: dict[str, Any]) -> str:
     return text
 
 
+_PROFILED = """### Where the time goes
+
+Own time on one thread; the compiled kernel counts to the function that calls it, `run.py:run`. Phases of the kernel are shares
+of its cycles: delivering the currents of spikes that come step by step, firing (comparing neurons with their thresholds
+and writing spikes) between them, settling after the last input; the rest is charging, readouts, products, maxima and what
+crosses the borders of windows.
+
+"""
+
+
 def _profile(facts: dict[str, Any]) -> str:
     parts = []
     for name, rows in facts.get("profile", {}).items():
         shown = "; ".join(f"{row['function']} {100 * row['share']:.0f} % ({row['calls']:.0f} calls)" for row in rows[:5])
-        parts.append(f"- {name}: {shown}")
+        phases = ", ".join(f"{phase} {100 * share:.0f} %" for phase, share in facts.get("phases", {}).get(name, {}).items())
+        parts.append(f"- {name}: {shown}" + (f"; of the kernel: {phases}" if phases else ""))
     if not parts:
         return ""
-    return "### Where the time goes\n\nOwn time on one thread; kernels count to the function that calls them.\n\n" + "\n".join(
-        parts
-    )
+    return _PROFILED + "\n".join(parts)
 
 
 def plots(facts: dict[str, Any], folder: Path) -> list[Path]:

@@ -73,20 +73,35 @@ def _add_row(sums, first, weights, start, size, value):  # type: ignore[no-untyp
 def _add_rows(sums, first, weights, starts, count, shift, size, sign):  # type: ignore[no-untyped-def]
     """Add `count` <= 8 rows, or with sign -1 subtract them: sums are read and written once, not `count` times.
 
-    Row k begins at starts[k] + shift. Behind the last weights stands a row of zeros that fills up to eight.
+    Row k begins at starts[k] + shift. Behind the last weights stands a row of zeros that fills up to two, four or eight.
     """
-    if count < 4:
-        for k in range(count):
-            _add_row(sums, first, weights, starts[k] + shift, size, sign)
+    if count == 0:
         return
-    for k in range(count, 8):
-        starts[k] = weights.size - size - shift
     into = sums[first : first + size]
+    for k in range(count, 2 if count <= 2 else 4 if count <= 4 else 8):
+        starts[k] = weights.size - size - shift
     a, b = starts[0] + shift, starts[1] + shift
+    row_a, row_b = weights[a : a + size], weights[b : b + size]
+    if count <= 2:
+        if sign == 1:
+            for j in range(size):
+                into[j] += row_a[j] + row_b[j]
+        else:
+            for j in range(size):
+                into[j] -= row_a[j] + row_b[j]
+        return
     c, d = starts[2] + shift, starts[3] + shift
+    row_c, row_d = weights[c : c + size], weights[d : d + size]
+    if count <= 4:
+        if sign == 1:
+            for j in range(size):
+                into[j] += (row_a[j] + row_b[j]) + (row_c[j] + row_d[j])
+        else:
+            for j in range(size):
+                into[j] -= (row_a[j] + row_b[j]) + (row_c[j] + row_d[j])
+        return
     e, f = starts[4] + shift, starts[5] + shift
     g, h = starts[6] + shift, starts[7] + shift
-    row_a, row_b, row_c, row_d = weights[a : a + size], weights[b : b + size], weights[c : c + size], weights[d : d + size]
     row_e, row_f, row_g, row_h = weights[e : e + size], weights[f : f + size], weights[g : g + size], weights[h : h + size]
     if sign == 1:
         for j in range(size):
@@ -108,38 +123,23 @@ def _add_scaled(sums, weights, starts, values, size):  # type: ignore[no-untyped
 
 
 @_compiled
-def _convolve(sums, segment, weights, index, place, starts, count, value):  # type: ignore[no-untyped-def]
-    """Add the taps of `count` events of one value at one place, whose channels' weights begin at `starts`.
+def _convolve(sums, segment, weights, index, position, first_map, starts, count, value):  # type: ignore[no-untyped-def]
+    """Add the taps of `count` events of one value at one position, whose channels' weights begin at `starts`.
 
-    `place` counts through positions, group by group; columns 4.. of the segment are as `synapses._conv` writes them.
     Output positions that lie side by side take one run of weights. Returns the number of synapses of each event.
     """
-    size1, size2 = segment[5], segment[6]
-    maps, taps1, taps2 = segment[8], segment[10], segment[11]
-    axis0, axis1, axis2 = segment[12], segment[13], segment[14]
-    map_stride, stride0, stride1, stride2 = segment[15], segment[16], segment[17], segment[18]
-    group = place // (segment[4] * size1 * size2)
-    position = place - group * segment[4] * size1 * size2
-    x0 = position // (size1 * size2)
-    x1 = position // size2 - x0 * size1
-    x2 = position - (x0 * size1 + x1) * size2
-    first_map = group * maps * map_stride
-    used = 0
-    for e0 in range(index[axis0 + x0], index[axis0 + x0 + 1], 3):
-        for e1 in range(index[axis1 + x1], index[axis1 + x1 + 1], 3):
-            for e2 in range(index[axis2 + x2], index[axis2 + x2 + 1], 3):
-                shift = ((index[e0] * taps1 + index[e1]) * taps2 + index[e2]) * maps
-                target = first_map + index[e0 + 1] * stride0 + index[e1 + 1] * stride1 + index[e2 + 1] * stride2
-                size = maps * index[e2 + 2]
-                if map_stride != 1:
-                    for k in range(count):
-                        for j in range(size):
-                            sums[target + j * map_stride] += weights[starts[k] + shift + j] * value
-                elif count == 1:
-                    _add_row(sums, target, weights, starts[0] + shift, size, value)
-                else:
-                    _add_rows(sums, target, weights, starts, count, shift, size, value)
-                used += size
+    used, map_stride = 0, segment[6]
+    for r in range(index[segment[5] + position], index[segment[5] + position + 1], 3):
+        shift, target, size = np.int64(index[r]), first_map + index[r + 1], np.int64(index[r + 2])
+        used += size
+        if map_stride != 1:
+            for k in range(count):
+                for j in range(size):
+                    sums[target + j * map_stride] += weights[starts[k] + shift + j] * value
+        elif count == 1:
+            _add_row(sums, target, weights, starts[0] + shift, size, value)
+        else:
+            _add_rows(sums, target, weights, starts, count, shift, size, value)
     return used
 
 
@@ -197,26 +197,24 @@ def _conv(sums, begin, end, address, event, segment, weights, index):  # type: i
 
     Returns the synapses used, and those of them by charged events.
     """
-    size = segment[4] * segment[5] * segment[6]
-    channels = np.empty(8, np.int64)
     zero = np.int64(0)  # a literal would have the functions that take it compiled once more
-    place, sign, count, costly, synops, charges = zero, zero, zero, zero, zero, zero
+    channels = np.empty(8, np.int64)
+    position, group, sign, count, costly, synops, charges = zero, zero, zero, zero, zero, zero, zero
     for e in range(begin, end):
-        local, value = np.int64(address[e]), np.int64(event[e] >> 1)
-        channel = local // size
-        here = local - (channel - channel // segment[7]) * size
-        if count == 8 or (count and (here != place or value != sign or abs(value) != 1)):
-            used = _convolve(sums, segment, weights, index, place, channels, count, sign)
+        at, value = segment[4] + 3 * np.int64(address[e]), np.int64(event[e] >> 1)
+        here, first = np.int64(index[at + 1]), np.int64(index[at + 2])
+        if count and (count == 8 or here != position or first != group or value != sign or abs(value) != 1):
+            used = _convolve(sums, segment, weights, index, position, group, channels, count, sign)
             synops += used * count
             charges += used * costly
             count = zero
         if count == 0:
-            place, sign, costly = here, value, zero
-        channels[count] = segment[3] + channel * segment[19]
+            position, group, sign, costly = here, first, value, zero
+        channels[count] = segment[3] + index[at]
         count += 1
         costly += event[e] & 1
     if count:
-        used = _convolve(sums, segment, weights, index, place, channels, count, sign)
+        used = _convolve(sums, segment, weights, index, position, group, channels, count, sign)
         synops += used * count
         charges += used * costly
     return synops, charges
@@ -1321,4 +1319,10 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                 _add_up(to, ats[b, result.slot], lengths[b, result.slot], offsets, address, event)
     if timed:
         cursors[ALL] = _cycles() - since
-    return cursors[UNSETTLED], cursors[UNDELIVERED], records[: cursors[RECORDS]], history[: cursors[HISTORY]], cursors[DELIVERING:]
+    return (
+        cursors[UNSETTLED],
+        cursors[UNDELIVERED],
+        records[: cursors[RECORDS]],
+        history[: cursors[HISTORY]],
+        cursors[DELIVERING:],
+    )

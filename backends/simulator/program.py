@@ -343,4 +343,4 @@ class _Assembler:
         return min(max(_LIVE // (32 * max(self.sizes["neurons"], 1)), 1), _MOST)
 
 
-_SEGMENT = 20
+_SEGMENT = 8

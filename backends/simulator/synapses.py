@@ -4,8 +4,8 @@ Every synapse into one population becomes one segment, a row of integers that sa
 and end, what kind it is and where its weights stand in one flat buffer:
 
     dense  a spike adds one contiguous row of the transposed weights
-    conv   up to three axes, never unrolled: for each axis a table of (tap, output position, run) by input position;
-           a spike adds runs of weights, each to output positions side by side
+    conv   up to three axes, never unrolled: for each input position the runs of weights that a spike of any channel adds
+           there, each to output positions side by side
     csr    one entry a synapse: diagonal, sparse, and whatever fits none of the above
 """
 
@@ -23,7 +23,7 @@ from snnir.ir.ops.rules import pad_amounts
 
 __all__ = ["Segments", "Synapse", "build"]
 
-_COLUMNS = 20
+_COLUMNS = 8
 _DENSE, _CONV, _CSR = 0, 1, 2  # as in kernels.py, which is not imported before a simulation runs
 
 
@@ -105,7 +105,7 @@ def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...],
         if kind == _DENSE and synapse.outputs[-1] == size:
             fill = max(fill, size)
         if kind == _CONV:
-            fill = max(fill, int(row[8] * row[11]))
+            fill = max(fill, int(row[7]))
         weights.append(flat)
         index.append(entries)
         address, weight_count, index_count = int(row[2]), weight_count + flat.size, index_count + entries.size
@@ -162,6 +162,9 @@ def _dense(row: np.ndarray, synapse: Synapse) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights by input channel, tap and map; for each address where its weights begin, its position, and its group's first
+    neuron; for each position its runs: where in a channel's weights, at which neuron, how many weights.
+    """
     op, weight = synapse.op, synapse.weight
     assert isinstance(op, Conv)
     maps, per_group = weight.shape[0] // op.groups, weight.shape[1]
@@ -170,27 +173,30 @@ def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int
     sizes = (1,) * missing + synapse.inputs[1:]
     positions = (1,) * missing + synapse.outputs[1:]
     pads = pad_amounts(op.padding, spatial)
-    row[4:12] = *sizes, per_group, maps, *taps
     order = _tap_order(op, taps[2])
-    tables, runs = [], None
+    runs = order if by_position and op.groups == 1 else None
+    tables = []
     for axis in range(3):
         own = axis - missing
         stride, dilation, before = (op.stride[own], op.dilation[own], pads[own][0]) if own >= 0 else (1, 1, 0)
-        row[12 + axis] = index_count
-        runs = order if axis == 2 and by_position and op.groups == 1 else None
-        entries = _taps(sizes[axis], taps[axis], positions[axis], stride, dilation, before, index_count, runs)
-        tables.append(entries)
-        index_count += entries.size
+        met = _taps(sizes[axis], taps[axis], positions[axis], stride, dilation, before, runs if axis == 2 else None)
+        tables.append(met)
     strides = (positions[1] * positions[2], positions[2], 1)
+    map_stride = 1 if by_position else int(np.prod(positions))
     if by_position:
-        row[15:19] = 1, *(stride * weight.shape[0] for stride in strides)
-    else:
-        row[15:19] = positions[0] * strides[0], *strides
-    row[19] = maps * int(np.prod(taps))
+        strides = tuple(stride * weight.shape[0] for stride in strides)  # type: ignore[assignment]
+    pointers, found = _runs(tables, taps, strides, maps)
+    size, spread = int(np.prod(sizes)), maps * int(np.prod(taps))
+    channel = np.repeat(np.arange(synapse.inputs[0]), size)
+    position = np.tile(np.arange(size), synapse.inputs[0])
+    addresses = np.stack([channel * spread, position, channel // per_group * maps * map_stride], axis=1)
+    row[4:8] = index_count, index_count + addresses.size, map_stride, spread
+    pointers = pointers + index_count + addresses.size + pointers.size
     grouped = weight.reshape(op.groups, maps, per_group, -1, taps[2])
     if runs is not None:
-        grouped = grouped[..., order]
-    return grouped.transpose(0, 2, 3, 4, 1).reshape(-1), np.concatenate(tables)
+        grouped = grouped[..., runs]
+    index = np.concatenate([addresses.reshape(-1), pointers, found.reshape(-1)]).astype(np.int32)
+    return grouped.transpose(0, 2, 3, 4, 1).reshape(-1), index
 
 
 def _tap_order(op: Conv, taps: int) -> list[int]:
@@ -200,26 +206,45 @@ def _tap_order(op: Conv, taps: int) -> list[int]:
 
 
 def _taps(
-    size: int, taps: int, positions: int, stride: int, dilation: int, before: int, first: int, order: list[int] | None
-) -> np.ndarray:
-    """For each input position, triples: a tap, the output position that it feeds, and the length of the run.
+    size: int, taps: int, positions: int, stride: int, dilation: int, before: int, order: list[int] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each input position, rows of a tap, the output position that it feeds, and the length of the run.
 
-    Pointers count from `first`. With `order`, the tap is its place in that order, and places side by side that feed
-    positions side by side are one run.
+    Returns how many rows each position has, and all rows. With `order`, the tap is its place in that order, and places
+    side by side that feed positions side by side are one run.
     """
-    found: list[list[int]] = [[] for _ in range(size)]
+    found: list[list[list[int]]] = [[] for _ in range(size)]
     for position in range(positions):
         for tap in range(taps):
             x = position * stride + tap * dilation - before
             if not 0 <= x < size:
                 continue
             entries, place = found[x], tap if order is None else order.index(tap)
-            if order is not None and entries and (place, position) == (entries[-3] + entries[-1], entries[-2] + entries[-1]):
-                entries[-1] += 1
+            if order is not None and entries and (place, position) == (entries[-1][0] + entries[-1][2], sum(entries[-1][1:])):
+                entries[-1][2] += 1
             else:
-                entries += [place, position, 1]
-    pointers = first + size + 1 + np.cumsum([0, *(len(entries) for entries in found)])
-    return np.concatenate([pointers, *found]).astype(np.int32)
+                entries.append([place, position, 1])
+    rows = [entry for entries in found for entry in entries]
+    return np.array([len(entries) for entries in found], np.int64), np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _runs(
+    tables: Sequence[tuple[np.ndarray, np.ndarray]], taps: Sequence[int], strides: Sequence[int], maps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The runs of each position of three axes: pointers to their numbers, and rows of weight, neuron and length."""
+    (count0, rows0), (count1, rows1), (count2, rows2) = tables
+    counts = (count0[:, None, None] * count1[:, None] * count2).reshape(-1)
+    ends = np.cumsum(counts)
+    position = np.repeat(np.arange(counts.size), counts)
+    within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
+    x0, x1, x2 = np.unravel_index(position, (count0.size, count1.size, count2.size))
+    size1, size2 = count1[x1], count2[x2]
+    entry0 = rows0[(np.cumsum(count0) - count0)[x0] + within // np.maximum(size1 * size2, 1)]
+    entry1 = rows1[(np.cumsum(count1) - count1)[x1] + within // np.maximum(size2, 1) % np.maximum(size1, 1)]
+    entry2 = rows2[(np.cumsum(count2) - count2)[x2] + within % np.maximum(size2, 1)]
+    weight = ((entry0[:, 0] * taps[1] + entry1[:, 0]) * taps[2] + entry2[:, 0]) * maps
+    neuron = entry0[:, 1] * strides[0] + entry1[:, 1] * strides[1] + entry2[:, 1] * strides[2]
+    return 3 * np.concatenate([[0], ends]), np.stack([weight, neuron, maps * entry2[:, 2]], axis=1)
 
 
 def _csr(
