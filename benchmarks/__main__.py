@@ -29,6 +29,7 @@ from benchmarks.driver import ROOT, Crew, compare
 from benchmarks.hot_spots import hot_spots
 from benchmarks.prepare import prepare
 from benchmarks.workloads import WORKLOADS
+from snnir.errors import UsageError
 
 __all__ = ["main", "measure"]
 
@@ -154,7 +155,7 @@ def _phases(program: snnir.Program, x: np.ndarray) -> dict[str, float]:
     (entry,) = program.graph("spiking").inputs
     try:
         return program.simulator.run({entry.name: x}, threads=1, phases=True).phases
-    except snnir.UsageError:
+    except UsageError:
         return {}
 
 

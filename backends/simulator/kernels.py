@@ -1283,18 +1283,18 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                             kept = flags[population.emitter] & KEEPS_HISTORY != 0
                             if population.storage == 0:
                                 offsets, address, event, history = _populate(
-                                    program, population, number, program.weights8, narrow, work, room, results, where, kept, cap, timed,
-                                    at, length, offsets, address, event, cursors, history,
+                                    program, population, number, program.weights8, narrow, work, room, results, where, kept,
+                                    cap, timed, at, length, offsets, address, event, cursors, history,
                                 )  # fmt: skip
                             elif population.storage == 1:
                                 offsets, address, event, history = _populate(
-                                    program, population, number, program.weights16, narrow, work, room, results, where, kept, cap, timed,
-                                    at, length, offsets, address, event, cursors, history,
+                                    program, population, number, program.weights16, narrow, work, room, results, where, kept,
+                                    cap, timed, at, length, offsets, address, event, cursors, history,
                                 )  # fmt: skip
                             else:
                                 offsets, address, event, history = _populate(
-                                    program, population, number, program.weights64, wide, broad, room, results, where, kept, cap, timed,
-                                    at, length, offsets, address, event, cursors, history,
+                                    program, population, number, program.weights64, wide, broad, room, results, where, kept,
+                                    cap, timed, at, length, offsets, address, event, cursors, history,
                                 )  # fmt: skip
                         if emitter >= 0:
                             records = _noted(

@@ -58,8 +58,8 @@ class Simulator:
         neurons of a scan's body start afresh in it or go on and send changes only (`EXECUTIONS`). `encoding` is `s-analog`, or
         for study `m-analog` (`encodings.py`), which needs `steps`. `trace`, `counts` and
         `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say so.
-        `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend on it. `progress(done, total)` is
-        told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
+        `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend
+        on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
         arrays = check_inputs(self.graph, inputs)
         sizes = bind_sizes(self.graph, arrays)

@@ -184,7 +184,7 @@ def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int
     strides = (positions[1] * positions[2], positions[2], 1)
     map_stride = 1 if by_position else int(np.prod(positions))
     if by_position:
-        strides = tuple(stride * weight.shape[0] for stride in strides)  # type: ignore[assignment]
+        strides = tuple(stride * weight.shape[0] for stride in strides)
     pointers, found = _runs(tables, taps, strides, maps)
     size, spread = int(np.prod(sizes)), maps * int(np.prod(taps))
     channel = np.repeat(np.arange(synapse.inputs[0]), size)
