@@ -128,7 +128,7 @@ def _convolve(sums, segment, weights, index, position, first_map, starts, count,
 
     Output positions that lie side by side take one run of weights. Returns the number of synapses of each event.
     """
-    used, map_stride = 0, segment[6]
+    used, map_stride = np.int64(0), segment[6]
     for r in range(index[segment[5] + position], index[segment[5] + position + 1], 3):
         shift, target, size = np.int64(index[r]), first_map + index[r + 1], np.int64(index[r + 2])
         used += size
