@@ -87,7 +87,7 @@ def _body(node: onnx.NodeProto, types: dict[str, onnx.TypeProto], opset: int, pr
         yield node
         return
     function.ParseFromString(text)
-    names = {"": ""} | {name: "" for name in function.input}
+    names = {"": ""} | dict.fromkeys(function.input, "")
     names |= dict(zip(function.input, node.input, strict=False))
     names |= {inner: outer for inner, outer in zip(function.output, node.output, strict=False) if outer}
     attributes = {item.name: item for item in whole.attribute}
