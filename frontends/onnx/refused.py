@@ -44,7 +44,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (_BITS, ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")),
-    (_WEIGHTS, ("AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "MaxUnpool", "RoiAlign")),
+    (_WEIGHTS, ("DeformConv", "MaxRoiPool", "MaxUnpool")),
     (_SIZE, ("NonZero", "Unique")),
     (
         _LISTS,
