@@ -109,10 +109,8 @@ class _Placement:
             self.visit(node)
         for name, value in old.outputs.items():
             result = self.values[value]
-            needs = (
-                (not (result.is_constant and not self.in_body)
-                and self.kinds[result] in (_RAW, _ACTIVATION))
-                or (self.in_body and self.kinds[result] == _SUM)
+            needs = (not (result.is_constant and not self.in_body) and self.kinds[result] in (_RAW, _ACTIVATION)) or (
+                self.in_body and self.kinds[result] == _SUM
             )
             self.new.output(name, self.levels(result) if needs else result)
 

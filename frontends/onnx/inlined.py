@@ -7,6 +7,7 @@ function is taken from the operator's schema instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import onnx
 from onnx import inliner
@@ -69,7 +70,7 @@ def _from_schemas(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 def _body(node: onnx.NodeProto, types: dict[str, onnx.TypeProto], opset: int, prefix: str) -> Iterator[onnx.NodeProto]:
     """The nodes that one node stands for, or the node itself where its schema does not tell."""
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
     whole = onnx.NodeProto()
     whole.CopyFrom(node)
     given = {item.name for item in node.attribute}

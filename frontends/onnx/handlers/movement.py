@@ -143,7 +143,9 @@ def reverse_sequence(call: Call) -> list[Result]:
     if producer is not None and isinstance(producer.op, Expand) and producer.operands[0].is_constant:
         lengths = producer.operands[0].array
     if not isinstance(lengths, np.ndarray):
-        raise RefusalError(f"its sequence_lens change with the input; known ones, or the full length {x.type.shape[axis]}, do not")
+        raise RefusalError(
+            f"its sequence_lens change with the input; known ones, or the full length {x.type.shape[axis]}, do not"
+        )
     if all(length == x.type.shape[axis] for length in lengths.reshape(-1).tolist()):
         return [call.emit(Slice(axis, None, None, -1), x)]
     return [_turned_parts(call, x, axis, lengths.reshape(-1).astype(np.int64))]

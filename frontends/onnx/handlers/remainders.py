@@ -33,8 +33,8 @@ def product_over(call: Call) -> list[Result]:
         return [x]
     if 0 in x.type.shape:  # a product of nothing is 1
         sizes = [1 if axis in axes else size for axis, size in enumerate(x.type.shape)]
-        kept = [size for axis, size in enumerate(sizes) if call.integer("keepdims", 1) or axis not in axes]
-        return [np.ones(call.static(tuple(kept), "a product"), DTYPES[x.type.dtype])]
+        rest = tuple(size for axis, size in enumerate(sizes) if call.integer("keepdims", 1) or axis not in axes)
+        return [np.ones(call.static(rest, "a product"), DTYPES[x.type.dtype])]
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.type.shape))
     kept = shape if call.integer("keepdims", 1) else tuple(size for axis, size in enumerate(shape) if axis not in axes)
     for axis in axes:

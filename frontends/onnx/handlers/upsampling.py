@@ -104,8 +104,8 @@ def _targets(call: Call, x: Value) -> tuple[list[float], list[int]]:
             found = call.static(tuple(x.type.shape[axis] for axis in axes), f"keep_aspect_ratio_policy {policy}")
             ratios = [int(number) / size for number, size in zip(known, found, strict=True)]
             scale = min(ratios) if policy == "not_larger" else max(ratios)  # one for all axes (ONNX operator specification)
-            for axis, size in zip(axes, found, strict=True):
-                scales[axis], sizes[axis] = scale, int(np.floor(scale * size + 0.5))
+            for axis, length in zip(axes, found, strict=True):
+                scales[axis], sizes[axis] = scale, int(np.floor(scale * length + 0.5))
             return scales, sizes
         for axis, number in zip(axes, known, strict=True):
             size = x.type.shape[axis]
