@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -16,7 +18,7 @@ node = helper.make_node
 X = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
 
 
-def model_of(nodes: list[NodeProto], constants: dict[str, object], shape: list[object], *domains: str) -> ModelProto:
+def model_of(nodes: list[NodeProto], constants: dict[str, object], shape: Sequence[str | int], *domains: str) -> ModelProto:
     graph = helper.make_graph(
         nodes,
         "lists",
@@ -29,7 +31,7 @@ def model_of(nodes: list[NodeProto], constants: dict[str, object], shape: list[o
 
 
 PARTS = [node("SplitToSequence", ["x", "sizes"], ["l"], axis=1)]
-CASES: dict[str, tuple[list[NodeProto], dict[str, object], list[object]]] = {
+CASES: dict[str, tuple[list[NodeProto], dict[str, object], Sequence[str | int]]] = {
     "reading parts of different sizes": (
         [
             *PARTS,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 import snnir
 from snnir.errors import ModelError, UnsupportedError
@@ -15,7 +17,7 @@ RNG = np.random.default_rng(0)
 CAUSAL = np.triu(np.full((4, 4), -np.inf, np.float32), 1)
 
 
-def model_of(nodes: list[object], constants: dict[str, np.ndarray], **inputs: list[object]) -> ModelProto:
+def model_of(nodes: list[NodeProto], constants: dict[str, np.ndarray], **inputs: Sequence[str | int]) -> ModelProto:
     kinds = {name: TensorProto.BOOL if name == "keep" else TensorProto.FLOAT for name in inputs}
     graph = helper.make_graph(
         nodes,
@@ -27,7 +29,7 @@ def model_of(nodes: list[object], constants: dict[str, np.ndarray], **inputs: li
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def scores() -> tuple[list[object], dict[str, np.ndarray]]:
+def scores() -> tuple[list[NodeProto], dict[str, np.ndarray]]:
     """Scores [N, 4, 4] of each element of a sequence with each, from x[N, 4, 4]."""
     weight = RNG.normal(size=(4, 4)).astype(np.float32)
     return [helper.make_node("MatMul", ["x", "w"], ["scores"]), helper.make_node("Relu", ["scores"], ["r"])], {"w": weight}
