@@ -67,11 +67,10 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_TREES, ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")),
     (_KERNELS, ("SVMClassifier", "SVMRegressor")),
     (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range")),
-    (_FINITE, ("Imputer", "IsInf", "IsNaN")),
+    (_FINITE, ("IsInf", "IsNaN")),
     ("a determinant is a sum of products of as many factors as the matrix has rows; no synapse computes it", ("Det",)),
     ("it writes at places that depend on the input", ("TensorScatter",)),
     ("it computes with functions given as graphs", ("FlexAttention",)),
-    ("it turns categories into vectors; encode them before the model, or give whole numbers to a OneHot", ("OneHotEncoder",)),
 )
 
 REFUSED: Mapping[str, str] = {operator: reason for reason, operators in _GROUPS for operator in operators}
