@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
@@ -14,7 +16,7 @@ from snnir.ir.execute import execute
 RNG = np.random.default_rng(0)
 
 
-def model_of(operator: str, width: int, shape: list[str | int], **attributes: object) -> ModelProto:
+def model_of(operator: str, width: int, shape: list[str | int], **attributes: Any) -> ModelProto:
     graph = helper.make_graph(
         [helper.make_node(operator, ["x"], ["y"], domain="ai.onnx.ml", **attributes)],
         "features",
