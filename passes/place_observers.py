@@ -109,7 +109,9 @@ class _Placement:
             self.visit(node)
         for name, value in old.outputs.items():
             result = self.values[value]
-            needs = self.kinds[result] in (_RAW, _ACTIVATION) or (self.in_body and self.kinds[result] == _SUM)
+            needs = (not (result.is_constant and not self.in_body) and self.kinds[result] in (_RAW, _ACTIVATION)) or (
+                self.in_body and self.kinds[result] == _SUM
+            )
             self.new.output(name, self.levels(result) if needs else result)
 
     def levels(self, value: Value) -> Value:
@@ -203,7 +205,7 @@ class _Placement:
             self.add(node, operands, _SUM, node.body)
 
     def move(self, node: Node, operands: list[Value], kinds: list[str]) -> None:
-        if node in self.suffix and any(kind in (_SUM, _HOST) for kind in kinds):
+        if node in self.suffix and (any(kind in (_SUM, _HOST) for kind in kinds) or self.leaves_samples(node)):
             self.add(node, [self.settled(value) for value in operands], _HOST)
         elif all(kind == _RAW and value.type.batch_axis != 0 for kind, value in zip(kinds, operands, strict=True)) and not all(
             value.is_constant for value in operands
@@ -213,6 +215,11 @@ class _Placement:
             if self.batched and node.output.type.batch_axis != 0 and node not in self.suffix:
                 self.refuse(node, f"neurons need the batch (N) as axis 0 of what they take, found {node.output.type}")
             self.add(node, [self.levels(value) for value in operands], _LEVELS)
+
+    def leaves_samples(self, node: Node) -> bool:
+        """Whether, in a model without a batch, the node gives another axis 0: what neurons stand for was read out before."""
+        shapes = [value.type.shape for value in (node.output, *node.operands)]
+        return not (self.in_body or self.batched) and len({shape[:1] for shape in shapes}) > 1
 
     def magnitude(self, node: Node, x: Value) -> None:
         """`|x|` as `2 max(x, 0) - x`: one population more, and exact for the levels of x."""

@@ -14,7 +14,7 @@ from snnir.ir.verify import verify
 from tests.random_graphs import random_graph
 
 SEEDS = 400
-MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear", "sequence_mask"}
+MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear", "sequence_mask", "masked"}
 """Ops of the float level that importers or passes make, each with tests of its own."""
 RARE = {"lookup", "hardmax", "top_k", "non_max_suppression", "sinh", "asinh", "asin", "atanh", "acosh", "shrink", "step", "tan"}
 """Ops that `tests/frontends/test_operators.py` and ONNX's own tests see to."""

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.inlined import inlined
+from snnir.frontends.onnx.masks import is_mask
 
 __all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance"]
 
@@ -107,10 +108,13 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Constants by name; half precision becomes float32. Raises `ModelError` naming a tensor with NaN or infinity."""
+    """Constants by name; half precision becomes float32. Raises `ModelError` naming a tensor with NaN, or with infinities
+    that are no mask.
+    """
     arrays = {}
     for tensor in model.graph.initializer:
-        arrays[tensor.name] = finite(to_array(tensor), f"initializer {tensor.name}")
+        array = to_array(tensor)
+        arrays[tensor.name] = array if is_mask(model.graph, tensor.name, array) else finite(array, f"initializer {tensor.name}")
     for sparse in model.graph.sparse_initializer:
         raise UnsupportedError(f"sparse initializer {sparse.values.name}: store it as a dense tensor")
     return arrays

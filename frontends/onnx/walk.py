@@ -15,7 +15,7 @@ from snnir.errors import GraphError, ModelError, Refusal
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
-from snnir.frontends.onnx.refused import reason_of
+from snnir.frontends.onnx.refused import advice, reason_of
 from snnir.frontends.onnx.registry import DOMAINS, HANDLERS, QUANTIZING, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
@@ -184,7 +184,7 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
 
 def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry]:
     if node.domain not in ("", "ai.onnx", PIPELINES) and node.op_type not in DOMAINS.get(node.domain, ()):
-        raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own")
+        raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own; {advice(node.op_type)}")
     special = scope.special(node, operands)
     if special is not None:
         return special

@@ -34,11 +34,11 @@ REASONS = {
     "only real numbers are supported": "argmax of integers",
     "is not a tensor of known rank": "sequences and optionals",
     "is in training mode": "training mode",
-    "its mask is used": "training mode",
+    "mode max takes": "maxima of weighted elements",
+    "takes no infinite": "NaN or infinite data",
     "its Indices output is used": "max pooling with indices",
     "its statistics outputs are used": "training mode",
     "expected numbers": "element types that NumPy lacks",
-    "which holds no number": "clips to an empty range",
     "NaN or infinite": "NaN or infinite data",
     "is NaN": "NaN or infinite data",
     "the model uses ONNX opset": "operator sets before 11",
@@ -51,14 +51,9 @@ REASONS = {
     "need real": "integers",
     "do not go together": "integer arithmetic on data",
     "transforms complex numbers": "Fourier transforms of complex numbers",
-    "without diagonals": "diagonals in einsum",
     "into a table of": "indices out of range",
-    "keep_aspect_ratio_policy": "sizes that keep the aspect ratio",
-    "extrapolation_value": "constants around a cropped region",
-    "it multiplies 0 elements": "products of nothing",
     "the extreme of no elements": "maxima of nothing",
     "it is known only where its size is": "sizes that depend on data",
-    "cannot write it out": "functions of which operands in between are left out",
     "its trip count": "loops whose trip count is an input",
     "it reads no sequence": "loops over no sequence",
     "scale of a value anew": "dynamic quantization",
@@ -70,7 +65,11 @@ REASONS = {
 
 RECURRENT = {"RNN", "GRU", "LSTM", "Scan", "Loop"}
 
-FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
+FOUR_DIGITS = {
+    "test_averagepool_2d_ceil_last_window_starts_on_pad",
+    "test_roialign_aligned_false",
+    "test_roialign_aligned_true",
+}
 """Tests whose expected outputs are written with four digits."""
 
 
@@ -250,7 +249,7 @@ def test_onnx_backend_tests(record_property: Callable[[str, object], None]) -> N
     )
     assert not tally.failures, "\n".join(tally.failures)
     assert counts["node"] >= 1800
-    assert counts["passed"] >= 1180
+    assert counts["passed"] >= 1330
 
 
 # Why node tests are not compiled, by a part of the message; one that is refused for any other reason fails.
@@ -324,4 +323,4 @@ def test_node_tests_that_convert_are_exact(record_property: Callable[[str, objec
         f"Refused:\n{tally.refusals()}",
     )
     assert not tally.failures, "\n".join(tally.failures)
-    assert counts["exact"] >= 515
+    assert counts["exact"] >= 735

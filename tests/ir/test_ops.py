@@ -59,7 +59,7 @@ def test_types_are_those_of_the_meaning(example: Example) -> None:
         assert array.dtype == DTYPES[type_.dtype], f"{array.dtype} for {type_}"
         if type_.quantization is not None:
             assert type_.quantization.lo <= array.min() and array.max() <= type_.quantization.hi
-        if array.dtype.kind == "f":
+        if array.dtype.kind == "f" and example.op.name != "masked":  # which gives what a softmax turns into 0
             assert np.isfinite(array).all()
     for before, after in zip(given, arrays, strict=True):
         np.testing.assert_array_equal(before, after, err_msg="operands are left as they are")

@@ -31,6 +31,10 @@ def product_over(call: Call) -> list[Result]:
     x, axes = real(call, 0), reduced(call)
     if axes is None:
         return [x]
+    if 0 in x.type.shape:  # a product of nothing is 1
+        sizes = [1 if axis in axes else size for axis, size in enumerate(x.type.shape)]
+        rest = tuple(size for axis, size in enumerate(sizes) if call.integer("keepdims", 1) or axis not in axes)
+        return [np.ones(call.static(rest, "a product"), DTYPES[x.type.dtype])]
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.type.shape))
     kept = shape if call.integer("keepdims", 1) else tuple(size for axis, size in enumerate(shape) if axis not in axes)
     for axis in axes:
@@ -65,12 +69,19 @@ def running_product(call: Call) -> list[Result]:
 
 @handler("Mod", "mul", "round", "sub", "relu")
 def remainder(call: Call) -> list[Result]:
-    """By a known divisor: `x - c * trunc(x / c)`, with the sign of the dividend (fmod); integers are refused."""
+    """By a known divisor: `x - c * trunc(x / c)`, with the sign of the dividend (fmod), else `x - c * floor(x / c)`; integers
+    are refused.
+    """
     x = real(call, 0)
     divisor = call.known(1, "the divisor").astype(np.float64)
-    if not call.integer("fmod", 0):
-        raise RefusalError("it divides whole numbers (fmod=0); only real numbers are imported")
+    if not np.isfinite(divisor).all() or not divisor.all():
+        raise RefusalError("its divisor holds NaN or infinite values, or 0; the remainder is no number there")
     quotient = times(call, x, 1 / divisor, "quotient")
+    if not call.integer("fmod", 0):
+        if call.scope.holds_whole(x):
+            raise RefusalError("it divides whole numbers (fmod=0); only real numbers are imported")
+        multiple = times(call, call.emit(Round("floor"), quotient, label="floored"), divisor, "multiple")
+        return [call.emit(Sub(), x, multiple)]
     down = call.emit(Round("floor"), call.emit(Relu(), quotient, label="positive"), label="positive.whole")
     negated = call.emit(Relu(), minus(call, quotient, "negated"), label="negative")
     up = call.emit(Round("floor"), negated, label="negative.whole")

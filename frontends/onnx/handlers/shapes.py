@@ -43,12 +43,14 @@ def identity(call: Call) -> list[Result]:
 
 @handler("Dropout")
 def dropout(call: Call) -> list[Result]:
-    """Nothing, in inference."""
-    if call.wants(1):
-        raise RefusalError("its mask is used; export the model in evaluation mode")
-    if call.has(2) and bool(call.known(2, "training_mode").reshape(-1)[0]):
-        raise RefusalError("it is in training mode; export the model in evaluation mode")
-    return [call.value(0)]
+    """Nothing, in inference, or where its ratio is 0; the mask is then true everywhere."""
+    x = call.value(0)
+    ratio = float(call.known(1, "the ratio").reshape(-1)[0]) if call.has(1) else call.number("ratio", 0.5)
+    if call.has(2) and bool(call.known(2, "training_mode").reshape(-1)[0]) and ratio != 0:
+        raise RefusalError(f"it is in training mode with a ratio of {ratio:g}; export the model in evaluation mode")
+    if not call.wants(1):
+        return [x]
+    return [x, np.ones(call.static(x.type.shape, "the mask, which is true everywhere,"), np.bool_)]
 
 
 @handler("Cast")

@@ -28,6 +28,7 @@ from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt, Tan
+from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
 from snnir.ir.ops.product import Product
@@ -75,6 +76,7 @@ __all__ = [
     "LogSoftmax",
     "Lookup",
     "Lstm",
+    "Masked",
     "MatMul",
     "MaxPool",
     "Movement",
