@@ -23,6 +23,7 @@ _ROUNDINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "half-up": lambda x: torch.floor(x + 0.5),
     "half-down": lambda x: torch.ceil(x - 0.5),
     "even": torch.round,
+    "odd": lambda x: torch.where(x - x.floor() == 0.5, x.floor() + (x.floor() % 2 == 0), x.round()),
     "half-away": lambda x: torch.floor(x.abs() + 0.5) * x.sign(),
     "half-to-zero": lambda x: torch.ceil(x.abs() - 0.5) * x.sign(),
     "floor": torch.floor,

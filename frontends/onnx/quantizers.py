@@ -10,7 +10,7 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.frontends.onnx.stored import Stored, range_of
 from snnir.ir import Quantization, Value
-from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, MaxPool, Movement, Mul, Pad
+from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, LeakyRelu, MaxPool, Movement, Mul, Pad
 
 __all__ = ["bounds_of", "dequantize", "known_number", "quantize", "real_of", "spread", "worth_of"]
 
@@ -48,6 +48,17 @@ def from_input(call: Call, value: Value) -> bool:
     return value.producer is None and call.scope.parent is None
 
 
+def _of_one(call: Call, value: Value) -> bool:
+    """Whether the value is one that the file stores as integers, moved, or a function of it: then the file computes with the
+    single integer in float32, and not with a sum of several.
+    """
+    while value.producer is not None and isinstance(value.producer.op, Movement | MaxPool | LeakyRelu):
+        if not all(_of_one(call, operand) for operand in value.producer.operands[1:]):
+            return False
+        value = value.producer.operands[0]
+    return value.producer is not None and isinstance(value.producer.op, FakeQuantize)
+
+
 def quantize(
     call: Call,
     x: Value,
@@ -71,7 +82,7 @@ def quantize(
     lo, hi = bounds[0] - offset, bounds[1] - offset
     if not lo <= 0 <= hi:
         raise RefusalError(f"its zero point {offset} is outside of {bounds[0]}..{bounds[1]}")
-    single = from_input(call, x)
+    single = from_input(call, x) or (stores and _of_one(call, x))
     labels = ("levels", "") if stores else ("", "")
     if np.unique(scale).size == 1:
         worth = _scalar(scale)

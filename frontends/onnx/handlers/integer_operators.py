@@ -32,13 +32,17 @@ def _real(call: Call, index: int, scale: int, zero: int, label: str, axis: int |
     return real if isinstance(real, Value) else call.constant(f"{call.name()}.{label}", real)
 
 
-def _rounded(call: Call, real: Value, scale: int, zero: int) -> Value:
+def _rounded(call: Call, real: Value, scale: int, zero: int, after: bool = False) -> Value:
+    """`saturate(round(real / scale) + zero)`; `after`: `saturate(round(real / scale + zero))`, so that halves go to the
+    integer that is even as it is stored.
+    """
     worth = known_number(call, scale, "the scale of its result")
     shift = known_number(call, zero, "the zero point of its result") if call.has(zero) else None
     if worth.size > 1:
         raise RefusalError("its result has several scales")
     at = np.zeros((), np.int64) if shift is None else shift.astype(np.int64).reshape(())
-    return quantize(call, real, worth.reshape(()), at, bounds_of(shift))
+    rounding = "odd" if after and at % 2 else "even"
+    return quantize(call, real, worth.reshape(()), at, bounds_of(shift), rounding)
 
 
 def _conv(call: Call, x: Value, weight: Value, bias: Known | None, label: str) -> Value:
@@ -108,19 +112,19 @@ def _two(operator: str, op: type[Add | Mul]) -> None:
     @handler(operator, op.name, "fake_quantize", domains=_MICROSOFT, quantizing=True)
     def binary(call: Call) -> list[Result]:
         result = call.emit(op(), _real(call, 0, 1, 2, "a"), _real(call, 3, 4, 5, "b"), label="sum")
-        return [_rounded(call, result, 6, 7)]
+        return [_rounded(call, result, 6, 7, after=True)]
 
 
 _two("QLinearAdd", Add)
 _two("QLinearMul", Mul)
 
 
-def _one(operator: str, becomes: str, function: Callable[[Call, Value], Value]) -> None:
+def _one(operator: str, becomes: str, function: Callable[[Call, Value], Value], after: bool = False) -> None:
     @handler(operator, becomes, "fake_quantize", domains=_MICROSOFT, quantizing=True)
     def unary(call: Call) -> list[Result]:
         if call.integer("channels_last", 0):
             raise RefusalError("it is channels-last; export the model with the channels as axis 1")
-        return [_rounded(call, function(call, _real(call, 0, 1, 2, "x")), 3, 4)]
+        return [_rounded(call, function(call, _real(call, 0, 1, 2, "x")), 3, 4, after)]
 
 
 def _global_mean(call: Call, x: Value) -> Value:
@@ -136,7 +140,7 @@ def _leaky(call: Call, x: Value) -> Value:
 
 
 _one("QLinearGlobalAveragePool", "reduce_mean", _global_mean)
-_one("QLinearAveragePool", "average_pool", _average)
+_one("QLinearAveragePool", "average_pool", _average, after=True)
 _one("QLinearSigmoid", "sigmoid", lambda call, x: call.emit(Sigmoid(), x, label="f"))
 _one("QLinearLeakyRelu", "leaky_relu", _leaky)
 

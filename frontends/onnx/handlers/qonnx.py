@@ -67,8 +67,8 @@ def quant(call: Call) -> list[Result]:
         return [np.asarray((integers.astype(np.float64) - zero) * scale.astype(np.float64))]
     if rounding not in ("even", "floor", "ceil") and zero.any():
         raise RefusalError(f"rounding {rounding} beside a zero point that is not 0")
-    if rounding == "even" and (zero % 2).any():
-        raise RefusalError("halves that go to the even integer, beside an odd zero point: quantize with an even one")
+    if rounding == "even" and (zero % 2).all():  # the zero point is added before rounding
+        rounding = "odd"
     return [quantize(call, call.value(0), _squeezed(scale), _squeezed(zero), bounds, rounding, stores=False)]
 
 
