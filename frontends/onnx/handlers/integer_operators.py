@@ -12,7 +12,7 @@ from snnir.frontends.onnx.handlers.windows import padding
 from snnir.frontends.onnx.quantizers import bounds_of, dequantize, known_number, quantize, spread
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import Value
-from snnir.ir.ops import Add, AveragePool, Concat, Conv, LeakyRelu, Linear, MatMul, Mul, ReduceMean, Sigmoid, Transpose
+from snnir.ir.ops import Add, AveragePool, Concat, Conv, LeakyRelu, Linear, MatMul, Mul, ReduceMean, Sigmoid, Softmax, Transpose
 
 __all__: list[str] = []
 
@@ -143,6 +143,21 @@ _one("QLinearGlobalAveragePool", "reduce_mean", _global_mean)
 _one("QLinearAveragePool", "average_pool", _average, after=True)
 _one("QLinearSigmoid", "sigmoid", lambda call, x: call.emit(Sigmoid(), x, label="f"))
 _one("QLinearLeakyRelu", "leaky_relu", _leaky)
+
+
+@handler("QLinearSoftmax", "softmax", "fake_quantize", domains=_MICROSOFT, quantizing=True)
+def qlinear_softmax(call: Call) -> list[Result]:
+    """On the host. ONNX Runtime counts levels of `1 / floor(1 / scale)`, in float32; 1/256 and its like are meant."""
+    x = _real(call, 0, 1, 2, "x")
+    axis = call.axis(call.integer("axis", 1 if call.integer("opset", 13) < 13 else -1), x.type.rank)
+    if call.integer("opset", 13) < 13 and axis != x.type.rank - 1:
+        raise RefusalError(f"it normalises all axes from {axis} on together; export the model with opset 13 or newer")
+    result = call.emit(Softmax(axis), x, label="softmax")
+    worth = known_number(call, 3, "the scale of its result").astype(np.float32).reshape(())
+    levels = float(np.floor(np.float32(1) / worth)) * float(worth)
+    if levels != 1:
+        result = call.emit(Mul(), result, call.constant(f"{call.name()}.levels.factor", np.array(levels)), label="counted")
+    return [_rounded(call, result, 3, 4)]
 
 
 @handler("QLinearConcat", "concat", "fake_quantize", domains=_MICROSOFT, quantizing=True)
