@@ -11,6 +11,7 @@ import torch
 
 from snnir.backends.torch.registry import meaning
 from snnir.ir import ops
+from snnir.ir.ops.fake_quantize import NOISE
 from snnir.ir.types import Quantization
 
 __all__ = ["rounded", "staircase", "uniform"]
@@ -74,7 +75,14 @@ def _quantize(op: ops.Quantize, x: torch.Tensor) -> _Result:
 
 @meaning(ops.FakeQuantize)
 def _fake_quantize(op: ops.FakeQuantize, x: torch.Tensor) -> _Result:
-    return ((rounded(x, op.quantization, op.rounding, op.single) * op.quantization.scale).to(x.dtype),)
+    levels = op.quantization
+    if op.single or x.dtype != torch.float64:
+        return ((rounded(x, levels, op.rounding, op.single) * levels.scale).to(x.dtype),)
+    ratio = x / levels.scale
+    halves = torch.round(2 * ratio) / 2
+    near = (ratio - halves).abs() <= NOISE * halves.abs().clamp(min=1)
+    units = rounded(torch.where(near, halves, ratio), Quantization(1.0, levels.lo, levels.hi), op.rounding)
+    return (units * levels.scale,)
 
 
 @meaning(ops.Requantize)

@@ -68,8 +68,10 @@ def quantize(
     rounding: str = "even",
     stores: bool = True,
     output: int = 0,
+    label: str = "",
 ) -> Value:
-    """Round `x` to integers: the value that stands for those the file stores or, without `stores`, for real numbers.
+    """Round `x` to integers: the value that stands for those the file stores or, without `stores`, for real numbers (`label`
+    tells one that is on the way to the result).
 
     `scale` and `zero` spread over x. Raises `RefusalError` for a scale that is not positive, for a zero point out of range,
     and where zero points differ between channels of a value that changes with the input.
@@ -83,17 +85,16 @@ def quantize(
     if not lo <= 0 <= hi:
         raise RefusalError(f"its zero point {offset} is outside of {bounds[0]}..{bounds[1]}")
     single = from_input(call, x) or (stores and _of_one(call, x))
-    labels = ("levels", "") if stores else ("", "")
     if np.unique(scale).size == 1:
         worth = _scalar(scale)
         op = FakeQuantize(Quantization(worth, lo, hi), rounding, single, offset)
-        real = call.emit(op, x, output=output, label=labels[0])
+        real = call.emit(op, x, output=output, label="levels" if stores else label)
     else:  # each channel in units of its own scale
         factors = call.constant(f"{call.name(output)}.scales", scale.astype(np.float64))
         units = call.emit(Div(), x, factors, label="units")
         worth = math.nan
         levels = call.emit(FakeQuantize(Quantization(1.0, lo, hi), rounding, single, offset), units, label="rounded")
-        real = call.emit(Mul(), levels, factors, output=output, label=labels[0])
+        real = call.emit(Mul(), levels, factors, output=output, label="levels" if stores else label)
         if stores:
             return _offset(call, levels, offset, output)
     if not stores:

@@ -26,7 +26,7 @@ def _real(call: Call, index: int, scale: int, zero: int, label: str, axis: int |
     worth = known_number(call, scale, f"the scale of {label}") if scale >= 0 else np.ones((), np.float32)
     shift = known_number(call, zero, f"the zero point of {label}") if zero >= 0 and call.has(zero) else np.zeros((), np.int64)
     if axis is None and max(worth.size, shift.size) > 1:
-        raise RefusalError(f"{label} has a scale for each row, which no synapse shares")
+        raise RefusalError(f"{label} has a scale or zero point for each row, which no synapse shares; quantize it per tensor")
     along = 0 if axis is None else axis % max(len(shape), 1)
     real = dequantize(call, index, spread(worth, shape, along), spread(shift.astype(np.int64), shape, along), label)
     return real if isinstance(real, Value) else call.constant(f"{call.name()}.{label}", real)
