@@ -61,7 +61,9 @@ def _scale(rng: np.random.Generator, kind: str, result: bool) -> float:
     return float(rng.choice([0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.4]) if kind == "decimal" else rng.uniform(0.004, 0.1))
 
 
-def _model(nodes: list[onnx.NodeProto], given: dict[str, np.ndarray], inputs: list[str], shape: list[int | str]) -> onnx.ModelProto:
+def _model(
+    nodes: list[onnx.NodeProto], given: dict[str, np.ndarray], inputs: list[str], shape: list[int | str]
+) -> onnx.ModelProto:
     entries = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs]
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", *(f"d{n}" for n in range(len(shape) - 1))])
     constants = [numpy_helper.from_array(np.asarray(array), name) for name, array in given.items()]
@@ -70,7 +72,9 @@ def _model(nodes: list[onnx.NodeProto], given: dict[str, np.ndarray], inputs: li
     return helper.make_model(graph, opset_imports=sets, ir_version=10, producer_name="someone", producer_version="1.2")
 
 
-def _draw(form: Form, rng: np.random.Generator, kind: str, dtype: type[np.integer[Any]]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+def _draw(
+    form: Form, rng: np.random.Generator, kind: str, dtype: type[np.integer[Any]]
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """The operator between quantizers, and inputs that are worth every integer (every pair) of its type."""
     ends = np.iinfo(dtype)
     inputs = ["a", "b"][: form.operands]
@@ -83,7 +87,10 @@ def _draw(form: Form, rng: np.random.Generator, kind: str, dtype: type[np.intege
     quantized = [[f"{name}q", f"{name}s", f"{name}z"] for name in inputs]
     operands = [word for words in quantized for word in words]
     operands = ["cs", "cz", *operands] if form.operator == "QLinearConcat" else [*operands, "cs", "cz"]
-    nodes = [helper.make_node("QuantizeLinear", [name, *words[1:]], [words[0]], f"{name}_in") for name, words in zip(inputs, quantized, strict=True)]
+    nodes = [
+        helper.make_node("QuantizeLinear", [name, *words[1:]], [words[0]], f"{name}_in")
+        for name, words in zip(inputs, quantized, strict=True)
+    ]
     nodes.append(helper.make_node(form.operator, operands, ["cq"], "op", domain=DOMAIN, **form.attributes))
     nodes.append(helper.make_node("DequantizeLinear", ["cq", "cs", "cz"], ["y"], "out"))
     every = np.arange(ends.min, ends.max + 1)
@@ -223,7 +230,13 @@ def test_scales_that_follow_the_input_are_refused(operator: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         import_onnx(_dynamic(operator))
     said = str(caught.value)
-    for words in (f"dynamic ({operator})", "opset 20", "com.microsoft 1", "made by someone 1.2", "quantize the float model statically"):
+    for words in (
+        f"dynamic ({operator})",
+        "opset 20",
+        "com.microsoft 1",
+        "made by someone 1.2",
+        "quantize the float model statically",
+    ):
         assert words in said
 
 
