@@ -282,7 +282,7 @@ def _bisected(
         value = total * grid + bias
         for node in chain:
             value = node.op.evaluate(value)[0]
-        return np.where(beyond, value > goal, value >= goal)
+        return np.asarray(np.where(beyond, value > goal, value >= goal))
 
     return _least(reached, np.broadcast_shapes(goal.shape, grid.shape), reach)
 

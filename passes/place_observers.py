@@ -35,6 +35,7 @@ from snnir.passes.sums import WEIGHTED
 __all__ = ["Placed", "place_observers", "try_observers"]
 
 _RAW, _LEVELS, _SUM, _ACTIVATION, _HOST = "raw", "levels", "sum", "activation", "host"
+_PERMIT = "; allow_host (--allow-host) permits it"
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
 
 
@@ -171,10 +172,11 @@ class _Placement:
             self.add(node, operands, _RAW, node.body)
         elif needs_host(node) and node not in self.suffix:
             where = "inside a recurrence" if self.in_body else "inside the network"
-            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else '; allow_host permits it'}")
+            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else _PERMIT}")
             self.add(node, operands, _HOST, node.body)
         elif _HOST in kinds and node not in self.suffix:
-            self.refuse(node, "it follows an op that runs on the host, after the spiking network")
+            permit = "" if self.in_body else _PERMIT
+            self.refuse(node, f"it takes what only the host computes, and nothing can spike after that{permit}")
             self.add(node, operands, _HOST, node.body)
         elif node in self.suffix and isinstance(op, FakeQuantize):
             self.rounded_by_host(node, op, self.settled(operands[0]))

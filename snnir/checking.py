@@ -69,6 +69,12 @@ class ModelCheck:
     """Whether `steps` are the certified bounds of a compiled program; else they are estimates from the graph alone."""
     bits: int
     notes: tuple[str, ...]
+    scans: Mapping[str, str]
+    """For each scan, by its first result (as `steps` and `populations` name it), the node of the model that it is."""
+
+    def place(self, scan: str) -> str:
+        """A scan in the user's words; itself where no node of the model is behind it."""
+        return self.scans.get(scan, scan)
 
     @property
     def ok(self) -> bool:
@@ -115,6 +121,7 @@ class ModelCheck:
             "macs": _plain(self.macs),
             "populations": [{key: _plain(value) for key, value in vars(item).items()} for item in self.populations],
             "notes": list(self.notes),
+            "scans": dict(self.scans),
         }
 
 
@@ -175,7 +182,13 @@ def check(
         certified,
         bits,
         tuple(graph.notes),
+        {node.outputs[0].name: _label(node) for _, node in placed.graph.walk() if isinstance(node.op, Scan)},
     )
+
+
+def _label(node: Node) -> str:
+    first, *more = node.origin or (node.outputs[0].name,)
+    return f"{first} and {len(more)} more" if more else first
 
 
 def _as_far_as_it_goes(graph: Graph) -> Graph:
@@ -241,6 +254,7 @@ def _fates(
     for refusal in refused:
         for origin in refusal.origins:
             reasons.setdefault(origin, []).append(refusal.reason)
+    constant = known.constant()
     blocked = known.behind({origin for origin in reasons if origin not in imported})
     for node in known.nodes:
         if node.origin in reasons:
@@ -253,8 +267,10 @@ def _fates(
             fate, reason = "host", hosts[node.origin]
         elif node.origin in imported:
             fate, reason = "folded", "merged into its neighbours"
+        elif node.origin in constant:
+            fate, reason = "folded", "known while compiling"
         else:
-            fate, reason = "folded", "known while compiling, or nothing is left to compute"
+            fate, reason = "folded", "nothing is left to compute"
         yield NodeFate(node.operator, node.name, fate, reason, node.inside)
 
 

@@ -131,8 +131,8 @@ def estimated_steps(placed: Placed, bits: int) -> dict[str, int]:
     found = {"": 0}
     of: dict[Value, int] = {}
     _Depths(bits, placed.raw, accumulating(placed.graph), of, found).walk(placed.graph)
-    emitting = (node for node in placed.graph.nodes if not isinstance(node.op, Scan))
-    found[""] = max((of[value] for node in emitting for value in node.outputs), default=0)
+    emitting = [value for node in placed.graph.nodes if not isinstance(node.op, Scan) for value in node.outputs]
+    found[""] = max((of.get(value, 0) for value in (*emitting, *placed.graph.outputs.values())), default=0)
     return found
 
 

@@ -22,7 +22,7 @@ def _away(x: np.ndarray) -> np.ndarray:
 
 def _odd(x: np.ndarray) -> np.ndarray:
     below = np.floor(x)
-    return np.where(x - below == 0.5, below + (below % 2 == 0), np.rint(x))  # x - floor(x) is exact
+    return np.asarray(np.where(x - below == 0.5, below + (below % 2 == 0), np.rint(x)))  # x - floor(x) is exact
 
 
 def _half_away(x: np.ndarray) -> np.ndarray:

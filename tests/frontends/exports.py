@@ -5,6 +5,7 @@ The files lie in `fixtures`, with the scripts that made them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import onnx
 
 import snnir
+from snnir.costs import dense_macs
+from snnir.verification import scan_lengths
 
 __all__ = ["EXPORTS", "Export", "Row", "markdown", "verified"]
 
@@ -100,6 +103,18 @@ class Row:
     mismatches: int
 
 
+def _check_says_what_the_compiler_does(export: Export, program: snnir.Program, x: np.ndarray) -> None:
+    """Neurons and operations of `snnir check` are those of the program; its steps are no fewer than those certified."""
+    found, inputs = snnir.check(export.path), {program.graph("float").inputs[0].name: x}
+    types = [node.output.type for _, node in program.graph("spiking").walk() if node.op.name in ("bif", "rbif")]
+    samples = [type_.with_shape(type_.shape[1:]).static_shape("neurons") for type_ in types]
+    assert found.neurons == sum(math.prod(sample) for sample in samples), export.file
+    assert found.macs == dense_macs(program.graph("quantized"), inputs).spiking, export.file
+    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs))
+    assert bounds.keys() == found.steps.keys(), export.file
+    assert all(max(windows, default=0) <= found.steps[name] for name, windows in bounds.items()), (export.file, bounds)
+
+
 def verified(export: Export) -> Row:
     """The export compiled, its import compared with ONNX Runtime, and its spikes with its integers."""
     (entry,) = snnir.import_model(export.path).inputs
@@ -111,6 +126,7 @@ def verified(export: Export) -> Row:
     host = program.facts["host_nodes"]
     assert isinstance(host, list)
     report = program.verify(x)
+    _check_says_what_the_compiler_does(export, program, x)
     nodes = len(onnx.load(export.path).graph.node)
     return Row(nodes, tuple(dict.fromkeys(line.split()[0] for line in host)), report.compared, report.mismatches)
 

@@ -156,7 +156,8 @@ def test_a_mean_that_is_truncated_needs_no_population_of_its_own() -> None:
         _node("Trunc", ["sum", "fine", "none", "bits", "left"], "y", "op", rounding_mode="FLOOR"),
     ]
     model = _model(nodes, given)
-    for value, shape in ((model.graph.input[0], ["N", 1, 4, 6]), (model.graph.output[0], ["N", 1, 2, 3])):
+    sizes: tuple[list[int | str], list[int | str]] = (["N", 1, 4, 6], ["N", 1, 2, 3])
+    for value, shape in zip((model.graph.input[0], model.graph.output[0]), sizes, strict=True):
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape))
     x = _draw(np.random.default_rng(0), 0.5).reshape(-1, 1, 4, 6)
     sums = x.reshape(-1, 1, 2, 2, 3, 2).sum(axis=(3, 5))
