@@ -27,7 +27,7 @@ def checked(found: ModelCheck, every: bool, json: bool) -> None:
         **{name: escape(value) for name, value in origin_rows(vars(found)).items()},
         "nodes": ", ".join(f"{count} {fate}" for fate, count in found.counts.items()),
         "recurrences": "\n".join(
-            f"{item.kind} {escape(item.name)}: {item.states} state{'s' if item.states > 1 else ''} over {item.length} elements"
+            f"{item.kind} {escape(item.name)}: {item.states} state{'s' if item.states > 1 else ''} over {item.length} element{'' if item.length == 1 else 's'}"
             for item in found.recurrences
         )
         or "none",

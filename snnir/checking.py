@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FATES", "ModelCheck", "NodeFate", "Recurrence", "check"]
 
+_LAYERS = ("RNN", "GRU", "LSTM")
+_MOVED = "real numbers that change their places"
 FATES = ("spiking", "folded", "host", "refused", "blocked")
 """What can become of a node: spikes compute it exactly; it is known while compiling or merged into its neighbours; the host
 computes it before or after the network; it is refused; it takes what a refused node gives, so nothing can be said."""
@@ -202,8 +204,11 @@ def _as_far_as_it_goes(graph: Graph) -> Graph:
 
 def _simplified(graph: Graph) -> tuple[Graph, list[Recurrence], list[Refusal]]:
     """The exact passes, going on behind a refusal; and the recurrent structures that they meet."""
-    found = [item for _, node in graph.walk() if (item := _recurrence(node)) is not None]
-    names = {item.name for item in found}
+    met = (item for _, node in graph.walk() if (item := _recurrence(node)) is not None)
+    named: dict[str, Recurrence] = {}
+    for item in met:  # a layer that steps inside a scan made of it counts once, as that scan
+        named.setdefault(item.name, item)
+    found, names = list(named.values()), set(named)
     refused: list[Refusal] = []
     for pass_ in simplify():
         try:
@@ -223,10 +228,10 @@ def _recurrence(node: Node) -> Recurrence | None:
     if isinstance(op, Recurrent):
         return Recurrence(f"{op.name.upper()} layer", name, op.STATES, node.operands[0].type.shape[1])
     if isinstance(op, Scan):
-        named = operator in ("Scan", "Loop", "RNN", "GRU", "LSTM") and len(node.origin) == 1
-        return Recurrence(
-            operator if named else "scan", name if named else label, op.states, node.operands[op.states].type.shape[op.axis]
-        )
+        named = operator in ("Scan", "Loop", *_LAYERS) and len(node.origin) == 1
+        layer = f"{operator} layer" if operator in _LAYERS else operator
+        length = node.operands[op.states].type.shape[op.axis]
+        return Recurrence(layer if named else "scan", name if named else label, op.states, length)
     return None
 
 
@@ -242,7 +247,7 @@ def _origins(placed: Placed) -> tuple[set[str], dict[str, str]]:
             continue
         place = "before the network" if placed.raw.issuperset(node.outputs) else "after the network"
         what = f"only the host computes {node.op.name}" if node.op.host else "it goes with what only the host computes"
-        what = "real numbers that change their places" if isinstance(node.op, Movement) else what
+        what = _MOVED if isinstance(node.op, Movement) else what
         hosts.update((origin, f"{place}: {what}") for origin in node.origin)
     return spiking, hosts
 
@@ -262,7 +267,8 @@ def _fates(
         elif node.origin in blocked and node.origin not in imported:
             fate, reason = "blocked", "it takes what a refused node gives"
         elif node.origin in spiking:
-            fate, reason = "spiking", hosts.get(node.origin, "")
+            part = hosts.get(node.origin, "")
+            fate, reason = "spiking", f"but for a part {part}" if part and not part.endswith(_MOVED) else ""
         elif node.origin in hosts:
             fate, reason = "host", hosts[node.origin]
         elif node.origin in imported:
