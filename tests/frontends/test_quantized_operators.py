@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 import snnir
 from snnir.errors import UnsupportedError
 from snnir.frontends.onnx import import_onnx
+from snnir.ir.execute import execute
 from snnir.quantized_models import compare_with_runtime
 
 Record = Callable[[str, object], None]
@@ -277,3 +278,88 @@ def test_operators_that_onnx_runtime_alone_knows_are_refused_by_name() -> None:
     nodes = [helper.make_node("QLinearReduceMean", ["a"], ["y"], "mean", domain=DOMAIN)]
     with pytest.raises(UnsupportedError, match=r"mean \(QLinearReduceMean\): operator of domain 'com.microsoft'"):
         import_onnx(_model(nodes, {}, ["a"], ["N", 6]))
+
+
+@pytest.mark.parametrize("operator", ["DynamicQuantizeMatMul", "DynamicQuantizeLSTM"])
+def test_what_such_an_operator_gives_a_sample_depends_on_its_company(operator: str) -> None:
+    """The reason to refuse: the scale is that of the whole batch, so that there are no integers of a sample to be exact to."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(_dynamic(operator).SerializeToString(), options, ["CPUExecutionProvider"])
+    rng, axis = np.random.default_rng(0), int(operator == "DynamicQuantizeLSTM")
+    shape = (5, 1, 6) if axis else (1, 6)
+    x, other = (factor * rng.normal(size=shape).astype(np.float32) for factor in (1, 20))
+    alone = session.run(None, {"a": x})[0]
+    together = session.run(None, {"a": np.concatenate([x, other], axis)})[0]
+    company = together[:, :, :1] if axis else together[:1]
+    assert float(np.abs(alone - company).max()) > 0.05 * float(np.abs(alone).max())
+
+
+def _two_parts(second: float, zeros: list[int]) -> onnx.ModelProto:
+    """Two quantized values, the second of scale `second` and with a zero point per channel, joined and multiplied."""
+    given: dict[str, np.ndarray] = {
+        "s": np.array(0.1, np.float32),
+        "t": np.array([second] * len(zeros) if len(zeros) > 1 else second, np.float32),
+        "z": np.array(0, np.int8),
+        "u": np.array(zeros if len(zeros) > 1 else zeros[0], np.int8),
+        "w": np.ones((12, 2), np.float32),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["q"], "first"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["f"], "first_back"),
+        helper.make_node("QuantizeLinear", ["a", "t", "u"], ["r"], "second", axis=1),
+        helper.make_node("DequantizeLinear", ["r", "t", "u"], ["g"], "second_back", axis=1),
+        helper.make_node("Concat", ["f", "g"], ["both"], "both", axis=1),
+        helper.make_node("MatMul", ["both", "w"], ["y"], "product"),
+    ]
+    return _model(nodes, given, ["a"], ["N", 6])
+
+
+def test_levels_of_different_worth_that_meet_are_refused() -> None:
+    assert snnir.check(_two_parts(0.1, [0])).ok
+    found = snnir.check(_two_parts(0.2, [0]))
+    (refusal,) = found.refusals
+    assert "first" in refusal.node and "quantize what they become by one scale" in refusal.reason
+    with pytest.raises(UnsupportedError, match=r"opset 20, com.microsoft 1, made by someone 1.2\).*\n.*QuantizeLinear first"):
+        snnir.compile(_two_parts(0.2, [0]))
+
+
+def test_channels_with_different_zero_points_are_refused() -> None:
+    words = r"second \(QuantizeLinear\): channels with different zero points, of a value that changes"
+    with pytest.raises(UnsupportedError, match=words):
+        import_onnx(_two_parts(0.1, [0, 0, 0, 1, 0, 0]))
+
+
+def test_formats_of_floating_point_are_refused() -> None:
+    zero = helper.make_tensor("z", TensorProto.FLOAT8E4M3FN, [], [0.0])
+    nodes = [
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["q"], "in"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "out"),
+    ]
+    model = _model(nodes, {"s": np.array(0.1, np.float32)}, ["a"], ["N", 6])
+    model.graph.initializer.append(zero)
+    with pytest.raises(UnsupportedError, match=r"in \(QuantizeLinear\): it quantizes to float.*integers of 2 to 16 bits"):
+        import_onnx(model)
+
+
+@pytest.mark.parametrize("kind", ["INT2", "UINT2", "INT4", "UINT4"])
+def test_few_bits(kind: str) -> None:
+    """Of a result too: levels in the bounds of the type."""
+    element = getattr(TensorProto, kind)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["q"], "in"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], "out"),
+    ]
+    model = _model(nodes, {"s": np.array(0.5, np.float32)}, ["a"], ["N", 6])
+    model.graph.initializer.append(helper.make_tensor("z", element, [], [1]))
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", 25 if "2" in kind else 21))
+    model.ir_version = 13 if "2" in kind else 10
+    low, high = {"INT2": (-2, 1), "UINT2": (0, 3), "INT4": (-8, 7), "UINT4": (0, 15)}[kind]
+    x = np.linspace(-9, 9, 60).reshape(10, 6).astype(np.float32)
+    expected = (np.clip(np.rint(x / np.float32(0.5)) + 1, low, high) - 1) * 0.5
+    np.testing.assert_array_equal(execute(import_onnx(model), {"a": x})["y"], expected)
+    program = snnir.compile(model, check="2" not in kind)  # which ONNX Runtime does not know
+    np.testing.assert_array_equal(program.run(x).outputs["y"], expected)
