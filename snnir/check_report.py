@@ -27,7 +27,7 @@ def checked(found: ModelCheck, every: bool, json: bool) -> None:
         **{name: escape(value) for name, value in origin_rows(vars(found)).items()},
         "nodes": ", ".join(f"{count} {fate}" for fate, count in found.counts.items()),
         "recurrences": "\n".join(
-            f"{item.kind} {escape(item.name)}: {item.states} state{'s' if item.states > 1 else ''} over {item.length} element{'' if item.length == 1 else 's'}"
+            f"{item.kind} {escape(item.name)}: {_count(item.states, 'state')} over {_count(item.length, 'element')}"
             for item in found.recurrences
         )
         or "none",
@@ -54,6 +54,10 @@ def checked(found: ModelCheck, every: bool, json: bool) -> None:
     loose = [refusal for refusal in found.refusals if not refusal.origins]
     if loose:
         rows_table("refused", {escape(refusal.node): escape(refusal.reason) for refusal in loose})
+
+
+def _count(number: object, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _number(value: object) -> str:
