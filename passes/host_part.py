@@ -4,7 +4,8 @@ A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It m
 
 1. before the network: all that it depends on is affine, data movement, a magnitude, a clip whose interval does not
    hold 0 (a guard before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
-2. after the network: only affine ops, data movement, such clips and host ops take what it gives, down to the outputs.
+2. after the network: only affine ops, data movement, such clips, quantizers of the model itself and host ops take what it
+   gives, down to the outputs.
 
 Anywhere else it is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
 the host, whichever has fewer multiply-accumulates.
@@ -24,6 +25,7 @@ from snnir.ir.ops import (
     Clip,
     Conv,
     Div,
+    FakeQuantize,
     Linear,
     Lookup,
     MatMul,
@@ -68,7 +70,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     for node in reversed(graph.nodes):
         # tokens are looked up before the network: as levels they would be other tokens
         closes = needs_host(node) and not (isinstance(node.op, Lookup) and node in tokens)
-        closes = closes or isinstance(node.op, (Movement, *_PLAIN)) or _guards(node)
+        closes = closes or isinstance(node.op, (Movement, FakeQuantize, *_PLAIN)) or _guards(node)
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
     after = {node for node in tail if needs_host(node)}

@@ -10,7 +10,21 @@ import numpy as np
 from snnir.errors import Refusal, UnsupportedError
 from snnir.ir import BATCH, Dimension, Graph, Node, Op, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Abs, Add, Clip, Elementwise, FakeQuantize, Linear, MaxPool, Movement, Mul, Observe, Scan
+from snnir.ir.ops import (
+    Abs,
+    Add,
+    Clip,
+    Div,
+    Elementwise,
+    FakeQuantize,
+    Linear,
+    MaxPool,
+    Movement,
+    Mul,
+    Observe,
+    Round,
+    Scan,
+)
 from snnir.ir.rewrite import copy_constants, like
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
@@ -21,6 +35,7 @@ from snnir.passes.sums import WEIGHTED
 __all__ = ["Placed", "place_observers", "try_observers"]
 
 _RAW, _LEVELS, _SUM, _ACTIVATION, _HOST = "raw", "levels", "sum", "activation", "host"
+_PERMIT = "; allow_host (--allow-host) permits it"
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
 
 
@@ -159,11 +174,14 @@ class _Placement:
             self.add(node, operands, _RAW, node.body)
         elif needs_host(node) and node not in self.suffix:
             where = "inside a recurrence" if self.in_body else "inside the network"
-            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else '; allow_host permits it'}")
+            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else _PERMIT}")
             self.add(node, operands, _HOST, node.body)
         elif _HOST in kinds and node not in self.suffix:
-            self.refuse(node, "it follows an op that runs on the host, after the spiking network")
+            permit = "" if self.in_body else _PERMIT
+            self.refuse(node, f"it takes what only the host computes, and nothing can spike after that{permit}")
             self.add(node, operands, _HOST, node.body)
+        elif node in self.suffix and isinstance(op, FakeQuantize):
+            self.rounded_by_host(node, op, self.settled(operands[0]))
         elif node in self.suffix and (needs_host(node) or not isinstance(op, Movement)):
             self.add(node, [self.settled(value) for value in operands], _HOST)
         elif isinstance(op, Movement):
@@ -234,6 +252,23 @@ class _Placement:
         twice = emit(Mul(), self.levels(positive), two, label=f"{name}.twice")
         total = emit(Add(), twice, emit(Mul(), x, minus_one, label=f"{name}.negated"), label=name)
         self.values[node.output], self.kinds[total] = total, _SUM
+
+    def rounded_by_host(self, node: Node, op: FakeQuantize, x: Value) -> None:
+        """`scale clip(round(x / scale), lo, hi)` in the host's real numbers."""
+        if op.rounding not in Round.MODES:
+            self.refuse(node, f"it rounds {op.rounding!r} on the host, which knows {', '.join(Round.MODES)}")
+        name, levels = node.output.name, op.quantization
+        scale = self.new.constant(f"{name}.worth", np.array(levels.scale, DTYPES[x.type.dtype]))
+        steps: tuple[tuple[Op, tuple[Value, ...], str], ...] = (
+            (Div(), (scale,), f"{name}.ratio"),
+            (Round(op.rounding if op.rounding in Round.MODES else "even"), (), f"{name}.rounded"),
+            (Clip(levels.lo, levels.hi), (), f"{name}.clipped"),
+            (Mul(), (scale,), name),
+        )
+        for step, others, label in steps:
+            x = self.new.add1(step, x, *others, name=label, origin=node.origin)
+            self.kinds[x] = _HOST
+        self.values[node.output] = x
 
     def adds_products(self, node: Node, operands: Sequence[Value]) -> bool:
         """Whether the node adds up products of two spiking values, each with the weight 1: no population in between."""

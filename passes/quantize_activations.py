@@ -29,7 +29,7 @@ from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["QuantizeActivations"]
+__all__ = ["QuantizeActivations", "accumulating"]
 
 _MOST = 8
 """The most bits of all activations at once: each more bit doubles the steps of every window."""
@@ -85,7 +85,7 @@ class QuantizeActivations(Pass):
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
         overrides, unknown = self.overrides(), set(self.overrides())
-        inputs, states = _inputs(graph, set(graph.inputs)), _accumulating(graph)
+        inputs, states = _inputs(graph, set(graph.inputs)), accumulating(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
             given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
             if given:
@@ -122,7 +122,7 @@ def _inputs(graph: Graph, known: set[Value]) -> set[Value]:
     return known
 
 
-def _accumulating(graph: Graph) -> set[Node]:
+def accumulating(graph: Graph) -> set[Node]:
     """The `observe` nodes of states that are sums in which their own value of the element before takes part directly."""
     found = set()
     for _, node in graph.walk():

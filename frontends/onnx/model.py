@@ -96,7 +96,7 @@ def provenance(model: onnx.ModelProto) -> str:
     own = ("", "ai.onnx")
     sets = [f"{'opset' if entry.domain in own else entry.domain} {entry.version}" for entry in model.opset_import]
     maker = " ".join(filter(None, (model.producer_name, model.producer_version)))
-    return ", ".join([*sets, f"made by {maker}"] if maker else sets)
+    return ", ".join(dict.fromkeys([*sets, f"made by {maker}"] if maker else sets))
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
