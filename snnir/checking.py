@@ -229,7 +229,8 @@ def _origins(placed: Placed) -> tuple[set[str], dict[str, str]]:
             continue
         place = "before the network" if placed.raw.issuperset(node.outputs) else "after the network"
         what = f"only the host computes {node.op.name}" if node.op.host else "it goes with what only the host computes"
-        what = "real numbers that change their places" if isinstance(node.op, Movement) else what
+        kind = "integers" if node.outputs[0].type.is_exact else "real numbers"
+        what = f"{kind} that change their places" if isinstance(node.op, Movement) else what
         hosts.update((origin, f"{place}: {what}") for origin in node.origin)
     return spiking, hosts
 
