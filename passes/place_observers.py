@@ -124,14 +124,19 @@ class _Placement:
             self.visit(node)
         for name, value in old.outputs.items():
             result = self.values[value]
-            needs = (not (result.is_constant and not self.in_body) and self.kinds[result] in (_RAW, _ACTIVATION)) or (
-                self.in_body and self.kinds[result] == _SUM
-            )
+            known = not self.in_body and (result.is_constant or result.type.is_exact)
+            needs = (not known and self.kinds[result] in (_RAW, _ACTIVATION)) or (self.in_body and self.kinds[result] == _SUM)
             self.new.output(name, self.levels(result) if needs else result)
 
     def levels(self, value: Value) -> Value:
         """The observed form of a new value."""
         if self.kinds[value] == _LEVELS:
+            return value
+        if value.type.is_exact:
+            node = value.producer
+            where = f"{node.describe()} (op {node.op.name})" if node is not None else f"{value.name}"
+            reason = f"it gives {value.type.dtype} into the network, and neurons stand for real numbers: cast it to float"
+            self.placer.refused.append(Refusal(where, reason, node.origin if node is not None else ()))
             return value
         if value not in self.observed:
             if self.batched and not value.is_constant and value.type.batch_axis != 0:
@@ -225,8 +230,9 @@ class _Placement:
     def move(self, node: Node, operands: list[Value], kinds: list[str]) -> None:
         if node in self.suffix and (any(kind in (_SUM, _HOST) for kind in kinds) or self.leaves_samples(node)):
             self.add(node, [self.settled(value) for value in operands], _HOST)
-        elif all(kind == _RAW and value.type.batch_axis != 0 for kind, value in zip(kinds, operands, strict=True)) and not all(
-            value.is_constant for value in operands
+        elif (node.output.type.is_exact and all(kind == _RAW for kind in kinds)) or (
+            all(kind == _RAW and value.type.batch_axis != 0 for kind, value in zip(kinds, operands, strict=True))
+            and not all(value.is_constant for value in operands)
         ):
             self.add(node, operands, _RAW)
         else:
@@ -284,8 +290,9 @@ class _Placement:
         return {value for value in known if any(user in prefix for user, _ in value.uses)}
 
     def settled(self, value: Value) -> Value:
-        """An operand of a host op: sums are read out exactly, all else has levels."""
-        return value if self.kinds[value] in (_SUM, _HOST) or value.is_constant else self.levels(value)
+        """An operand of a host op: sums are read out exactly, integers are what they are, all else has levels."""
+        known = self.kinds[value] in (_SUM, _HOST) or value.is_constant or value.type.is_exact
+        return value if known else self.levels(value)
 
     def summand(self, node: Node, position: int, value: Value, alike: bool) -> Value:
         """An operand of a sum. One level of a product is worth far less than one of a weighted value: on a grid with

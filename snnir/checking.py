@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FATES", "ModelCheck", "NodeFate", "Recurrence", "check"]
 
 _LAYERS = ("RNN", "GRU", "LSTM")
-_MOVED = "real numbers that change their places"
+_MOVED = "that change their places"
 FATES = ("spiking", "folded", "host", "refused", "blocked")
 """What can become of a node: spikes compute it exactly; it is known while compiling or merged into its neighbours; the host
 computes it before or after the network; it is refused; it takes what a refused node gives, so nothing can be said."""
@@ -247,7 +247,8 @@ def _origins(placed: Placed) -> tuple[set[str], dict[str, str]]:
             continue
         place = "before the network" if placed.raw.issuperset(node.outputs) else "after the network"
         what = f"only the host computes {node.op.name}" if node.op.host else "it goes with what only the host computes"
-        what = _MOVED if isinstance(node.op, Movement) else what
+        kind = "integers" if node.outputs[0].type.is_exact else "real numbers"
+        what = f"{kind} {_MOVED}" if isinstance(node.op, Movement) else what
         hosts.update((origin, f"{place}: {what}") for origin in node.origin)
     return spiking, hosts
 

@@ -12,7 +12,7 @@ from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
 
-__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance"]
+__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance", "to_array", "usual"]
 
 Source = str | Path | bytes | onnx.ModelProto
 OLDEST_OPSET = 11
@@ -121,14 +121,18 @@ def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def to_array(tensor: onnx.TensorProto) -> np.ndarray:
-    """The tensor's data; half precision becomes float32. Raises `ModelError`."""
+    """The tensor's data; real numbers of fewer bits become float32. Raises `ModelError`."""
     try:
         array = onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ModelError(f"tensor {tensor.name} cannot be read: {_first_line(error)}") from error
-    if (array.dtype.kind not in "fiubUSO" and array.dtype.name not in FEW_BITS) or array.dtype == np.float16:
-        array = array.astype(np.float32)
-    return array
+    return usual(array)
+
+
+def usual(array: np.ndarray) -> np.ndarray:
+    """`array`, where its real numbers have fewer bits than float32 as float32, which holds them all."""
+    narrow = array.dtype == np.float16 or array.dtype.name.startswith(("bfloat16", "float8", "float4"))
+    return array.astype(np.float32) if narrow else array
 
 
 def finite(array: np.ndarray, what: str) -> np.ndarray:

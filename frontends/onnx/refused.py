@@ -18,7 +18,6 @@ __all__ = ["REFUSED", "advice", "reason_of", "refused_operators", "undecided", "
 _RANDOM = "its result is random, so nothing could be compared exactly; export the model in evaluation mode"
 _TRAINING = "it is part of training; export the model for inference"
 _STRINGS = "it computes with strings; prepare the data before the model"
-_BITS = "it computes with the bits of integers; only real numbers are imported"
 _WEIGHTS = "its weights depend on the input, so no synapse can hold them"
 _SIZE = "the size of its result depends on the data, and a spiking network has a fixed number of neurons"
 _LISTS = "it computes with lists or optional values; supported are lists that a loop builds, and lists whose places are known"
@@ -44,7 +43,6 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "CastMap",
         ),
     ),
-    (_BITS, ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")),
     (_WEIGHTS, ("DeformConv", "MaxRoiPool", "MaxUnpool")),
     (_SIZE, ("NonZero", "Unique")),
     (
@@ -66,7 +64,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_FILES, ("ImageDecoder",)),
     (_TREES, ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")),
     (_KERNELS, ("SVMClassifier", "SVMRegressor")),
-    (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range")),
+    (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix")),
     (_FINITE, ("IsInf", "IsNaN")),
     ("a determinant is a sum of products of as many factors as the matrix has rows; no synapse computes it", ("Det",)),
     ("it writes at places that depend on the input", ("TensorScatter",)),

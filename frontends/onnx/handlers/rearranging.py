@@ -89,11 +89,15 @@ def gather_elements(call: Call) -> list[Result]:
 def gather_nd(call: Call) -> list[Result]:
     """Known indices into axes of known size, the batch not among them."""
     x, indices = call.value(0), call.known(1, "the index").astype(np.int64)
-    if call.integer("batch_dims", 0) or x.type.batch_axis is not None:
+    shared = call.integer("batch_dims", 0)
+    if x.type.batch_axis is not None:
         raise RefusalError("its index differs from sample to sample")
     sizes = call.static(x.type.shape, "choosing elements")
-    depth = indices.shape[-1]
-    known = [np.where(indices[..., axis] < 0, indices[..., axis] + sizes[axis], indices[..., axis]) for axis in range(depth)]
+    depth = shared + indices.shape[-1]
+    own = [
+        np.where(index < 0, index + size, index) for index, size in zip(np.moveaxis(indices, -1, 0), sizes[shared:], strict=False)
+    ]
+    known = [*np.indices(indices.shape[:-1])[:shared], *own]
     flat = np.ravel_multi_index(known, sizes[:depth]) if depth else np.zeros(indices.shape[:-1], np.int64)
     rest = sizes[depth:]
     rows = reshaped(call, x, (int(np.prod(sizes[:depth])), *rest), "rows")

@@ -7,6 +7,7 @@ import onnx
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import constant, minus, real, reduced, reshaped, times
+from snnir.frontends.onnx.model import usual
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.ops import Add, Concat, Mul, Relu, Round, Slice, Sub, Tan
@@ -69,9 +70,7 @@ def running_product(call: Call) -> list[Result]:
 
 @handler("Mod", "mul", "round", "sub", "relu")
 def remainder(call: Call) -> list[Result]:
-    """By a known divisor: `x - c * trunc(x / c)`, with the sign of the dividend (fmod), else `x - c * floor(x / c)`; integers
-    are refused.
-    """
+    """By a known divisor: `x - c * trunc(x / c)` with the sign of the dividend (fmod), else `x - c * floor(x / c)`."""
     x = real(call, 0)
     divisor = call.known(1, "the divisor").astype(np.float64)
     if not np.isfinite(divisor).all() or not divisor.all():
@@ -79,7 +78,7 @@ def remainder(call: Call) -> list[Result]:
     quotient = times(call, x, 1 / divisor, "quotient")
     if not call.integer("fmod", 0):
         if call.scope.holds_whole(x):
-            raise RefusalError("it divides whole numbers (fmod=0); only real numbers are imported")
+            raise RefusalError("it divides whole numbers that are read as real ones; cast them to an integer type")
         multiple = times(call, call.emit(Round("floor"), quotient, label="floored"), divisor, "multiple")
         return [call.emit(Sub(), x, multiple)]
     down = call.emit(Round("floor"), call.emit(Relu(), quotient, label="positive"), label="positive.whole")
@@ -100,23 +99,5 @@ def unit_matrix(call: Call) -> list[Result]:
     """Ones on a diagonal, known from the shape."""
     rows, columns = call.static(call.type(0).shape, "a unit matrix")
     kind = call.attribute("dtype")
-    dtype = np.float32 if kind is None else onnx.helper.tensor_dtype_to_np_dtype(int(str(kind)))
-    return [np.eye(rows, columns, call.integer("k", 0)).astype(np.float32 if dtype == np.float16 else dtype)]
-
-
-@handler("CastLike")
-def cast_like(call: Call) -> list[Result]:
-    """To the type of a real value: nothing."""
-    x, like = call.operands[:2]
-    if (
-        not _is_real(call, 0)
-        or not _is_real(call, 1)
-        or (isinstance(like, np.ndarray) and call.node.input[1] in call.scope.narrow)
-    ):
-        raise RefusalError("only casts between real types are supported; integers and floats of 8 bits and fewer are none")
-    return [x.astype(DTYPES[call.type(1).dtype]) if isinstance(x, np.ndarray) else call.value(0)]
-
-
-def _is_real(call: Call, index: int) -> bool:
-    operand = call.operands[index]
-    return operand.dtype.kind == "f" if isinstance(operand, np.ndarray) else call.type(index).is_real
+    dtype = DTYPES[call.type(0).dtype] if kind is None else onnx.helper.tensor_dtype_to_np_dtype(int(str(kind)))
+    return [usual(np.eye(rows, columns, call.integer("k", 0)).astype(dtype))]

@@ -1,20 +1,15 @@
-"""Operators that vanish: constants, identities, casts between real types, and the shapes of values."""
+"""Operators that vanish: constants, identities, and the shapes of values."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnx
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import shape_array
-from snnir.frontends.onnx.handlers.comparisons import nonzero
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir.dims import product
-from snnir.ir.ops import Reshape
 
 __all__: list[str] = []
-
-_WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 
 
 @handler("Constant")
@@ -51,28 +46,6 @@ def dropout(call: Call) -> list[Result]:
     if not call.wants(1):
         return [x]
     return [x, np.ones(call.static(x.type.shape, "the mask, which is true everywhere,"), np.bool_)]
-
-
-@handler("Cast")
-def cast(call: Call) -> list[Result]:
-    """Between real types: nothing, since real numbers keep the type they are computed in. So of whole numbers and of truth."""
-    target = call.integer("to", onnx.TensorProto.FLOAT)
-    real = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-    x, scope = call.value(0), call.scope
-    if target in _WHOLE and (scope.holds_whole(x) or x.type.dtype == "i64"):
-        return [x]
-    if target in _WHOLE and scope.holds_truth(x):
-        whole = call.emit(Reshape(x.type.shape), x)
-        scope.whole.add(whole)
-        return [whole]
-    if target == onnx.TensorProto.BOOL and x.type.is_real:
-        return [x if scope.holds_truth(x) else nonzero(call, x)]
-    if target == onnx.TensorProto.STRING and x.type.dtype == "i64":
-        raise RefusalError("it writes numbers as strings; leave the labels as numbers")
-    if target not in real or not call.type(0).is_real:
-        kind = onnx.TensorProto.DataType.Name(target)
-        raise RefusalError(f"it casts {call.type(0).dtype} to {kind}; only casts between real types are supported")
-    return [call.value(0)]
 
 
 @handler("Shape")
