@@ -17,6 +17,8 @@ from snnir.ir.ops import (
     ArgMax,
     AveragePool,
     BatchNorm,
+    BitCast,
+    Cast,
     Concat,
     Conv,
     Cos,
@@ -26,6 +28,9 @@ from snnir.ir.ops import (
     Extend,
     Gather,
     Hardmax,
+    IntCumulate,
+    Integer,
+    IntReduce,
     Linear,
     Log,
     LogSoftmax,
@@ -34,6 +39,7 @@ from snnir.ir.ops import (
     MatMul,
     MaxPool,
     Mul,
+    Narrow,
     Pad,
     Pow,
     Reciprocal,
@@ -54,9 +60,9 @@ from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["OneSample"]
 
-_BROADCASTING = (Add, Sub, Mul, Div, Pow, Masked)
-_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan)
-_ALONG = (Softmax, LogSoftmax, ArgMax, Hardmax, TopK)
+_BROADCASTING = (Add, Sub, Mul, Div, Pow, Masked, Integer)
+_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan, Cast, BitCast, Narrow)
+_ALONG = (Softmax, LogSoftmax, ArgMax, Hardmax, TopK, IntCumulate)
 _CHANNELS = (Conv, MaxPool, AveragePool, BatchNorm)
 
 
@@ -106,7 +112,7 @@ def _along_first(node: Node, changing: set[Value]) -> bool:
     if isinstance(op, Scan):
         return op.axis == 0
     known = [value.type for value in node.operands if value not in changing]
-    if isinstance(op, _BROADCASTING):
+    if isinstance(op, _BROADCASTING) and not isinstance(op, IntReduce | IntCumulate):
         return any(type_.rank == rank and rank and type_.shape[0] != 1 for type_ in known)
     if isinstance(op, MatMul):
         short = any(value.type.rank < 2 for value in node.operands[:1])
@@ -115,8 +121,10 @@ def _along_first(node: Node, changing: set[Value]) -> bool:
         return op.axis == 0
     if isinstance(op, Transpose):
         return op.perm[:1] != (0,)
-    if isinstance(op, ReduceMean):
+    if isinstance(op, ReduceMean | IntReduce):
         return 0 in op.axes or -node.operands[0].type.rank in op.axes
+    if isinstance(op, IntCumulate):
+        return op.axis == 0
     if isinstance(op, Linear):
         return node.operands[0].type.rank == 1
     return False
@@ -167,7 +175,7 @@ def _lift(rewriter: Rewriter, node: Node, operands: list[Value]) -> tuple[Value,
     names = [value.name for value in node.outputs]
     if isinstance(op, _SINGLE) or (isinstance(op, Lookup) and operands[0].is_constant and not operands[1].is_constant):
         return rewriter.emit_all(op, *operands, names=names)
-    if isinstance(op, _BROADCASTING):
+    if isinstance(op, _BROADCASTING) and not isinstance(op, IntReduce | IntCumulate):
         rank = node.output.type.rank + 1
         return rewriter.emit_all(op, *(_ranked(rewriter, value, rank) for value in operands), names=names)
     if isinstance(op, MatMul):
@@ -210,7 +218,7 @@ def _further(op: Op) -> Op | None:
     if isinstance(op, Pad | Extend):
         half = len(op.padding) // 2
         return dataclasses.replace(op, padding=(0, *op.padding[:half], 0, *op.padding[half:]))
-    if isinstance(op, ReduceMean):
+    if isinstance(op, ReduceMean | IntReduce):
         return dataclasses.replace(op, axes=tuple(axis + 1 if axis >= 0 else axis for axis in op.axes))
     if isinstance(op, _ALONG):
         return dataclasses.replace(op, axis=op.axis + 1 if op.axis >= 0 else op.axis)

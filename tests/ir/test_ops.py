@@ -17,6 +17,8 @@ from snnir.ir.types import DTYPES
 from snnir.ir.verify import verify
 
 EXAMPLES = [(f"{name}-{index}", example) for name, op in sorted(OPS.items()) for index, example in enumerate(op.examples())]
+SIZED_BY_DATA = ("non_max_suppression", "range")
+"""Ops whose data says how many elements they give, along axis 0."""
 IDS = [name for name, _ in EXAMPLES]
 CASES = [example for _, example in EXAMPLES]
 

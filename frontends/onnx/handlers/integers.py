@@ -11,6 +11,8 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import reduced
 from snnir.frontends.onnx.handlers.pooling import window
+from snnir.frontends.onnx.masking import masked
+from snnir.frontends.onnx.masks import hides
 from snnir.frontends.onnx.registry import HANDLERS, RefusalError, Result, integer_handler
 from snnir.ir import Op, Value
 from snnir.ir.lowering.compose import static
@@ -185,13 +187,17 @@ def clip(call: Call) -> list[Result]:
     return [x]
 
 
-@integer_handler("Where", "int_where", "cast")
+@integer_handler("Where", "int_where", "cast", "masked", "int_not")
 def where(call: Call) -> list[Result]:
-    """Between integers; truth that integers were compared for chooses between real numbers as 1 or 0."""
+    """Between integers; truth that integers were compared for chooses between real numbers as 1 or 0, and is a mask as it is."""
     kinds = [call.operands[index] for index in (1, 2)]
     integers = any(isinstance(value, Value) and value.type.is_exact for value in kinds)
     known = [value for value in kinds if isinstance(value, np.ndarray)]
     if not integers and (len(known) < 2 or known[0].dtype.kind == "f"):
+        for index, side in enumerate(kinds):
+            if hides(side) and (side == -np.inf).all():
+                keep = call.value(0) if index else call.emit(IntNot(), call.value(0), label="kept")
+                return [masked(call, call.value(2 - index), keep)]
         call.operands[0] = call.emit(Cast("f32"), call.value(0), label="condition")
         return list(HANDLERS["Where"](call))
     values = _pair(call, 1, 2) if integers else [call.value(1), call.value(2)]
