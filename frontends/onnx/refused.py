@@ -25,7 +25,6 @@ _FILES = "it decodes files; decode them before the model"
 _TREES = "it holds decision trees, which are no networks"
 _KERNELS = "it compares the input with support vectors through a kernel, which is no network"
 _WINDOW = "it is known only where its size is"
-_FINITE = "values of a network are finite by construction: NaN and infinities are refused as inputs"
 
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_RANDOM, ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")),
@@ -65,7 +64,6 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_TREES, ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")),
     (_KERNELS, ("SVMClassifier", "SVMRegressor")),
     (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix")),
-    (_FINITE, ("IsInf", "IsNaN")),
     ("a determinant is a sum of products of as many factors as the matrix has rows; no synapse computes it", ("Det",)),
     ("it writes at places that depend on the input", ("TensorScatter",)),
     ("it computes with functions given as graphs", ("FlexAttention",)),

@@ -50,7 +50,7 @@ INTEGERS: dict[str, Handler] = {}
 FAMILIAR = (
     "ArrayFeatureExtractor", "BitCast", "Cast", "CastLike", "CenterCropPad", "Compress", "Concat", "ConstantOfShape",
     "DepthToSpace", "Dropout", "Expand", "EyeLike", "Flatten", "GRU", "Gather", "GatherElements", "GatherND", "Identity", "If",
-    "LSTM", "LabelEncoder", "Loop", "OneHot", "QuantizeLinear", "RNN", "Range", "Reshape", "ReverseSequence", "Scan", "Shape",
+    "LSTM", "LabelEncoder", "Loop", "QuantizeLinear", "RNN", "Range", "Reshape", "ReverseSequence", "Scan", "Shape",
     "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "ZipMap",
 )  # fmt: skip
 """Operators whose handlers take integers as they take real numbers."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import constant, minus, plus, real
+from snnir.frontends.onnx.compose import constant, minus, plus, real, spread_from
+from snnir.frontends.onnx.fold import chosen as the_one
 from snnir.frontends.onnx.masking import masked
 from snnir.frontends.onnx.masks import hides
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
@@ -110,8 +111,13 @@ def where(call: Call) -> list[Result]:
 
     Minus infinity on one side is a mask of attention, which the host computes.
     """
-    condition = call.operands[0]
-    sides = call.operands[1:]
+    condition, *sides = call.operands
+    known = spread_from(condition)
+    if isinstance(known, np.ndarray) and known is not condition:
+        call.operands[0] = condition = known.astype(bool)
+        choice = the_one(call)
+        if choice is not None:
+            return [choice]
     for index, side in enumerate(sides):
         if isinstance(side, np.ndarray) and hides(side) and (side == -np.inf).all():
             return [_hidden(call, condition, index)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import spread_from
 from snnir.frontends.onnx.handlers.choices import looked_up
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
@@ -138,10 +139,7 @@ def reverse_sequence(call: Call) -> list[Result]:
     """Known lengths: all of an axis turned around (TensorFlow's `reverse`), or in a model of a fixed batch a part of it."""
     x = call.value(0)
     axis = call.axis(call.integer("time_axis", 0), x.type.rank)
-    lengths = call.operands[1]
-    producer = lengths.producer if isinstance(lengths, Value) else None
-    if producer is not None and isinstance(producer.op, Expand) and producer.operands[0].is_constant:
-        lengths = producer.operands[0].array
+    lengths = spread_from(call.operands[1])
     if not isinstance(lengths, np.ndarray):
         raise RefusalError(
             f"its sequence_lens change with the input; known ones, or the full length {x.type.shape[axis]}, do not"
