@@ -195,7 +195,7 @@ def where(call: Call) -> list[Result]:
     known = [value for value in kinds if isinstance(value, np.ndarray)]
     if not integers and (len(known) < 2 or known[0].dtype.kind == "f"):
         for index, side in enumerate(kinds):
-            if hides(side) and (side == -np.inf).all():
+            if isinstance(side, np.ndarray) and hides(side) and (side == -np.inf).all():
                 keep = call.value(0) if index else call.emit(IntNot(), call.value(0), label="kept")
                 return [masked(call, call.value(2 - index), keep)]
         call.operands[0] = call.emit(Cast("f32"), call.value(0), label="condition")
