@@ -120,7 +120,7 @@ def _import(
     scope.narrow = {name: kind for name, kind in stored if (kind in REAL and kind not in kept) or kind in few}
     scope.exact = is_quantized(model)
     for entry, type_ in plan.types.items():
-        type_ = replace(type_, dtype="f64") if scope.exact else type_
+        type_ = replace(type_, dtype="f64") if scope.exact and type_.is_real else type_
         scope.names[entry] = value = graph.input(entry, type_)
         if entry in plan.whole:
             scope.whole.add(value)

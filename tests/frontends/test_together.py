@@ -155,3 +155,17 @@ def test_guards_are_refused_where_something_gives_nan() -> None:
     nodes = [node("Log", ["x"], ["l"], "/log"), node("IsNaN", ["l"], ["b"]), node("Where", ["b", "z", "l"], ["y"])]
     with pytest.raises(UnsupportedError, match=r"IsNaN.: Log /log .op log. may give infinities or NaN"):
         import_onnx(model_of(nodes, {"z": ZERO}, {"x": (TensorProto.FLOAT, ["N", 4])}))
+
+
+def test_integers_before_a_quantized_model_stay_integers() -> None:
+    nodes = [
+        node("Add", ["x", "one"], ["shifted"]),
+        node("DequantizeLinear", ["shifted", "scale", "zero"], ["a"]),
+        node("MatMul", ["a", "w"], ["b"]),
+        node("QuantizeLinear", ["b", "scale", "zero"], ["q"]),
+        node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        node("Relu", ["d"], ["y"]),
+    ]
+    constants = {"one": np.array(1, np.uint8), "scale": np.array(0.05, np.float32), "zero": np.array(3, np.uint8), "w": W}
+    model = model_of(nodes, constants, {"x": (TensorProto.UINT8, ["N", 4])})
+    assert "int_add" in same_and_exact(model, {"x": RNG.integers(0, 256, (6, 4)).astype(np.uint8)})
