@@ -13,6 +13,7 @@ from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Abs,
     Add,
+    Cast,
     Clip,
     Div,
     Elementwise,
@@ -290,9 +291,11 @@ class _Placement:
         return {value for value in known if any(user in prefix for user, _ in value.uses)}
 
     def settled(self, value: Value) -> Value:
-        """An operand of a host op: sums are read out exactly, integers are what they are, all else has levels."""
+        """An operand of a host op: sums are read out exactly, integers, cast or not, are what they are, all else has levels."""
         known = self.kinds[value] in (_SUM, _HOST) or value.is_constant or value.type.is_exact
-        return value if known else self.levels(value)
+        node = value.producer
+        whole = node is not None and isinstance(node.op, Cast) and node.operands[0].type.is_exact and not self.in_body
+        return value if known or whole else self.levels(value)
 
     def summand(self, node: Node, position: int, value: Value, alike: bool) -> Value:
         """An operand of a sum. One level of a product is worth far less than one of a weighted value: on a grid with
