@@ -175,6 +175,6 @@ def test_integers_reach_what_the_host_computes_behind_the_network_as_they_are() 
     """An exponent that became levels would be no integer, and a power of a negative base no number."""
     nodes = [node("MatMul", ["x", "w"], ["a"]), node("Pow", ["a", "i"], ["p"]), node("MatMul", ["p", "w"], ["y"])]
     model = model_of(nodes, {"w": W}, {"x": (TensorProto.FLOAT, ["N", 4]), "i": (TensorProto.INT64, ["N", 4])})
-    data = {"x": RNG.normal(size=(6, 4)).astype(np.float32), "i": RNG.integers(1, 4, (6, 4))}
+    data: dict[str, np.ndarray] = {"x": RNG.normal(size=(6, 4)).astype(np.float32), "i": RNG.integers(1, 4, (6, 4))}
     kinds = same_and_exact(model, data)
     assert kinds.index("readout") < kinds.index("pow") and kinds.count("encode") == 1
