@@ -6,6 +6,7 @@ from snnir.passes.infra import PASSES, Context, Pass, Result, format_pipeline, p
 from snnir.passes.manager import Stage, check_samples, run_pipeline
 from snnir.passes.pipelines import default_pipeline, simplify
 from snnir.passes.place_observers import Placed, try_observers
+from snnir.passes.quantize_activations import accumulating
 
 __all__ = [
     "PASSES",
@@ -14,6 +15,7 @@ __all__ = [
     "Placed",
     "Result",
     "Stage",
+    "accumulating",
     "check_samples",
     "default_pipeline",
     "event_ranges",

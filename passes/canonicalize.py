@@ -225,7 +225,7 @@ def _activation_first(rewriter: Rewriter, node: Node, operands: tuple[Value, ...
     if not (movable or isinstance(inner.op, MaxPool)) or inner.operands[0].producer is None:
         return None
     first = rewriter.emit(node.op, inner.operands[0], name=f"{node.output.name}.f")
-    return rewriter.emit(inner.op, first, name=node.output.name)
+    return rewriter.emit(inner.op, first, name=node.output.name, origin=inner.origin)
 
 
 def _relu(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
@@ -278,7 +278,7 @@ def _quantizer_first(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]
     if inner is None or not isinstance(inner.op, Concat) or not used_once(node, 0):
         return None
     parts = [rewriter.emit(node.op, part, name=f"{node.output.name}.part") for part in inner.operands]
-    return rewriter.emit(inner.op, *parts, name=node.output.name)
+    return rewriter.emit(inner.op, *parts, name=node.output.name, origin=inner.origin)
 
 
 _RULES: tuple[tuple[type, tuple[_RuleFunction, ...]], ...] = (

@@ -144,6 +144,9 @@ def _sink(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value 
     if before is None or not used_once(node, 0):
         return None
     x, factor, shift = before
+    firsts = [value.type.shape[:1] for value in (x, node.output)]
+    if firsts[0] != firsts[1] and not any(isinstance(size, Dim) for first in firsts for size in first):
+        return None  # the movement leaves the one sample of a model without a batch: neurons and weights stay before it
     moved_factor, moved_shift = (_moved(node, x, array) for array in (factor, shift))
     if moved_factor is None or moved_shift is None or (isinstance(node.op, MaxPool) and not (factor > 0).all()):
         return None

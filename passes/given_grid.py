@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -30,6 +30,8 @@ LARGEST = (1 << 15) - 1
 _ALIKE = 1e-9
 """How far, relative to the unit, a weight may be from a whole multiple: folding costs a few units of 2^-53."""
 _MULTIPLES = 1 << 15
+_MOST_LEVELS = 1 << 17
+"""Twice the levels of 16 bits."""
 _FARTHEST = 1 << 62
 
 
@@ -194,16 +196,28 @@ def _thresholds_of(rounding: str, quantization: Quantization) -> list[tuple[int,
 
 
 def given_table(
-    chain: Sequence[Node], grid: np.ndarray, bias: np.ndarray, quantization: Quantization, rounding: str, reach: int
+    chain: Sequence[Node],
+    grid: np.ndarray,
+    bias: np.ndarray,
+    quantization: Quantization,
+    rounding: str,
+    reach: int,
+    single: bool = False,
 ) -> tuple[np.ndarray, bool]:
     """The least sum A with `round(f(A s_acc + bias) / s) >= j`, for j in lo+1..hi, and whether a sum in -reach..reach may
     be a tie that does not go to the larger level.
 
     Without activations f this is exact: rational arithmetic on the float64 numbers given. With f, it is found by bisection,
-    f in float64; a level that is always reached then gets -reach, one that never is gets reach + 1. int64.
+    f in float64; a level that is always reached then gets -reach, one that never is gets reach + 1. With `single` the value
+    and its quotient by s are rounded to float32, as in the file, and the bisection looks at the level itself. int64.
     """
     goals = _thresholds_of(rounding, quantization)
     shape = np.broadcast_shapes(grid.shape, bias.shape)
+    if single:
+        table, up = (
+            _bisected_single(chain, np.broadcast_to(grid, shape), bias, quantization, way, reach) for way in (rounding, "half-up")
+        )
+        return table, not chain and bool((table != up).any())
     if chain:
         return _bisected(chain, np.broadcast_to(grid, shape), bias, goals, quantization.scale, reach), False
     cells = zip(np.broadcast_to(grid, shape).reshape(-1), np.broadcast_to(bias, shape).reshape(-1), strict=True)
@@ -221,7 +235,7 @@ def given_table(
 
 def _column(unit: float, offset: float, scale: float, goals: Sequence[tuple[int, bool]], reach: int) -> tuple[list[int], bool]:
     """`(twice scale / 2 - offset) / unit` for each goal, as one quotient of integers, rounded up."""
-    step, start = Fraction(scale) / (2 * Fraction(unit)), Fraction(offset) / Fraction(unit)
+    step, start = _simplest(Fraction(scale) / (2 * Fraction(unit))), Fraction(offset) / Fraction(unit)
     below = math.lcm(step.denominator, start.denominator)
     rise, base = int(step * below), int(start * below)
     column, ties = [], False
@@ -234,20 +248,51 @@ def _column(unit: float, offset: float, scale: float, goals: Sequence[tuple[int,
     return column, ties
 
 
+def _simplest(step: Fraction) -> Fraction:
+    """The fraction that a quotient of float64 numbers stands for where a sum can meet ties: 1/9 is no float64, 9 steps are 1.
+
+    A sum meets a tie only where the denominator is at most twice the number of levels.
+    """
+    near = step.limit_denominator(_MOST_LEVELS)
+    return near if abs(near - step) <= step / (1 << 50) else step
+
+
+def _bisected_single(
+    chain: Sequence[Node], grid: np.ndarray, bias: np.ndarray, quantization: Quantization, rounding: str, reach: int
+) -> np.ndarray:
+    levels = np.arange(quantization.lo + 1, quantization.hi + 1).reshape(-1, *(1,) * grid.ndim)
+
+    def reached(total: np.ndarray) -> np.ndarray:
+        value = total * grid + bias
+        for node in chain:
+            value = node.op.evaluate(value)[0]
+        return np.asarray(quantization.round(value, rounding, single=True) >= levels)
+
+    return _least(reached, (len(levels), *np.broadcast_shapes(grid.shape, bias.shape)), reach)
+
+
 def _bisected(
     chain: Sequence[Node], grid: np.ndarray, bias: np.ndarray, goals: Sequence[tuple[int, bool]], scale: float, reach: int
 ) -> np.ndarray:
     ones = (1,) * grid.ndim
     goal = np.array([twice / 2 * scale for twice, _ in goals]).reshape(-1, *ones)
     beyond = np.array([strict for _, strict in goals]).reshape(-1, *ones)
-    shape = np.broadcast_shapes(goal.shape, grid.shape)
+
+    def reached(total: np.ndarray) -> np.ndarray:
+        value = total * grid + bias
+        for node in chain:
+            value = node.op.evaluate(value)[0]
+        return np.asarray(np.where(beyond, value > goal, value >= goal))
+
+    return _least(reached, np.broadcast_shapes(goal.shape, grid.shape), reach)
+
+
+def _least(reached: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...], reach: int) -> np.ndarray:
+    """The least sum in -reach..reach that reaches each level, by bisection; reach + 1 where none does."""
     low, high = np.full(shape, -reach, np.int64), np.full(shape, reach + 1, np.int64)
     while (low < high).any():
         middle = (low + high) // 2
-        value = middle * grid + bias
-        for node in chain:
-            value = node.op.evaluate(value)[0]
-        reached = np.where(beyond, value > goal, value >= goal)
-        high = np.where(reached & (low < high), middle, high)
-        low = np.where(~reached & (low < high), middle + 1, low)
+        found = reached(middle)
+        high = np.where(found & (low < high), middle, high)
+        low = np.where(~found & (low < high), middle + 1, low)
     return low

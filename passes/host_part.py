@@ -4,9 +4,13 @@ A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It m
 
 1. before the network: all that it depends on is affine, data movement, a magnitude, a clip whose interval does not
    hold 0 (a guard before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
-2. after the network: only affine ops, data movement, such clips and host ops take what it gives, down to the outputs.
+2. after the network: only affine ops, data movement, such clips, quantizers of the model itself and host ops take what it
+   gives, down to the outputs.
 
-Anywhere else it is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
+Ops on integers and truth, and casts to them and from them, are host ops. What of them is known from the inputs alone is
+computed before the network, so that integers are never rounded to levels.
+
+Anywhere else a host op is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
 the host, whichever has fewer multiply-accumulates.
 """
 
@@ -24,6 +28,7 @@ from snnir.ir.ops import (
     Clip,
     Conv,
     Div,
+    FakeQuantize,
     Linear,
     Lookup,
     MatMul,
@@ -64,11 +69,11 @@ def host_prefix(graph: Graph, raw: Collection[Value], suffix: Collection[Node], 
 def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     """Nodes that are computed in real numbers after the network."""
     tail: set[Node] = set()
-    tokens = _forward(graph, graph.inputs, lambda node: isinstance(node.op, Movement | Lookup))
+    early = _forward(graph, graph.inputs, lambda node: isinstance(node.op, Movement | Lookup) or _holds_integers(node))
     for node in reversed(graph.nodes):
-        # tokens are looked up before the network: as levels they would be other tokens
-        closes = needs_host(node) and not (isinstance(node.op, Lookup) and node in tokens)
-        closes = closes or isinstance(node.op, (Movement, *_PLAIN)) or _guards(node)
+        # tokens are looked up, and integers computed with, before the network: as levels they would be others
+        closes = needs_host(node) and not (node in early and (isinstance(node.op, Lookup) or _holds_integers(node)))
+        closes = closes or isinstance(node.op, (Movement, FakeQuantize, *_PLAIN)) or _guards(node)
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
     after = {node for node in tail if needs_host(node)}
@@ -89,7 +94,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
 
 def host_nodes(graph: Graph) -> set[Node]:
     """The nodes of a calibrated graph (or body) that compute with real numbers, before and after the network."""
-    raw = {value for value in graph.inputs if value.type.is_real}
+    raw = {value for value in graph.inputs if value.type.is_plain}
     late: set[Value] = set()
     found = set()
     for node in graph.nodes:
@@ -107,6 +112,11 @@ def host_nodes(graph: Graph) -> set[Node]:
 
 def _signal(node: Node) -> bool:
     return needs_host(node) or isinstance(node.op, (Movement, *_PLAIN)) or _guards(node)
+
+
+def _holds_integers(node: Node) -> bool:
+    """Whether the host computes with integers or truth that change with the input, or makes them."""
+    return node.op.host and any(value.type.is_exact and not value.is_constant for value in (*node.operands, *node.outputs))
 
 
 def _guards(node: Node) -> bool:

@@ -11,6 +11,7 @@ from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.one_sample import OneSample
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.remove_dead_code import RemoveDeadCode
@@ -26,6 +27,7 @@ def simplify() -> tuple[Pass, ...]:
     return (
         FoldConstants(),
         LowerRecurrent(),
+        OneSample(),
         RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
         SubstituteOperators(),
         Canonicalize(),

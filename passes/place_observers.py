@@ -10,7 +10,22 @@ import numpy as np
 from snnir.errors import Refusal, UnsupportedError
 from snnir.ir import BATCH, Dimension, Graph, Node, Op, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Abs, Add, Clip, Elementwise, FakeQuantize, Linear, MaxPool, Movement, Mul, Observe, Scan
+from snnir.ir.ops import (
+    Abs,
+    Add,
+    Cast,
+    Clip,
+    Div,
+    Elementwise,
+    FakeQuantize,
+    Linear,
+    MaxPool,
+    Movement,
+    Mul,
+    Observe,
+    Round,
+    Scan,
+)
 from snnir.ir.rewrite import copy_constants, like
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
@@ -21,6 +36,7 @@ from snnir.passes.sums import WEIGHTED
 __all__ = ["Placed", "place_observers", "try_observers"]
 
 _RAW, _LEVELS, _SUM, _ACTIVATION, _HOST = "raw", "levels", "sum", "activation", "host"
+_PERMIT = "; allow_host (--allow-host) permits it"
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
 
 
@@ -109,12 +125,19 @@ class _Placement:
             self.visit(node)
         for name, value in old.outputs.items():
             result = self.values[value]
-            needs = self.kinds[result] in (_RAW, _ACTIVATION) or (self.in_body and self.kinds[result] == _SUM)
+            known = not self.in_body and (result.is_constant or result.type.is_exact)
+            needs = (not known and self.kinds[result] in (_RAW, _ACTIVATION)) or (self.in_body and self.kinds[result] == _SUM)
             self.new.output(name, self.levels(result) if needs else result)
 
     def levels(self, value: Value) -> Value:
         """The observed form of a new value."""
         if self.kinds[value] == _LEVELS:
+            return value
+        if value.type.is_exact:
+            node = value.producer
+            where = f"{node.describe()} (op {node.op.name})" if node is not None else f"{value.name}"
+            reason = f"it gives {value.type.dtype} into the network, and neurons stand for real numbers: cast it to float"
+            self.placer.refused.append(Refusal(where, reason, node.origin if node is not None else ()))
             return value
         if value not in self.observed:
             if self.batched and not value.is_constant and value.type.batch_axis != 0:
@@ -157,11 +180,14 @@ class _Placement:
             self.add(node, operands, _RAW, node.body)
         elif needs_host(node) and node not in self.suffix:
             where = "inside a recurrence" if self.in_body else "inside the network"
-            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else '; allow_host permits it'}")
+            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else _PERMIT}")
             self.add(node, operands, _HOST, node.body)
         elif _HOST in kinds and node not in self.suffix:
-            self.refuse(node, "it follows an op that runs on the host, after the spiking network")
+            permit = "" if self.in_body else _PERMIT
+            self.refuse(node, f"it takes what only the host computes, and nothing can spike after that{permit}")
             self.add(node, operands, _HOST, node.body)
+        elif node in self.suffix and isinstance(op, FakeQuantize):
+            self.rounded_by_host(node, op, self.settled(operands[0]))
         elif node in self.suffix and (needs_host(node) or not isinstance(op, Movement)):
             self.add(node, [self.settled(value) for value in operands], _HOST)
         elif isinstance(op, Movement):
@@ -203,16 +229,22 @@ class _Placement:
             self.add(node, operands, _SUM, node.body)
 
     def move(self, node: Node, operands: list[Value], kinds: list[str]) -> None:
-        if node in self.suffix and any(kind in (_SUM, _HOST) for kind in kinds):
+        if node in self.suffix and (any(kind in (_SUM, _HOST) for kind in kinds) or self.leaves_samples(node)):
             self.add(node, [self.settled(value) for value in operands], _HOST)
-        elif all(kind == _RAW and value.type.batch_axis != 0 for kind, value in zip(kinds, operands, strict=True)) and not all(
-            value.is_constant for value in operands
+        elif (node.output.type.is_exact and all(kind == _RAW for kind in kinds)) or (
+            all(kind == _RAW and value.type.batch_axis != 0 for kind, value in zip(kinds, operands, strict=True))
+            and not all(value.is_constant for value in operands)
         ):
             self.add(node, operands, _RAW)
         else:
             if self.batched and node.output.type.batch_axis != 0 and node not in self.suffix:
                 self.refuse(node, f"neurons need the batch (N) as axis 0 of what they take, found {node.output.type}")
             self.add(node, [self.levels(value) for value in operands], _LEVELS)
+
+    def leaves_samples(self, node: Node) -> bool:
+        """Whether, in a model without a batch, the node gives another axis 0: what neurons stand for was read out before."""
+        shapes = [value.type.shape for value in (node.output, *node.operands)]
+        return not (self.in_body or self.batched) and len({shape[:1] for shape in shapes}) > 1
 
     def magnitude(self, node: Node, x: Value) -> None:
         """`|x|` as `2 max(x, 0) - x`: one population more, and exact for the levels of x."""
@@ -228,6 +260,23 @@ class _Placement:
         total = emit(Add(), twice, emit(Mul(), x, minus_one, label=f"{name}.negated"), label=name)
         self.values[node.output], self.kinds[total] = total, _SUM
 
+    def rounded_by_host(self, node: Node, op: FakeQuantize, x: Value) -> None:
+        """`scale clip(round(x / scale), lo, hi)` in the host's real numbers."""
+        if op.rounding not in Round.MODES:
+            self.refuse(node, f"it rounds {op.rounding!r} on the host, which knows {', '.join(Round.MODES)}")
+        name, levels = node.output.name, op.quantization
+        scale = self.new.constant(f"{name}.worth", np.array(levels.scale, DTYPES[x.type.dtype]))
+        steps: tuple[tuple[Op, tuple[Value, ...], str], ...] = (
+            (Div(), (scale,), f"{name}.ratio"),
+            (Round(op.rounding if op.rounding in Round.MODES else "even"), (), f"{name}.rounded"),
+            (Clip(levels.lo, levels.hi), (), f"{name}.clipped"),
+            (Mul(), (scale,), name),
+        )
+        for step, others, label in steps:
+            x = self.new.add1(step, x, *others, name=label, origin=node.origin)
+            self.kinds[x] = _HOST
+        self.values[node.output] = x
+
     def adds_products(self, node: Node, operands: Sequence[Value]) -> bool:
         """Whether the node adds up products of two spiking values, each with the weight 1: no population in between."""
         made = operands[0].producer
@@ -242,8 +291,11 @@ class _Placement:
         return {value for value in known if any(user in prefix for user, _ in value.uses)}
 
     def settled(self, value: Value) -> Value:
-        """An operand of a host op: sums are read out exactly, all else has levels."""
-        return value if self.kinds[value] in (_SUM, _HOST) or value.is_constant else self.levels(value)
+        """An operand of a host op: sums are read out exactly, integers, cast or not, are what they are, all else has levels."""
+        known = self.kinds[value] in (_SUM, _HOST) or value.is_constant or value.type.is_exact
+        node = value.producer
+        whole = node is not None and isinstance(node.op, Cast) and node.operands[0].type.is_exact and not self.in_body
+        return value if known or whole else self.levels(value)
 
     def summand(self, node: Node, position: int, value: Value, alike: bool) -> Value:
         """An operand of a sum. One level of a product is worth far less than one of a weighted value: on a grid with

@@ -9,13 +9,27 @@ from functools import reduce
 import numpy as np
 
 from snnir.errors import PassError, UsageError
-from snnir.ir import FLOAT, Graph, Node, Quantization, TensorType, Value
-from snnir.ir.ops import Add, Clip, Concat, Dequantize, FakeQuantize, Mul, Observe, Product, Quantize, Scan, SequenceMask
+from snnir.ir import BATCH, FLOAT, Graph, Node, Quantization, TensorType, Value
+from snnir.ir.dims import dim
+from snnir.ir.ops import (
+    Add,
+    Clip,
+    Concat,
+    Dequantize,
+    FakeQuantize,
+    Movement,
+    Mul,
+    Observe,
+    Product,
+    Quantize,
+    Scan,
+    SequenceMask,
+)
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["QuantizeActivations"]
+__all__ = ["QuantizeActivations", "accumulating"]
 
 _MOST = 8
 """The most bits of all activations at once: each more bit doubles the steps of every window."""
@@ -71,7 +85,7 @@ class QuantizeActivations(Pass):
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
         overrides, unknown = self.overrides(), set(self.overrides())
-        inputs, states = _inputs(graph, set(graph.inputs)), _accumulating(graph)
+        inputs, states = _inputs(graph, set(graph.inputs)), accumulating(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
             given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
             if given:
@@ -108,7 +122,7 @@ def _inputs(graph: Graph, known: set[Value]) -> set[Value]:
     return known
 
 
-def _accumulating(graph: Graph) -> set[Node]:
+def accumulating(graph: Graph) -> set[Node]:
     """The `observe` nodes of states that are sums in which their own value of the element before takes part directly."""
     found = set()
     for _, node in graph.walk():
@@ -175,11 +189,12 @@ def _own_bound(end: float, own: Quantization, rounding: str) -> int:
     return int(own.round(np.array(end), rounding))
 
 
-def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType]) -> Graph:
+def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType], in_body: bool = False) -> Graph:
     new = like(old)
     values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
     copy_constants(old, new, values)
     absorbed = {node.operands[0].producer for node in levels if _absorbed(node) is not None}
+    alone = not in_body and not any(dim(BATCH) in type_.shape for type_ in types)
     for node in old.nodes:
         if node in absorbed:
             continue
@@ -193,7 +208,7 @@ def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType])
         operands, body = [values[value] for value in node.operands], node.body
         if isinstance(node.op, Scan) and body is not None:
             body = _quantize_body(node.op, body, levels, [value.type for value in operands])
-        if isinstance(node.op, Concat) and _apart(operands):
+        if (isinstance(node.op, Concat) and _apart(operands)) or (alone and _leaves_samples(node, operands)):
             operands = [_real(new, value) for value in operands]
         op = Product() if isinstance(node.op, Mul) and all(value.type.is_levels for value in operands) else node.op
         names = [value.name for value in node.outputs]
@@ -208,6 +223,12 @@ def _apart(operands: list[Value]) -> bool:
     """Whether a concatenation is the host's: some of it is real, or a product is worth something else than the rest."""
     worths = {value.type.quantization.scale for value in operands if value.type.quantization is not None}
     return len(worths) > 1 or any(value.type.is_real for value in operands)
+
+
+def _leaves_samples(node: Node, operands: list[Value]) -> bool:
+    """Whether data movement gives another axis 0 in a model without a batch: it is the host's, after the readouts."""
+    firsts = {value.type.shape[:1] for value in (node.outputs[0], *operands)}
+    return isinstance(node.op, Movement) and len(firsts) > 1 and any(value.type.is_levels for value in operands)
 
 
 def _real(graph: Graph, value: Value) -> Value:
@@ -226,7 +247,7 @@ def _quantize_body(op: Scan, body: Graph, levels: dict[Node, Quantize], outer: l
             TensorType(inner.type.shape, type_.dtype, type_.quantization) if index < op.states else _element(op, index, type_)
         )
     while True:
-        new = _quantize(body, levels, types)
+        new = _quantize(body, levels, types, True)
         wider = list(types)
         for index, value in enumerate(list(new.outputs.values())[: op.states]):
             state, given = types[index].quantization, value.type.quantization

@@ -205,14 +205,14 @@ class _Descent:
         stored = bool((np.abs(bias / grid - whole) <= _OFF + np.abs(whole) * 2.0**-23).all())
         offset = np.zeros((1,) * rank) if stored else bias
         reach = self.reach(terms, grid, found.bits)
-        table, tie = given_table(chain, grid, offset, levels, op.rounding, reach)
+        table, tie = given_table(chain, grid, offset, levels, op.rounding, reach, op.single)
         uniform = None if chain else steady(table, levels.lo)
         if tie and uniform is None:
             if self.ties == "refuse":
                 reason = f"sums can lie halfway between levels, and no constant V(0) rounds them as {op.rounding!r} does"
                 self.refused.append(Refusal(node.describe(), reason, origin))
             elif self.ties == "half-up":
-                table, _ = given_table(chain, grid, offset, levels, "half-up", reach)
+                table, _ = given_table(chain, grid, offset, levels, "half-up", reach, op.single)
                 uniform = None if chain else steady(table, levels.lo)
         integers = whole if stored else np.zeros((1,) * rank)
         if uniform is not None:

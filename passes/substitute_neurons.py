@@ -88,7 +88,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
             results = new.add(node.op, *operands, names=names, origin=node.origin, body=body)
             values.update(zip(node.outputs, results, strict=True))
     for name, value in old.outputs.items():
-        new.output(name, values[value])
+        new.output(name, _get(new, values, value) if value.is_constant else values[value])
     return new
 
 

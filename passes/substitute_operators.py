@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ class SubstituteOperators(Pass):
     3. `reduce_mean` over all spatial axes becomes a depthwise `conv`, over other axes a `sparse_linear`; never over the
        batch, and never over an axis of unknown length, since its weights would change with every input.
     4. `matmul` of two values that change with the input becomes element-wise products [..., M, N, K] and their sum over K.
+    5. `matmul` with several constant matrices, such as one for each head, becomes a `sparse_linear`.
     """
 
     name = "substitute-operators"
@@ -56,7 +58,23 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
         return (_reduce_mean(rewriter, node, node.op, operands[0]),)
     if isinstance(node.op, MatMul) and not any(value.is_constant for value in operands):
         return (_sum_of_products(rewriter, node, *operands),)
+    if isinstance(node.op, MatMul):
+        return _many_matrices(rewriter, node, *operands)
     return None
+
+
+def _many_matrices(rewriter: Rewriter, node: Node, a: Value, b: Value) -> tuple[Value, ...] | None:
+    """A matrix product with several constant matrices, such as one for each head, the same ones for all samples."""
+    x, known = (b, a) if a.is_constant else (a, b)
+    count, rank = int(np.prod(known.array.shape[:-2])), node.output.type.rank
+    sizes = (*x.type.shape[1:], *node.output.type.shape[1:])
+    if known.array.ndim < 3 or count == 1 or x.type.rank < 2 or any(isinstance(size, Dim) for size in sizes):
+        return None
+    apart = x.type.rank == rank and x.type.shape[0] == node.output.type.shape[0]
+    if not apart or (known.array.ndim == rank and known.array.shape[0] != 1):
+        return None
+    array = known.array.astype(np.float64)
+    return (_sparse(rewriter, node, x, (lambda probe: array @ probe) if known is a else (lambda probe: probe @ array)),)
 
 
 def _sum_of_products(rewriter: Rewriter, node: Node, a: Value, b: Value) -> Value:
@@ -113,7 +131,7 @@ def _reduce_mean(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Va
     return _sparse(rewriter, node, x)
 
 
-def _sparse(rewriter: Rewriter, node: Node, x: Value) -> Value:
+def _sparse(rewriter: Rewriter, node: Node, x: Value, respond: Callable[[np.ndarray], np.ndarray] | None = None) -> Value:
     """The node as a sparse linear map, found by asking it for its response to each input element."""
     sample = x.type.with_shape(x.type.shape[1:]).static_shape("an average with unequal windows")
     result = node.output.type.with_shape(node.output.type.shape[1:]).static_shape("an average with unequal windows")
@@ -124,7 +142,8 @@ def _sparse(rewriter: Rewriter, node: Node, x: Value) -> Value:
         units = np.arange(start, min(start + block, size))
         probe = np.zeros((len(units), size), np.float64)
         probe[np.arange(len(units)), units] = 1
-        (response,) = node.op.evaluate(probe.reshape(len(units), *sample))
+        units_in = probe.reshape(len(units), *sample)
+        response = node.op.evaluate(units_in)[0] if respond is None else respond(units_in)
         found, places = np.nonzero(response.reshape(len(units), -1))
         rows.append(places)
         cols.append(units[found])

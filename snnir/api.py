@@ -180,7 +180,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         raise UnsupportedError(f"{made}: {error}", error.refusals) from error
     facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
     if own:
-        facts |= integers_kept(stages, data)
+        facts |= integers_kept(graph, stages, data)
     graphs = {"float": graph}
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
     if "quantized" in graphs:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from snnir.provenance import origin_rows
 from snnir.report import print_json, rows_table
 
 if TYPE_CHECKING:
@@ -22,24 +23,30 @@ def checked(found: ModelCheck, every: bool, json: bool) -> None:
         print_json(found.facts())
         return
     rows: dict[str, object] = {
-        "model": f"{found.model} ({found.provenance})",
+        "model": escape(found.model),
+        **{name: escape(value) for name, value in origin_rows(vars(found)).items()},
         "nodes": ", ".join(f"{count} {fate}" for fate, count in found.counts.items()),
         "recurrences": "\n".join(
-            f"{item.kind} {escape(item.name)}: {item.states} state{'s' if item.states > 1 else ''} over {item.length} elements"
+            f"{item.kind} {escape(item.name)}: {_count(item.states, 'state')} over {_count(item.length, 'element')}"
             for item in found.recurrences
         )
         or "none",
     }
     if found.ok:
         certified = "certified" if found.certified else f"estimated for {found.bits} bits; --calibration certifies"
-        windows = ", ".join(f"{escape(name or 'outside scans')} {steps}" for name, steps in found.steps.items())
-        rows["steps of a window"] = f"{windows} ({certified})"
-        rows["neurons"] = _number(found.neurons)
-        rows["synapses"] = _number(found.synapses)
+        windows = [f"{escape(found.place(name) or 'outside recurrences')}: {steps}" for name, steps in found.steps.items()]
+        rows["steps of a window"] = "\n".join([*windows, f"({certified})"])
+        inside = " (those of a recurrence once)" if found.recurrences else ""
+        rows["neurons"] = f"{_number(found.neurons)}{inside}"
+        rows["synapses"] = f"{_number(found.synapses)}{inside}"
         rows["multiply-accumulates"] = f"{_number(found.macs)} per sample"
     if found.notes:
         rows["notes"] = escape("\n".join(found.notes))
-    rows["answer"] = "every node converts" if found.ok else f"refused: {len(found.refusals)} reasons below"
+    rows["answer"] = (
+        "every node converts"
+        if found.ok
+        else f"refused: {len(found.refusals)} node{'s' if len(found.refusals) > 1 else ''}, for the reasons below"
+    )
     rows_table("checked", rows)
     _nodes(found, every)
     if found.ok:
@@ -47,6 +54,10 @@ def checked(found: ModelCheck, every: bool, json: bool) -> None:
     loose = [refusal for refusal in found.refusals if not refusal.origins]
     if loose:
         rows_table("refused", {escape(refusal.node): escape(refusal.reason) for refusal in loose})
+
+
+def _count(number: object, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _number(value: object) -> str:
@@ -67,6 +78,6 @@ def _nodes(found: ModelCheck, every: bool) -> None:
 def _populations(found: ModelCheck) -> None:
     table = Table("value", "kind", "neurons", "synapses", "multiply-accumulates", title="populations", title_justify="left")
     for item in found.populations:
-        name = f"{item.scan}/{item.name}" if item.scan else item.name
+        name = f"{item.name} (in {found.place(item.scan)})" if item.scan else item.name
         table.add_row(escape(name), item.kind, _number(item.neurons), _number(item.synapses), _number(item.macs))
     Console().print(table)

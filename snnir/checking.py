@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FATES", "ModelCheck", "NodeFate", "Recurrence", "check"]
 
+_LAYERS = ("RNN", "GRU", "LSTM")
+_MOVED = "that change their places"
 FATES = ("spiking", "folded", "host", "refused", "blocked")
 """What can become of a node: spikes compute it exactly; it is known while compiling or merged into its neighbours; the host
 computes it before or after the network; it is refused; it takes what a refused node gives, so nothing can be said."""
@@ -69,6 +71,12 @@ class ModelCheck:
     """Whether `steps` are the certified bounds of a compiled program; else they are estimates from the graph alone."""
     bits: int
     notes: tuple[str, ...]
+    scans: Mapping[str, str]
+    """For each scan, by its first result (as `steps` and `populations` name it), the node of the model that it is."""
+
+    def place(self, scan: str) -> str:
+        """A scan in the user's words; itself where no node of the model is behind it."""
+        return self.scans.get(scan, scan)
 
     @property
     def ok(self) -> bool:
@@ -115,6 +123,7 @@ class ModelCheck:
             "macs": _plain(self.macs),
             "populations": [{key: _plain(value) for key, value in vars(item).items()} for item in self.populations],
             "notes": list(self.notes),
+            "scans": dict(self.scans),
         }
 
 
@@ -175,7 +184,13 @@ def check(
         certified,
         bits,
         tuple(graph.notes),
+        {node.outputs[0].name: _label(node) for _, node in placed.graph.walk() if isinstance(node.op, Scan)},
     )
+
+
+def _label(node: Node) -> str:
+    first, *more = node.origin or (node.outputs[0].name,)
+    return f"{first} and {len(more)} more" if more else first
 
 
 def _as_far_as_it_goes(graph: Graph) -> Graph:
@@ -189,8 +204,11 @@ def _as_far_as_it_goes(graph: Graph) -> Graph:
 
 def _simplified(graph: Graph) -> tuple[Graph, list[Recurrence], list[Refusal]]:
     """The exact passes, going on behind a refusal; and the recurrent structures that they meet."""
-    found = [item for _, node in graph.walk() if (item := _recurrence(node)) is not None]
-    names = {item.name for item in found}
+    met = (item for _, node in graph.walk() if (item := _recurrence(node)) is not None)
+    named: dict[str, Recurrence] = {}
+    for item in met:  # a layer that steps inside a scan made of it counts once, as that scan
+        named.setdefault(item.name, item)
+    found, names = list(named.values()), set(named)
     refused: list[Refusal] = []
     for pass_ in simplify():
         try:
@@ -210,10 +228,10 @@ def _recurrence(node: Node) -> Recurrence | None:
     if isinstance(op, Recurrent):
         return Recurrence(f"{op.name.upper()} layer", name, op.STATES, node.operands[0].type.shape[1])
     if isinstance(op, Scan):
-        named = operator in ("Scan", "Loop", "RNN", "GRU", "LSTM") and len(node.origin) == 1
-        return Recurrence(
-            operator if named else "scan", name if named else label, op.states, node.operands[op.states].type.shape[op.axis]
-        )
+        named = operator in ("Scan", "Loop", *_LAYERS) and len(node.origin) == 1
+        layer = f"{operator} layer" if operator in _LAYERS else operator
+        length = node.operands[op.states].type.shape[op.axis]
+        return Recurrence(layer if named else "scan", name if named else label, op.states, length)
     return None
 
 
@@ -229,7 +247,8 @@ def _origins(placed: Placed) -> tuple[set[str], dict[str, str]]:
             continue
         place = "before the network" if placed.raw.issuperset(node.outputs) else "after the network"
         what = f"only the host computes {node.op.name}" if node.op.host else "it goes with what only the host computes"
-        what = "real numbers that change their places" if isinstance(node.op, Movement) else what
+        kind = "integers" if node.outputs[0].type.is_exact else "real numbers"
+        what = f"{kind} {_MOVED}" if isinstance(node.op, Movement) else what
         hosts.update((origin, f"{place}: {what}") for origin in node.origin)
     return spiking, hosts
 
@@ -241,6 +260,7 @@ def _fates(
     for refusal in refused:
         for origin in refusal.origins:
             reasons.setdefault(origin, []).append(refusal.reason)
+    constant = known.constant()
     blocked = known.behind({origin for origin in reasons if origin not in imported})
     for node in known.nodes:
         if node.origin in reasons:
@@ -248,13 +268,16 @@ def _fates(
         elif node.origin in blocked and node.origin not in imported:
             fate, reason = "blocked", "it takes what a refused node gives"
         elif node.origin in spiking:
-            fate, reason = "spiking", hosts.get(node.origin, "")
+            part = hosts.get(node.origin, "")
+            fate, reason = "spiking", f"but for a part {part}" if part and not part.endswith(_MOVED) else ""
         elif node.origin in hosts:
             fate, reason = "host", hosts[node.origin]
         elif node.origin in imported:
             fate, reason = "folded", "merged into its neighbours"
+        elif node.origin in constant:
+            fate, reason = "folded", "known while compiling"
         else:
-            fate, reason = "folded", "known while compiling, or nothing is left to compute"
+            fate, reason = "folded", "nothing is left to compute"
         yield NodeFate(node.operator, node.name, fate, reason, node.inside)
 
 

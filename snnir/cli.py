@@ -190,9 +190,9 @@ def inspect_command(
         return
     data = read_arrays(calibration) if calibration is not None else None
     name = after or diff
-    graph, recorded = open_graph(source, level if name is None else "float")
+    graph, recorded, told = open_graph(source, level if name is None else "float")
     if name is None:
-        report.show_text(text(graph), graph_facts(graph), json)
+        report.show_text(text(graph), graph_facts(graph) | told, json)
         return
     before, changed = around_pass(graph, pipeline or recorded, name, data)
     if after is not None:

@@ -62,7 +62,7 @@ def host_work(graph: Graph) -> list[str]:
 
 
 def _on_host(node: Node) -> bool:
-    return all(value.type.is_real or value.type.dtype == "i64" for value in (*node.operands, *node.outputs))
+    return all(value.type.is_plain for value in (*node.operands, *node.outputs))
 
 
 def _macs(graph: Graph, sizes: Mapping[str, int]) -> tuple[int, int]:

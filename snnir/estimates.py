@@ -5,13 +5,13 @@ Sizes that the model leaves open (the length of a sequence) stay symbols, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from snnir.ir import BATCH, Dimension, Graph, Node, Value
 from snnir.ir.dims import product, substitute
 from snnir.ir.ops import Add, Conv, Elementwise, FakeQuantize, Linear, Mul, Observe, Scan, SparseLinear
-from snnir.passes import Placed
+from snnir.passes import Placed, accumulating
 
 __all__ = ["Population", "estimated_steps", "populations"]
 
@@ -33,23 +33,81 @@ class Population:
 
 def populations(placed: Placed) -> tuple[Population, ...]:
     """Every population, encoder and readout of a graph with observers."""
-    return tuple(_populations(placed.graph, placed, "", 1))
+    return tuple(_Count(placed).populations(placed.graph, "", 1))
 
 
-def _populations(graph: Graph, placed: Placed, scan: str, windows: Dimension) -> Iterator[Population]:
-    for node in graph.nodes:
-        if isinstance(node.op, Observe | FakeQuantize):
-            (source,) = node.operands
-            known = source in placed.raw
-            synapses = 0 if known else _synapses(source)
-            kind = "encoder" if known else "population"
-            yield Population(source.name, kind, scan, _elements(source), synapses, windows * synapses)
-        elif isinstance(node.op, Scan) and node.body is not None:
-            length = node.operands[node.op.states].type.shape[node.op.axis]
-            yield from _populations(node.body, placed, node.outputs[0].name, windows * length)
-    for name, value in graph.outputs.items():
-        if not scan and (synapses := _synapses(value)):
-            yield Population(name, "readout", scan, 0, synapses, windows * synapses)
+class _Count:
+    """Products are computed once, however many populations take them."""
+
+    def __init__(self, placed: Placed) -> None:
+        self.placed = placed
+        self.products: set[Value] = set()
+
+    def populations(self, graph: Graph, scan: str, windows: Dimension) -> Iterator[Population]:
+        for node in graph.nodes:
+            if isinstance(node.op, Observe | FakeQuantize):
+                (source,) = node.operands
+                if source in self.placed.raw:
+                    yield Population(source.name, "encoder", scan, _elements(source), 0, 0)
+                else:
+                    synapses, products = self.into(source)
+                    macs = windows * (synapses + products)
+                    yield Population(source.name, "population", scan, _elements(source), synapses, macs)
+            elif isinstance(node.op, Scan) and node.body is not None:
+                length = node.operands[node.op.states].type.shape[node.op.axis]
+                yield from self.populations(node.body, node.outputs[0].name, windows * length)
+        for name, value in () if scan else _read_out(graph, self.placed):
+            synapses, products = self.into(value)
+            yield Population(name, "readout", scan, 0, synapses, windows * (synapses + products))
+
+    def into(self, value: Value) -> tuple[Dimension, Dimension]:
+        """Connections that flow into a sum, one-to-one ones of levels and products included; and products computed for it."""
+        node = value.producer
+        if value.is_constant:
+            return 0, 0
+        if node is None or isinstance(node.op, Observe | FakeQuantize):
+            return _elements(value), 0
+        if isinstance(node.op, Linear | Conv | SparseLinear):
+            return _connections(node), self.product(node.operands[0])
+        if isinstance(node.op, Mul):
+            return _elements(value), self.product(value)
+        if isinstance(node.op, Add | Elementwise):
+            parts = [self.into(operand) for operand in node.operands]
+            return _sum(part[0] for part in parts), _sum(part[1] for part in parts)
+        return _elements(value), 0
+
+    def product(self, value: Value) -> Dimension:
+        """How many products of two changing values are computed for `value` and for nothing before it."""
+        node = value.producer
+        if node is not None and isinstance(node.op, Add):
+            return _sum(self.product(operand) for operand in node.operands)
+        if node is None or not isinstance(node.op, Mul) or any(operand.is_constant for operand in node.operands):
+            return 0
+        if value in self.products:
+            return 0
+        self.products.add(value)
+        return _elements(value)
+
+
+def _read_out(graph: Graph, placed: Placed) -> Iterator[tuple[str, Value]]:
+    """Sums that leave the network, each once: by the name of the output where they are one."""
+    late = [node for node in graph.nodes if node in placed.host and not placed.raw.issuperset(node.outputs)]
+    leaving = [*graph.outputs.items(), *((value.name, value) for node in late for value in node.operands)]
+    seen: set[Value] = set()
+    for name, value in leaving:
+        node = value.producer
+        if node is None or node in placed.host or value in seen:
+            continue
+        if isinstance(node.op, Linear | Conv | SparseLinear | Mul | Add | Elementwise) and not isinstance(node.op, FakeQuantize):
+            seen.add(value)
+            yield name, value
+
+
+def _sum(values: Iterable[Dimension]) -> Dimension:
+    total: Dimension = 0
+    for value in values:
+        total = total + value
+    return total
 
 
 def _elements(value: Value) -> Dimension:
@@ -57,58 +115,54 @@ def _elements(value: Value) -> Dimension:
     return substitute(product(value.type.shape), {BATCH: 1})
 
 
-def _synapses(value: Value) -> Dimension:
-    """Connections that flow into a sum, back to the values that have levels."""
-    total: Dimension = 0
-    pending, seen = [value], {value}
-    while pending:
-        node = pending.pop().producer
-        if node is None or isinstance(node.op, Observe | FakeQuantize | Scan):
-            continue
-        total = total + _connections(node)
-        if isinstance(node.op, Add | Elementwise) or not isinstance(node.op, Linear | Conv | SparseLinear | Mul):
-            pending.extend(operand for operand in node.operands if operand not in seen)
-            seen.update(node.operands)
-    return total
-
-
 def _connections(node: Node) -> Dimension:
-    op = node.op
-    if isinstance(op, Linear | Conv):
+    if isinstance(node.op, Linear | Conv):
         return _elements(node.output) * product(node.operands[1].type.shape[1:])
-    if isinstance(op, SparseLinear):
-        return product(node.operands[1].type.shape)
-    return _elements(node.output) if isinstance(op, Mul) else 0
+    return product(node.operands[1].type.shape)
 
 
 def estimated_steps(placed: Placed, bits: int) -> dict[str, int]:
     """Inner time-steps of a window: 1 for inputs, and `2^bits - 1` (or the levels of the model's own quantizer) for each
-    population on the longest way to an output.
+    population on the longest way to an output; states that add to what they were have two bits more, as in `snnir.compile`.
 
     `""` is all outside scans; each scan, by its first result, is one of its windows, whose states are relayed. No data is
     needed: where calibration finds fewer levels, the certified bound is lower.
     """
     found = {"": 0}
     of: dict[Value, int] = {}
-    _depths(placed.graph, placed, (1 << bits) - 1, of, found)
-    emitting = (node for node in placed.graph.nodes if not isinstance(node.op, Scan))
-    found[""] = max((of[value] for node in emitting for value in node.outputs), default=0)
+    _Depths(bits, placed.raw, accumulating(placed.graph), of, found).walk(placed.graph)
+    emitting = [value for node in placed.graph.nodes if not isinstance(node.op, Scan) for value in node.outputs]
+    found[""] = max((of.get(value, 0) for value in (*emitting, *placed.graph.outputs.values())), default=0)
     return found
 
 
-def _depths(graph: Graph, placed: Placed, rise: int, of: dict[Value, int], found: dict[str, int]) -> None:
-    for node in graph.nodes:
-        last = max((of.get(value, 0) for value in node.operands), default=0)
-        if isinstance(node.op, Observe | FakeQuantize):
-            own = node.op.quantization if isinstance(node.op, FakeQuantize) else None
-            levels = rise if own is None else own.hi - own.lo
-            last = 1 if node.operands[0] in placed.raw else max(last - 1, 0) + levels
-        elif isinstance(node.op, Scan) and node.body is not None:
-            body = node.body
-            for index, (outer, inner) in enumerate(zip(node.operands, body.inputs, strict=True)):
-                of[inner] = max(of.get(outer, 0), rise if index < node.op.states else 0)
-            _depths(body, placed, rise, of, found)
-            found[node.outputs[0].name] = max((of[value] for item in body.nodes for value in item.outputs), default=0)
-            of.update((value, of.get(result, 0)) for value, result in zip(node.outputs, body.outputs.values(), strict=True))
-            continue
-        of.update(dict.fromkeys(node.outputs, last))
+@dataclass
+class _Depths:
+    bits: int
+    raw: frozenset[Value]
+    accumulating: set[Node]
+    of: dict[Value, int]
+    found: dict[str, int]
+
+    def levels(self, node: Node | None) -> int:
+        """How many steps a population takes at most once its input has come."""
+        if node is not None and isinstance(node.op, FakeQuantize):
+            return node.op.quantization.hi - node.op.quantization.lo
+        return (1 << (self.bits + 2 if node in self.accumulating else self.bits)) - 1
+
+    def walk(self, graph: Graph) -> None:
+        of = self.of
+        for node in graph.nodes:
+            last = max((of.get(value, 0) for value in node.operands), default=0)
+            if isinstance(node.op, Observe | FakeQuantize):
+                last = 1 if node.operands[0] in self.raw else max(last - 1, 0) + self.levels(node)
+            elif isinstance(node.op, Scan) and node.body is not None:
+                body = node.body
+                states = list(body.outputs.values())[: node.op.states]
+                for index, (outer, inner) in enumerate(zip(node.operands, body.inputs, strict=True)):
+                    of[inner] = max(of.get(outer, 0), self.levels(states[index].producer) if index < node.op.states else 0)
+                self.walk(body)
+                self.found[node.outputs[0].name] = max((of[value] for item in body.nodes for value in item.outputs), default=0)
+                of.update((value, of.get(result, 0)) for value, result in zip(node.outputs, body.outputs.values(), strict=True))
+                continue
+            of.update(dict.fromkeys(node.outputs, last))

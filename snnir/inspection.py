@@ -16,15 +16,27 @@ from snnir.program import Program
 
 __all__ = ["around_pass", "graph_facts", "open_graph"]
 
+_TOLD = ("provenance", "metadata")
 
-def open_graph(source: Path, level: str | None) -> tuple[Graph, str]:
-    """The graph of a model (as imported) or program (at `level`, spiking by default), and the pipeline that goes with it."""
+
+def open_graph(source: Path, level: str | None) -> tuple[Graph, str, dict[str, object]]:
+    """The graph of a model (as imported) or program (at `level`, spiking by default), the pipeline that goes with it, and
+    where the model came from (`provenance` and `metadata`).
+    """
     if source.suffix == ".snnir":
         program = Program.load(source)
-        return program.graph(level or "spiking"), str(program.facts.get("pipeline", format_pipeline(default_pipeline())))
+        kept: dict[str, object] = {key: program.facts[key] for key in _TOLD if key in program.facts}
+        pipeline = str(program.facts.get("pipeline", format_pipeline(default_pipeline())))
+        return program.graph(level or "spiking"), pipeline, kept
     if level not in (None, "float"):
         raise UsageError(f"--level {level} needs a compiled .snnir file; for a model, use --after PASS --calibration X.npy")
-    return import_model(source), format_pipeline(default_pipeline())
+    told: dict[str, object] = {}
+    if source.suffix != ".pt2":
+        from snnir.frontends.onnx import survey
+
+        found = survey(source)
+        told = {"provenance": found.provenance, "metadata": dict(found.metadata)}
+    return import_model(source), format_pipeline(default_pipeline()), told
 
 
 def around_pass(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from snnir.compilation import watch_compilation
 from snnir.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.inputs import as_inputs
+from snnir.provenance import origin_rows
 from snnir.support import op_support, pass_support
 from snnir.totals import RunTotals, right_answers
 from snnir.verification import scan_lengths
@@ -103,6 +105,7 @@ def compiled(program: Program, output: Path, json: bool) -> None:
         return
     rows = {
         "model": facts["source"],
+        **{name: escape(value) for name, value in origin_rows(facts).items()},
         "pipeline": facts["pipeline"],
         "calibration samples": facts["calibration_samples"],
         "import against ONNX Runtime": _import_error(facts.get("import_error")),
@@ -265,6 +268,8 @@ def show_text(text: str, facts: Mapping[str, object], json: bool) -> None:
     if json:
         print_json({**facts, "text": text})
     else:
+        for name, value in origin_rows(facts).items():
+            print("\n".join(f"# {name}: {line}" for line in value.split("\n")))
         print(text.rstrip("\n"))
 
 

@@ -113,14 +113,29 @@ def test_weights_that_are_not_finite_are_refused_by_name(value: float) -> None:
         snnir.import_model(model)
 
 
-def test_integer_inputs_are_refused_unless_cast_at_once() -> None:
+def test_integer_inputs_take_integers_of_their_type() -> None:
     relu = helper.make_node("Relu", ["c"], ["y"])
     cast = helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT)
     model = model_of([cast, relu], ["N", 3], {}, element=TensorProto.UINT8)
     program = snnir.compile(model, calibration=RNG.integers(0, 255, (9, 3)).astype(np.uint8))
-    assert program.verify(np.arange(6, dtype=np.uint8).reshape(2, 3)).ok
-    with pytest.raises(UnsupportedError, match="input x holds INT64"):
-        snnir.import_model(model_of([helper.make_node("Identity", ["x"], ["y"])], ["N", 3], {}, element=TensorProto.INT64))
+    x = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert program.verify(x).ok
+    for same in (x.astype(np.float64), x.astype(np.int64)):
+        np.testing.assert_array_equal(program.run(same).outputs["y"], program.run(x).outputs["y"])
+    for wrong, message in (
+        (x + 0.5, r"input x: expected integers \(Nx3:u8\), found 6 numbers of 6 that are none, the first 0.5"),
+        (x.astype(np.int64) - 1, r"input x: expected 0..255 \(Nx3:u8\), found -1..4"),
+        (x.astype(np.float32) * 100, r"expected 0..255 \(Nx3:u8\), found 0..500"),
+        (x.astype(str), "input x: expected numbers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            program.run(wrong)
+
+
+def test_what_is_no_number_is_refused_as_an_input() -> None:
+    identity = helper.make_node("Identity", ["x"], ["y"])
+    with pytest.raises(UnsupportedError, match="input x holds STRING; numbers and truth are supported, so encode it before"):
+        snnir.import_model(model_of([identity], ["N", 3], {}, element=TensorProto.STRING))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import snnir
 from snnir.cli import main
 from snnir.errors import UnsupportedError
 from tests.models import crnn, data, model_of
+from tests.quantized_models import conv_net, static
 
 FIXTURES = Path(__file__).parent / "frontends" / "fixtures"
 MODELS = sorted(path for path in FIXTURES.rglob("*.onnx") if path.parent.name != "quantized")
@@ -125,6 +126,73 @@ def test_the_command_prints_and_exits_with_1_where_anything_is_refused(
     assert facts["ok"] is False
     assert len(facts["refusals"]) == 4
     assert main(["check", str(tmp_path / "none.onnx")]) == 1
+
+
+def test_what_a_model_says_of_itself_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short for people, whole in JSON; by check, compile and inspect, of a model and of its program."""
+    monkeypatch.setenv("COLUMNS", "200")
+    rng = np.random.default_rng(0)
+    model = crnn(rng)
+    model.producer_name, model.producer_version, model.domain, model.model_version = "someone", "1.2", "org.example", 3
+    model.doc_string = "Counts [things].\n" + "It is described at length. " * 20
+    model.metadata_props.add(key="author", value="a [bold] person")
+    paths = [tmp_path / name for name in ("told.onnx", "told.snnir")]
+    onnx.save(model, paths[0])
+    np.save(tmp_path / "x.npy", data(rng, 8, 4, 6))
+    commands = [
+        ["check", str(paths[0])],
+        ["compile", str(paths[0]), "--calibration", str(tmp_path / "x.npy"), "-o", str(paths[1])],
+        ["inspect", str(paths[0])],
+        ["inspect", str(paths[1])],
+    ]
+    for command in commands:
+        assert main(command) == 0
+        printed = capsys.readouterr().out
+        for words in ("opset 20, made by someone 1.2", "org.example", "author: a [bold] person", "Counts [things]. It is"):
+            assert words in printed, command
+        assert "…" in printed and printed.count("described at length") < 5
+        assert main([*command, "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["provenance"] == "opset 20, made by someone 1.2"
+        assert facts["metadata"]["doc_string"] == model.doc_string
+        assert facts["metadata"]["metadata/author"] == "a [bold] person"
+    assert snnir.load(paths[1]).facts["metadata"] == dict(snnir.check(paths[0]).metadata)
+
+
+def test_operator_sets_are_named_once() -> None:
+    assert snnir.check(FIXTURES / "sklearn" / "sklearn_linear.onnx").provenance.count("opset") == 1
+
+
+def test_reasons_tell_what_is_known_from_what_is_merged_and_from_what_spikes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    found = snnir.check(static(conv_net(rng), data(rng, 8, 2, 8, 8), tmp_path, "QUInt8", "QInt8"))
+    fates = {node.name: (node.fate, node.reason) for node in found.nodes}
+    assert fates["w1_DequantizeLinear"] == ("folded", "known while compiling")
+    assert fates["x_DequantizeLinear"] == ("folded", "nothing is left to compute")
+    assert fates["p"] == ("spiking", "")
+    assert fates["both"] == ("spiking", "")
+
+
+def test_recurrences_are_named_as_in_the_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    onnx.save(crnn(np.random.default_rng(0)), tmp_path / "model.onnx")
+    assert main(["check", str(tmp_path / "model.onnx")]) == 0
+    printed = capsys.readouterr().out
+    assert "outside recurrences: " in printed and "RNN rnn: " in printed and "(in RNN rnn)" in printed
+
+
+def test_a_sum_that_several_outputs_come_from_is_read_out_once() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "sum"),
+        helper.make_node("Softmax", ["h"], ["y"], "share"),
+        helper.make_node("ArgMax", ["h"], ["label"], "label", axis=1),
+    ]
+    model = model_of(nodes, ["N", 4], {"w": data(np.random.default_rng(0), 4, 3)})
+    model.graph.output.append(helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["N", 1]))
+    found = snnir.check(model)
+    assert found.ok
+    assert (found.synapses, found.macs) == (12, 12)
 
 
 def test_open_sizes_stay_symbols() -> None:

@@ -14,11 +14,13 @@ from snnir.ir.verify import verify
 from tests.random_graphs import random_graph
 
 SEEDS = 400
-MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear", "sequence_mask"}
+MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear", "sequence_mask", "masked"}
 """Ops of the float level that importers or passes make, each with tests of its own."""
 RARE = {"lookup", "hardmax", "top_k", "non_max_suppression", "sinh", "asinh", "asin", "atanh", "acosh", "shrink", "step", "tan"}
 """Ops that `tests/frontends/test_operators.py` and ONNX's own tests see to."""
-NOT_DRAWN = MADE | RARE | {"fake_quantize"}  # tests/passes/test_given_grid.py draws models that bring their quantizers
+INTEGERS = {"cast", "bit_cast", "narrow", "range", *(name for name in OPS if name.startswith("int_"))}
+"""The graphs hold real numbers; `tests/ir/test_integers.py` draws integers."""
+NOT_DRAWN = INTEGERS | MADE | RARE | {"fake_quantize"}  # tests/passes/test_given_grid.py draws models that bring their quantizers
 
 
 def families(graph: Graph, data: dict[str, np.ndarray]) -> set[str]:

@@ -73,3 +73,17 @@ def test_both_executions_are_exact_and_carry_sends_less(example: ModuleType, spe
         assert verification.ok
         assert verification.within_bounds
     assert program.compare_executions(data).ratio > 1.5
+
+
+def test_check_shows_one_recurrence_and_what_the_host_does(example: ModuleType) -> None:
+    found = snnir.check(example.find_model())
+    assert found.ok
+    assert [(item.kind, item.name, item.states, str(item.length)) for item in found.recurrences] == [
+        ("LSTM layer", "/recurrent/LSTM", 2, "sequence")
+    ]
+    fates = {node.name: (node.fate, node.reason) for node in found.nodes}
+    assert fates["/stft/Sqrt"] == ("host", "before the network: only the host computes sqrt")
+    assert fates["/recurrent/LSTM"] == ("spiking", "")
+    assert fates["/encoder.0/Conv"] == ("spiking", "")
+    assert fates["/stft/Constant"] == ("folded", "known while compiling")
+    assert set(found.steps) == {"", next(name for name in found.steps if name)}

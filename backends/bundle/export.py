@@ -104,7 +104,7 @@ class _Exporter:
         elif isinstance(op, Movement) and node.operands[0].type.dtype == "spike":
             wirings = [self._wiring(value) for value in node.operands]
             self.wirings[node.output] = move(node, wirings, self.sizes, concrete_shape(node.operands[0].type, self.sizes)[0])
-        elif any(not (value.type.is_real or value in self.fixed) for value in node.operands):
+        elif any(not (value.type.is_plain or value in self.fixed) for value in node.operands):
             types = ", ".join(str(value.type) for value in node.operands)
             raise UnsupportedError(f"{node.describe()}: a bundle cannot hold {op.name} on {types}")
         else:

@@ -29,7 +29,7 @@ def host_graphs(graph: Graph, encoded: Sequence[Value]) -> tuple[Graph, Graph]:
     for node in graph.nodes:
         if isinstance(node.op, Readout):
             late.add(node.output)
-        elif all(value.type.is_real or value.type.dtype in ("i64", "bool") for value in node.outputs):
+        elif all(value.type.is_plain for value in node.outputs):
             if any(value in late for value in node.operands):
                 late.update(node.outputs)
                 rest.append(node)

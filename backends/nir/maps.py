@@ -32,7 +32,7 @@ class Maps:
         self.fixed = set(graph.constants)
         self.emitters: list[Value] = []
         for node in graph.nodes:
-            plain = isinstance(node.op, Encode | Movement) or all(value.type.is_real for value in node.outputs)
+            plain = isinstance(node.op, Encode | Movement) or all(value.type.is_plain for value in node.outputs)
             if plain and not isinstance(node.op, Readout) and all(value in self.fixed for value in node.operands):
                 self.fixed.update(node.outputs)
             elif isinstance(node.op, Encode | Bif):

@@ -28,7 +28,7 @@ def fixed_values(graph: Graph, constants: Mapping[Value, np.ndarray]) -> set[Val
     """What is computed from constants only, without neurons: the same for every sample and every window."""
     fixed = {*graph.constants, *constants}
     for node in graph.nodes:
-        plain = isinstance(node.op, Encode | Movement) or all(value.type.is_real for value in node.outputs)
+        plain = isinstance(node.op, Encode | Movement) or all(value.type.is_plain for value in node.outputs)
         if plain and not isinstance(node.op, Readout | Scan) and all(value in fixed for value in node.operands):
             fixed.update(node.outputs)
     return fixed
@@ -67,7 +67,7 @@ class Host:
         body = node.body
         assert body is not None
         if not any(inner.op.host or isinstance(inner.op, Encode | Readout) for inner in body.nodes) and not any(
-            value.type.is_real for value in body.outputs.values()
+            value.type.is_plain for value in body.outputs.values()
         ):
             return
         pairs = list(zip(body.inputs, node.operands, strict=True))
@@ -107,7 +107,7 @@ class Host:
         body = node.body
         assert body is not None
         results = list(zip(node.outputs, body.outputs.values(), strict=True))[op.states :]
-        results = [(outer, inner) for outer, inner in results if inner.type.is_real]
+        results = [(outer, inner) for outer, inner in results if inner.type.is_plain]
         if not results:
             return
         own = [inner.output for inner in body.nodes if isinstance(inner.op, Readout)]

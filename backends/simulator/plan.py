@@ -52,7 +52,7 @@ class _Planner:
         self.prefix = prefix
         self.cache = cache
         self.fixed = fixed_values(graph, constants)
-        self.reals = {value for value in graph.inputs if value.type.is_real and value not in constants}
+        self.reals = {value for value in graph.inputs if value.type.is_plain and value not in constants}
         self.late: set[Value] = set()
         self.wirings: dict[Value, Wiring] = {}
         self.currents: dict[Value, tuple[Synapse, Wiring]] = {}

@@ -147,7 +147,13 @@ def _pow(op: ops.Pow, x: torch.Tensor, y: torch.Tensor) -> _Result:
 
 @meaning(ops.Softmax)
 def _softmax(op: ops.Softmax, x: torch.Tensor) -> _Result:
-    return (torch.softmax(x, op.axis),)
+    # a line of which all is masked gives 0, where torch would give NaN
+    return (torch.softmax(x, op.axis).masked_fill((x == -torch.inf).all(op.axis, True), 0.0),)
+
+
+@meaning(ops.Masked)
+def _masked(op: ops.Masked, x: torch.Tensor, keep: torch.Tensor) -> _Result:
+    return (torch.where(keep != 0, x, torch.full((), -torch.inf, dtype=x.dtype, device=x.device)),)
 
 
 @meaning(ops.LogSoftmax)

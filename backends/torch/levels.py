@@ -11,6 +11,7 @@ import torch
 
 from snnir.backends.torch.registry import meaning
 from snnir.ir import ops
+from snnir.ir.ops.fake_quantize import NOISE
 from snnir.ir.types import Quantization
 
 __all__ = ["rounded", "staircase", "uniform"]
@@ -23,6 +24,7 @@ _ROUNDINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "half-up": lambda x: torch.floor(x + 0.5),
     "half-down": lambda x: torch.ceil(x - 0.5),
     "even": torch.round,
+    "odd": lambda x: torch.where(x - x.floor() == 0.5, x.floor() + (x.floor() % 2 == 0), x.round()),
     "half-away": lambda x: torch.floor(x.abs() + 0.5) * x.sign(),
     "half-to-zero": lambda x: torch.ceil(x.abs() - 0.5) * x.sign(),
     "floor": torch.floor,
@@ -73,7 +75,14 @@ def _quantize(op: ops.Quantize, x: torch.Tensor) -> _Result:
 
 @meaning(ops.FakeQuantize)
 def _fake_quantize(op: ops.FakeQuantize, x: torch.Tensor) -> _Result:
-    return ((rounded(x, op.quantization, op.rounding, op.single) * op.quantization.scale).to(x.dtype),)
+    levels = op.quantization
+    if op.single or x.dtype != torch.float64:
+        return ((rounded(x, levels, op.rounding, op.single) * levels.scale).to(x.dtype),)
+    ratio = x / levels.scale
+    halves = torch.round(2 * ratio) / 2
+    near = (ratio - halves).abs() <= NOISE * halves.abs().clamp(min=1)
+    units = rounded(torch.where(near, halves, ratio), Quantization(1.0, levels.lo, levels.hi), op.rounding)
+    return (units * levels.scale,)
 
 
 @meaning(ops.Requantize)

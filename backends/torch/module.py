@@ -12,6 +12,7 @@ import snnir.backends.torch.cells
 import snnir.backends.torch.choices
 import snnir.backends.torch.curves
 import snnir.backends.torch.elementwise
+import snnir.backends.torch.integers
 import snnir.backends.torch.levels
 import snnir.backends.torch.tensors  # noqa: F401 - each fills the registry
 from snnir.backends.torch.registry import DTYPES, meaning_of, real, tensor_of

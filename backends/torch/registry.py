@@ -34,9 +34,9 @@ ELSEWHERE: Mapping[str, str] = {
 
 DTYPES = {
     name: {"f32": torch.float32, "f64": torch.float64, "bool": torch.bool}.get(
-        name, getattr(torch, f"int{name[1:]}") if name[0] == "i" and name[1:].isdigit() else torch.int64
+        name, getattr(torch, f"{'u' * (name[0] == 'u')}int{name[1:]}") if name[0] in "iu" and name[1:].isdigit() else torch.int64
     )
-    for name in ("f32", "f64", "i8", "i16", "i32", "i64", "bool", "int", "spike", "acc", "current")
+    for name in ("f32", "f64", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "bool", "int", "spike", "acc", "current")
 }
 """Torch's dtypes for the element types of the IR."""
 

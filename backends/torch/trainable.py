@@ -202,7 +202,7 @@ class _Pass:
         elif isinstance(op, ir.Dequantize):
             scale = self.worth.get(node.operands[0], operands[1])
             results = ((operands[0] * scale).float(),)
-        elif result.type.is_real or result.type.is_weight:
+        elif result.type.is_plain:
             results = _on_host(node, operands, sizes)
         else:
             bound = op.bind(sizes)

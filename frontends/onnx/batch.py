@@ -16,10 +16,12 @@ import onnx
 
 from snnir.errors import ModelError, SnnirError, UnsupportedError
 from snnir.frontends.onnx.bodies import names_captured
+from snnir.frontends.onnx.model import FEW_BITS
 from snnir.frontends.onnx.stored import stored_input
 from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
 from snnir.ir.dims import dim
-from snnir.ir.execute import execute
+from snnir.ir.execute import drawn, execute
+from snnir.ir.types import dtype_of
 
 __all__ = ["REAL", "InputPlan", "plan_inputs", "same_over_sequence", "second_axes"]
 
@@ -29,9 +31,14 @@ REAL: dict[int, str] = {
     onnx.TensorProto.DOUBLE: "f64",
     onnx.TensorProto.FLOAT16: "f32",
     onnx.TensorProto.BFLOAT16: "f32",
+    onnx.TensorProto.FLOAT8E4M3FN: "f32",
+    onnx.TensorProto.FLOAT8E4M3FNUZ: "f32",
+    onnx.TensorProto.FLOAT8E5M2: "f32",
+    onnx.TensorProto.FLOAT8E5M2FNUZ: "f32",
+    onnx.TensorProto.FLOAT8E8M0: "f32",
+    onnx.TensorProto.FLOAT4E2M1: "f32",
 }
-_WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
-_MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split")
+"""Element types of real numbers, and what they are computed in."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class InputPlan:
     types: Mapping[str, TensorType]
     fixed: int | None
     whole: frozenset[str] = frozenset()
-    """Inputs that hold whole numbers."""
+    """Inputs that hold whole numbers and are read as real ones."""
     flags: frozenset[str] = frozenset()
     """Inputs that hold truth."""
     stored: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -88,7 +95,7 @@ def plan_inputs(
         raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
     kinds = {entry.name: entry.type.tensor_type.elem_type for entry in entries}
     flags = frozenset(name for name, kind in kinds.items() if kind == onnx.TensorProto.BOOL)
-    whole = frozenset(name for name, kind in kinds.items() if kind not in REAL) - flags
+    whole = frozenset(name for name, kind in kinds.items() if kind not in REAL and types[name].is_real) - flags
     stored = {name: bounds for entry in entries if (name := entry.name) in whole and (bounds := stored_input(model, entry))}
     return InputPlan(types, fixed.pop() if fixed else None, whole, flags, stored)
 
@@ -125,31 +132,13 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
         return real[element]
     if stored_input(model, entry) is not None:
         return "f32"
-    takers = [node for node in model.graph.node if entry.name in node.input]
-    casts = all(
-        node.op_type == "Cast" and any(item.name == "to" and item.i in real for item in node.attribute) for node in takers
-    )
-    lengths = all(node.op_type in ("RNN", "GRU", "LSTM") and list(node.input).index(entry.name) == 4 for node in takers)
-    if (takers and (casts or lengths)) or (element in _WHOLE and _are_tokens(model, entry.name)):
-        return "f32"
-    kind = onnx.TensorProto.DataType.Name(element)
-    raise UnsupportedError(f"input {entry.name} holds {kind} that is not cast to float at once; only real inputs can be encoded")
-
-
-def _are_tokens(model: onnx.ModelProto, name: str) -> bool:
-    """Whether an input of whole numbers only chooses: rows of tables, or places of ones."""
-    names, chooses = {name}, False
-    for node in model.graph.node:
-        taken = [place for place, operand in enumerate(node.input) if operand in names]
-        if not taken or node.op_type in ("Shape", "Size"):
-            continue
-        if (node.op_type, taken) in (("Gather", [1]), ("OneHot", [0])):
-            chooses = True
-        elif node.op_type in _MOVES and taken == [0]:
-            names.update(node.output)
-        else:
-            return False
-    return chooses
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(element) if element != onnx.TensorProto.STRING else np.dtype(object)
+    if dtype.name in FEW_BITS:
+        return "u8" if dtype.name[0] == "u" else "i8"
+    if dtype.kind not in "iu":
+        kind = onnx.TensorProto.DataType.Name(element)
+        raise UnsupportedError(f"input {entry.name} holds {kind}; numbers and truth are supported, so encode it before the model")
+    return dtype_of(np.empty(0, dtype))
 
 
 def _batch_axis(model: onnx.ModelProto, entry: onnx.ValueInfoProto, given: Mapping[str, int]) -> int:
@@ -198,7 +187,7 @@ def same_over_sequence(graph: Graph, whole: Graph) -> str:
     arrays = {}
     for value in graph.inputs:
         shape = [2 if size == dim(BATCH) else 5 if isinstance(size, Dim) else size for size in value.type.shape]
-        arrays[value.name] = rng.normal(size=shape).astype(np.float32)
+        arrays[value.name] = drawn(value.type, shape, rng)
     try:
         found = execute(graph, arrays)
         for n in range(2):

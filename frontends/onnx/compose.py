@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.registry import RefusalError
+from snnir.frontends.onnx.registry import Known, Marker, RefusalError
 from snnir.ir import Value
 from snnir.ir.lowering.compose import (
     along_axis,
@@ -17,6 +17,7 @@ from snnir.ir.lowering.compose import (
     times,
     transposed,
 )
+from snnir.ir.ops import Expand
 
 __all__ = [
     "along_axis",
@@ -28,6 +29,7 @@ __all__ = [
     "real",
     "reduced",
     "reshaped",
+    "spread_from",
     "sum_over",
     "times",
     "transposed",
@@ -49,3 +51,10 @@ def reduced(call: Call, operand: int = 1) -> tuple[int, ...] | None:
     if not axes and call.integer("noop_with_empty_axes", 0):
         return None
     return tuple(sorted({call.axis(axis, rank) for axis in axes or range(rank)}))
+
+
+def spread_from(operand: Value | Known | Marker | None) -> Value | Known | Marker | None:
+    """The known tensor that was spread to an operand, or the operand itself where nothing was."""
+    node = operand.producer if isinstance(operand, Value) else None
+    spread = node is not None and isinstance(node.op, Expand) and node.operands[0].is_constant
+    return node.operands[0].array if node is not None and spread else operand

@@ -13,6 +13,7 @@ import onnx
 
 from snnir.errors import GraphError
 from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.model import usual
 from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.ir import Dim, Shape, Value
 from snnir.ir.ops.rules import broadcast
@@ -90,8 +91,7 @@ def _constant_of_shape(call: Call, operands: Sequence[Known]) -> Known:
 def _cast(call: Call, operands: Sequence[Known]) -> Known:
     if operands[0].dtype == object:
         return operands[0]
-    kind = onnx.helper.tensor_dtype_to_np_dtype(call.integer("to", onnx.TensorProto.FLOAT))
-    return operands[0].astype(np.float32 if kind == np.float16 else kind)
+    return usual(operands[0].astype(onnx.helper.tensor_dtype_to_np_dtype(call.integer("to", onnx.TensorProto.FLOAT))))
 
 
 def _product(call: Call, operands: Sequence[Known]) -> Known:
@@ -175,4 +175,4 @@ def _reference(call: Call) -> list[Known]:
     except Exception as error:  # the evaluator raises whatever NumPy does; all of it means the same here
         raise RefusalError(f"it cannot be computed while importing ({type(error).__name__}: {error})") from error
     arrays = [np.asarray(array) for array in results]
-    return [array.astype(np.float32) if array.dtype == np.float16 else array for array in arrays]
+    return [usual(array) for array in arrays]

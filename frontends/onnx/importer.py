@@ -113,10 +113,14 @@ def _import(
     scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
     scope.stepped = stepped
     scope.names.update(arrays)
-    scope.narrow = frozenset(tensor.name for tensor in model.graph.initializer if tensor.data_type not in REAL)
+    kept = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+    stored = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]
+    stored += [(entry.name, entry.type.tensor_type.elem_type) for entry in model.graph.input]
+    few = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.INT2, onnx.TensorProto.UINT2)
+    scope.narrow = {name: kind for name, kind in stored if (kind in REAL and kind not in kept) or kind in few}
     scope.exact = is_quantized(model)
     for entry, type_ in plan.types.items():
-        type_ = replace(type_, dtype="f64") if scope.exact else type_
+        type_ = replace(type_, dtype="f64") if scope.exact and type_.is_real else type_
         scope.names[entry] = value = graph.input(entry, type_)
         if entry in plan.whole:
             scope.whole.add(value)

@@ -13,6 +13,7 @@ from snnir.frontends.onnx.registry import DOMAINS
 
 __all__ = ["foreign_domains", "run_levels"]
 
+_HALF_BYTES = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 _RUNS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 
 
@@ -25,11 +26,21 @@ def foreign_domains(source: Source) -> list[str]:
 def run_levels(
     source: Source, names: Collection[str], inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """`(outputs, integers)`: the model's outputs, and its tensors called `names`. Raises `ModelError`."""
+    """`(outputs, integers)`: the model's outputs, and its tensors called `names`. Raises `ModelError`.
+
+    Integers of 4 bits, which NumPy lacks, come as int32.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(load_model(source)[0])
     own = [output.name for output in model.graph.output]
     made = {name for node in model.graph.node for name in node.output}
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names if name in made - set(own))
+    wanted = {name: name for name in names if name in made - set(own)}
+    for entry in onnx.shape_inference.infer_shapes(model).graph.value_info:
+        if entry.name in wanted and entry.type.tensor_type.elem_type in _HALF_BYTES:
+            wanted[entry.name] = f"{entry.name}.as_int32"
+            cast = onnx.helper.make_node("Cast", [entry.name], [wanted[entry.name]], to=onnx.TensorProto.INT32)
+            model.graph.node.append(cast)
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted.values())
     found = run_serialized(model.SerializeToString(), inputs, batch_axes)
+    found.update({name: found[given] for name, given in wanted.items()})
     return {name: found[name] for name in own}, {name: found[name] for name in names if name in found}

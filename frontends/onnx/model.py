@@ -10,8 +10,9 @@ from google.protobuf.message import DecodeError
 
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.inlined import inlined
+from snnir.frontends.onnx.masks import is_mask
 
-__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance"]
+__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance", "to_array", "usual"]
 
 Source = str | Path | bytes | onnx.ModelProto
 OLDEST_OPSET = 11
@@ -95,7 +96,7 @@ def provenance(model: onnx.ModelProto) -> str:
     own = ("", "ai.onnx")
     sets = [f"{'opset' if entry.domain in own else entry.domain} {entry.version}" for entry in model.opset_import]
     maker = " ".join(filter(None, (model.producer_name, model.producer_version)))
-    return ", ".join([*sets, f"made by {maker}"] if maker else sets)
+    return ", ".join(dict.fromkeys([*sets, f"made by {maker}"] if maker else sets))
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
@@ -107,24 +108,31 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Constants by name; half precision becomes float32. Raises `ModelError` naming a tensor with NaN or infinity."""
+    """Constants by name; half precision becomes float32. Raises `ModelError` naming a tensor with NaN, or with infinities
+    that are no mask.
+    """
     arrays = {}
     for tensor in model.graph.initializer:
-        arrays[tensor.name] = finite(to_array(tensor), f"initializer {tensor.name}")
+        array = to_array(tensor)
+        arrays[tensor.name] = array if is_mask(model.graph, tensor.name, array) else finite(array, f"initializer {tensor.name}")
     for sparse in model.graph.sparse_initializer:
         raise UnsupportedError(f"sparse initializer {sparse.values.name}: store it as a dense tensor")
     return arrays
 
 
 def to_array(tensor: onnx.TensorProto) -> np.ndarray:
-    """The tensor's data; half precision becomes float32. Raises `ModelError`."""
+    """The tensor's data; real numbers of fewer bits become float32. Raises `ModelError`."""
     try:
         array = onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ModelError(f"tensor {tensor.name} cannot be read: {_first_line(error)}") from error
-    if (array.dtype.kind not in "fiubUSO" and array.dtype.name not in FEW_BITS) or array.dtype == np.float16:
-        array = array.astype(np.float32)
-    return array
+    return usual(array)
+
+
+def usual(array: np.ndarray) -> np.ndarray:
+    """`array`, where its real numbers have fewer bits than float32 as float32, which holds them all."""
+    narrow = array.dtype == np.float16 or array.dtype.name.startswith(("bfloat16", "float8", "float4"))
+    return array.astype(np.float32) if narrow else array
 
 
 def finite(array: np.ndarray, what: str) -> np.ndarray:

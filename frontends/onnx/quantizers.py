@@ -10,7 +10,7 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.frontends.onnx.stored import Stored, range_of
 from snnir.ir import Quantization, Value
-from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, MaxPool, Movement, Mul, Pad
+from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, LeakyRelu, MaxPool, Movement, Mul, Pad
 
 __all__ = ["bounds_of", "dequantize", "known_number", "quantize", "real_of", "spread", "worth_of"]
 
@@ -48,6 +48,17 @@ def from_input(call: Call, value: Value) -> bool:
     return value.producer is None and call.scope.parent is None
 
 
+def _of_one(call: Call, value: Value) -> bool:
+    """Whether the value is one that the file stores as integers, moved, or a function of it: then the file computes with the
+    single integer in float32, and not with a sum of several.
+    """
+    while value.producer is not None and isinstance(value.producer.op, Movement | MaxPool | LeakyRelu):
+        if not all(_of_one(call, operand) for operand in value.producer.operands[1:]):
+            return False
+        value = value.producer.operands[0]
+    return value.producer is not None and isinstance(value.producer.op, FakeQuantize)
+
+
 def quantize(
     call: Call,
     x: Value,
@@ -57,8 +68,10 @@ def quantize(
     rounding: str = "even",
     stores: bool = True,
     output: int = 0,
+    label: str = "",
 ) -> Value:
-    """Round `x` to integers: the value that stands for those the file stores or, without `stores`, for real numbers.
+    """Round `x` to integers: the value that stands for those the file stores or, without `stores`, for real numbers (`label`
+    tells one that is on the way to the result).
 
     `scale` and `zero` spread over x. Raises `RefusalError` for a scale that is not positive, for a zero point out of range,
     and where zero points differ between channels of a value that changes with the input.
@@ -71,18 +84,17 @@ def quantize(
     lo, hi = bounds[0] - offset, bounds[1] - offset
     if not lo <= 0 <= hi:
         raise RefusalError(f"its zero point {offset} is outside of {bounds[0]}..{bounds[1]}")
-    single = from_input(call, x)
-    labels = ("levels", "") if stores else ("", "")
+    single = from_input(call, x) or (stores and _of_one(call, x))
     if np.unique(scale).size == 1:
         worth = _scalar(scale)
         op = FakeQuantize(Quantization(worth, lo, hi), rounding, single, offset)
-        real = call.emit(op, x, output=output, label=labels[0])
+        real = call.emit(op, x, output=output, label="levels" if stores else label)
     else:  # each channel in units of its own scale
         factors = call.constant(f"{call.name(output)}.scales", scale.astype(np.float64))
         units = call.emit(Div(), x, factors, label="units")
         worth = math.nan
         levels = call.emit(FakeQuantize(Quantization(1.0, lo, hi), rounding, single, offset), units, label="rounded")
-        real = call.emit(Mul(), levels, factors, output=output, label=labels[0])
+        real = call.emit(Mul(), levels, factors, output=output, label="levels" if stores else label)
         if stores:
             return _offset(call, levels, offset, output)
     if not stores:

@@ -102,7 +102,11 @@ _ELEMENTS = {
         ("float16", onnx.TensorProto.FLOAT16),
         ("int64", onnx.TensorProto.INT64),
         ("int32", onnx.TensorProto.INT32),
+        ("int16", onnx.TensorProto.INT16),
         ("int8", onnx.TensorProto.INT8),
+        ("uint64", onnx.TensorProto.UINT64),
+        ("uint32", onnx.TensorProto.UINT32),
+        ("uint16", onnx.TensorProto.UINT16),
         ("uint8", onnx.TensorProto.UINT8),
         ("bool", onnx.TensorProto.BOOL),
     )

@@ -6,6 +6,7 @@ while importing it is folded all the same; refused is what changes with the inpu
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 
 import onnx
@@ -13,10 +14,10 @@ import onnx
 from snnir.frontends.onnx.inlined import FUNCTIONS
 from snnir.ir.lowering.reasons import BITS, DETERMINANT, FINITE, RANDOM, SIZE, TRAINING, WEIGHTS
 
-__all__ = ["REFUSED", "reason_of", "refused_operators", "undecided", "written_out"]
+__all__ = ["REFUSED", "advice", "reason_of", "refused_operators", "undecided", "written_out"]
 
 _STRINGS = "it computes with strings; prepare the data before the model"
-_LISTS = "it computes with lists or optional values; only lists that a loop builds are supported"
+_LISTS = "it computes with lists or optional values; supported are lists that a loop builds, and lists whose places are known"
 _FILES = "it decodes files; decode them before the model"
 _TREES = "it holds decision trees, which are no networks"
 _KERNELS = "it compares the input with support vectors through a kernel, which is no network"
@@ -38,8 +39,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "CastMap",
         ),
     ),
-    (BITS, ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")),
-    (WEIGHTS, ("AffineGrid", "DeformConv", "GridSample", "MaxRoiPool", "MaxUnpool", "RoiAlign")),
+    (WEIGHTS, ("DeformConv", "MaxRoiPool", "MaxUnpool")),
     (SIZE, ("NonZero", "Unique")),
     (
         _LISTS,
@@ -48,7 +48,6 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "OptionalGetElement",
             "OptionalHasElement",
             "SequenceAt",
-            "SequenceConstruct",
             "SequenceEmpty",
             "SequenceErase",
             "SequenceInsert",
@@ -61,12 +60,10 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (_FILES, ("ImageDecoder",)),
     (_TREES, ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")),
     (_KERNELS, ("SVMClassifier", "SVMRegressor")),
-    (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range")),
-    (FINITE, ("Imputer", "IsInf", "IsNaN")),
+    (_WINDOW, ("BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix")),
     (DETERMINANT, ("Det",)),
     ("it writes at places that depend on the input", ("TensorScatter",)),
     ("it computes with functions given as graphs", ("FlexAttention",)),
-    ("it turns categories into vectors; encode them before the model, or give whole numbers to a OneHot", ("OneHotEncoder",)),
 )
 
 REFUSED: Mapping[str, str] = {operator: reason for reason, operators in _GROUPS for operator in operators}
@@ -76,15 +73,27 @@ REFUSED: Mapping[str, str] = {operator: reason for reason, operators in _GROUPS 
 def reason_of(operator: str, domain: str = "") -> str:
     """Why a node of an operator without a handler is refused."""
     if operator in FUNCTIONS:
-        return "operator not supported: ONNX cannot write it out as other operators where operands in between are left out"
+        return "operator not supported: ONNX cannot write it out as other operators for operands of these types"
     if operator in REFUSED:
         return f"operator not supported: {REFUSED[operator]}"
+    what = (
+        "ONNX has it, but this version of snnir does not know it" if _declared(operator, domain) else "ONNX declares no such one"
+    )
+    return f"operator not supported: {what}; {advice(operator)}"
+
+
+def advice(operator: str) -> str:
+    """What to do about an operator that snnir has never heard of: the name may be misspelt, or near one that it knows."""
+    from snnir.frontends.onnx.registry import HANDLERS
+
+    near = difflib.get_close_matches(operator, [*HANDLERS, *REFUSED, *FUNCTIONS], 1, 0.75)
+    hint = f"the nearest that snnir knows is {near[0]}; " if near else ""
     return (
-        "operator not supported: it is none of ONNX's own, nor of ai.onnx.ml" if not _declared(operator, domain) else _UNDECIDED
+        f"{hint}export the model with an older operator set, write the node as other operators (a function of the model is "
+        "written out by itself), or leave it to the host before or after the model"
     )
 
 
-_UNDECIDED = "operator not supported: no rule is written for it"
 DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
 

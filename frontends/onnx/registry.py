@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from snnir.frontends.onnx.call import Call
 
 __all__ = [
+    "FAMILIAR",
     "HANDLERS",
+    "INTEGERS",
     "Known",
     "Marker",
     "RefusalError",
@@ -22,6 +24,7 @@ __all__ = [
     "conditions",
     "folded_operators",
     "handler",
+    "integer_handler",
     "onnx_operators",
 ]
 
@@ -42,6 +45,15 @@ Handler = Callable[["Call"], Sequence[Result]]
 
 
 HANDLERS: dict[str, Handler] = {}
+INTEGERS: dict[str, Handler] = {}
+"""Operators that mean something of their own where an operand that changes with the input holds integers or truth."""
+FAMILIAR = (
+    "ArrayFeatureExtractor", "BitCast", "Cast", "CastLike", "CenterCropPad", "Compress", "Concat", "ConstantOfShape",
+    "DepthToSpace", "Dropout", "Expand", "EyeLike", "Flatten", "GRU", "Gather", "GatherElements", "GatherND", "Identity", "If",
+    "LSTM", "LabelEncoder", "Loop", "QuantizeLinear", "RNN", "Range", "Reshape", "ReverseSequence", "Scan", "Shape",
+    "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "ZipMap",
+)  # fmt: skip
+"""Operators whose handlers take integers as they take real numbers."""
 DOMAINS: dict[str, set[str]] = {"": set(), "ai.onnx": set()}
 """Operators with a handler by domain; those of ONNX's own domain are all the others, too."""
 QUANTIZING: set[str] = set()
@@ -57,11 +69,26 @@ def handler(operator: str, *becomes: str, domains: Sequence[str] = (), quantizin
 
     def enter(function: Handler) -> Handler:
         HANDLERS[operator] = function
-        _BECOMES[operator] = becomes
+        _BECOMES[operator] = tuple(dict.fromkeys((*becomes, *_BECOMES.get(operator, ()))))
         for domain in domains:
             DOMAINS.setdefault(domain, set()).add(operator)
         if quantizing:
             QUANTIZING.add(operator)
+        return function
+
+    return enter
+
+
+def integer_handler(operator: str, *becomes: str) -> Callable[[Handler], Handler]:
+    """Decorator: the function imports ONNX `operator` where an operand that changes with the input has an integer type.
+
+    What only integers have, such as a shift of bits, is registered as the operator's handler too.
+    """
+
+    def enter(function: Handler) -> Handler:
+        INTEGERS[operator] = function
+        HANDLERS.setdefault(operator, function)
+        _BECOMES[operator] = tuple(dict.fromkeys((*_BECOMES.get(operator, ()), *becomes)))
         return function
 
     return enter
@@ -86,6 +113,9 @@ def conditions() -> list[tuple[str, tuple[str, ...], str]]:
     for operator, ops in sorted(_BECOMES.items()):
         if ops:
             said = " ".join((HANDLERS[operator].__doc__ or "").split())
+            whole = INTEGERS.get(operator, HANDLERS[operator])
+            if whole is not HANDLERS[operator]:
+                said = f"{said} Of integers: {' '.join((whole.__doc__ or '').split())}".strip()
             rows.append((operator, ops, said))
     return rows
 

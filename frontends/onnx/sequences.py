@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import shape_array
 from snnir.frontends.onnx.registry import Marker, RefusalError, Result
+from snnir.frontends.onnx.static_lists import Listed, list_node, parts
 from snnir.ir import Value
 from snnir.ir.dims import product
 from snnir.ir.ops import Gather, Reshape, Transpose
 
 __all__ = ["LISTS", "Cut", "Grown", "sequence_node"]
 
-LISTS = ("SequenceEmpty", "SplitToSequence")
+LISTS = ("SequenceConstruct", "SequenceEmpty", "SplitToSequence")
 """Operators that make a list of tensors."""
+_STATIC = ("SequenceAt", "SequenceErase", "SequenceLength", "ConcatFromSequence")
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,15 @@ def sequence_node(call: Call, operands: Sequence[object]) -> list[Result] | None
         # PyTorch writes the size 1 and no keepdims, and ONNX Runtime takes that for parts without the axis
         ones = not call.has(1) or (call.known(1, "the size").ndim == 0 and call.known_integers(1, "the size") == (1,))
         if not ones or call.integer("keepdims", 1):
-            raise RefusalError("it splits into parts that keep the axis; supported are parts of size 1 that lose it (keepdims=0)")
+            return [parts(call, x)]
         return [Cut(x, call.axis(call.integer("axis", 0), x.type.rank))]
+    if operator == "SequenceConstruct":
+        items = (known if isinstance(known, np.ndarray) else call.value(index) for index, known in enumerate(call.operands))
+        return [Listed(tuple(items))]
+    if isinstance(first, Grown) and not first.state and (operator in _STATIC or len(call.operands) == 3):
+        first = Listed(first.items)
+    if isinstance(first, Listed):
+        return list_node(call, first)
     if not isinstance(first, Grown | Cut):
         return None
     if operator == "Identity":

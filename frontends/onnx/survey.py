@@ -13,6 +13,8 @@ from snnir.frontends.onnx.model import Source, load_model, metadata, provenance
 
 __all__ = ["Survey", "SurveyedNode", "survey"]
 
+_SHAPES = ("Shape", "Size")
+
 
 @dataclass(frozen=True)
 class SurveyedNode:
@@ -36,6 +38,17 @@ class Survey:
     provenance: str
     metadata: Mapping[str, str]
     nodes: tuple[SurveyedNode, ...]
+    constants: frozenset[str] = frozenset()
+    """Names of tensors that the file stores."""
+
+    def constant(self) -> set[str]:
+        """Origins of the nodes whose results are known without an input: of constants alone, or of what has a shape."""
+        known, found = set(self.constants), set()
+        for node in self.nodes:
+            if node.operator in _SHAPES or known.issuperset(node.takes):
+                found.add(node.origin)
+                known.update(node.gives)
+        return found
 
     def behind(self, origins: set[str]) -> set[str]:
         """Origins of the nodes that take, directly or not, what the nodes of `origins` give."""
@@ -53,7 +66,8 @@ class Survey:
 def survey(source: Source) -> Survey:
     """Read a model without importing it. Raises `ModelError` where it cannot be read."""
     model, name = load_model(source)
-    return Survey(name, provenance(model), metadata(model), tuple(_nodes(model.graph, "")))
+    stored = frozenset(tensor.name for tensor in model.graph.initializer)
+    return Survey(name, provenance(model), metadata(model), tuple(_nodes(model.graph, "")), stored)
 
 
 def _nodes(graph: onnx.GraphProto, inside: str) -> Iterator[SurveyedNode]:

@@ -15,8 +15,8 @@ from snnir.errors import GraphError, ModelError, Refusal
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
-from snnir.frontends.onnx.refused import reason_of
-from snnir.frontends.onnx.registry import DOMAINS, HANDLERS, QUANTIZING, Known, Marker, RefusalError, Result
+from snnir.frontends.onnx.refused import advice, reason_of
+from snnir.frontends.onnx.registry import DOMAINS, FAMILIAR, HANDLERS, INTEGERS, QUANTIZING, Known, Marker, RefusalError, Result
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Graph, TensorType, Value
@@ -55,8 +55,8 @@ class Scope:
         """Values that hold whole numbers, such as tokens."""
         self.flags: set[Value] = set() if parent is None else parent.flags
         """Values that hold truth: 1, or 0 for falsehood."""
-        self.narrow: frozenset[str] = frozenset() if parent is None else parent.narrow
-        """Names of constants that are stored in types other than the usual real ones, whatever they are read as."""
+        self.narrow: dict[str, int] = {} if parent is None else parent.narrow
+        """ONNX's element types of inputs and constants that are stored in others than they are read as, by name."""
         self.exact: bool = parent is not None and parent.exact
         """Whether constants are kept in float64, so that the scales of a quantized model stay what the file says."""
         self.stored: dict[Value, Stored] = {} if parent is None else parent.stored
@@ -184,7 +184,7 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
 
 def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry]:
     if node.domain not in ("", "ai.onnx", PIPELINES) and node.op_type not in DOMAINS.get(node.domain, ()):
-        raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own")
+        raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own; {advice(node.op_type)}")
     special = scope.special(node, operands)
     if special is not None:
         return special
@@ -213,7 +213,11 @@ def _all_known(operands: Sequence[Entry]) -> bool:
 def _handled(call: Call) -> Sequence[Result]:
     if call.node.op_type not in HANDLERS:
         raise RefusalError(reason_of(call.node.op_type, call.node.domain))
-    return HANDLERS[call.node.op_type](call)
+    operator = call.node.op_type
+    exact = [value.type.dtype for value in call.operands if isinstance(value, Value) and value.type.is_exact]
+    if exact and operator not in INTEGERS and operator not in FAMILIAR:
+        raise RefusalError(f"it computes with {exact[0]}; of this operator only real numbers are imported")
+    return (INTEGERS if exact and operator in INTEGERS else HANDLERS)[operator](call)
 
 
 def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:

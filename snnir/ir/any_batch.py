@@ -6,7 +6,7 @@ import numpy as np
 
 from snnir.errors import SnnirError
 from snnir.ir.dims import BATCH, Dim, dim
-from snnir.ir.execute import execute
+from snnir.ir.execute import drawn, execute
 from snnir.ir.graph import Graph
 
 __all__ = ["same_meaning"]
@@ -22,7 +22,7 @@ def same_meaning(graph: Graph, fixed: Graph, size: int) -> str:
             2 * size if item == dim(BATCH) else others.setdefault(str(item), 5 + len(others)) if isinstance(item, Dim) else item
             for item in value.type.shape
         ]
-        arrays[value.name] = rng.normal(size=shape).astype(np.float32)
+        arrays[value.name] = drawn(value.type, shape, rng)
     try:
         whole = execute(graph, arrays)
         halves = []

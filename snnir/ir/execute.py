@@ -17,7 +17,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Observer", "bind_sizes", "check_inputs", "execute"]
+__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute"]
 
 Observer = Callable[[Value, np.ndarray], None]
 """Called with every value computed, once for each element inside a scan."""
@@ -45,6 +45,10 @@ def execute(
     return {name: arrays[value] for name, value in wanted.items()}
 
 
+_FEW_BITS = ("bfloat16", "float8", "float4", "int4", "uint4", "int2", "uint2")
+"""Names of element types that NumPy itself lacks, and that other packages bring along."""
+
+
 def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """`inputs` as arrays of the declared dtypes. Raises `InputError` naming input, what was found and what is expected."""
     names = [value.name for value in graph.inputs]
@@ -54,7 +58,7 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np
     sizes: dict[str, int] = {}
     for value in graph.inputs:
         array = np.asarray(inputs[value.name])
-        if array.dtype.kind not in "fiub":
+        if array.dtype.kind not in "fiub" and not array.dtype.name.startswith(_FEW_BITS):
             raise InputError(f"input {value.name}: expected numbers ({value.type}), found dtype {array.dtype}")
         fits = array.ndim == value.type.rank
         for size, found in zip(value.type.shape, array.shape, strict=False):
@@ -65,8 +69,38 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             count = int(array.size - np.isfinite(array).sum())
             raise InputError(f"input {value.name} holds {count} NaN or infinite values; remove or replace them")
-        arrays[value.name] = array.astype(DTYPES[value.type.dtype], copy=False)
+        arrays[value.name] = (
+            _integers(value, array) if value.type.is_exact else array.astype(DTYPES[value.type.dtype], copy=False)
+        )
     return arrays
+
+
+def _integers(value: Value, array: np.ndarray) -> np.ndarray:
+    """`array` as integers of the declared type; real numbers where each of them is one."""
+    if array.dtype.kind not in "iub":
+        array = array.astype(np.float64)
+        wrong = array[array != np.trunc(array)].reshape(-1)
+        if wrong.size:
+            raise InputError(
+                f"input {value.name}: expected integers ({value.type}), found {wrong.size} numbers of {array.size} "
+                f"that are none, the first {wrong[0]}; round them first"
+            )
+    dtype = DTYPES[value.type.dtype]
+    least, most = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    if array.size and (int(array.min()) < least or int(array.max()) > most):
+        raise InputError(
+            f"input {value.name}: expected {least}..{most} ({value.type}), found {int(array.min())}..{int(array.max())}"
+        )
+    return array.astype(DTYPES[value.type.dtype], copy=False)
+
+
+def drawn(type_: TensorType, shape: Sequence[int], generator: np.random.Generator) -> np.ndarray:
+    """An array to try a graph on: standard normal numbers; integers from 1 to 3, which every table, shift and division takes."""
+    if type_.is_exact:
+        return generator.integers(0 if type_.dtype == "bool" else 1, 2 if type_.dtype == "bool" else 4, shape).astype(
+            DTYPES[type_.dtype]
+        )
+    return generator.standard_normal(shape).astype(DTYPES[type_.dtype])
 
 
 def bind_sizes(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:

@@ -26,13 +26,23 @@ class Rewriter:
         self.node: Node | None = None
         """The old node that is being replaced."""
 
-    def emit(self, op: Op, *operands: Value, name: str = "", body: Graph | None = None) -> Value:
-        """Add a node with one result; it carries the origin of the node that is being replaced."""
-        return self.emit_all(op, *operands, names=(name or op.name,), body=body)[0]
+    def emit(
+        self, op: Op, *operands: Value, name: str = "", body: Graph | None = None, origin: tuple[str, ...] | None = None
+    ) -> Value:
+        """Add a node with one result; it carries the origin of the node that is being replaced, or the one given."""
+        return self.emit_all(op, *operands, names=(name or op.name,), body=body, origin=origin)[0]
 
-    def emit_all(self, op: Op, *operands: Value, names: Sequence[str] = (), body: Graph | None = None) -> tuple[Value, ...]:
-        """Add a node; it carries the origin of the node that is being replaced."""
-        origin = self.node.origin if self.node is not None else ()
+    def emit_all(
+        self,
+        op: Op,
+        *operands: Value,
+        names: Sequence[str] = (),
+        body: Graph | None = None,
+        origin: tuple[str, ...] | None = None,
+    ) -> tuple[Value, ...]:
+        """Add a node; it carries the origin of the node that is being replaced, or the one given."""
+        if origin is None:
+            origin = self.node.origin if self.node is not None else ()
         return self.graph.add(op, *operands, names=names, origin=origin, body=body)
 
     def constant(self, name: str, array: np.ndarray) -> Value:

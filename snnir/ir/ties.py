@@ -20,6 +20,11 @@ def _away(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.copysign(np.ceil(np.abs(x)), x))
 
 
+def _odd(x: np.ndarray) -> np.ndarray:
+    below = np.floor(x)
+    return np.asarray(np.where(x - below == 0.5, below + (below % 2 == 0), np.rint(x)))  # x - floor(x) is exact
+
+
 def _half_away(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.copysign(np.floor(np.abs(x) + 0.5), x))
 
@@ -36,6 +41,7 @@ ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "half-up": lambda x: np.floor(x + 0.5),
     "half-down": lambda x: np.ceil(x - 0.5),
     "even": np.rint,
+    "odd": _odd,
     "half-away": _half_away,
     "half-to-zero": _half_to_zero,
     "floor": np.floor,
@@ -44,7 +50,8 @@ ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "away": _away,
     "bipolar": _sign,
 }
-"""The functions, by name. `even` (to the nearest, halves to the even one) is that of ONNX; `bipolar` gives -1 or 1."""
+"""The functions, by name. `even` (to the nearest, halves to the even one) is that of ONNX; `odd` is the same for levels of a
+file that rounds after it added an odd zero point; `bipolar` gives -1 or 1."""
 
 
 def check_rounding(rounding: str) -> None:
@@ -66,6 +73,7 @@ def reached_from(rounding: str, level: int) -> tuple[int, bool]:
         "half-up": (middle, False),
         "half-down": (middle, True),
         "even": (middle, level % 2 == 1),
+        "odd": (middle, level % 2 == 0),
         "half-away": (middle, not positive),
         "half-to-zero": (middle, positive),
         "floor": (2 * level, False),

@@ -7,6 +7,7 @@ Nx32:int[0..9]*0.5   levels 0..9
 Nx32:acc             integers on an accumulator grid
 Nx32:spike[0..15]*0.118   spike trains whose tracer stays in 0..15
 Nx32:current         integer input current of a population
+Nx32:u8              plain integers (i8..i64, u8..u64), and truth (bool): weights, indices, and what only the host computes
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ DTYPES: dict[str, np.dtype] = {
     "i16": np.dtype(np.int16),
     "i32": np.dtype(np.int32),
     "i64": np.dtype(np.int64),
+    "u8": np.dtype(np.uint8),
+    "u16": np.dtype(np.uint16),
+    "u32": np.dtype(np.uint32),
+    "u64": np.dtype(np.uint64),
     "bool": np.dtype(np.bool_),
     "int": np.dtype(np.int64),  # levels
     "spike": np.dtype(np.int64),
@@ -40,7 +45,7 @@ DTYPES: dict[str, np.dtype] = {
 
 _REAL = frozenset({"f32", "f64"})
 _LEVELS = frozenset({"int", "spike"})
-_WEIGHTS = frozenset({"i8", "i16", "i32", "i64"})
+_WEIGHTS = frozenset({"i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"})
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,16 @@ class TensorType:
         return self.dtype in _WEIGHTS
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the elements are plain integers or truth: the host computes with them, and spikes never do."""
+        return self.is_weight or self.dtype == "bool"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the host may hold the value: real numbers, plain integers or truth; no levels, spikes or sums."""
+        return self.is_real or self.is_exact
+
+    @property
     def is_sum(self) -> bool:
         """Whether the elements are integers on an accumulator grid (`acc`, `current`)."""
         return self.dtype in ("acc", "current")
@@ -164,7 +179,7 @@ def dtype_of(array: np.ndarray) -> str:
     for name, dtype in DTYPES.items():
         if array.dtype == dtype:
             return name
-    raise GraphError(f"arrays of {array.dtype} have no place in a graph; use one of f32, f64, i8, i16, i32, i64, bool")
+    raise GraphError(f"arrays of {array.dtype} have no place in a graph; use one of f32, f64, i8..i64, u8..u64, bool")
 
 
 _TYPE = re.compile(

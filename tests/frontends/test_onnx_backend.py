@@ -23,22 +23,20 @@ from snnir.frontends.onnx.registry import HANDLERS, folded_operators
 from snnir.ir.execute import execute
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
-LISTED = {*HANDLERS, *folded_operators(), *FUNCTIONS, "Range"}
+LISTED = {*HANDLERS, *folded_operators(), *FUNCTIONS}
 """Operators of docs/operators.md, and what folds where it is known."""
 
 # Refusals that are right, by a part of their message; a test that is refused for any other reason fails.
 REASONS = {
-    "only real inputs can be encoded": "integer, boolean or string data",
-    "only real numbers are imported": "integer arithmetic on data",
-    "only casts between real types": "casts to integers or from them",
-    "only real numbers are supported": "argmax of integers",
+    "holds STRING": "strings",
+    "both change with the input": "places that an input chooses in another",
+    "of this operator only real numbers are imported": "integers where only real numbers have a meaning",
     "is not a tensor of known rank": "sequences and optionals",
     "is in training mode": "training mode",
-    "its mask is used": "training mode",
+    "mode max takes": "maxima of weighted elements",
+    "takes no infinite": "NaN or infinite data",
     "its Indices output is used": "max pooling with indices",
     "its statistics outputs are used": "training mode",
-    "expected numbers": "element types that NumPy lacks",
-    "which holds no number": "clips to an empty range",
     "NaN or infinite": "NaN or infinite data",
     "is NaN": "NaN or infinite data",
     "the model uses ONNX opset": "operator sets before 11",
@@ -47,30 +45,27 @@ REASONS = {
     "operator of domain": "operators of other domains",
     "sequence_lens": "reversed parts whose lengths are an input",
     "batch_norm needs": "statistics of an input without channels",
-    "real numbers are needed": "integer constants as data",
-    "need real": "integers",
-    "do not go together": "integer arithmetic on data",
     "transforms complex numbers": "Fourier transforms of complex numbers",
-    "without diagonals": "diagonals in einsum",
     "into a table of": "indices out of range",
-    "keep_aspect_ratio_policy": "sizes that keep the aspect ratio",
-    "extrapolation_value": "constants around a cropped region",
-    "it multiplies 0 elements": "products of nothing",
     "the extreme of no elements": "maxima of nothing",
-    "it is known only where its size is": "sizes that depend on data",
-    "cannot write it out": "functions of which operands in between are left out",
     "its trip count": "loops whose trip count is an input",
     "it reads no sequence": "loops over no sequence",
     "scale of a value anew": "dynamic quantization",
     "channels with different zero points": "activations with a zero point for each channel",
-    "that is not cast to float at once": "integers, and floating point of 8 and 4 bits",
     "it quantizes to": "floating point of 8 and 4 bits",
 }
 
 
 RECURRENT = {"RNN", "GRU", "LSTM", "Scan", "Loop"}
 
-FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
+HALF = {"float16": 2e-3, "bfloat16": 8e-3}
+"""Tolerances of what ONNX rounds to fewer bits than float32, in which snnir computes it."""
+
+FOUR_DIGITS = {
+    "test_averagepool_2d_ceil_last_window_starts_on_pad",
+    "test_roialign_aligned_false",
+    "test_roialign_aligned_true",
+}
 """Tests whose expected outputs are written with four digits."""
 
 
@@ -165,7 +160,7 @@ def _compare(name: str, model: onnx.ModelProto, arrays: list[np.ndarray], expect
             continue
         target = target.astype(np.float64)
         span = max(1.0, float(np.abs(target[np.isfinite(target)]).max(initial=0)))
-        tolerance = 2e-3 if expected[0].dtype == np.float16 else 1e-4 if name in FOUR_DIGITS else 1e-5
+        tolerance = HALF.get(expected[0].dtype.name, 1e-4 if name in FOUR_DIGITS else 1e-5)
         np.testing.assert_allclose(result, target, rtol=0, atol=tolerance * span)
 
 
@@ -250,11 +245,14 @@ def test_onnx_backend_tests(record_property: Callable[[str, object], None]) -> N
     )
     assert not tally.failures, "\n".join(tally.failures)
     assert counts["node"] >= 1800
-    assert counts["passed"] >= 1180
+    assert counts["passed"] >= 1672
 
 
 # Why node tests are not compiled, by a part of the message; one that is refused for any other reason fails.
 SPIKING_REASONS = {
+    "holds STRING": "strings",
+    "both change with the input": "places that an input chooses in another",
+    "of this operator only real numbers are imported": "integers where only real numbers have a meaning",
     "differs from sample to sample": "constants that differ from sample to sample",
     "mixes samples": "means over the batch",
     "both sides change": "quotients inside the network",
@@ -324,4 +322,4 @@ def test_node_tests_that_convert_are_exact(record_property: Callable[[str, objec
         f"Refused:\n{tally.refusals()}",
     )
     assert not tally.failures, "\n".join(tally.failures)
-    assert counts["exact"] >= 515
+    assert counts["exact"] >= 737

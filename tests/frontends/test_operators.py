@@ -235,7 +235,7 @@ def test_tokens_choose_rows_on_the_host_that_are_charged_at_step_0() -> None:
     program = _compared(text_model(rng), x)
     kinds = [node.op.name for _, node in program.graph("spiking").walk()]
     assert kinds.count("lookup") == 1
-    assert program.facts["host_nodes"] == ["Gather embedding (lookup)"]
+    assert program.facts["host_nodes"] == ["Cast whole (cast)", "Gather embedding (lookup)"]
     with pytest.raises(snnir.SnnirError, match="into a table of 30 rows"):
         program.run(np.full((1, 6), 30))
     found = {node.name: node.fate for node in snnir.check(text_model(rng)).nodes}

@@ -131,7 +131,7 @@ def test_a_scale_that_changes_with_the_input_is_refused() -> None:
         helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="dynamic"),
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"], name="back"),
     ]
-    with pytest.raises(UnsupportedError, match="quantize the model statically"):
+    with pytest.raises(UnsupportedError, match="quantize the float model statically"):
         import_onnx(model_of(nodes, ["N", 4], {}))
 
 

@@ -33,6 +33,21 @@ def test_roundings_in_torch_are_those_in_numpy(rounding: str) -> None:
         np.testing.assert_array_equal(found.numpy(), levels.round(x, rounding, single))
 
 
+def test_sums_that_float64_moves_off_a_tie_are_ties() -> None:
+    """The mean of 9 levels: weights of 1/9 add up to a number next to the half."""
+    torch = pytest.importorskip("torch")
+    from snnir.backends.torch.levels import _fake_quantize
+
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, 256, (4000, 9))
+    exact = np.rint(levels.sum(axis=1) * 2 / 18 / 0.5) * 0.5  # sums of 9 halves: many are ties of 0.5
+    op = FakeQuantize(Quantization(0.5, 0, 1000))
+    x = (levels * (1 / 9)).sum(axis=1)
+    assert (np.abs(2 * x - np.floor(2 * x) - 0.5) < 1e-9).sum() == (levels.sum(axis=1) * 4 % 18 == 9).sum()
+    np.testing.assert_array_equal(op.function(x), exact)
+    np.testing.assert_array_equal(_fake_quantize(op, torch.from_numpy(x))[0].numpy(), exact)
+
+
 def test_an_unknown_rounding_is_named() -> None:
     for op in (Quantize, FakeQuantize):
         with pytest.raises(GraphError, match="'stochastic' is unknown"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.frontends.onnx.compose import plus, times
+from snnir.frontends.onnx.registry import Result, handler
 from snnir.ir import Value
 from snnir.ir.lowering import functions
 from snnir.ir.lowering.functions import arc_cosine, gated, hyperbolic_cosine
@@ -167,13 +168,13 @@ def _constant(call: Call, label: str, number: float) -> Value:
     return call.constant(f"{call.name()}.{label}", np.array(number, DTYPES[call.type(0).dtype]))
 
 
-@handler("Clip", "clip")
+@handler("Clip", "clip", "mul", "add")
 def clip(call: Call) -> list[Result]:
-    """Bounds as operands (opset 11 on); either may be missing."""
+    """Bounds as operands (opset 11 on); either may be missing; of bounds that leave no number the upper one is the result."""
     low, high = (_bound(call, index, what) for index, what in ((1, "min"), (2, "max")))
     low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
-    if low > high:
-        raise RefusalError(f"it clips to {low}..{high}, which holds no number")
+    if low > high:  # ONNX: the upper bound wins
+        return [plus(call, times(call, call.value(0), 0.0, "nothing"), high)]
     return [call.emit(Clip(float(low), float(high)), call.value(0))]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import real, reshaped, transposed
-from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.frontends.onnx.registry import RefusalError, Result, handler, integer_handler
 from snnir.ir import Value
 from snnir.ir.dims import product
-from snnir.ir.ops import Hardmax, Lookup, NonMaxSuppression, TopK
+from snnir.ir.ops import Hardmax, IntLeast, IntMost, Lookup, NonMaxSuppression, TopK
+from snnir.ir.types import DTYPES
 
 __all__ = ["looked_up"]
 
@@ -18,24 +21,39 @@ def looked_up(call: Call, table: np.ndarray, index: Value) -> Value:
     """Rows of a known table, by an input that holds whole numbers (`Gather` along axis 0: an embedding)."""
     if call.axis(call.integer("axis", 0), table.ndim) != 0:
         raise RefusalError("it chooses by the input along another axis than 0 of a table; transpose the table")
-    if table.dtype.kind != "f":
-        raise RefusalError(f"its table holds {table.dtype}; only real numbers are imported")
     return call.emit(Lookup(), call.constant(call.node.input[0], table), index)
 
 
 @handler("OneHot", "lookup", "transpose")
 def one_hot(call: Call) -> list[Result]:
     """A known depth and known values: rows of the unit matrix."""
+    return [_hot(call, call.value(0), lambda unit: unit)]
+
+
+@integer_handler("OneHot", "int_most", "int_least")
+def one_hot_of_integers(call: Call) -> list[Result]:
+    """The same; what is beyond the depth is off everywhere."""
     index = call.value(0)
+    kind, (depth,) = DTYPES[index.type.dtype], call.known_integers(1, "the depth")
+    if kind.kind == "b":
+        raise RefusalError("it chooses by truth; cast it to integers")
+    for bound, op, label in ((-depth - 1, IntMost(), "from"), (depth, IntLeast(), "to")):
+        if np.iinfo(kind).min < bound < np.iinfo(kind).max:
+            index = call.emit(op, index, call.array(label, np.array(bound, kind)), label=f"within.{label}")
+    # row `depth` is off, and from the end the rows are those of negative indices
+    return [_hot(call, index, lambda unit: np.concatenate([unit, np.zeros((1, depth), bool), unit]))]
+
+
+def _hot(call: Call, index: Value, rows: Callable[[np.ndarray], np.ndarray]) -> Value:
     (depth,) = call.known_integers(1, "the depth")
-    off, on = (float(number) for number in call.known(2, "the values").reshape(-1))
-    table = off + (on - off) * np.eye(depth)
-    axis = call.axis(call.integer("axis", -1), index.type.rank + 1)
+    off, on = call.known(2, "the values").reshape(-1)
+    table = np.where(rows(np.eye(depth, dtype=bool)), on, off)
     rank = index.type.rank
+    axis = call.axis(call.integer("axis", -1), rank + 1)
     perm = [*range(axis), rank, *range(axis, rank)]
     label = "" if perm == list(range(rank + 1)) else "rows"
-    rows = call.emit(Lookup(), call.constant(f"{call.name()}.unit", table.astype(np.float32)), index, label=label)
-    return [transposed(call, rows, perm)]
+    found = call.emit(Lookup(), call.constant(f"{call.name()}.unit", table), index, label=label)
+    return transposed(call, found, perm)
 
 
 @handler("Hardmax", "hardmax", "reshape")
@@ -52,7 +70,7 @@ def hardmax(call: Call) -> list[Result]:
 @handler("TopK", "top_k")
 def top_k(call: Call) -> list[Result]:
     """A known number of elements, on the host."""
-    x = real(call, 0)
+    x = call.value(0)
     (count,) = call.known_integers(1, "the number of elements")
     op = TopK(call.axis(call.integer("axis", -1), x.type.rank), count, bool(call.integer("largest", 1)))
     return list(call.emit_all(op, x, names=(call.name(0), call.name(1))))

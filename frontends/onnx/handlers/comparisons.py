@@ -8,7 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import constant, minus, plus, real
+from snnir.frontends.onnx.compose import constant, minus, plus, real, spread_from
+from snnir.frontends.onnx.fold import chosen as the_one
+from snnir.frontends.onnx.masking import masked
+from snnir.frontends.onnx.masks import hides
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.lowering.choose import chosen, selected
@@ -99,18 +102,40 @@ def negation(call: Call) -> list[Result]:
     return [_flag(call, plus(call, minus(call, x, "negated"), 1.0))]
 
 
-@handler("Where", "mul", "add", "sub")
+@handler("Where", "mul", "add", "sub", "masked")
 def where(call: Call) -> list[Result]:
-    """`condition a + (1 - condition) b`: masks where the condition is known, else two products of changing values."""
-    condition = call.operands[0]
+    """`condition a + (1 - condition) b`: masks where the condition is known, else two products of changing values.
+
+    Minus infinity on one side is a mask of attention, which the host computes.
+    """
+    condition, *sides = call.operands
+    known = spread_from(condition)
+    if isinstance(known, np.ndarray) and known is not condition:
+        call.operands[0] = condition = known.astype(bool)
+        choice = the_one(call)
+        if choice is not None:
+            return [choice]
+    for index, side in enumerate(sides):
+        if isinstance(side, np.ndarray) and hides(side) and (side == -np.inf).all():
+            return [_hidden(call, condition, index)]
     if isinstance(condition, np.ndarray):
         return [_known_where(call, condition)]
     holds = real(call, 0)
     a, b = _reals(call, 1, 2)
-    for value in (a, b):
-        if value.is_constant and not np.isfinite(value.array).all():
-            raise RefusalError("it chooses infinities by a condition that changes with the input; 0 times them is no number")
     return [selected(call, holds, a, b)]
+
+
+def _hidden(call: Call, condition: object, index: int) -> Value:
+    """The other side where the condition lets it through, else minus infinity (side `index`)."""
+    if isinstance(condition, np.ndarray):
+        if condition.dtype == object:
+            raise RefusalError("its condition depends on a size that is known only at run time")
+        return masked(call, call.value(2 - index), condition.astype(bool) != (index == 0))
+    holds = real(call, 0)
+    if index == 0:
+        holds = plus(call, minus(call, holds, "negated"), 1.0, "kept")
+    other = call.operands[2 - index]
+    return masked(call, constant(call, holds, "other", other) if isinstance(other, np.ndarray) else call.value(2 - index), holds)
 
 
 def _known_where(call: Call, condition: np.ndarray) -> Value:

@@ -10,7 +10,7 @@ from snnir.ir.lowering.einsum import einsum as lowered
 __all__: list[str] = []
 
 
-@handler("Einsum", "matmul", "transpose", "linear", "reshape")
+@handler("Einsum", "matmul", "transpose", "linear", "reshape", "gather")
 def einsum(call: Call) -> list[Result]:
-    """One or two operands, without diagonals."""
+    """One or two operands; a letter that stands twice takes a diagonal."""
     return [lowered(call, call.word("equation", ""), [real(call, index) for index in range(len(call.operands))])]

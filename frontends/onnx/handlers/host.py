@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op
-from snnir.ir.dims import product
-from snnir.ir.ops import Abs, ArgMax, Cos, Log, LogSoftmax, Mul, Pow, Reciprocal, Reshape, Sin, Softmax, Sqrt
+from snnir.ir.dims import dim, product
+from snnir.ir.ops import Abs, ArgMax, Cos, Log, LogSoftmax, Mul, Pow, Range, Reciprocal, Reshape, Sin, Softmax, Sqrt
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
@@ -54,6 +56,13 @@ def power(call: Call) -> list[Result]:
     real = exponent.astype(DTYPES[x.type.dtype]) if isinstance(exponent, np.ndarray) else None
     operand = call.value(1) if real is None else call.constant(f"{call.name()}.exponent", real)
     return [call.emit(Pow(), x, operand)]
+
+
+@handler("Range", "range")
+def counted(call: Call) -> list[Result]:
+    """Bounds that change with the input: on the host, and without neurons, because the data says how many numbers there are."""
+    values = [call.value(index) for index in range(3)]
+    return [call.emit(Range(dim(re.sub(r"\W", "_", f"range_{call.name()}"))), *values)]
 
 
 @handler("ArgMax", "argmax")

@@ -12,7 +12,7 @@ from snnir.frontends.onnx.handlers.windows import padding
 from snnir.frontends.onnx.quantizers import bounds_of, dequantize, known_number, quantize, spread
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import Value
-from snnir.ir.ops import Add, AveragePool, Concat, Conv, LeakyRelu, Linear, MatMul, Mul, ReduceMean, Sigmoid, Transpose
+from snnir.ir.ops import Add, AveragePool, Concat, Conv, LeakyRelu, Linear, MatMul, Mul, ReduceMean, Sigmoid, Softmax, Transpose
 
 __all__: list[str] = []
 
@@ -26,19 +26,23 @@ def _real(call: Call, index: int, scale: int, zero: int, label: str, axis: int |
     worth = known_number(call, scale, f"the scale of {label}") if scale >= 0 else np.ones((), np.float32)
     shift = known_number(call, zero, f"the zero point of {label}") if zero >= 0 and call.has(zero) else np.zeros((), np.int64)
     if axis is None and max(worth.size, shift.size) > 1:
-        raise RefusalError(f"{label} has a scale for each row, which no synapse shares")
+        raise RefusalError(f"{label} has a scale or zero point for each row, which no synapse shares; quantize it per tensor")
     along = 0 if axis is None else axis % max(len(shape), 1)
     real = dequantize(call, index, spread(worth, shape, along), spread(shift.astype(np.int64), shape, along), label)
     return real if isinstance(real, Value) else call.constant(f"{call.name()}.{label}", real)
 
 
-def _rounded(call: Call, real: Value, scale: int, zero: int) -> Value:
+def _rounded(call: Call, real: Value, scale: int, zero: int, after: bool = False) -> Value:
+    """`saturate(round(real / scale) + zero)`; `after`: `saturate(round(real / scale + zero))`, so that halves go to the
+    integer that is even as it is stored.
+    """
     worth = known_number(call, scale, "the scale of its result")
     shift = known_number(call, zero, "the zero point of its result") if call.has(zero) else None
     if worth.size > 1:
         raise RefusalError("its result has several scales")
     at = np.zeros((), np.int64) if shift is None else shift.astype(np.int64).reshape(())
-    return quantize(call, real, worth.reshape(()), at, bounds_of(shift))
+    rounding = "odd" if after and at % 2 else "even"
+    return quantize(call, real, worth.reshape(()), at, bounds_of(shift), rounding)
 
 
 def _conv(call: Call, x: Value, weight: Value, bias: Known | None, label: str) -> Value:
@@ -108,19 +112,19 @@ def _two(operator: str, op: type[Add | Mul]) -> None:
     @handler(operator, op.name, "fake_quantize", domains=_MICROSOFT, quantizing=True)
     def binary(call: Call) -> list[Result]:
         result = call.emit(op(), _real(call, 0, 1, 2, "a"), _real(call, 3, 4, 5, "b"), label="sum")
-        return [_rounded(call, result, 6, 7)]
+        return [_rounded(call, result, 6, 7, after=True)]
 
 
 _two("QLinearAdd", Add)
 _two("QLinearMul", Mul)
 
 
-def _one(operator: str, becomes: str, function: Callable[[Call, Value], Value]) -> None:
+def _one(operator: str, becomes: str, function: Callable[[Call, Value], Value], after: bool = False) -> None:
     @handler(operator, becomes, "fake_quantize", domains=_MICROSOFT, quantizing=True)
     def unary(call: Call) -> list[Result]:
         if call.integer("channels_last", 0):
             raise RefusalError("it is channels-last; export the model with the channels as axis 1")
-        return [_rounded(call, function(call, _real(call, 0, 1, 2, "x")), 3, 4)]
+        return [_rounded(call, function(call, _real(call, 0, 1, 2, "x")), 3, 4, after)]
 
 
 def _global_mean(call: Call, x: Value) -> Value:
@@ -136,9 +140,24 @@ def _leaky(call: Call, x: Value) -> Value:
 
 
 _one("QLinearGlobalAveragePool", "reduce_mean", _global_mean)
-_one("QLinearAveragePool", "average_pool", _average)
+_one("QLinearAveragePool", "average_pool", _average, after=True)
 _one("QLinearSigmoid", "sigmoid", lambda call, x: call.emit(Sigmoid(), x, label="f"))
 _one("QLinearLeakyRelu", "leaky_relu", _leaky)
+
+
+@handler("QLinearSoftmax", "softmax", "fake_quantize", domains=_MICROSOFT, quantizing=True)
+def qlinear_softmax(call: Call) -> list[Result]:
+    """On the host. ONNX Runtime counts levels of `1 / floor(1 / scale)`, in float32; 1/256 and its like are meant."""
+    x = _real(call, 0, 1, 2, "x")
+    axis = call.axis(call.integer("axis", 1 if call.integer("opset", 13) < 13 else -1), x.type.rank)
+    if call.integer("opset", 13) < 13 and axis != x.type.rank - 1:
+        raise RefusalError(f"it normalises all axes from {axis} on together; export the model with opset 13 or newer")
+    result = call.emit(Softmax(axis), x, label="softmax")
+    worth = known_number(call, 3, "the scale of its result").astype(np.float32).reshape(())
+    levels = float(np.floor(np.float32(1) / worth)) * float(worth)
+    if levels != 1:
+        result = call.emit(Mul(), result, call.constant(f"{call.name()}.levels.factor", np.array(levels)), label="counted")
+    return [_rounded(call, result, 3, 4)]
 
 
 @handler("QLinearConcat", "concat", "fake_quantize", domains=_MICROSOFT, quantizing=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import spread_from
 from snnir.frontends.onnx.handlers.choices import looked_up
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
@@ -133,18 +134,34 @@ def _bounds(start: Dimension, end: Dimension, step: int, size: Dimension) -> tup
     return begin, stop
 
 
-@handler("ReverseSequence", "slice")
+@handler("ReverseSequence", "slice", "gather", "reshape")
 def reverse_sequence(call: Call) -> list[Result]:
-    """Sequences of full length only (what TensorFlow's `reverse` is exported as)."""
+    """Known lengths: all of an axis turned around (TensorFlow's `reverse`), or in a model of a fixed batch a part of it."""
     x = call.value(0)
     axis = call.axis(call.integer("time_axis", 0), x.type.rank)
-    lengths = call.operands[1]
-    producer = lengths.producer if isinstance(lengths, Value) else None
-    if producer is not None and isinstance(producer.op, Expand) and producer.operands[0].is_constant:
-        lengths = producer.operands[0].array
-    if not isinstance(lengths, np.ndarray) or any(length != x.type.shape[axis] for length in lengths.reshape(-1).tolist()):
-        raise RefusalError(f"its sequence_lens are not the full length {x.type.shape[axis]}; only that is supported")
-    return [call.emit(Slice(axis, None, None, -1), x)]
+    lengths = spread_from(call.operands[1])
+    if not isinstance(lengths, np.ndarray):
+        raise RefusalError(
+            f"its sequence_lens change with the input; known ones, or the full length {x.type.shape[axis]}, do not"
+        )
+    if all(length == x.type.shape[axis] for length in lengths.reshape(-1).tolist()):
+        return [call.emit(Slice(axis, None, None, -1), x)]
+    return [_turned_parts(call, x, axis, lengths.reshape(-1).astype(np.int64))]
+
+
+def _turned_parts(call: Call, x: Value, axis: int, lengths: np.ndarray) -> Value:
+    """The first `lengths[n]` elements of sequence n turned around, as one choice from all elements."""
+    batch = call.axis(call.integer("batch_axis", 1), x.type.rank)
+    shape = call.static(x.type.shape, "sequence_lens of less than the full length")
+    if len(lengths) != shape[batch]:
+        raise RefusalError(f"its sequence_lens name {len(lengths)} sequences of {shape[batch]}")
+    places = np.indices(shape)
+    ends = lengths[places[batch]]
+    places[axis] = np.where(places[axis] < ends, ends - 1 - places[axis], places[axis])
+    order = np.ravel_multi_index(list(places), shape).reshape(-1)
+    line = call.emit(Reshape((order.size,)), x, label="line")
+    chosen = call.emit(Gather(0, tuple(int(place) for place in order), (order.size,)), line, label="turned")
+    return call.emit(Reshape(shape), chosen)
 
 
 @handler("Split", "slice")

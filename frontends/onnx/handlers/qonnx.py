@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.quantizers import known_number, quantize
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
-from snnir.ir.ops import Mul
+from snnir.ir import Value
+from snnir.ir.ops import Add, AveragePool, FakeQuantize, MaxPool, Movement, Mul, Pad
 from snnir.ir.ties import round_by
 
 __all__: list[str] = []
@@ -37,6 +40,10 @@ def _number(call: Call, index: int, what: str) -> float:
     array = known_number(call, index, what)
     if array.size != 1:
         raise RefusalError(f"{what} differs between channels; one number is supported")
+    return _only(array)
+
+
+def _only(array: np.ndarray) -> float:
     return float(array.reshape(-1)[0])
 
 
@@ -66,9 +73,12 @@ def quant(call: Call) -> list[Result]:
         integers = np.clip(round_by(rounding, x / scale.astype(x.dtype) + zero.astype(x.dtype)), *bounds)
         return [np.asarray((integers.astype(np.float64) - zero) * scale.astype(np.float64))]
     if rounding not in ("even", "floor", "ceil") and zero.any():
-        raise RefusalError(f"rounding {rounding} beside a zero point that is not 0")
-    if rounding == "even" and (zero % 2).any():
-        raise RefusalError("halves that go to the even integer, beside an odd zero point: quantize with an even one")
+        raise RefusalError(
+            f"rounding_mode {call.word('rounding_mode', 'ROUND')!r} beside a zero point that is not 0 (supported there are "
+            "ROUND, FLOOR and CEIL); quantize symmetrically"
+        )
+    if rounding == "even" and (zero % 2).all():  # the zero point is added before rounding
+        rounding = "odd"
     return [quantize(call, call.value(0), _squeezed(scale), _squeezed(zero), bounds, rounding, stores=False)]
 
 
@@ -93,10 +103,39 @@ def bipolar_quant(call: Call) -> list[Result]:
     return [quantize(call, call.value(0), _squeezed(scale), zero, (-1, 1), "bipolar", stores=False)]
 
 
+def _unit(value: Value) -> float | None:
+    """What all elements of a value are whole multiples of: levels, moved, averaged, scaled; None where nothing says so."""
+    node = value.producer
+    if node is None:
+        return None
+    op = node.op
+    if isinstance(op, FakeQuantize):
+        return op.quantization.scale
+    units = [_unit(operand) for operand in node.operands if not operand.is_constant]
+    if None in units or len(set(units)) != 1:
+        return None
+    unit = units[0]
+    assert unit is not None
+    if isinstance(op, AveragePool) and (op.count_padding or not any(op.padding)) and not op.ceil:
+        return unit / math.prod(op.kernel)
+    if isinstance(op, Mul) and node.operands[1].is_constant and node.operands[1].array.size == 1:
+        return unit * abs(_only(node.operands[1].array))
+    moved = isinstance(op, Movement | MaxPool | Add) and len(units) == len(node.operands)
+    return unit if moved and not isinstance(op, Pad) else None
+
+
+def _whole(value: Value, scale: float) -> bool:
+    """Whether the value is known to be whole multiples of `scale`, which the file rounds to float32."""
+    unit = _unit(value)
+    ratio = 0.0 if unit is None else unit / scale
+    return round(ratio) >= 1 and abs(ratio - round(ratio)) <= 1e-6 * ratio
+
+
 @handler("Trunc", "fake_quantize", "mul", domains=_DOMAINS, quantizing=True)
 def trunc(call: Call) -> list[Result]:
     """Levels of `scale` without their last bits: version 1 (x, scale, zero, bits, bits left) keeps their worth, version 2
-    (x, scale, zero, bits, scale of the result, bits left) gives the result a scale of its own.
+    (x, scale, zero, bits, scale of the result, bits left) gives the result a scale of its own. What is no multiple of `scale`
+    is rounded to one first, halves to the even one.
     """
     scale, zero = _number(call, 1, "its scale"), _number(call, 2, "its zero point")
     if zero:
@@ -113,9 +152,14 @@ def trunc(call: Call) -> list[Result]:
     coarse = scale * factor
     operand = call.operands[0]
     if isinstance(operand, np.ndarray):
-        integers = np.clip(round_by(rounding, operand.astype(np.float64) / coarse), *bounds)
+        whole = np.rint(operand.astype(np.float64) / scale)
+        integers = np.clip(round_by(rounding, whole / factor), *bounds)
         return [np.asarray(integers * target)]
-    levels = quantize(call, call.value(0), np.array(coarse), np.zeros((), np.int64), bounds, rounding, stores=False)
+    none, x = np.zeros((), np.int64), call.value(0)
+    if not _whole(x, scale):
+        most = 1 << int(_number(call, 3, "its bit width"))
+        x = quantize(call, x, np.array(scale), none, (-most, most), stores=False, label="whole")
+    levels = quantize(call, x, np.array(coarse), none, bounds, rounding, stores=False)
     if target == coarse:
         return [levels]
     return [call.emit(Mul(), levels, call.constant(f"{call.name()}.worth", np.array(target / coarse)), label="worth")]

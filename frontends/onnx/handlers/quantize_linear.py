@@ -60,7 +60,9 @@ def _dynamic(operator: str, domains: tuple[str, ...] = ()) -> None:
     @handler(operator, domains=domains, quantizing=True)
     def refuse(call: Call) -> list[Result]:
         raise RefusalError(
-            "it finds the scale of a value anew for every input, so that no threshold is fixed; quantize the model statically"
+            "it finds the scale of a value anew for every input, so that no threshold is fixed; quantize the float model "
+            "statically (what onnxruntime.quantization.quantize_static leaves real, snnir calibrates), or compile the float "
+            "model itself"
         )
 
 

@@ -88,9 +88,10 @@ def gather_elements(call: Call) -> list[Result]:
 def gather_nd(call: Call) -> list[Result]:
     """Known indices into axes of known size, the batch not among them."""
     x, indices = call.value(0), call.known(1, "the index").astype(np.int64)
-    if call.integer("batch_dims", 0) or x.type.batch_axis is not None:
+    shared = call.integer("batch_dims", 0)
+    if x.type.batch_axis is not None:
         raise RefusalError("its index differs from sample to sample")
-    return [rows_picked(call, x, 0, indices)]
+    return [rows_picked(call, x, 0, indices, shared)]
 
 
 def _samples(call: Call, x: Value, indices: np.ndarray) -> int:

@@ -7,6 +7,7 @@ import onnx
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import real, reduced
+from snnir.frontends.onnx.model import usual
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir.lowering.functions import remainder as lowered
 from snnir.ir.lowering.products import product_over, running_product
@@ -22,6 +23,10 @@ def product(call: Call) -> list[Result]:
     x, axes = real(call, 0), reduced(call)
     if axes is None:
         return [x]
+    if 0 in x.type.shape:  # a product of nothing is 1
+        sizes = [1 if axis in axes else size for axis, size in enumerate(x.type.shape)]
+        rest = tuple(size for axis, size in enumerate(sizes) if call.integer("keepdims", 1) or axis not in axes)
+        return [np.ones(call.static(rest, "a product"), DTYPES[x.type.dtype])]
     return [product_over(call, x, axes, bool(call.integer("keepdims", 1)))]
 
 
@@ -36,12 +41,14 @@ def cumprod(call: Call) -> list[Result]:
 
 @handler("Mod", "mul", "round", "sub", "relu")
 def remainder(call: Call) -> list[Result]:
-    """By a known divisor: `x - c * trunc(x / c)`, with the sign of the dividend (fmod); integers are refused."""
+    """By a known divisor: `x - c * trunc(x / c)` with the sign of the dividend (fmod), else `x - c * floor(x / c)`."""
     x = real(call, 0)
     divisor = call.known(1, "the divisor").astype(np.float64)
-    if not call.integer("fmod", 0):
-        raise RefusalError("it divides whole numbers (fmod=0); only real numbers are imported")
-    return [lowered(call, x, divisor)]
+    if not np.isfinite(divisor).all() or not divisor.all():
+        raise RefusalError("its divisor holds NaN or infinite values, or 0; the remainder is no number there")
+    if not call.integer("fmod", 0) and call.scope.holds_whole(x):
+        raise RefusalError("it divides whole numbers that are read as real ones; cast them to an integer type")
+    return [lowered(call, x, divisor, floor=not call.integer("fmod", 0))]
 
 
 @handler("Tan", "tan")
@@ -55,23 +62,5 @@ def unit_matrix(call: Call) -> list[Result]:
     """Ones on a diagonal, known from the shape."""
     rows, columns = call.static(call.type(0).shape, "a unit matrix")
     kind = call.attribute("dtype")
-    dtype = np.float32 if kind is None else onnx.helper.tensor_dtype_to_np_dtype(int(str(kind)))
-    return [np.eye(rows, columns, call.integer("k", 0)).astype(np.float32 if dtype == np.float16 else dtype)]
-
-
-@handler("CastLike")
-def cast_like(call: Call) -> list[Result]:
-    """To the type of a real value: nothing."""
-    x, like = call.operands[:2]
-    if (
-        not _is_real(call, 0)
-        or not _is_real(call, 1)
-        or (isinstance(like, np.ndarray) and call.node.input[1] in call.scope.narrow)
-    ):
-        raise RefusalError("only casts between real types are supported; integers and floats of 8 bits and fewer are none")
-    return [x.astype(DTYPES[call.type(1).dtype]) if isinstance(x, np.ndarray) else call.value(0)]
-
-
-def _is_real(call: Call, index: int) -> bool:
-    operand = call.operands[index]
-    return operand.dtype.kind == "f" if isinstance(operand, np.ndarray) else call.type(index).is_real
+    dtype = DTYPES[call.type(0).dtype] if kind is None else onnx.helper.tensor_dtype_to_np_dtype(int(str(kind)))
+    return [usual(np.eye(rows, columns, call.integer("k", 0)).astype(dtype))]

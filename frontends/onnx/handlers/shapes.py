@@ -1,20 +1,15 @@
-"""Operators that vanish: constants, identities, casts between real types, and the shapes of values."""
+"""Operators that vanish: constants, identities, and the shapes of values."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnx
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import shape_array
-from snnir.frontends.onnx.handlers.comparisons import nonzero
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir.dims import product
-from snnir.ir.ops import Reshape
 
 __all__: list[str] = []
-
-_WHOLE = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 
 
 @handler("Constant")
@@ -43,34 +38,14 @@ def identity(call: Call) -> list[Result]:
 
 @handler("Dropout")
 def dropout(call: Call) -> list[Result]:
-    """Nothing, in inference."""
-    if call.wants(1):
-        raise RefusalError("its mask is used; export the model in evaluation mode")
-    if call.has(2) and bool(call.known(2, "training_mode").reshape(-1)[0]):
-        raise RefusalError("it is in training mode; export the model in evaluation mode")
-    return [call.value(0)]
-
-
-@handler("Cast")
-def cast(call: Call) -> list[Result]:
-    """Between real types: nothing, since real numbers keep the type they are computed in. So of whole numbers and of truth."""
-    target = call.integer("to", onnx.TensorProto.FLOAT)
-    real = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-    x, scope = call.value(0), call.scope
-    if target in _WHOLE and (scope.holds_whole(x) or x.type.dtype == "i64"):
+    """Nothing, in inference, or where its ratio is 0; the mask is then true everywhere."""
+    x = call.value(0)
+    ratio = float(call.known(1, "the ratio").reshape(-1)[0]) if call.has(1) else call.number("ratio", 0.5)
+    if call.has(2) and bool(call.known(2, "training_mode").reshape(-1)[0]) and ratio != 0:
+        raise RefusalError(f"it is in training mode with a ratio of {ratio:g}; export the model in evaluation mode")
+    if not call.wants(1):
         return [x]
-    if target in _WHOLE and scope.holds_truth(x):
-        whole = call.emit(Reshape(x.type.shape), x)
-        scope.whole.add(whole)
-        return [whole]
-    if target == onnx.TensorProto.BOOL and x.type.is_real:
-        return [x if scope.holds_truth(x) else nonzero(call, x)]
-    if target == onnx.TensorProto.STRING and x.type.dtype == "i64":
-        raise RefusalError("it writes numbers as strings; leave the labels as numbers")
-    if target not in real or not call.type(0).is_real:
-        kind = onnx.TensorProto.DataType.Name(target)
-        raise RefusalError(f"it casts {call.type(0).dtype} to {kind}; only casts between real types are supported")
-    return [call.value(0)]
+    return [x, np.ones(call.static(x.type.shape, "the mask, which is true everywhere,"), np.bool_)]
 
 
 @handler("Shape")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import real
+from snnir.frontends.onnx.compose import plus, real
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Dim, Value
 from snnir.ir.lowering.enlarge import resized, transposed_conv
@@ -57,7 +57,7 @@ def upsample(call: Call) -> list[Result]:
     return [_resized(call)]
 
 
-@handler("Resize", "gather", "sparse_linear", "linear")
+@handler("Resize", "gather", "sparse_linear", "linear", "add")
 def resize(call: Call) -> list[Result]:
     """Known scales or sizes: nearest is data movement, linear and cubic are linear maps."""
     return [_resized(call)]
@@ -69,15 +69,26 @@ def _resized(call: Call) -> Value:
     places = [axis for axis in range(x.type.rank) if scales[axis] != 1 or (sizes[axis] not in (0, x.type.shape[axis]))]
     if x.type.batch_axis in places:
         raise RefusalError("it resizes the batch")
-    if call.word("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
-        if call.number("extrapolation_value", 0.0) != 0:
-            raise RefusalError("tf_crop_and_resize with an extrapolation_value other than 0 is not linear")
+    if call.word("coordinate_transformation_mode", "half_pixel") == _CROP:
         places = [axis for axis in range(x.type.rank) if axis != x.type.batch_axis]
     matrices: dict[int, np.ndarray] = {}
     for axis in places:
         (size,) = call.static((x.type.shape[axis],), "resizing")
         matrices[axis] = _matrix(call, axis, x.type.rank, size, scales[axis], sizes[axis])
-    return resized(call, x, matrices)
+    found = resized(call, x, matrices)
+    filling = call.number("extrapolation_value", 0.0) if call.word("coordinate_transformation_mode", "") == _CROP else 0.0
+    return found if filling == 0 else plus(call, found, filling * _outside(found.type.rank, matrices), "filled")
+
+
+_CROP = "tf_crop_and_resize"
+
+
+def _outside(rank: int, matrices: Mapping[int, np.ndarray]) -> np.ndarray:
+    """1 where a result lies outside what is resized: along some axis it takes no element."""
+    inside = np.ones((1,) * rank)
+    for axis, matrix in matrices.items():
+        inside = inside * matrix.any(1).reshape([-1 if place == axis else 1 for place in range(rank)])
+    return np.asarray(1 - inside)
 
 
 def _targets(call: Call, x: Value) -> tuple[list[float], list[int]]:
@@ -87,9 +98,15 @@ def _targets(call: Call, x: Value) -> tuple[list[float], list[int]]:
     scales, sizes = [1.0] * rank, [0] * rank
     place = 1 if call.node.op_type == "Upsample" or call.opset < 11 else 2
     if call.has(3) and call.known(3, "the sizes").size:
-        if call.word("keep_aspect_ratio_policy", "stretch") != "stretch":
-            raise RefusalError("keep_aspect_ratio_policy other than stretch is not supported")
+        policy = call.word("keep_aspect_ratio_policy", "stretch")
         known = call.known(3, "the sizes").reshape(-1).tolist()
+        if policy != "stretch":
+            found = call.static(tuple(x.type.shape[axis] for axis in axes), f"keep_aspect_ratio_policy {policy}")
+            ratios = [int(number) / size for number, size in zip(known, found, strict=True)]
+            scale = min(ratios) if policy == "not_larger" else max(ratios)  # one for all axes (ONNX operator specification)
+            for axis, length in zip(axes, found, strict=True):
+                scales[axis], sizes[axis] = scale, int(np.floor(scale * length + 0.5))
+            return scales, sizes
         for axis, number in zip(axes, known, strict=True):
             size = x.type.shape[axis]
             if number == size or (axis == x.type.batch_axis and number == call.fixed_batch):

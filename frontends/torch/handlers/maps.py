@@ -26,7 +26,7 @@ _FAR = 1 << 62
 
 @handler("aten.einsum.default", "matmul", "transpose", "linear", "reshape")
 def einsum(call: Call) -> Value:
-    """One or two operands, without diagonals."""
+    """One or two operands; a letter that stands twice takes a diagonal."""
     return lowered(call, str(call.given("equation")), call.values("tensors"))
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from snnir.ir.dims import product
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
-from snnir.ir.lowering.compose import reshaped, sum_over, transposed
-from snnir.ir.ops import MatMul
+from snnir.ir.lowering.compose import reshaped, static, sum_over, transposed
+from snnir.ir.ops import Gather, MatMul
 
 __all__ = ["einsum"]
 
@@ -23,7 +23,7 @@ class _Term:
 
 
 def einsum(call: Builder, equation: str, values: Sequence[Value]) -> Value:
-    """NumPy's `einsum` of one or two values, without diagonals. Raises `RefusalError` for other equations."""
+    """NumPy's `einsum` of one or two values. Raises `RefusalError` for other equations."""
     equation = equation.replace(" ", "")
     inputs, arrow, output = equation.partition("->")
     words = _spelled(values, inputs.split(","))
@@ -32,12 +32,31 @@ def einsum(call: Builder, equation: str, values: Sequence[Value]) -> Value:
         output = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1 or letter.isdigit()))
     hidden = max((word for word in words), key=lambda word: sum(letter.isdigit() for letter in word))
     output = output.replace("...", "".join(letter for letter in hidden if letter.isdigit()))
-    if len(words) > 2 or any(len(set(word)) < len(word) for word in words):
-        raise RefusalError(f"equation {equation!r}; only one or two operands without diagonals are supported")
-    terms = [_Term(value, word) for value, word in zip(values, words, strict=True)]
+    if len(words) > 2:
+        raise RefusalError(f"equation {equation!r}; only one or two operands are supported")
+    terms = [_diagonal(call, _Term(value, word)) for value, word in zip(values, words, strict=True)]
+    words = [term.letters for term in terms]
     terms = [_summed(call, term, output + "".join(words[:index] + words[index + 1 :])) for index, term in enumerate(terms)]
     found = terms[0] if len(terms) == 1 else _multiplied(call, terms[0], terms[1], output)
     return transposed(call, found.value, [found.letters.index(letter) for letter in output])
+
+
+def _diagonal(call: Builder, term: _Term) -> _Term:
+    """The term with each letter once: a letter that stands twice takes the diagonal of its two axes."""
+    letters = term.letters
+    double = next((letter for letter in letters if letters.count(letter) > 1), None)
+    if double is None:
+        return term
+    first, second = [axis for axis, letter in enumerate(letters) if letter == double][:2]
+    (size,) = static((term.value.type.shape[first],), "a diagonal")
+    rest = [axis for axis in range(len(letters)) if axis not in (first, second)]
+    label = f"diagonal.{letters}"
+    turned = transposed(call, term.value, [*rest, first, second], f"{label}.last")
+    lead = tuple(term.value.type.shape[axis] for axis in rest)
+    flat = reshaped(call, turned, (*lead, size * size), f"{label}.flat")
+    places = tuple(range(0, size * size, size + 1))
+    taken = call.emit(Gather(len(rest), places, (size,)), flat, label=label)
+    return _diagonal(call, _Term(taken, "".join(letters[axis] for axis in rest) + double))
 
 
 def _spelled(values: Sequence[Value], words: Sequence[str]) -> list[str]:

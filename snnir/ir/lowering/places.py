@@ -34,13 +34,16 @@ def picked(call: Builder, x: Value, start: int, places: np.ndarray) -> Value:
     return call.emit(Gather(start, tuple(int(place) for place in places.reshape(-1)), places.shape), line)
 
 
-def rows_picked(call: Builder, x: Value, start: int, indices: np.ndarray) -> Value:
-    """The parts of each sample that `indices` [..., depth] name by their first `depth` axes (ONNX `GatherND`)."""
-    depth = indices.shape[-1]
-    sizes = static(x.type.shape[start : start + depth], "choosing elements")
-    known = tuple(np.where(indices[..., axis] < 0, indices[..., axis] + sizes[axis], indices[..., axis]) for axis in range(depth))
-    flat = np.ravel_multi_index(known, sizes) if depth else np.zeros(indices.shape[:-1], np.int64)
-    rows = reshaped(call, x, (*x.type.shape[:start], int(np.prod(sizes)), *x.type.shape[start + depth :]), "rows")
+def rows_picked(call: Builder, x: Value, start: int, indices: np.ndarray, shared: int = 0) -> Value:
+    """The parts of each sample that `indices` [..., depth] name by their first `depth` axes (ONNX `GatherND`).
+
+    The first `shared` axes of `indices` are those of the sample: each of their places picks within itself.
+    """
+    sizes = static(x.type.shape[start : start + shared + indices.shape[-1]], "choosing elements")
+    own = zip(np.moveaxis(indices, -1, 0), sizes[shared:], strict=True)
+    known = (*np.indices(indices.shape[:-1])[:shared], *(np.where(index < 0, index + size, index) for index, size in own))
+    flat = np.ravel_multi_index(known, sizes) if known else np.zeros(indices.shape[:-1], np.int64)
+    rows = reshaped(call, x, (*x.type.shape[:start], int(np.prod(sizes)), *x.type.shape[start + len(sizes) :]), "rows")
     return call.emit(Gather(start, tuple(int(number) for number in flat.reshape(-1)), flat.shape), rows)
 
 

@@ -22,12 +22,40 @@ from snnir.ir.ops.activation import (
     ThresholdedRelu,
 )
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
+from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.choices import Hardmax, Lookup, TopK
+from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt, Tan
+from snnir.ir.ops.integer_axes import IntCumulate, IntReduce
+from snnir.ir.ops.integers import (
+    IntAbs,
+    IntAdd,
+    IntAnd,
+    IntDiv,
+    Integer,
+    IntEqual,
+    IntGreater,
+    IntLeast,
+    IntMod,
+    IntMost,
+    IntMul,
+    IntNeg,
+    IntNot,
+    IntOr,
+    IntPow,
+    IntRemainder,
+    IntShiftLeft,
+    IntShiftRight,
+    IntSign,
+    IntSub,
+    IntWhere,
+    IntXor,
+)
+from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
 from snnir.ir.ops.product import Product
@@ -48,6 +76,8 @@ __all__ = [
     "AveragePool",
     "BatchNorm",
     "Bif",
+    "BitCast",
+    "Cast",
     "Clip",
     "Concat",
     "Conv",
@@ -69,23 +99,50 @@ __all__ = [
     "Gru",
     "HardSigmoid",
     "Hardmax",
+    "IntAbs",
+    "IntAdd",
+    "IntAnd",
+    "IntCumulate",
+    "IntDiv",
+    "IntEqual",
+    "IntGreater",
+    "IntLeast",
+    "IntMod",
+    "IntMost",
+    "IntMul",
+    "IntNeg",
+    "IntNot",
+    "IntOr",
+    "IntPow",
+    "IntReduce",
+    "IntRemainder",
+    "IntShiftLeft",
+    "IntShiftRight",
+    "IntSign",
+    "IntSub",
+    "IntWhere",
+    "IntXor",
+    "Integer",
     "LeakyRelu",
     "Linear",
     "Log",
     "LogSoftmax",
     "Lookup",
     "Lstm",
+    "Masked",
     "MatMul",
     "MaxPool",
     "Movement",
     "Mul",
     "MultiThreshold",
+    "Narrow",
     "NonMaxSuppression",
     "Observe",
     "Pad",
     "Pow",
     "Product",
     "Quantize",
+    "Range",
     "Rbif",
     "Readout",
     "Reciprocal",

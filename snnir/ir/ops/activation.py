@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -316,8 +317,10 @@ class Round(Elementwise):
 
     mode: str = "even"
 
+    MODES: ClassVar[tuple[str, ...]] = ("floor", "ceil", "even")
+
     def __post_init__(self) -> None:
-        if self.mode not in ("floor", "ceil", "even"):
+        if self.mode not in self.MODES:
             raise GraphError(f"round by {self.mode!r}; choose floor, ceil or even")
 
     def function(self, x: np.ndarray) -> np.ndarray:

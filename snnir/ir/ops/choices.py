@@ -27,14 +27,13 @@ class Lookup(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         table, index = types
-        if table.rank < 1 or not (table.is_real or table.dtype == "i64") or not (index.is_real or index.dtype == "i64"):
-            raise GraphError(
-                f"lookup needs a table[rows, ...] of real numbers or labels (i64) and whole numbers, found {table} and {index}"
-            )
+        if table.rank < 1 or not table.is_plain or not (index.is_real or index.is_weight):
+            raise GraphError(f"lookup needs a table[rows, ...] and whole numbers, found {table} and {index}")
         return (TensorType((*index.shape, *table.shape[1:]), table.dtype),)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        table, rows = arrays[0], np.rint(arrays[1]).astype(np.int64)
+        table, index = arrays
+        rows = (np.rint(index) if index.dtype.kind == "f" else index).astype(np.int64)
         if rows.size and not (-len(table) <= rows.min() and rows.max() < len(table)):
             raise InputError(f"index {rows.min()}..{rows.max()} into a table of {len(table)} rows")
         return (table[rows],)
@@ -44,6 +43,7 @@ class Lookup(Op):
         table = np.sin(np.arange(12, dtype=np.float32)).reshape(4, 3)
         yield example(cls(), table, np.array([[0, 3], [2, -1]], np.float32))
         yield example(cls(), np.array([7, 4, 9]), np.array([2, 0], np.float32))
+        yield example(cls(), np.array([7, 4, 9], np.uint8), np.array([2, 0], np.int32))
 
 
 @register
@@ -97,11 +97,12 @@ class TopK(Op):
         if self.count < 1 or (isinstance(size, int) and self.count > size):
             raise GraphError(f"top_k of {self.count} among {size} elements")
         shape = (*x.shape[:axis], self.count, *x.shape[axis + 1 :])
-        return (TensorType(shape, sum_dtype(x)), TensorType(shape, "i64"))
+        return (TensorType(shape, x.dtype if x.is_weight else sum_dtype(x)), TensorType(shape, "i64"))
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x = arrays[0]
-        order = np.argsort(-x if self.largest else x, axis=self.axis, kind="stable").take(range(self.count), axis=self.axis)
+        falling = ~x if x.dtype.kind in "iu" else -x  # of integers the complement: the least one has no negative
+        order = np.argsort(falling if self.largest else x, axis=self.axis, kind="stable").take(range(self.count), axis=self.axis)
         return np.take_along_axis(x, order, axis=self.axis), order.astype(np.int64)
 
     @classmethod
@@ -109,3 +110,4 @@ class TopK(Op):
         x = np.sin(np.arange(24, dtype=np.float32)).reshape(2, 3, 4)
         yield example(cls(2, 3), x)
         yield example(cls(1, 2, False), x)
+        yield example(cls(0, 3), np.array([-128, 5, 127, 5, 0], np.int8))

@@ -13,7 +13,10 @@ from snnir.ir.ops.rules import example
 from snnir.ir.ties import check_rounding
 from snnir.ir.types import Quantization
 
-__all__ = ["FakeQuantize"]
+__all__ = ["NOISE", "FakeQuantize"]
+
+NOISE = 1e-12
+"""How far sums in float64 may be from a tie that they are, relative to it."""
 
 
 @register
@@ -21,8 +24,9 @@ __all__ = ["FakeQuantize"]
 class FakeQuantize(Elementwise):
     """`scale clip(round(x/scale), lo, hi)`: a quantizer of the model itself, and what its levels are worth.
 
-    `rounding` is one of `snnir.ir.ties`. With `single`, `x/scale` is computed in float32, as ONNX does for real inputs.
-    `zero` is the integer that the file stores for level 0.
+    `rounding` is one of `snnir.ir.ties`. With `single`, `x/scale` is computed in float32, as ONNX does for real inputs. Else,
+    where x is float64, a quotient within 1e-12 of a whole or half number is that number: the mean of 9 levels may be a tie,
+    and 1/9 is no float64. `zero` is the integer that the file stores for level 0.
     """
 
     name = "fake_quantize"
@@ -37,7 +41,13 @@ class FakeQuantize(Elementwise):
 
     def levels_of(self, x: np.ndarray) -> np.ndarray:
         """Levels of real `x`, int64."""
-        return self.quantization.round(x, self.rounding, self.single)
+        levels = self.quantization
+        if self.single or x.dtype != np.float64:
+            return levels.round(x, self.rounding, self.single)
+        ratio = x / levels.scale
+        halves = np.rint(2 * ratio) / 2
+        near = np.abs(ratio - halves) <= NOISE * np.maximum(np.abs(halves), 1)
+        return Quantization(1.0, levels.lo, levels.hi).round(np.where(near, halves, ratio), self.rounding)
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.levels_of(x) * self.quantization.scale)

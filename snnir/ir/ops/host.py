@@ -39,13 +39,15 @@ class _Host(Op):
 @register
 @dataclass(frozen=True)
 class Softmax(_Host):
-    """`exp(x) / sum(exp(x))` along `axis`."""
+    """`exp(x) / sum(exp(x))` along `axis`; 0 where all of a line is masked (minus infinity), as ONNX's Attention has it."""
 
     name = "softmax"
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        exponential = np.exp(arrays[0] - arrays[0].max(axis=self.axis, keepdims=True))
-        return (exponential / exponential.sum(axis=self.axis, keepdims=True),)
+        largest = arrays[0].max(axis=self.axis, keepdims=True)
+        exponential = np.exp(arrays[0] - np.where(largest == -np.inf, 0, largest).astype(largest.dtype))
+        total = exponential.sum(axis=self.axis, keepdims=True)
+        return (exponential / np.where(total == 0, 1, total).astype(total.dtype),)
 
 
 @register

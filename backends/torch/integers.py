@@ -1,0 +1,22 @@
+"""Meanings of integer ops and casts: those of the reference executor, in NumPy. No gradient passes through them."""
+
+from __future__ import annotations
+
+import torch
+
+from snnir.backends.torch.registry import MEANINGS, tensor_of
+from snnir.ir import OPS, Op
+from snnir.ir.ops import BitCast, Cast, Narrow, Range
+from snnir.ir.ops.integers import Integer
+
+__all__: list[str] = []
+
+
+def _in_numpy(op: Op, *operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    results = op.evaluate(*(x.detach().cpu().numpy() for x in operands))
+    return tuple(tensor_of(array).to(operands[0].device) for array in results)
+
+
+for _op in OPS.values():
+    if issubclass(_op, Integer | Cast | BitCast | Narrow | Range):
+        MEANINGS[_op] = _in_numpy

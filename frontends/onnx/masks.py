@@ -1,0 +1,41 @@
+"""Which known tensors are masks of attention: minus infinity at what a softmax must not see."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+__all__ = ["hides", "is_mask"]
+
+_MOVES = (
+    "Cast",
+    "CastLike",
+    "Concat",
+    "Expand",
+    "Gather",
+    "Identity",
+    "Pad",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Trilu",
+    "Unsqueeze",
+)
+_TAKES = ("Add", "Where", "ReduceMax", "Equal", "Sub", *_MOVES)
+
+
+def hides(array: object) -> bool:
+    """Whether a known tensor holds minus infinity, and else finite numbers."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return False
+    hidden = array == -np.inf
+    return bool(hidden.any() and np.isfinite(array[~hidden]).all())
+
+
+def is_mask(graph: onnx.GraphProto, name: str, array: np.ndarray) -> bool:
+    """Whether an initializer holds minus infinity, and only sums and choices take it, perhaps moved."""
+    takers = [node for node in graph.node if name in node.input]
+    return hides(array) and bool(takers) and all(node.op_type in _TAKES for node in takers)

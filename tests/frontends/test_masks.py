@@ -1,0 +1,93 @@
+"""Minus infinity hides elements from a softmax, on the host; anywhere else infinities are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+import snnir
+from snnir.errors import ModelError, UnsupportedError
+from snnir.frontends.onnx import import_onnx, run_onnxruntime
+from snnir.ir.execute import execute
+
+RNG = np.random.default_rng(0)
+CAUSAL = np.triu(np.full((4, 4), -np.inf, np.float32), 1)
+
+
+def model_of(nodes: list[NodeProto], constants: dict[str, np.ndarray], **inputs: Sequence[str | int]) -> ModelProto:
+    kinds = {name: TensorProto.BOOL if name == "keep" else TensorProto.FLOAT for name in inputs}
+    graph = helper.make_graph(
+        nodes,
+        "masks",
+        [helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4, 4])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def scores() -> tuple[list[NodeProto], dict[str, np.ndarray]]:
+    """Scores [N, 4, 4] of each element of a sequence with each, from x[N, 4, 4]."""
+    weight = RNG.normal(size=(4, 4)).astype(np.float32)
+    return [helper.make_node("MatMul", ["x", "w"], ["scores"]), helper.make_node("Relu", ["scores"], ["r"])], {"w": weight}
+
+
+@pytest.mark.parametrize("finite", [0.0, 0.5])
+def test_an_added_mask_is_the_hosts(finite: float) -> None:
+    nodes, constants = scores()
+    constants["mask"] = np.where(np.isinf(CAUSAL), CAUSAL, np.float32(finite))
+    nodes += [helper.make_node("Add", ["mask", "r"], ["m"]), helper.make_node("Softmax", ["m"], ["y"], axis=-1)]
+    model = model_of(nodes, constants, x=["N", 4, 4])
+    x = RNG.normal(size=(6, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(execute(import_onnx(model), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-6)
+    program = snnir.compile(model, calibration=x)
+    assert program.verify(x).ok
+    assert (program.run(x).outputs["y"][:, np.isinf(CAUSAL)] == 0).all()
+
+
+@pytest.mark.parametrize("hidden_first", [True, False])
+def test_a_choice_of_minus_infinity_is_a_mask(hidden_first: bool) -> None:
+    nodes, constants = scores()
+    constants |= {"condition": np.isinf(CAUSAL) if hidden_first else ~np.isinf(CAUSAL), "far": np.array(-np.inf, np.float32)}
+    sides = ["far", "r"] if hidden_first else ["r", "far"]
+    nodes += [helper.make_node("Where", ["condition", *sides], ["m"]), helper.make_node("Softmax", ["m"], ["y"], axis=-1)]
+    model = model_of(nodes, constants, x=["N", 4, 4])
+    x = RNG.normal(size=(6, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(execute(import_onnx(model), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-6)
+    assert snnir.compile(model, calibration=x).verify(x).ok
+
+
+def test_a_mask_that_comes_with_the_data() -> None:
+    nodes, constants = scores()
+    constants |= {"far": np.array(-np.inf, np.float32), "zero": np.zeros((), np.float32)}
+    nodes += [
+        helper.make_node("Where", ["keep", "zero", "far"], ["mask"]),
+        helper.make_node("Add", ["r", "mask"], ["m"]),
+        helper.make_node("Softmax", ["m"], ["y"], axis=-1),
+    ]
+    model = model_of(nodes, constants, x=["N", 4, 4], keep=["N", 1, 4])
+    data = {"x": RNG.normal(size=(6, 4, 4)).astype(np.float32), "keep": RNG.random((6, 1, 4)) < 0.6}
+    data["keep"][:, :, 0] = True
+    expected = run_onnxruntime(model, data)["y"]
+    np.testing.assert_allclose(execute(import_onnx(model), data)["y"], expected, atol=1e-6)
+    assert snnir.compile(model, calibration=data).verify(data).ok
+
+
+def test_infinities_that_hide_nothing_are_refused() -> None:
+    nodes, constants = scores()
+    constants["mask"] = -CAUSAL
+    nodes.append(helper.make_node("Add", ["r", "mask"], ["y"]))
+    with pytest.raises(ModelError, match="initializer mask holds 6 NaN or infinite values"):
+        import_onnx(model_of(nodes, constants, x=["N", 4, 4]))
+
+
+def test_a_mask_inside_the_network_is_refused_by_name() -> None:
+    nodes, constants = scores()
+    constants["mask"] = CAUSAL
+    nodes += [helper.make_node("Add", ["r", "mask"], ["m"], name="/hide"), helper.make_node("Relu", ["m"], ["y"])]
+    model = model_of(nodes, constants, x=["N", 4, 4])
+    with pytest.raises(UnsupportedError, match=r"Add /hide .op masked.*only the host computes it"):
+        snnir.compile(model, calibration=RNG.normal(size=(6, 4, 4)).astype(np.float32))

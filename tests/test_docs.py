@@ -1,0 +1,63 @@
+"""What the documentation tells users to type does what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from snnir.cli import main
+from tests.frontends.exports import FIXTURES
+from tests.models import data
+from tests.quantized_models import conv_net, static
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_commands_and_code_of_the_page_on_quantized_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DOCS / "quantized-models.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    (snnir .*)$", page, re.MULTILINE)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(commands) == 3
+    rng = np.random.default_rng(0)
+    x = data(rng, 8, 2, 8, 8)
+    onnx.save(static(conv_net(rng), x, tmp_path, "QUInt8", "QInt8"), tmp_path / "quantized.onnx")
+    np.save(tmp_path / "x.npy", x)
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0, command
+    assert (tmp_path / "model.snnir").exists()
+    capsys.readouterr()
+    exec(compile(code, "quantized-models.md", "exec"), {})
+    integers, mismatches = capsys.readouterr().out.splitlines()
+    assert integers.startswith("0 of ")
+    assert mismatches == "0"
+
+
+def test_operators_that_the_page_on_quantized_models_lists_are_those_with_a_handler() -> None:
+    from snnir.frontends.onnx import handlers as handlers
+    from snnir.frontends.onnx.registry import QUANTIZING
+
+    page = (DOCS / "quantized-models.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", page))
+    assert words >= QUANTIZING
+
+
+def test_files_that_the_documentation_names_exist() -> None:
+    for name in ("quantized-models.md", "frameworks.md", "architecture.md", "exactness.md"):
+        page = (DOCS / name).read_text(encoding="utf-8")
+        for path in re.findall(r"`(tests/[\w/.]+\.py|passes/[\w/.]+\.py|snnir/[\w/.]+\.py|benchmarks/[\w/.]+\.py)`", page):
+            assert (DOCS.parent / path).exists(), f"docs/{name} names {path}"
+        for path in re.findall(r"\]\(([\w-]+\.md)", page):
+            assert (DOCS / path).exists(), f"docs/{name} links to {path}"
+
+
+def test_every_export_is_kept_with_the_script_that_made_it() -> None:
+    for path in FIXTURES.glob("*/*.onnx"):
+        assert list(path.parent.glob("*.py")), path.parent
