@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import onnx
 
 from snnir.frontends.onnx.inlined import FUNCTIONS
-from snnir.ir.lowering.reasons import BITS, DETERMINANT, FINITE, RANDOM, SIZE, TRAINING, WEIGHTS
+from snnir.ir.lowering.reasons import DETERMINANT, RANDOM, SIZE, TRAINING, WEIGHTS
 
 __all__ = ["REFUSED", "advice", "reason_of", "refused_operators", "undecided", "written_out"]
 

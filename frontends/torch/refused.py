@@ -23,7 +23,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "nll_loss2d_forward nll_loss_forward nll_loss_nd",
     ),
     (BITS, "__lshift__ __rshift__ bitwise_left_shift bitwise_right_shift"),
-    (WEIGHTS, "affine_grid_generator grid_sampler grid_sampler_2d grid_sampler_3d max_unpool2d max_unpool3d"),
+    (WEIGHTS, "max_unpool2d max_unpool3d"),
     (SIZE, "_unique2 bincount histc masked_select nonzero nonzero_numpy unique_consecutive unique_dim"),
     ("it writes at places that depend on the input", "masked_scatter"),
     (FINITE, "isfinite isinf isnan isneginf isposinf nan_to_num nanmean nanmedian nansum"),

@@ -18,6 +18,7 @@ from tests.frontends.test_torch_both_ways import constants
 from tests.frontends.torch_modules import data, onnx_of, randomised
 
 PICK, OTHER, MASK = torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([True, False, True])
+GRID = torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(3)) * 2.4 - 1.2
 GAIN = torch.tensor([1.0, 0.5, 0.25, 0.0, 2.0])
 
 
@@ -44,6 +45,7 @@ LEGACY: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
     "exclusive": (lambda x: torch.logical_xor(x > 0.2, x < 0.6) * 1.0, (24, 5)),
     "unfold": (lambda x: F.unfold(x, 2, padding=1), (24, 2, 3, 4)),
     "fold": (lambda x: F.fold(x, (3, 4), 2), (24, 8, 6)),
+    "sampled": (lambda x: F.grid_sample(x, GRID.expand(x.shape[0], 3, 2, 2), align_corners=False), (24, 2, 3, 4)),
     "stft": (lambda x: torch.stft(x, 4, 2, window=torch.hann_window(4), center=False, return_complex=False), (24, 12)),
 }
 

@@ -13,6 +13,7 @@ from snnir.frontends.torch.handlers import normalise as normalise
 from snnir.frontends.torch.handlers import places as places
 from snnir.frontends.torch.handlers import pooling as pooling
 from snnir.frontends.torch.handlers import recurrent as recurrent
+from snnir.frontends.torch.handlers import sampling as sampling
 from snnir.frontends.torch.handlers import scan as scan
 from snnir.frontends.torch.handlers import shapes as shapes
 from snnir.frontends.torch.handlers import signals as signals
