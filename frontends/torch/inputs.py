@@ -11,6 +11,7 @@ from torch.export.graph_signature import InputKind
 
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.torch.layers import LAYERS
+from snnir.frontends.torch.promotion import KINDS
 from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 
@@ -117,15 +118,21 @@ def _dimension(size: Any, names: Mapping[str, str]) -> Dimension:
 
 
 def _element(node: torch.fx.Node) -> str:
+    """Real numbers, truth as 0 and 1, and integers that are cast to real numbers at once, or only choose, are real; others are
+    integers of their width, which the host computes with.
+    """
     dtype = node.meta["val"].dtype
     if dtype == torch.float64:
         return "f64"
-    casts = all("to" in str(user.target).split(".")[1] for user in node.users if "." in str(user.target))
-    if dtype in (torch.float32, torch.float16, torch.bfloat16) or (casts and not dtype.is_complex):
+    if dtype in (torch.float32, torch.float16, torch.bfloat16, torch.bool):
         return "f32"
-    if dtype in (torch.int64, torch.int32) and _are_tokens(node):
-        return "f32"
-    raise UnsupportedError(f"input {node.name} holds {dtype}, not cast to float at once; only real inputs can be encoded")
+    if dtype not in KINDS:
+        raise UnsupportedError(f"input {node.name} holds {dtype}; real numbers, integers and truth are supported")
+    casts = [
+        user for user in node.users if not str(user.target).split(".")[-1].startswith("sym_") and "sym_size" not in str(user)
+    ]
+    real = all("to" in str(user.target).split(".")[1] and user.meta["val"].is_floating_point() for user in casts)
+    return "f32" if (casts and real) or (dtype in (torch.int64, torch.int32) and _are_tokens(node)) else KINDS[dtype]
 
 
 _MOVES = ("view", "reshape", "permute", "transpose", "slice", "select", "squeeze", "unsqueeze", "flatten", "clone", "contiguous")

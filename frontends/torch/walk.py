@@ -10,6 +10,7 @@ import torch
 from snnir.errors import GraphError
 from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.complex_value import Complex, is_complex
+from snnir.frontends.torch.promotion import holds_integers, of_integers
 from snnir.frontends.torch.refused import reason_of
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Steps, Unknown, find
 from snnir.ir import Dim, Graph, Value
@@ -94,6 +95,8 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
     if folded is not None:
         return folded
     complex_ = any(is_complex(leaf) for entry in arguments.values() for leaf in _leaves(entry))
+    if not complex_ and any(holds_integers(leaf) for entry in arguments.values() for leaf in _leaves(entry)):
+        return of_integers(Call(scope, node, arguments, origin_of(node)))
     function = find(name, complex_)
     if function is None:
         raise RefusalError(reason_of(name, complex_))

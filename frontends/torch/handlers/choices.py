@@ -199,6 +199,7 @@ def logical_not(call: Call) -> Value:
     return opposite(call, _mask(call, "self"))
 
 
+@handler("aten.__and__", "mul")
 @handler("aten.logical_and", "mul")
 @handler("aten.bitwise_and", "mul")
 def logical_and(call: Call) -> Value:
@@ -206,6 +207,7 @@ def logical_and(call: Call) -> Value:
     return call.emit(Mul(), _mask(call, "self"), _mask(call, "other"))
 
 
+@handler("aten.__or__", "max_pool", "clip", "relu", "add")
 @handler("aten.logical_or", "max_pool", "clip", "relu", "add")
 @handler("aten.bitwise_or", "max_pool", "clip", "relu", "add")
 def logical_or(call: Call) -> Value:

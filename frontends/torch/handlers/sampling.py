@@ -26,8 +26,9 @@ def grid_sampler(call: Call) -> Value:
     kind, modes = grid.dtype, [call.given(name) for name in ("interpolation_mode", "padding_mode", "align_corners")]
 
     def respond(images: np.ndarray, one: np.ndarray) -> np.ndarray:
-        found = torch.ops.aten.grid_sampler(torch.from_numpy(images).to(kind), torch.from_numpy(one), *modes)
-        return found.double().numpy()
+        found: torch.Tensor = torch.ops.aten.grid_sampler(torch.from_numpy(images).to(kind), torch.from_numpy(one), *modes)
+        array: np.ndarray = found.double().numpy()
+        return array
 
     return sampled(call, x, grid.numpy(), respond)
 
@@ -39,7 +40,8 @@ def affine_grid_generator(call: Call) -> Entry:
     places = list(call.static(tuple(size[2:]), "an affine grid"))
 
     def grids(theta: torch.Tensor) -> torch.Tensor:
-        return torch.ops.aten.affine_grid_generator(theta, [len(theta), 1, *places], call.flag("align_corners"))
+        found: torch.Tensor = torch.ops.aten.affine_grid_generator(theta, [len(theta), 1, *places], call.flag("align_corners"))
+        return found
 
     if isinstance(given, Value):
         return grid_of(call, given, int(np.prod(places)), lambda known: grids(torch.from_numpy(known)).double().numpy())
