@@ -128,11 +128,16 @@ def _element(node: torch.fx.Node) -> str:
         return "f32"
     if dtype not in KINDS:
         raise UnsupportedError(f"input {node.name} holds {dtype}; real numbers, integers and truth are supported")
-    casts = [
-        user for user in node.users if not str(user.target).split(".")[-1].startswith("sym_") and "sym_size" not in str(user)
-    ]
-    real = all("to" in str(user.target).split(".")[1] and user.meta["val"].is_floating_point() for user in casts)
-    return "f32" if (casts and real) or (dtype in (torch.int64, torch.int32) and _are_tokens(node)) else KINDS[dtype]
+    users = [user for user in node.users if _operator(user) not in ("sym_size", "_assert_tensor_metadata")]
+    cast = [_operator(user) in ("to", "_to_copy", "type_as") and user.meta["val"].is_floating_point() for user in users]
+    real = (users and all(cast)) or (dtype in (torch.int64, torch.int32) and _are_tokens(node))
+    return "f32" if real else KINDS[dtype]
+
+
+def _operator(node: torch.fx.Node) -> str:
+    """An operator without its namespace and overload."""
+    words = str(node.target).split(".")
+    return words[1] if len(words) > 1 else words[0]
 
 
 _MOVES = ("view", "reshape", "permute", "transpose", "slice", "select", "squeeze", "unsqueeze", "flatten", "clone", "contiguous")
@@ -142,7 +147,7 @@ def _are_tokens(node: torch.fx.Node) -> bool:
     """Whether whole numbers only choose: rows of tables, or places of ones."""
     chooses = False
     for user in node.users:
-        name = str(user.target).split(".")[1] if "." in str(user.target) else str(user.target)
+        name = _operator(user)
         if name == "one_hot" or (name in ("embedding", "embedding_bag") and user.args[0] is not node):
             chooses = True
         elif name in _MOVES:

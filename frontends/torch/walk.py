@@ -34,8 +34,9 @@ _IGNORED = ("_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_fo
 class Scope:
     """What the nodes of one fx graph stand for, and the graph of the IR that they become part of."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, inner: bool = False) -> None:
+        self.graph, self.inner = graph, inner
+        """Whether it is the body of a scan, which takes values from around it."""
         self.entries: dict[torch.fx.Node, Entry] = {}
         self.names: dict[int, str] = {}
         """Names of known tensors, by their identity."""

@@ -161,7 +161,6 @@ def test_pytorch_reaches_every_op_that_onnx_reaches() -> None:
     declared |= {"non_max_suppression"}  # torchvision's, not PyTorch's
     declared |= {"shrink", "hardmax"}  # PyTorch's hardshrink and softshrink become differences; it has no hardmax
     declared |= {"bit_cast", "narrow", "range"}  # bits read as another type, real numbers of few bits, and lengths that data tell
-    declared |= {"masked"}  # masks of PyTorch's attention are added as numbers whose exponential is 0
     assert missing <= declared, missing
 
 

@@ -11,12 +11,11 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import reduced
 from snnir.frontends.onnx.handlers.pooling import window
-from snnir.frontends.onnx.masking import masked
-from snnir.frontends.onnx.masks import hides
 from snnir.frontends.onnx.registry import HANDLERS, RefusalError, Result, integer_handler
 from snnir.ir import Op, Value
 from snnir.ir.lowering.compose import static
 from snnir.ir.lowering.integers import compared, least_place
+from snnir.ir.lowering.masks import hides, masked
 from snnir.ir.ops import (
     ArgMax,
     Cast,

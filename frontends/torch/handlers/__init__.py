@@ -6,6 +6,7 @@ from snnir.frontends.torch.handlers import arithmetic as arithmetic
 from snnir.frontends.torch.handlers import choices as choices
 from snnir.frontends.torch.handlers import complex_numbers as complex_numbers
 from snnir.frontends.torch.handlers import enlarge as enlarge
+from snnir.frontends.torch.handlers import finite as finite
 from snnir.frontends.torch.handlers import integers as integers
 from snnir.frontends.torch.handlers import joining as joining
 from snnir.frontends.torch.handlers import maps as maps
