@@ -19,6 +19,14 @@ from tests.frontends.torch_modules import Function, check, randomised, same
 MASK = torch.tensor([True, False, True, False])
 W = torch.randn(4, 3, generator=torch.Generator().manual_seed(3))
 
+
+class Bilinear(nn.Bilinear):
+    """Without a bias too."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> Any:
+        return super().forward(x, y), F.bilinear(x, y, self.weight)
+
+
 Case = tuple[nn.Module | Callable[..., Any], list[tuple[int, ...]]]
 
 CASES: dict[str, Case] = {
@@ -80,6 +88,7 @@ CASES: dict[str, Case] = {
     "einsum": (lambda x, y: torch.einsum("nti,nsi->nts", x, y), [(2, 3, 4), (2, 5, 4)]),
     "einsum_known": (lambda x: torch.einsum("...i,io->...o", x, W), [(2, 5, 4)]),
     "baddbmm": (lambda a, x, y: torch.baddbmm(a, x, y, beta=0.5, alpha=2), [(2, 3, 5), (2, 3, 4), (2, 4, 5)]),
+    "bilinear": (Bilinear(4, 5, 3), [(2, 3, 4), (2, 3, 5)]),
     "attention": (lambda q: F.scaled_dot_product_attention(q, q, q), [(2, 2, 5, 4)]),
     "attention_causal": (lambda q: F.scaled_dot_product_attention(q, q, q, is_causal=True), [(2, 2, 5, 4)]),
     "cumsum": (lambda x: x.cumsum(1), [(2, 4)]),
