@@ -68,6 +68,9 @@ def test_padding_of_tokens_is_a_mask() -> None:
     module = Function(lambda x, tokens: x.masked_fill((tokens == 0)[:, None], FAR).softmax(-1)).eval()
     (x,), tokens = data((2, 3, 4)), torch.tensor([[1, 0, 2, 3], [0, 0, 1, 1]])
     same(module, snnir.import_model(module, example_inputs=(x, tokens)), x, tokens)
+    attention = Function(lambda x, tokens: attended(x, (tokens != 0)[:, None])).eval()
+    (x,) = data((2, 4, 3))
+    same(attention, snnir.import_model(attention, example_inputs=(x, tokens)), x, tokens)
 
 
 def test_hidden_elements_count_for_nothing_in_a_spiking_network() -> None:

@@ -154,7 +154,6 @@ def test_bags_of_unknown_sizes_are_refused(function: Callable[..., Any], message
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x.scatter_reduce(1, TWICE.expand(x.shape[0], 4), x, "mean"), "it reduces by mean; supported are"),
         (lambda x: x.masked_scatter(x > 0, x), "aten.masked_scatter.* writes at places that depend on the input"),
         (lambda x: torch.fmod(x, x.abs() + 1), "the divisor changes with the input; it must be constant"),
         (lambda x: torch.remainder(x, 0.0), "divides by 0"),
