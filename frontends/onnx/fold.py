@@ -105,8 +105,14 @@ def _where(call: Call, operands: Sequence[Known]) -> Known:
     return np.where(operands[0].astype(bool), operands[1], operands[2])
 
 
+def _shape(call: Call, operands: Sequence[Known]) -> Known:
+    stop = call.attribute("end")
+    return np.array(operands[0].shape[call.integer("start", 0) : None if stop is None else int(str(stop))], np.int64)
+
+
 RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
     "Identity": _rule,
+    "Shape": _shape,
     "Cast": _cast,
     "Gather": _gather,
     "Slice": _slice,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-__all__ = ["hides", "is_mask"]
+from snnir.ir.lowering.masks import hides
+
+__all__ = ["is_mask"]
 
 _MOVES = (
     "Cast",
@@ -25,14 +27,6 @@ _MOVES = (
     "Unsqueeze",
 )
 _TAKES = ("Add", "Where", "ReduceMax", "Equal", "Sub", *_MOVES)
-
-
-def hides(array: object) -> bool:
-    """Whether a known tensor holds minus infinity, and else finite numbers."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-        return False
-    hidden = array == -np.inf
-    return bool(hidden.any() and np.isfinite(array[~hidden]).all())
 
 
 def is_mask(graph: onnx.GraphProto, name: str, array: np.ndarray) -> bool:

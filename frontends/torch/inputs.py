@@ -11,6 +11,7 @@ from torch.export.graph_signature import InputKind
 
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.torch.layers import LAYERS
+from snnir.frontends.torch.promotion import KINDS
 from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 
@@ -117,15 +118,26 @@ def _dimension(size: Any, names: Mapping[str, str]) -> Dimension:
 
 
 def _element(node: torch.fx.Node) -> str:
+    """Real numbers, truth as 0 and 1, and integers that are cast to real numbers at once, or only choose, are real; others are
+    integers of their width, which the host computes with.
+    """
     dtype = node.meta["val"].dtype
     if dtype == torch.float64:
         return "f64"
-    casts = all("to" in str(user.target).split(".")[1] for user in node.users if "." in str(user.target))
-    if dtype in (torch.float32, torch.float16, torch.bfloat16) or (casts and not dtype.is_complex):
+    if dtype in (torch.float32, torch.float16, torch.bfloat16, torch.bool):
         return "f32"
-    if dtype in (torch.int64, torch.int32) and _are_tokens(node):
-        return "f32"
-    raise UnsupportedError(f"input {node.name} holds {dtype}, not cast to float at once; only real inputs can be encoded")
+    if dtype not in KINDS:
+        raise UnsupportedError(f"input {node.name} holds {dtype}; real numbers, integers and truth are supported")
+    users = [user for user in node.users if _operator(user) not in ("sym_size", "_assert_tensor_metadata")]
+    cast = [_operator(user) in ("to", "_to_copy", "type_as") and user.meta["val"].is_floating_point() for user in users]
+    real = (users and all(cast)) or (dtype in (torch.int64, torch.int32) and _are_tokens(node))
+    return "f32" if real else KINDS[dtype]
+
+
+def _operator(node: torch.fx.Node) -> str:
+    """An operator without its namespace and overload."""
+    words = str(node.target).split(".")
+    return words[1] if len(words) > 1 else words[0]
 
 
 _MOVES = ("view", "reshape", "permute", "transpose", "slice", "select", "squeeze", "unsqueeze", "flatten", "clone", "contiguous")
@@ -135,7 +147,7 @@ def _are_tokens(node: torch.fx.Node) -> bool:
     """Whether whole numbers only choose: rows of tables, or places of ones."""
     chooses = False
     for user in node.users:
-        name = str(user.target).split(".")[1] if "." in str(user.target) else str(user.target)
+        name = _operator(user)
         if name == "one_hot" or (name in ("embedding", "embedding_bag") and user.args[0] is not node):
             chooses = True
         elif name in _MOVES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from snnir.ir.lowering.reasons import BITS, DETERMINANT, FINITE, RANDOM, SIZE, TRAINING, WEIGHTS
+from snnir.ir.lowering.reasons import DETERMINANT, FINITE, RANDOM, SIZE, TRAINING, WEIGHTS
 
 __all__ = ["REFUSED", "reason_of", "refused_operators"]
 
@@ -22,11 +22,10 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "_ctc_loss binary_cross_entropy binary_cross_entropy_with_logits cross_entropy_loss ctc_loss nll_loss nll_loss2d "
         "nll_loss2d_forward nll_loss_forward nll_loss_nd",
     ),
-    (BITS, "__lshift__ __rshift__ bitwise_left_shift bitwise_right_shift"),
-    (WEIGHTS, "affine_grid_generator grid_sampler grid_sampler_2d grid_sampler_3d max_unpool2d max_unpool3d"),
+    (WEIGHTS, "max_unpool2d max_unpool3d"),
     (SIZE, "_unique2 bincount histc masked_select nonzero nonzero_numpy unique_consecutive unique_dim"),
     ("it writes at places that depend on the input", "masked_scatter"),
-    (FINITE, "isfinite isinf isnan isneginf isposinf nan_to_num nanmean nanmedian nansum"),
+    (FINITE, "nan_to_num nanmean nanmedian nansum"),
     (DETERMINANT, "_linalg_det linalg_det"),
     (
         "it solves equations or takes apart a matrix that changes with the input, which no sum of weighted spikes does",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPLEX",
     "HANDLERS",
+    "INTEGERS",
     "Entry",
     "RefusalError",
     "Spread",
@@ -24,7 +25,9 @@ __all__ = [
     "Unknown",
     "conditions",
     "find",
+    "find_integers",
     "handler",
+    "integer_handler",
     "operators",
 ]
 
@@ -64,6 +67,8 @@ Handler = Callable[["Call"], Entry]
 HANDLERS: dict[str, Handler] = {}
 COMPLEX: dict[str, Handler] = {}
 """Handlers of operators that take complex numbers."""
+INTEGERS: dict[str, Handler] = {}
+"""Handlers of operators where a value that changes with the input holds integers, or truth that integers were compared for."""
 _BECOMES: dict[str, tuple[str, ...]] = {}
 
 
@@ -82,6 +87,26 @@ def handler(operator: str, *becomes: str, real: bool = True, complex: bool = Fal
     return enter
 
 
+def integer_handler(operator: str, *becomes: str) -> Callable[[Handler], Handler]:
+    """Decorator: the function imports `operator` where an operand that changes with the input has an integer type.
+
+    What only integers have, such as a shift of bits, is registered as the operator's handler too.
+    """
+
+    def enter(function: Handler) -> Handler:
+        INTEGERS[operator] = function
+        HANDLERS.setdefault(operator, function)
+        _BECOMES[operator] = tuple(dict.fromkeys((*_BECOMES.get(operator, ()), *becomes)))
+        return function
+
+    return enter
+
+
+def find_integers(operator: str) -> Handler | None:
+    """The handler of an operator on integers: of the overload, or of all overloads."""
+    return INTEGERS.get(operator) or INTEGERS.get(operator.rsplit(".", 1)[0])
+
+
 def find(operator: str, complex: bool = False) -> Handler | None:
     """The handler of an operator such as `aten.conv1d.default`: of the overload, or of all overloads."""
     table = COMPLEX if complex else HANDLERS
@@ -95,9 +120,15 @@ def conditions() -> list[tuple[list[str], tuple[str, ...], bool, str]]:
     rows: dict[tuple[tuple[str, ...], bool, str], list[str]] = {}
     for operator, ops in sorted(_BECOMES.items()):
         if ops:
-            said = " ".join(((HANDLERS.get(operator) or COMPLEX[operator]).__doc__ or "").split())
+            said = _said(HANDLERS.get(operator) or COMPLEX[operator])
+            if operator in INTEGERS and INTEGERS[operator] is not HANDLERS[operator]:
+                said = f"{said} Of integers: {_said(INTEGERS[operator])}".strip()
             rows.setdefault((ops, operator in COMPLEX, said), []).append(operator)
     return [(names, *row) for row, names in rows.items()]
+
+
+def _said(function: Handler) -> str:
+    return " ".join((function.__doc__ or "").split())
 
 
 def operators() -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ import torch
 from snnir.errors import GraphError
 from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.complex_value import Complex, is_complex
+from snnir.frontends.torch.promotion import holds_integers, of_integers
 from snnir.frontends.torch.refused import reason_of
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Steps, Unknown, find
 from snnir.ir import Dim, Graph, Value
@@ -33,8 +34,9 @@ _IGNORED = ("_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range_fo
 class Scope:
     """What the nodes of one fx graph stand for, and the graph of the IR that they become part of."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, inner: bool = False) -> None:
+        self.graph, self.inner = graph, inner
+        """Whether it is the body of a scan, which takes values from around it."""
         self.entries: dict[torch.fx.Node, Entry] = {}
         self.names: dict[int, str] = {}
         """Names of known tensors, by their identity."""
@@ -94,6 +96,8 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
     if folded is not None:
         return folded
     complex_ = any(is_complex(leaf) for entry in arguments.values() for leaf in _leaves(entry))
+    if not complex_ and any(holds_integers(leaf) for entry in arguments.values() for leaf in _leaves(entry)):
+        return of_integers(Call(scope, node, arguments, origin_of(node)))
     function = find(name, complex_)
     if function is None:
         raise RefusalError(reason_of(name, complex_))

@@ -17,6 +17,22 @@ from tests.frontends.torch_modules import DYNAMIC, Function, check, same
 PICK, OTHER, MASK = torch.tensor([0, 1]), torch.tensor([2, 0]), torch.tensor([True, False, True, False])
 TWICE = torch.tensor([[0, 1, 1, 2]])
 
+GRID, VOLUME = (
+    torch.rand(shape, generator=torch.Generator().manual_seed(3)) * 2.4 - 1.2 for shape in ((1, 3, 4, 2), (1, 2, 2, 3, 3))
+)
+THETA = torch.tensor([[[0.8, -0.3, 0.1], [0.4, 0.9, -0.2]]])
+
+
+def resampled(x: torch.Tensor) -> Any:
+    """Every mode, at places beyond the borders too."""
+    grid = GRID.expand(x.shape[0], -1, -1, -1)
+    modes = [(mode, padding) for mode in ("bilinear", "nearest", "bicubic") for padding in ("zeros", "border", "reflection")]
+    moved = F.affine_grid(THETA.expand(x.shape[0], -1, -1), list(x.shape), align_corners=False)
+    return (
+        *(F.grid_sample(x, grid, *names, align_corners=names[1] == "border") for names in modes),
+        F.grid_sample(x, moved, align_corners=False),
+    )
+
 
 def scattered(x: torch.Tensor) -> Any:
     """Scatters whose index is the same for each sample."""
@@ -27,7 +43,8 @@ def scattered(x: torch.Tensor) -> Any:
         x.scatter(1, few, y),
         x.scatter(1, few, 3.0, reduce="multiply"),
         x.scatter_add(1, index, y),
-        *(x.scatter_reduce(1, index, y, reduction) for reduction in ("sum", "prod", "amax", "amin")),
+        *(x.scatter_reduce(1, index, y, reduction) for reduction in ("sum", "mean", "prod", "amax", "amin")),
+        *(x.scatter_reduce(1, index, y, each, include_self=False) for each in ("sum", "mean", "prod", "amax", "amin")),
         torch.zeros_like(x).scatter(1, index, x[:, :1].expand(-1, 4)),
     )
 
@@ -53,6 +70,12 @@ def set_items(x: torch.Tensor) -> torch.Tensor:
 
 
 CASES: dict[str, tuple[Callable[..., Any], list[tuple[int, ...]]]] = {
+    "sampled": (resampled, [(2, 3, 5, 4)]),
+    "sampled_volume": (
+        lambda x: F.grid_sample(x, VOLUME.expand(x.shape[0], -1, -1, -1, -1), align_corners=True),
+        [(2, 2, 3, 4, 3)],
+    ),
+    "affine_grid": (lambda x: F.affine_grid(x, [x.shape[0], 1, 3, 4], align_corners=False), [(2, 2, 3)]),
     "indices": (
         lambda x: (x[:, PICK, OTHER], x[:, PICK, :, OTHER], x[:, PICK[:, None], OTHER], x[:, MASK], x[:, -PICK - 1, ..., 1]),
         [(2, 4, 3, 3)],
@@ -131,8 +154,6 @@ def test_bags_of_unknown_sizes_are_refused(function: Callable[..., Any], message
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x.scatter_reduce(1, TWICE.expand(x.shape[0], 4), x, "mean"), "it reduces by mean; supported are"),
-        (lambda x: x.scatter_reduce(1, TWICE.expand(x.shape[0], 4), x, "sum", include_self=False), "include_self=False"),
         (lambda x: x.masked_scatter(x > 0, x), "aten.masked_scatter.* writes at places that depend on the input"),
         (lambda x: torch.fmod(x, x.abs() + 1), "the divisor changes with the input; it must be constant"),
         (lambda x: torch.remainder(x, 0.0), "divides by 0"),
@@ -163,3 +184,14 @@ def test_bags_become_exact_spikes() -> None:
     tokens = torch.randint(0, 5, (32, 3), generator=torch.Generator().manual_seed(0))
     program = snnir.compile(Bags().eval(), example_inputs=tokens, calibration=tokens.numpy(), bits=4)
     assert program.verify(tokens[:8].numpy()).ok
+
+
+def test_grids() -> None:
+    """A grid for each sample of a fixed batch; one that changes with the input."""
+    each = Function(lambda x: F.grid_sample(x, torch.cat([GRID, GRID / 2]), align_corners=False)).eval()
+    x = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    same(each, snnir.import_model(each, example_inputs=x), x)
+    with pytest.raises(UnsupportedError, match=r"aten.grid_sampler.* the grid changes with the input; it must be constant"):
+        snnir.import_model(
+            Function(lambda x: F.grid_sample(x, x[:, :2].movedim(1, -1), align_corners=False)).eval(), example_inputs=x
+        )

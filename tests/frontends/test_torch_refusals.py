@@ -34,9 +34,12 @@ def test_all_unknown_operators_are_listed_with_path_and_line() -> None:
         assert part in text
 
 
-def test_integers_that_are_computed_with_are_refused() -> None:
-    with pytest.raises(UnsupportedError, match="only real inputs"):
-        snnir.import_model(Function(lambda x: x * 2).eval(), example_inputs=torch.tensor([[1, 2]]))
+def test_integers_that_nothing_computes_with_are_refused() -> None:
+    x = torch.tensor([[1, 2], [3, 4]])
+    with pytest.raises(UnsupportedError, match=r"aten.matmul.* it computes with i64; of this operator only real numbers"):
+        snnir.import_model(Function(lambda x: x @ x.t()).eval(), example_inputs=x)
+    with pytest.raises(UnsupportedError, match=r"torch.uint16; real numbers, integers and truth are supported"):
+        snnir.import_model(Function(lambda x: x.float()).eval(), example_inputs=x.to(torch.uint16))
 
 
 def test_packed_sequences_and_projections_are_refused_by_name() -> None:

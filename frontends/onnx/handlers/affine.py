@@ -6,9 +6,9 @@ import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.handlers.windows import padding
-from snnir.frontends.onnx.masking import masked_sum
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
+from snnir.ir.lowering.masks import masked_sum
 from snnir.ir.ops import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, Sub, Transpose
 
 __all__: list[str] = []
@@ -87,7 +87,7 @@ def _is_whole(call: Call, index: int) -> bool:
 def _arithmetic(operator: str, op: type[Op]) -> None:
     @handler(operator, op.name, *(("masked",) if operator == "Add" else ()))
     def binary(call: Call) -> list[Result]:
-        if operator == "Add" and (hidden := masked_sum(call)) is not None:
+        if operator == "Add" and (hidden := masked_sum(call, call.operands, call.value)) is not None:
             return [hidden]
         for index in range(2):
             if not call.type(index).is_real:

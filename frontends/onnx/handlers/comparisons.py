@@ -10,12 +10,12 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import constant, minus, plus, real, spread_from
 from snnir.frontends.onnx.fold import chosen as the_one
-from snnir.frontends.onnx.masking import masked
-from snnir.frontends.onnx.masks import hides
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.lowering.choose import chosen, selected
 from snnir.ir.lowering.choose import exclusive as lowered
+from snnir.ir.lowering.choose import nonzero as differing
+from snnir.ir.lowering.masks import hides, masked
 from snnir.ir.ops import Add, Step, Sub
 
 __all__ = ["nonzero"]
@@ -65,8 +65,7 @@ def equal(call: Call) -> list[Result]:
 
 def nonzero(call: Call, x: Value, label: str = "") -> Value:
     """Whether elements differ from 0."""
-    above, below = call.emit(Step(), x, label="above"), call.emit(Step(), minus(call, x, "negated"), label="below")
-    return _flag(call, call.emit(Add(), above, below, label=label))
+    return _flag(call, differing(call, x, label))
 
 
 def _truths(call: Call) -> list[Value]:

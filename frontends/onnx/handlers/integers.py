@@ -11,11 +11,11 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import reduced
 from snnir.frontends.onnx.handlers.pooling import window
-from snnir.frontends.onnx.masking import masked
-from snnir.frontends.onnx.masks import hides
 from snnir.frontends.onnx.registry import HANDLERS, RefusalError, Result, integer_handler
 from snnir.ir import Op, Value
 from snnir.ir.lowering.compose import static
+from snnir.ir.lowering.integers import compared, least_place
+from snnir.ir.lowering.masks import hides, masked
 from snnir.ir.ops import (
     ArgMax,
     Cast,
@@ -98,18 +98,16 @@ _binary("BitwiseOr", IntOr(), "On the host.")
 _binary("BitwiseXor", IntXor(), "On the host.")
 
 
-def _comparison(operator: str, turned: bool, negated: bool, *becomes: str) -> None:
+def _comparison(operator: str, relation: str, *becomes: str) -> None:
     @integer_handler(operator, *becomes)
     def compare(call: Call) -> list[Result]:
         """Exact."""
-        a, b = _pair(call, 0, 1)
-        result = call.emit(IntGreater(), *((b, a) if turned else (a, b)), label="opposite" if negated else "")
-        return [call.emit(IntNot(), result) if negated else result]
+        return [compared(call, relation, *_pair(call, 0, 1))]
 
 
-_comparison("Less", True, False, "int_greater")
-_comparison("GreaterOrEqual", True, True, "int_greater", "int_not")
-_comparison("LessOrEqual", False, True, "int_greater", "int_not")
+_comparison("Less", "lt", "int_greater")
+_comparison("GreaterOrEqual", "ge", "int_greater", "int_not")
+_comparison("LessOrEqual", "le", "int_greater", "int_not")
 
 
 def _unary(operator: str, op: Op, said: str) -> None:
@@ -284,7 +282,7 @@ def _place(operator: str, least: bool) -> None:
         x = call.value(0)
         axis = call.axis(call.integer("axis", 0), x.type.rank)
         op = ArgMax(axis, bool(call.integer("keepdims", 1)), bool(call.integer("select_last_index", 0)))
-        return [call.emit(op, call.emit(IntNot(), x, label="turned") if least else x)]
+        return [least_place(call, op, x) if least else call.emit(op, x)]
 
 
 _place("ArgMax", False)

@@ -1,7 +1,4 @@
-"""Sampling at known places: a sum over elements with known weights, so a linear map.
-
-The weights are asked of ONNX's reference evaluator: its response to each element, all of them at once as channels.
-"""
+"""Sampling at known places (`snnir.ir.lowering.sampling`); the weights are asked of ONNX's reference evaluator."""
 
 from __future__ import annotations
 
@@ -11,16 +8,11 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import constant, real, reshaped
+from snnir.frontends.onnx.compose import real, reshaped, spread_from
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
-from snnir.ir import Value
-from snnir.ir.dims import product
-from snnir.ir.ops import Linear, SparseLinear
+from snnir.ir.lowering.sampling import grid_of, sampled, sparse, units
 
 __all__: list[str] = []
-
-LARGEST = 1 << 26
-"""Numbers that the responses to all elements may hold."""
 
 
 def _respond(call: Call, operands: dict[str, np.ndarray]) -> np.ndarray:
@@ -29,6 +21,9 @@ def _respond(call: Call, operands: dict[str, np.ndarray]) -> np.ndarray:
 
     node = onnx.NodeProto()
     node.CopyFrom(call.node)
+    for attribute in node.attribute:
+        if attribute.s in (b"bilinear", b"bicubic"):  # names of opset 16, which the evaluator does not know
+            attribute.s = attribute.s.removeprefix(b"bi")
     del node.input[:], node.output[1:]
     node.input.extend(operands)
     infos = [onnx.helper.make_empty_tensor_value_info(name) for name in (*operands, node.output[0])]
@@ -38,70 +33,24 @@ def _respond(call: Call, operands: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(found[0], np.float64)
 
 
-def _units(sizes: tuple[int, ...]) -> np.ndarray:
-    """Every unit element of an image, as the channels of one image."""
-    count = int(np.prod(sizes))
-    return np.eye(count, dtype=np.float32).reshape(1, count, *sizes)
-
-
-def _mapped(call: Call, x: Value, maps: np.ndarray, channels: int, shape: tuple[int, ...]) -> Value:
-    """`maps` [samples, out, in] applied to the positions of each channel; samples stay apart where there is one map."""
-    rows, cols, weights = [], [], []
-    outputs, inputs = maps.shape[1:]
-    for sample, matrix in enumerate(maps):
-        row, col = np.nonzero(matrix)
-        for channel in range(channels):
-            place = sample * channels + channel
-            rows.append(place * outputs + row)
-            cols.append(place * inputs + col)
-            weights.append(matrix[row, col])
-    return _sparse(call, x, np.concatenate(rows), np.concatenate(cols), np.concatenate(weights), shape)
-
-
-def _sparse(call: Call, x: Value, rows: np.ndarray, cols: np.ndarray, weights: np.ndarray, shape: tuple[int, ...]) -> Value:
-    order = np.lexsort((cols, rows))
-    weight = constant(call, x, "weight", weights[order])
-    places = (call.array(name, array[order].astype(np.int64)) for name, array in (("rows", rows), ("cols", cols)))
-    return call.emit(SparseLinear(shape), x, weight, *places, label="sampled")
-
-
-def _checked(count: int) -> None:
-    if count > LARGEST:
-        raise RefusalError(f"the responses to all elements are {count} numbers; supported are {LARGEST}")
-
-
 @handler("GridSample", "sparse_linear", "reshape")
 def grid_sample(call: Call) -> list[Result]:
     """A known grid: each result is a sum with known weights, in every mode."""
-    x, grid = real(call, 0), call.known(1, "the grid").astype(np.float32)
-    channels, *sizes = call.static(x.type.shape[1:], "sampling")
-    count, places = int(np.prod(sizes)), grid.shape[1:-1]
-    alike = bool((grid == grid[:1]).all())
-    samples = 1 if alike else len(grid)
-    _checked(samples * count * int(np.prod(places)))
-    units = _units(tuple(sizes))
-    maps = np.stack([_respond(call, {"x": units, "grid": grid[n : n + 1]})[0].reshape(count, -1).T for n in range(samples)])
-    shape = (channels, *places)
-    if alike:
-        return [reshaped(call, _mapped(call, x, maps, channels, shape), (x.type.shape[0], *shape))]
-    if x.type.shape[0] != len(grid):
-        raise RefusalError(f"its grid differs from sample to sample of {len(grid)}, and the batch is {x.type.shape[0]}")
-    whole = reshaped(call, x, (1, product(x.type.shape)), "whole")
-    found = _mapped(call, whole, maps, channels, (len(grid) * int(np.prod(shape)),))
-    return [reshaped(call, found, (len(grid), *shape))]
+    x, grid = real(call, 0), spread_from(call.operands[1])
+    if not isinstance(grid, np.ndarray) or grid.shape[1:] != call.type(1).shape[1:]:
+        raise RefusalError("the grid changes with the input; it must be constant")
+    return [sampled(call, x, grid.astype(np.float32), lambda images, one: _respond(call, {"x": images, "grid": one}))]
 
 
 @handler("AffineGrid", "linear", "reshape")
 def affine_grid(call: Call) -> list[Result]:
     """A known size: the grid is a linear map of the matrices."""
     theta, size = real(call, 0), call.known_integers(1, "the size")
-    entries = int(str(product(theta.type.shape[1:])))
-    _checked(entries * entries * int(np.prod(size[2:])))
-    units = np.eye(entries, dtype=np.float32).reshape(entries, *call.static(theta.type.shape[1:], "an affine grid"))
-    response = _respond(call, {"theta": units, "size": np.array([entries, *size[1:]], np.int64)})
-    flat = reshaped(call, theta, (theta.type.shape[0], entries), "flat")
-    matrix = constant(call, theta, "matrix", response.reshape(entries, -1).T)
-    return [reshaped(call, call.emit(Linear(), flat, matrix, label="grid"), (theta.type.shape[0], *response.shape[1:]))]
+
+    def respond(known: np.ndarray) -> np.ndarray:
+        return _respond(call, {"theta": known, "size": np.array([len(known), *size[1:]], np.int64)})
+
+    return [grid_of(call, theta, int(np.prod(size[2:])), respond)]
 
 
 @handler("RoiAlign", "sparse_linear", "reshape")
@@ -113,8 +62,8 @@ def roi_align(call: Call) -> list[Result]:
         raise RefusalError("mode max takes the largest of weighted elements; supported is avg")
     samples, channels, *sizes = call.static(x.type.shape, "boxes that choose among samples")
     count = int(np.prod(sizes))
-    _checked(len(boxes) * count * call.integer("output_height", 1) * call.integer("output_width", 1))
-    response = _respond(call, {"x": _units(tuple(sizes)), "boxes": boxes, "samples": np.zeros(len(boxes), np.int64)})
+    images = units(tuple(sizes), len(boxes) * call.integer("output_height", 1) * call.integer("output_width", 1))
+    response = _respond(call, {"x": images, "boxes": boxes, "samples": np.zeros(len(boxes), np.int64)})
     places = response.shape[2:]
     outputs = int(np.prod(places))
     rows, cols, weights = [], [], []
@@ -126,5 +75,5 @@ def roi_align(call: Call) -> list[Result]:
             weights.append(matrix[col, row])
     whole = reshaped(call, x, (1, samples * channels * count), "whole")
     flat = (len(boxes) * channels * outputs,)
-    found = _sparse(call, whole, np.concatenate(rows), np.concatenate(cols), np.concatenate(weights), flat)
+    found = sparse(call, whole, np.concatenate(rows), np.concatenate(cols), np.concatenate(weights), flat)
     return [reshaped(call, found, (len(boxes), channels, *places))]

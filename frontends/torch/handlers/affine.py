@@ -8,7 +8,7 @@ from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.enlarge import transposed
 from snnir.frontends.torch.registry import Entry, RefusalError, Unknown, handler
 from snnir.ir import Value
-from snnir.ir.ops import Add, BatchNorm, Conv, Linear, MatMul, Mul, Transpose
+from snnir.ir.ops import Add, BatchNorm, Conv, Linear, MatMul, Mul, Reshape, Transpose
 
 __all__ = ["by_statistics"]
 
@@ -52,6 +52,21 @@ def linear(call: Call) -> Value:
     if not call.has("bias"):
         return call.emit(MatMul(), x, weight)
     return call.emit(Add(), call.emit(MatMul(), x, weight, label="product"), call.value("bias"))
+
+
+@handler("aten.bilinear", "linear", "matmul", "reshape", "add")
+def bilinear(call: Call) -> Value:
+    """`x' W y + b` with a constant W: a linear layer of x, and its product with y."""
+    x, y, weight = call.value("input1"), call.value("input2"), call.known("weight", "the weight")
+    outputs, left, right = weight.shape
+    matrix = call.constant("weight", weight.transpose(1, 2).reshape(outputs * right, left).contiguous())
+    rows = call.emit(Linear(), x, matrix, label="rows")
+    lead = x.type.shape[:-1]
+    rows = call.emit(Reshape((*lead, outputs, right)), rows, label="matrices")
+    column = call.emit(Reshape((*lead, right, 1)), y, label="column")
+    products = call.emit(MatMul(), rows, column, label="products")
+    flat = call.emit(Reshape((*lead, outputs)), products, label="sum" if call.has("bias") else "")
+    return call.emit(Add(), flat, call.value("bias")) if call.has("bias") else flat
 
 
 @handler("aten.addmm", "linear", "matmul", "add")

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import torch
 
 from snnir.frontends.torch.call import Call
-from snnir.frontends.torch.registry import RefusalError, Spread, handler
+from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Dim, Op, Value
 from snnir.ir.lowering.functions import remainder, truncated
+from snnir.ir.lowering.masks import masked_sum
 from snnir.ir.ops import Abs, Add, Cos, Div, Log, LogSoftmax, Mul, Pow, Reciprocal, Round, Sin, Softmax, Sqrt, Sub
 
 __all__ = ["operand"]
@@ -32,17 +33,33 @@ def operand(call: Call, name: str) -> Value:
 
 
 def _binary(operator: str, op: type[Op], left: str = "self", right: str = "other") -> None:
-    @handler(f"aten.{operator}", op.name)
+    @handler(f"aten.{operator}", op.name, *(("masked",) if op is Add else ()))
     def binary(call: Call) -> Value:
         if call.arguments.get("rounding_mode") is not None:
             if call.given("rounding_mode") == "floor":
                 return _floor_divided(call)
             return truncated(call, call.emit(Div(), operand(call, left), operand(call, right), label="quotient"))
-        a, b = operand(call, left), operand(call, right)
         alpha = call.number("alpha", 1.0)
+        if op is Add and alpha == 1:
+            hidden = masked_sum(
+                call, [_known(call, name) for name in ("self", "other")], lambda place: operand(call, ("self", "other")[place])
+            )
+            if hidden is not None:
+                return hidden
+        a, b = operand(call, left), operand(call, right)
         if alpha != 1:
             b = call.emit(Mul(), b, call.scalar("alpha", alpha), label="scaled")
         return call.emit(op(), a, b)
+
+
+def _known(call: Call, name: str) -> Entry:
+    """An operand, as an array where it is known."""
+    entry = call.given(name)
+    entry = entry.array if isinstance(entry, Spread) else entry
+    return entry.detach().cpu().numpy() if isinstance(entry, torch.Tensor) and entry.dtype in _STORED else entry
+
+
+_STORED = (torch.float32, torch.float64)
 
 
 @handler("aten.floor_divide", "div", "round")

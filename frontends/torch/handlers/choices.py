@@ -9,10 +9,11 @@ import torch
 
 from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.handlers.arithmetic import operand
-from snnir.frontends.torch.registry import Entry, RefusalError, handler
+from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Value
 from snnir.ir.lowering.choose import above, bounded, chosen, exclusive, extreme, extreme_over, opposite, selected
 from snnir.ir.lowering.compose import minus
+from snnir.ir.lowering.masks import masked
 from snnir.ir.ops import Abs, ArgMax, Gather, Mul, Sign, Sub, TopK
 
 __all__: list[str] = []
@@ -199,6 +200,7 @@ def logical_not(call: Call) -> Value:
     return opposite(call, _mask(call, "self"))
 
 
+@handler("aten.__and__", "mul")
 @handler("aten.logical_and", "mul")
 @handler("aten.bitwise_and", "mul")
 def logical_and(call: Call) -> Value:
@@ -206,6 +208,7 @@ def logical_and(call: Call) -> Value:
     return call.emit(Mul(), _mask(call, "self"), _mask(call, "other"))
 
 
+@handler("aten.__or__", "max_pool", "clip", "relu", "add")
 @handler("aten.logical_or", "max_pool", "clip", "relu", "add")
 @handler("aten.bitwise_or", "max_pool", "clip", "relu", "add")
 def logical_or(call: Call) -> Value:
@@ -237,13 +240,15 @@ def _mask(call: Call, name: str) -> Value:
     entry = call.given(name)
     if isinstance(entry, torch.Tensor) and entry.dtype == torch.bool:
         return call.array(name, entry.to(torch.get_default_dtype()).cpu().numpy())
+    if isinstance(entry, Spread) and entry.array.dtype == torch.bool:
+        return call.as_value(Spread(entry.array.to(torch.get_default_dtype()), entry.shape), name)
     source = call.node.args[0 if name == "self" else 1]
     if not isinstance(source, torch.fx.Node) or source.meta["val"].dtype != torch.bool:
         raise RefusalError(f"its {name} is no mask of true and false")
     return call.value(name)
 
 
-@handler("aten.where", "mul", "add")
+@handler("aten.where", "mul", "add", "masked")
 def where(call: Call) -> Value:
     """By a known condition, or by a comparison, which becomes a mask."""
     if not call.has("self"):
@@ -251,7 +256,7 @@ def where(call: Call) -> Value:
     return _selected(call, call.given("condition"), "self", "other")
 
 
-@handler("aten.masked_fill", "mul", "add")
+@handler("aten.masked_fill", "mul", "add", "masked")
 def masked_fill(call: Call) -> Value:
     """A number where the mask is true."""
     return _selected(call, call.given("mask"), "value", "self")
@@ -259,8 +264,16 @@ def masked_fill(call: Call) -> Value:
 
 def _selected(call: Call, condition: Entry, yes: str, no: str) -> Value:
     sides = [_either(call, name) for name in (yes, no)]
+    for place, side in enumerate(sides):
+        if isinstance(side, np.ndarray) and (side == -np.inf).all():
+            return _hidden(call, condition, sides[1 - place], place == 0)
     values = [side if isinstance(side, Value) else None for side in sides]
     like = next((value for value in values if value is not None), None)
+    if isinstance(condition, Spread):
+        choice = values[0 if condition.array.any() else 1]
+        if condition.array.any() == condition.array.all() and choice is not None and choice.type.shape == condition.shape:
+            return choice
+        condition = Spread(condition.array.to(torch.get_default_dtype()), condition.shape)
     if isinstance(condition, torch.Tensor):
         assert like is not None  # else PyTorch had computed it
         return chosen(call, condition.to(torch.bool).cpu().numpy(), sides, like)
@@ -269,3 +282,12 @@ def _selected(call: Call, condition: Entry, yes: str, no: str) -> Value:
         raise RefusalError("it chooses between a value and an infinite number by a mask that changes with the input")
     named = zip(sides, (yes, no), strict=True)
     return selected(call, mask, *(side if isinstance(side, Value) else call.array(name, side) for side, name in named))
+
+
+def _hidden(call: Call, condition: Entry, side: Value | np.ndarray, hides: bool) -> Value:
+    """A side where the condition lets it through, else minus infinity, a mask of attention; `hides`: where it holds."""
+    x = side if isinstance(side, Value) else call.array("other", side)
+    if isinstance(condition, torch.Tensor):
+        return masked(call, x, condition.to(torch.bool).cpu().numpy() != hides)
+    keep = call.as_value(condition, "condition")
+    return masked(call, x, opposite(call, keep, "kept") if hides else keep)

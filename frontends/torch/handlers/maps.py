@@ -10,14 +10,15 @@ import torch
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.arithmetic import operand
 from snnir.frontends.torch.handlers.places import put
-from snnir.frontends.torch.registry import RefusalError, handler
+from snnir.frontends.torch.registry import RefusalError, Spread, handler
 from snnir.ir import Dim, Dimension, Value
-from snnir.ir.lowering.choose import opposite
 from snnir.ir.lowering.compose import reshaped, times, transposed
 from snnir.ir.lowering.einsum import einsum as lowered
 from snnir.ir.lowering.functions import running_sum, triangle
+from snnir.ir.lowering.masks import masked, masked_sum
 from snnir.ir.lowering.products import product_over, running_product
 from snnir.ir.ops import Add, Concat, Expand, Gather, MatMul, Slice, Softmax, Transpose
+from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
@@ -128,7 +129,7 @@ def _written(call: Call, x: Value, source: Value, axis: int, start: int, stop: D
     return parts[0] if len(parts) == 1 else call.emit(Concat(axis), *parts)
 
 
-@handler("aten.scaled_dot_product_attention", "matmul", "softmax", "mul", "transpose", "add")
+@handler("aten.scaled_dot_product_attention", "matmul", "softmax", "mul", "transpose", "add", "masked")
 def attention(call: Call) -> Value:
     """`softmax(q k' / sqrt(width) + mask) v` with any mask, or the causal one."""
     query, key, value = (call.value(name) for name in ("query", "key", "value"))
@@ -141,29 +142,28 @@ def attention(call: Call) -> Value:
     perm = (*range(rank - 2), rank - 1, rank - 2)
     scaled = times(call, query, call.number("scale", 1 / math.sqrt(width)), "query.scaled")
     scores = call.emit(MatMul(), scaled, call.emit(Transpose(perm), key, label="key.turned"), label="scores")
-    mask = None
-    if isinstance(call.given("attn_mask"), Value):
-        scores = call.emit(Add(), scores, _changing_mask(call), label="masked")
-    elif call.has("attn_mask"):
-        known = call.known("attn_mask", "the mask")
-        mask = np.where(known.cpu().numpy(), 0.0, _NEVER) if known.dtype.is_floating_point is False else known.cpu().numpy()
-    elif call.flag("is_causal"):
-        sizes = call.static(scores.type.shape[-2:], "causal attention")
-        mask = np.where(np.tril(np.ones(sizes, bool)), 0.0, _NEVER)
-    if mask is not None:
-        bias = np.maximum(mask, _NEVER).astype(np.float32)
-        scores = call.emit(Add(), scores, call.array("mask", bias), label="masked")
+    scores = _hidden(call, scores)
     return call.emit(MatMul(), call.emit(Softmax(rank - 1), scores, label="weights"), value)
 
 
-def _changing_mask(call: Call) -> Value:
-    """What a mask that changes with the input adds to the scores: itself, or `_NEVER` where it is false."""
-    mask = call.value("attn_mask")
-    source = call.node.kwargs.get("attn_mask") or call.node.args[3]
-    if isinstance(source, torch.fx.Node) and source.meta["val"].dtype == torch.bool:
-        return times(call, opposite(call, mask, "mask.opposite"), _NEVER, "mask.bias")
-    return mask
-
-
-_NEVER = -1e9
-"""Added to a score that counts for nothing: its exponential is 0."""
+def _hidden(call: Call, scores: Value) -> Value:
+    """The scores with the mask added, or minus infinity where it is false."""
+    given = call.given("attn_mask")
+    if isinstance(given, Value):
+        source = call.node.kwargs.get("attn_mask") or call.node.args[3]
+        if isinstance(source, torch.fx.Node) and source.meta["val"].dtype == torch.bool:
+            return masked(call, scores, given, "masked")
+        known: Value | np.ndarray = given
+    elif call.flag("is_causal"):
+        known = np.tril(np.ones(call.static(scores.type.shape[-2:], "causal attention"), np.bool_))
+    elif given is None:
+        return scores
+    else:
+        known = (given.array if isinstance(given, Spread) else given).detach().cpu().numpy()
+    if isinstance(known, np.ndarray) and known.dtype.kind == "b":
+        return scores if known.all() else masked(call, scores, known, "masked")
+    hidden = masked_sum(call, (known, scores), lambda place: scores, "masked")
+    if hidden is not None:
+        return hidden
+    bias = known if isinstance(known, Value) else call.array("mask", known.astype(DTYPES[scores.type.dtype]))
+    return call.emit(Add(), scores, bias, label="masked")

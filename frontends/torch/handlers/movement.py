@@ -6,6 +6,7 @@ import torch
 
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.complex_value import Complex
+from snnir.frontends.torch.promotion import cast
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Dim, Dimension, Shape, Value
 from snnir.ir.dims import product
@@ -16,17 +17,19 @@ __all__ = ["reshaped"]
 _FAR = 1 << 62
 
 
+_CASTS = ("to", "_to_copy", "type_as")
+
+
 def _copy(operator: str) -> None:
-    @handler(f"aten.{operator}")
+    @handler(f"aten.{operator}", *(("cast", "step", "mul", "add") if operator in _CASTS else ()))
     def copy(call: Call) -> Entry:
+        """Casts to integers and from them are exact, on the host; between real numbers it is nothing."""
         name = "self" if "self" in call.arguments else "input"
         value = call.given(name)
         if isinstance(value, Value) and call.node.meta["val"].dtype.is_complex:
             zeros = Spread(torch.zeros([1] * value.type.rank, dtype=call.node.meta["val"].real.dtype), value.type.shape)
             return Complex(call.name(), parts=(value, call.as_value(zeros, "imag")))
-        if isinstance(value, Value) and not call.node.meta["val"].is_floating_point() and value.type.is_real:
-            raise RefusalError(f"it casts to {call.node.meta['val'].dtype}; only real numbers are imported")
-        return value
+        return cast(call, value, name) if isinstance(value, Value) else value
 
 
 for _name in ("clone", "contiguous", "detach", "alias", "to", "_to_copy", "type_as", "lift_fresh_copy", "detach_", "lift_fresh"):

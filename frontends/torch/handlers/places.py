@@ -104,7 +104,7 @@ def _constant(call: Call, x: Value, number: float, shape: Shape) -> Value:
     return _spread(call, call.scalar("value", number), shape, "value.spread")
 
 
-def _scattered(call: Call, reduction: str) -> Value:
+def _scattered(call: Call, reduction: str, fresh: bool = False, mean: bool = False) -> Value:
     x = operand(call, "self")
     start, axis, places = _same_for_all(call, x)
     sizes = call.static(x.type.shape[start:], "writing elements")
@@ -117,7 +117,11 @@ def _scattered(call: Call, reduction: str) -> Value:
         news = _spread(call, news, shape, "src.spread")
     else:
         news = _constant(call, x, call.number("value"), shape)
-    return written(call, x, news, start, along(places, axis - start, sizes).reshape(-1), reduction)
+    flat = along(places, axis - start, sizes).reshape(-1)
+    if not mean:
+        return written(call, x, news, start, flat, reduction, fresh)
+    counts = np.bincount(flat, minlength=int(np.prod(sizes))).reshape(sizes) + (0 if fresh else 1)
+    return times(call, written(call, x, news, start, flat, reduction, fresh), 1 / np.maximum(counts, 1), "mean")
 
 
 _REDUCE = {None: "none", "add": "add", "multiply": "mul", "sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
@@ -137,13 +141,10 @@ def scatter_add(call: Call) -> Value:
 
 @handler("aten.scatter_reduce", *_WRITES)
 def scatter_reduce(call: Call) -> Value:
-    """Sums, products, maxima and minima at known places, of what was there too."""
+    """Sums, means, products, maxima and minima at known places, of what was there too or not."""
     reduction = call.given("reduce")
-    if reduction not in _REDUCE:
-        raise RefusalError(f"it reduces by {reduction}; supported are sum, prod, amax and amin")
-    if call.arguments.get("include_self") is False:
-        raise RefusalError("it leaves out what was there (include_self=False), which is not supported")
-    return _scattered(call, _REDUCE[reduction])
+    fresh = call.arguments.get("include_self") is False
+    return _scattered(call, _REDUCE.get(reduction, "add"), fresh, reduction == "mean")
 
 
 def put(call: Call, x: Value, indices: list[np.ndarray | slice], values: Value, reduction: str) -> Value:

@@ -26,7 +26,7 @@ def scan(call: Call) -> list[Entry]:
     types += [TensorType((*value.type.shape[:axis], *value.type.shape[axis + 1 :]), value.type.dtype) for value in turned]
     others = [entry for entry in shared if isinstance(entry, Value)]
     graph = Graph(call.name("step"))
-    scope = Scope(graph)
+    scope = Scope(graph, inner=True)
     scope.names = call.scope.names
     holders = [node for node in body.graph.nodes if node.op == "placeholder"]
     count = len(types)

@@ -12,7 +12,7 @@ from snnir.ir.lowering.compose import constant, largest, largest_over, minus, pl
 from snnir.ir.ops import Add, Clip, LeakyRelu, Mul, Relu, Step, Sub
 from snnir.ir.ops.rules import broadcast
 
-__all__ = ["above", "bounded", "chosen", "exclusive", "extreme", "extreme_over", "opposite", "selected", "sloped"]
+__all__ = ["above", "bounded", "chosen", "exclusive", "extreme", "extreme_over", "nonzero", "opposite", "selected", "sloped"]
 
 
 def bounded(call: Builder, x: Value, bound: np.ndarray, sign: int, label: str = "") -> Value:
@@ -87,6 +87,12 @@ def above(call: Builder, x: Value, bound: np.ndarray | Value, label: str = "") -
 def opposite(call: Builder, mask: Value, label: str = "") -> Value:
     """`1 - mask`."""
     return plus(call, minus(call, mask, f"{label}.negated" if label else "negated"), 1.0, label)
+
+
+def nonzero(call: Builder, x: Value, label: str = "") -> Value:
+    """1 where elements differ from 0, else 0: a step on either side."""
+    above, below = call.emit(Step(), x, label="above"), call.emit(Step(), minus(call, x, "negated"), label="below")
+    return call.emit(Add(), above, below, label=label)
 
 
 def exclusive(call: Builder, a: Value, b: Value) -> Value:

@@ -47,8 +47,12 @@ def rows_picked(call: Builder, x: Value, start: int, indices: np.ndarray, shared
     return call.emit(Gather(start, tuple(int(number) for number in flat.reshape(-1)), flat.shape), rows)
 
 
-def written(call: Builder, data: Value, updates: Value, start: int, places: np.ndarray, reduction: str) -> Value:
+def written(
+    call: Builder, data: Value, updates: Value, start: int, places: np.ndarray, reduction: str, fresh: bool = False
+) -> Value:
     """`data` with `updates` at flat `places` of each sample; of several for one place the later come later.
+
+    `fresh`: a reduction leaves out what was there; what is written first is all there is.
 
     Raises `RefusalError` for a reduction that is not one of `REDUCTIONS`.
     """
@@ -63,7 +67,7 @@ def written(call: Builder, data: Value, updates: Value, start: int, places: np.n
         part = news
         if len(chosen) != len(places):
             part = call.emit(Gather(start, tuple(int(place) for place in chosen), (len(chosen),)), news, label=f"{label}.news")
-        if reduction != "none":
+        if reduction != "none" and not (fresh and number == 0):
             old = call.emit(Gather(start, tuple(int(spot) for spot in spots), (len(spots),)), line, label=f"{label}.old")
             part = _reduced(call, reduction, old, part, label)
         order = np.arange(size)

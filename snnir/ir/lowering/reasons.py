@@ -1,10 +1,9 @@
 """Why operators are refused that more than one framework has."""
 
-__all__ = ["BITS", "DETERMINANT", "FINITE", "RANDOM", "SIZE", "TRAINING", "WEIGHTS"]
+__all__ = ["DETERMINANT", "FINITE", "RANDOM", "SIZE", "TRAINING", "WEIGHTS"]
 
 RANDOM = "its result is random, so nothing could be compared exactly; export the model in evaluation mode"
 TRAINING = "it is part of training; export the model for inference"
-BITS = "it computes with the bits of integers; only real numbers are imported"
 WEIGHTS = "its weights depend on the input, so no synapse can hold them"
 SIZE = "the size of its result depends on the data, and a spiking network has a fixed number of neurons"
 FINITE = "values of a network are finite by construction: NaN and infinities are refused as inputs"

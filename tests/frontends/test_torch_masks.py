@@ -1,0 +1,90 @@
+"""Minus infinity hides elements from a softmax, on the host; questions for infinities are answered where nothing gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+import snnir
+from snnir.errors import UnsupportedError
+from tests.frontends.torch_modules import Function, check, data, randomised, same
+
+FAR = float("-inf")
+KEEP = torch.tensor([[1, 0, 1, 1, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]).bool()
+ADDED = torch.zeros(5, 5).masked_fill(~KEEP, FAR) + 0.25 * KEEP
+
+
+def attended(x: torch.Tensor, mask: torch.Tensor | None = None, causal: bool = False) -> torch.Tensor:
+    return F.scaled_dot_product_attention(x, x, x, attn_mask=mask, is_causal=causal)
+
+
+ROWS = KEEP | torch.eye(5).bool()
+"""Some element of each row is seen."""
+
+CASES: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
+    "attention": (
+        lambda x: (attended(x, causal=True), attended(x, KEEP), attended(x, ADDED), attended(x, KEEP | True)),
+        (2, 2, 5, 4),
+    ),
+    "attention_of_the_input": (
+        lambda x: (
+            attended(x, (x[:, :1, :, :1] > -0.5).transpose(-1, -2)),
+            attended(x, torch.zeros_like(x[:, :1, :1]).masked_fill(x[:, :1, :1] > 0, FAR)),
+        ),
+        (2, 2, 4, 4),
+    ),
+    "known": (
+        lambda x: ((x + ADDED)[:, :3].softmax(-1), x.masked_fill(~ROWS, FAR).softmax(-1), torch.where(ROWS, x, FAR).softmax(-1)),
+        (2, 5, 5),
+    ),
+    "of_the_input": (
+        lambda x: (x.masked_fill(x < -2, FAR).softmax(-1), torch.where(x > -2, x, -torch.inf).softmax(-1)),
+        (2, 5, 5),
+    ),
+    "guards": (
+        lambda x: (
+            torch.where(torch.isnan(x.softmax(1)), 0.0, x.softmax(1)) * torch.isfinite(x),
+            torch.where(torch.isinf(x) | (x > 0), x, -x),
+            x.masked_fill(torch.isneginf(x), 2.0),
+        ),
+        (2, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_masks(name: str) -> None:
+    function, shape = CASES[name]
+    check(Function(function), shape)
+
+
+def test_padding_of_tokens_is_a_mask() -> None:
+    """Integers are compared for it."""
+    module = Function(lambda x, tokens: x.masked_fill((tokens == 0)[:, None], FAR).softmax(-1)).eval()
+    (x,), tokens = data((2, 3, 4)), torch.tensor([[1, 0, 2, 3], [0, 0, 1, 1]])
+    same(module, snnir.import_model(module, example_inputs=(x, tokens)), x, tokens)
+    attention = Function(lambda x, tokens: attended(x, (tokens != 0)[:, None])).eval()
+    (x,) = data((2, 4, 3))
+    same(attention, snnir.import_model(attention, example_inputs=(x, tokens)), x, tokens)
+
+
+def test_hidden_elements_count_for_nothing_in_a_spiking_network() -> None:
+    first, head = nn.Linear(4, 4), nn.Linear(4, 2)
+    module = Function(lambda x: head(attended(torch.relu(first(x)), causal=True)), first, head)
+    (x,) = data((24, 5, 4))
+    program = snnir.compile(randomised(module), calibration=x.numpy(), bits=4)
+    assert program.verify(x[:6].numpy()).ok
+    later = x[:6].clone()
+    later[:, 3:] += 1
+    before, after = (program.run(each.numpy()).outputs["output"] for each in (x[:6], later))
+    assert (before[:, :3] == after[:, :3]).all() and (before[:, 3:] != after[:, 3:]).any()
+
+
+def test_what_may_give_infinities_is_not_asked() -> None:
+    with pytest.raises(UnsupportedError, match=r"aten.isnan.* may give infinities or NaN.*guard it instead"):
+        snnir.import_model(Function(lambda x: torch.isnan(x.log())).eval(), example_inputs=torch.ones(2, 3))
