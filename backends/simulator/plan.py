@@ -23,6 +23,9 @@ from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, 
 
 __all__ = ["Cache", "make_plan"]
 
+_LARGEST_EVENT = (1 << 30) - 1
+"""An event is a number of 32 bits: twice its value, and a mark."""
+
 
 @dataclass
 class Cache:
@@ -106,6 +109,13 @@ class _Planner:
 
     def _node(self, node: Node) -> None:
         op, operands = node.op, node.operands
+        for value in node.outputs:
+            levels = value.type.quantization if value.type.dtype == "spike" else None
+            if levels is not None and levels.hi - levels.lo > _LARGEST_EVENT:
+                raise UnsupportedError(
+                    f"{node.describe()}: {value.name} changes by up to {levels.hi - levels.lo} levels at once; an event of the "
+                    f"simulator carries at most {_LARGEST_EVENT}. Give what it comes from fewer bits"
+                )
         if isinstance(op, Encode):
             self._encode(node)
         elif isinstance(op, Scan):

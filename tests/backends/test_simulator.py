@@ -237,6 +237,8 @@ def refused() -> dict[str, tuple[Graph, dict[str, np.ndarray], str]]:
     moved.output("h", neurons(moved, turned, theta=1))
     padded, padded_value = encoded(1, 1)
     padded.output("h", padded.add1(MaxPool((2,), (1,), (1, 1), (2,)), padded_value))
+    large, large_value = encoded(2, quantization=Quantization(1.0, -(1 << 29), 1 << 29))
+    large.output("h", large_value)
     wide, flat = {"x": np.zeros((4, 3, 2))}, {"x": np.zeros((4, 2))}
     return {
         "batch": (batch, wide, "batch axis"),
@@ -244,6 +246,7 @@ def refused() -> dict[str, tuple[Graph, dict[str, np.ndarray], str]]:
         "current as output": (current, flat, "gives out real values and spikes"),
         "encoded readout": (again, flat, "after the simulation"),
         "moved current": (moved, flat, "cannot run slice"),
+        "large event": (large, flat, "carries at most"),
         "empty window": (padded, {"x": np.zeros((1, 1, 1))}, "padding only"),
     }
 
