@@ -25,8 +25,11 @@ __all__ = [
     "simulate",
 ]
 
-DENSE, CONV, CSR = 0, 1, 2
-"""Kinds of synapses: the first column of a segment."""
+DENSE, SCATTERED, COLLECTED, CSR = range(4)
+"""Kinds of segments; steps with many events of collected ones are computed from the side of the outputs."""
+
+_DENSITY = 16
+"""So many links (output positions times taps) are looked through in the time of delivering one event alone."""
 
 ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
 """Kinds of instructions."""
@@ -47,245 +50,379 @@ comes, the same after the last input, and all of a call.
 _Kernel = Callable[..., Any]
 
 
-def _compiled(kernel: _Kernel) -> _Kernel:
+def _compiled(kernel: _Kernel, **options: bool) -> _Kernel:
     try:
-        return cast(_Kernel, numba.njit(nogil=True, cache=True)(kernel))
+        return cast(_Kernel, numba.njit(nogil=True, cache=True, **options)(kernel))
     except RuntimeError:  # no folder can be written: compile in memory
-        return cast(_Kernel, numba.njit(nogil=True)(kernel))
+        return cast(_Kernel, numba.njit(nogil=True, **options)(kernel))
 
 
-@_compiled
-def _add_row(sums, first, weights, start, size, value):  # type: ignore[no-untyped-def]
-    into = sums[first : first + size]
-    row = weights[start : start + size]
-    if value == 1:  # no multiplication: twice as fast, and what the hardware does
-        for j in range(size):
-            into[j] += row[j]
-    elif value == -1:
-        for j in range(size):
-            into[j] -= row[j]
-    else:
-        for j in range(size):
-            into[j] += row[j] * value
+def _leaf(kernel: _Kernel) -> _Kernel:
+    """Compile a kernel that makes no arrays, and so need not count references: each would cost a locked operation."""
+    return _compiled(kernel, _nrt=False)
 
 
-@_compiled
-def _add_rows(sums, first, weights, starts, count, shift, size, sign):  # type: ignore[no-untyped-def]
-    """Add `count` <= 8 rows, or with sign -1 subtract them: sums are read and written once, not `count` times.
+_TOGETHER = 255
+"""The most rows of int8 that are added together: their sums fit 16 bits."""
 
-    Row k begins at starts[k] + shift. Behind the last weights stands a row of zeros that fills up to two, four or eight.
+_SPARE = 16
+"""Entries behind the last sum, and behind the last weight: a vector may reach beyond what is asked for."""
+
+_ABREAST = 4
+"""Vectors of sums that are kept in registers while rows are added to them."""
+
+
+def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end, values, stride, size):  # type: ignore[no-untyped-def]
+    """Add rows of weights to `size` sums from `first` on, in vectors: registers hold the sums over all rows.
+
+    Row r of `weights` begins at base + r * stride. Added are rows[begin:plus]; then, where `values` is None, rows[minus:end] are
+    subtracted; else row k is first multiplied by values[k]. Without values, int8 rows are summed up in 16 bits: at most
+    `_TOGETHER` of them. Up to a vector behind the last weight is read, and written unchanged behind the last sum.
     """
-    if count == 0:
-        return
-    into = sums[first : first + size]
-    for k in range(count, 2 if count <= 2 else 4 if count <= 4 else 8):
-        starts[k] = weights.size - size - shift
-    a, b = starts[0] + shift, starts[1] + shift
-    row_a, row_b = weights[a : a + size], weights[b : b + size]
-    if count <= 2:
-        if sign == 1:
-            for j in range(size):
-                into[j] += row_a[j] + row_b[j]
-        else:
-            for j in range(size):
-                into[j] -= row_a[j] + row_b[j]
-        return
-    c, d = starts[2] + shift, starts[3] + shift
-    row_c, row_d = weights[c : c + size], weights[d : d + size]
-    if count <= 4:
-        if sign == 1:
-            for j in range(size):
-                into[j] += (row_a[j] + row_b[j]) + (row_c[j] + row_d[j])
-        else:
-            for j in range(size):
-                into[j] -= (row_a[j] + row_b[j]) + (row_c[j] + row_d[j])
-        return
-    e, f = starts[4] + shift, starts[5] + shift
-    g, h = starts[6] + shift, starts[7] + shift
-    row_e, row_f, row_g, row_h = weights[e : e + size], weights[f : f + size], weights[g : g + size], weights[h : h + size]
-    if sign == 1:
-        for j in range(size):
-            into[j] += ((row_a[j] + row_b[j]) + (row_c[j] + row_d[j])) + ((row_e[j] + row_f[j]) + (row_g[j] + row_h[j]))
-    else:
-        for j in range(size):
-            into[j] -= ((row_a[j] + row_b[j]) + (row_c[j] + row_d[j])) + ((row_e[j] + row_f[j]) + (row_g[j] + row_h[j]))
+    scaled, narrow = not isinstance(values, numba.types.NoneType), weights.dtype.bitwidth == 8
+    lanes = 16 if narrow and not scaled else 8
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        integer, element = llvmlite.ir.IntType(64), context.get_value_type(weights.dtype)
+        total = context.get_value_type(sums.dtype)
+        word = llvmlite.ir.VectorType(llvmlite.ir.IntType(16) if lanes == 16 else total, lanes)
+        nothing, whole = llvmlite.ir.Constant(word, None), llvmlite.ir.VectorType(total, lanes)
+
+        def data(place):  # type: ignore[no-untyped-def]
+            return context.make_array(signature.args[place])(context, builder, arguments[place]).data
+
+        def number(value):  # type: ignore[no-untyped-def]
+            return llvmlite.ir.Constant(integer, value)
+
+        def spread(value):  # type: ignore[no-untyped-def]
+            alone = llvmlite.ir.VectorType(value.type, lanes)
+            one = builder.insert_element(llvmlite.ir.Constant(alone, llvmlite.ir.Undefined), value, number(0))
+            places = llvmlite.ir.Constant(llvmlite.ir.VectorType(llvmlite.ir.IntType(32), lanes), [0] * lanes)
+            return builder.shuffle_vector(one, one, places)
+
+        def vector(array, at, entry):  # type: ignore[no-untyped-def]
+            return builder.bitcast(builder.gep(array, [at]), llvmlite.ir.VectorType(entry, lanes).as_pointer())
+
+        def widened(value, kind):  # type: ignore[no-untyped-def]
+            return value if value.type == kind else builder.sext(value, kind)
+
+        into, listed, table = data(0), data(4), builder.gep(data(2), [arguments[3]])
+        first, begin, plus, minus, end, stride, size = (arguments[k] for k in (1, 5, 6, 7, 8, 10, 11))
+
+        def add(j, vectors, mask):  # type: ignore[no-untyped-def]
+            held = [numba.core.cgutils.alloca_once(builder, word) for _ in range(vectors)]
+            for register in held:
+                builder.store(nothing, register)
+            for start, stop, change in ((begin, plus, builder.add), (minus, end, builder.sub)):
+                if scaled and change == builder.sub:
+                    continue
+                with numba.core.cgutils.for_range_slice(builder, start, stop, number(1), integer) as (k, _):
+                    row = builder.mul(builder.sext(builder.load(builder.gep(listed, [k])), integer), stride)
+                    factor = spread(builder.load(builder.gep(data(9), [k]))) if scaled else None
+                    for place, register in enumerate(held):
+                        at = builder.add(row, builder.add(j, number(lanes * place)))
+                        taken = widened(builder.load(vector(table, at, element), align=1), word)
+                        taken = taken if factor is None else builder.mul(taken, factor)
+                        builder.store(change(builder.load(register), taken), register)
+            for place, register in enumerate(held):
+                taken = builder.load(register)
+                taken = taken if mask is None else builder.select(mask, taken, nothing)
+                at = vector(into, builder.add(first, builder.add(j, number(lanes * place))), total)
+                builder.store(builder.add(builder.load(at, align=1), widened(taken, whole)), at, align=1)
+
+        together = number(lanes * _ABREAST)
+        most = builder.and_(size, number(-lanes * _ABREAST))
+        with numba.core.cgutils.for_range_slice(builder, number(0), most, together, integer) as (j, _):
+            add(j, _ABREAST, None)
+        with numba.core.cgutils.for_range_slice(builder, most, size, number(lanes), integer) as (j, _):
+            lane = llvmlite.ir.Constant(llvmlite.ir.VectorType(llvmlite.ir.IntType(16), lanes), list(range(lanes)))
+            left = builder.sub(size, j)
+            add(j, 1, builder.icmp_signed("<", lane, spread(builder.trunc(left, llvmlite.ir.IntType(16)))))
+        return context.get_dummy_value()
+
+    return numba.types.void(sums, first, weights, base, rows, begin, plus, minus, end, values, stride, size), generate
 
 
-@_compiled
-def _add_scaled(sums, weights, starts, values, size):  # type: ignore[no-untyped-def]
-    """Add four rows times their values."""
-    into = sums[:size]
-    a, b = weights[starts[0] : starts[0] + size], weights[starts[1] : starts[1] + size]
-    c, d = weights[starts[2] : starts[2] + size], weights[starts[3] : starts[3] + size]
-    va, vb, vc, vd = values[0], values[1], values[2], values[3]
-    for j in range(size):
-        into[j] += (a[j] * va + b[j] * vb) + (c[j] * vc + d[j] * vd)
+_add_vectors: Any = numba.extending.intrinsic(_vectors)
 
 
-@_compiled
-def _convolve(sums, segment, weights, index, position, first_map, starts, count, value):  # type: ignore[no-untyped-def]
-    """Add the taps of `count` events of one value at one position, whose channels' weights begin at `starts`.
+def _links(context, rows, channels, filled, index, begin, end, width):  # type: ignore[no-untyped-def]
+    """Gather what one output place reads: for each pair (position, shift) of index[begin:end] the `filled` first entries of
+    the position's `width` channels, each with the shift added, one behind the other into `rows`. Returns their number.
 
-    Output positions that lie side by side take one run of weights. Returns the number of synapses of each event.
+    Eight entries are copied at once, those behind the last to be overwritten: no branch depends on how many there are.
     """
-    used, map_stride = np.int64(0), segment[6]
-    for r in range(index[segment[5] + position], index[segment[5] + position + 1], 3):
-        shift, target, size = np.int64(index[r]), first_map + index[r + 1], np.int64(index[r + 2])
-        used += size
-        if map_stride != 1:
-            for k in range(count):
-                for j in range(size):
-                    sums[target + j * map_stride] += weights[starts[k] + shift + j] * value
-        elif count == 1:
-            _add_row(sums, target, weights, starts[0] + shift, size, value)
-        else:
-            _add_rows(sums, target, weights, starts, count, shift, size, value)
-    return used
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        integer, short = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
+        wide = llvmlite.ir.VectorType(short, 8)
+        zeros = llvmlite.ir.Constant(wide, None)
+        into, held, number, pairs = (context.make_array(signature.args[k])(context, builder, arguments[k]).data for k in range(4))
+        begin, end, width = arguments[4:]
+
+        def of(value):  # type: ignore[no-untyped-def]
+            return llvmlite.ir.Constant(integer, value)
+
+        def eight(array, at):  # type: ignore[no-untyped-def]
+            return builder.bitcast(builder.gep(array, [at]), wide.as_pointer())
+
+        count = numba.core.cgutils.alloca_once_value(builder, of(0))
+        builder.store(of(0), count)
+        with numba.core.cgutils.for_range_slice(builder, begin, end, of(2), integer) as (r, _):
+            position = builder.sext(builder.load(builder.gep(pairs, [r])), integer)
+            shift = builder.load(builder.gep(pairs, [builder.add(r, of(1))]))
+            one = builder.insert_element(zeros, shift, llvmlite.ir.Constant(short, 0))
+            moved = builder.shuffle_vector(one, zeros, zeros)
+            there = builder.sext(builder.load(builder.gep(number, [position])), integer)
+            first, before = builder.mul(position, width), builder.load(count)
+            builder.store(builder.add(builder.load(eight(held, first), align=4), moved), eight(into, before), align=4)
+            with numba.core.cgutils.for_range_slice(builder, of(8), there, of(8), integer) as (k, _):
+                taken = builder.load(eight(held, builder.add(first, k)), align=4)
+                builder.store(builder.add(taken, moved), eight(into, builder.add(before, k)), align=4)
+            builder.store(builder.add(before, there), count)
+        return builder.load(count)
+
+    return numba.types.int64(rows, channels, filled, index, begin, end, width), generate
 
 
-@_compiled
-def _dense(sums, begin, end, address, event, segment, weights):  # type: ignore[no-untyped-def]
-    """Add the rows of events begin..end-1 to the sums of one sample.
+_gather_links: Any = numba.extending.intrinsic(_links)
 
-    Rows as long as the sums are gathered by sign until there are enough of them to be added together. Returns the
-    number of synapses of an event, and how many events were charged.
+
+def _firing(context, membranes, state, theta, lo, hi, size, neurons, signs, places):  # type: ignore[no-untyped-def]
+    """One step of neurons with uniform thresholds, eight at a time and without a branch: those at theta or above go up a
+    level, those below 0 go down one, within lo..hi. Their membranes lose that many thetas, `signs` receives the spikes of
+    all, `neurons` the numbers of those that fired. Returns how many did.
+
+    `places[mask]` are the numbers of the bits of an eight-bit mask, the lowest first. Arrays have room for whole eights.
     """
-    n, base, inputs, used, costly = sums.size, segment[3], segment[4], segment[5], 0
-    zero, plus, minus = np.int64(0), np.int64(1), np.int64(-1)
-    if used != n:
-        for e in range(begin, end):
-            local = np.int64(address[e])
-            group = local // inputs
-            _add_row(sums, group * used, weights, base + (local - group * inputs) * used, used, event[e] >> 1)
-            costly += event[e] & 1
-        return used, costly
-    more, less, scaled = zero, zero, zero
-    up, down = np.empty(8, np.int64), np.empty(8, np.int64)
-    by, values = np.empty(4, np.int64), np.empty(4, sums.dtype)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        integer, short = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
+        total = context.get_value_type(membranes.dtype)
+        wide, flags = llvmlite.ir.VectorType(total, 8), llvmlite.ir.VectorType(llvmlite.ir.IntType(1), 8)
+        numbers, zeros = llvmlite.ir.VectorType(short, 8), llvmlite.ir.Constant(wide, None)
+        held, levels, steps, fired, spikes, table = (
+            context.make_array(signature.args[k])(context, builder, arguments[k]).data for k in (0, 1, 2, 6, 7, 8)
+        )
+        low, high, count = arguments[3:6]
+
+        def of(value):  # type: ignore[no-untyped-def]
+            return llvmlite.ir.Constant(integer, value)
+
+        def spread(value):  # type: ignore[no-untyped-def]
+            one = builder.insert_element(
+                llvmlite.ir.Constant(llvmlite.ir.VectorType(value.type, 8), None), value, llvmlite.ir.Constant(short, 0)
+            )
+            return builder.shuffle_vector(one, one, llvmlite.ir.Constant(numbers, None))
+
+        def eight(array, at, kind):  # type: ignore[no-untyped-def]
+            return builder.bitcast(builder.gep(array, [at]), kind.as_pointer())
+
+        ever = numba.core.cgutils.alloca_once_value(builder, of(0))
+        builder.store(of(0), ever)
+        lane = llvmlite.ir.Constant(numbers, list(range(8)))
+        with numba.core.cgutils.for_range_slice(builder, of(0), count, of(8), integer) as (j, _):
+            places = tuple(eight(array, j, wide) for array in (held, levels, steps))
+            membrane, level, step = (builder.load(place, align=4) for place in places)
+            there = builder.icmp_signed("<", lane, spread(builder.trunc(builder.sub(count, j), short)))
+            up = builder.and_(builder.icmp_signed(">=", membrane, step), builder.icmp_signed("<", level, spread(high)))
+            down = builder.and_(builder.icmp_signed("<", membrane, zeros), builder.icmp_signed(">", level, spread(low)))
+            up, down = builder.and_(up, there), builder.and_(down, there)
+            sign = builder.sub(builder.sext(down, wide), builder.sext(up, wide))
+            builder.store(builder.add(level, sign), places[1], align=4)
+            lost = builder.sub(builder.select(up, step, zeros), builder.select(down, step, zeros))
+            builder.store(builder.sub(membrane, lost), places[0], align=4)
+            spike = sign if sign.type == numbers else builder.trunc(sign, numbers)
+            builder.store(spike, eight(spikes, j, numbers), align=4)
+            mask = builder.zext(builder.bitcast(builder.or_(up, down), llvmlite.ir.IntType(8)), integer)
+            found = builder.load(
+                eight(table, builder.mul(mask, of(8)), llvmlite.ir.VectorType(llvmlite.ir.IntType(8), 8)), align=1
+            )
+            before = builder.load(ever)
+            number = builder.add(builder.zext(found, numbers), spread(builder.trunc(j, short)))
+            builder.store(number, eight(fired, before, numbers), align=4)
+            builder.store(builder.add(before, builder.ctpop(mask)), ever)
+        return builder.load(ever)
+
+    return numba.types.int64(membranes, state, theta, lo, hi, size, neurons, signs, places), generate
+
+
+_fire_eights: Any = numba.extending.intrinsic(_firing)
+
+_PLACES = np.array([[*[k for k in range(8) if mask >> k & 1], *[0] * 8][:8] for mask in range(256)], np.uint8).reshape(-1)
+
+
+@_leaf
+def _add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, size):  # type: ignore[no-untyped-def]
+    """Add rows[begin:plus] and subtract rows[minus:end]: at most `_TOGETHER` in all."""
+    _add_vectors(sums, first, weights, base, rows, begin, plus, minus, end, None, stride, size)
+
+
+@_leaf
+def _add_scaled(sums, first, weights, base, rows, values, count, stride, size):  # type: ignore[no-untyped-def]
+    """Add rows[:count] times their values."""
+    _add_vectors(sums, first, weights, base, rows, np.int64(0), count, count, count, values, stride, size)
+
+
+@_leaf
+def _dense(sums, begin, end, address, event, segment, weights, room, values):  # type: ignore[no-untyped-def]
+    """Add the rows of events begin..end-1 to the sums of one sample, many at once: single spikes by sign, others by value.
+
+    Returns how many events were charged.
+    """
+    inputs, size, rows, by = np.int32(segment.inputs), segment.outputs, room.rows, room.by
+    grouped, base, zero, half = segment.end - segment.begin != inputs, segment.weights, np.int64(0), np.int64(_TOGETHER)
+    group, place, costly = np.int32(0), np.int32(0), 0
+    plus, minus, scaled = zero, half, zero
     for e in range(begin, end):
-        start, value = base + np.int64(address[e]) * n, event[e] >> 1
+        row, value = address[e], event[e] >> 1
+        if grouped:
+            place = row // inputs
+            row -= place * inputs
+        if place != group or plus + minus == 2 * half or scaled == _TOGETHER:
+            _add_rows(sums, group * size, weights, base, rows, zero, plus, half, minus, size, size)
+            if scaled:
+                _add_scaled(sums, group * size, weights, base, by, values, scaled, size, size)
+            group, plus, minus, scaled = place, zero, half, zero
         costly += event[e] & 1
-        if value == 1:
-            up[more] = start
-            more += 1
-            if more == 8:
-                _add_rows(sums, zero, weights, up, up.size, zero, n, plus)
-                more = zero
-        elif value == -1:
-            down[less] = start
-            less += 1
-            if less == 8:
-                _add_rows(sums, zero, weights, down, down.size, zero, n, minus)
-                less = zero
-        else:
-            by[scaled] = start
-            values[scaled] = value
+        rows[plus] = row  # overwritten, unless it counts: no branch can be guessed wrong
+        plus += value == 1
+        rows[minus] = row
+        minus += value == -1
+        if value != 1 and value != -1:
+            by[scaled], values[scaled] = row, value
             scaled += 1
-            if scaled == 4:
-                _add_scaled(sums, weights, by, values, n)
-                scaled = zero
-    _add_rows(sums, zero, weights, up, more, zero, n, plus)
-    _add_rows(sums, zero, weights, down, less, zero, n, minus)
-    for k in range(scaled):
-        _add_row(sums, zero, weights, by[k], n, values[k])
-    return used, costly
+    if plus + minus > half:
+        _add_rows(sums, group * size, weights, base, rows, zero, plus, half, minus, size, size)
+    if scaled:
+        _add_scaled(sums, group * size, weights, base, by, values, scaled, size, size)
+    return costly
 
 
-@_compiled
-def _conv(sums, begin, end, address, event, segment, weights, index):  # type: ignore[no-untyped-def]
-    """Convolve events begin..end-1: those of different channels at one place together, as far as they come one by one.
+@_leaf
+def _convolve(sums, segment, weights, index, position, first_map, room, values, count, scaled):  # type: ignore[no-untyped-def]
+    """Add the taps of events at one position, whose channels' weights begin at rows[:count], and by[:scaled] by value.
+
+    Output positions that lie side by side take one run of weights.
+    """
+    zero, one = np.int64(0), np.int64(1)
+    for r in range(index[segment.runs + position], index[segment.runs + position + 1], 3):
+        shift, target, size = segment.weights + index[r], first_map + index[r + 1], np.int64(index[r + 2])
+        if segment.map_stride != 1:
+            for k in range(count + scaled):
+                start = (room.rows[k] if k < count else room.by[k - count]) + shift
+                value = 1 if k < count else values[k - count]
+                for j in range(size):
+                    sums[target + j * segment.map_stride] += weights[start + j] * value
+            continue
+        if count:
+            _add_rows(sums, target, weights, shift, room.rows, zero, count, count, count, one, size)
+        if scaled:
+            _add_scaled(sums, target, weights, shift, room.by, values, scaled, one, size)
+
+
+@_leaf
+def _scatter(sums, begin, end, address, event, segment, weights, index, room, values):  # type: ignore[no-untyped-def]
+    """Convolve events begin..end-1, each into the outputs that it reaches: those of one position together.
 
     Returns the synapses used, and those of them by charged events.
     """
-    zero = np.int64(0)  # a literal would have the functions that take it compiled once more
-    channels = np.empty(8, np.int64)
-    position, group, sign, count, costly, synops, charges = zero, zero, zero, zero, zero, zero, zero
+    zero = np.int64(0)
+    position, group, count, scaled, synops, charges = zero, zero, zero, zero, zero, zero
     for e in range(begin, end):
-        at, value = segment[4] + 3 * np.int64(address[e]), np.int64(event[e] >> 1)
+        at, value = segment.addresses + 3 * np.int64(address[e]), event[e] >> 1
         here, first = np.int64(index[at + 1]), np.int64(index[at + 2])
-        if count and (count == 8 or here != position or first != group or value != sign or abs(value) != 1):
-            used = _convolve(sums, segment, weights, index, position, group, channels, count, sign)
-            synops += used * count
-            charges += used * costly
-            count = zero
-        if count == 0:
-            position, group, sign, costly = here, first, value, zero
-        channels[count] = segment[3] + index[at]
-        count += 1
-        costly += event[e] & 1
-    if count:
-        used = _convolve(sums, segment, weights, index, position, group, channels, count, sign)
-        synops += used * count
-        charges += used * costly
+        if here != position or first != group or count == _TOGETHER or scaled == _TOGETHER:
+            _convolve(sums, segment, weights, index, position, group, room, values, count, scaled)
+            count, scaled = zero, zero
+        position, group = here, first
+        if value == 1 or value == -1:
+            room.rows[count] = index[at] + (segment.negated if value == -1 else zero)
+            count += 1
+        else:
+            room.by[scaled], values[scaled] = index[at], value
+            scaled += 1
+        used = index[segment.fans + here]
+        synops += used
+        charges += used * (event[e] & 1)
+    _convolve(sums, segment, weights, index, position, group, room, values, count, scaled)
     return synops, charges
 
 
-@_compiled
+@_leaf
+def _collect(sums, begin, end, address, event, segment, weights, index, room, values):  # type: ignore[no-untyped-def]
+    """As `_scatter`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
+
+    Events that are no single spikes are scattered.
+    """
+    filled, channels, rows = room.filled, room.channels, room.rows
+    base, size, zero, one, most = segment.weights, segment.maps, np.int64(0), np.int64(1), np.int64(_TOGETHER)
+    positions, width = np.uint32(segment.positions), segment.width
+    for p in range(segment.positions):
+        filled[p] = 0
+    synops, charges = np.int64(0), np.int64(0)
+    for e in range(begin, end):
+        value, local = event[e] >> 1, np.uint32(address[e])
+        channel = local // positions
+        position = np.int64(local - channel * positions)
+        if (value == 1 or value == -1) and filled[position] < width - 8:
+            place = filled[position]
+            channels[position * width + place] = np.int64(channel) * segment.spread + (segment.negated if value == -1 else 0)
+            filled[position] = place + 1
+            used = index[segment.fans + position]
+            synops += used
+            charges += used * (event[e] & 1)
+        else:
+            used, costly = _scatter(sums, e, e + 1, address, event, segment, weights, index, room, values)
+            synops += used
+            charges += costly
+    for q in range(segment.places):
+        begin, end = np.int64(index[segment.reads + q]), np.int64(index[segment.reads + q + 1])
+        count = _gather_links(rows, channels, filled, index, begin, end, width)
+        for k in range(0, count, most):
+            _add_rows(sums, q * size, weights, base, rows, k, min(k + most, count), zero, zero, one, size)
+    return synops, charges
+
+
+@_leaf
 def _sparse(sums, begin, end, address, event, segment, weights, index):  # type: ignore[no-untyped-def]
-    """Deliver events begin..end-1 over synapses listed one by one; returns as `_conv`."""
-    synops, charges = 0, 0
+    """Deliver events begin..end-1 over synapses listed one by one; returns as `_scatter`."""
+    synops, charges = np.int64(0), np.int64(0)
     for e in range(begin, end):
         local, value = np.int64(address[e]), event[e] >> 1
-        first, last = index[segment[4] + local], index[segment[4] + local + 1]
+        first, last = index[segment.pointers + local], index[segment.pointers + local + 1]
         for j in range(first, last):
-            sums[index[segment[5] + j]] += weights[segment[3] + j] * value
+            sums[index[segment.targets + j]] += weights[segment.weights + j] * value
         synops += last - first
         charges += (last - first) * (event[e] & 1)
     return synops, charges
 
 
-@_compiled
-def _deliver(sums, begin, end, address, event, segment, weights, index, synops, charges, row):  # type: ignore[no-untyped-def]
+@_leaf
+def _deliver(sums, begin, end, address, event, segment, weights, index, room, values, synops, charges, row):  # type: ignore[no-untyped-def]
     """Add the currents of events begin..end-1 through one segment to the sums, and count the synapses they used."""
-    if segment[0] == DENSE:
-        used, costly = _dense(sums, begin, end, address, event, segment, weights)
-        synops[row] += used * (end - begin)
-        charges[row] += used * costly
-    elif segment[0] == CONV:
-        used, costly = _conv(sums, begin, end, address, event, segment, weights, index)
-        synops[row] += used
-        charges[row] += costly
-    else:
+    if segment.kind == DENSE:
+        costly = _dense(sums, begin, end, address, event, segment, weights, room, values)
+        synops[row] += segment.outputs * (end - begin)
+        charges[row] += segment.outputs * costly
+        return
+    if segment.kind == CSR:
         used, costly = _sparse(sums, begin, end, address, event, segment, weights, index)
-        synops[row] += used
-        charges[row] += costly
+    elif segment.kind == COLLECTED and _DENSITY * (end - begin) > segment.links:
+        used, costly = _collect(sums, begin, end, address, event, segment, weights, index, room, values)
+    else:
+        used, costly = _scatter(sums, begin, end, address, event, segment, weights, index, room, values)
+    synops[row] += used
+    charges[row] += costly
 
 
-@_compiled
-def _settle(sums, begin, end, address, event, segment, weights, tally):  # type: ignore[no-untyped-def]
-    """As `_dense` where only the last sums matter and rows are as long as them: each row is added once.
+@_leaf
+def _between(steps, lo, hi, level, most):  # type: ignore[no-untyped-def]
+    """The sum at which a staircase neuron leaves `level` upwards, and the one below which it leaves it downwards.
 
-    `tally` is zero for every input, and is left so.
+    `steps` are its thresholds, one between each two levels; what is returned can be compared with sums, which are at most
+    `most` - 1 in magnitude.
     """
-    n, base, inputs, costly = sums.size, segment[3], segment[4], 0
-    for e in range(begin, end):
-        tally[address[e]] += event[e] >> 1
-        costly += event[e] & 1
-    by, values, count = np.empty(4, np.int64), np.empty(4, sums.dtype), 0
-    for a in range(inputs):
-        if tally[a]:
-            by[count], values[count] = base + a * n, tally[a]
-            tally[a] = 0
-            count += 1
-            if count == 4:
-                _add_scaled(sums, weights, by, values, n)
-                count = 0
-    for k in range(count):
-        _add_row(sums, np.int64(0), weights, by[k], n, values[k])
-    return costly
-
-
-@_compiled
-def _between(steps, staircase, lo, hi, level, most):  # type: ignore[no-untyped-def]
-    """The sum at which a neuron leaves `level` upwards, and the one below which it leaves it downwards.
-
-    `steps` are its thresholds: one, or one between each two levels of a staircase.
-    Staircases are kept inside what sums (at most `most` - 1 in magnitude) can be compared with.
-    """
-    if not staircase:
-        theta = steps[0]
-        up = (level + 1) * theta - theta // 2
-        return up, up - theta
     up = steps[min(level, hi - 1) - lo]
     down = steps[max(level, lo + 1) - lo - 1]
     return min(max(up, -most), most), min(max(down, -most), most)
@@ -302,53 +439,74 @@ def _room(events, cursor, count):  # type: ignore[no-untyped-def]
     return grown
 
 
-@_compiled
+@_leaf
 def _clear(values):  # type: ignore[no-untyped-def]
     for i in range(values.size):
         values[i] = 0
 
 
-@_compiled
+@_leaf
 def _start(values, given):  # type: ignore[no-untyped-def]
     for i in range(values.size):
         values[i] = given[i]
 
 
-@_compiled
-def _step(a, up, down, state, signs, theta, lo, hi):  # type: ignore[no-untyped-def]
-    """One step of neurons with uniform thresholds, without a branch: `signs` receives their spikes.
+@_leaf
+def _fire(membranes, state, theta, lo, hi, neurons, signs):  # type: ignore[no-untyped-def]
+    """One step of neurons with uniform thresholds: see `_firing`. `lo` and `hi` are of the membranes' type."""
+    return _fire_eights(membranes, state, theta, lo, hi, np.int64(membranes.size), neurons, signs, _PLACES)
 
-    `lo` and `hi` are of the sums' type, so that nothing is widened.
-    """
+
+@_leaf
+def _fire_staircase(a, up, down, state, neurons, signs, table, width, parameter, lo, hi, most):  # type: ignore[no-untyped-def]
+    """One step of staircase neurons, whose sums are compared with the thresholds beside their levels; as `_fire`."""
+    count = 0
     for i in range(a.size):
-        sign = np.int32(np.int32((a[i] >= up[i]) & (state[i] < hi)) - np.int32((a[i] < down[i]) & (state[i] > lo)))
-        signs[i] = sign
+        sign = np.int32((a[i] >= up[i]) & (state[i] < hi)) - np.int32((a[i] < down[i]) & (state[i] > lo))
+        signs[i], neurons[count] = sign, i
+        count += sign & 1
+    for k in range(count):
+        i = neurons[k]
+        state[i] += signs[i]
+        up[i], down[i] = _between(table[parameter[i] * width : (parameter[i] + 1) * width], lo, hi, state[i], most)
+    return count
+
+
+@_leaf
+def _emit(neurons, count, signs, layout, out_address, out_event, cursor):  # type: ignore[no-untyped-def]
+    """Write the spikes of `count` neurons, for which there is room."""
+    for k in range(count):
+        i = neurons[k]
+        out_address[cursor + k], out_event[cursor + k] = layout[i], 2 * signs[i]
+
+
+@_leaf
+def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, parameter, staircase, lo, hi, most):  # type: ignore[no-untyped-def]
+    """One step of the `count` neurons that fired in the step before, where no other can fire; as `_fire`."""
+    found = 0
+    for k in range(count):
+        i = neurons[k]
+        if staircase:
+            sign = np.int32((a[i] >= up[i]) & (state[i] < hi)) - np.int32((a[i] < down[i]) & (state[i] > lo))
+        else:
+            sign = np.int32((a[i] >= theta[i]) & (state[i] < hi)) - np.int32((a[i] < 0) & (state[i] > lo))
+            a[i] -= theta[i] * sign
         state[i] += sign
-        up[i] += theta[i] * sign
-        down[i] += theta[i] * sign
+        if staircase and sign:
+            up[i], down[i] = _between(table[parameter[i] * width : (parameter[i] + 1) * width], lo, hi, state[i], most)
+        signs[i], neurons[found] = sign, i
+        found += sign & 1
+    return found
 
 
-@_compiled
-def _step_staircase(a, up, down, state, signs, table, width, parameter, lo, hi, most):  # type: ignore[no-untyped-def]
-    """One step of staircase neurons; `signs` receives their spikes."""
+@_leaf
+def _able(a, up, down, theta, state, staircase, lo, hi):  # type: ignore[no-untyped-def]
+    """How many neurons would fire in the next step."""
+    count = 0
     for i in range(a.size):
-        signs[i] = np.int8((a[i] >= up[i]) & (state[i] < hi)) - np.int8((a[i] < down[i]) & (state[i] > lo))
-    for i in range(a.size):
-        if signs[i]:
-            state[i] += signs[i]
-            up[i], down[i] = _between(table[parameter[i] * width : (parameter[i] + 1) * width], True, lo, hi, state[i], most)
-
-
-def _count_trailing_zeros(context, word):  # type: ignore[no-untyped-def]
-    """The number of zero bits below the lowest set bit of a word that is not 0."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.cttz(arguments[0], numba.core.cgutils.false_bit)
-
-    return word(word), generate
-
-
-_trailing_zeros: Any = numba.extending.intrinsic(_count_trailing_zeros)
+        above, below = (a[i] >= up[i], a[i] < down[i]) if staircase else (a[i] >= theta[i], a[i] < 0)
+        count += (above and state[i] < hi) or (below and state[i] > lo)
+    return count
 
 
 def _cycle_counter(context):  # type: ignore[no-untyped-def]
@@ -364,74 +522,25 @@ def _cycle_counter(context):  # type: ignore[no-untyped-def]
 _cycles: Any = numba.extending.intrinsic(_cycle_counter)
 
 
-@_compiled
-def _emit(signs, words, layout, out_address, out_event, cursor, many):  # type: ignore[no-untyped-def]
-    """Write the spikes of one step, for which there is room; `words` are `signs` by eights. Returns the cursor.
+@_leaf
+def _starts(first, theta, row, thresholds, parameter, bias):  # type: ignore[no-untyped-def]
+    """What membranes start from, and their thresholds.
 
-    Where many neurons fire every one is written, and overwritten if it has not fired: no branch can be guessed wrong.
+    The membrane of a neuron with uniform thresholds is its sum less what its level is worth, and half a theta more: so
+    it fires at theta and below 0. Staircases and readouts have their sums as they are.
     """
-    if many:
-        for i in range(layout.size):
-            out_address[cursor] = layout[i]
-            out_event[cursor] = 2 * signs[i]
-            cursor += signs[i] & 1
-        return cursor
-    for w in range(words.size):
-        word = words[w]
-        while word != 0:
-            byte = _trailing_zeros(word) >> 3
-            word &= ~(np.uint64(255) << (byte << np.uint64(3)))
-            neuron = 8 * w + np.int64(byte)
-            out_address[cursor] = layout[neuron]
-            out_event[cursor] = 2 * signs[neuron]
-            cursor += 1
-    return cursor
-
-
-@_compiled
-def _changes(change, a, down, state, theta, lo, hi):  # type: ignore[no-untyped-def]
-    """How many levels neurons with uniform thresholds still go up or down once no input is left.
-
-    The floor of the quotient is exact in double precision while sums are below 2^31, and so is the integer one beyond.
-    """
-    if a.itemsize == 4:
-        for i in range(a.size):
-            level = np.floor((np.float64(a[i]) - np.float64(down[i])) / np.float64(theta[i]))
-            change[i] = np.int32(min(max(level, np.float64(lo - state[i])), np.float64(hi - state[i])))
-    else:
-        for i in range(a.size):
-            change[i] = min(max((a[i] - down[i]) // theta[i], lo - state[i]), hi - state[i])
-
-
-@_compiled
-def _changes_staircase(change, a, state, table, width, parameter, lo, hi):  # type: ignore[no-untyped-def]
-    """How many levels staircase neurons still go up or down once no input is left."""
-    for i in range(a.size):
-        level, row = state[i], table[parameter[i] * width : (parameter[i] + 1) * width]
-        while level < hi and a[i] >= row[level - lo]:
-            level += 1
-        while level > lo and a[i] < row[level - lo - 1]:
-            level -= 1
-        change[i] = level - state[i]
-
-
-@_compiled
-def _starts(first_up, first_down, theta, row, thresholds, parameter):  # type: ignore[no-untyped-def]
-    """What neurons are compared with at level 0, and their thresholds (staircases: 0)."""
-    table, most = thresholds[row.thresholds :], np.iinfo(theta.dtype).max
+    table = thresholds[row.thresholds :]
     for i in range(row.size):
-        at = parameter[row.neurons + i] * row.steps
-        up, down = _between(table[at : at + row.steps], row.staircase, row.lo, row.hi, 0, most)
-        first_up[row.own + i], first_down[row.own + i] = up, down
-        theta[row.own + i] = 0 if row.staircase else table[at]
+        at = row.own + i
+        step = 0 if row.staircase or row.lo == row.hi else table[parameter[row.neurons + i] * row.steps]
+        theta[at] = step
+        first[at] = bias[at] + step // 2
 
 
 class _Neurons(NamedTuple):
     """Arrays over all neurons of one storage: their starts, and what they keep from window to window."""
 
-    bias: np.ndarray
-    first_up: np.ndarray
-    first_down: np.ndarray
+    first: np.ndarray
     theta: np.ndarray
     kept: np.ndarray
 
@@ -443,17 +552,18 @@ class _Work(NamedTuple):
     up: np.ndarray
     down: np.ndarray
     state: np.ndarray
-    tally: np.ndarray
+    values: np.ndarray
 
 
 class _Room(NamedTuple):
-    """Room that all storages share, for the largest population or combination."""
+    """Room that all storages share, for the largest population or combination.
 
+    `neurons` are those that fired in a step, `signs` the spikes of all. In `rows` and `by` (those that are multiplied) rows of weights wait for being added; `channels` gathers the rows of each
+    input position of a convolution, of which `filled` are there.
+    """
+
+    neurons: np.ndarray
     signs: np.ndarray
-    change: np.ndarray
-    moving: np.ndarray
-    goes: np.ndarray
-    left: np.ndarray
     inputs: np.ndarray
     values: np.ndarray
     stamps: np.ndarray
@@ -463,6 +573,10 @@ class _Room(NamedTuple):
     combined: np.ndarray
     states: np.ndarray
     borders: np.ndarray
+    rows: np.ndarray
+    by: np.ndarray
+    filled: np.ndarray
+    channels: np.ndarray
 
 
 class _Where(NamedTuple):
@@ -520,13 +634,13 @@ def _noted(program, results, flags, where, emitter, ats, lengths, offsets, addre
 
 
 @_compiled
-def _kept_history(history, cursors, population, where, sums, layout):  # type: ignore[no-untyped-def]
+def _kept_history(history, cursors, population, where, sums, state, theta, layout):  # type: ignore[no-untyped-def]
     """Append the sums after a step, in order of addresses, behind population, sample and window."""
     entry, n = cursors[HISTORY], sums.size
     history = _room(history, entry, n + 3)
     history[entry], history[entry + 1], history[entry + 2] = population, where.sample, where.k
     for i in range(n):
-        history[entry + 3 + layout[i]] = sums[i]
+        history[entry + 3 + layout[i]] = sums[i] + np.int64(state[i]) * theta[i] - theta[i] // 2
     cursors[HISTORY] = entry + 3 + n
     return history
 
@@ -572,14 +686,12 @@ def _populate(  # type: ignore[no-untyped-def]
         for i in range(n):
             a[i] = neurons.kept[row.own + i]
             state[i] = room.kept_levels[row.neurons + i]
-            steps = table[parameter[i] * row.steps : (parameter[i] + 1) * row.steps]
-            up[i], down[i] = _between(steps, staircase, lo, hi, state[i], most)
     else:
-        _start(a, neurons.bias[row.own : row.own + n])
-        _start(up, neurons.first_up[row.own : row.own + n])
-        _start(down, neurons.first_down[row.own : row.own + n])
+        _start(a, neurons.first[row.own : row.own + n])
+        _clear(state)
+    if staircase:
         for i in range(n):
-            state[i] = 0
+            up[i], down[i] = _between(table[parameter[i] * row.steps : (parameter[i] + 1) * row.steps], lo, hi, state[i], most)
     last = 0
     for s in range(row.first, row.last):
         slot = program.inputs[s]
@@ -595,17 +707,9 @@ def _populate(  # type: ignore[no-untyped-def]
         for s in range(row.first, row.last):
             slot, segment = program.inputs[s], program.segments[s]
             begin, end = offsets[at[slot]], offsets[at[slot] + min(length[slot], last)]
-            if segment[0] == DENSE and segment[5] == n:
-                synops[s] += n * (end - begin)
-                charges[s] += n * _settle(a, begin, end, address, event, segment, weights, work.tally)
-            else:
-                _deliver(a, begin, end, address, event, segment, weights, index, synops, charges, s)
+            _deliver(a, begin, end, address, event, segment, weights, index, room, work.values, synops, charges, s)
         last = 0
-    signs = room.signs[: (n + 7) // 8 * 8]
-    for i in range(n, signs.size):
-        signs[i] = 0
-    words = signs.view(np.uint64)
-    active, many = hi > lo, hi < lo
+    fired, signs, active = room.neurons, room.signs, hi > lo
     since = _cycles() if timed else 0
     for t in range(last):
         for s in range(row.first, row.last):
@@ -613,10 +717,12 @@ def _populate(  # type: ignore[no-untyped-def]
             if t < length[slot]:
                 begin, end = offsets[at[slot] + t], offsets[at[slot] + t + 1]
                 if begin < end:
-                    _deliver(a, begin, end, address, event, program.segments[s], weights, index, synops, charges, s)
+                    _deliver(
+                        a, begin, end, address, event, program.segments[s], weights, index, room, work.values, synops, charges, s
+                    )
                     active = hi > lo
         if keeps_history:
-            history = _kept_history(history, cursors, number, where, a, layout)
+            history = _kept_history(history, cursors, number, where, a, state, theta, layout)
         if timed:
             now = _cycles()
             cursors[DELIVERING] += now - since
@@ -625,15 +731,14 @@ def _populate(  # type: ignore[no-untyped-def]
             break
         if active:
             if staircase:
-                _step_staircase(a, up, down, state, signs, table, row.steps, parameter, lo, hi, most)
+                count = _fire_staircase(a, up, down, state, fired, signs, table, row.steps, parameter, lo, hi, most)
             else:
-                _step(a, up, down, state, signs, theta, low, high)
-            address, event = _room(address, cursor, n + 1), _room(event, cursor, n + 1)
-            before = cursor
-            cursor = _emit(signs, words, layout, address, event, cursor, many)
-            active = cursor > before
-            many = 16 * (cursor - before) > n
+                count = _fire(a, state, theta, low, high, fired, signs)
+            active = count > 0
             if active:
+                address, event = _room(address, cursor, count), _room(event, cursor, count)
+                _emit(fired, count, signs, layout, address, event, cursor)
+                cursor += count
                 used = t + 1
         offsets[base + t + 1] = cursor
         if timed:
@@ -642,39 +747,28 @@ def _populate(  # type: ignore[no-untyped-def]
             since = now
     # All input is there: from its last step on every neuron goes straight to its level, one a step.
     if keeps_history and last == 0:
-        history = _kept_history(history, cursors, number, where, a, layout)
+        history = _kept_history(history, cursors, number, where, a, state, theta, layout)
     t = max(last - 1, 0)
-    count = 0
-    change, moving, goes, left = room.change[:n], room.moving, room.goes, room.left
-    if hi > lo:
+    count = np.int64(0)
+    if hi > lo and t < cap:
         if staircase:
-            _changes_staircase(change, a, state, table, row.steps, parameter, lo, hi)
+            count = _fire_staircase(a, up, down, state, fired, signs, table, row.steps, parameter, lo, hi, most)
         else:
-            _changes(change, a, down, state, theta, lo, hi)
-        for i in range(n):
-            moving[count] = i
-            count += change[i] != 0
-        for k in range(count):
-            i = moving[k]
-            state[i] += change[i]
-            left[k], goes[k] = abs(change[i]), 2 if change[i] > 0 else -2
-    while count and t < cap:
+            count = _fire(a, state, theta, low, high, fired, signs)
+    while count:
         address, event = _room(address, cursor, count), _room(event, cursor, count)
-        still = 0
-        for k in range(count):
-            address[cursor], event[cursor] = layout[moving[k]], goes[k]
-            cursor += 1
-            moving[still], goes[still], left[still] = moving[k], goes[k], left[k] - 1
-            still += left[still] > 0
-        count = still
+        _emit(fired, count, signs, layout, address, event, cursor)
+        cursor += count
         t += 1
         used = t
         offsets[base + t] = cursor
+        if t >= cap:
+            break
+        count = _fire_again(a, up, down, theta, state, fired, count, signs, table, row.steps, parameter, staircase, lo, hi, most)
     if timed:
         cursors[SETTLING] += _cycles() - since
-    cursors[UNSETTLED] += count
-    for k in range(count):  # the steps were too few
-        state[moving[k]] -= left[k] * (goes[k] >> 1)
+    if t >= cap and hi > lo:  # the steps were too few
+        cursors[UNSETTLED] += _able(a, up, down, theta, state, staircase, lo, hi)
     if row.sums >= 0:
         first = row.sums + where.k * n
         for i in range(n):
@@ -844,7 +938,7 @@ def _gather(program, row, at, length, offsets, address, event, cursors):  # type
     return offsets, address, event
 
 
-@_compiled
+@_leaf
 def _add_up(levels, at, length, offsets, address, event):  # type: ignore[no-untyped-def]
     """Add what the events of a train come to to `levels`."""
     for e in range(offsets[at], offsets[at + length]):
@@ -1160,60 +1254,50 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
     address, value: int64, flat), the sums that are kept (population, sample, window, then all sums; likewise), and with
     `timed` the processor cycles of delivering, firing, settling and of everything.
     """
-    neurons, most, most_wide, inputs, size, tally = 0, 8, 0, 1, 1, 1
+    neurons, most, most_wide, inputs, size = 0, 8, 0, 1, 1
     for i in range(program.populations.size):
         row = program.populations[i]
         neurons = max(neurons, row.neurons + row.size)
         most = max(most, row.size)
         if row.storage == 2:
             most_wide = max(most_wide, row.size)
-        if row.hi == row.lo:
-            for s in range(row.first, row.last):
-                tally = max(tally, program.segments[s, 2] - program.segments[s, 1])
+    waiting, positions, channels = 2 * _TOGETHER, 0, 0
+    for i in range(program.segments.size):
+        segment = program.segments[i]
+        if segment.kind == COLLECTED:
+            waiting = max(waiting, segment.longest)
+            positions, channels = max(positions, segment.positions), max(channels, segment.positions * segment.width)
     for i in range(program.combinations.size):
         inputs = max(inputs, program.combinations[i].inputs)
         size = max(size, program.combinations[i].size)
     narrow_count, wide_count = program.bias32.size, program.bias64.size
     narrow = _Neurons(
-        program.bias32,
-        np.empty(narrow_count, np.int32),
-        np.empty(narrow_count, np.int32),
-        np.empty(narrow_count, np.int32),
-        np.empty(narrow_count, np.int32),
+        np.empty(narrow_count, np.int32), np.zeros(narrow_count + _SPARE, np.int32), np.empty(narrow_count, np.int32)
     )
-    wide = _Neurons(
-        program.bias64,
-        np.empty(wide_count, np.int64),
-        np.empty(wide_count, np.int64),
-        np.empty(wide_count, np.int64),
-        np.empty(wide_count, np.int64),
-    )
+    wide = _Neurons(np.empty(wide_count, np.int64), np.zeros(wide_count + _SPARE, np.int64), np.empty(wide_count, np.int64))
     for i in range(program.populations.size):
         row = program.populations[i]
         if row.storage == 2:
-            _starts(wide.first_up, wide.first_down, wide.theta, row, program.thresholds, program.parameter)
+            _starts(wide.first, wide.theta, row, program.thresholds, program.parameter, program.bias64)
         else:
-            _starts(narrow.first_up, narrow.first_down, narrow.theta, row, program.thresholds, program.parameter)
+            _starts(narrow.first, narrow.theta, row, program.thresholds, program.parameter, program.bias32)
     work = _Work(
+        np.zeros(most + _SPARE, np.int32),
         np.empty(most, np.int32),
         np.empty(most, np.int32),
-        np.empty(most, np.int32),
-        np.empty(most, np.int32),
-        np.zeros(tally, np.int32),
+        np.empty(most + _SPARE, np.int32),
+        np.empty(_TOGETHER, np.int32),
     )
     broad = _Work(
+        np.zeros(most_wide + _SPARE, np.int64),
         np.empty(most_wide, np.int64),
         np.empty(most_wide, np.int64),
-        np.empty(most_wide, np.int64),
-        np.empty(most_wide, np.int64),
-        np.zeros(tally, np.int64),
+        np.empty(most_wide + _SPARE, np.int64),
+        np.empty(_TOGETHER, np.int64),
     )
     room = _Room(
-        np.zeros((most + 7) // 8 * 8, np.int8),
-        np.empty(most, np.int32),
-        np.empty(most, np.int32),
-        np.empty(most, np.int32),
-        np.empty(most, np.int32),
+        np.empty(most + _SPARE, np.int32),
+        np.empty(most + _SPARE, np.int32),
         np.empty(inputs, np.int64),
         np.empty(size, np.int64),
         np.full(size, -1, np.int64),
@@ -1223,6 +1307,10 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         np.empty(program.kept[1], np.int64),
         np.empty(program.kept[2], np.int64),
         np.empty(program.kept[3], np.int64),
+        np.empty(waiting + 8, np.int32),
+        np.empty(_TOGETHER, np.int32),
+        np.empty(positions, np.int32),
+        np.zeros(channels, np.int32),
     )
     offsets, address, event = np.empty(1024, np.int64), np.empty(1 << 14, np.int32), np.empty(1 << 14, np.int32)
     records, history = np.empty(0, np.int64), np.empty(0, np.int64)

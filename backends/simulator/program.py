@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
-from snnir.backends.simulator.synapses import Segments
+from snnir.backends.simulator.synapses import SEGMENT, Segments
 from snnir.backends.simulator.tables import (
     COMBINATION,
     ELEMENT,
@@ -53,7 +53,8 @@ class Pool:
         if key not in self.arrays:
             kinds = [_storage(one) for one in segments]
             weights = [
-                _flat([one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k], t) for k, t in _WEIGHTS
+                _flat([*(one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k), np.zeros(_SPARE, t)], t)
+                for k, t in _WEIGHTS
             ]
             index = _flat([one.index for one in segments], np.int32)
             narrow = _flat([one.bias for one, kind in zip(segments, kinds, strict=True) if kind < 2], np.int32)
@@ -63,6 +64,7 @@ class Pool:
 
 
 _WEIGHTS = ((0, np.int8), (1, np.int16), (2, np.int64))
+_SPARE = 16  # zeros behind the last weights, as in kernels.py
 _SMALL = 1 << 18
 _LIVE = 1 << 26
 _MOST = 32
@@ -292,7 +294,7 @@ class _Assembler:
             self.table(EMITTER),
             self.table(ENCODER),
             self.table(POPULATION),
-            np.concatenate([np.zeros((0, _SEGMENT), np.int64), *self.segment_rows]),
+            np.concatenate([np.zeros(0, SEGMENT), *self.segment_rows]),
             np.array(self.inputs, np.int64),
             weights8,
             weights16,
@@ -341,6 +343,3 @@ class _Assembler:
         if weights <= _SMALL:
             return 1
         return min(max(_LIVE // (32 * max(self.sizes["neurons"], 1)), 1), _MOST)
-
-
-_SEGMENT = 8

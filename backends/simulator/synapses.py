@@ -3,10 +3,13 @@
 Every synapse into one population becomes one segment, a row of integers that says where its events' addresses begin
 and end, what kind it is and where its weights stand in one flat buffer:
 
-    dense  a spike adds one contiguous row of the transposed weights
-    conv   up to three axes, never unrolled: for each input position the runs of weights that a spike of any channel adds
-           there, each to output positions side by side
-    csr    one entry a synapse: diagonal, sparse, and whatever fits none of the above
+    dense      a spike adds one contiguous row of the transposed weights
+    scattered  a convolution of up to three axes, never unrolled: for each input position the runs of weights that a spike of
+               any channel adds there, each to output positions side by side
+    collected  the same, and for each output position the input positions and taps that it reads
+    csr        one entry a synapse: diagonal, sparse, and whatever fits none of the above
+
+Convolutions hold their weights twice, the second time negated, for spikes of -1.
 """
 
 from __future__ import annotations
@@ -21,10 +24,39 @@ from snnir.ir.op import Op
 from snnir.ir.ops import Conv, Dense, Diagonal, Sparse
 from snnir.ir.ops.rules import pad_amounts
 
-__all__ = ["Segments", "Synapse", "build"]
+__all__ = ["SEGMENT", "Segments", "Synapse", "build"]
 
-_COLUMNS = 8
-_DENSE, _CONV, _CSR = 0, 1, 2  # as in kernels.py, which is not imported before a simulation runs
+_DENSE, _SCATTERED, _COLLECTED, _CSR = range(4)  # as in kernels.py, which is not imported before a simulation runs
+
+SEGMENT = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "kind",
+            "begin",  # addresses
+            "end",
+            "weights",  # where they begin
+            "inputs",  # dense: those of a row, and its length
+            "outputs",
+            "pointers",  # csr: in the index, where the entries of each address begin; and the neurons
+            "targets",
+            "addresses",  # convolutions, in the index: see `_conv`
+            "runs",
+            "fans",
+            "map_stride",  # from one map of a position to the next
+            "negated",  # where the negated weights begin behind the others
+            "maps",  # collected: maps of a position
+            "spread",  # weights of a channel
+            "positions",  # of the input
+            "places",  # positions of the output
+            "reads",  # in the index: pointers of the places to pairs of an input position and a tap's weights
+            "links",  # number of these pairs
+            "longest",  # most channels and taps that one place reads
+            "width",  # room of an input position
+        )
+    ]
+)
+"""What one segment consists of."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +104,11 @@ class Segments:
 def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...], theta: int) -> Segments:
     """The segments of a population of `shape` (one sample) whose bias spreads over it and whose largest theta is `theta`.
 
-    Behind the weights stand zeros for the longest row that is added together with others.
-
     Raises `UnsupportedError` where a current does not spread over `shape`.
     """
     size = int(np.prod(shape))
     kinds = [_kind(synapse, shape) for synapse in synapses]
-    by_position = _CONV in kinds and _DENSE not in kinds
+    by_position = _SCATTERED in kinds and _DENSE not in kinds
     layout = np.arange(size, dtype=np.int32)
     if by_position:
         layout = np.ascontiguousarray(layout.reshape(shape[0], -1).T).reshape(-1)
@@ -86,31 +116,28 @@ def build(synapses: Sequence[Synapse], bias: np.ndarray, shape: tuple[int, ...],
     neuron_at[layout] = np.arange(size)
 
     total = np.broadcast_to(bias, shape).astype(np.int64)
-    bound = fill = 0
-    table = np.zeros((len(synapses), _COLUMNS), np.int64)
+    bound = 0
+    table = np.zeros(len(synapses), SEGMENT)
     weights: list[np.ndarray] = []
     index: list[np.ndarray] = []
     address = weight_count = index_count = 0
     for row, synapse, kind in zip(table, synapses, kinds, strict=True):
-        row[:4] = kind, address, address + int(np.prod(synapse.inputs)), weight_count
+        row["kind"], row["begin"], row["end"] = kind, address, address + int(np.prod(synapse.inputs))
+        row["weights"] = weight_count
         if kind == _DENSE:
             flat, entries = _dense(row, synapse)
-        elif kind == _CONV:
+        elif kind == _SCATTERED:
             flat, entries = _conv(row, synapse, by_position, index_count)
         else:
             flat, entries = _csr(row, synapse, shape, neuron_at, index_count)
         if synapse.bias is not None:
             total = total + synapse.bias
         bound += _largest_sum(synapse) * synapse.reach
-        if kind == _DENSE and synapse.outputs[-1] == size:
-            fill = max(fill, size)
-        if kind == _CONV:
-            fill = max(fill, int(row[7]))
         weights.append(flat)
         index.append(entries)
-        address, weight_count, index_count = int(row[2]), weight_count + flat.size, index_count + entries.size
-    bound += int(np.abs(total).max(initial=0)) + 2 * theta  # a threshold is at most that far from a sum that was there
-    weights.append(np.zeros(fill, np.int8))
+        address, weight_count, index_count = int(row["end"]), weight_count + flat.size, index_count + entries.size
+    # A membrane is a sum less what the level is worth, which follows sums that were there before.
+    bound = 2 * (bound + int(np.abs(total).max(initial=0)) + theta)
     # Sums may wrap around within a step, but never after it: whatever has been delivered, tracers are in their range.
     weight_type, sum_type = _storage(weights, bound)
     return Segments(
@@ -128,7 +155,7 @@ def _kind(synapse: Synapse, shape: tuple[int, ...]) -> int:
         return _CSR
     if isinstance(synapse.op, Dense):
         return _DENSE
-    return _CONV if len(synapse.inputs) <= 4 else _CSR
+    return _SCATTERED if len(synapse.inputs) <= 4 else _CSR
 
 
 def _storage(weights: Sequence[np.ndarray], bound: int) -> tuple[type[np.signedinteger], type[np.signedinteger]]:
@@ -157,15 +184,17 @@ def _largest_sum(synapse: Synapse) -> int:
 
 def _dense(row: np.ndarray, synapse: Synapse) -> tuple[np.ndarray, np.ndarray]:
     outputs, inputs = synapse.weight.shape
-    row[4:6] = inputs, outputs
+    row["inputs"], row["outputs"] = inputs, outputs
     return synapse.weight.T.reshape(-1), np.zeros(0, np.int32)
 
 
 def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights by input channel, tap and map; for each address where its weights begin, its position, and its group's first
-    neuron; for each position its runs: where in a channel's weights, at which neuron, how many weights.
+    """Weights by input channel, tap and map, then the same negated. The index holds: for each address where its weights
+    begin, its position, and its group's first neuron; for each position its runs: where in a channel's weights, at which
+    neuron, how many weights; for each position the number of its synapses; and, where all channels reach all maps of a
+    position side by side, for each place of the output the positions and the taps' weights that it reads.
     """
-    op, weight = synapse.op, synapse.weight
+    op, weight = synapse.op, synapse.weight.astype(np.int32)
     assert isinstance(op, Conv)
     maps, per_group = weight.shape[0] // op.groups, weight.shape[1]
     spatial, missing = weight.ndim - 2, 5 - weight.ndim
@@ -174,29 +203,42 @@ def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int
     positions = (1,) * missing + synapse.outputs[1:]
     pads = pad_amounts(op.padding, spatial)
     order = _tap_order(op, taps[2])
-    runs = order if by_position and op.groups == 1 else None
-    tables = []
+    collected = by_position and op.groups == 1
+    tables, links = [], []
     for axis in range(3):
         own = axis - missing
         stride, dilation, before = (op.stride[own], op.dilation[own], pads[own][0]) if own >= 0 else (1, 1, 0)
-        met = _taps(sizes[axis], taps[axis], positions[axis], stride, dilation, before, runs if axis == 2 else None)
-        tables.append(met)
+        along = order if collected and axis == 2 else None
+        found = _links(sizes[axis], taps[axis], positions[axis], stride, dilation, before, along)
+        tables.append(_taps(sizes[axis], found, along is not None))
+        links.append(found)
     strides = (positions[1] * positions[2], positions[2], 1)
     map_stride = 1 if by_position else int(np.prod(positions))
     if by_position:
         strides = tuple(stride * weight.shape[0] for stride in strides)
-    pointers, found = _runs(tables, taps, strides, maps)
+    pointers, runs = _runs(tables, taps, strides, maps)
     size, spread = int(np.prod(sizes)), maps * int(np.prod(taps))
     channel = np.repeat(np.arange(synapse.inputs[0]), size)
     position = np.tile(np.arange(size), synapse.inputs[0])
     addresses = np.stack([channel * spread, position, channel // per_group * maps * map_stride], axis=1)
-    row[4:8] = index_count, index_count + addresses.size, map_stride, spread
-    pointers = pointers + index_count + addresses.size + pointers.size
+    fans = np.diff(np.concatenate([[0], np.cumsum(runs[:, 2])])[pointers // 3])
+    row["map_stride"], row["maps"], row["spread"] = map_stride, maps, spread
+    row["negated"], row["positions"], row["places"] = weight.size, size, int(np.prod(positions))
+    parts = [addresses.reshape(-1), pointers, runs.reshape(-1), fans]
+    row["addresses"], row["runs"] = index_count, index_count + addresses.size
+    parts[1] = pointers + index_count + addresses.size + pointers.size
+    row["fans"] = index_count + sum(part.size for part in parts[:3])
+    if collected:
+        begins, reads = _reads(links, sizes, taps, positions, maps)
+        row["kind"], row["reads"] = _COLLECTED, row["fans"] + fans.size
+        row["links"], row["longest"] = len(reads), int(np.diff(begins).max(initial=0)) * synapse.inputs[0]
+        row["width"] = synapse.inputs[0] + 8
+        parts += [2 * begins + int(row["reads"]) + begins.size, reads.reshape(-1)]
     grouped = weight.reshape(op.groups, maps, per_group, -1, taps[2])
-    if runs is not None:
-        grouped = grouped[..., runs]
-    index = np.concatenate([addresses.reshape(-1), pointers, found.reshape(-1)]).astype(np.int32)
-    return grouped.transpose(0, 2, 3, 4, 1).reshape(-1), index
+    if collected:
+        grouped = grouped[..., order]
+    flat = grouped.transpose(0, 2, 3, 4, 1).reshape(-1)
+    return np.concatenate([flat, -flat]), np.concatenate(parts).astype(np.int32)
 
 
 def _tap_order(op: Conv, taps: int) -> list[int]:
@@ -205,27 +247,49 @@ def _tap_order(op: Conv, taps: int) -> list[int]:
     return sorted(range(taps), key=lambda tap: (tap % step, -tap))
 
 
-def _taps(
-    size: int, taps: int, positions: int, stride: int, dilation: int, before: int, order: list[int] | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _links(size: int, taps: int, positions: int, stride: int, dilation: int, before: int, order: list[int] | None) -> np.ndarray:
+    """Rows of an output position, a tap and the input position that it reads there, along one axis of `size` inputs.
+
+    With `order`, the tap is its place in that order.
+    """
+    position, tap = np.divmod(np.arange(positions * taps), max(taps, 1))
+    x = position * stride + tap * dilation - before
+    place = tap if order is None else np.argsort(order)[tap]
+    return np.stack([position, place, x], axis=1)[(x >= 0) & (x < size)]
+
+
+def _taps(size: int, links: np.ndarray, joined: bool) -> tuple[np.ndarray, np.ndarray]:
     """For each input position, rows of a tap, the output position that it feeds, and the length of the run.
 
-    Returns how many rows each position has, and all rows. With `order`, the tap is its place in that order, and places
-    side by side that feed positions side by side are one run.
+    Returns how many rows each position has, and all rows. If `joined`, taps side by side that feed positions side by side
+    are one run.
     """
     found: list[list[list[int]]] = [[] for _ in range(size)]
-    for position in range(positions):
-        for tap in range(taps):
-            x = position * stride + tap * dilation - before
-            if not 0 <= x < size:
-                continue
-            entries, place = found[x], tap if order is None else order.index(tap)
-            if order is not None and entries and (place, position) == (entries[-1][0] + entries[-1][2], sum(entries[-1][1:])):
-                entries[-1][2] += 1
-            else:
-                entries.append([place, position, 1])
+    for position, tap, x in links.tolist():
+        entries = found[x]
+        if joined and entries and (tap, position) == (entries[-1][0] + entries[-1][2], sum(entries[-1][1:])):
+            entries[-1][2] += 1
+        else:
+            entries.append([tap, position, 1])
     rows = [entry for entries in found for entry in entries]
     return np.array([len(entries) for entries in found], np.int64), np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _reads(
+    links: Sequence[np.ndarray], sizes: Sequence[int], taps: Sequence[int], positions: Sequence[int], maps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each output position of three axes where its rows begin, and rows of an input position and of where the weights of
+    the tap begin that reads it.
+    """
+    first, second, third = np.meshgrid(*(np.arange(len(axis)) for axis in links), indexing="ij")
+    rows = [axis[chosen.reshape(-1)] for axis, chosen in zip(links, (first, second, third), strict=True)]
+    place, tap, x = (
+        (rows[0][:, column] * along[1] + rows[1][:, column]) * along[2] + rows[2][:, column]
+        for column, along in enumerate((positions, taps, sizes))
+    )
+    order = np.argsort(place, kind="stable")
+    begins = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=int(np.prod(positions))))])
+    return begins, np.stack([x, tap * maps], axis=1)[order]
 
 
 def _runs(
@@ -257,7 +321,7 @@ def _csr(
     order = np.argsort(source, kind="stable")
     pointers = np.zeros(size + 1, np.int32)
     np.cumsum(np.bincount(source, minlength=size), out=pointers[1:])
-    row[4:6] = index_count, index_count + size + 1
+    row["pointers"], row["targets"] = index_count, index_count + size + 1
     return weight[order], np.concatenate([pointers, neuron_at[target[order]].astype(np.int32)])
 
 
