@@ -72,24 +72,35 @@ _ABREAST = 4
 """Vectors of sums that are kept in registers while rows are added to them."""
 
 
+def _data(context, array):  # type: ignore[no-untyped-def]
+    """Where the entries of an array begin: one word to pass, where an array takes seven."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    return numba.types.CPointer(array.dtype)(array), generate
+
+
+_pointer: Any = numba.extending.intrinsic(_data)
+
+
 def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end, values, stride, size):  # type: ignore[no-untyped-def]
     """Add rows of weights to `size` sums from `first` on, in vectors: registers hold the sums over all rows.
 
     Row r of `weights` begins at base + r * stride. Added are rows[begin:plus]; then, where `values` is None, rows[minus:end] are
     subtracted; else row k is first multiplied by values[k]. Without values, int8 rows are summed up in 16 bits: at most
     `_TOGETHER` of them. Up to a vector behind the last weight is read, and written unchanged behind the last sum.
+    `sums`, `weights`, `rows` and `values` are pointers.
     """
     scaled, narrow = not isinstance(values, numba.types.NoneType), weights.dtype.bitwidth == 8
     lanes = 16 if narrow and not scaled else 8
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        integer, element = llvmlite.ir.IntType(64), context.get_value_type(weights.dtype)
-        total = context.get_value_type(sums.dtype)
+        into, first, table, base, listed, begin, plus, minus, end, factors, stride, size = arguments
+        integer, element, total = llvmlite.ir.IntType(64), table.type.pointee, into.type.pointee
+        table = builder.gep(table, [base])
         word = llvmlite.ir.VectorType(llvmlite.ir.IntType(16) if lanes == 16 else total, lanes)
         nothing, whole = llvmlite.ir.Constant(word, None), llvmlite.ir.VectorType(total, lanes)
-
-        def data(place):  # type: ignore[no-untyped-def]
-            return context.make_array(signature.args[place])(context, builder, arguments[place]).data
 
         def number(value):  # type: ignore[no-untyped-def]
             return llvmlite.ir.Constant(integer, value)
@@ -106,9 +117,6 @@ def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end,
         def widened(value, kind):  # type: ignore[no-untyped-def]
             return value if value.type == kind else builder.sext(value, kind)
 
-        into, listed, table = data(0), data(4), builder.gep(data(2), [arguments[3]])
-        first, begin, plus, minus, end, stride, size = (arguments[k] for k in (1, 5, 6, 7, 8, 10, 11))
-
         def add(j, vectors, mask):  # type: ignore[no-untyped-def]
             held = [numba.core.cgutils.alloca_once(builder, word) for _ in range(vectors)]
             for register in held:
@@ -118,7 +126,7 @@ def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end,
                     continue
                 with numba.core.cgutils.for_range_slice(builder, start, stop, number(1), integer) as (k, _):
                     row = builder.mul(builder.sext(builder.load(builder.gep(listed, [k])), integer), stride)
-                    factor = spread(builder.load(builder.gep(data(9), [k]))) if scaled else None
+                    factor = spread(builder.load(builder.gep(factors, [k]))) if scaled else None
                     for place, register in enumerate(held):
                         at = builder.add(row, builder.add(j, number(lanes * place)))
                         taken = widened(builder.load(vector(table, at, element), align=1), word)
@@ -199,7 +207,7 @@ def _firing(context, membranes, state, theta, lo, hi, size, neurons, signs, plac
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         integer, short = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
         total = context.get_value_type(membranes.dtype)
-        wide, flags = llvmlite.ir.VectorType(total, 8), llvmlite.ir.VectorType(llvmlite.ir.IntType(1), 8)
+        wide = llvmlite.ir.VectorType(total, 8)
         numbers, zeros = llvmlite.ir.VectorType(short, 8), llvmlite.ir.Constant(wide, None)
         held, levels, steps, fired, spikes, table = (
             context.make_array(signature.args[k])(context, builder, arguments[k]).data for k in (0, 1, 2, 6, 7, 8)
@@ -265,122 +273,124 @@ def _add_scaled(sums, first, weights, base, rows, values, count, stride, size): 
 
 
 @_leaf
-def _dense(sums, begin, end, address, event, segment, weights, room, values):  # type: ignore[no-untyped-def]
+def _dense(sums, begin, end, address, event, segment, weights, lists, values):  # type: ignore[no-untyped-def]
     """Add the rows of events begin..end-1 to the sums of one sample, many at once: single spikes by sign, others by value.
 
     Returns how many events were charged.
     """
-    inputs, size, rows, by = np.int32(segment.inputs), segment.outputs, room.rows, room.by
+    inputs, size, rows, by = np.int32(segment.inputs), segment.outputs, lists.rows, lists.by
     grouped, base, zero, half = segment.end - segment.begin != inputs, segment.weights, np.int64(0), np.int64(_TOGETHER)
-    group, place, costly = np.int32(0), np.int32(0), 0
-    plus, minus, scaled = zero, half, zero
-    for e in range(begin, end):
-        row, value = address[e], event[e] >> 1
+    into, table, listed, multiplied, by_value = _pointer(sums), _pointer(weights), _pointer(rows), _pointer(by), _pointer(values)
+    group, costly, one = zero, zero, np.uint64(1)
+    while begin < end:
+        stop, before = min(begin + half, end), np.int32(0)
         if grouped:
-            place = row // inputs
-            row -= place * inputs
-        if place != group or plus + minus == 2 * half or scaled == _TOGETHER:
-            _add_rows(sums, group * size, weights, base, rows, zero, plus, half, minus, size, size)
-            if scaled:
-                _add_scaled(sums, group * size, weights, base, by, values, scaled, size, size)
-            group, plus, minus, scaled = place, zero, half, zero
-        costly += event[e] & 1
-        rows[plus] = row  # overwritten, unless it counts: no branch can be guessed wrong
-        plus += value == 1
-        rows[minus] = row
-        minus += value == -1
-        if value != 1 and value != -1:
-            by[scaled], values[scaled] = row, value
-            scaled += 1
-    if plus + minus > half:
-        _add_rows(sums, group * size, weights, base, rows, zero, plus, half, minus, size, size)
-    if scaled:
-        _add_scaled(sums, group * size, weights, base, by, values, scaled, size, size)
+            group = np.int64(address[begin] // inputs)
+            before = np.int32(group) * inputs
+            last = begin + 1
+            while last < stop and 0 <= address[last] - before < inputs:
+                last += 1
+            stop = last
+        told, spikes = address[begin:stop], event[begin:stop]
+        plus, minus, scaled = np.uint64(0), np.uint64(_TOGETHER), np.uint64(0)
+        for k in range(told.size):  # each is listed three times and overwritten, unless it counts: no branch to guess
+            row, value = told[k] - before, spikes[k] >> 1
+            costly += spikes[k] & 1
+            rows[plus] = rows[minus] = by[scaled] = row
+            values[scaled] = value
+            up, down = np.uint64(value == 1), np.uint64(value == -1)
+            plus += up
+            minus += down
+            scaled += one - up - down
+        more, less, others = np.int64(plus), np.int64(minus), np.int64(scaled)
+        if more + less > half:
+            _add_rows(into, group * size, table, base, listed, zero, more, half, less, size, size)
+        if others:
+            _add_scaled(into, group * size, table, base, multiplied, by_value, others, size, size)
+        begin = stop
     return costly
 
 
 @_leaf
-def _convolve(sums, segment, weights, index, position, first_map, room, values, count, scaled):  # type: ignore[no-untyped-def]
-    """Add the taps of events at one position, whose channels' weights begin at rows[:count], and by[:scaled] by value.
-
-    Output positions that lie side by side take one run of weights.
-    """
-    zero, one = np.int64(0), np.int64(1)
-    for r in range(index[segment.runs + position], index[segment.runs + position + 1], 3):
-        shift, target, size = segment.weights + index[r], first_map + index[r + 1], np.int64(index[r + 2])
-        if segment.map_stride != 1:
-            for k in range(count + scaled):
-                start = (room.rows[k] if k < count else room.by[k - count]) + shift
-                value = 1 if k < count else values[k - count]
-                for j in range(size):
-                    sums[target + j * segment.map_stride] += weights[start + j] * value
-            continue
-        if count:
-            _add_rows(sums, target, weights, shift, room.rows, zero, count, count, count, one, size)
-        if scaled:
-            _add_scaled(sums, target, weights, shift, room.by, values, scaled, one, size)
-
-
-@_leaf
-def _scatter(sums, begin, end, address, event, segment, weights, index, room, values):  # type: ignore[no-untyped-def]
+def _scatter(sums, begin, end, address, event, segment, weights, index, lists, values):  # type: ignore[no-untyped-def]
     """Convolve events begin..end-1, each into the outputs that it reaches: those of one position together.
 
-    Returns the synapses used, and those of them by charged events.
+    Output positions that lie side by side take one run of weights. Returns the synapses used, and those of them by charged
+    events.
     """
-    zero = np.int64(0)
+    rows, by, zero, one, map_stride = lists.rows, lists.by, np.int64(0), np.int64(1), segment.map_stride
+    into, table, listed, multiplied, by_value = _pointer(sums), _pointer(weights), _pointer(rows), _pointer(by), _pointer(values)
     position, group, count, scaled, synops, charges = zero, zero, zero, zero, zero, zero
-    for e in range(begin, end):
-        at, value = segment.addresses + 3 * np.int64(address[e]), event[e] >> 1
-        here, first = np.int64(index[at + 1]), np.int64(index[at + 2])
-        if here != position or first != group or count == _TOGETHER or scaled == _TOGETHER:
-            _convolve(sums, segment, weights, index, position, group, room, values, count, scaled)
-            count, scaled = zero, zero
-        position, group = here, first
-        if value == 1 or value == -1:
-            room.rows[count] = index[at] + (segment.negated if value == -1 else zero)
+    at, here, first = zero, zero, zero
+    for e in range(begin, end + 1):
+        if e < end:
+            at = segment.addresses + 3 * np.int64(address[e])
+            here, first = np.int64(index[at + 1]), np.int64(index[at + 2])
+        if e == end or here != position or first != group or count == _TOGETHER or scaled == _TOGETHER:
+            for r in range(index[segment.runs + position], index[segment.runs + position + 1], 3):
+                shift, target, size = segment.weights + index[r], group + index[r + 1], np.int64(index[r + 2])
+                if map_stride != 1:
+                    for k in range(count + scaled):
+                        start = (rows[k] if k < count else by[k - count]) + shift
+                        value = 1 if k < count else values[k - count]
+                        for j in range(size):
+                            sums[target + j * map_stride] += weights[start + j] * value
+                    continue
+                if count:
+                    _add_rows(into, target, table, shift, listed, zero, count, count, count, one, size)
+                if scaled:
+                    _add_scaled(into, target, table, shift, multiplied, by_value, scaled, one, size)
+            if e == end:
+                break
+            position, group, count, scaled = here, first, zero, zero
+        spike = event[e] >> 1
+        if spike == 1 or spike == -1:
+            rows[count] = index[at] + (segment.negated if spike == -1 else zero)
             count += 1
         else:
-            room.by[scaled], values[scaled] = index[at], value
+            by[scaled], values[scaled] = index[at], spike
             scaled += 1
         used = index[segment.fans + here]
         synops += used
         charges += used * (event[e] & 1)
-    _convolve(sums, segment, weights, index, position, group, room, values, count, scaled)
     return synops, charges
 
 
 @_leaf
-def _collect(sums, begin, end, address, event, segment, weights, index, room, values):  # type: ignore[no-untyped-def]
+def _collect(sums, begin, end, address, event, segment, weights, index, lists, values):  # type: ignore[no-untyped-def]
     """As `_scatter`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
 
     Events that are no single spikes are scattered.
     """
-    filled, channels, rows = room.filled, room.channels, room.rows
+    filled, channels, rows = lists.filled, lists.channels, lists.rows
     base, size, zero, one, most = segment.weights, segment.maps, np.int64(0), np.int64(1), np.int64(_TOGETHER)
     positions, width = np.uint32(segment.positions), segment.width
-    for p in range(segment.positions):
-        filled[p] = 0
-    synops, charges = np.int64(0), np.int64(0)
-    for e in range(begin, end):
-        value, local = event[e] >> 1, np.uint32(address[e])
+    into, table, listed = _pointer(sums), _pointer(weights), _pointer(rows)
+    _clear(filled[: segment.positions])
+    synops, charges, fans = np.int64(0), np.int64(0), index[segment.fans : segment.fans + segment.positions]
+    negated, full, spread = np.int32(segment.negated), np.int32(width - 8), np.uint32(segment.spread)
+    told, spikes = address[begin:end], event[begin:end]
+    for k in range(told.size):
+        value, local = spikes[k] >> 1, np.uint32(told[k])
         channel = local // positions
-        position = np.int64(local - channel * positions)
-        if (value == 1 or value == -1) and filled[position] < width - 8:
-            place = filled[position]
-            channels[position * width + place] = np.int64(channel) * segment.spread + (segment.negated if value == -1 else 0)
+        position = np.uint64(local - channel * positions)
+        place = filled[position]
+        if (value == 1 or value == -1) and place < full:
+            channels[position * np.uint64(width) + np.uint64(place)] = np.int32(channel * spread) + (negated & (value >> 1))
             filled[position] = place + 1
-            used = index[segment.fans + position]
-            synops += used
-            charges += used * (event[e] & 1)
+            if spikes[k] & 1:
+                charges += fans[position]
         else:
-            used, costly = _scatter(sums, e, e + 1, address, event, segment, weights, index, room, values)
+            used, costly = _scatter(sums, begin + k, begin + k + 1, address, event, segment, weights, index, lists, values)
             synops += used
             charges += costly
+    for p in range(fans.size):
+        synops += np.int64(filled[p]) * fans[p]
     for q in range(segment.places):
         begin, end = np.int64(index[segment.reads + q]), np.int64(index[segment.reads + q + 1])
         count = _gather_links(rows, channels, filled, index, begin, end, width)
         for k in range(0, count, most):
-            _add_rows(sums, q * size, weights, base, rows, k, min(k + most, count), zero, zero, one, size)
+            _add_rows(into, q * size, table, base, listed, k, min(k + most, count), zero, zero, one, size)
     return synops, charges
 
 
@@ -399,19 +409,19 @@ def _sparse(sums, begin, end, address, event, segment, weights, index):  # type:
 
 
 @_leaf
-def _deliver(sums, begin, end, address, event, segment, weights, index, room, values, synops, charges, row):  # type: ignore[no-untyped-def]
+def _deliver(sums, begin, end, address, event, segment, weights, index, lists, values, synops, charges, row):  # type: ignore[no-untyped-def]
     """Add the currents of events begin..end-1 through one segment to the sums, and count the synapses they used."""
     if segment.kind == DENSE:
-        costly = _dense(sums, begin, end, address, event, segment, weights, room, values)
+        costly = _dense(sums, begin, end, address, event, segment, weights, lists, values)
         synops[row] += segment.outputs * (end - begin)
         charges[row] += segment.outputs * costly
         return
     if segment.kind == CSR:
         used, costly = _sparse(sums, begin, end, address, event, segment, weights, index)
     elif segment.kind == COLLECTED and _DENSITY * (end - begin) > segment.links:
-        used, costly = _collect(sums, begin, end, address, event, segment, weights, index, room, values)
+        used, costly = _collect(sums, begin, end, address, event, segment, weights, index, lists, values)
     else:
-        used, costly = _scatter(sums, begin, end, address, event, segment, weights, index, room, values)
+        used, costly = _scatter(sums, begin, end, address, event, segment, weights, index, lists, values)
     synops[row] += used
     charges[row] += costly
 
@@ -555,11 +565,21 @@ class _Work(NamedTuple):
     values: np.ndarray
 
 
+class _Lists(NamedTuple):
+    """In `rows` and `by` (those that are multiplied) rows of weights wait for being added; `channels` gathers the rows of
+    each input position of a convolution, of which `filled` are there.
+    """
+
+    rows: np.ndarray
+    by: np.ndarray
+    filled: np.ndarray
+    channels: np.ndarray
+
+
 class _Room(NamedTuple):
     """Room that all storages share, for the largest population or combination.
 
-    `neurons` are those that fired in a step, `signs` the spikes of all. In `rows` and `by` (those that are multiplied) rows of weights wait for being added; `channels` gathers the rows of each
-    input position of a convolution, of which `filled` are there.
+    `neurons` are those that fired in a step, `signs` the spikes of all.
     """
 
     neurons: np.ndarray
@@ -573,10 +593,7 @@ class _Room(NamedTuple):
     combined: np.ndarray
     states: np.ndarray
     borders: np.ndarray
-    rows: np.ndarray
-    by: np.ndarray
-    filled: np.ndarray
-    channels: np.ndarray
+    lists: _Lists
 
 
 class _Where(NamedTuple):
@@ -707,7 +724,7 @@ def _populate(  # type: ignore[no-untyped-def]
         for s in range(row.first, row.last):
             slot, segment = program.inputs[s], program.segments[s]
             begin, end = offsets[at[slot]], offsets[at[slot] + min(length[slot], last)]
-            _deliver(a, begin, end, address, event, segment, weights, index, room, work.values, synops, charges, s)
+            _deliver(a, begin, end, address, event, segment, weights, index, room.lists, work.values, synops, charges, s)
         last = 0
     fired, signs, active = room.neurons, room.signs, hi > lo
     since = _cycles() if timed else 0
@@ -718,7 +735,19 @@ def _populate(  # type: ignore[no-untyped-def]
                 begin, end = offsets[at[slot] + t], offsets[at[slot] + t + 1]
                 if begin < end:
                     _deliver(
-                        a, begin, end, address, event, program.segments[s], weights, index, room, work.values, synops, charges, s
+                        a,
+                        begin,
+                        end,
+                        address,
+                        event,
+                        program.segments[s],
+                        weights,
+                        index,
+                        room.lists,
+                        work.values,
+                        synops,
+                        charges,
+                        s,
                     )
                     active = hi > lo
         if keeps_history:
@@ -1261,7 +1290,7 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         most = max(most, row.size)
         if row.storage == 2:
             most_wide = max(most_wide, row.size)
-    waiting, positions, channels = 2 * _TOGETHER, 0, 0
+    waiting, positions, channels = 2 * _TOGETHER + 1, 0, 0
     for i in range(program.segments.size):
         segment = program.segments[i]
         if segment.kind == COLLECTED:
@@ -1286,14 +1315,14 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         np.empty(most, np.int32),
         np.empty(most, np.int32),
         np.empty(most + _SPARE, np.int32),
-        np.empty(_TOGETHER, np.int32),
+        np.empty(_TOGETHER + 1, np.int32),
     )
     broad = _Work(
         np.zeros(most_wide + _SPARE, np.int64),
         np.empty(most_wide, np.int64),
         np.empty(most_wide, np.int64),
         np.empty(most_wide + _SPARE, np.int64),
-        np.empty(_TOGETHER, np.int64),
+        np.empty(_TOGETHER + 1, np.int64),
     )
     room = _Room(
         np.empty(most + _SPARE, np.int32),
@@ -1307,10 +1336,12 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         np.empty(program.kept[1], np.int64),
         np.empty(program.kept[2], np.int64),
         np.empty(program.kept[3], np.int64),
-        np.empty(waiting + 8, np.int32),
-        np.empty(_TOGETHER, np.int32),
-        np.empty(positions, np.int32),
-        np.zeros(channels, np.int32),
+        _Lists(
+            np.empty(waiting + 8, np.int32),
+            np.empty(_TOGETHER + 1, np.int32),
+            np.empty(positions, np.int32),
+            np.zeros(channels, np.int32),
+        ),
     )
     offsets, address, event = np.empty(1024, np.int64), np.empty(1 << 14, np.int32), np.empty(1 << 14, np.int32)
     records, history = np.empty(0, np.int64), np.empty(0, np.int64)
