@@ -98,7 +98,7 @@ class Host:
                 reals[node.output] = (sums[node.output] * reals[node.operands[0]]).astype(np.float32)
             elif isinstance(node.op, Scan):
                 self._close(node, node.op, sums, reals)
-            elif node.outputs[0] not in reals:
+            elif node.outputs[0] not in reals and not isinstance(node.op, Encode):
                 self._apply(node, reals)
         return reals
 

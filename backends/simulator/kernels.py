@@ -6,8 +6,9 @@ it calls into. None of them holds the interpreter lock.
 An event is an address and a number `2 * value + charged`: the lowest bit marks events that cost a multiplication
 (graded values and everything an encoder charges), which synaptic operations are counted by. A train, what one value
 emits in one window of one sample, is a slice of `offsets`: its events of step t are those from offsets[at + t] to
-offsets[at + t + 1]. Trains stand one behind the other in growing arrays; `cursors` says where the next one begins, and
-`at[slot]`, `length[slot]` where the last train of a value begins and how many steps it has.
+offsets[at + t + 1]. Trains stand one behind the other in a store that grows (`trains`: where its offsets, addresses and
+numbers are, and how many fit); `cursors` says where the next one begins, and `at[slot]`, `length[slot]` where the last
+train of a value begins and how many steps it has.
 
 `tables.py` says what the tables of a program hold, `program.py` how a plan becomes one.
 """
@@ -57,8 +58,12 @@ def _compiled(kernel: _Kernel, **options: bool) -> _Kernel:
         return cast(_Kernel, numba.njit(nogil=True, **options)(kernel))
 
 
-def _leaf(kernel: _Kernel) -> _Kernel:
-    """Compile a kernel that makes no arrays, and so need not count references: each would cost a locked operation."""
+def _part(kernel: _Kernel) -> _Kernel:
+    """Compile a part of `simulate`, which makes all arrays: parts count no references to them.
+
+    Each count would be a locked operation, on memory that all threads share, and a call that is given all tables
+    would make dozens of them. What grows is no array of NumPy's therefore, but memory of the C library: see `_grows`.
+    """
     return _compiled(kernel, _nrt=False)
 
 
@@ -260,19 +265,19 @@ _fire_eights: Any = numba.extending.intrinsic(_firing)
 _PLACES = np.array([[*[k for k in range(8) if mask >> k & 1], *[0] * 8][:8] for mask in range(256)], np.uint8).reshape(-1)
 
 
-@_leaf
+@_part
 def _add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, size):  # type: ignore[no-untyped-def]
     """Add rows[begin:plus] and subtract rows[minus:end]: at most `_TOGETHER` in all."""
     _add_vectors(sums, first, weights, base, rows, begin, plus, minus, end, None, stride, size)
 
 
-@_leaf
+@_part
 def _add_scaled(sums, first, weights, base, rows, values, count, stride, size):  # type: ignore[no-untyped-def]
     """Add rows[:count] times their values."""
     _add_vectors(sums, first, weights, base, rows, np.int64(0), count, count, count, values, stride, size)
 
 
-@_leaf
+@_part
 def _dense(sums, begin, end, address, event, segment, weights, lists, values):  # type: ignore[no-untyped-def]
     """Add the rows of events begin..end-1 to the sums of one sample, many at once: single spikes by sign, others by value.
 
@@ -311,7 +316,7 @@ def _dense(sums, begin, end, address, event, segment, weights, lists, values):  
     return costly
 
 
-@_leaf
+@_part
 def _scatter(sums, begin, end, address, event, segment, weights, index, lists, values):  # type: ignore[no-untyped-def]
     """Convolve events begin..end-1, each into the outputs that it reaches: those of one position together.
 
@@ -356,7 +361,7 @@ def _scatter(sums, begin, end, address, event, segment, weights, index, lists, v
     return synops, charges
 
 
-@_leaf
+@_part
 def _collect(sums, begin, end, address, event, segment, weights, index, lists, values):  # type: ignore[no-untyped-def]
     """As `_scatter`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
 
@@ -394,7 +399,7 @@ def _collect(sums, begin, end, address, event, segment, weights, index, lists, v
     return synops, charges
 
 
-@_leaf
+@_part
 def _sparse(sums, begin, end, address, event, segment, weights, index):  # type: ignore[no-untyped-def]
     """Deliver events begin..end-1 over synapses listed one by one; returns as `_scatter`."""
     synops, charges = np.int64(0), np.int64(0)
@@ -408,7 +413,7 @@ def _sparse(sums, begin, end, address, event, segment, weights, index):  # type:
     return synops, charges
 
 
-@_leaf
+@_part
 def _deliver(sums, begin, end, address, event, segment, weights, index, lists, values, synops, charges, row):  # type: ignore[no-untyped-def]
     """Add the currents of events begin..end-1 through one segment to the sums, and count the synapses they used."""
     if segment.kind == DENSE:
@@ -426,7 +431,7 @@ def _deliver(sums, begin, end, address, event, segment, weights, index, lists, v
     charges[row] += costly
 
 
-@_leaf
+@_part
 def _between(steps, lo, hi, level, most):  # type: ignore[no-untyped-def]
     """The sum at which a staircase neuron leaves `level` upwards, and the one below which it leaves it downwards.
 
@@ -438,36 +443,98 @@ def _between(steps, lo, hi, level, most):  # type: ignore[no-untyped-def]
     return min(max(up, -most), most), min(max(down, -most), most)
 
 
-@_compiled
-def _room(events, cursor, count):  # type: ignore[no-untyped-def]
-    """The array `events`, or a larger copy, with room for `count` entries behind its first `cursor`."""
-    if cursor + count <= events.size:
-        return events
-    grown = np.empty(2 * (cursor + count), events.dtype)
-    for i in range(cursor):  # a slice would be compiled to many times the code, at every call
-        grown[i] = events[i]
-    return grown
+def _moved(context, address, size):  # type: ignore[no-untyped-def]
+    """Memory of the C library at `address` (0: none yet), moved to where `size` bytes are; 0 where there is none."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        byte, integer = llvmlite.ir.IntType(8).as_pointer(), llvmlite.ir.IntType(64)
+        kind = llvmlite.ir.FunctionType(byte, (byte, integer))
+        function = numba.core.cgutils.get_or_insert_function(builder.module, kind, "realloc")
+        found = builder.call(function, (builder.inttoptr(arguments[0], byte), arguments[1]))
+        return builder.ptrtoint(found, integer)
+
+    return numba.types.int64(numba.types.int64, numba.types.int64), generate
 
 
-@_leaf
+def _given_back(context, address):  # type: ignore[no-untyped-def]
+    """Give memory of `_moved` back."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        byte = llvmlite.ir.IntType(8).as_pointer()
+        kind = llvmlite.ir.FunctionType(llvmlite.ir.VoidType(), (byte,))
+        function = numba.core.cgutils.get_or_insert_function(builder.module, kind, "free")
+        builder.call(function, (builder.inttoptr(arguments[0], byte),))
+        return context.get_dummy_value()
+
+    return numba.types.void(numba.types.int64), generate
+
+
+def _stored(context, store):  # type: ignore[no-untyped-def]
+    """The arrays of a store of trains: offsets, addresses and numbers of the events."""
+    kinds = (numba.types.int64, numba.types.int32, numba.types.int32)
+    found = numba.types.Tuple([numba.types.Array(kind, 1, "C") for kind in kinds])
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        integer = llvmlite.ir.IntType(64)
+        held, arrays = context.make_array(store)(context, builder, arguments[0]).data, []
+        for k, kind in enumerate(found):
+            made, width = context.make_array(kind)(context, builder), integer(kind.dtype.bitwidth // 8)
+            data, size = (builder.load(builder.gep(held, [integer(2 * k + j)])) for j in range(2))
+            data = builder.inttoptr(data, made.data.type)
+            numba.np.arrayobj.populate_array(made, data=data, shape=[size], strides=[width], itemsize=width, meminfo=None)
+            arrays.append(made._getvalue())
+        return context.make_tuple(builder, found, arrays)
+
+    return found(store), generate
+
+
+_reallocate: Any = numba.extending.intrinsic(_moved)
+_free: Any = numba.extending.intrinsic(_given_back)
+_views: Any = numba.extending.intrinsic(_stored)
+
+
+@_part
+def _enlarge(store, place, count, width):  # type: ignore[no-untyped-def]
+    """Let the memory at store[place], of store[place + 1] entries of `width` bytes, hold at least `count`."""
+    if count <= store[place + 1]:
+        return False
+    size = 2 * count
+    moved = _reallocate(store[place], np.int64(size * width))
+    if moved == 0:
+        raise MemoryError("not enough memory for the events of this run; run fewer samples at once, or record less")
+    store[place], store[place + 1] = moved, size
+    return True
+
+
+@_part
+def _grows(trains, offsets, events):  # type: ignore[no-untyped-def]
+    """Make room for that many offsets and events in all. Returns whether something moved: `_views` says where to."""
+    moved = _enlarge(trains, 0, offsets, 8)
+    if events > trains[3]:
+        moved = _enlarge(trains, 2, events, 4)
+        _enlarge(trains, 4, events, 4)
+    return moved
+
+
+@_part
 def _clear(values):  # type: ignore[no-untyped-def]
     for i in range(values.size):
         values[i] = 0
 
 
-@_leaf
+@_part
 def _start(values, given):  # type: ignore[no-untyped-def]
     for i in range(values.size):
         values[i] = given[i]
 
 
-@_leaf
+@_part
 def _fire(membranes, state, theta, lo, hi, neurons, signs):  # type: ignore[no-untyped-def]
     """One step of neurons with uniform thresholds: see `_firing`. `lo` and `hi` are of the membranes' type."""
     return _fire_eights(membranes, state, theta, lo, hi, np.int64(membranes.size), neurons, signs, _PLACES)
 
 
-@_leaf
+@_part
 def _fire_staircase(a, up, down, state, neurons, signs, table, width, parameter, lo, hi, most):  # type: ignore[no-untyped-def]
     """One step of staircase neurons, whose sums are compared with the thresholds beside their levels; as `_fire`."""
     count = 0
@@ -482,7 +549,7 @@ def _fire_staircase(a, up, down, state, neurons, signs, table, width, parameter,
     return count
 
 
-@_leaf
+@_part
 def _emit(neurons, count, signs, layout, out_address, out_event, cursor):  # type: ignore[no-untyped-def]
     """Write the spikes of `count` neurons, for which there is room."""
     for k in range(count):
@@ -490,7 +557,7 @@ def _emit(neurons, count, signs, layout, out_address, out_event, cursor):  # typ
         out_address[cursor + k], out_event[cursor + k] = layout[i], 2 * signs[i]
 
 
-@_leaf
+@_part
 def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, parameter, staircase, lo, hi, most):  # type: ignore[no-untyped-def]
     """One step of the `count` neurons that fired in the step before, where no other can fire; as `_fire`."""
     found = 0
@@ -509,7 +576,7 @@ def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, 
     return found
 
 
-@_leaf
+@_part
 def _able(a, up, down, theta, state, staircase, lo, hi):  # type: ignore[no-untyped-def]
     """How many neurons would fire in the next step."""
     count = 0
@@ -532,7 +599,14 @@ def _cycle_counter(context):  # type: ignore[no-untyped-def]
 _cycles: Any = numba.extending.intrinsic(_cycle_counter)
 
 
-@_leaf
+@_part
+def _take(values, log):  # type: ignore[no-untyped-def]
+    """Fill `values` with the first entries of a log: a store of trains of which the offsets alone are used."""
+    given, _, _ = _views(log)
+    _start(values, given)
+
+
+@_part
 def _starts(first, theta, row, thresholds, parameter, bias):  # type: ignore[no-untyped-def]
     """What membranes start from, and their thresholds.
 
@@ -576,6 +650,14 @@ class _Lists(NamedTuple):
     channels: np.ndarray
 
 
+class _Scratch(NamedTuple):
+    """What a train is told: as large as all states, or as the levels of all encoders."""
+
+    told: np.ndarray
+    charged: np.ndarray
+    levels: np.ndarray
+
+
 class _Room(NamedTuple):
     """Room that all storages share, for the largest population or combination.
 
@@ -594,6 +676,7 @@ class _Room(NamedTuple):
     states: np.ndarray
     borders: np.ndarray
     lists: _Lists
+    scratch: _Scratch
 
 
 class _Where(NamedTuple):
@@ -621,9 +704,10 @@ class Results(NamedTuple):
     settles: np.ndarray
 
 
-@_compiled
-def _noted(program, results, flags, where, emitter, ats, lengths, offsets, address, event, cursors, records):  # type: ignore[no-untyped-def]
-    """Enter the train that an emitter emitted in this window. Returns the recorded events, of which there may be more."""
+@_part
+def _noted(program, results, flags, where, emitter, ats, lengths, trains, logs, cursors):  # type: ignore[no-untyped-def]
+    """Enter the train that an emitter emitted in this window."""
+    offsets, address, event = _views(trains)
     row, sample = program.emitters[emitter], where.sample
     at, length = ats[row.slot], lengths[row.slot]
     if length > results.steps[sample, where.column]:
@@ -640,29 +724,29 @@ def _noted(program, results, flags, where, emitter, ats, lengths, offsets, addre
             counts[address[e]] += event[e] >> 1
     if flags[emitter] & RECORDED:
         entry, width = cursors[RECORDS], 6
-        records = _room(records, entry, width * (last - first))
+        _enlarge(logs, 0, entry + width * (last - first), 8)
+        records, _, _ = _views(logs)
         for t in range(length):
             for e in range(offsets[at + t], offsets[at + t + 1]):
                 records[entry], records[entry + 1], records[entry + 2] = emitter, sample, where.k
                 records[entry + 3], records[entry + 4], records[entry + 5] = t, address[e], event[e] >> 1
                 entry += width
         cursors[RECORDS] = entry
-    return records
 
 
-@_compiled
-def _kept_history(history, cursors, population, where, sums, state, theta, layout):  # type: ignore[no-untyped-def]
+@_part
+def _kept_history(logs, cursors, population, where, sums, state, theta, layout):  # type: ignore[no-untyped-def]
     """Append the sums after a step, in order of addresses, behind population, sample and window."""
     entry, n = cursors[HISTORY], sums.size
-    history = _room(history, entry, n + 3)
+    _enlarge(logs, 6, entry + n + 3, 8)
+    history, _, _ = _views(logs[6:])
     history[entry], history[entry + 1], history[entry + 2] = population, where.sample, where.k
     for i in range(n):
         history[entry + 3 + layout[i]] = sums[i] + np.int64(state[i]) * theta[i] - theta[i] // 2
     cursors[HISTORY] = entry + 3 + n
-    return history
 
 
-@_compiled
+@_part
 def _populate(  # type: ignore[no-untyped-def]
     program,
     row,
@@ -678,16 +762,15 @@ def _populate(  # type: ignore[no-untyped-def]
     timed,
     at,
     length,
-    offsets,
-    address,
-    event,
+    trains,
+    logs,
     cursors,
-    history,
 ):
     """Run one population (or readout: levels 0..0) over one window of one sample, until it is silent.
 
-    Once no input is left every neuron goes straight to its level, one a step. Returns the arrays that may have grown.
+    Once no input is left every neuron goes straight to its level, one a step.
     """
+    offsets, address, event = _views(trains)
     n, lo, hi, staircase = row.size, row.lo, row.hi, row.staircase
     parameter = program.parameter[row.neurons : row.neurons + n]
     layout = program.layout[row.neurons : row.neurons + n]
@@ -717,7 +800,8 @@ def _populate(  # type: ignore[no-untyped-def]
             steps -= 1
         last = max(last, steps)
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
-    offsets = _room(offsets, base, min(last + hi - lo, cap) + 1)
+    _grows(trains, base + min(last + hi - lo, cap) + 1, cursor)
+    offsets, address, event = _views(trains)
     offsets[base] = cursor
     used = 0
     if hi == lo and not keeps_history:
@@ -751,7 +835,7 @@ def _populate(  # type: ignore[no-untyped-def]
                     )
                     active = hi > lo
         if keeps_history:
-            history = _kept_history(history, cursors, number, where, a, state, theta, layout)
+            _kept_history(logs, cursors, number, where, a, state, theta, layout)
         if timed:
             now = _cycles()
             cursors[DELIVERING] += now - since
@@ -765,7 +849,8 @@ def _populate(  # type: ignore[no-untyped-def]
                 count = _fire(a, state, theta, low, high, fired, signs)
             active = count > 0
             if active:
-                address, event = _room(address, cursor, count), _room(event, cursor, count)
+                if _grows(trains, 0, cursor + count):
+                    offsets, address, event = _views(trains)
                 _emit(fired, count, signs, layout, address, event, cursor)
                 cursor += count
                 used = t + 1
@@ -776,7 +861,7 @@ def _populate(  # type: ignore[no-untyped-def]
             since = now
     # All input is there: from its last step on every neuron goes straight to its level, one a step.
     if keeps_history and last == 0:
-        history = _kept_history(history, cursors, number, where, a, state, theta, layout)
+        _kept_history(logs, cursors, number, where, a, state, theta, layout)
     t = max(last - 1, 0)
     count = np.int64(0)
     if hi > lo and t < cap:
@@ -785,7 +870,8 @@ def _populate(  # type: ignore[no-untyped-def]
         else:
             count = _fire(a, state, theta, low, high, fired, signs)
     while count:
-        address, event = _room(address, cursor, count), _room(event, cursor, count)
+        if _grows(trains, 0, cursor + count):
+            offsets, address, event = _views(trains)
         _emit(fired, count, signs, layout, address, event, cursor)
         cursor += count
         t += 1
@@ -808,11 +894,10 @@ def _populate(  # type: ignore[no-untyped-def]
             room.kept_levels[row.neurons + i] = state[i]
     at[row.slot], length[row.slot] = base, used
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor
-    return offsets, address, event, history
 
 
-@_compiled
-def _combine(program, row, room, where, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+@_part
+def _combine(program, row, room, where, at, length, trains, cursors):  # type: ignore[no-untyped-def]
     """The change of the largest tracer of each window, or of the product of two tracers, step by step.
 
     Member 0.. of a window are its addresses (-1: none); the map at `pointers` says which windows hold an address.
@@ -830,7 +915,8 @@ def _combine(program, row, room, where, at, length, offsets, address, event, cur
     members = program.members[row.members : row.members_end]
     begin, inputs = at[row.input], length[row.input]
     base, cursor, used = cursors[OFFSETS], cursors[EVENTS], 0
-    offsets = _room(offsets, base, inputs + 1)
+    _grows(trains, base + inputs + 1, cursor)
+    offsets, address, event = _views(trains)
     offsets[base] = cursor
     for t in range(inputs):
         found = 0
@@ -844,7 +930,8 @@ def _combine(program, row, room, where, at, length, offsets, address, event, cur
                     stamps[window] = cursors[TICK]
                     touched[found] = window
                     found += 1
-        address, event = _room(address, cursor, found), _room(event, cursor, found)
+        if _grows(trains, 0, cursor + found):
+            offsets, address, event = _views(trains)
         for k in range(found):
             window = np.int64(touched[k])
             value, any_member = 0, False
@@ -866,15 +953,14 @@ def _combine(program, row, room, where, at, length, offsets, address, event, cur
         _start(kept_values, current)
     at[row.slot], length[row.slot] = base, used
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor
-    return offsets, address, event
 
 
-@_compiled
-def _charge(levels, encoded, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+@_part
+def _charge(levels, encoded, trains, cursors):  # type: ignore[no-untyped-def]
     """A train that gives `levels` at step 0; events of an encoder are all marked as charged. Its number of steps is 1."""
     base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
-    offsets = _room(offsets, base, np.int64(2))
-    address, event = _room(address, cursor, n), _room(event, cursor, n)
+    _grows(trains, base + 2, cursor + n)
+    offsets, address, event = _views(trains)
     offsets[base] = cursor
     for i in range(n):
         level = levels[i]
@@ -884,17 +970,18 @@ def _charge(levels, encoded, offsets, address, event, cursors):  # type: ignore[
             cursor += 1
     offsets[base + 1] = cursor
     cursors[OFFSETS], cursors[EVENTS] = base + 2, cursor
-    return offsets, address, event
 
 
-@_compiled
-def _spread(levels, steps, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+@_part
+def _spread(levels, steps, trains, cursors):  # type: ignore[no-untyped-def]
     """A train that gives `levels` in portions over `steps` steps, as `encodings.portions` says; all are charged."""
     base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
-    offsets = _room(offsets, base, steps + 1)
+    _grows(trains, base + steps + 1, cursor)
+    offsets, address, event = _views(trains)
     offsets[base] = cursor
     for t in range(steps):
-        address, event = _room(address, cursor, n), _room(event, cursor, n)
+        if _grows(trains, 0, cursor + n):
+            offsets, address, event = _views(trains)
         for i in range(n):
             size = abs(np.int64(levels[i]))
             part = size * (t + 1) // steps - size * t // steps
@@ -903,14 +990,13 @@ def _spread(levels, steps, offsets, address, event, cursors):  # type: ignore[no
                 cursor += 1
         offsets[base + t + 1] = cursor
     cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
-    return offsets, address, event
 
 
-@_compiled
-def _unary(levels, cap, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+@_part
+def _unary(levels, cap, trains, cursors):  # type: ignore[no-untyped-def]
     """A train that gives `levels` one level a step from step 0, for `cap` steps at most; what they cut off is counted.
 
-    Returns its number of steps too. The events of a step are those of the step before whose levels are not reached.
+    Returns its number of steps. The events of a step are those of the step before whose levels are not reached.
     """
     n, length, total = levels.size, np.int64(0), np.int64(0)
     for i in range(n):
@@ -919,8 +1005,8 @@ def _unary(levels, cap, offsets, address, event, cursors):  # type: ignore[no-un
         length = max(length, min(size, cap))
         total += min(size, cap)
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
-    offsets = _room(offsets, base, length + 1)
-    address, event = _room(address, cursor, total + n), _room(event, cursor, total + n)
+    _grows(trains, base + length + 1, cursor + total + n)
+    offsets, address, event = _views(trains)
     offsets[base] = cursor
     if length:
         for i in range(n):
@@ -933,17 +1019,18 @@ def _unary(levels, cap, offsets, address, event, cursors):  # type: ignore[no-un
             cursor += abs(levels[address[e]]) > t
         offsets[base + t + 1] = cursor
     cursors[OFFSETS], cursors[EVENTS] = base + length + 1, cursor
-    return offsets, address, event, length
+    return length
 
 
-@_compiled
-def _gather(program, row, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+@_part
+def _gather(program, row, at, length, trains, cursors):  # type: ignore[no-untyped-def]
     """One train of several, each after its map of addresses."""
     steps = 0
     for p in range(row.first, row.last):
         steps = max(steps, length[program.parts[p].slot])
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
-    offsets = _room(offsets, base, steps + 1)
+    _grows(trains, base + steps + 1, cursor)
+    offsets, address, event = _views(trains)
     offsets[base] = cursor
     for t in range(steps):
         for p in range(row.first, row.last):
@@ -952,44 +1039,48 @@ def _gather(program, row, at, length, offsets, address, event, cursors):  # type
                 continue
             for e in range(offsets[at[slot] + t], offsets[at[slot] + t + 1]):
                 if pointers < 0:
-                    address, event = _room(address, cursor, np.int64(1)), _room(event, cursor, np.int64(1))
+                    if _grows(trains, 0, cursor + 1):
+                        offsets, address, event = _views(trains)
                     address[cursor], event[cursor] = address[e], event[e]
                     cursor += 1
                     continue
                 first, last = program.maps[pointers + address[e]], program.maps[pointers + address[e] + 1]
-                address, event = _room(address, cursor, last - first), _room(event, cursor, last - first)
+                if _grows(trains, 0, cursor + last - first):
+                    offsets, address, event = _views(trains)
                 for j in range(first, last):
                     address[cursor], event[cursor] = program.maps[j], event[e]
                     cursor += 1
         offsets[base + t + 1] = cursor
     at[row.slot], length[row.slot] = base, steps
     cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
-    return offsets, address, event
 
 
-@_leaf
-def _add_up(levels, at, length, offsets, address, event):  # type: ignore[no-untyped-def]
+@_part
+def _add_up(levels, at, length, trains):  # type: ignore[no-untyped-def]
     """Add what the events of a train come to to `levels`."""
+    offsets, address, event = _views(trains)
     for e in range(offsets[at], offsets[at + length]):
         levels[address[e]] += event[e] >> 1
 
 
-@_compiled
-def _copied(at, length, offsets, address, event, levels, sign, raised, out_offsets, out_address, out_event, base, cursor):  # type: ignore[no-untyped-def]
-    """Copy a train to other arrays, from `base` and `cursor` on; `raised`: with
-    `levels` times `sign` added to its events of step 0.
+@_part
+def _copied(at, length, trains, levels, sign, raised, scratch, into, base, cursor):  # type: ignore[no-untyped-def]
+    """Copy a train to another store, from `base` and `cursor` on; `raised`: with `levels` times `sign` added to its events
+    of step 0.
 
-    Returns the arrays, the number of steps and the cursor behind the last event.
+    Returns the number of steps and the cursor behind the last event.
     """
+    offsets, address, event = _views(trains)
     first, last = offsets[at], offsets[at + length]
     steps = max(length, 1) if raised else length
     count = last - first + (levels.size if raised else 0)
-    out_offsets = _room(out_offsets, base, steps + 1)
-    out_address, out_event = _room(out_address, cursor, count), _room(out_event, cursor, count)
+    _grows(into, base + steps + 1, cursor + count)
+    out_offsets, out_address, out_event = _views(into)
     out_offsets[base] = cursor
     begin = 0
     if raised:
-        told, charged = np.empty(levels.size, np.int64), np.zeros(levels.size, np.int64)
+        told, charged = scratch.told[: levels.size], scratch.charged[: levels.size]
+        _clear(charged)
         for i in range(levels.size):
             told[i] = sign * levels[i]
         if length:
@@ -1008,15 +1099,16 @@ def _copied(at, length, offsets, address, event, levels, sign, raised, out_offse
             out_address[cursor], out_event[cursor] = address[e], event[e]
             cursor += 1
         out_offsets[base + t + 1] = cursor
-    return out_offsets, out_address, out_event, steps, cursor
+    return steps, cursor
 
 
-@_compiled
-def _split(row, windows, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+@_part
+def _split(row, windows, at, length, trains, cursors):  # type: ignore[no-untyped-def]
     """Cut the train of a whole sequence into those of its elements, each of as many steps. Returns where they begin."""
     base, cursor, size = cursors[OFFSETS], cursors[EVENTS], row.size
     begin, steps = at[row.outer], length[row.outer]
-    offsets = _room(offsets, base, windows * (steps + 1) + 1)
+    _grows(trains, base + windows * (steps + 1) + 1, cursor)
+    offsets, address, event = _views(trains)
     parts = offsets[base : base + windows * (steps + 1) + 1]
     _clear(parts)
     for t in range(steps):
@@ -1028,7 +1120,9 @@ def _split(row, windows, at, length, offsets, address, event, cursors):  # type:
             cursor += parts[i * (steps + 1) + t + 1]
             parts[i * (steps + 1) + t + 1] = cursor
     count = cursor - cursors[EVENTS]
-    address, event = _room(address, cursors[EVENTS], count), _room(event, cursors[EVENTS], count)
+    if _grows(trains, 0, cursors[EVENTS] + count):
+        offsets, address, event = _views(trains)
+        parts = offsets[base : base + windows * (steps + 1) + 1]
     # An element's events are written from the start of their step on, which thereby becomes its end: shifted back below.
     for t in range(steps):
         for e in range(offsets[begin + t], offsets[begin + t + 1]):
@@ -1043,91 +1137,71 @@ def _split(row, windows, at, length, offsets, address, event, cursors):  # type:
         parts[i * (steps + 1)] = start
         start = parts[i * (steps + 1) + steps]
     cursors[OFFSETS], cursors[EVENTS] = base + windows * (steps + 1) + 1, cursor
-    return offsets, address, event, base, steps
+    return base, steps
 
 
-@_compiled
-def _send(levels, encoded, graded, cap, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
-    """A train of what a border of windows tells: at step 0, or one level a step. Returns its number of steps too."""
+@_part
+def _send(levels, encoded, graded, cap, trains, cursors):  # type: ignore[no-untyped-def]
+    """A train of what a border of windows tells: at step 0, or one level a step. Returns its number of steps."""
     if encoded or graded:
-        offsets, address, event = _charge(levels, encoded, offsets, address, event, cursors)
-        return offsets, address, event, 1
-    return _unary(levels, cap, offsets, address, event, cursors)
+        _charge(levels, encoded, trains, cursors)
+        return np.int64(1)
+    return _unary(levels, cap, trains, cursors)
 
 
-@_compiled
-def _encode(encoder, levels, room, where, cap, spread, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
-    """What an encoder charges in this window. Returns the arrays that may have grown."""
+@_part
+def _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+    """What an encoder charges in this window."""
     base, steps = cursors[OFFSETS], 1
     first = encoder.levels + where.k * encoder.stride
     told = levels[where.sample, first : first + encoder.size]
     if where.keeps:
-        kept, told = room.encoded[encoder.kept : encoder.kept + encoder.size], np.empty(encoder.size, np.int32)
+        kept, told = room.encoded[encoder.kept : encoder.kept + encoder.size], room.scratch.levels[: encoder.size]
         for i in range(told.size):
             level = levels[where.sample, first + i]
             told[i] = level - (kept[i] if where.resume else 0)
             kept[i] = level
     if spread and not encoder.fixed:
-        offsets, address, event = _spread(told, cap, offsets, address, event, cursors)
+        _spread(told, cap, trains, cursors)
         steps = cap
     else:
-        offsets, address, event = _charge(told, True, offsets, address, event, cursors)
+        _charge(told, True, trains, cursors)
+    offsets, _, _ = _views(trains)
     while steps and offsets[base + steps] == offsets[base + steps - 1]:
         steps -= 1
     at[encoder.slot], length[encoder.slot] = base, steps
-    return offsets, address, event
 
 
 class _Trains(NamedTuple):
-    """Trains outside of the arrays that windows write: train i is that at `at[i]` of `steps[i]`; `ends` are cursors."""
+    """Trains outside of the store that windows write: train i is that at `at[i]` of `steps[i]`; `ends` are cursors."""
 
-    offsets: np.ndarray
-    address: np.ndarray
-    event: np.ndarray
+    store: np.ndarray
     at: np.ndarray
     steps: np.ndarray
     ends: np.ndarray
 
 
-@_compiled
-def _trains(count):  # type: ignore[no-untyped-def]
-    """Room for `count` trains."""
-    return _Trains(
-        np.empty(64, np.int64),
-        np.empty(256, np.int32),
-        np.empty(256, np.int32),
-        np.zeros(count, np.int64),
-        np.zeros(count, np.int64),
-        np.zeros(2, np.int64),
-    )
-
-
-@_compiled
-def _open(program, row, room, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
+@_part
+def _open(program, row, room, parts, part_steps, at, length, trains, cursors):  # type: ignore[no-untyped-def]
     """Begin a scan: cut its sequences into elements, let its body read what it shares, and settle its initial states.
 
-    Returns the arrays that may have grown, and where the trains of each sequence's elements begin, and their steps.
+    `parts` and `part_steps` receive where the trains of each sequence's elements begin, and their steps.
     """
-    elements = row.elements_end - row.elements
-    parts, part_steps = np.empty(elements, np.int64), np.empty(elements, np.int64)
-    for i in range(elements):
+    for i in range(row.elements_end - row.elements):
         element = program.elements[row.elements + i]
-        offsets, address, event, parts[i], part_steps[i] = _split(
-            element, row.length, at, length, offsets, address, event, cursors
-        )
+        parts[i], part_steps[i] = _split(element, row.length, at, length, trains, cursors)
     for i in range(row.shared, row.shared_end):
         at[program.shared[i].slot], length[program.shared[i].slot] = at[program.shared[i].outer], length[program.shared[i].outer]
     for i in range(row.states, row.states_end):
         state = program.states[i]
         _clear(room.states[state.level : state.level + 3 * state.size])
         level = room.states[state.level : state.level + state.size]
-        _add_up(level, at[state.outer], length[state.outer], offsets, address, event)
-    return offsets, address, event, parts, part_steps
+        _add_up(level, at[state.outer], length[state.outer], trains)
 
 
-@_compiled
+@_part
 def _enter(  # type: ignore[no-untyped-def]
-    program, row, room, k, place, parts, part_steps, states, cap, delivery, carry, at, length, offsets, address, event, cursors
+    program, row, room, k, place, parts, part_steps, states, cap, delivery, carry, at, length, trains, cursors
 ):
     """Begin window k, of the element at `place`: what the body is told. `states` are the trains of the window before.
 
@@ -1141,17 +1215,15 @@ def _enter(  # type: ignore[no-untyped-def]
         if carry:
             sent = room.borders[element.kept : element.kept + element.size]
             if k > 0:
-                told = np.empty(sent.size, np.int64)
+                told = room.scratch.told[: sent.size]
                 for j in range(sent.size):
                     told[j] = -sent[j]
-                _add_up(told, at[slot], length[slot], offsets, address, event)
+                _add_up(told, at[slot], length[slot], trains)
                 at[slot] = cursors[OFFSETS]
-                offsets, address, event, length[slot] = _send(
-                    told, element.encoded != 0, graded, cap, offsets, address, event, cursors
-                )
+                length[slot] = _send(told, element.encoded != 0, graded, cap, trains, cursors)
             else:
                 _clear(sent)
-            _add_up(sent, at[slot], length[slot], offsets, address, event)
+            _add_up(sent, at[slot], length[slot], trains)
     for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
         level = room.states[state.level : state.level + state.size]
@@ -1164,57 +1236,41 @@ def _enter(  # type: ignore[no-untyped-def]
         at[slot] = cursors[OFFSETS]
         if delivery == REPLAY:
             # The first train of a carried state counts from 0, but its receivers hold what the state started as.
-            offsets, address, event, length[slot], cursors[EVENTS] = _copied(
-                states.at[i], states.steps[i], states.offsets, states.address, states.event, before, -1, carry and k == 1,
-                offsets, address, event, cursors[OFFSETS], cursors[EVENTS],
+            length[slot], cursors[EVENTS] = _copied(
+                states.at[i], states.steps[i], states.store, before, -1, carry and k == 1, room.scratch,
+                trains, cursors[OFFSETS], cursors[EVENTS],
             )  # fmt: skip
             cursors[OFFSETS] += length[slot] + 1
         else:
-            told = np.empty(state.size, np.int64)
+            told = room.scratch.told[: state.size]
             for j in range(state.size):
                 told[j] = level[j] - sent[j]
-            offsets, address, event, length[slot] = _send(told, False, graded, cap, offsets, address, event, cursors)
+            length[slot] = _send(told, False, graded, cap, trains, cursors)
             if carry:
-                _add_up(sent, at[slot], length[slot], offsets, address, event)
+                _add_up(sent, at[slot], length[slot], trains)
     if carry and k > 0:  # receivers keep what they were told: shared values do not change
         for i in range(row.shared, row.shared_end):
             length[program.shared[i].slot] = 0
-    return offsets, address, event
 
 
-@_compiled
-def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, offsets, address, event):  # type: ignore[no-untyped-def]
-    """End window k: what states have become, and what leaves the body. Returns `states` and `stacked` anew."""
-    count, cursor, base = row.states_end - row.states, 0, 0
-    own_offsets, own_address, own_event = states.offsets, states.address, states.event
-    for i in range(count):
+@_part
+def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains):  # type: ignore[no-untyped-def]
+    """End window k: what states have become, and what leaves the body."""
+    cursor, base = 0, 0
+    for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
         level = room.states[state.level : state.level + state.size]
         _start(room.states[state.level + state.size : state.level + 2 * state.size], level)
         if not (carry and k > 0):
             _clear(level)
         slot = state.following
-        _add_up(level, at[slot], length[slot], offsets, address, event)
+        _add_up(level, at[slot], length[slot], trains)
         if delivery == REPLAY or k == row.length - 1:
             states.at[i] = base
-            own_offsets, own_address, own_event, states.steps[i], cursor = _copied(
-                at[slot],
-                length[slot],
-                offsets,
-                address,
-                event,
-                level,
-                1,
-                False,
-                own_offsets,
-                own_address,
-                own_event,
-                base,
-                cursor,
+            states.steps[i], cursor = _copied(
+                at[slot], length[slot], trains, level, 1, False, room.scratch, states.store, base, cursor
             )
             base += states.steps[i] + 1
-    states = _Trains(own_offsets, own_address, own_event, states.at, states.steps, states.ends)
-    own_offsets, own_address, own_event = stacked.offsets, stacked.address, stacked.event
     for i in range(row.stacked_end - row.stacked):
         value = program.stacked[row.stacked + i]
         level = room.borders[value.level : value.level + value.size]
@@ -1222,21 +1278,20 @@ def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, l
             _clear(level)
         part, base = i * row.length + place, stacked.ends[0]
         # Receivers outside are fresh, so they are first told what was kept.
-        own_offsets, own_address, own_event, steps, cursor = _copied(
-            at[value.slot], length[value.slot], offsets, address, event, level, 1, carry and k > 0,
-            own_offsets, own_address, own_event, base, stacked.ends[1],
+        steps, cursor = _copied(
+            at[value.slot], length[value.slot], trains, level, 1, carry and k > 0, room.scratch,
+            stacked.store, base, stacked.ends[1],
         )  # fmt: skip
         stacked.at[part], stacked.steps[part] = base, steps
         stacked.ends[0], stacked.ends[1] = base + steps + 1, cursor
         if carry:
             _clear(level)
-            _add_up(level, base, steps, own_offsets, own_address, own_event)
-    return states, _Trains(own_offsets, own_address, own_event, stacked.at, stacked.steps, stacked.ends)
+            _add_up(level, base, steps, stacked.store)
 
 
-@_compiled
-def _close(program, row, room, states, stacked, carry, at, length, offsets, address, event, cursors):  # type: ignore[no-untyped-def]
-    """End a scan: its last states, and the values of all its windows as one train. Returns the arrays that may have grown."""
+@_part
+def _close(program, row, room, states, stacked, carry, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+    """End a scan: its last states, and the values of all its windows as one train."""
     for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
         if row.length == 0:
@@ -1244,33 +1299,33 @@ def _close(program, row, room, states, stacked, carry, at, length, offsets, addr
             continue
         before = room.states[state.level + state.size : state.level + 2 * state.size]
         base = cursors[OFFSETS]
-        offsets, address, event, steps, cursors[EVENTS] = _copied(
-            states.at[i], states.steps[i], states.offsets, states.address, states.event, before, 1, carry and row.length > 1,
-            offsets, address, event, base, cursors[EVENTS],
+        steps, cursors[EVENTS] = _copied(
+            states.at[i], states.steps[i], states.store, before, 1, carry and row.length > 1, room.scratch,
+            trains, base, cursors[EVENTS],
         )  # fmt: skip
         at[state.final], length[state.final] = base, steps
         cursors[OFFSETS] += steps + 1
+    own_offsets, own_address, own_event = _views(stacked.store)
     for i in range(row.stacked_end - row.stacked):
         value = program.stacked[row.stacked + i]
         part, steps, count = i * row.length, 0, 0
         for k in range(part, part + row.length):
             steps = max(steps, stacked.steps[k])
-            count += stacked.offsets[stacked.at[k] + stacked.steps[k]] - stacked.offsets[stacked.at[k]]
+            count += own_offsets[stacked.at[k] + stacked.steps[k]] - own_offsets[stacked.at[k]]
         base, cursor = cursors[OFFSETS], cursors[EVENTS]
-        offsets = _room(offsets, base, steps + 1)
-        address, event = _room(address, cursor, count), _room(event, cursor, count)
+        _grows(trains, base + steps + 1, cursor + count)
+        offsets, address, event = _views(trains)
         offsets[base] = cursor
         for t in range(steps):
             for k in range(row.length):
                 if t < stacked.steps[part + k]:
                     step = stacked.at[part + k] + t
-                    for e in range(stacked.offsets[step], stacked.offsets[step + 1]):
-                        address[cursor], event[cursor] = stacked.address[e] + k * value.size, stacked.event[e]
+                    for e in range(own_offsets[step], own_offsets[step + 1]):
+                        address[cursor], event[cursor] = own_address[e] + k * value.size, own_event[e]
                         cursor += 1
             offsets[base + t + 1] = cursor
         at[value.outer], length[value.outer] = base, steps
         cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
-    return offsets, address, event
 
 
 @_compiled
@@ -1324,6 +1379,7 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         np.empty(most_wide + _SPARE, np.int64),
         np.empty(_TOGETHER + 1, np.int64),
     )
+    told = max(program.kept[2], program.kept[3])
     room = _Room(
         np.empty(most + _SPARE, np.int32),
         np.empty(most + _SPARE, np.int32),
@@ -1342,14 +1398,19 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
             np.empty(positions, np.int32),
             np.zeros(channels, np.int32),
         ),
+        _Scratch(np.empty(told, np.int64), np.empty(told, np.int64), np.empty(program.kept[0], np.int32)),
     )
-    offsets, address, event = np.empty(1024, np.int64), np.empty(1 << 14, np.int32), np.empty(1 << 14, np.int32)
-    records, history = np.empty(0, np.int64), np.empty(0, np.int64)
-    ats, lengths = np.zeros((block, program.slots), np.int64), np.zeros((block, program.slots), np.int64)
     cursors = np.zeros(ALL + 1, np.int64)
+    trains, logs = np.zeros(6, np.int64), np.zeros(12, np.int64)
+    ats, lengths = np.zeros((block, program.slots), np.int64), np.zeros((block, program.slots), np.int64)
     since = _cycles() if timed else 0
-    parts, part_steps = np.empty(0, np.int64), np.empty(0, np.int64)
-    states, stacked = _trains(0), _trains(0)
+    parts, part_steps = np.empty(program.elements.size, np.int64), np.empty(program.elements.size, np.int64)
+    kept, windows = program.states.size, np.int64(0)
+    for i in range(program.windows.size):
+        row = program.windows[i]
+        windows = max(windows, (row.stacked_end - row.stacked) * row.length)
+    states = _Trains(np.zeros(6, np.int64), np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(2, np.int64))
+    stacked = _Trains(np.zeros(6, np.int64), np.zeros(windows, np.int64), np.zeros(windows, np.int64), np.zeros(2, np.int64))
     for begin in range(first, last, block):
         cursors[OFFSETS], cursors[EVENTS] = 0, 0
         for i in range(program.top):
@@ -1361,11 +1422,8 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                 if scanning:
                     row = program.windows[program.instructions[i].row]
                     windows, body, body_end = row.length, row.body, row.body_end
-                    offsets, address, event, parts, part_steps = _open(
-                        program, row, room, at, length, offsets, address, event, cursors
-                    )
-                    states = _trains(row.states_end - row.states)
-                    stacked = _trains((row.stacked_end - row.stacked) * row.length)
+                    _open(program, row, room, parts, part_steps, at, length, trains, cursors)
+                    _clear(stacked.ends)
                 inside_offsets, inside_events = cursors[OFFSETS], cursors[EVENTS]
                 for k in range(windows):
                     where = _Where(sample, 0, 0, False, False)
@@ -1374,74 +1432,75 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                         place = row.length - 1 - k if row.reverse else k
                         where = _Where(sample, k, row.column + k, carry, carry and k > 0)
                         cursors[OFFSETS], cursors[EVENTS] = inside_offsets, inside_events
-                        offsets, address, event = _enter(
-                            program, row, room, k, place, parts, part_steps, states, cap, delivery, carry,
-                            at, length, offsets, address, event, cursors,
-                        )  # fmt: skip
+                        _enter(
+                            program,
+                            row,
+                            room,
+                            k,
+                            place,
+                            parts,
+                            part_steps,
+                            states,
+                            cap,
+                            delivery,
+                            carry,
+                            at,
+                            length,
+                            trains,
+                            cursors,
+                        )
                     for j in range(body, body_end):
                         kind, number = program.instructions[j].kind, program.instructions[j].row
                         emitter = -1
                         if kind == ENCODE:
                             encoder = program.encoders[number]
                             emitter = encoder.emitter
-                            offsets, address, event = _encode(
-                                encoder, levels, room, where, cap, spread, at, length, offsets, address, event, cursors
-                            )
+                            _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors)
                         elif kind == GATHER:
-                            offsets, address, event = _gather(
-                                program, program.gathers[number], at, length, offsets, address, event, cursors
-                            )
+                            _gather(program, program.gathers[number], at, length, trains, cursors)
                         elif kind == COMBINE:
                             emitter = program.combinations[number].emitter
-                            offsets, address, event = _combine(
-                                program, program.combinations[number], room, where, at, length, offsets, address, event, cursors
-                            )
+                            _combine(program, program.combinations[number], room, where, at, length, trains, cursors)
                         else:
                             population = program.populations[number]
                             emitter = -1 if population.sums >= 0 else population.emitter
                             kept = flags[population.emitter] & KEEPS_HISTORY != 0
                             if population.storage == 0:
-                                offsets, address, event, history = _populate(
+                                _populate(
                                     program, population, number, program.weights8, narrow, work, room, results, where, kept,
-                                    cap, timed, at, length, offsets, address, event, cursors, history,
+                                    cap, timed, at, length, trains, logs, cursors,
                                 )  # fmt: skip
                             elif population.storage == 1:
-                                offsets, address, event, history = _populate(
+                                _populate(
                                     program, population, number, program.weights16, narrow, work, room, results, where, kept,
-                                    cap, timed, at, length, offsets, address, event, cursors, history,
+                                    cap, timed, at, length, trains, logs, cursors,
                                 )  # fmt: skip
                             else:
-                                offsets, address, event, history = _populate(
+                                _populate(
                                     program, population, number, program.weights64, wide, broad, room, results, where, kept,
-                                    cap, timed, at, length, offsets, address, event, cursors, history,
+                                    cap, timed, at, length, trains, logs, cursors,
                                 )  # fmt: skip
                         if emitter >= 0:
-                            records = _noted(
-                                program, results, flags, where, emitter, at, length, offsets, address, event, cursors, records
-                            )
+                            _noted(program, results, flags, where, emitter, at, length, trains, logs, cursors)
                     if scanning:
                         row = program.windows[program.instructions[i].row]
                         place = row.length - 1 - k if row.reverse else k
-                        states, stacked = _leave(
-                            program, row, room, k, place, states, stacked, delivery, carry, at, length, offsets, address, event
-                        )
+                        _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains)
                 if scanning:
                     row = program.windows[program.instructions[i].row]
                     cursors[OFFSETS], cursors[EVENTS] = mark_offsets, mark_events
-                    offsets, address, event = _close(
-                        program, row, room, states, stacked, carry, at, length, offsets, address, event, cursors
-                    )
+                    _close(program, row, room, states, stacked, carry, at, length, trains, cursors)
         for i in range(program.settled.size):
             result = program.settled[i]
             for b in range(min(block, last - begin)):
                 to = results.settles[begin + b, result.to : result.to + result.size]
-                _add_up(to, ats[b, result.slot], lengths[b, result.slot], offsets, address, event)
+                _add_up(to, ats[b, result.slot], lengths[b, result.slot], trains)
     if timed:
         cursors[ALL] = _cycles() - since
-    return (
-        cursors[UNSETTLED],
-        cursors[UNDELIVERED],
-        records[: cursors[RECORDS]],
-        history[: cursors[HISTORY]],
-        cursors[DELIVERING:],
-    )
+    recorded, histories = np.empty(cursors[RECORDS], np.int64), np.empty(cursors[HISTORY], np.int64)
+    _take(recorded, logs[:6])
+    _take(histories, logs[6:])
+    for store in (trains, logs[:6], logs[6:], states.store, stacked.store):
+        for k in range(0, 6, 2):
+            _free(store[k])
+    return cursors[UNSETTLED], cursors[UNDELIVERED], recorded, histories, cursors[DELIVERING:]
