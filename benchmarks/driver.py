@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import statistics
 import subprocess
 import time
@@ -17,10 +18,10 @@ __all__ = ["OWN", "PEERS", "Crew", "WorkerProcess", "compare", "spread"]
 
 ROOT = Path(__file__).parents[1]
 
-OWN = ("benchmarks.sides",)
+OWN = ("benchmarks.sides", "benchmarks.dense_sides", "benchmarks.limit")
 PEERS = tuple(f"benchmarks.peers.{name}" for name in ("jelly", "sinabs_iaf", "norse_lif", "snntorch_leaky"))
 REST = 0.02
-"""Seconds between turns, so that the threads of the last side have stopped waiting for more work."""
+"""Seconds between turns."""
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -29,7 +30,10 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 class WorkerProcess:
-    """A worker and the pipe to it. It is started when first asked, and again after it was killed for taking too long."""
+    """A worker and the pipe to it. It is started when first asked, and again after it was killed for taking too long.
+
+    Between its answers the process is stopped, threads that wait in loops for more work included.
+    """
 
     def __init__(self, python: str, module: str, timeout: float) -> None:
         self.python, self.module, self.timeout = python, module, timeout
@@ -41,6 +45,7 @@ class WorkerProcess:
             self._start()
         process = self.process
         assert process is not None and process.stdin is not None and process.stdout is not None
+        process.send_signal(signal.SIGCONT)
         try:
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
@@ -53,6 +58,7 @@ class WorkerProcess:
         line = process.stdout.readline()
         if not line:
             return self._lost("its process ended")
+        process.send_signal(signal.SIGSTOP)
         answer: dict[str, Any] = json.loads(line)
         return answer
 

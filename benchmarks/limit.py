@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.task import CannotError
+import snnir
+from benchmarks.task import CannotError, Side, Task
 from snnir.program import Program
 
-__all__ = ["compiled", "row_additions"]
+__all__ = ["SIDES", "compiled", "row_additions"]
 
 COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC")
 
@@ -91,3 +92,19 @@ def _layers(program: Program, x: np.ndarray) -> list[_Layer]:
         sums = np.zeros((len(x), weights.shape[1]), np.int32)
         layers.append(_Layer(weights, raster[:, 3].astype(np.int32), np.sign(raster[:, 4]).astype(np.int8), offsets, sums))
     return layers
+
+
+def _limit(task: Task, threads: int) -> Side:
+    add = row_additions(snnir.load(task.folder / "program.snnir"), task.array("x"), threads)
+
+    def run() -> None:
+        add()
+
+    return Side(run)
+
+
+SIDES: dict[str, Callable[[Task], Side]] = {
+    "row additions in C": lambda task: _limit(task, task.threads),
+    "row additions in C, 1 thread": lambda task: _limit(task, 1),
+}
+"""By name: what prepares the side for a task. Raises `CannotError`."""

@@ -52,10 +52,11 @@ _Kernel = Callable[..., Any]
 
 
 def _compiled(kernel: _Kernel, **options: bool) -> _Kernel:
+    compiler: Any = numba.njit
     try:
-        return cast(_Kernel, numba.njit(nogil=True, cache=True, **options)(kernel))
+        return cast(_Kernel, compiler(nogil=True, cache=True, **options)(kernel))
     except RuntimeError:  # no folder can be written: compile in memory
-        return cast(_Kernel, numba.njit(nogil=True, **options)(kernel))
+        return cast(_Kernel, compiler(nogil=True, **options)(kernel))
 
 
 def _part(kernel: _Kernel) -> _Kernel:
@@ -77,10 +78,10 @@ _ABREAST = 4
 """Vectors of sums that are kept in registers while rows are added to them."""
 
 
-def _data(context, array):  # type: ignore[no-untyped-def]
+def _data(context, array):
     """Where the entries of an array begin: one word to pass, where an array takes seven."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
     return numba.types.CPointer(array.dtype)(array), generate
@@ -89,7 +90,7 @@ def _data(context, array):  # type: ignore[no-untyped-def]
 _pointer: Any = numba.extending.intrinsic(_data)
 
 
-def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end, values, stride, size):  # type: ignore[no-untyped-def]
+def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end, values, stride, size):
     """Add rows of weights to `size` sums from `first` on, in vectors: registers hold the sums over all rows.
 
     Row r of `weights` begins at base + r * stride. Added are rows[begin:plus]; then, where `values` is None, rows[minus:end] are
@@ -100,29 +101,29 @@ def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end,
     scaled, narrow = not isinstance(values, numba.types.NoneType), weights.dtype.bitwidth == 8
     lanes = 16 if narrow and not scaled else 8
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         into, first, table, base, listed, begin, plus, minus, end, factors, stride, size = arguments
         integer, element, total = llvmlite.ir.IntType(64), table.type.pointee, into.type.pointee
         table = builder.gep(table, [base])
         word = llvmlite.ir.VectorType(llvmlite.ir.IntType(16) if lanes == 16 else total, lanes)
         nothing, whole = llvmlite.ir.Constant(word, None), llvmlite.ir.VectorType(total, lanes)
 
-        def number(value):  # type: ignore[no-untyped-def]
+        def number(value):
             return llvmlite.ir.Constant(integer, value)
 
-        def spread(value):  # type: ignore[no-untyped-def]
+        def spread(value):
             alone = llvmlite.ir.VectorType(value.type, lanes)
             one = builder.insert_element(llvmlite.ir.Constant(alone, llvmlite.ir.Undefined), value, number(0))
             places = llvmlite.ir.Constant(llvmlite.ir.VectorType(llvmlite.ir.IntType(32), lanes), [0] * lanes)
             return builder.shuffle_vector(one, one, places)
 
-        def vector(array, at, entry):  # type: ignore[no-untyped-def]
+        def vector(array, at, entry):
             return builder.bitcast(builder.gep(array, [at]), llvmlite.ir.VectorType(entry, lanes).as_pointer())
 
-        def widened(value, kind):  # type: ignore[no-untyped-def]
+        def widened(value, kind):
             return value if value.type == kind else builder.sext(value, kind)
 
-        def add(j, vectors, mask):  # type: ignore[no-untyped-def]
+        def add(j, vectors, mask):
             held = [numba.core.cgutils.alloca_once(builder, word) for _ in range(vectors)]
             for register in held:
                 builder.store(nothing, register)
@@ -159,24 +160,24 @@ def _vectors(context, sums, first, weights, base, rows, begin, plus, minus, end,
 _add_vectors: Any = numba.extending.intrinsic(_vectors)
 
 
-def _links(context, rows, channels, filled, index, begin, end, width):  # type: ignore[no-untyped-def]
+def _links(context, rows, channels, filled, index, begin, end, width):
     """Gather what one output place reads: for each pair (position, shift) of index[begin:end] the `filled` first entries of
     the position's `width` channels, each with the shift added, one behind the other into `rows`. Returns their number.
 
     Eight entries are copied at once, those behind the last to be overwritten: no branch depends on how many there are.
     """
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         integer, short = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
         wide = llvmlite.ir.VectorType(short, 8)
         zeros = llvmlite.ir.Constant(wide, None)
         into, held, number, pairs = (context.make_array(signature.args[k])(context, builder, arguments[k]).data for k in range(4))
         begin, end, width = arguments[4:]
 
-        def of(value):  # type: ignore[no-untyped-def]
+        def of(value):
             return llvmlite.ir.Constant(integer, value)
 
-        def eight(array, at):  # type: ignore[no-untyped-def]
+        def eight(array, at):
             return builder.bitcast(builder.gep(array, [at]), wide.as_pointer())
 
         count = numba.core.cgutils.alloca_once_value(builder, of(0))
@@ -201,7 +202,7 @@ def _links(context, rows, channels, filled, index, begin, end, width):  # type: 
 _gather_links: Any = numba.extending.intrinsic(_links)
 
 
-def _firing(context, membranes, state, theta, lo, hi, size, neurons, signs, places):  # type: ignore[no-untyped-def]
+def _firing(context, membranes, state, theta, lo, hi, size, neurons, signs, places):
     """One step of neurons with uniform thresholds, eight at a time and without a branch: those at theta or above go up a
     level, those below 0 go down one, within lo..hi. Their membranes lose that many thetas, `signs` receives the spikes of
     all, `neurons` the numbers of those that fired. Returns how many did.
@@ -209,7 +210,7 @@ def _firing(context, membranes, state, theta, lo, hi, size, neurons, signs, plac
     `places[mask]` are the numbers of the bits of an eight-bit mask, the lowest first. Arrays have room for whole eights.
     """
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         integer, short = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
         total = context.get_value_type(membranes.dtype)
         wide = llvmlite.ir.VectorType(total, 8)
@@ -219,16 +220,16 @@ def _firing(context, membranes, state, theta, lo, hi, size, neurons, signs, plac
         )
         low, high, count = arguments[3:6]
 
-        def of(value):  # type: ignore[no-untyped-def]
+        def of(value):
             return llvmlite.ir.Constant(integer, value)
 
-        def spread(value):  # type: ignore[no-untyped-def]
+        def spread(value):
             one = builder.insert_element(
                 llvmlite.ir.Constant(llvmlite.ir.VectorType(value.type, 8), None), value, llvmlite.ir.Constant(short, 0)
             )
             return builder.shuffle_vector(one, one, llvmlite.ir.Constant(numbers, None))
 
-        def eight(array, at, kind):  # type: ignore[no-untyped-def]
+        def eight(array, at, kind):
             return builder.bitcast(builder.gep(array, [at]), kind.as_pointer())
 
         ever = numba.core.cgutils.alloca_once_value(builder, of(0))
@@ -266,19 +267,19 @@ _PLACES = np.array([[*[k for k in range(8) if mask >> k & 1], *[0] * 8][:8] for 
 
 
 @_part
-def _add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, size):  # type: ignore[no-untyped-def]
+def _add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, size):
     """Add rows[begin:plus] and subtract rows[minus:end]: at most `_TOGETHER` in all."""
     _add_vectors(sums, first, weights, base, rows, begin, plus, minus, end, None, stride, size)
 
 
 @_part
-def _add_scaled(sums, first, weights, base, rows, values, count, stride, size):  # type: ignore[no-untyped-def]
+def _add_scaled(sums, first, weights, base, rows, values, count, stride, size):
     """Add rows[:count] times their values."""
     _add_vectors(sums, first, weights, base, rows, np.int64(0), count, count, count, values, stride, size)
 
 
 @_part
-def _dense(sums, begin, end, address, event, segment, weights, lists, values):  # type: ignore[no-untyped-def]
+def _dense(sums, begin, end, address, event, segment, weights, lists, values):
     """Add the rows of events begin..end-1 to the sums of one sample, many at once: single spikes by sign, others by value.
 
     Returns how many events were charged.
@@ -317,7 +318,7 @@ def _dense(sums, begin, end, address, event, segment, weights, lists, values):  
 
 
 @_part
-def _scatter(sums, begin, end, address, event, segment, weights, index, lists, values):  # type: ignore[no-untyped-def]
+def _scatter(sums, begin, end, address, event, segment, weights, index, lists, values):
     """Convolve events begin..end-1, each into the outputs that it reaches: those of one position together.
 
     Output positions that lie side by side take one run of weights. Returns the synapses used, and those of them by charged
@@ -362,7 +363,7 @@ def _scatter(sums, begin, end, address, event, segment, weights, index, lists, v
 
 
 @_part
-def _collect(sums, begin, end, address, event, segment, weights, index, lists, values):  # type: ignore[no-untyped-def]
+def _collect(sums, begin, end, address, event, segment, weights, index, lists, values):
     """As `_scatter`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
 
     Events that are no single spikes are scattered.
@@ -400,7 +401,7 @@ def _collect(sums, begin, end, address, event, segment, weights, index, lists, v
 
 
 @_part
-def _sparse(sums, begin, end, address, event, segment, weights, index):  # type: ignore[no-untyped-def]
+def _sparse(sums, begin, end, address, event, segment, weights, index):
     """Deliver events begin..end-1 over synapses listed one by one; returns as `_scatter`."""
     synops, charges = np.int64(0), np.int64(0)
     for e in range(begin, end):
@@ -414,7 +415,7 @@ def _sparse(sums, begin, end, address, event, segment, weights, index):  # type:
 
 
 @_part
-def _deliver(sums, begin, end, address, event, segment, weights, index, lists, values, synops, charges, row):  # type: ignore[no-untyped-def]
+def _deliver(sums, begin, end, address, event, segment, weights, index, lists, values, synops, charges, row):
     """Add the currents of events begin..end-1 through one segment to the sums, and count the synapses they used."""
     if segment.kind == DENSE:
         costly = _dense(sums, begin, end, address, event, segment, weights, lists, values)
@@ -432,7 +433,7 @@ def _deliver(sums, begin, end, address, event, segment, weights, index, lists, v
 
 
 @_part
-def _between(steps, lo, hi, level, most):  # type: ignore[no-untyped-def]
+def _between(steps, lo, hi, level, most):
     """The sum at which a staircase neuron leaves `level` upwards, and the one below which it leaves it downwards.
 
     `steps` are its thresholds, one between each two levels; what is returned can be compared with sums, which are at most
@@ -443,10 +444,10 @@ def _between(steps, lo, hi, level, most):  # type: ignore[no-untyped-def]
     return min(max(up, -most), most), min(max(down, -most), most)
 
 
-def _moved(context, address, size):  # type: ignore[no-untyped-def]
+def _moved(context, address, size):
     """Memory of the C library at `address` (0: none yet), moved to where `size` bytes are; 0 where there is none."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         byte, integer = llvmlite.ir.IntType(8).as_pointer(), llvmlite.ir.IntType(64)
         kind = llvmlite.ir.FunctionType(byte, (byte, integer))
         function = numba.core.cgutils.get_or_insert_function(builder.module, kind, "realloc")
@@ -456,10 +457,10 @@ def _moved(context, address, size):  # type: ignore[no-untyped-def]
     return numba.types.int64(numba.types.int64, numba.types.int64), generate
 
 
-def _given_back(context, address):  # type: ignore[no-untyped-def]
+def _given_back(context, address):
     """Give memory of `_moved` back."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         byte = llvmlite.ir.IntType(8).as_pointer()
         kind = llvmlite.ir.FunctionType(llvmlite.ir.VoidType(), (byte,))
         function = numba.core.cgutils.get_or_insert_function(builder.module, kind, "free")
@@ -469,12 +470,12 @@ def _given_back(context, address):  # type: ignore[no-untyped-def]
     return numba.types.void(numba.types.int64), generate
 
 
-def _stored(context, store):  # type: ignore[no-untyped-def]
+def _stored(context, store):
     """The arrays of a store of trains: offsets, addresses and numbers of the events."""
     kinds = (numba.types.int64, numba.types.int32, numba.types.int32)
     found = numba.types.Tuple([numba.types.Array(kind, 1, "C") for kind in kinds])
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         integer = llvmlite.ir.IntType(64)
         held, arrays = context.make_array(store)(context, builder, arguments[0]).data, []
         for k, kind in enumerate(found):
@@ -494,7 +495,7 @@ _views: Any = numba.extending.intrinsic(_stored)
 
 
 @_part
-def _enlarge(store, place, count, width):  # type: ignore[no-untyped-def]
+def _enlarge(store, place, count, width):
     """Let the memory at store[place], of store[place + 1] entries of `width` bytes, hold at least `count`."""
     if count <= store[place + 1]:
         return False
@@ -507,7 +508,7 @@ def _enlarge(store, place, count, width):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _grows(trains, offsets, events):  # type: ignore[no-untyped-def]
+def _grows(trains, offsets, events):
     """Make room for that many offsets and events in all. Returns whether something moved: `_views` says where to."""
     moved = _enlarge(trains, 0, offsets, 8)
     if events > trains[3]:
@@ -517,31 +518,31 @@ def _grows(trains, offsets, events):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _clear(values):  # type: ignore[no-untyped-def]
+def _clear(values):
     for i in range(values.size):
         values[i] = 0
 
 
 @_part
-def _start(values, given):  # type: ignore[no-untyped-def]
+def _start(values, given):
     for i in range(values.size):
         values[i] = given[i]
 
 
 @_part
-def _fire(membranes, state, theta, lo, hi, neurons, signs):  # type: ignore[no-untyped-def]
+def _fire(membranes, state, theta, lo, hi, neurons, signs):
     """One step of neurons with uniform thresholds: see `_firing`. `lo` and `hi` are of the membranes' type."""
     return _fire_eights(membranes, state, theta, lo, hi, np.int64(membranes.size), neurons, signs, _PLACES)
 
 
 @_part
-def _fire_staircase(a, up, down, state, neurons, signs, table, width, parameter, lo, hi, most):  # type: ignore[no-untyped-def]
+def _fire_staircase(a, up, down, state, neurons, signs, table, width, parameter, lo, hi, most):
     """One step of staircase neurons, whose sums are compared with the thresholds beside their levels; as `_fire`."""
     count = 0
     for i in range(a.size):
         sign = np.int32((a[i] >= up[i]) & (state[i] < hi)) - np.int32((a[i] < down[i]) & (state[i] > lo))
         signs[i], neurons[count] = sign, i
-        count += sign & 1
+        count += int(sign & 1)
     for k in range(count):
         i = neurons[k]
         state[i] += signs[i]
@@ -550,7 +551,7 @@ def _fire_staircase(a, up, down, state, neurons, signs, table, width, parameter,
 
 
 @_part
-def _emit(neurons, count, signs, layout, out_address, out_event, cursor):  # type: ignore[no-untyped-def]
+def _emit(neurons, count, signs, layout, out_address, out_event, cursor):
     """Write the spikes of `count` neurons, for which there is room."""
     for k in range(count):
         i = neurons[k]
@@ -558,11 +559,11 @@ def _emit(neurons, count, signs, layout, out_address, out_event, cursor):  # typ
 
 
 @_part
-def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, parameter, staircase, lo, hi, most):  # type: ignore[no-untyped-def]
+def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, parameter, staircase, lo, hi, most):
     """One step of the `count` neurons that fired in the step before, where no other can fire; as `_fire`."""
     found = 0
     for k in range(count):
-        i = neurons[k]
+        i, sign = neurons[k], np.int32(0)
         if staircase:
             sign = np.int32((a[i] >= up[i]) & (state[i] < hi)) - np.int32((a[i] < down[i]) & (state[i] > lo))
         else:
@@ -572,12 +573,12 @@ def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, 
         if staircase and sign:
             up[i], down[i] = _between(table[parameter[i] * width : (parameter[i] + 1) * width], lo, hi, state[i], most)
         signs[i], neurons[found] = sign, i
-        found += sign & 1
+        found += int(sign & 1)
     return found
 
 
 @_part
-def _able(a, up, down, theta, state, staircase, lo, hi):  # type: ignore[no-untyped-def]
+def _able(a, up, down, theta, state, staircase, lo, hi):
     """How many neurons would fire in the next step."""
     count = 0
     for i in range(a.size):
@@ -586,10 +587,10 @@ def _able(a, up, down, theta, state, staircase, lo, hi):  # type: ignore[no-unty
     return count
 
 
-def _cycle_counter(context):  # type: ignore[no-untyped-def]
+def _cycle_counter(context):
     """The cycles that the processor's counter has counted."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         counter = llvmlite.ir.FunctionType(llvmlite.ir.IntType(64), ())
         return builder.call(builder.module.declare_intrinsic("llvm.readcyclecounter", (), counter), ())
 
@@ -600,14 +601,14 @@ _cycles: Any = numba.extending.intrinsic(_cycle_counter)
 
 
 @_part
-def _take(values, log):  # type: ignore[no-untyped-def]
+def _take(values, log):
     """Fill `values` with the first entries of a log: a store of trains of which the offsets alone are used."""
     given, _, _ = _views(log)
     _start(values, given)
 
 
 @_part
-def _starts(first, theta, row, thresholds, parameter, bias):  # type: ignore[no-untyped-def]
+def _starts(first, theta, row, thresholds, parameter, bias):
     """What membranes start from, and their thresholds.
 
     The membrane of a neuron with uniform thresholds is its sum less what its level is worth, and half a theta more: so
@@ -705,7 +706,7 @@ class Results(NamedTuple):
 
 
 @_part
-def _noted(program, results, flags, where, emitter, ats, lengths, trains, logs, cursors):  # type: ignore[no-untyped-def]
+def _noted(program, results, flags, where, emitter, ats, lengths, trains, logs, cursors):
     """Enter the train that an emitter emitted in this window."""
     offsets, address, event = _views(trains)
     row, sample = program.emitters[emitter], where.sample
@@ -735,7 +736,7 @@ def _noted(program, results, flags, where, emitter, ats, lengths, trains, logs, 
 
 
 @_part
-def _kept_history(logs, cursors, population, where, sums, state, theta, layout):  # type: ignore[no-untyped-def]
+def _kept_history(logs, cursors, population, where, sums, state, theta, layout):
     """Append the sums after a step, in order of addresses, behind population, sample and window."""
     entry, n = cursors[HISTORY], sums.size
     _enlarge(logs, 6, entry + n + 3, 8)
@@ -747,7 +748,7 @@ def _kept_history(logs, cursors, population, where, sums, state, theta, layout):
 
 
 @_part
-def _populate(  # type: ignore[no-untyped-def]
+def _populate(
     program,
     row,
     number,
@@ -897,7 +898,7 @@ def _populate(  # type: ignore[no-untyped-def]
 
 
 @_part
-def _combine(program, row, room, where, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+def _combine(program, row, room, where, at, length, trains, cursors):
     """The change of the largest tracer of each window, or of the product of two tracers, step by step.
 
     Member 0.. of a window are its addresses (-1: none); the map at `pointers` says which windows hold an address.
@@ -956,7 +957,7 @@ def _combine(program, row, room, where, at, length, trains, cursors):  # type: i
 
 
 @_part
-def _charge(levels, encoded, trains, cursors):  # type: ignore[no-untyped-def]
+def _charge(levels, encoded, trains, cursors):
     """A train that gives `levels` at step 0; events of an encoder are all marked as charged. Its number of steps is 1."""
     base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
     _grows(trains, base + 2, cursor + n)
@@ -973,7 +974,7 @@ def _charge(levels, encoded, trains, cursors):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _spread(levels, steps, trains, cursors):  # type: ignore[no-untyped-def]
+def _spread(levels, steps, trains, cursors):
     """A train that gives `levels` in portions over `steps` steps, as `encodings.portions` says; all are charged."""
     base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
     _grows(trains, base + steps + 1, cursor)
@@ -993,7 +994,7 @@ def _spread(levels, steps, trains, cursors):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _unary(levels, cap, trains, cursors):  # type: ignore[no-untyped-def]
+def _unary(levels, cap, trains, cursors):
     """A train that gives `levels` one level a step from step 0, for `cap` steps at most; what they cut off is counted.
 
     Returns its number of steps. The events of a step are those of the step before whose levels are not reached.
@@ -1023,7 +1024,7 @@ def _unary(levels, cap, trains, cursors):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _gather(program, row, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+def _gather(program, row, at, length, trains, cursors):
     """One train of several, each after its map of addresses."""
     steps = 0
     for p in range(row.first, row.last):
@@ -1056,7 +1057,7 @@ def _gather(program, row, at, length, trains, cursors):  # type: ignore[no-untyp
 
 
 @_part
-def _add_up(levels, at, length, trains):  # type: ignore[no-untyped-def]
+def _add_up(levels, at, length, trains):
     """Add what the events of a train come to to `levels`."""
     offsets, address, event = _views(trains)
     for e in range(offsets[at], offsets[at + length]):
@@ -1064,7 +1065,7 @@ def _add_up(levels, at, length, trains):  # type: ignore[no-untyped-def]
 
 
 @_part
-def _copied(at, length, trains, levels, sign, raised, scratch, into, base, cursor):  # type: ignore[no-untyped-def]
+def _copied(at, length, trains, levels, sign, raised, scratch, into, base, cursor):
     """Copy a train to another store, from `base` and `cursor` on; `raised`: with `levels` times `sign` added to its events
     of step 0.
 
@@ -1103,7 +1104,7 @@ def _copied(at, length, trains, levels, sign, raised, scratch, into, base, curso
 
 
 @_part
-def _split(row, windows, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+def _split(row, windows, at, length, trains, cursors):
     """Cut the train of a whole sequence into those of its elements, each of as many steps. Returns where they begin."""
     base, cursor, size = cursors[OFFSETS], cursors[EVENTS], row.size
     begin, steps = at[row.outer], length[row.outer]
@@ -1141,7 +1142,7 @@ def _split(row, windows, at, length, trains, cursors):  # type: ignore[no-untype
 
 
 @_part
-def _send(levels, encoded, graded, cap, trains, cursors):  # type: ignore[no-untyped-def]
+def _send(levels, encoded, graded, cap, trains, cursors):
     """A train of what a border of windows tells: at step 0, or one level a step. Returns its number of steps."""
     if encoded or graded:
         _charge(levels, encoded, trains, cursors)
@@ -1150,7 +1151,7 @@ def _send(levels, encoded, graded, cap, trains, cursors):  # type: ignore[no-unt
 
 
 @_part
-def _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+def _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors):
     """What an encoder charges in this window."""
     base, steps = cursors[OFFSETS], 1
     first = encoder.levels + where.k * encoder.stride
@@ -1182,7 +1183,7 @@ class _Trains(NamedTuple):
 
 
 @_part
-def _open(program, row, room, parts, part_steps, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+def _open(program, row, room, parts, part_steps, at, length, trains, cursors):
     """Begin a scan: cut its sequences into elements, let its body read what it shares, and settle its initial states.
 
     `parts` and `part_steps` receive where the trains of each sequence's elements begin, and their steps.
@@ -1200,9 +1201,7 @@ def _open(program, row, room, parts, part_steps, at, length, trains, cursors):  
 
 
 @_part
-def _enter(  # type: ignore[no-untyped-def]
-    program, row, room, k, place, parts, part_steps, states, cap, delivery, carry, at, length, trains, cursors
-):
+def _enter(program, row, room, k, place, parts, part_steps, states, cap, delivery, carry, at, length, trains, cursors):
     """Begin window k, of the element at `place`: what the body is told. `states` are the trains of the window before.
 
     With `carry`, receivers still hold what they were told in the window before, so that only the difference is sent.
@@ -1254,7 +1253,7 @@ def _enter(  # type: ignore[no-untyped-def]
 
 
 @_part
-def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains):  # type: ignore[no-untyped-def]
+def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains):
     """End window k: what states have become, and what leaves the body."""
     cursor, base = 0, 0
     for i in range(row.states_end - row.states):
@@ -1290,7 +1289,7 @@ def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, l
 
 
 @_part
-def _close(program, row, room, states, stacked, carry, at, length, trains, cursors):  # type: ignore[no-untyped-def]
+def _close(program, row, room, states, stacked, carry, at, length, trains, cursors):
     """End a scan: its last states, and the values of all its windows as one train."""
     for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
@@ -1329,7 +1328,7 @@ def _close(program, row, room, states, stacked, carry, at, length, trains, curso
 
 
 @_compiled
-def simulate(program, levels, flags, results, first, last, block, cap, delivery, carry, spread, timed):  # type: ignore[no-untyped-def]
+def simulate(program, levels, flags, results, first, last, block, cap, delivery, carry, spread, timed):
     """Run samples first..last-1 of a batch, `block` of them together, and write `results`.
 
     `levels` int32[batch, ...] are what encoders charge; `flags[emitter]` says what is recorded of an emitter; a window
@@ -1405,12 +1404,12 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
     ats, lengths = np.zeros((block, program.slots), np.int64), np.zeros((block, program.slots), np.int64)
     since = _cycles() if timed else 0
     parts, part_steps = np.empty(program.elements.size, np.int64), np.empty(program.elements.size, np.int64)
-    kept, windows = program.states.size, np.int64(0)
+    kept, pieces = program.states.size, 0
     for i in range(program.windows.size):
         row = program.windows[i]
-        windows = max(windows, (row.stacked_end - row.stacked) * row.length)
+        pieces = max(pieces, (row.stacked_end - row.stacked) * row.length)
     states = _Trains(np.zeros(6, np.int64), np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(2, np.int64))
-    stacked = _Trains(np.zeros(6, np.int64), np.zeros(windows, np.int64), np.zeros(windows, np.int64), np.zeros(2, np.int64))
+    stacked = _Trains(np.zeros(6, np.int64), np.zeros(pieces, np.int64), np.zeros(pieces, np.int64), np.zeros(2, np.int64))
     for begin in range(first, last, block):
         cursors[OFFSETS], cursors[EVENTS] = 0, 0
         for i in range(program.top):

@@ -182,13 +182,13 @@ def _largest_sum(synapse: Synapse) -> int:
     return int((positive - negative).max(initial=0))
 
 
-def _dense(row: np.ndarray, synapse: Synapse) -> tuple[np.ndarray, np.ndarray]:
+def _dense(row: np.void, synapse: Synapse) -> tuple[np.ndarray, np.ndarray]:
     outputs, inputs = synapse.weight.shape
     row["inputs"], row["outputs"] = inputs, outputs
     return synapse.weight.T.reshape(-1), np.zeros(0, np.int32)
 
 
-def _conv(row: np.ndarray, synapse: Synapse, by_position: bool, index_count: int) -> tuple[np.ndarray, np.ndarray]:
+def _conv(row: np.void, synapse: Synapse, by_position: bool, index_count: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights by input channel, tap and map, then the same negated. The index holds: for each address where its weights
     begin, its position, and its group's first neuron; for each position its runs: where in a channel's weights, at which
     neuron, how many weights; for each position the number of its synapses; and, where all channels reach all maps of a
@@ -255,7 +255,7 @@ def _links(size: int, taps: int, positions: int, stride: int, dilation: int, bef
     position, tap = np.divmod(np.arange(positions * taps), max(taps, 1))
     x = position * stride + tap * dilation - before
     place = tap if order is None else np.argsort(order)[tap]
-    return np.stack([position, place, x], axis=1)[(x >= 0) & (x < size)]
+    return np.asarray(np.stack([position, place, x], axis=1)[(x >= 0) & (x < size)])
 
 
 def _taps(size: int, links: np.ndarray, joined: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -312,7 +312,7 @@ def _runs(
 
 
 def _csr(
-    row: np.ndarray, synapse: Synapse, shape: tuple[int, ...], neuron_at: np.ndarray, index_count: int
+    row: np.void, synapse: Synapse, shape: tuple[int, ...], neuron_at: np.ndarray, index_count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     source, target, weight = _connections(synapse)
     size = int(np.prod(synapse.inputs))
