@@ -57,7 +57,7 @@ from snnir.ir.ops.integers import (
 )
 from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
-from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
+from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.recurrent import Scan
@@ -132,6 +132,7 @@ __all__ = [
     "Masked",
     "MatMul",
     "MaxPool",
+    "MaxPoolPlaces",
     "Movement",
     "Mul",
     "MultiThreshold",
