@@ -63,7 +63,9 @@ def meaning_of(op: Op) -> Meaning:
 
 
 def tensor_of(array: np.ndarray) -> torch.Tensor:
-    """A tensor with a copy of `array` (constants of a graph are read-only)."""
+    """A tensor with a copy of `array` (constants of a graph are read-only). Raises `UnsupportedError` for words."""
+    if array.dtype.kind == "U":
+        raise UnsupportedError("the model gives out words, which are no tensors of torch: leave out the output that holds labels")
     return torch.from_numpy(np.array(array, copy=True, order="C"))
 
 

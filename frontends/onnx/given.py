@@ -81,7 +81,7 @@ def _tensor(name: str, type_: onnx.TypeProto.Tensor, value: object) -> onnx.Tens
     if type_.elem_type == onnx.TensorProto.STRING:
         if array.dtype.kind not in "OU":
             raise ModelError(f"constant {name}: expected words ({kind}), found {array.dtype}")
-        return onnx.helper.make_tensor(name, type_.elem_type, array.shape, [str(item) for item in array.reshape(-1)])
+        return onnx.helper.make_tensor(name, type_.elem_type, array.shape, np.asarray(array, object).reshape(-1).tolist())
     if array.dtype.kind in "OUSmM" or value is None:
         raise ModelError(f"constant {name}: expected numbers ({kind}), found {value!r}")
     target = onnx.helper.tensor_dtype_to_np_dtype(type_.elem_type)

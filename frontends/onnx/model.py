@@ -130,7 +130,10 @@ def to_array(tensor: onnx.TensorProto) -> np.ndarray:
 
 
 def usual(array: np.ndarray) -> np.ndarray:
-    """`array`, where its real numbers have fewer bits than float32 as float32, which holds them all."""
+    """`array`, where its real numbers have fewer bits than float32 as float32, which holds them all; words as NumPy's."""
+    if array.dtype == object and array.size and all(isinstance(item, str | bytes) for item in array.reshape(-1).tolist()):
+        words = [item.decode() if isinstance(item, bytes) else item for item in array.reshape(-1).tolist()]
+        return np.array(words, np.str_).reshape(array.shape)
     narrow = array.dtype == np.float16 or array.dtype.name.startswith(("bfloat16", "float8", "float4"))
     return array.astype(np.float32) if narrow else array
 

@@ -164,6 +164,9 @@ def _compare(name: str, model: onnx.ModelProto, arrays: list[Any], expected: lis
         if target.dtype.kind in "iu":
             np.testing.assert_array_equal(result, target)
             continue
+        if target.dtype.kind in "OU":
+            np.testing.assert_array_equal(result, target.astype(np.str_))
+            continue
         target = target.astype(np.float64)
         span = max(1.0, float(np.abs(target[np.isfinite(target)]).max(initial=0)))
         tolerance = HALF.get(next(iter(wanted.values())).dtype.name, 1e-4 if name in FOUR_DIGITS else 1e-5)
@@ -238,7 +241,9 @@ def test_onnx_backend_tests(record_property: Callable[[str, object], None]) -> N
             if "passed" not in outcomes and NEEDS in outcomes and not any(each.startswith("unexplained") for each in outcomes):
                 outcomes.append(_outcome(name, model, arrays, expected, []))
                 if outcomes[-1] == "passed":
-                    known[" and ".join(sorted(_node_operators(model))) if len(_node_operators(model)) == 1 else "models of several"] += 1
+                    known[
+                        " and ".join(sorted(_node_operators(model))) if len(_node_operators(model)) == 1 else "models of several"
+                    ] += 1
             best = "passed" if "passed" in outcomes else outcomes[0]
             wrong = [outcome for outcome in outcomes if outcome.startswith("unexplained")]
             if wrong:

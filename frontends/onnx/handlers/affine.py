@@ -105,7 +105,7 @@ for _operator, _op in (("Add", Add), ("Sub", Sub), ("Mul", Mul), ("Div", Div)):
 
 @handler("BatchNormalization", "batch_norm", "reduce_mean", "sub", "mul", "sqrt", "div", "add")
 def batch_normalization(call: Call) -> list[Result]:
-    """In training mode (opset 14 on) by the statistics of the batch, which mixes its samples; the running ones are results too."""
+    """In training mode (opset 14 on) by the statistics of the batch, which mixes its samples; running ones are results too."""
     if call.integer("training_mode", 0):
         return _by_statistics_of_the_batch(call)
     if any(call.wants(index) for index in range(1, len(call.node.output))):
