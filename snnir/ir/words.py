@@ -38,7 +38,7 @@ def read_name(word: str) -> str:
 
 
 def word_text(word: str) -> str:
-    """An element of a constant of words: in quotes, all but letters, digits and `_.-~` of ASCII written as in addresses of the web."""
+    """An element of a constant of words: in quotes, all but letters, digits and `_.-~` as in addresses of the web."""
     return f"'{quote(word, safe='')}'"
 
 
