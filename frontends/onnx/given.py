@@ -6,7 +6,8 @@ list becomes the node that constructs it, and so does an optional value that is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,16 +15,14 @@ import onnx
 from snnir.errors import ModelError
 from snnir.frontends.onnx.model import Source, load_model
 
-__all__ = ["Given", "with_constants"]
-
-Given = np.ndarray | float | str | Sequence[object] | None
-"""A tensor (anything that NumPy makes an array of), the tensors of a list, or None for an optional value that is not there."""
+__all__ = ["with_constants"]
 
 
-def with_constants(source: Source, constants: Mapping[str, Given]) -> onnx.ModelProto:
+def with_constants(source: Source, constants: Mapping[str, Any]) -> onnx.ModelProto:
     """The model with the inputs called in `constants` turned into constants of those values.
 
-    A tensor has the shape and the element type that the model declares; numbers are converted where none of them changes.
+    A value is a tensor (anything that NumPy makes an array of), a list of them for a list, or None for an optional value that
+    is not there. A tensor gets the element type that the model declares, and must have its shape; integers must fit.
     Raises `ModelError` naming the input, what was found and what is expected.
     """
     loaded, name = load_model(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, same_over_sequence, second_axes
 from snnir.frontends.onnx.bodies import names_used
-from snnir.frontends.onnx.given import Given, with_constants
+from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.stepwise import over_sequence
@@ -34,7 +35,7 @@ def import_onnx(
     name: str | None = None,
     batch_axes: Mapping[str, int] | None = None,
     batch: bool = True,
-    constants: Mapping[str, Given] | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
