@@ -36,11 +36,10 @@ def test_files_that_are_not_onnx_are_refused(tmp_path: Path) -> None:
         snnir.import_model(tmp_path / "absent.onnx")
 
 
-@pytest.mark.parametrize("opset", [10, 999])
-def test_opsets_out_of_range_are_refused_with_the_range(opset: int) -> None:
+def test_opsets_out_of_range_are_refused_with_the_range() -> None:
     model = perceptron(RNG)
-    model.opset_import[0].version = opset
-    with pytest.raises(UnsupportedError, match=rf"opset {opset}; supported are 11 to \d+"):
+    model.opset_import[0].version = 999
+    with pytest.raises(UnsupportedError, match=r"opset 999; supported are 11 to \d+"):
         snnir.import_model(model)
 
 

@@ -1,6 +1,6 @@
 """The ONNX frontend: files, bytes and loaded models become float-level graphs."""
 
-from snnir.frontends.onnx.given import Given, with_constants
+from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.importer import import_onnx
 from snnir.frontends.onnx.levels import foreign_domains, run_levels
 from snnir.frontends.onnx.reference import run_onnxruntime
@@ -9,7 +9,6 @@ from snnir.frontends.onnx.registry import conditions, folded_operators, onnx_ope
 from snnir.frontends.onnx.survey import survey
 
 __all__ = [
-    "Given",
     "conditions",
     "folded_operators",
     "foreign_domains",

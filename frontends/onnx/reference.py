@@ -23,7 +23,7 @@ def run_onnxruntime(
 
     `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
     """
-    given = str(source) if isinstance(source, str | Path) else load_model(source)[0].SerializeToString()
+    given = str(source) if isinstance(source, str | Path) else load_model(source, as_stored=True)[0].SerializeToString()
     return run_serialized(given, inputs, batch_axes)
 
 
