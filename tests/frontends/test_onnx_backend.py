@@ -285,7 +285,7 @@ def _is_real(model: onnx.ModelProto, arrays: list[Any], expected: list[Any]) -> 
     """Whether the node takes and gives real numbers, and its first input has an axis that could be the batch."""
     if not arrays or any(getattr(side, "dtype", None) != np.float32 for side in (arrays[0], expected[0])):
         return False
-    return 0 < arrays[0].size <= LARGEST and arrays[0].ndim > 0
+    return bool(0 < arrays[0].size <= LARGEST and arrays[0].ndim > 0)
 
 
 def _spiking_reason(message: str) -> str:
