@@ -109,6 +109,7 @@ _ELEMENTS = {
         ("uint16", onnx.TensorProto.UINT16),
         ("uint8", onnx.TensorProto.UINT8),
         ("bool", onnx.TensorProto.BOOL),
+        ("string", onnx.TensorProto.STRING),
     )
 }
 

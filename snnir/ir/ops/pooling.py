@@ -109,8 +109,8 @@ class MaxPoolPlaces(_Pool):
     columns: bool = False
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if not types[0].is_real:
-            raise GraphError(f"max_pool_places is defined for real numbers, not for {types[0].dtype}")
+        if not (types[0].is_real or types[0].is_levels):
+            raise GraphError(f"max_pool_places is defined for real numbers and levels, not for {types[0].dtype}")
         types[0].static_shape("places that count through a whole tensor")
         return (TensorType(self._shape(types[0]), "i64"),)
 
