@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import snnir
 from snnir.errors import CalibrationError, InputError, ModelError, UnsupportedError, UsageError
+from snnir.ir.execute import execute
 from tests.models import crnn, data, model_of, perceptron
 
 RNG = np.random.default_rng(0)
@@ -131,10 +132,13 @@ def test_integer_inputs_take_integers_of_their_type() -> None:
             program.run(wrong)
 
 
-def test_what_is_no_number_is_refused_as_an_input() -> None:
+def test_what_is_no_number_and_no_word_is_refused_as_an_input() -> None:
     identity = helper.make_node("Identity", ["x"], ["y"])
-    with pytest.raises(UnsupportedError, match="input x holds STRING; numbers and truth are supported, so encode it before"):
-        snnir.import_model(model_of([identity], ["N", 3], {}, element=TensorProto.STRING))
+    with pytest.raises(UnsupportedError, match="input x holds COMPLEX64; numbers, truth and words are supported"):
+        snnir.import_model(model_of([identity], ["N", 3], {}, element=TensorProto.COMPLEX64))
+    graph = snnir.import_model(model_of([identity], ["N", 3], {}, element=TensorProto.STRING))
+    with pytest.raises(InputError, match=r"input x: expected words \(Nx3:str\), found dtype int64"):
+        execute(graph, {"x": np.zeros((2, 3), np.int64)})
 
 
 @pytest.mark.parametrize(

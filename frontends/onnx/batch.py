@@ -142,7 +142,9 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
         return "u8" if dtype.name[0] == "u" else "i8"
     if dtype.kind not in "iu":
         kind = onnx.TensorProto.DataType.Name(element)
-        raise UnsupportedError(f"input {entry.name} holds {kind}; numbers and truth are supported, so encode it before the model")
+        raise UnsupportedError(
+            f"input {entry.name} holds {kind}; numbers, truth and words are supported, so encode it before the model"
+        )
     return dtype_of(np.empty(0, dtype))
 
 
