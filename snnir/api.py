@@ -42,16 +42,21 @@ def import_model(
     batch_axes: Mapping[str, int] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
-    `batch_axes` names the batch axis of inputs where it is not the first. A module of PyTorch needs `example_inputs`, the
-    arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as `torch.export` takes them,
-    says which sizes are open where those found are not wanted.
+    `batch_axes` names the batch axis of inputs where it is not the first. `constants` gives values of inputs of an ONNX
+    model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
+    None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
+    `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
+    `torch.export` takes them, says which sizes are open where those found are not wanted.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
     """
+    if constants and (isinstance(model, Graph) or _is_torch(model)):
+        raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
         return model
     if _is_torch(model):
@@ -64,7 +69,7 @@ def import_model(
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(cast("Any", model), batch_axes=batch_axes)
+    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants)
 
 
 def _is_torch(model: object) -> bool:
@@ -104,6 +109,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     batch_axes: Mapping[str, int] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
+    constants: Mapping[str, Any] | None = None,
     check: bool = True,
     dump_ir: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -115,10 +121,10 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     activations, `input_bits` (2 to 16) for the model's inputs and what the host computes from them, `state_bits` (2 to 16)
     for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
     single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
-    scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`
-    and `dynamic_shapes` are those of `import_model`; the example of a module of PyTorch whose batch is axis 0 is taken from
-    the calibration data where it is not given. With `check` the import is compared with ONNX Runtime, or with the module
-    itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
+    scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`,
+    `dynamic_shapes` and `constants` are those of `import_model`; the example of a module of PyTorch whose batch is axis 0 is
+    taken from the calibration data where it is not given. With `check` the import is compared with ONNX Runtime, or with
+    the module itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
     and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
 
@@ -150,7 +156,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
     if example_inputs is None and _needs_example(model) and calibration is not None:
         example_inputs = _example_from(calibration)
-    graph = import_model(model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes)
+    graph = import_model(
+        model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, constants=constants
+    )
     own = is_quantized(graph)
     if calibration is None and not own:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
@@ -169,9 +177,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         facts["provenance"], facts["metadata"] = surveyed.provenance, dict(surveyed.metadata)
     if check and not isinstance(model, Graph):
         if own and not _is_torch(model):
-            facts |= check_levels(cast("Any", model), graph, first_samples(graph, data, _IMPORT_SAMPLES))
+            facts |= check_levels(_with(model, constants), graph, first_samples(graph, data, _IMPORT_SAMPLES))
         else:
-            facts["import_error"] = check_import(model, graph, data, example_inputs)
+            facts["import_error"] = check_import(model, graph, data, example_inputs, constants)
     dump = Path(dump_ir) if dump_ir is not None else None
     try:
         stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
@@ -192,6 +200,13 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     return Program(graphs, facts)
 
 
+def _with(model: Model, constants: Mapping[str, Any] | None) -> Any:
+    """An ONNX model with what was given while importing it."""
+    from snnir.frontends.onnx import with_constants
+
+    return with_constants(cast("Any", model), constants) if constants else model
+
+
 def _trained(model: object) -> TrainableModule | None:
     """The model where it is a trainable module: told without importing torch."""
     return cast("TrainableModule", model) if hasattr(model, "trained_graph") else None
@@ -206,13 +221,20 @@ def load(path: str | Path) -> Program:
     return Program.load(path)
 
 
-def check_import(model: Model, graph: Graph, data: Mapping[str, np.ndarray], example_inputs: Any = None) -> float:
+def check_import(
+    model: Model,
+    graph: Graph,
+    data: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    constants: Mapping[str, Any] | None = None,
+) -> float:
     """The largest relative difference between the imported graph and ONNX Runtime, or the module itself, on a few samples.
 
     Integer outputs (argmax) are compared in shape only: a tie within rounding may fall either way. Raises `ModelError`
     naming the output where a difference exceeds `IMPORT_TOLERANCE`.
     """
     few = first_samples(graph, data, _IMPORT_SAMPLES)
+    model = _with(model, constants)
     if is_quantized(graph) and not _is_torch(model):
         report = check_levels(cast("Any", model), graph, few)
         if "import_error" not in report:

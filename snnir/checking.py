@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -145,16 +145,19 @@ def check(
     bits: int = 4,
     allow_host: bool = False,
     batch_axes: Mapping[str, int] | None = None,
+    constants: Mapping[str, Any] | None = None,
 ) -> ModelCheck:
     """What would become of a model, without compiling it.
 
     With `calibration` (inputs like those to come) the model is compiled, where nothing is refused, and the steps are its
-    certified bounds; else they are estimated from `bits`. `allow_host` and `batch_axes` are those of `snnir.compile`.
-    Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
+    certified bounds; else they are estimated from `bits`. `allow_host`, `batch_axes` and `constants` are those of
+    `snnir.compile`. Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
     """
     from snnir.api import import_model
-    from snnir.frontends.onnx import survey
+    from snnir.frontends.onnx import survey, with_constants
 
+    if constants:
+        model = with_constants(model, constants)
     known = survey(model)
     refused: list[Refusal] = []
     try:
@@ -247,7 +250,8 @@ def _origins(placed: Placed) -> tuple[set[str], dict[str, str]]:
             continue
         place = "before the network" if placed.raw.issuperset(node.outputs) else "after the network"
         what = f"only the host computes {node.op.name}" if node.op.host else "it goes with what only the host computes"
-        kind = "integers" if node.outputs[0].type.is_exact else "real numbers"
+        type_ = node.outputs[0].type
+        kind = "words" if type_.dtype == "str" else "integers" if type_.is_exact else "real numbers"
         what = f"{kind} {_MOVED}" if isinstance(node.op, Movement) else what
         hosts.update((origin, f"{place}: {what}") for origin in node.origin)
     return spiking, hosts

@@ -12,7 +12,19 @@ import snnir
 from snnir import report
 from snnir.bundle_cli import COMMANDS, inspect_bundle, is_bundle
 from snnir.check_report import checked
-from snnir.cli_options import BITS, COMPARE, DELIVERY, EXECUTION, FILE, JSON, ROUNDING, THREADS, WEIGHT_BITS
+from snnir.cli_options import (
+    BITS,
+    COMPARE,
+    CONSTANT,
+    DELIVERY,
+    EXECUTION,
+    FILE,
+    JSON,
+    ROUNDING,
+    THREADS,
+    WEIGHT_BITS,
+    constants_of,
+)
 from snnir.errors import SnnirError, UsageError
 from snnir.files import read_arrays
 from snnir.nir_command import nir_command
@@ -48,11 +60,14 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 @BITS
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
+@CONSTANT
 @JSON
-def check_command(model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, json: bool) -> int:
+def check_command(
+    model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, constants: tuple[str, ...], json: bool
+) -> int:
     """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
     data = read_arrays(calibration) if calibration is not None else None
-    found = snnir.check(model, calibration=data, bits=bits, allow_host=allow_host)
+    found = snnir.check(model, calibration=data, bits=bits, allow_host=allow_host, constants=constants_of(constants))
     checked(found, every, json)
     return 0 if found.ok else 1
 
@@ -73,6 +88,7 @@ def check_command(model: Path, calibration: Path | None, bits: int, allow_host: 
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
+@CONSTANT
 @JSON
 def compile_command(
     model: Path,
@@ -90,6 +106,7 @@ def compile_command(
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
+    constants: tuple[str, ...],
     json: bool,
 ) -> None:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
@@ -108,6 +125,7 @@ def compile_command(
             percentile=percentile,
             rounding=rounding,
             pipeline=pipeline,
+            constants=constants_of(constants),
             check=check,
             dump_ir=dump_ir,
             progress=advance,
@@ -127,6 +145,7 @@ cli.add_command(run_command)
 @EXECUTION
 @COMPARE
 @THREADS
+@CONSTANT
 @JSON
 def verify_command(
     program: Path,
@@ -136,6 +155,7 @@ def verify_command(
     execution: str,
     compare_executions: bool,
     threads: int | None,
+    constants: tuple[str, ...],
     json: bool,
 ) -> int:
     """Compare every settled spike count with the integer network; exit code 1 on any mismatch."""
@@ -146,7 +166,7 @@ def verify_command(
         from snnir.inputs import as_inputs
 
         graph = loaded.graph("float")
-        error = check_import(model, graph, as_inputs(graph, data))
+        error = check_import(model, graph, as_inputs(graph, data), constants=constants_of(constants))
     with report.simulating("verifying", json) as advance:
         verification = loaded.verify(
             data,

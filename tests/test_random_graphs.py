@@ -18,9 +18,13 @@ MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear
 """Ops of the float level that importers or passes make, each with tests of its own."""
 RARE = {"lookup", "hardmax", "top_k", "non_max_suppression", "sinh", "asinh", "asin", "atanh", "acosh", "shrink", "step", "tan"}
 """Ops that `tests/frontends/test_operators.py` and ONNX's own tests see to."""
+PLACES = {"find", "max_pool_places"}
+"""Ops that `tests/frontends/test_labels.py` and `test_pools_and_boxes.py` draw."""
 INTEGERS = {"cast", "bit_cast", "narrow", "range", *(name for name in OPS if name.startswith("int_"))}
 """The graphs hold real numbers; `tests/ir/test_integers.py` draws integers."""
-NOT_DRAWN = INTEGERS | MADE | RARE | {"fake_quantize"}  # tests/passes/test_given_grid.py draws models that bring their quantizers
+NOT_DRAWN = (
+    INTEGERS | MADE | RARE | PLACES | {"fake_quantize"}
+)  # tests/passes/test_given_grid.py draws models that bring their quantizers
 
 
 def families(graph: Graph, data: dict[str, np.ndarray]) -> set[str]:

@@ -15,6 +15,13 @@ def _lookup(op: ops.Lookup, table: torch.Tensor, index: torch.Tensor) -> tuple[t
     return (table[torch.round(index).long()],)
 
 
+@meaning(ops.Find)
+def _find(op: ops.Find, x: torch.Tensor, keys: torch.Tensor) -> tuple[torch.Tensor]:
+    places = torch.arange(1, len(keys) + 1, device=x.device)
+    last = ((x.unsqueeze(-1) == keys) * places).amax(-1) if len(keys) else torch.zeros_like(x, dtype=torch.int64)
+    return (torch.where(last == 0, len(keys), last - 1),)
+
+
 @meaning(ops.Hardmax)
 def _hardmax(op: ops.Hardmax, x: torch.Tensor) -> tuple[torch.Tensor]:
     return (torch.zeros_like(x).scatter(op.axis, x.argmax(op.axis, keepdim=True), 1),)
@@ -25,6 +32,12 @@ def _top_k(op: ops.TopK, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     # a stable sort, because of equal elements the first counts, which torch.topk does not promise
     values, places = torch.sort(x, dim=op.axis, descending=op.largest, stable=True)
     return values.narrow(op.axis, 0, op.count), places.narrow(op.axis, 0, op.count)
+
+
+@meaning(ops.MaxPoolPlaces)
+def _max_pool_places(op: ops.MaxPoolPlaces, x: torch.Tensor) -> tuple[torch.Tensor]:
+    (places,) = op.evaluate(x.detach().cpu().numpy())
+    return (torch.from_numpy(places).to(x.device),)
 
 
 @meaning(ops.NonMaxSuppression)

@@ -15,7 +15,7 @@ import snnir.backends.torch.elementwise
 import snnir.backends.torch.integers
 import snnir.backends.torch.levels
 import snnir.backends.torch.tensors  # noqa: F401 - each fills the registry
-from snnir.backends.torch.registry import DTYPES, meaning_of, real, tensor_of
+from snnir.backends.torch.registry import DTYPES, is_words, meaning_of, real, refuse_words, tensor_of
 from snnir.backends.torch.walk import walk
 from snnir.errors import InputError, UnsupportedError
 from snnir.ir import SPIKING, Dim, Graph, Node, Value
@@ -99,7 +99,8 @@ class GraphModule(nn.Module):
     """A graph of the float or quantized level as a module.
 
     Constants of real dtype are parameters, all others buffers. `forward` takes the graph's inputs in order or by name, and
-    gives the output, or a dict of the outputs where there are several; integers are int64 and have no gradient.
+    gives the output, or a dict of the outputs where there are several; integers are int64 and have no gradient. Outputs that
+    hold words (labels) are left out: they are no tensors.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -110,8 +111,9 @@ class GraphModule(nn.Module):
         for _, node in graph.walk():
             if node.body is None:
                 meaning_of(node.op)
+        refuse_words(graph)
         self.source = graph
-        self._names = constants_of(graph)
+        self._names = {value: name for value, name in constants_of(graph).items() if not is_words(value)}
         for value, name in self._names.items():
             tensor = tensor_of(value.array)
             if value.type.is_real:
@@ -131,7 +133,7 @@ class GraphModule(nn.Module):
         sizes = sizes_of(values)
         walk(self.source, values, constants, sizes, _evaluate)
         values.update(constants)
-        outputs = {name: values[value] for name, value in self.source.outputs.items()}
+        outputs = {name: values[value] for name, value in self.source.outputs.items() if not is_words(value)}
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 

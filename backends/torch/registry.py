@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from snnir.errors import UnsupportedError
-from snnir.ir import Op
+from snnir.ir import Graph, Op, Value
 from snnir.ir.types import TensorType
 
-__all__ = ["DTYPES", "ELSEWHERE", "MEANINGS", "Meaning", "meaning", "meaning_of", "real", "tensor_of"]
+__all__ = ["DTYPES", "ELSEWHERE", "MEANINGS", "Meaning", "is_words", "meaning", "meaning_of", "real", "refuse_words", "tensor_of"]
 
 Meaning = Callable[..., tuple[torch.Tensor, ...]]
 """Given the op, with its named sizes bound, and operand tensors: the results."""
@@ -65,6 +65,21 @@ def meaning_of(op: Op) -> Meaning:
 def tensor_of(array: np.ndarray) -> torch.Tensor:
     """A tensor with a copy of `array` (constants of a graph are read-only)."""
     return torch.from_numpy(np.array(array, copy=True, order="C"))
+
+
+def is_words(value: Value) -> bool:
+    """Whether the value holds words, which are no tensors: outputs of words, such as labels, are left out."""
+    return value.type.dtype == "str"
+
+
+def refuse_words(graph: Graph) -> None:
+    """Raises `UnsupportedError` where words are more than what the graph gives out: an input, or compared."""
+    for value in graph.inputs:
+        if is_words(value):
+            raise UnsupportedError(f"input {value.name} holds words, which are no tensors of torch")
+    for _, node in graph.walk():
+        if any(is_words(value) for value in node.operands) and not all(is_words(value) for value in node.outputs):
+            raise UnsupportedError(f"{node.describe()}: it computes with words, which are no tensors of torch")
 
 
 def real(x: torch.Tensor, type_: TensorType) -> torch.Tensor:

@@ -25,7 +25,7 @@ from torch import nn
 
 from snnir.backends.torch.levels import rounded, staircase, uniform
 from snnir.backends.torch.module import constants_of, named_inputs, sizes_of
-from snnir.backends.torch.registry import DTYPES, meaning_of, tensor_of
+from snnir.backends.torch.registry import DTYPES, is_words, meaning_of, refuse_words, tensor_of
 from snnir.backends.torch.rescale import Rescaled, rescale
 from snnir.backends.torch.straight import learned_scale, straight
 from snnir.backends.torch.walk import walk
@@ -62,6 +62,7 @@ class TrainableModule(nn.Module):
         super().__init__()
         self.source, self.groups, self.lower = graph, [list(nodes) for nodes in groups], lower
         self.calibration, self.weight_bits = dict(calibration), weight_bits
+        refuse_words(graph)
         names = constants_of(graph)
         taken = _rounded_constants(lower(graph)[1])
         self._names = {value: name for value, name in names.items() if value in taken}
@@ -105,7 +106,7 @@ class TrainableModule(nn.Module):
         values = named_inputs(graph, inputs, named)
         walk(graph, values, run.constants, sizes_of(values), run.evaluate, hoist=seen is None)
         values.update(run.constants)
-        return {name: values[value] for name, value in graph.outputs.items()}
+        return {name: values[value] for name, value in graph.outputs.items() if not is_words(value)}
 
     def parameter(self, value: Value) -> torch.Tensor | None:
         """The parameter that stands for a constant of the source graph, where one does."""
@@ -159,6 +160,8 @@ class _Pass:
 
     def _find_constants(self, graph: Graph) -> None:
         for value in graph.constants:
+            if is_words(value):
+                continue
             tensor = tensor_of(value.array).to(self.device)
             if value in self.rounding.weights:
                 self.constants[value] = self._weight(value, tensor.double())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from snnir.backends.torch.registry import DTYPES
+from snnir.backends.torch.registry import DTYPES, is_words
 from snnir.ir import Dim, Graph, Node, Value
 from snnir.ir import ops as ir
 
@@ -38,7 +38,7 @@ def walk(
     computed once for each sequence element, in the order of processing.
     """
     for node in graph.nodes:
-        if node in done:
+        if node in done or any(is_words(value) for value in node.outputs):
             continue
         operands = [values[value] if value.data is None else constants[value] for value in node.operands]
         if isinstance(node.op, ir.Scan):

@@ -86,11 +86,13 @@ class SpikingModule(nn.Module):
         """Outputs by name, for the inputs by name (or the only input), shaped as the graph declares them.
 
         In training, outputs are float64 with gradients: settled levels, or what readouts say, through movement and
-        softmax; behind any other op of the host `UnsupportedError` is raised. In evaluation they are those of `run`.
+        softmax; behind any other op of the host `UnsupportedError` is raised. In evaluation they are those of `run`, without
+        outputs of words (labels), which are no tensors.
         """
         if not self.training:
             result = self.run(x, steps=self.steps, delivery=self.delivery)
-            return {name: torch.from_numpy(array).to(self.anchor.device) for name, array in result.outputs.items()}
+            tensors = {name: array for name, array in result.outputs.items() if array.dtype.kind != "U"}
+            return {name: torch.from_numpy(array).to(self.anchor.device) for name, array in tensors.items()}
         if self.surrogate is None:
             raise UsageError("training needs a surrogate gradient: SpikingModule(graph, surrogate='arctan', steps=...)")
         if self.steps is None:

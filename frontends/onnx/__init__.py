@@ -1,5 +1,6 @@
 """The ONNX frontend: files, bytes and loaded models become float-level graphs."""
 
+from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.importer import import_onnx
 from snnir.frontends.onnx.levels import foreign_domains, run_levels
 from snnir.frontends.onnx.reference import run_onnxruntime
@@ -17,5 +18,6 @@ __all__ = [
     "run_levels",
     "run_onnxruntime",
     "survey",
+    "with_constants",
     "written_out",
 ]

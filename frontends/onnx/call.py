@@ -111,7 +111,7 @@ class Call:
             array = array.astype(np.int8)
         if self.scope.exact and array.dtype == np.float32:
             array = array.astype(np.float64)
-        if array.dtype.kind not in "fiub":
+        if array.dtype.kind not in "fiubU":
             raise RefusalError(f"{name} is known only up to named sizes ({array.tolist()}), and real numbers are needed")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise RefusalError(f"{name} holds NaN or infinite values, which no sum can take")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,9 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, same_over_sequence, second_axes
 from snnir.frontends.onnx.bodies import names_used
+from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
+from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.stepwise import over_sequence
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
@@ -32,6 +35,7 @@ def import_onnx(
     name: str | None = None,
     batch_axes: Mapping[str, int] | None = None,
     batch: bool = True,
+    constants: Mapping[str, Any] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -39,21 +43,24 @@ def import_onnx(
     imports sizes as they stand, for models without a batch. A model exported with a fixed batch is generalised to any
     batch where its nodes allow it and it then computes the same; the graph's notes say which happened.
 
+    `constants` gives values of inputs that must be known while importing, such as a shape or a trip count; they are inputs
+    of the graph no more (`given.py`).
+
     Raises `ModelError` for what cannot be read, and one `UnsupportedError` that lists every node that cannot be imported.
     """
-    model, found = load_model(source)
-    constants = initializers(model)
-    plan = plan_inputs(model, constants, batch_axes or {}, batch)
+    model, found = load_model(with_constants(source, constants) if constants else source)
+    stored = initializers(model)
+    plan = plan_inputs(model, stored, batch_axes or {}, batch)
     graph_name = name or found
-    sequences = _over_sequence(model, constants, plan, graph_name) if batch and not batch_axes else None
+    sequences = _over_sequence(model, stored, plan, graph_name) if batch and not batch_axes else None
     if sequences is not None:
         return sequences
     if plan.fixed is None:
-        return _import(model, constants, plan, graph_name)
-    graph, problem = _any_batch(model, constants, plan, graph_name)
+        return _import(model, stored, plan, graph_name)
+    graph, problem = _any_batch(model, stored, plan, graph_name)
     if graph is not None:
         return graph
-    fixed = _import(model, constants, plan.frozen(), graph_name)
+    fixed = _import(model, stored, plan.frozen(), graph_name)
     fixed.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problem}")
     return fixed
 
@@ -137,10 +144,8 @@ def _import(
             graph,
         )
     for output in model.graph.output:
-        result = scope.find(output.name)
-        if not isinstance(result, Value | np.ndarray):
-            raise UnsupportedError(f"output {output.name} of model {name} is not computed by any supported node")
-        graph.output(output.name, result if isinstance(result, Value) else graph.constant(output.name, result))
+        for label, result in _given_out(scope, output.name, name):
+            graph.output(label, result if isinstance(result, Value) else graph.constant(label, result))
     if scope.exact and not any(isinstance(node.op, FakeQuantize) for _, node in graph.walk()):
         graph.notes.append(
             "the file stores quantized weights, but quantizes no value that changes with the input: they are read as the real "
@@ -148,3 +153,19 @@ def _import(
         )
     verify(graph)
     return graph
+
+
+def _given_out(scope: Scope, output: str, model: str) -> list[tuple[str, Value | np.ndarray]]:
+    """Names and tensors of an output: a list is given out as its tensors, an optional value that is not there as none."""
+    result = scope.find(output)
+    items = listed(result)
+    if items is not None:
+        scope.note(f"output {output} is a list: its {len(items.items)} tensors are given out as {output}.0, {output}.1 ...")
+        return [(f"{output}.{index}", item) for index, item in enumerate(items.items)]
+    if isinstance(result, Nothing):
+        scope.note(f"output {output} is an optional value that is not there")
+        return []
+    if not isinstance(result, Value | np.ndarray):
+        reason = "is a list whose length is known only at run time" if result else "is not computed by any supported node"
+        raise UnsupportedError(f"output {output} of model {model} {reason}")
+    return [(output, result)]

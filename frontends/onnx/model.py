@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
+from snnir.frontends.onnx.older import STORED, raised
 
 __all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance", "to_array", "usual"]
 
@@ -20,8 +21,10 @@ FEW_BITS = ("int2", "uint2", "int4", "uint4")
 """Element types that NumPy lacks and that stay as they are: they say how many bits a quantized model's integers have."""
 
 
-def load_model(source: Source) -> tuple[onnx.ModelProto, str]:
-    """The model with its external data, local functions inlined, and a name for it. Raises `ModelError`."""
+def load_model(source: Source, as_stored: bool = False) -> tuple[onnx.ModelProto, str]:
+    """The model with its external data, local functions inlined, raised to the oldest operator set that is read, and a name
+    for it; `as_stored` leaves it in its operator set. Raises `ModelError`, `UnsupportedError`.
+    """
     if isinstance(source, onnx.ModelProto):
         model, name = source, source.graph.name or "model"
     elif isinstance(source, bytes):
@@ -32,7 +35,9 @@ def load_model(source: Source) -> tuple[onnx.ModelProto, str]:
         model, name = _read(Path(source)), Path(source).stem
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{_label(source)} holds no ONNX graph; is it an ONNX model?")
-    opset_of(model)
+    model = model if as_stored else raised(model, OLDEST_OPSET)
+    if not as_stored:
+        opset_of(model)
     model = inlined(model)
     try:
         onnx.checker.check_model(model)
@@ -94,7 +99,9 @@ def opset_of(model: onnx.ModelProto) -> int:
 def provenance(model: onnx.ModelProto) -> str:
     """The operator sets of a model and what wrote it, like `opset 17, made by pytorch 2.1`."""
     own = ("", "ai.onnx")
-    sets = [f"{'opset' if entry.domain in own else entry.domain} {entry.version}" for entry in model.opset_import]
+    stored = next((f" (of the file: {entry.value})" for entry in model.metadata_props if entry.key == STORED), "")
+    named = [("opset", stored) if entry.domain in own else (entry.domain, "") for entry in model.opset_import]
+    sets = [f"{name} {entry.version}{note}" for (name, note), entry in zip(named, model.opset_import, strict=True)]
     maker = " ".join(filter(None, (model.producer_name, model.producer_version)))
     return ", ".join(dict.fromkeys([*sets, f"made by {maker}"] if maker else sets))
 
@@ -130,7 +137,10 @@ def to_array(tensor: onnx.TensorProto) -> np.ndarray:
 
 
 def usual(array: np.ndarray) -> np.ndarray:
-    """`array`, where its real numbers have fewer bits than float32 as float32, which holds them all."""
+    """`array`, where its real numbers have fewer bits than float32 as float32, which holds them all; words as NumPy's."""
+    if array.dtype == object and array.size and all(isinstance(item, str | bytes) for item in array.reshape(-1).tolist()):
+        words = [item.decode() if isinstance(item, bytes) else item for item in array.reshape(-1).tolist()]
+        return np.array(words, np.str_).reshape(array.shape)
     narrow = array.dtype == np.float16 or array.dtype.name.startswith(("bfloat16", "float8", "float4"))
     return array.astype(np.float32) if narrow else array
 

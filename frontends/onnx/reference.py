@@ -23,7 +23,7 @@ def run_onnxruntime(
 
     `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
     """
-    given = str(source) if isinstance(source, str | Path) else load_model(source)[0].SerializeToString()
+    given = str(source) if isinstance(source, str | Path) else load_model(source, as_stored=True)[0].SerializeToString()
     return run_serialized(given, inputs, batch_axes)
 
 
@@ -109,6 +109,7 @@ _ELEMENTS = {
         ("uint16", onnx.TensorProto.UINT16),
         ("uint8", onnx.TensorProto.UINT8),
         ("bool", onnx.TensorProto.BOOL),
+        ("string", onnx.TensorProto.STRING),
     )
 }
 

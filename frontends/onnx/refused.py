@@ -14,17 +14,20 @@ import onnx
 from snnir.frontends.onnx.inlined import FUNCTIONS
 from snnir.ir.lowering.reasons import DETERMINANT, RANDOM, SIZE, TRAINING, WEIGHTS
 
-__all__ = ["REFUSED", "advice", "reason_of", "refused_operators", "undecided", "written_out"]
+__all__ = ["DRAWN", "REFUSED", "advice", "reason_of", "refused_operators", "undecided", "written_out"]
 
 _STRINGS = "it computes with strings; prepare the data before the model"
-_LISTS = "it computes with lists or optional values; supported are lists that a loop builds, and lists whose places are known"
+_LISTS = "it computes with lists or optional values; supported are those known while importing, and lists that a loop builds"
 _FILES = "it decodes files; decode them before the model"
 _TREES = "it holds decision trees, which are no networks"
 _KERNELS = "it compares the input with support vectors through a kernel, which is no network"
 _WINDOW = "it is known only where its size is"
 
+DRAWN = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+"""Operators whose results are random, also where their operands are known."""
+
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (RANDOM, ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")),
+    (RANDOM, DRAWN),
     (TRAINING, ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss", "Adagrad", "Adam", "Gradient", "Momentum")),
     (
         _STRINGS,

@@ -17,6 +17,7 @@ __all__ = [
     "FAMILIAR",
     "HANDLERS",
     "INTEGERS",
+    "WORDS",
     "Known",
     "Marker",
     "RefusalError",
@@ -54,6 +55,11 @@ FAMILIAR = (
     "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "ZipMap",
 )  # fmt: skip
 """Operators whose handlers take integers as they take real numbers."""
+WORDS = (
+    "ArrayFeatureExtractor", "Concat", "Equal", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "If",
+    "LabelEncoder", "Loop", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+)  # fmt: skip
+"""Operators that take words."""
 DOMAINS: dict[str, set[str]] = {"": set(), "ai.onnx": set()}
 """Operators with a handler by domain; those of ONNX's own domain are all the others, too."""
 QUANTIZING: set[str] = set()

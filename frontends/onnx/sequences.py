@@ -18,10 +18,10 @@ from snnir.ir import Value
 from snnir.ir.dims import product
 from snnir.ir.ops import Gather, Reshape, Transpose
 
-__all__ = ["LISTS", "Cut", "Grown", "sequence_node"]
+__all__ = ["LISTS", "Cut", "Grown", "Nothing", "listed", "sequence_node"]
 
-LISTS = ("SequenceConstruct", "SequenceEmpty", "SplitToSequence")
-"""Operators that make a list of tensors."""
+LISTS = ("SequenceConstruct", "SequenceEmpty", "SplitToSequence", "Optional", "OptionalGetElement", "OptionalHasElement")
+"""Operators that make a list of tensors, or make or take an optional value."""
 _STATIC = ("SequenceAt", "SequenceErase", "SequenceLength", "ConcatFromSequence")
 
 
@@ -49,12 +49,41 @@ class Cut(Marker):
         return "it takes a list of tensors; only reading one of them and stacking all of them is supported"
 
 
+@dataclass(frozen=True)
+class Nothing(Marker):
+    """An optional value that is not there. One that is there is what it holds."""
+
+    def misuse(self) -> str:
+        """Why a node cannot take it."""
+        return "it takes an optional value that is not there"
+
+
+def listed(entry: object) -> Listed | None:
+    """The list that a name stands for, where all its tensors are known to be these."""
+    if isinstance(entry, Grown) and not entry.state:
+        return Listed(entry.items)
+    return entry if isinstance(entry, Listed) else None
+
+
+def _optional(operator: str, first: object) -> list[Result]:
+    there = first is not None and not isinstance(first, Nothing)
+    if operator == "OptionalHasElement":
+        return [np.array(there)]
+    if isinstance(first, Value | np.ndarray | Marker) and (there or operator == "Optional"):
+        return [first]
+    if operator == "Optional":
+        return [Nothing()]
+    raise RefusalError(Nothing().misuse())
+
+
 def sequence_node(call: Call, operands: Sequence[object]) -> list[Result] | None:
     """Results of a node that makes or takes a list; None for all others. Raises `RefusalError`.
 
     `call` has the node's tensors as operands; `operands` holds its lists too.
     """
     operator, first = call.node.op_type, operands[0] if operands else None
+    if operator.startswith("Optional"):
+        return _optional(operator, first)
     if operator == "SequenceEmpty":
         return [Grown()]
     if operator == "SplitToSequence":
@@ -67,11 +96,10 @@ def sequence_node(call: Call, operands: Sequence[object]) -> list[Result] | None
     if operator == "SequenceConstruct":
         items = (known if isinstance(known, np.ndarray) else call.value(index) for index, known in enumerate(call.operands))
         return [Listed(tuple(items))]
-    if isinstance(first, Grown) and not first.state and (operator in _STATIC or len(call.operands) == 3):
-        first = Listed(first.items)
-    if isinstance(first, Listed):
-        return list_node(call, first)
-    if not isinstance(first, Grown | Cut):
+    whole = listed(first)
+    if whole is not None and (isinstance(first, Listed) or operator in _STATIC or len(call.operands) == 3):
+        return list_node(call, whole)
+    if not isinstance(first, Grown | Cut | Nothing):
         return None
     if operator == "Identity":
         return [first]

@@ -15,8 +15,19 @@ from snnir.errors import GraphError, ModelError, Refusal
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
-from snnir.frontends.onnx.refused import advice, reason_of
-from snnir.frontends.onnx.registry import DOMAINS, FAMILIAR, HANDLERS, INTEGERS, QUANTIZING, Known, Marker, RefusalError, Result
+from snnir.frontends.onnx.refused import DRAWN, advice, reason_of
+from snnir.frontends.onnx.registry import (
+    DOMAINS,
+    FAMILIAR,
+    HANDLERS,
+    INTEGERS,
+    QUANTIZING,
+    WORDS,
+    Known,
+    Marker,
+    RefusalError,
+    Result,
+)
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Graph, TensorType, Value
@@ -191,7 +202,7 @@ def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> S
     if node.op_type == "Constant" or body_of(node) or (node.op_type in QUANTIZING and _all_known(operands)):
         return _handled(scope.call(node, operands))
     given = [operand for operand in operands if operand is not None]
-    if given and all(isinstance(operand, np.ndarray) for operand in given) and not _spreads(node, operands):
+    if given and all(isinstance(operand, np.ndarray) for operand in given) and not _stays(node, operands):
         return list(fold(scope.call(node, operands)))
     if node.op_type == "Where" and not any(isinstance(operand, Marker) for operand in given):
         choice = chosen(scope.call(node, operands))
@@ -215,9 +226,17 @@ def _handled(call: Call) -> Sequence[Result]:
         raise RefusalError(reason_of(call.node.op_type, call.node.domain))
     operator = call.node.op_type
     exact = [value.type.dtype for value in call.operands if isinstance(value, Value) and value.type.is_exact]
+    if "str" in exact and operator not in WORDS:
+        raise RefusalError("it computes with words; supported are moving, comparing and encoding them (Equal, LabelEncoder)")
     if exact and operator not in INTEGERS and operator not in FAMILIAR:
         raise RefusalError(f"it computes with {exact[0]}; of this operator only real numbers are imported")
     return (INTEGERS if exact and operator in INTEGERS else HANDLERS)[operator](call)
+
+
+def _stays(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
+    """Whether the node is not computed while importing although its operands are known: what is drawn at random is not."""
+    drawn = node.op_type in DRAWN or (node.op_type == "Dropout" and len(operands) > 2)
+    return drawn or _spreads(node, operands)
 
 
 def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:

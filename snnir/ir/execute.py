@@ -58,7 +58,9 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np
     sizes: dict[str, int] = {}
     for value in graph.inputs:
         array = np.asarray(inputs[value.name])
-        if array.dtype.kind not in "fiub" and not array.dtype.name.startswith(_FEW_BITS):
+        if value.type.dtype == "str":
+            array = _words(value, array)
+        elif array.dtype.kind not in "fiub" and not array.dtype.name.startswith(_FEW_BITS):
             raise InputError(f"input {value.name}: expected numbers ({value.type}), found dtype {array.dtype}")
         fits = array.ndim == value.type.rank
         for size, found in zip(value.type.shape, array.shape, strict=False):
@@ -70,9 +72,19 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np
             count = int(array.size - np.isfinite(array).sum())
             raise InputError(f"input {value.name} holds {count} NaN or infinite values; remove or replace them")
         arrays[value.name] = (
-            _integers(value, array) if value.type.is_exact else array.astype(DTYPES[value.type.dtype], copy=False)
+            _integers(value, array)
+            if value.type.is_exact and value.type.dtype != "str"
+            else array.astype(DTYPES[value.type.dtype], copy=False)
         )
     return arrays
+
+
+def _words(value: Value, array: np.ndarray) -> np.ndarray:
+    """`array` as words, whole: NumPy's arrays of a fixed width drop zero characters at the end."""
+    words = array.reshape(-1).tolist()
+    if not all(isinstance(word, str) and not word.endswith("\0") for word in words):
+        raise InputError(f"input {value.name}: expected words ({value.type}), found dtype {array.dtype}; give strings")
+    return np.array(words, np.str_).reshape(array.shape)
 
 
 def _integers(value: Value, array: np.ndarray) -> np.ndarray:
@@ -96,6 +108,8 @@ def _integers(value: Value, array: np.ndarray) -> np.ndarray:
 
 def drawn(type_: TensorType, shape: Sequence[int], generator: np.random.Generator) -> np.ndarray:
     """An array to try a graph on: standard normal numbers; integers from 1 to 3, which every table, shift and division takes."""
+    if type_.dtype == "str":
+        return generator.integers(1, 4, shape).astype(np.str_)
     if type_.is_exact:
         return generator.integers(0 if type_.dtype == "bool" else 1, 2 if type_.dtype == "bool" else 4, shape).astype(
             DTYPES[type_.dtype]

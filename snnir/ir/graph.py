@@ -182,6 +182,8 @@ class Graph:
     def constant(self, name: str, array: np.ndarray) -> Value:
         """Add a constant (kept read-only, C order); the name is made unique."""
         array = np.asarray(array, order="C")
+        if array.dtype.kind == "U":  # of the least width, so that the same words have the same digest
+            array = np.array(array.reshape(-1).tolist(), np.str_).reshape(array.shape)
         if array.flags.writeable:
             array = array.view()
             array.flags.writeable = False

@@ -15,7 +15,7 @@ from snnir.ir.graph import Graph, Value
 from snnir.ir.op import LEVELS, OPS
 from snnir.ir.ops import Scan
 from snnir.ir.types import DTYPES, TensorType, parse_type
-from snnir.ir.words import read_attributes, read_name, split_words
+from snnir.ir.words import read_attributes, read_name, read_word, split_words
 
 __all__ = ["parse"]
 
@@ -187,6 +187,8 @@ class _Reader:
     def inline(self, word: str, type_: TensorType, shape: tuple[int, ...]) -> np.ndarray:
         items = [item for item in word.strip("[]").split(";") if item]
         try:
+            if type_.dtype == "str":
+                return np.array([read_word(item) for item in items], np.str_).reshape(shape)
             numbers = [{"true": True, "false": False}[item] if type_.dtype == "bool" else _number(item) for item in items]
             return np.array(numbers, DTYPES[type_.dtype]).reshape(shape)
         except (ValueError, KeyError, OverflowError) as error:

@@ -25,7 +25,7 @@ import numpy as np
 
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Scan
-from snnir.ir.words import attributes_text, name_text
+from snnir.ir.words import attributes_text, name_text, word_text
 
 __all__ = ["INLINE", "tensors", "text"]
 
@@ -59,7 +59,7 @@ def text(graph: Graph) -> str:
 
 def tensors(graph: Graph) -> dict[str, np.ndarray]:
     """The data of constants that the text names by digest, bodies included."""
-    found = {value.digest: value.array for value in graph.constants if value.array.size > INLINE}
+    found = {value.digest: value.array for value in graph.constants if not _inline(value)}
     for node in graph.nodes:
         if node.body is not None:
             found.update(tensors(node.body))
@@ -75,7 +75,7 @@ def _content(graph: Graph, indent: int) -> list[_Line]:
 
 def _constant(value: Value, indent: int) -> _Line:
     array = value.array
-    if array.size <= INLINE:
+    if _inline(value):
         data = "= [" + ";".join(_number(item) for item in array.reshape(-1).tolist()) + "]"
     else:
         low, high = array.min(), array.max()
@@ -83,8 +83,13 @@ def _constant(value: Value, indent: int) -> _Line:
     return _Line(indent, f"const {name_text(value.name)}", str(value.type), data)
 
 
-def _number(item: float | int | bool) -> str:
-    return repr(item).lower()
+def _inline(value: Value) -> bool:
+    """Whether a constant stands in the text: small ones, and words."""
+    return value.array.size <= INLINE or value.type.dtype == "str"
+
+
+def _number(item: float | int | bool | str) -> str:
+    return word_text(item) if isinstance(item, str) else repr(item).lower()
 
 
 def _results(node: Node) -> str:

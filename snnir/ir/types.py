@@ -8,6 +8,7 @@ Nx32:acc             integers on an accumulator grid
 Nx32:spike[0..15]*0.118   spike trains whose tracer stays in 0..15
 Nx32:current         integer input current of a population
 Nx32:u8              plain integers (i8..i64, u8..u64), and truth (bool): weights, indices, and what only the host computes
+Nx32:str             words, which only the host holds: labels
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ DTYPES: dict[str, np.dtype] = {
     "u32": np.dtype(np.uint32),
     "u64": np.dtype(np.uint64),
     "bool": np.dtype(np.bool_),
+    "str": np.dtype(np.str_),  # of any length
     "int": np.dtype(np.int64),  # levels
     "spike": np.dtype(np.int64),
     "acc": np.dtype(np.int64),
@@ -137,12 +139,12 @@ class TensorType:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the elements are plain integers or truth: the host computes with them, and spikes never do."""
-        return self.is_weight or self.dtype == "bool"
+        """Whether the elements are plain integers, truth or words: the host computes with them, and spikes never do."""
+        return self.is_weight or self.dtype in ("bool", "str")
 
     @property
     def is_plain(self) -> bool:
-        """Whether the host may hold the value: real numbers, plain integers or truth; no levels, spikes or sums."""
+        """Whether the host may hold the value: real numbers, plain integers, truth or words; no levels, spikes or sums."""
         return self.is_real or self.is_exact
 
     @property
@@ -176,10 +178,12 @@ class TensorType:
 
 def dtype_of(array: np.ndarray) -> str:
     """The element type that stores `array`'s dtype. Raises `GraphError`."""
+    if array.dtype.kind == "U":
+        return "str"
     for name, dtype in DTYPES.items():
         if array.dtype == dtype:
             return name
-    raise GraphError(f"arrays of {array.dtype} have no place in a graph; use one of f32, f64, i8..i64, u8..u64, bool")
+    raise GraphError(f"arrays of {array.dtype} have no place in a graph; use one of f32, f64, i8..i64, u8..u64, bool, str")
 
 
 _TYPE = re.compile(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote, unquote
 
 from snnir.errors import GraphError, TextError
 from snnir.ir.dims import Dim, parse_dim
 from snnir.ir.op import Op
 from snnir.ir.types import Quantization
 
-__all__ = ["attributes_text", "name_text", "read_attributes", "read_name", "split_words"]
+__all__ = ["attributes_text", "name_text", "read_attributes", "read_name", "read_word", "split_words", "word_text"]
 
 _BARE = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.:\-]*")
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s",]+|,')
@@ -34,6 +35,18 @@ def read_name(word: str) -> str:
         return str(json.loads(word))
     except ValueError:
         raise TextError(f"{word} is not a quoted name") from None
+
+
+def word_text(word: str) -> str:
+    """An element of a constant of words: in quotes, all but letters, digits and `_.-~` as in addresses of the web."""
+    return f"'{quote(word, safe='')}'"
+
+
+def read_word(text: str) -> str:
+    """The element that `word_text` wrote. Raises `ValueError`."""
+    if len(text) < 2 or text[0] != "'" or text[-1] != "'":
+        raise ValueError(f"{text} is not a word in quotes")
+    return unquote(text[1:-1], errors="strict")
 
 
 def split_words(line: str) -> tuple[list[str], str | None]:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 import snnir
 from snnir.errors import UnsupportedError
 from snnir.frontends.onnx import run_onnxruntime
 from snnir.frontends.onnx.refused import REFUSED, reason_of
 from snnir.frontends.onnx.registry import HANDLERS
+from snnir.ir.execute import execute
 from tests.models import data, model_of
 
 Weights = dict[str, np.ndarray]
@@ -199,16 +200,64 @@ def test_a_known_condition_chooses_its_branch(chosen: bool) -> None:
     assert ("tanh" if chosen else "relu") in kinds
 
 
-def test_a_condition_that_changes_the_branch_is_refused() -> None:
-    model = branching(True)
-    del model.graph.initializer[1:]
-    extra = [node("ReduceMax", ["x"], "m", keepdims=0), node("Greater", ["m", "t"], "c")]
-    nodes = [*extra, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "t"))
-    with pytest.raises(snnir.SnnirError, match=r"branch \(If\): the condition changes with the input"):
-        snnir.import_model(model)
+def changing(yes: list[onnx.NodeProto], no: list[onnx.NodeProto], decides: list[onnx.NodeProto], *shape: int) -> onnx.ModelProto:
+    """An If whose condition c `decides` from x; its branches take h."""
+    graphs = {
+        name: helper.make_graph(nodes, name, [], [helper.make_empty_tensor_value_info(nodes[-1].output[0])])
+        for name, nodes in (("then_branch", yes), ("else_branch", no))
+    }
+    nodes = [node("MatMul", ["x", "w"], "h"), *decides, helper.make_node("If", ["c"], ["y"], "branch", **graphs)]
+    rng = np.random.default_rng(0)
+    known = {"w": weights(rng, 6, 4), "t": np.array(0, np.float32), "k": weights(rng, 3, 4), "one": np.array([1])}
+    model = model_of(nodes, list(shape), known)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"]))
+    del model.graph.value_info[:]
+    for each in graphs:
+        attribute = next(item for item in model.graph.node[-1].attribute if item.name == each)
+        for output in attribute.g.output:
+            output.type.tensor_type.ClearField("shape")
+        del attribute.g.value_info[:]
+    return model
+
+
+DECIDES = [node("ReduceMax", ["x"], "m", keepdims=0), node("ReduceMin", ["x"], "l", keepdims=0)]
+DECIDES += [node("Add", ["m", "l"], "s"), node("Greater", ["s", "t"], "c")]
+
+
+def test_a_condition_that_changes_chooses_between_the_results_of_both_branches() -> None:
+    model = changing([node("Tanh", ["h"], "a")], [node("Relu", ["h"], "b"), node("Add", ["b", "b"], "d")], DECIDES, 3, 6)
+    graph = snnir.import_model(model)
+    rng, taken = np.random.default_rng(0), set()
+    for _ in range(8):
+        x = data(rng, 3, 6)
+        taken.add(bool(x.max() + x.min() > 0))
+        np.testing.assert_allclose(execute(graph, {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-5)
+        program = snnir.compile(model, calibration=x)
+        assert program.facts["host_nodes"] == [] and program.verify(x).ok
+    assert taken == {True, False}
+
+
+FOUR = helper.make_node("Constant", [], ["four"], value_ints=[4])
+APART: dict[str, tuple[list[onnx.NodeProto], list[onnx.NodeProto], str]] = {
+    "infinities": ([node("Log", ["h"], "a")], DECIDES, "Log .* may give infinities or NaN in the branch that is not taken"),
+    "shapes": (
+        [node("Slice", ["h", "one", "four", "one"], "a")],
+        [FOUR, *DECIDES],
+        "its branches give 3x3:f32 and 3x4:f32; they must agree",
+    ),
+    "elements": (
+        [node("Relu", ["h"], "a")],
+        [node("Greater", ["x", "t"], "c")],
+        "its condition is 3x6:f32; it must be one element",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", APART)
+def test_branches_that_cannot_both_be_computed_are_refused(case: str) -> None:
+    yes, decides, message = APART[case]
+    with pytest.raises(UnsupportedError, match=rf"branch \(If\): .*{message}"):
+        snnir.import_model(changing(yes, [node("Relu", ["h"], "b")], decides, 3, 6))
 
 
 @pytest.mark.parametrize("operator", sorted(REFUSED))

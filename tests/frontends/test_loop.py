@@ -30,10 +30,10 @@ def data(samples: int = 3, shape: tuple[int, ...] = (LENGTH, WIDTH), axis: int =
     return np.random.default_rng(7).normal(size=(*shape[:axis], samples, *shape[axis:])).astype(np.float32)
 
 
-def agrees(source: onnx.ModelProto, x: np.ndarray, batch: int = 0) -> Graph:
-    """Import, compare with ONNX Runtime within 1e-5, and require one scan."""
+def agrees(source: onnx.ModelProto, x: np.ndarray, batch: int = 0, scans: int = 1) -> Graph:
+    """Import, compare with ONNX Runtime within 1e-5, and require one scan, or `scans`."""
     graph = import_onnx(source, batch_axes={"x": batch})
-    assert sum(node.op.name == "scan" for _, node in graph.walk()) == 1
+    assert sum(node.op.name == "scan" for _, node in graph.walk()) == scans
     ours = execute(graph, {"x": x})
     axes = {name: value.type.batch_axis or 0 for name, value in graph.outputs.items()} | {"x": batch}
     theirs = run_onnxruntime(source, {"x": x}, axes)
@@ -161,20 +161,38 @@ def test_loops_become_exact_spiking_networks() -> None:
     is_exact(looped(cell=CELL.replace("Relu", "Tanh")), data(24))
 
 
+WINDOW = (
+    "v = Unsqueeze(i, Z) t = Constant <value_ints = [2]> () w = Add(v, t) g = Slice(x, v, w, U) "
+    "r = ReduceMax <axes = [1], keepdims = 0> (g) e = Identity(r)"
+)
+WRITTEN_OUT: dict[str, dict[str, Any]] = {
+    "no-sequence": {"read": "e = ReduceMean <axes = [1], keepdims = 0> (x)", "trips": 3},
+    "a-window": {"read": WINDOW, "trips": 5},
+    "counter-as-number": {
+        "cell": CELL.replace("Relu(s)", "Add(s, f)"),
+        "read": "f = Cast <to = 1> (i) e = Gather <axis = 1> (x, i)",
+    },
+    "a-known-number-of-times": {"read": "e = ReduceMean <axes = [1], keepdims = 0> (x)", "call": "two, yes, h0"},
+    "nothing-stacked": {
+        "read": "e = ReduceMean <axes = [1], keepdims = 0> (x)", "rows": "", "results": "last", "outputs": "float[?, ?] last"
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", WRITTEN_OUT.values(), ids=WRITTEN_OUT)
+def test_loops_over_no_sequence_are_written_out(options: dict[str, Any]) -> None:
+    agrees(looped(**options), data(), scans=0)
+    is_exact(looped(**options), data(24))
+
+
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "data-dependent": ({"go": "m = ReduceSum <keepdims = 0> (n) go = Greater(m, filling)"}, "condition to go on depends on data"),
     "too-long": ({"trips": LENGTH + 1}, "outside its size"),
     "never-ends": ({"call": ", yes, h0"}, "neither a trip count nor its condition ends it"),
-    "no-sequence": ({"read": "e = ReduceMean <axes = [1], keepdims = 0> (x)"}, "reads no sequence"),
-    "a-window": (
-        {"read": "v = Unsqueeze(i, Z) t = Constant <value_ints = [2]> () w = Add(v, t) g = Slice(x, v, w, U) "
-                 "e = ReduceMean <axes = [1], keepdims = 0> (g)", "trips": 5},
-        "only one element at a time",
+    "no-sequence-and-too-long": (
+        {"read": "e = ReduceMean <axes = [1], keepdims = 0> (x)", "trips": 257}, "reads no sequence"
     ),
-    "counter-as-number": (
-        {"cell": CELL.replace("Relu(s)", "Add(s, f)"), "read": "f = Cast <to = 1> (i) e = Gather <axis = 1> (x, i)"},
-        "computes with the loop's counter",
-    ),
+    "a-window-beyond-the-end": ({"read": WINDOW, "trips": LENGTH + 3}, "only one element at a time"),
     "zero-times": ({"trips": 0}, "it runs 0 times"),
     "reads-the-buffer": (
         {**BUFFER, "cell": f"{CELL} r = ReduceMean <axes = [0], keepdims = 0> (B) q = Add(n, r) v = Reshape(i, U) "

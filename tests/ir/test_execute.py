@@ -9,7 +9,7 @@ from snnir.errors import InputError
 from snnir.ir import Graph, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import bind_sizes, check_inputs, execute
-from snnir.ir.ops import Add, Linear, Mul, Quantize, Relu, Reshape, Scan
+from snnir.ir.ops import Add, Find, Linear, Mul, Quantize, Relu, Reshape, Scan
 from tests.random_graphs import random_graph
 
 N, T = dim("N"), dim("T")
@@ -101,6 +101,17 @@ def counter(reverse: bool) -> Graph:
     graph.output("last", last)
     graph.output("every", every)
     return graph
+
+
+def test_words_are_inputs_of_strings() -> None:
+    graph = Graph("words")
+    x = graph.input("x", TensorType((N,), "str"))
+    graph.output("place", graph.add1(Find(), x, graph.constant("keys", np.array(["b", "a", "b"]))))
+    for given in (np.array(["a", "b", "c", ""]), np.array(["a", "b", "c", ""], object)):
+        np.testing.assert_array_equal(execute(graph, {"x": given})["place"], [1, 2, 3, 3])
+    for wrong in (np.array([1.0]), np.array([b"a"]), np.array(["a", None], object), np.array(["a\0"], object)):
+        with pytest.raises(InputError, match=r"input x: expected words \(N:str\)"):
+            execute(graph, {"x": wrong})
 
 
 def test_scans_in_both_directions() -> None:

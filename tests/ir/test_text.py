@@ -108,6 +108,16 @@ def test_constants_keep_their_bits(dtype: type, shape: tuple[int, ...]) -> None:
     assert bool(tensors(graph)) == (size > INLINE)
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3), (3, 4)])
+def test_constants_of_words_stand_in_the_text(shape: tuple[int, ...]) -> None:
+    words = ["", "setosa", "two words", "a;b", "'quoted'", '"', "#", "50 %", "größer", "日本", "\n", "[x]", "0"]
+    graph = Graph("words")
+    graph.output("w", graph.constant("w", np.resize(np.array(words, "<U40"), shape)))
+    again = reads_back(graph).constants[0].array
+    assert again.shape == shape and again.tolist() == graph.constants[0].array.tolist()
+    assert not tensors(graph)
+
+
 def test_attributes_of_every_kind() -> None:
     graph = Graph("attributes", after="fold-batch-norm")
     x = graph.input("x", TensorType((N, dim("T") * 2 - 1, 3), "f32"))

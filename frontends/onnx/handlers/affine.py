@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.compose import real, reshaped, times
 from snnir.frontends.onnx.handlers.windows import padding
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
+from snnir.ir.lowering import normalise
 from snnir.ir.lowering.masks import masked_sum
-from snnir.ir.ops import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, Sub, Transpose
+from snnir.ir.ops import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, ReduceMean, Sub, Transpose
 
 __all__: list[str] = []
 
@@ -101,12 +103,35 @@ for _operator, _op in (("Add", Add), ("Sub", Sub), ("Mul", Mul), ("Div", Div)):
     _arithmetic(_operator, _op)
 
 
-@handler("BatchNormalization", "batch_norm")
+@handler("BatchNormalization", "batch_norm", "reduce_mean", "sub", "mul", "sqrt", "div", "add")
 def batch_normalization(call: Call) -> list[Result]:
-    """In inference only."""
+    """In training mode (opset 14 on) by the statistics of the batch, which mixes its samples; running ones are results too."""
     if call.integer("training_mode", 0):
-        raise RefusalError("it is in training mode; export the model in evaluation mode")
+        return _by_statistics_of_the_batch(call)
     if any(call.wants(index) for index in range(1, len(call.node.output))):
         raise RefusalError("its statistics outputs are used; only the normalised value is supported")
     op = BatchNorm(call.number("epsilon", 1e-5))
     return [call.emit(op, *(call.value(index) for index in range(5)))]
+
+
+def _by_statistics_of_the_batch(call: Call) -> list[Result]:
+    """`running = momentum given + (1 - momentum) found`, of the mean and of the variance over all but the channels."""
+    x, momentum = real(call, 0), call.number("momentum", 0.9)
+    call.scope.note(f"{call.origin[0]} is in training mode: it normalises by the statistics of the batch, not by stored ones")
+    axes = (0, *range(2, x.type.rank))
+    scale, bias = (_per_channel(call, index, x.type.rank) for index in (1, 2))
+    y, mean, _ = normalise.standardised(call, x, axes, call.number("epsilon", 1e-5), "standardised")
+    results = [normalise.scaled_and_shifted(call, y, scale, bias)]
+    if call.wants(1) or call.wants(2):
+        apart = call.emit(Sub(), x, mean, label="apart")
+        variance = call.emit(ReduceMean(axes), call.emit(Mul(), apart, apart, label="spread"), label="found_variance")
+        for output, (given, found) in enumerate(((3, mean), (4, variance)), 1):
+            flat = reshaped(call, found, x.type.shape[1:2], f"found{output}")
+            kept = times(call, call.value(given), momentum, f"kept{output}")
+            results.append(call.emit(Add(), kept, times(call, flat, 1 - momentum, f"new{output}"), output=output))
+    return list(results)
+
+
+def _per_channel(call: Call, index: int, rank: int) -> Value:
+    value = call.value(index)
+    return reshaped(call, value, (*value.type.shape, *([1] * (rank - 2))), f"operand{index}")

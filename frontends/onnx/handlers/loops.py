@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
+from snnir.errors import GraphError
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.fold import shape_array
 from snnir.frontends.onnx.loop_body import LoopBody
 from snnir.frontends.onnx.loop_buffers import Written, stack_of
 from snnir.frontends.onnx.loop_index import Condition, mentions
 from snnir.frontends.onnx.loop_plan import Plan, plan_loop
+from snnir.frontends.onnx.loop_unrolled import unrolled
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError, Result, handler
 from snnir.frontends.onnx.sequences import Cut, Grown
 from snnir.frontends.onnx.subgraph import Body, Stacked, initial_type, scan, settle
@@ -62,10 +65,22 @@ def scan_(call: Call) -> list[Result]:
 
 @handler("Loop", "scan")
 def loop(call: Call) -> list[Result]:
-    """Loops that run once for each element of a sequence, which the body reads at the loop's counter."""
+    """Loops that run once for each element of a sequence, which the body reads at the loop's counter; others that run a known
+    number of times, up to 256, are written out.
+    """
     proto = call.body("body")
     if len(proto.input) != len(call.operands) or len(proto.output) != len(call.node.output) + 1:
         raise RefusalError("its body takes or gives another number of values than the node")
+    try:
+        return _as_scan(call, proto)
+    except (RefusalError, GraphError) as error:
+        try:
+            return unrolled(call, proto)
+        except (RefusalError, GraphError):
+            raise error from None
+
+
+def _as_scan(call: Call, proto: onnx.GraphProto) -> list[Result]:
     plan = plan_loop(call, proto)
     count = len(call.operands) - 2
     carried = [index for index in range(count) if proto.input[2 + index].name not in plan.known]

@@ -1,8 +1,7 @@
 """Operators of ai.onnx.ml, which scikit-learn's pipelines are exported with (skl2onnx).
 
-Labels are the host's: the place of the largest score, then a row of the table of labels. The IR holds no strings: where
-labels are words, their places are given out, and a note of the graph lists the words. A dictionary of probabilities by
-label (ZipMap) is given out as the probabilities, in the order of the labels.
+Labels are the host's, numbers and words: the place of the largest score, then a row of the table of labels. A dictionary of
+probabilities by label (ZipMap) is given out as the probabilities, in the order of the labels.
 """
 
 from __future__ import annotations
@@ -14,7 +13,25 @@ from snnir.frontends.onnx.compose import constant, plus, real, reshaped, sum_ove
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.dims import product
-from snnir.ir.ops import Abs, ArgMax, Clip, Concat, Div, Gather, Linear, Lookup, Mul, Sigmoid, Softmax, Sqrt, Step, Sub
+from snnir.ir.ops import (
+    Abs,
+    ArgMax,
+    Clip,
+    Concat,
+    Div,
+    Find,
+    Gather,
+    Linear,
+    Lookup,
+    Movement,
+    Mul,
+    Sigmoid,
+    Softmax,
+    Sqrt,
+    Step,
+    Sub,
+)
+from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
@@ -95,15 +112,11 @@ def _labels(call: Call) -> np.ndarray:
             return np.array(numbers, np.int64)
     words = call.attribute("classlabels_strings", ())
     assert isinstance(words, tuple)
-    return np.array(words, object)
+    return np.array(words, np.str_)
 
 
 def _labelled(call: Call, labels: np.ndarray, place: Value, output: int) -> Value:
-    """The label at each place: a row of the table; of words, the place itself and a note."""
-    if labels.dtype.kind in "OSU":
-        words = ", ".join(item.decode() if isinstance(item, bytes) else str(item) for item in labels.reshape(-1))
-        call.scope.note(f"{call.name(output)} gives the places of labels, counted from 0: {words}")
-        return place
+    """The label at each place: a row of the table."""
     table = labels.reshape(-1)
     label = "" if len(call.node.output) > 1 else "labels"
     kept = table.astype(np.int64) if table.dtype.kind in "iu" else table
@@ -141,12 +154,48 @@ def feature_vectorizer(call: Call) -> list[Result]:
     return [call.emit(Concat(1), *(real(call, index) for index in range(len(call.operands))))]
 
 
-@handler("LabelEncoder", "lookup")
+def _pairs(call: Call, side: str) -> np.ndarray:
+    """The keys or the values of a `LabelEncoder`, as numbers or words."""
+    for kind, dtype in (("int64s", np.int64), ("floats", np.float32), ("strings", np.str_)):
+        listed = call.attribute(f"{side}_{kind}", ())
+        if listed:
+            return np.array(listed, dtype)
+    tensor = call.attribute(f"{side}_tensor")
+    if not isinstance(tensor, np.ndarray):
+        raise RefusalError(f"it has no {side} (an older form of the operator); export it with a newer version of ai.onnx.ml")
+    return tensor.reshape(-1)
+
+
+def _default(call: Call, values: np.ndarray) -> np.ndarray:
+    """What stands for keys that are not there."""
+    given = call.attribute("default_tensor")
+    if isinstance(given, np.ndarray):
+        return given.reshape(1)
+    if values.dtype.kind == "U":
+        return np.array([call.word("default_string", "_Unused")])
+    return np.array([call.attribute("default_float", -0.0) if values.dtype.kind == "f" else call.integer("default_int64", -1)])
+
+
+@handler("LabelEncoder", "find", "lookup")
 def label_encoder(call: Call) -> list[Result]:
-    """Whole numbers from 0 on, in order, to numbers: a table."""
-    keys, values = call.attribute("keys_int64s", ()), call.attribute("values_int64s", ()) or call.attribute("values_floats", ())
-    words = call.attribute("values_strings", ())
-    if keys != tuple(range(len(keys))) or not keys:  # type: ignore[arg-type]
-        raise RefusalError("its keys are not the whole numbers from 0 on; only those choose rows of a table")
-    kept = np.array(words, object) if words else np.array(values)
-    return [_labelled(call, kept if words or kept.dtype.kind == "i" else kept.astype(np.float32), call.value(0), 0)]
+    """Numbers and words to numbers and words: the place among the keys, then a row of a table, whose last is the default."""
+    keys, values = _pairs(call, "keys"), _pairs(call, "values")
+    if len(keys) != len(values):
+        raise RefusalError(f"it has {len(keys)} keys and {len(values)} values")
+    x = call.value(0)
+    place = x
+    if not (_is_place(x) and np.array_equal(keys, np.arange(len(keys)))):
+        if (keys.dtype.kind == "U") != (x.type.dtype == "str"):
+            raise RefusalError(f"its keys are {keys.dtype} and it takes {x.type.dtype}")
+        if keys.dtype.kind == "f" and not np.isfinite(keys).all():
+            raise RefusalError("NaN or infinities are among its keys, and no input holds them")
+        place = call.emit(Find(), x, call.array("keys", keys.astype(DTYPES[x.type.dtype])), label="place")
+    table = np.concatenate([values, _default(call, values).astype(values.dtype if values.dtype.kind != "U" else np.str_)])
+    return [call.emit(Lookup(), call.array("values", table), place)]
+
+
+def _is_place(x: Value) -> bool:
+    """Whether the value is the place of the largest element, perhaps moved."""
+    while x.producer is not None and isinstance(x.producer.op, Movement):
+        x = x.producer.operands[0]
+    return x.producer is not None and isinstance(x.producer.op, ArgMax)

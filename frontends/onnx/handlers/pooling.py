@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.handlers.windows import padding
-from snnir.frontends.onnx.registry import RefusalError, Result, handler
-from snnir.ir.ops import AveragePool, MaxPool, ReduceMean
+from snnir.frontends.onnx.registry import Result, handler
+from snnir.ir.ops import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
 
 __all__ = ["window"]
 
@@ -21,12 +21,15 @@ def window(call: Call) -> _Window:
     return kernel, stride, pads, dilation, bool(call.integer("ceil_mode", 0))
 
 
-@handler("MaxPool", "max_pool")
+@handler("MaxPool", "max_pool", "max_pool_places")
 def max_pool(call: Call) -> list[Result]:
-    """Without the indices output."""
-    if call.wants(1):
-        raise RefusalError("its Indices output is used; only the pooled value is supported")
-    return [call.emit(MaxPool(*window(call)), call.value(0))]
+    """Its Indices count through the whole tensor, the batch too, so its sizes must be known; the host finds them."""
+    x, sizes = call.value(0), window(call)
+    pooled = call.emit(MaxPool(*sizes), x)
+    if not call.wants(1):
+        return [pooled]
+    call.static(x.type.shape, "the Indices output, which counts through all samples,")
+    return [pooled, call.emit(MaxPoolPlaces(*sizes, bool(call.integer("storage_order", 0))), x, output=1)]
 
 
 @handler("GlobalMaxPool", "max_pool")

@@ -42,7 +42,10 @@ def dropout(call: Call) -> list[Result]:
     x = call.value(0)
     ratio = float(call.known(1, "the ratio").reshape(-1)[0]) if call.has(1) else call.number("ratio", 0.5)
     if call.has(2) and bool(call.known(2, "training_mode").reshape(-1)[0]) and ratio != 0:
-        raise RefusalError(f"it is in training mode with a ratio of {ratio:g}; export the model in evaluation mode")
+        raise RefusalError(
+            f"it is in training mode with a ratio of {ratio:g}: it drops at random, by a generator that ONNX leaves open; "
+            "export the model in evaluation mode"
+        )
     if not call.wants(1):
         return [x]
     return [x, np.ones(call.static(x.type.shape, "the mask, which is true everywhere,"), np.bool_)]

@@ -24,7 +24,7 @@ from snnir.ir.ops.activation import (
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
 from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
-from snnir.ir.ops.choices import Hardmax, Lookup, TopK
+from snnir.ir.ops.choices import Find, Hardmax, Lookup, TopK
 from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
@@ -57,7 +57,7 @@ from snnir.ir.ops.integers import (
 )
 from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
-from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
+from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.recurrent import Scan
@@ -94,6 +94,7 @@ __all__ = [
     "Expand",
     "Extend",
     "FakeQuantize",
+    "Find",
     "Gather",
     "GeluGate",
     "Gru",
@@ -132,6 +133,7 @@ __all__ = [
     "Masked",
     "MatMul",
     "MaxPool",
+    "MaxPoolPlaces",
     "Movement",
     "Mul",
     "MultiThreshold",

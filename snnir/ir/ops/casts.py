@@ -30,7 +30,7 @@ class _Cast(Op):
             raise GraphError(f"{self.name} to {self.to!r}; known are {', '.join(_PLAIN)}")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if not types[0].is_plain:
+        if not types[0].is_plain or types[0].dtype == "str":
             raise GraphError(f"{self.name} takes real numbers, integers or truth, found {types[0]}")
         return (TensorType(types[0].shape, self.to),)
 

@@ -1,4 +1,4 @@
-"""What the host looks up and sorts: rows of tables by number, the largest elements and their places."""
+"""What the host looks up and sorts: rows of tables by number, places in a table, the largest elements and their places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import example, sum_dtype
 from snnir.ir.types import TensorType
 
-__all__ = ["Hardmax", "Lookup", "TopK"]
+__all__ = ["Find", "Hardmax", "Lookup", "TopK"]
 
 
 @register
@@ -44,6 +44,38 @@ class Lookup(Op):
         yield example(cls(), table, np.array([[0, 3], [2, -1]], np.float32))
         yield example(cls(), np.array([7, 4, 9]), np.array([2, 0], np.float32))
         yield example(cls(), np.array([7, 4, 9], np.uint8), np.array([2, 0], np.int32))
+        yield example(cls(), np.array(["a", "bc"]), np.array([[1], [0]], np.int64))
+
+
+@register
+@dataclass(frozen=True)
+class Find(Op):
+    """The place of each element among `keys` [n], of equal keys the last; n for what is not there. Numbers or words."""
+
+    name = "find"
+    operands = ("x", "keys")
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, keys = types
+        if keys.rank != 1 or keys.dtype != x.dtype or not x.is_plain:
+            raise GraphError(f"find needs keys[n] of the same element type, found {x} and {keys}")
+        return (TensorType(x.shape, "i64"),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, keys = arrays
+        order = np.argsort(keys, kind="stable")
+        if not keys.size:
+            return (np.zeros(x.shape, np.int64),)
+        near = order[np.maximum(np.searchsorted(keys[order], x, side="right") - 1, 0)]
+        return (np.where(keys[near] == x, near, len(keys)).astype(np.int64),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls(), np.array([["b", ""], ["long", "a"]]), np.array(["b", "a", "b"]))
+        yield example(cls(), np.array([3, -1, 7]), np.array([7, 3]))
+        yield example(cls(), np.array([0.5, -1.5, 2], np.float32), np.array([2, 0.5], np.float32))
 
 
 @register

@@ -39,6 +39,7 @@ class NonMaxSuppression(Op):
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         boxes, scores = types
         fits = boxes.rank == scores.rank == 3 and boxes.shape[2] == 4 and boxes.shape[1] == scores.shape[2]
+        fits = fits and boxes.is_real and scores.is_real
         if not fits or boxes.shape[0] != scores.shape[0]:
             raise GraphError(f"{self.name} needs boxes[N, B, 4] and scores[N, C, B], found {boxes} and {scores}")
         return (TensorType((dim("selected"), 3), "i64"),)

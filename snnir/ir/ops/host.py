@@ -218,7 +218,7 @@ class SequenceMask(Op):
     padding: bool = False
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if types[0].rank != 1:
+        if types[0].rank != 1 or types[0].dtype == "str":
             raise GraphError(f"sequence_mask needs lengths[N], found {types[0]}")
         return (TensorType((*types[0].shape, self.length, 1), "f32"),)
 

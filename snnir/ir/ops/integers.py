@@ -45,18 +45,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Integer(Op):
-    """Base: ops on plain integers, and on truth where `truth`."""
+    """Base: ops on plain integers, on truth where `truth`, and on words where `words`."""
 
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True
 
     truth: ClassVar[bool] = False
+    words: ClassVar[bool] = False
 
     def check(self, *types: TensorType) -> str:
         """The one element type of `types`. Raises `GraphError`."""
-        kinds = {type_.dtype for type_ in types}
-        wanted = "integers or truth" if self.truth else "integers"
-        if len(kinds) != 1 or not all(type_.is_weight or (self.truth and type_.dtype == "bool") for type_ in types):
+        kinds, others = {type_.dtype for type_ in types}, {"bool": self.truth, "str": self.words}
+        wanted = " or ".join(("integers", *("truth" for _ in range(self.truth)), *("words" for _ in range(self.words))))
+        if len(kinds) != 1 or not all(type_.is_weight or others.get(type_.dtype, False) for type_ in types):
             raise GraphError(f"{self.name} takes {wanted} of one type, found {', '.join(map(str, types))}")
         return types[0].dtype
 
@@ -234,8 +235,13 @@ class IntEqual(_Binary):
     """Whether both are the same."""
 
     name = "int_equal"
-    truth = compares = True
+    truth = compares = words = True
     compute = np.equal
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield from super().examples()
+        yield example(cls(), np.array(["a", "bc", ""]), np.array([["bc"], ["a"]]))
 
 
 @register

@@ -14,7 +14,7 @@ from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import example, pad_amounts, sum_dtype, window_size
 from snnir.ir.types import Quantization, TensorType
 
-__all__ = ["AveragePool", "MaxPool", "ReduceMean"]
+__all__ = ["AveragePool", "MaxPool", "MaxPoolPlaces", "ReduceMean"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,43 @@ class MaxPool(_Pool):
         levels = np.arange(16).reshape(1, 1, 4, 4) % 5 - 2
         yield example(cls((2, 2), (2, 2), (1, 1, 0, 0), (1, 1)), (levels, Quantization(1.0, -2, 2), "int"))
         yield example(cls((2, 2), (2, 2), (1, 1, 0, 0), (1, 1)), (levels, Quantization(1.0, -2, 2), "spike"))
+
+
+@register
+@dataclass(frozen=True)
+class MaxPoolPlaces(_Pool):
+    """Where the largest element of each window stands, ONNX `MaxPool`'s Indices: places in the flat tensor [N, C, ...].
+
+    Of equal elements the first in the window. With `columns` the first axis after the channels counts fastest, else the last one.
+    """
+
+    name = "max_pool_places"
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    columns: bool = False
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not (types[0].is_real or types[0].is_levels):
+            raise GraphError(f"max_pool_places is defined for real numbers and levels, not for {types[0].dtype}")
+        types[0].static_shape("places that count through a whole tensor")
+        return (TensorType(self._shape(types[0]), "i64"),)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x = arrays[0]
+        sizes = x.shape[2:]
+        image = np.arange(np.prod(sizes, dtype=np.int64)).reshape(sizes, order="F" if self.columns else "C")
+        first = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *([1] * len(sizes))) * image.size
+        places, windows = self.windows(first + image, -1), self.windows(x, -np.inf)
+        flat = (*windows.shape[: x.ndim], -1)
+        best = windows.reshape(flat).argmax(axis=-1)[..., np.newaxis]
+        return (np.take_along_axis(places.reshape(flat), best, axis=-1)[..., 0],)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.sin(np.arange(40, dtype=np.float32)).reshape(2, 1, 4, 5)
+        yield example(cls((2, 3), (2, 1), (1, 1, 0, 0), (1, 1)), x)
+        yield example(cls((2, 2), (1, 2), (0, 0, 0, 0), (2, 1), True, True), x)
 
 
 @register

@@ -42,7 +42,7 @@ def sum_dtype(*types: TensorType) -> str:
             return "acc"
     elif all(type_.is_weight for type_ in types):
         return "i64"
-    elif not any(type_.is_weight or type_.dtype == "bool" for type_ in types):
+    elif not any(type_.is_exact for type_ in types):
         return "f64" if any(type_.dtype == "f64" for type_ in types) else "f32"
     raise GraphError(f"element types {', '.join(type_.dtype for type_ in types)} do not go together")
 

@@ -15,7 +15,7 @@ from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.op import FLOAT, OPS, QUANTIZED, SPIKING, Example
-from snnir.ir.ops import Rnn, Scan
+from snnir.ir.ops import Find, Lookup, Rnn, Scan
 from snnir.passes import Context, default_pipeline, run_pipeline, simplify
 from tests.random_graphs import random_graph
 
@@ -26,7 +26,7 @@ CASES = [
     for op in OPS.values()
     for example in op.examples()
     for level in op.levels
-    if op in MEANINGS and level != SPIKING and not any(type_.dtype in ("spike", "current") for type_ in example.types)
+    if op in MEANINGS and level != SPIKING and not any(type_.dtype in ("spike", "current", "str") for type_ in example.types)
 ]
 
 
@@ -69,6 +69,26 @@ def test_an_op_means_the_same(example: Example, level: str, constant: bool) -> N
     for index, value in enumerate(graph.add(example.op, *values)):
         graph.output(f"y{index}", value)
     agree(graph, inputs)
+
+
+def test_words_are_left_out_or_refused_by_name() -> None:
+    graph = Graph("labels")
+    index = graph.input("index", TensorType((3,), "i64"))
+    graph.output("label", graph.add1(Lookup(), graph.constant("words", np.array(["a", "bc"])), index))
+    graph.output("place", index)
+    module = to_module(graph)
+    places = torch.tensor([1, 0, 1])
+    assert torch.equal(module(places), places)
+    with_places = execute(module.graph(), {"index": places.numpy()})
+    np.testing.assert_array_equal(with_places["label"], ["bc", "a", "bc"])
+    asks = Graph("asks")
+    word = asks.input("word", TensorType((3,), "str"))
+    asks.output("place", asks.add1(Find(), word, asks.constant("keys", np.array(["a"]))))
+    with pytest.raises(UnsupportedError, match="input word holds words"):
+        to_module(asks)
+    graph.output("found", graph.add1(Find(), graph.outputs["label"], graph.constant("keys", np.array(["a"]))))
+    with pytest.raises(UnsupportedError, match="find node 'find': it computes with words"):
+        to_module(graph)
 
 
 @pytest.mark.parametrize("seed", range(60))
