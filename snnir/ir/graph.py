@@ -231,7 +231,7 @@ class Graph:
         for value in operands:
             if self._values.get(value.name) is not value:
                 raise GraphError(f"{node.op.name}: operand {value.name!r} does not belong to graph {self.name}")
-        return self._append(Node(node.op, tuple(operands), node.origin), [value.type for value in node.outputs], names)
+        return self._append(Node(node.op, tuple(operands), node.origin, None), [value.type for value in node.outputs], names)
 
     def _append(self, node: Node, types: Sequence[TensorType], names: Sequence[str]) -> tuple[Value, ...]:
         """Enter a node whose results have `types`."""
