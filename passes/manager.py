@@ -146,7 +146,9 @@ def _hold(pass_: Pass, before: Graph, result: Result, checks: _Checks) -> tuple[
         if exact_integers and not np.array_equal(a, b):
             raise PassError(f"changed output {name} by up to {np.abs(a - b).max():.3g}, which is not exact")
     if pass_.error:
-        return (f"outputs of {len(next(iter(checks.samples.values())))} samples move by up to {100 * worst:.3g} % ({pass_.error})",)
+        return (
+            f"outputs of {len(next(iter(checks.samples.values())))} samples move by up to {100 * worst:.3g} % ({pass_.error})",
+        )
     if worst > TOLERANCE:
         first = _first_difference(old, new)
         raise PassError(
