@@ -27,19 +27,15 @@ def compiled_by_one(kernel: Any, first_call: Callable[[], object]) -> None:
 @contextlib.contextmanager
 def _turn(kernel: Any) -> Iterator[None]:
     """Alone where the kernel is still to be compiled, else together with others that load it."""
-    folder = getattr(kernel.stats, "cache_path", None)
-    try:
-        import fcntl
+    folder = Path(getattr(kernel.stats, "cache_path", None) or "")
+    with contextlib.ExitStack() as stack:
+        # a folder that cannot be written, a file system or a system without locks: nothing to wait for
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
 
-        file = open(Path(folder) / "kernels.lock", "a") if folder is not None else None  # noqa: SIM115
-    except (ImportError, OSError):
-        file = None
-    if file is None:
-        yield
-        return
-    with file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_SH if _kept(kernel, Path(folder)) else fcntl.LOCK_EX)
+            if folder.name:  # none where nothing is kept
+                file = stack.enter_context(open(folder / "kernels.lock", "a"))
+                fcntl.flock(file, fcntl.LOCK_SH if _kept(kernel, folder) else fcntl.LOCK_EX)
         yield
 
 
