@@ -1,12 +1,21 @@
-"""Passes: each takes a graph and gives a graph, states what it promises, and is held to it."""
+"""Passes: each takes a graph and gives a graph, states what it promises, and is held to it.
+
+The passes are imported when they are first asked for: a run needs the two analyses only.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from snnir.passes.certify_bounds import settling_bounds
 from snnir.passes.event_ranges import event_ranges
-from snnir.passes.infra import PASSES, Context, Pass, Result, format_pipeline, parse_pipeline
-from snnir.passes.manager import Stage, check_samples, run_pipeline
-from snnir.passes.pipelines import default_pipeline, simplify
-from snnir.passes.place_observers import Placed, try_observers
-from snnir.passes.quantize_activations import accumulating
+from snnir.passes.infra import Context, Pass, Result, format_pipeline
+
+if TYPE_CHECKING:
+    from snnir.passes.infra import PASSES, parse_pipeline
+    from snnir.passes.manager import Stage, check_samples, run_pipeline
+    from snnir.passes.pipelines import default_pipeline, simplify
+    from snnir.passes.place_observers import Placed, try_observers
+    from snnir.passes.quantize_activations import accumulating
 
 __all__ = [
     "PASSES",
@@ -26,3 +35,23 @@ __all__ = [
     "simplify",
     "try_observers",
 ]
+
+_HOMES = {
+    "PASSES": "infra",
+    "Placed": "place_observers",
+    "Stage": "manager",
+    "accumulating": "quantize_activations",
+    "check_samples": "manager",
+    "default_pipeline": "pipelines",
+    "parse_pipeline": "infra",
+    "run_pipeline": "manager",
+    "simplify": "pipelines",
+    "try_observers": "place_observers",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'snnir.passes' has no attribute {name!r}")
+    import_module("snnir.passes.pipelines")  # registers every pass
+    return getattr(import_module(f"snnir.passes.{_HOMES[name]}"), name)

@@ -24,6 +24,8 @@ TOLERANCE = 1e-4
 sums in another order, through many layers."""
 _SAMPLES = 4
 
+_Values = dict[tuple[str, bool], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -54,7 +56,7 @@ def run_pipeline(
     """
     if dump is not None:
         _write(graph, dump, 0, "import")
-    samples = check_samples(graph, context.calibration) if check else None
+    checks = _Checks(check_samples(graph, context.calibration)) if check else None
     stages: list[Stage] = []
     for number, pass_ in enumerate(passes, 1):
         if context.progress is not None:
@@ -65,7 +67,7 @@ def run_pipeline(
             )
         started = time.perf_counter()
         try:
-            stage = _apply(graph, pass_, context, samples, number, started)
+            stage = _apply(graph, pass_, context, checks, number, started)
         except SnnirError as error:
             if isinstance(error, (PassError, GraphError)) and not isinstance(error, UsageError):
                 place = _reproducer(graph, passes[number - 1 :], dump)
@@ -82,15 +84,21 @@ def run_pipeline(
     return stages
 
 
-def _apply(
-    before: Graph, pass_: Pass, context: Context, samples: Mapping[str, np.ndarray] | None, number: int, started: float
-) -> Stage:
+class _Checks:
+    """Samples, and what the last graph that was executed on them made of them: graphs are executed once, not before and after."""
+
+    def __init__(self, samples: Mapping[str, np.ndarray]) -> None:
+        self.samples = samples
+        self.values: _Values | None = None
+
+
+def _apply(before: Graph, pass_: Pass, context: Context, checks: _Checks | None, number: int, started: float) -> Stage:
     result = pass_.run(before, context)
     result.graph.after = pass_.name
     verify(result.graph)
     remarks = result.remarks
-    if samples is not None and result.changed:
-        remarks += _hold(pass_, before, result, samples)
+    if checks is not None and result.changed:
+        remarks += _hold(pass_, before, result, checks)
     return Stage(number, pass_, result.graph, result.changed, time.perf_counter() - started, remarks)
 
 
@@ -115,9 +123,10 @@ def check_samples(graph: Graph, data: Mapping[str, np.ndarray] | None) -> dict[s
     return check_inputs(graph, arrays)
 
 
-def _hold(pass_: Pass, before: Graph, result: Result, samples: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def _hold(pass_: Pass, before: Graph, result: Result, checks: _Checks) -> tuple[str, ...]:
     """Compare outputs, and integers that both graphs name, before and after a pass."""
-    old, new = _values(before, samples), _values(result.graph, samples)
+    old = checks.values if checks.values is not None else _values(before, checks.samples)
+    new = checks.values = _values(result.graph, checks.samples)
     exact_integers = not pass_.error and before.level != FLOAT
     if exact_integers:
         for (label, levels), arrays in old.items():
@@ -137,7 +146,9 @@ def _hold(pass_: Pass, before: Graph, result: Result, samples: Mapping[str, np.n
         if exact_integers and not np.array_equal(a, b):
             raise PassError(f"changed output {name} by up to {np.abs(a - b).max():.3g}, which is not exact")
     if pass_.error:
-        return (f"outputs of {len(next(iter(samples.values())))} samples move by up to {100 * worst:.3g} % ({pass_.error})",)
+        return (
+            f"outputs of {len(next(iter(checks.samples.values())))} samples move by up to {100 * worst:.3g} % ({pass_.error})",
+        )
     if worst > TOLERANCE:
         first = _first_difference(old, new)
         raise PassError(
@@ -146,7 +157,7 @@ def _hold(pass_: Pass, before: Graph, result: Result, samples: Mapping[str, np.n
     return ()
 
 
-def _values(graph: Graph, samples: Mapping[str, np.ndarray]) -> dict[tuple[str, bool], np.ndarray]:
+def _values(graph: Graph, samples: Mapping[str, np.ndarray]) -> _Values:
     """Every value by (name, whether it is levels), elements of a scan stacked; outputs as `output NAME` in real numbers."""
     seen: dict[tuple[str, bool], list[np.ndarray]] = {}
 
@@ -161,7 +172,7 @@ def _values(graph: Graph, samples: Mapping[str, np.ndarray]) -> dict[tuple[str, 
     return values
 
 
-def _first_difference(old: Mapping[tuple[str, bool], np.ndarray], new: Mapping[tuple[str, bool], np.ndarray]) -> str:
+def _first_difference(old: _Values, new: _Values) -> str:
     for key, array in new.items():
         if key in old and old[key].shape == array.shape and array.dtype.kind == "f":
             span = float(np.abs(old[key]).max(initial=0)) or 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from snnir.ir import Graph, Node, Value
@@ -71,12 +70,13 @@ def _remove(graph: Graph, kept_outputs: set[str]) -> Graph:
 
 def _copy(node: Node, new: Graph, values: dict[Value, Value], live: set[Value]) -> None:
     operands = [values[value] for value in node.operands]
-    body, results = node.body, list(node.outputs)
+    body, results = node.body, node.outputs
     if isinstance(node.op, Scan) and body is not None:
         names = list(body.outputs)
         kept = [index for index, value in enumerate(node.outputs) if index < node.op.states or value in live]
         body = _remove(body, {names[index] for index in kept})
-        results = [node.outputs[index] for index in kept]
-    op = dataclasses.replace(node.op)
-    copies = new.add(op, *operands, names=[value.name for value in results], origin=node.origin, body=body)
+        results = tuple(node.outputs[index] for index in kept)
+        copies = new.add(node.op, *operands, names=[value.name for value in results], origin=node.origin, body=body)
+    else:
+        copies = new.copy(node, operands, body)
     values.update(zip(results, copies, strict=True))

@@ -38,6 +38,40 @@ def test_kernels_of_a_read_only_installation_are_kept_in_the_users_cache(tmp_pat
     assert str(home / "cache" / "numba") in result.stdout if user_cache else result.stdout == "['None']\n"
 
 
+SMALL = """
+import sys
+import numba
+from snnir.backends.simulator.turns import compiled_by_one
+
+@numba.njit(cache=True)
+def total(numbers):
+    result = 0
+    for number in numbers:
+        result += number * number
+    return result
+
+print("ready", flush=True)
+sys.stdin.readline()
+compiled_by_one(total, lambda: total((1, 2, 3)))
+assert total((1, 2, 3)) == 14
+print(sum(total.stats.cache_hits.values()), sum(total.stats.cache_misses.values()))
+"""
+
+
+def test_one_of_many_processes_compiles(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(SMALL, encoding="utf-8")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(tmp_path / "small.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = sorted(process.communicate(timeout=100)[0].strip() for process in processes)
+    assert found == ["0 1", "1 0", "1 0"]
+
+
 def test_compilation_is_told_of_and_what_is_compiled_already_is_not() -> None:
     @numba.njit
     def double(number):  # type: ignore[no-untyped-def]

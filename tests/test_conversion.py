@@ -96,7 +96,7 @@ def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first:
     for seed in range(first, first + BATCH_OF_SEEDS):
         graphs, data = compiled(seed)
         spiking = graphs["spiking"]
-        populations = emitting(spiking)
+        populations, simulator = emitting(spiking), Simulator(spiking)
         delivery, caps = DELIVERIES[seed % len(DELIVERIES)], (None, 1 + seed % 7)
         runs = [(steps, "reset") for steps in caps]
         if any(node.body is not None for node in spiking.nodes):
@@ -104,7 +104,7 @@ def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first:
         for steps, execution in runs:
             where = f"seed {seed}, {delivery}, {execution}, steps {steps}"
             options: dict[str, Any] = {"delivery": delivery, "execution": execution, "steps": steps, "record": list(populations)}
-            fast = Simulator(spiking).run(data, counts=True, **options)
+            fast = simulator.run(data, counts=True, **options)
             plain = simulate_plain(spiking, data, **options)
             assert fast.windows == plain.windows, where
             np.testing.assert_array_equal(fast.steps, plain.steps, err_msg=where)

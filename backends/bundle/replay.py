@@ -148,9 +148,17 @@ class Run:
             )
         return levels.astype(np.int64, copy=False)
 
-    def _hold(self, op: Summing, register: str, values: np.ndarray) -> np.ndarray:
-        """A register's values as it holds them."""
+    def _see(self, op: Summing, register: str, values: np.ndarray) -> None:
+        """Note what a register was to hold."""
         self.observed.setdefault(op.train.name, Observed()).see(register, values)
+
+    def _hold(self, op: Summing, register: str, values: np.ndarray) -> np.ndarray:
+        """A register's values, noted, as it holds them."""
+        self._see(op, register, values)
+        return self._wrap(op, register, values)
+
+    def _wrap(self, op: Summing, register: str, values: np.ndarray) -> np.ndarray:
+        """A register's values as it holds them."""
         if self.widths is None:
             return values
         half = 1 << (self.widths[op.train.name][register] - 1)
@@ -185,17 +193,25 @@ class Run:
         current = self._currents(op, trains)
         table = np.pad(rows, ((0, 0), (1, 1))) if op.staircase else rows
         train: list[np.ndarray] = []
+        membranes: list[np.ndarray] = []
+        tracers: list[np.ndarray] = []
         while True:
             t = len(train)
             if t < current.shape[1]:
-                membrane = self._hold(op, "membrane", membrane + current[:, t])
+                membranes.append(membrane + current[:, t])
+                membrane = self._wrap(op, "membrane", membranes[-1])
             spikes = _fire(op, membrane, tracer, table, lo, hi)
             if not op.staircase:
-                membrane = self._hold(op, "membrane", membrane - rows * spikes)
-            tracer = self._hold(op, "tracer", tracer + spikes)
+                membranes.append(membrane - rows * spikes)
+                membrane = self._wrap(op, "membrane", membranes[-1])
+            tracers.append(tracer + spikes)
+            tracer = self._wrap(op, "tracer", tracers[-1])
             if t >= current.shape[1] and not spikes.any():
                 break
             train.append(spikes)
+        for register, held in (("membrane", membranes), ("tracer", tracers)):
+            if held:
+                self._see(op, register, np.stack(held))
         emitted = np.stack(train, axis=1) if train else np.zeros((self.batch, 0, op.train.size), np.int64)
         return emitted, (membrane, tracer)
 

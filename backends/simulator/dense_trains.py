@@ -39,10 +39,6 @@ class DenseTrain:
         total: np.ndarray = self.values.sum(axis=0)
         return total
 
-    def at(self, t: int) -> np.ndarray:
-        """What is emitted at step t; zeros after the end."""
-        return self.values[t] if t < len(self.values) else np.zeros(self.values.shape[1:], np.int64)
-
 
 def by_step(op: Movement | MaxPool | Product, arrays: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
     """An op applied to each step of trains of one length; `empty` is the shape for no step."""

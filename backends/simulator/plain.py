@@ -1,7 +1,7 @@
 """The plain simulator: clock-driven NumPy, the oracle of the fast one. Slow, and meant to be read.
 
 A train is an int64 array [steps, N, ...]: what each element emits at each step. Synapses are the ops' own `evaluate`
-on the spikes of one step, and neurons are written as in SpikeZIP-TF (arXiv:2406.03470), with the membrane potential V.
+on the spikes of each step, and neurons are written as in SpikeZIP-TF (arXiv:2406.03470), with the membrane potential V.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from snnir.backends.simulator.plain_scan import ElementsIn, Sending, StateIn, Va
 from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.op import Op
 from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
 
 __all__ = ["PlainResult", "simulate_plain"]
+
+_STEPS = 16
+"""Steps whose currents are computed together."""
 
 
 def simulate_plain(
@@ -142,8 +146,8 @@ class _Run:
             elif isinstance(op, Readout):
                 before = window.before(value)
                 total = self._start(window, node) if before is None else before[0]
-                for t in range(self._length(window, node)):
-                    total = total + self._current(window, node, t)
+                for current in self._currents(window, node, self._length(window, node)):
+                    total = total + current
                 window.kept[value] = (total,)
                 self.sums.setdefault(value, []).append(total)
             elif isinstance(op, Scan):
@@ -188,9 +192,9 @@ class _Run:
         self._use(window, train)
 
     def _use(self, window: _Window, train: DenseTrain) -> None:
-        for t, values in enumerate(train.values):
-            active = values.any(axis=tuple(range(1, values.ndim)))
-            self.used[window.name] = np.where(active, np.maximum(self.used[window.name], t + 1), self.used[window.name])
+        values = train.values
+        active = values.any(axis=tuple(range(2, values.ndim))) * np.arange(1, len(values) + 1)[:, np.newaxis]
+        self.used[window.name] = np.maximum(self.used[window.name], active.max(axis=0, initial=0))
 
     def _moved(self, window: _Window, node: Node, op: Movement) -> DenseTrain:
         bound = op.bind(self.sizes)
@@ -228,24 +232,29 @@ class _Run:
             total = total + synapse.op.evaluate(np.zeros(train.values.shape[1:], np.int64), *weights)[0]
         return total
 
-    def _current(self, window: _Window, node: Node, t: int) -> np.ndarray:
-        """The current of step t, and its synaptic operations counted: one for each event and synapse it goes through."""
+    def _currents(self, window: _Window, node: Node, steps: int) -> np.ndarray:
+        """The currents of the first steps [steps, N, ...], and their synaptic operations counted.
+
+        Those are one for each event and synapse that it goes through. A synapse knows no time: its steps are samples to it.
+        """
         shape = concrete_shape(node.output.type, self.sizes)
-        total = np.zeros(shape, np.int64)
+        totals = np.zeros((steps, *shape), np.int64)
         for synapse in self._synapses(node):
             op, train, (weight, *rest) = synapse.op, self._train(window, synapse.operands[0]), self._weights(window, synapse)
             if not (rest and len(rest) == 2):  # a bias is no current; a sparse synapse's rows and columns stay
                 rest = []
-            total = total + op.evaluate(train.at(t), weight, *rest)[0]
             name = window.prefix + synapse.output.name
             ones = np.ones_like(weight)
-            for counter, events in (
-                (self.result.synops, train.at(t) != 0),
-                (self.result.charges, (train.at(t) != 0) & lengthen(train.charged, t + 1)[t]),
-            ):
-                used = op.evaluate(events.astype(np.int64), ones, *rest)[0]
-                self._add(counter, name, np.broadcast_to(used, shape)[np.newaxis], 1)
-        return total
+            for first in range(0, min(steps, len(train.values)), _STEPS):
+                last = min(first + _STEPS, steps)
+                values, charged = train.values[first:last], train.charged[first:last]
+                for total, current in zip(totals[first:last], _by_sample(op, values, weight, *rest), strict=False):
+                    total += current
+                for counter, events in ((self.result.synops, values != 0), (self.result.charges, (values != 0) & charged)):
+                    if events.any():
+                        for used in _by_sample(op, events.astype(np.int64), ones, *rest):
+                            self._add(counter, name, np.broadcast_to(used, shape)[np.newaxis], 1)
+        return totals
 
     def _add(self, counters: dict[str, np.ndarray], name: str, amounts: np.ndarray, axis: int) -> None:
         """Add amounts [steps, N, ...] to a counter [N]."""
@@ -259,12 +268,13 @@ class _Run:
         total, tracer = (self._start(window, node), np.zeros((), np.int64)) if before is None else before
         tracer = np.broadcast_to(tracer, total.shape)
         length = self._length(window, node)
+        currents = self._currents(window, node, length if self.cap is None else min(length, self.cap))
         name = window.prefix + node.output.name
         train: list[np.ndarray] = []
         sums: list[np.ndarray] = []
         while self.cap is None or len(train) < self.cap:
             if len(train) < length:
-                total = total + self._current(window, node, len(train))
+                total = total + currents[len(train)]
             spikes = _fire(total, tracer, theta, op.staircase, lo, hi)
             tracer = tracer + spikes
             train.append(spikes)
@@ -317,6 +327,13 @@ class _Run:
         results = [value for value in node.outputs[op.states :] if value.type.dtype == "spike"]
         for outer, (_, _, rows) in zip(results, stacked, strict=True):
             window.trains[outer] = stack(rows[::-1] if op.reverse else rows, concrete_shape(outer.type, self.sizes))
+
+
+def _by_sample(op: Op, values: np.ndarray, *weights: np.ndarray) -> np.ndarray:
+    """A synapse applied to each step of [steps, N, ...]."""
+    steps, batch, *sample = values.shape
+    (results,) = op.evaluate(values.reshape(steps * batch, *sample), *weights)
+    return results.reshape(steps, batch, *results.shape[1:])
 
 
 def _fire(total: np.ndarray, tracer: np.ndarray, theta: np.ndarray, staircase: bool, lo: int, hi: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.record import Recorder
 from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Program
+from snnir.backends.simulator.turns import compiled_by_one
 from snnir.ir.graph import Graph, Value
 
 __all__ = ["simulate"]
@@ -23,6 +24,9 @@ _CHUNK = 128
 
 PHASES = ("delivering", "firing", "settling", "the rest")
 """What cycles are counted of: see `SimulationResult.phases`."""
+
+_Found = tuple[int, int, np.ndarray, np.ndarray, np.ndarray]
+"""What the compiled call returns: see `kernels.simulate`."""
 
 _FOREVER = np.iinfo(np.int64).max // 4
 _DELIVERIES = {"relay": kernels.RELAY, "replay": kernels.REPLAY, "graded": kernels.GRADED}
@@ -50,8 +54,8 @@ def simulate(
     levels = _levels(layout, host, batch)
     cap, unsettled, undelivered = _FOREVER if steps is None else steps, 0, 0
 
-    def run(chunk: tuple[int, int]) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]:
-        found: tuple[int, int, np.ndarray, np.ndarray, np.ndarray] = kernels.simulate(
+    def run(chunk: tuple[int, int]) -> _Found:
+        found: _Found = kernels.simulate(
             program,
             levels,
             recorder.flags,
@@ -66,6 +70,7 @@ def simulate(
         )
         return found
 
+    compiled_by_one(kernels.simulate, lambda: run((0, 0)))
     alone = threads == 1 or len(chunks) == 1
     finished = map(run, chunks) if alone else _pool(threads).map(run, chunks)
     cycles = np.zeros(4, np.int64)

@@ -63,8 +63,7 @@ def with_constants(graph: Graph, arrays: Constants) -> Graph:
             values[value] = new.constant(value.name, arrays.get(names[value], value.array))
         for node in old.nodes:
             body = copy(node.body) if node.body is not None else None
-            operands = [values[value] for value in node.operands]
-            results = new.add(node.op, *operands, names=[value.name for value in node.outputs], origin=node.origin, body=body)
+            results = new.copy(node, [values[value] for value in node.operands], body)
             values.update(zip(node.outputs, results, strict=True))
         for name, value in old.outputs.items():
             new.output(name, values[value])

@@ -31,5 +31,7 @@ _TAKES = ("Add", "Where", "ReduceMax", "Equal", "Sub", *_MOVES)
 
 def is_mask(graph: onnx.GraphProto, name: str, array: np.ndarray) -> bool:
     """Whether an initializer holds minus infinity, and only sums and choices take it, perhaps moved."""
+    if not hides(array):
+        return False
     takers = [node for node in graph.node if name in node.input]
-    return hides(array) and bool(takers) and all(node.op_type in _TAKES for node in takers)
+    return bool(takers) and all(node.op_type in _TAKES for node in takers)

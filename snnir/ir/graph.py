@@ -216,9 +216,30 @@ class Graph:
         except GraphError as error:
             taken = ", ".join(f"{value.name} {value.type}" for value in operands)
             raise GraphError(f"{', '.join(node.origin) or op.name}: {error} (op {op.name} on {taken})") from error
+        return self._append(node, types, names)
+
+    def copy(self, node: Node, operands: Sequence[Value], body: Graph | None = None) -> tuple[Value, ...]:
+        """`add` a node of another graph as it is, on operands of this one, and with `body` in place of its own.
+
+        Results have the types of the old ones where operands have those of the old operands, and there is no body:
+        an op's types follow from those alone. Anything else is typed anew. Raises `GraphError` as `add` does.
+        """
+        names = [value.name for value in node.outputs]
+        same = len(operands) == len(node.operands) and all(
+            value.type is old.type or value.type == old.type for value, old in zip(operands, node.operands, strict=True)
+        )
+        if node.body is not None or body is not None or not same:
+            return self.add(node.op, *operands, names=names, origin=node.origin, body=body)
+        for value in operands:
+            if self._values.get(value.name) is not value:
+                raise GraphError(f"{node.op.name}: operand {value.name!r} does not belong to graph {self.name}")
+        return self._append(Node(node.op, tuple(operands), node.origin, None), [value.type for value in node.outputs], names)
+
+    def _append(self, node: Node, types: Sequence[TensorType], names: Sequence[str]) -> tuple[Value, ...]:
+        """Enter a node whose results have `types`."""
         outputs = []
         for index, type_ in enumerate(types):
-            name = names[index] if index < len(names) else f"{names[0]}.{index}" if names else op.name
+            name = names[index] if index < len(names) else f"{names[0]}.{index}" if names else node.op.name
             outputs.append(self._enter(Value(name, type_, node, index), name))
         node.outputs = tuple(outputs)
         for position, value in enumerate(node.operands):

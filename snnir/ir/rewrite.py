@@ -56,8 +56,10 @@ class Rewriter:
             inner = Rewriter(like(body), self.rule)
             body = _rebuild(body, inner)
             self.changed += inner.changed
+        if op is None:
+            return self.graph.copy(node, operands, body)
         names = [value.name for value in node.outputs]
-        return self.graph.add(op or node.op, *operands, names=names, origin=node.origin, body=body)
+        return self.graph.add(op, *operands, names=names, origin=node.origin, body=body)
 
 
 Rule = Callable[[Rewriter, Node, tuple[Value, ...]], tuple[Value, ...] | None]
@@ -90,11 +92,8 @@ def extend(new: Graph, old: Graph, values: dict[Value, Value]) -> None:
     """Append constants, nodes and outputs of `old` to `new`; `values` says what stands for `old`'s inputs, and grows."""
     copy_constants(old, new, values)
     for node in old.nodes:
-        operands = [values[value] for value in node.operands]
-        names = [value.name for value in node.outputs]
-        values.update(
-            zip(node.outputs, new.add(node.op, *operands, names=names, origin=node.origin, body=node.body), strict=True)
-        )
+        copies = new.copy(node, [values[value] for value in node.operands], node.body)
+        values.update(zip(node.outputs, copies, strict=True))
     for name, value in old.outputs.items():
         new.output(name, values[value])
 

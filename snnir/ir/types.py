@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -163,7 +163,7 @@ class TensorType:
 
     def with_shape(self, shape: Shape) -> TensorType:
         """This type with another shape."""
-        return replace(self, shape=shape)
+        return TensorType(shape, self.dtype, self.quantization)
 
     def substitute(self, sizes: Mapping[str, Dimension]) -> TensorType:
         """This type with named dimensions replaced."""

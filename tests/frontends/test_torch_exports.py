@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import snnir
 from snnir.frontends.onnx import import_onnx, run_onnxruntime
@@ -105,6 +108,15 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+_read_translations = ONNXRegistry.from_torchlib
+
+
+@functools.cache
+def _translations(opset_version: int) -> ONNXRegistry:
+    """The exporter's own translations of operators: it reads and compiles all of them anew for every model."""
+    return _read_translations(opset_version)
+
+
 def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool) -> bytes:
     """The module as ONNX bytes, with a batch of any size or of the sample's."""
     options: dict[str, Any] = {}
@@ -113,7 +125,7 @@ def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool)
     elif dynamic:
         options["dynamic_axes"] = {"x": {0: "batch"}}
     file = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), mock.patch.object(ONNXRegistry, "from_torchlib", staticmethod(_translations)):
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module.eval(),
@@ -128,13 +140,20 @@ def export(module: nn.Module, sample: torch.Tensor, dynamo: bool, dynamic: bool)
     return file.getvalue()
 
 
+@functools.cache
+def exported(name: str, dynamo: bool, dynamic: bool) -> bytes:
+    """A case of `CASES` as ONNX bytes."""
+    make, shape = CASES[name]
+    torch.manual_seed(0)
+    return export(make(), torch.randn(3 if dynamic else 1, *shape), dynamo, dynamic)
+
+
 @pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "torchscript"])
 @pytest.mark.parametrize("dynamic", [True, False], ids=["any-batch", "batch-of-1"])
 @pytest.mark.parametrize("name", CASES)
 def test_import_equals_onnx_runtime(name: str, dynamic: bool, dynamo: bool) -> None:
-    make, shape = CASES[name]
-    torch.manual_seed(0)
-    content = export(make(), torch.randn(3 if dynamic else 1, *shape), dynamo, dynamic)
+    shape = CASES[name][1]
+    content = exported(name, dynamo, dynamic)
     graph = import_onnx(content)
     x = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
     ours = execute(graph, {"x": x})
@@ -151,9 +170,8 @@ def test_import_equals_onnx_runtime(name: str, dynamic: bool, dynamo: bool) -> N
 @pytest.mark.parametrize("dynamo", [True, False], ids=["dynamo", "torchscript"])
 @pytest.mark.parametrize("name", CASES)
 def test_exports_become_exact_spiking_networks(name: str, dynamo: bool) -> None:
-    make, shape = CASES[name]
-    torch.manual_seed(0)
-    content = export(make(), torch.randn(1, *shape), dynamo, False)
+    shape = CASES[name][1]
+    content = exported(name, dynamo, False)
     x = np.random.default_rng(1).normal(size=(24, *shape)).astype(np.float32)
     program = snnir.compile(content, calibration=x)
     for delivery in ("relay", "replay", "graded"):

@@ -100,7 +100,8 @@ class Conv(_Weighted):
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x, weight = arrays[0], arrays[1].astype(arrays[0].dtype, copy=False)
         spatial, kernel = x.ndim - 2, weight.shape[2:]
-        x = np.pad(x, [(0, 0), (0, 0), *pad_amounts(self.padding, spatial)])
+        if any(self.padding):
+            x = np.pad(x, [(0, 0), (0, 0), *pad_amounts(self.padding, spatial)])
         span = tuple(self.dilation[axis] * (kernel[axis] - 1) + 1 for axis in range(spatial))
         windows = sliding_window_view(x, span, axis=tuple(range(2, x.ndim)))
         steps = tuple(slice(None, None, step) for step in (1, 1, *self.stride, *self.dilation))

@@ -16,6 +16,8 @@ __all__ = ["broadcast", "example", "pad_amounts", "sum_dtype", "window_size"]
 
 def broadcast(*shapes: Shape) -> Shape:
     """NumPy's broadcasting of symbolic shapes. Raises `GraphError`."""
+    if shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     rank = max(len(shape) for shape in shapes)
     result: list[Dimension] = []
     for axis in range(-rank, 0):
@@ -32,7 +34,10 @@ def sum_dtype(*types: TensorType) -> str:
     Levels with integer weights give `acc`, spikes with integer weights `current`, sums of either stay what they are,
     and all else is real. Raises `GraphError` for integers that stand for no real number.
     """
-    if any(type_.dtype == "spike" for type_ in types) or any(type_.dtype == "current" for type_ in types):
+    kinds = {type_.dtype for type_ in types}
+    if kinds == {"f32"}:
+        return "f32"
+    if "spike" in kinds or "current" in kinds:
         if all(type_.dtype in ("spike", "current") or type_.is_weight for type_ in types):
             return "current"
     elif any(type_.is_sum for type_ in types) or (
@@ -43,7 +48,7 @@ def sum_dtype(*types: TensorType) -> str:
     elif all(type_.is_weight for type_ in types):
         return "i64"
     elif not any(type_.is_exact for type_ in types):
-        return "f64" if any(type_.dtype == "f64" for type_ in types) else "f32"
+        return "f64" if "f64" in kinds else "f32"
     raise GraphError(f"element types {', '.join(type_.dtype for type_ in types)} do not go together")
 
 
