@@ -42,8 +42,10 @@ from snnir.ir.ops import (
     Narrow,
     Pad,
     Pow,
+    Question,
     Reciprocal,
     ReduceMean,
+    Remainder,
     Reshape,
     Scan,
     Sin,
@@ -60,8 +62,8 @@ from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["OneSample"]
 
-_BROADCASTING = (Add, Sub, Mul, Div, Pow, Masked, Integer)
-_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan, Cast, BitCast, Narrow)
+_BROADCASTING = (Add, Sub, Mul, Div, Pow, Remainder, Masked, Integer)
+_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan, Cast, BitCast, Narrow, Question)
 _ALONG = (Softmax, LogSoftmax, ArgMax, Hardmax, TopK, IntCumulate)
 _CHANNELS = (Conv, MaxPool, AveragePool, BatchNorm)
 

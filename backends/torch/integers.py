@@ -1,4 +1,4 @@
-"""Meanings of integer ops and casts: those of the reference executor, in NumPy. No gradient passes through them."""
+"""Meanings of integer ops, casts, questions and remainders: those of the reference executor, in NumPy. No gradient passes through them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from snnir.backends.torch.registry import MEANINGS, tensor_of
 from snnir.ir import OPS, Op
-from snnir.ir.ops import BitCast, Cast, Narrow, Range
+from snnir.ir.ops import BitCast, Cast, Narrow, Question, Range, Remainder
 from snnir.ir.ops.integers import Integer
 
 __all__: list[str] = []
@@ -18,5 +18,5 @@ def _in_numpy(op: Op, *operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 for _op in OPS.values():
-    if issubclass(_op, Integer | Cast | BitCast | Narrow | Range):
+    if issubclass(_op, Integer | Cast | BitCast | Narrow | Question | Range | Remainder):
         MEANINGS[_op] = _in_numpy

@@ -20,6 +20,7 @@ from snnir.frontends.onnx.registry import DOMAINS, FAMILIAR, HANDLERS, INTEGERS,
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Graph, TensorType, Value
+from snnir.ir.lowering.finite import Questions
 from snnir.ir.ops import Movement
 
 __all__ = ["Entry", "Scope", "walk"]
@@ -61,6 +62,8 @@ class Scope:
         """Whether constants are kept in float64, so that the scales of a quantized model stay what the file says."""
         self.stored: dict[Value, Stored] = {} if parent is None else parent.stored
         """What values that the file stores as integers are worth."""
+        self.questions: Questions = Questions() if parent is None else parent.questions
+        """What becomes of questions for NaN and infinities."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}

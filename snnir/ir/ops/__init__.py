@@ -29,7 +29,7 @@ from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
-from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt, Tan
+from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, Remainder, SequenceMask, Sin, Softmax, Sqrt, Tan
 from snnir.ir.ops.integer_axes import IntCumulate, IntReduce
 from snnir.ir.ops.integers import (
     IntAbs,
@@ -60,6 +60,7 @@ from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad,
 from snnir.ir.ops.pooling import AveragePool, MaxPool, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
+from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
 from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse
 
@@ -123,6 +124,8 @@ __all__ = [
     "IntWhere",
     "IntXor",
     "Integer",
+    "IsInf",
+    "IsNan",
     "LeakyRelu",
     "Linear",
     "Log",
@@ -142,6 +145,7 @@ __all__ = [
     "Pow",
     "Product",
     "Quantize",
+    "Question",
     "Range",
     "Rbif",
     "Readout",
@@ -149,6 +153,7 @@ __all__ = [
     "Recurrent",
     "ReduceMean",
     "Relu",
+    "Remainder",
     "Requantize",
     "Reshape",
     "Rnn",

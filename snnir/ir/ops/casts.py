@@ -56,6 +56,9 @@ class Cast(_Cast):
         if self.bits and (self.to[0] not in "iu" or not 1 <= self.bits <= width):
             raise GraphError(f"cast to {self.bits} bits of {self.to}; an integer type takes 1 to its own number of bits")
 
+    def takes_any(self) -> bool:
+        return DTYPES[self.to].kind in "fb"
+
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x, dtype = arrays[0], DTYPES[self.to]
         if dtype.kind == "b":
@@ -137,6 +140,9 @@ class Narrow(Op):
         if not types[0].is_real:
             raise GraphError(f"narrow takes real numbers, found {types[0]}")
         return types
+
+    def takes_any(self) -> bool:
+        return True
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x = arrays[0].astype(np.float64)
