@@ -6,10 +6,12 @@ import torch
 
 from snnir.backends.torch.registry import MEANINGS, tensor_of
 from snnir.ir import OPS, Op
-from snnir.ir.ops import BitCast, Cast, Narrow, Question, Range, Remainder
+from snnir.ir.ops import BitCast, Cast, DynamicStore, Narrow, Question, Range, Remainder, Store
 from snnir.ir.ops.integers import Integer
 
 __all__: list[str] = []
+
+_HERE = (Integer, Cast, BitCast, DynamicStore, Narrow, Question, Range, Remainder, Store)
 
 
 def _in_numpy(op: Op, *operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -18,5 +20,5 @@ def _in_numpy(op: Op, *operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 for _op in OPS.values():
-    if issubclass(_op, Integer | Cast | BitCast | Narrow | Question | Range | Remainder):
+    if issubclass(_op, _HERE):
         MEANINGS[_op] = _in_numpy

@@ -64,6 +64,8 @@ from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
 from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse
 
+from snnir.ir.ops.storing import DynamicStore, Store
+
 __all__ = [
     "Abs",
     "Acosh",
@@ -87,6 +89,7 @@ __all__ = [
     "Dequantize",
     "Diagonal",
     "Div",
+    "DynamicStore",
     "Elementwise",
     "Elu",
     "Encode",
@@ -174,6 +177,7 @@ __all__ = [
     "SparseLinear",
     "Sqrt",
     "Step",
+    "Store",
     "Sub",
     "Tan",
     "Tanh",
