@@ -1,4 +1,4 @@
-"""Meanings of integer ops, casts, questions and remainders: those of the reference executor, in NumPy. No gradient passes through them."""
+"""Meanings in NumPy, as the reference executor has them: of integer ops, casts and questions. No gradient passes through them."""
 
 from __future__ import annotations
 

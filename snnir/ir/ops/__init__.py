@@ -63,7 +63,6 @@ from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize,
 from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
 from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse
-
 from snnir.ir.ops.storing import DynamicStore, Store
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
-from snnir.ir.ops.rules import example
+from snnir.ir.ops.rules import example, is_number, sum_dtype
 from snnir.ir.types import DTYPES, TensorType
 
 __all__ = ["BitCast", "Cast", "Narrow"]
@@ -49,6 +49,9 @@ class Cast(_Cast):
     name = "cast"
 
     bits: int = 0
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(types[0].shape, self.to),) if is_number(types[0]) else super().infer(*types)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,9 +142,7 @@ class Narrow(Op):
             raise GraphError(f"narrow to {self.mantissa} mantissa bits with rounding {self.rounding!r}")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if not types[0].is_real:
-            raise GraphError(f"narrow takes real numbers, found {types[0]}")
-        return types
+        return (TensorType(types[0].shape, sum_dtype(types[0])),)
 
     def takes_any(self) -> bool:
         return self.mantissa > 0

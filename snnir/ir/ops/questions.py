@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
-from snnir.ir.ops.rules import example
+from snnir.ir.ops.rules import example, is_number
 from snnir.ir.types import TensorType
 
 __all__ = ["IsInf", "IsNan", "Question"]
@@ -26,7 +26,7 @@ class Question(Op):
     host = True
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if not types[0].is_real:
+        if not is_number(types[0]):
             raise GraphError(f"{self.name} takes real numbers, found {types[0]}")
         return (TensorType(types[0].shape, "bool"),)
 

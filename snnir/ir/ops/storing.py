@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError, InputError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
-from snnir.ir.ops.rules import broadcast, example
+from snnir.ir.ops.rules import broadcast, example, is_number
 from snnir.ir.types import DTYPES, TensorType
 
 __all__ = ["DynamicStore", "Store"]
@@ -40,7 +40,7 @@ class Store(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x, scale, zero = types
-        if not (x.is_real and scale.is_real and zero.is_weight):
+        if not (is_number(x) and is_number(scale) and zero.is_weight):
             raise GraphError(f"store takes real numbers, real scales and integer zero points, found {x}, {scale}, {zero}")
         if broadcast(x.shape, scale.shape, zero.shape) != x.shape:
             raise GraphError(f"scale {scale} and zero point {zero} do not spread over {x}")
@@ -67,7 +67,7 @@ class Store(Op):
 class DynamicStore(Op):
     """ONNX `DynamicQuantizeLinear`: the integers of the whole of `x`, 0 to 255, with the scale and zero point found for it.
 
-    `scale = (max(x, 0) - min(x, 0)) / 255`, or 1 / 255 where all is 0, and `zero = round(-min(x, 0) / scale)`, in float32.
+    `scale = (max(x, 0) - min(x, 0)) / 255`, or 1 where all is 0, and `zero = round(-min(x, 0) / scale)`, in float32.
     One scale for all samples would make each depend on the others, so a batch is refused.
     """
 
@@ -78,7 +78,7 @@ class DynamicStore(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         (x,) = types
-        if not x.is_real:
+        if not is_number(x):
             raise GraphError(f"dynamic_store takes real numbers, found {x}")
         if x.batch_axis is not None:
             raise GraphError("it finds one scale for all samples of a batch, so that each would depend on the others")
@@ -87,7 +87,7 @@ class DynamicStore(Op):
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x = arrays[0].astype(np.float32)
         low, high = np.float32(x.min(initial=0)), np.float32(x.max(initial=0))
-        scale = np.float32((high - low) if high > low else 1) / np.float32(255)
+        scale = (high - low) / np.float32(255) if high > low else np.float32(1)
         zero = np.rint(np.clip(-low / scale, 0, 255))
         stored = np.clip(np.rint(x / scale) + zero, 0, 255)
         return stored.astype(np.uint8), np.asarray(scale, np.float32), np.asarray(zero, np.uint8)
