@@ -8,6 +8,7 @@ answers to `is_nan`, are finite again.
 from __future__ import annotations
 
 from snnir.ir.graph import Graph, Value
+from snnir.ir.ops import Encode, Observe, Quantize
 
 __all__ = ["needs_finite"]
 
@@ -19,6 +20,8 @@ def needs_finite(graph: Graph, value: Value) -> str:
     seen, rest = {value}, [value]
     while rest:
         for node in rest.pop().users:
+            if isinstance(node.op, Encode | Observe | Quantize):
+                return "its elements become levels, which are finite"
             if not node.op.takes_any():
                 return f"{node.describe()} (op {node.op.name}) takes none"
             reached = {result for result in node.outputs if not result.type.is_exact} - seen

@@ -34,11 +34,10 @@ REASONS = {
     "is not a tensor of known rank": "sequences and optionals",
     "is in training mode": "training mode",
     "mode max takes": "maxima of weighted elements",
-    "takes no infinite": "NaN or infinite data",
+    "holds NaN or infinite values, which": "infinities among constants",
+    "NaN or infinite values of": "infinities among weights",
     "its Indices output is used": "max pooling with indices",
     "its statistics outputs are used": "training mode",
-    "NaN or infinite": "NaN or infinite data",
-    "is NaN": "NaN or infinite data",
     "the model uses ONNX opset": "operator sets before 11",
     "changes with the input; it must be constant": "an operand that must be known is an input",
     "without input": "windows that hold padding only",
@@ -47,12 +46,8 @@ REASONS = {
     "batch_norm needs": "statistics of an input without channels",
     "transforms complex numbers": "Fourier transforms of complex numbers",
     "into a table of": "indices out of range",
-    "the extreme of no elements": "maxima of nothing",
     "its trip count": "loops whose trip count is an input",
     "it reads no sequence": "loops over no sequence",
-    "scale of a value anew": "dynamic quantization",
-    "channels with different zero points": "activations with a zero point for each channel",
-    "it quantizes to": "floating point of 8 and 4 bits",
 }
 
 
