@@ -21,7 +21,7 @@ from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.lowering.finite import Questions
-from snnir.ir.ops import Movement
+from snnir.ir.ops import Cast, Movement
 
 __all__ = ["Entry", "Scope", "walk"]
 
@@ -111,6 +111,14 @@ class Scope:
                 return True
             value = value.producer.operands[0]
         return value in self.whole
+
+    def host_quantized(self, value: Value) -> str:
+        """Why a quantized operator cannot take the value, its elements perhaps moved or cast; empty where it can."""
+        while value not in self.host_stored:
+            if value.producer is None or not isinstance(value.producer.op, Movement | Cast):
+                return ""
+            value = value.producer.operands[0]
+        return self.host_stored[value]
 
     def capture(self, value: Value) -> Value:
         """A value of this graph or one around, as a value of this graph."""
@@ -219,6 +227,11 @@ def _handled(call: Call) -> Sequence[Result]:
     if call.node.op_type not in HANDLERS:
         raise RefusalError(reason_of(call.node.op_type, call.node.domain))
     operator = call.node.op_type
+    if operator in QUANTIZING:
+        for operand in call.operands:
+            reason = call.scope.host_quantized(operand) if isinstance(operand, Value) else ""
+            if reason:
+                raise RefusalError(reason)
     exact = [value.type.dtype for value in call.operands if isinstance(value, Value) and value.type.is_exact]
     if exact and operator not in INTEGERS and operator not in FAMILIAR:
         raise RefusalError(f"it computes with {exact[0]}; of this operator only real numbers are imported")

@@ -15,7 +15,7 @@ from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.frontends.onnx.stored import range_of
 from snnir.ir import Value
 from snnir.ir.dims import product
-from snnir.ir.ops import Cast, Div, DynamicStore, Movement, Narrow, Store
+from snnir.ir.ops import Cast, Div, DynamicStore, Narrow, Store
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
@@ -114,27 +114,13 @@ def _of_host(call: Call, value: Value, reason: str) -> Value:
 
 @handler("DequantizeLinear", "mul", "add", domains=_MICROSOFT, quantizing=True)
 def dequantize_linear(call: Call) -> list[Result]:
-    """`(x - zero) scale`; known integers become float64, where the product is exact. Refused of what only the host quantizes:
-    its levels would be rounded to others.
-    """
+    """`(x - zero) scale`; known integers become float64, where the product is exact."""
     operand = call.operands[0]
     if isinstance(operand, np.ndarray) and range_of(operand.dtype) is None:
         raise RefusalError(f"it takes {operand.dtype.name}; integers of 2 to 32 bits are supported")
-    if isinstance(operand, Value):
-        _refuse_rounding(call, operand)
     shape = operand.shape if isinstance(operand, np.ndarray) else call.type(0).shape
     scale, shift, _ = _parameters(call, len(shape), shape)
     return [dequantize(call, 0, scale, shift)]
-
-
-def _refuse_rounding(call: Call, value: Value) -> None:
-    """Refuse what the host quantized, its elements perhaps moved or cast."""
-    while value.producer is not None and value not in call.scope.host_stored:
-        if not isinstance(value.producer.op, Movement | Cast):
-            return
-        value = value.producer.operands[0]
-    if value in call.scope.host_stored:
-        raise RefusalError(call.scope.host_stored[value])
 
 
 @handler("DynamicQuantizeLinear", "dynamic_store", quantizing=True)
