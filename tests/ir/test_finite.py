@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -124,7 +125,6 @@ def test_what_was_taken_for_granted_stays_with_the_graph() -> None:
 
 @pytest.mark.parametrize("kind", ["float16", "float64", "float128", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
 def test_every_type_of_real_numbers_is_looked_at(kind: str) -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     dtype = getattr(ml_dtypes, kind) if hasattr(ml_dtypes, kind) else getattr(np, kind)
     given = np.array([[1, np.nan, 0, 0, 0, 0]]).astype(dtype)
     with pytest.raises(InputError, match="input x holds 1 NaN or infinite values, and add node"):
