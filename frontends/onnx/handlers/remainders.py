@@ -46,14 +46,15 @@ def remainder(call: Call) -> list[Result]:
     changes with the input: on the host.
     """
     x = real(call, 0)
+    fmod = bool(call.integer("fmod", 0))
+    if not fmod and call.scope.holds_whole(x):
+        raise RefusalError("it divides whole numbers that are read as real ones; cast them to an integer type")
     if isinstance(call.operands[1], Value):
-        return [call.emit(Remainder(bool(call.integer("fmod", 0))), x, real(call, 1))]
+        return [call.emit(Remainder(fmod), x, real(call, 1))]
     divisor = call.known(1, "the divisor").astype(np.float64)
     if not np.isfinite(divisor).all() or not divisor.all():
         raise RefusalError("its divisor holds NaN or infinite values, or 0; the remainder is no number there")
-    if not call.integer("fmod", 0) and call.scope.holds_whole(x):
-        raise RefusalError("it divides whole numbers that are read as real ones; cast them to an integer type")
-    return [lowered(call, x, divisor, floor=not call.integer("fmod", 0))]
+    return [lowered(call, x, divisor, floor=not fmod)]
 
 
 @handler("Tan", "tan")

@@ -142,6 +142,8 @@ class Narrow(Op):
             raise GraphError(f"narrow to {self.mantissa} mantissa bits with rounding {self.rounding!r}")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not is_number(types[0]):
+            raise GraphError(f"narrow takes real numbers, found {types[0]}")
         return (TensorType(types[0].shape, sum_dtype(types[0])),)
 
     def takes_any(self) -> bool:
