@@ -6,12 +6,12 @@ import torch
 
 from snnir.backends.torch.registry import MEANINGS, tensor_of
 from snnir.ir import OPS, Op
-from snnir.ir.ops import BitCast, Cast, DynamicStore, Narrow, Question, Range, Remainder, Store
+from snnir.ir.ops import BitCast, Cast, DynamicStore, Narrow, Question, Range, Remainder, ReverseParts, Store
 from snnir.ir.ops.integers import Integer
 
 __all__: list[str] = []
 
-_HERE = (Integer, Cast, BitCast, DynamicStore, Narrow, Question, Range, Remainder, Store)
+_HERE = (Integer, Cast, BitCast, DynamicStore, Narrow, Question, Range, Remainder, ReverseParts, Store)
 
 
 def _in_numpy(op: Op, *operands: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -42,7 +42,6 @@ REASONS = {
     "changes with the input; it must be constant": "an operand that must be known is an input",
     "without input": "windows that hold padding only",
     "operator of domain": "operators of other domains",
-    "sequence_lens": "reversed parts whose lengths are an input",
     "batch_norm needs": "statistics of an input without channels",
     "transforms complex numbers": "Fourier transforms of complex numbers",
     "into a table of": "indices out of range",

@@ -24,7 +24,7 @@ from snnir.ir.ops.activation import (
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
 from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
-from snnir.ir.ops.choices import Hardmax, Lookup, TopK
+from snnir.ir.ops.choices import Hardmax, Lookup, ReverseParts, TopK
 from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
@@ -158,6 +158,7 @@ __all__ = [
     "Remainder",
     "Requantize",
     "Reshape",
+    "ReverseParts",
     "Rnn",
     "Round",
     "ScaledTanh",
