@@ -196,10 +196,26 @@ def test_layers_of_changing_scales_are_refused_with_advice(taker: str) -> None:
 
 def test_a_scale_that_is_not_positive_is_named() -> None:
     model = model_of([node("QuantizeLinear", ["x", "s"], ["y"])], {"x": [2, 4], "s": []}, {"y": TensorProto.UINT8})
-    found = execute(import_onnx(model), {"x": X[:2], "s": np.array(0.1, np.float32)})["y"]
-    np.testing.assert_array_equal(found, np.clip(np.rint(X[:2] / np.float32(0.1)), 0, 255))
     with pytest.raises(InputError, match=r"it quantizes by a scale of 0.0; scales must be positive"):
         execute(import_onnx(model), {"x": X[:2], "s": ZERO})
+
+
+@pytest.mark.parametrize("zero", ["", "known", "given"])
+@pytest.mark.parametrize("kind", ["UINT8", "INT8", "INT4", "INT16"])
+def test_a_scale_and_a_zero_point_that_change(kind: str, zero: str) -> None:
+    """The bounds are those of the file's own type."""
+    element = getattr(TensorProto, kind)
+    low, high = {"UINT8": (0, 255), "INT8": (-128, 127), "INT4": (-8, 7), "INT16": (-(2**15), 2**15 - 1)}[kind]
+    rounded = node("QuantizeLinear", ["x", "s", *(["z"] if zero else [])], ["y"], **({} if zero else {"output_dtype": element}))
+    model = model_of([rounded], {"x": [2, 4], "s": []}, {"y": element})
+    data = {"x": X[:2], "s": np.array(0.01, np.float32)}
+    if zero == "known":
+        model.graph.initializer.append(helper.make_tensor("z", element, [], [3]))
+    if zero == "given":
+        model.graph.input.append(helper.make_tensor_value_info("z", element, []))
+        data["z"] = np.array(3)
+    expected = np.clip(np.rint(X[:2] / np.float32(0.01)) + (3 if zero else 0), low, high)
+    np.testing.assert_array_equal(execute(import_onnx(model), data)["y"], expected)
 
 
 @pytest.mark.parametrize(("operator", "extreme"), [("ReduceMax", -np.inf), ("ReduceMin", np.inf)])

@@ -66,7 +66,7 @@ def quantize_linear(call: Call) -> list[Result]:
         ratio = operand.astype(np.float32) / scale.astype(np.float32)
         return [np.clip(np.rint(ratio).astype(np.float64) + shift, *bounds).astype(np.int64).astype(dtype)]
     if np.unique(shift).size > 1:
-        return [_stored_by_channels(call, scale, shift, dtype, bounds)]
+        return [_stored_by_channels(call, scale, shift, bounds)]
     return [quantize(call, call.value(0), scale, shift, bounds)]
 
 
@@ -80,31 +80,37 @@ def _narrowed(call: Call, narrow: Narrow, scale: np.ndarray, zero: np.ndarray) -
     return _of_host(call, call.emit(narrow, call.emit(Cast("f32"), ratio, label="ratio")), FLOATING)
 
 
-def _stored_by_channels(call: Call, scale: np.ndarray, zero: np.ndarray, dtype: np.dtype, bounds: tuple[int, int]) -> Value:
+def _stored_by_channels(call: Call, scale: np.ndarray, zero: np.ndarray, bounds: tuple[int, int]) -> Value:
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise RefusalError("a scale is not positive and finite")
     factors = call.constant(f"{call.name()}.scale", scale.astype(np.float32))
     zeros = call.constant(f"{call.name()}.zero", zero.astype(np.int64))
-    return _of_host(call, call.emit(Store(_kind(dtype.name), *bounds), real(call, 0), factors, zeros), CHANNELS)
+    return _of_host(call, call.emit(Store(_kind(bounds), *bounds), real(call, 0), factors, zeros), CHANNELS)
 
 
-def _kind(name: str) -> str:
+def _kind(bounds: tuple[int, int]) -> str:
     """The element type that the host keeps such integers in: 8 bits for those of fewer."""
-    sign, bits = ("u" if name[0] == "u" else "i"), int(name.lstrip("uint"))
-    if bits > 16:
-        raise RefusalError(f"it quantizes to {name}; integers of 2 to 16 bits are supported")
-    return f"{sign}{max(bits, 8)}"
+    for kind in ("u8", "i8", "u16", "i16"):
+        if np.iinfo(DTYPES[kind]).min <= bounds[0] and bounds[1] <= np.iinfo(DTYPES[kind]).max:
+            return kind
+    raise RefusalError(f"it quantizes to integers of {bounds[0]}..{bounds[1]}; those of 2 to 16 bits are supported")
 
 
 def _stored_by_changing(call: Call) -> Value:
     """By a scale of the whole tensor that the model computes, and perhaps a zero point."""
     x, scale = real(call, 0), real(call, 1)
-    zero = call.value(2) if call.has(2) else call.array("zero", np.zeros((), np.uint8))
-    dtype = DTYPES[zero.type.dtype]
-    bounds = range_of(dtype)
+    declared = call.integer("output_dtype", 0) or onnx.TensorProto.UINT8
+    known = call.operands[2] if call.has(2) else np.zeros((), onnx.helper.tensor_dtype_to_np_dtype(declared))
+    if isinstance(known, np.ndarray):
+        zero, bounds = call.array("zero", known.astype(np.int64)), range_of(known.dtype)
+    else:
+        zero = call.value(2)
+        entry = call.scope.stored.get(zero)
+        bounds = range_of(DTYPES[zero.type.dtype]) if entry is None else entry.bounds
+        zero = call.emit(Cast("i64"), zero, label="zero") if zero.type.is_real else zero
     if bounds is None or product(scale.type.shape) != 1 or product(zero.type.shape) != 1:
-        raise RefusalError("its scale changes with the input; it must be constant, or one for the whole tensor")
-    return _of_host(call, call.emit(Store(_kind(dtype.name), *bounds), x, scale, zero), DYNAMIC)
+        raise RefusalError("its scale changes with the input; it must be constant, or one for the whole tensor, to integers")
+    return _of_host(call, call.emit(Store(_kind(bounds), *bounds), x, scale, zero), DYNAMIC)
 
 
 def _of_host(call: Call, value: Value, reason: str) -> Value:

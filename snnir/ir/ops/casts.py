@@ -88,7 +88,8 @@ def _truncated(x: np.ndarray) -> np.ndarray:
     """The lowest 64 bits of real numbers without their fractions, uint64."""
     whole = np.fmod(np.trunc(x.astype(np.float64)), 2.0**64)
     size = np.abs(whole).astype(np.uint64)
-    return np.where(whole < 0, np.invert(size) + np.uint64(1), size)
+    with np.errstate(over="ignore"):  # of which NumPy warns for a single number only
+        return np.where(whole < 0, np.invert(size) + np.uint64(1), size)
 
 
 @register
