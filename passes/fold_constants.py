@@ -21,7 +21,7 @@ __all__ = ["FoldConstants"]
 class FoldConstants(Pass):
     """Compute nodes whose operands are all constants.
 
-    1. A node without a body whose operands are constants becomes the constant it computes.
+    1. A node without a body whose operands are constants becomes the constant it computes, where that is finite.
     2. Data movement of a constant that is expanded over the batch becomes an expansion of the moved constant.
     3. A constant that is expanded over the batch and starts a state of `scan` is taken as it is: `scan` spreads it.
     """
@@ -49,6 +49,8 @@ def _fold(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
         return None
     copies = [value.array for value in operands]
     results = apply(node, copies, {})
+    if not all(np.isfinite(array).all() for array in results if array.dtype.kind == "f"):
+        return None  # constants are finite
     return tuple(
         rewriter.constant(value.name, np.ascontiguousarray(array)) for value, array in zip(node.outputs, results, strict=True)
     )

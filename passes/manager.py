@@ -141,10 +141,12 @@ def _hold(pass_: Pass, before: Graph, result: Result, checks: _Checks) -> tuple[
             raise PassError(f"changed the shape of output {name} from {a.shape} to {b.shape}")
         if value.type.is_exact:  # the place of the largest of two that are nearly the same, and what is made of it
             continue
-        span = float(np.abs(a).max(initial=0)) or 1.0
-        worst = max(worst, float(np.abs(a - b).max(initial=0)) / span)
-        if exact_integers and not np.array_equal(a, b):
-            raise PassError(f"changed output {name} by up to {np.abs(a - b).max():.3g}, which is not exact")
+        both = np.isfinite(a) & np.isfinite(b)
+        span = float(np.abs(a[both]).max(initial=0)) or 1.0
+        difference = float(np.abs(a[both] - b[both]).max(initial=0))
+        worst = max(worst, difference / span)
+        if exact_integers and not np.array_equal(a, b, equal_nan=True):
+            raise PassError(f"changed output {name} by up to {difference:.3g}, which is not exact")
     if pass_.error:
         return (
             f"outputs of {len(next(iter(checks.samples.values())))} samples move by up to {100 * worst:.3g} % ({pass_.error})",

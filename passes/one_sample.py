@@ -23,6 +23,7 @@ from snnir.ir.ops import (
     Conv,
     Cos,
     Div,
+    DynamicStore,
     Elementwise,
     Expand,
     Extend,
@@ -42,14 +43,17 @@ from snnir.ir.ops import (
     Narrow,
     Pad,
     Pow,
+    Question,
     Reciprocal,
     ReduceMean,
+    Remainder,
     Reshape,
     Scan,
     Sin,
     Slice,
     Softmax,
     Sqrt,
+    Store,
     Sub,
     Tan,
     TopK,
@@ -60,8 +64,8 @@ from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["OneSample"]
 
-_BROADCASTING = (Add, Sub, Mul, Div, Pow, Masked, Integer)
-_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan, Cast, BitCast, Narrow)
+_BROADCASTING = (Add, Sub, Mul, Div, Pow, Remainder, Masked, Store, Integer)
+_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan, Cast, BitCast, Narrow, Question)
 _ALONG = (Softmax, LogSoftmax, ArgMax, Hardmax, TopK, IntCumulate)
 _CHANNELS = (Conv, MaxPool, AveragePool, BatchNorm)
 
@@ -111,6 +115,8 @@ def _along_first(node: Node, changing: set[Value]) -> bool:
     op, rank = node.op, node.outputs[0].type.rank
     if isinstance(op, Scan):
         return op.axis == 0
+    if isinstance(op, DynamicStore):
+        return rank > 0
     known = [value.type for value in node.operands if value not in changing]
     if isinstance(op, _BROADCASTING) and not isinstance(op, IntReduce | IntCumulate):
         return any(type_.rank == rank and rank and type_.shape[0] != 1 for type_ in known)
@@ -186,6 +192,9 @@ def _lift(rewriter: Rewriter, node: Node, operands: list[Value]) -> tuple[Value,
     if isinstance(op, _CHANNELS):
         fits = all(value.is_constant for value in operands[1:]) and not operands[0].is_constant
         return (_channels(rewriter, node, operands),) if fits and node.output.type.rank > 1 else None
+    if isinstance(op, DynamicStore):
+        stored, *scalars = rewriter.emit_all(op, *operands, names=names)
+        return stored, *(rewriter.emit(Reshape((1,)), value, name=f"{value.name}.sample") for value in scalars)
     if isinstance(op, Scan):
         return _scan(rewriter, node, op, operands)
     further = _further(op)

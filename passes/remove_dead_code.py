@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from snnir.ir import Graph, Node, Value
 from snnir.ir.ops import Scan
-from snnir.ir.rewrite import Rule, rebuild
+from snnir.ir.rewrite import Rule, like, rebuild
 from snnir.passes.infra import ANY_LEVEL, Context, Pass, Result, register
 
 __all__ = ["RemoveDeadCode", "rebuild_until_settled", "remove_dead_code"]
@@ -53,7 +53,7 @@ def _remove(graph: Graph, kept_outputs: set[str]) -> Graph:
     for node in reversed(graph.nodes):
         if any(value in live for value in node.outputs):
             live.update(node.operands)
-    new = Graph(graph.name, graph.level, graph.after, graph.notes)
+    new = like(graph)
     values = {value: new.input(value.name, value.type) for value in graph.inputs}
     for value in graph.constants:
         if value in live:

@@ -258,8 +258,7 @@ def check_import(
             raise ModelError(f"output {name}: the import gives shape {found.shape}, {reference} {expected.shape}")
         if expected.dtype.kind != "f":
             continue
-        span = max(float(np.abs(expected).max(initial=0)), 1e-6)
-        difference = float(np.abs(found - expected).max(initial=0)) / span
+        difference = _apart(expected, found)
         if not difference <= IMPORT_TOLERANCE:
             raise ModelError(
                 f"output {name}: the import differs from {reference} by {difference:.3g} of its span "
@@ -267,3 +266,12 @@ def check_import(
             )
         worst = max(worst, difference)
     return worst
+
+
+def _apart(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference in shares of the largest magnitude; NaN and infinities are the same only as themselves."""
+    finite = np.isfinite(expected)
+    if not np.array_equal(expected[~finite], found[~finite], equal_nan=True):
+        return float("inf")
+    span = max(float(np.abs(expected[finite]).max(initial=0)), 1e-6)
+    return float(np.abs(found[finite] - expected[finite]).max(initial=0)) / span

@@ -23,6 +23,7 @@ def host_graphs(graph: Graph, encoded: Sequence[Value]) -> tuple[Graph, Graph]:
     `after` takes readouts, and what it needs of `before`, by name.
     """
     before = Graph(graph.name, graph.level)
+    before.finite = set(graph.finite)
     early = {value: before.input(value.name, value.type) for value in graph.inputs}
     late: set[Value] = set()
     rest: list[Node] = []
@@ -86,6 +87,7 @@ def splice(new: Graph, part: Graph, given: Mapping[str, Value], outputs: bool) -
         if value.name not in given:
             raise GraphError(f"the host's part takes {value.name!r}, which nothing gives")
         values[value] = given[value.name]
+    new.finite |= part.finite
     if outputs:
         extend(new, part, values)
         return {name: values[value] for name, value in part.outputs.items()}

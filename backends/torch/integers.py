@@ -1,4 +1,4 @@
-"""Meanings of integer ops and casts: those of the reference executor, in NumPy. No gradient passes through them."""
+"""Meanings in NumPy, as the reference executor has them: of integer ops, casts and questions. No gradient passes through them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import torch
 
 from snnir.backends.torch.registry import MEANINGS, tensor_of
 from snnir.ir import OPS, Op
-from snnir.ir.ops import BitCast, Cast, Narrow, Range
+from snnir.ir.ops import BitCast, Cast, DynamicStore, Narrow, Question, Range, Remainder, ReverseParts, Store
 from snnir.ir.ops.integers import Integer
 
 __all__: list[str] = []
+
+_HERE = (Integer, Cast, BitCast, DynamicStore, Narrow, Question, Range, Remainder, ReverseParts, Store)
 
 
 def _in_numpy(op: Op, *operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -18,5 +20,5 @@ def _in_numpy(op: Op, *operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 for _op in OPS.values():
-    if issubclass(_op, Integer | Cast | BitCast | Narrow | Range):
+    if issubclass(_op, _HERE):
         MEANINGS[_op] = _in_numpy

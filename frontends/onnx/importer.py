@@ -21,6 +21,7 @@ from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Graph, Value
 from snnir.ir.any_batch import same_meaning
+from snnir.ir.lowering.finite import Questions, imported
 from snnir.ir.ops import FakeQuantize
 from snnir.ir.verify import verify
 
@@ -116,9 +117,20 @@ def _import(
     model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], plan: InputPlan, name: str, stepped: list[str] | None = None
 ) -> Graph:
     """`stepped` collects recurrent layers whose time axis is called N; without it they are imported like others."""
+    return imported(lambda questions: _walked(model, arrays, plan, name, questions, stepped))
+
+
+def _walked(
+    model: onnx.ModelProto,
+    arrays: Mapping[str, np.ndarray],
+    plan: InputPlan,
+    name: str,
+    questions: Questions,
+    stepped: list[str] | None,
+) -> Graph:
     graph = Graph(name)
     scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
-    scope.stepped = stepped
+    scope.stepped, scope.questions = stepped, questions
     scope.names.update(arrays)
     kept = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
     stored = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]

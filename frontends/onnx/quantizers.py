@@ -12,7 +12,9 @@ from snnir.frontends.onnx.stored import Stored, range_of
 from snnir.ir import Quantization, Value
 from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, LeakyRelu, MaxPool, Movement, Mul, Pad
 
-__all__ = ["bounds_of", "dequantize", "known_number", "quantize", "real_of", "spread", "worth_of"]
+__all__ = ["CHANNELS", "bounds_of", "dequantize", "known_number", "quantize", "real_of", "spread", "worth_of"]
+
+CHANNELS = "channels with different zero points, of a value that changes with the input"
 
 
 def spread(array: Known, shape: tuple[object, ...], axis: int, block: int = 0) -> np.ndarray:
@@ -79,7 +81,7 @@ def quantize(
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise RefusalError(f"its scale is {_scalar(scale)}; scales must be positive and finite")
     if np.unique(zero).size > 1:
-        raise RefusalError("channels with different zero points, of a value that changes with the input")
+        raise RefusalError(CHANNELS)
     offset = int(_scalar(zero))
     lo, hi = bounds[0] - offset, bounds[1] - offset
     if not lo <= 0 <= hi:

@@ -14,6 +14,7 @@ from snnir.errors import UnsupportedError
 from snnir.ir import Graph, Node, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import Recurrent, Scan
+from snnir.ir.rewrite import like
 
 __all__ = ["over_sequence"]
 
@@ -32,7 +33,7 @@ def over_sequence(step: Graph, stepped: Collection[str], length: str) -> Graph:
     lasts = {value for node in layers for value in node.outputs[1:]}
     flowing = _reached(step, {node.outputs[0] for node in layers} | _sources(step, layers))
     after = _reached(step, lasts) - flowing
-    graph = Graph(step.name, step.level, step.after, step.notes)
+    graph = like(step)
     values: dict[Value, Value] = {}
     for value in step.inputs:
         shape = value.type.shape

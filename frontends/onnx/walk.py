@@ -31,7 +31,8 @@ from snnir.frontends.onnx.registry import (
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Graph, TensorType, Value
-from snnir.ir.ops import Movement
+from snnir.ir.lowering.finite import Questions
+from snnir.ir.ops import Cast, Movement
 
 __all__ = ["Entry", "Scope", "walk"]
 
@@ -72,6 +73,10 @@ class Scope:
         """Whether constants are kept in float64, so that the scales of a quantized model stay what the file says."""
         self.stored: dict[Value, Stored] = {} if parent is None else parent.stored
         """What values that the file stores as integers are worth."""
+        self.host_stored: dict[Value, str] = {} if parent is None else parent.host_stored
+        """What the host quantizes in a way that levels cannot have, and why no network takes it as real numbers."""
+        self.questions: Questions = Questions() if parent is None else parent.questions
+        """What becomes of questions for NaN and infinities."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}
@@ -117,6 +122,14 @@ class Scope:
                 return True
             value = value.producer.operands[0]
         return value in self.whole
+
+    def host_quantized(self, value: Value) -> str:
+        """Why a quantized operator cannot take the value, its elements perhaps moved or cast; empty where it can."""
+        while value not in self.host_stored:
+            if value.producer is None or not isinstance(value.producer.op, Movement | Cast):
+                return ""
+            value = value.producer.operands[0]
+        return self.host_stored[value]
 
     def capture(self, value: Value) -> Value:
         """A value of this graph or one around, as a value of this graph."""
@@ -225,6 +238,11 @@ def _handled(call: Call) -> Sequence[Result]:
     if call.node.op_type not in HANDLERS:
         raise RefusalError(reason_of(call.node.op_type, call.node.domain))
     operator = call.node.op_type
+    if operator in QUANTIZING:
+        for operand in call.operands:
+            reason = call.scope.host_quantized(operand) if isinstance(operand, Value) else ""
+            if reason:
+                raise RefusalError(reason)
     exact = [value.type.dtype for value in call.operands if isinstance(value, Value) and value.type.is_exact]
     if "str" in exact and operator not in WORDS:
         raise RefusalError("it computes with words; supported are moving, comparing and encoding them (Equal, LabelEncoder)")

@@ -22,6 +22,7 @@ from snnir.frontends.torch.source import Source, loaded, named
 from snnir.frontends.torch.walk import Scope, walk
 from snnir.ir import Graph
 from snnir.ir.any_batch import same_meaning
+from snnir.ir.lowering.finite import Questions, imported
 from snnir.ir.verify import verify
 
 __all__ = ["import_torch"]
@@ -105,22 +106,23 @@ def _named_after(source: Source) -> str:
 def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:
     """The program's graph; operators that no handler knows are taken apart where that helps."""
     try:
-        return _import(program, name, batch_axes)
+        return imported(lambda questions: _import(program, name, batch_axes, questions))
     except UnsupportedError:
         simpler = decomposed(program)
         if simpler is None:
             raise
         try:
-            return _import(simpler, name, batch_axes)
+            return imported(lambda questions: _import(simpler, name, batch_axes, questions))
         except (UnsupportedError, GraphError):
             pass
         raise
 
 
-def _import(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:
+def _import(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], questions: Questions) -> Graph:
     types, notes = input_types(program, batch_axes)
     graph = Graph(name, notes=notes)
     scope = Scope(graph)
+    scope.questions = questions
     _known(scope, program)
     for entry, node in user_inputs(program).items():
         scope.entries[node] = graph.input(entry, types[entry])

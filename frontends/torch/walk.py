@@ -14,6 +14,7 @@ from snnir.frontends.torch.promotion import holds_integers, of_integers
 from snnir.frontends.torch.refused import reason_of
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Steps, Unknown, find
 from snnir.ir import Dim, Graph, Value
+from snnir.ir.lowering.finite import Questions
 from snnir.ir.ops.rules import broadcast
 
 __all__ = ["Scope", "origin_of", "walk"]
@@ -41,6 +42,8 @@ class Scope:
         self.names: dict[int, str] = {}
         """Names of known tensors, by their identity."""
         self._constants: dict[int, tuple[torch.Tensor, Value]] = {}
+        self.questions = Questions()
+        """What becomes of questions for NaN and infinities."""
 
     def constant(self, tensor: torch.Tensor, name: str) -> Value:
         """A constant of the graph; the same tensor gives the same one."""

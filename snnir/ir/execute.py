@@ -13,6 +13,7 @@ import numpy as np
 
 from snnir.errors import InputError
 from snnir.ir.dims import Dim
+from snnir.ir.finite import needs_finite
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Scan
 from snnir.ir.types import DTYPES, TensorType
@@ -68,14 +69,10 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np
             fits = fits and found == expected
         if not fits:
             raise InputError(f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            count = int(array.size - np.isfinite(array).sum())
-            raise InputError(f"input {value.name} holds {count} NaN or infinite values; remove or replace them")
-        arrays[value.name] = (
-            _integers(value, array)
-            if value.type.is_exact and value.type.dtype != "str"
-            else array.astype(DTYPES[value.type.dtype], copy=False)
-        )
+        if value.type.dtype == "str":
+            arrays[value.name] = array
+        else:
+            arrays[value.name] = _integers(value, array) if value.type.is_exact else _reals(graph, value, array)
     return arrays
 
 
@@ -87,10 +84,30 @@ def _words(value: Value, array: np.ndarray) -> np.ndarray:
     return np.array(words, np.str_).reshape(array.shape)
 
 
+def _reals(graph: Graph, value: Value, array: np.ndarray) -> np.ndarray:
+    """`array` in the declared type: finite, except where NaN and infinities meet nothing that needs finite numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = array.astype(DTYPES[value.type.dtype], copy=False)
+    finite = np.isfinite(found)
+    if finite.all():
+        return found
+    beyond = int((np.isfinite(array) & ~finite).sum()) if array.dtype.kind == "f" else 0
+    if beyond:
+        raise InputError(f"input {value.name} holds {beyond} values beyond the range of {found.dtype}; scale or replace them")
+    reason = needs_finite(graph, value)
+    if reason:
+        count = int(found.size - finite.sum())
+        raise InputError(f"input {value.name} holds {count} NaN or infinite values, and {reason}; remove or replace them")
+    return found
+
+
 def _integers(value: Value, array: np.ndarray) -> np.ndarray:
     """`array` as integers of the declared type; real numbers where each of them is one."""
     if array.dtype.kind not in "iub":
         array = array.astype(np.float64)
+        if not np.isfinite(array).all():
+            count = int(array.size - np.isfinite(array).sum())
+            raise InputError(f"input {value.name} holds {count} NaN or infinite values, and takes integers; replace them")
         wrong = array[array != np.trunc(array)].reshape(-1)
         if wrong.size:
             raise InputError(

@@ -106,6 +106,8 @@ class Graph:
         self.level = level
         self.after = after
         self.notes: list[str] = list(notes)
+        self.finite: set[str] = set()
+        """Inputs that the import took for finite when it answered a question for NaN or infinities."""
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.constants: list[Value] = []
@@ -123,7 +125,7 @@ class Graph:
 
     def _key(self) -> tuple[object, ...]:
         return (
-            (self.name, self.level, self.after, tuple(self.notes)),
+            (self.name, self.level, self.after, tuple(self.notes), tuple(sorted(self.finite))),
             tuple((value.name, value.type) for value in self.inputs),
             tuple((value.name, value.type, value.digest) for value in self.constants),
             tuple(

@@ -61,6 +61,10 @@ class Op:
         """This op with named dimensions in its attributes replaced by `sizes`."""
         return self
 
+    def takes_any(self) -> bool:
+        """Whether the meaning covers NaN and infinities (IEEE 754); only what the host computes, or moves, can say so."""
+        return False
+
     def stored(self, types: Sequence[TensorType]) -> bool:
         """Whether `evaluate` takes levels as stored integers (True) or as the real numbers they stand for (False)."""
         return any(type_.is_sum for type_ in types)

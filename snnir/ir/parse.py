@@ -63,6 +63,8 @@ class _Reader:
             words = line[0]
             if words[0] == "note" and len(words) == 2:
                 graph.notes.append(self.note(words[1]))
+            elif words[0] == "finite" and len(words) == 2:
+                graph.finite.add(self.name(words[1]))
             elif words[0] == "input" and len(words) == 3:
                 self.guard(graph.input, self.name(words[1]), self.type(words[2]))
             elif words[0] == "output" and len(words) == 4 and words[2] == "=":

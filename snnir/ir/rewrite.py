@@ -77,8 +77,10 @@ def rebuild(
 
 
 def like(graph: Graph, level: str | None = None) -> Graph:
-    """An empty graph with the name, level and notes of `graph`."""
-    return Graph(graph.name, level or graph.level, graph.after, graph.notes)
+    """An empty graph with the name, level and notes of `graph`, and what it says of its inputs."""
+    new = Graph(graph.name, level or graph.level, graph.after, graph.notes)
+    new.finite = set(graph.finite)
+    return new
 
 
 def copy_constants(old: Graph, new: Graph, values: dict[Value, Value]) -> None:

@@ -15,14 +15,13 @@ from snnir.ir.types import Quantization
 __all__ = ["attributes_text", "name_text", "read_attributes", "read_name", "read_word", "split_words", "word_text"]
 
 _BARE = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.:\-]*")
+_KEYWORDS = ("const", "finite", "input", "output", "note", "yield", "graph")
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s",]+|,')
 
 
 def name_text(name: str) -> str:
     """A name as it stands in the text: bare where it is a plain word, else a JSON string."""
-    return (
-        name if _BARE.fullmatch(name) and name not in ("const", "input", "output", "note", "yield", "graph") else json.dumps(name)
-    )
+    return name if _BARE.fullmatch(name) and name not in _KEYWORDS else json.dumps(name)
 
 
 def read_name(word: str) -> str:

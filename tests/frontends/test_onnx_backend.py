@@ -32,21 +32,16 @@ REASONS = {
     "is not a tensor of known rank": "an operand that must be known is an input",
     "lists of different lengths": "an operand that must be known is an input",
     "drops at random": "random numbers, whose generator ONNX leaves open",
-    "takes no infinite": "NaN or infinite data",
-    "NaN or infinite": "NaN or infinite data",
-    "is NaN": "NaN or infinite data",
+    "takes no infinite": "infinities among weights",
+    "holds NaN or infinite values, which": "infinities among constants",
+    "NaN or infinite values of": "infinities among weights",
     "the model uses ONNX opset": "operator sets that ONNX's converter cannot raise",
     "changes with the input; it must be constant": "an operand that must be known is an input",
     "without input": "windows that hold padding only",
     "operator of domain": "operators of other domains",
-    "sequence_lens": "reversed parts whose lengths are an input",
     "batch_norm needs": "statistics of an input without channels",
     "transforms complex numbers": "Fourier transforms of complex numbers",
     "into a table of": "indices out of range",
-    "the extreme of no elements": "maxima of nothing",
-    "scale of a value anew": "dynamic quantization",
-    "channels with different zero points": "activations with a zero point for each channel",
-    "it quantizes to": "floating point of 8 and 4 bits",
 }
 
 
@@ -252,7 +247,7 @@ def test_onnx_backend_tests(record_property: Callable[[str, object], None]) -> N
     )
     assert not tally.failures, "\n".join(tally.failures)
     assert counts["node"] >= 1800
-    assert counts["passed"] >= 1698
+    assert counts["passed"] >= 1802
 
 
 # Why node tests are not compiled, by a part of the message; one that is refused for any other reason fails.

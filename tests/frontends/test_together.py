@@ -136,6 +136,27 @@ def test_tokens_beyond_the_depth_are_off(kind: str, depth: int, values: type) ->
     assert snnir.compile(model, calibration={"x": x}, check=compared).verify({"x": x}).ok
 
 
+RNN = node("RNN", ["t", "k", "k", "", "l"], ["r"], hidden_size=4)
+
+
+@pytest.mark.parametrize("layer", [[], [RNN]], ids=["alone", "before an RNN"])
+@pytest.mark.parametrize("kind", ["INT64", "INT32"])
+def test_parts_turned_around_by_lengths_of_the_input(kind: str, layer: list[NodeProto]) -> None:
+    """On the host, before the network; ONNX Runtime takes int64 here, and int32 in the layer."""
+    asked = [node("Cast", ["n"], ["long"], to=TensorProto.INT64), node("Cast", ["n"], ["l"], to=TensorProto.INT32)]
+    turned = node("ReverseSequence", ["x", "long"], ["t"], time_axis=0, batch_axis=1)
+    last = [node("MatMul", ["r" if layer else "t", "w"], ["s"]), node("Relu", ["s"], ["y"])]
+    inputs: dict[str, tuple[int, Sequence[int | str]]] = {
+        "x": (TensorProto.FLOAT, [5, "N", 4]),
+        "n": (getattr(TensorProto, kind), ["N"]),
+    }
+    constants = {"w": W} | ({"k": W[None]} if layer else {})
+    model = model_of([*(asked if layer else asked[:1]), turned, *layer, *last], constants, inputs)
+    lengths = np.array([5, 0, 3, 1, 2, 5]) if not layer else np.array([5, 1, 3, 1, 2, 5])
+    data = {"x": RNG.normal(size=(5, 6, 4)).astype(np.float32), "n": lengths.astype(f"{kind.lower()}")}
+    assert "reverse_parts" in same_and_exact(model, data)
+
+
 @pytest.mark.parametrize("operator", ["IsNaN", "IsInf"])
 def test_guards_against_nan_vanish_where_nothing_gives_it(operator: str) -> None:
     nodes = [

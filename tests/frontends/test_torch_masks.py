@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 import snnir
-from snnir.errors import UnsupportedError
+from snnir.errors import InputError, UnsupportedError
+from snnir.ir.execute import execute
 from tests.frontends.torch_modules import Function, check, data, randomised, same
 
 FAR = float("-inf")
@@ -87,4 +89,23 @@ def test_hidden_elements_count_for_nothing_in_a_spiking_network() -> None:
 
 def test_what_may_give_infinities_is_not_asked() -> None:
     with pytest.raises(UnsupportedError, match=r"aten.isnan.* may give infinities or NaN.*guard it instead"):
-        snnir.import_model(Function(lambda x: torch.isnan(x.log())).eval(), example_inputs=torch.ones(2, 3))
+        snnir.import_model(Function(lambda x: torch.isnan((2 * x).log())).eval(), example_inputs=torch.ones(2, 3))
+
+
+QUESTIONS = (torch.isnan, torch.isinf, torch.isposinf, torch.isneginf, torch.isfinite)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_host_answers_for_its_own_inputs(question: Callable[..., torch.Tensor]) -> None:
+    module = Function(lambda x: (question(x), question(x[:, 1:].reciprocal()))).eval()
+    wrong = torch.tensor([[1.0, torch.nan, 0.0, torch.inf], [-torch.inf, -2.0, torch.nan, torch.inf]])
+    graph = snnir.import_model(module, example_inputs=torch.ones(2, 4))
+    with np.errstate(divide="ignore"):
+        found = execute(graph, {graph.inputs[0].name: wrong.numpy()})
+    for ours, theirs in zip(found.values(), module(wrong), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    beside = Function(lambda x, y: (question(x) * 1.0, torch.relu(y))).eval()
+    graph = snnir.import_model(beside, example_inputs=(torch.ones(2, 4), torch.ones(2, 4)))
+    same(beside, graph, wrong, torch.ones(2, 4))
+    with pytest.raises(InputError, match="holds 5 NaN or infinite values, and"):
+        execute(graph, dict(zip((value.name for value in graph.inputs), (wrong.numpy(), wrong.numpy()), strict=True)))

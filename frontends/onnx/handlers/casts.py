@@ -16,24 +16,24 @@ from snnir.ir import Op, Value
 from snnir.ir.ops import BitCast, Cast, Narrow, Reshape
 from snnir.ir.types import DTYPES, dtype_of
 
-__all__: list[str] = []
+__all__ = ["NARROW", "integer_cast"]
 
 _TYPE = onnx.TensorProto
 _WHOLE = (_TYPE.INT64, _TYPE.INT32)
-_NARROW: dict[int, Narrow] = {
+NARROW: dict[int, Narrow] = {
     _TYPE.FLOAT8E4M3FN: Narrow(3, 7, 448.0),
     _TYPE.FLOAT8E4M3FNUZ: Narrow(3, 8, 240.0),
     _TYPE.FLOAT8E5M2: Narrow(2, 15, 57344.0, infinite=True),
     _TYPE.FLOAT8E5M2FNUZ: Narrow(2, 16, 57344.0),
     _TYPE.FLOAT8E8M0: Narrow(0, 127, 2.0**127, rounding="up"),
-    _TYPE.FLOAT4E2M1: Narrow(1, 1, 6.0),
+    _TYPE.FLOAT4E2M1: Narrow(1, 1, 6.0, nan=False),
 }
 """Floating-point formats of few bits (ONNX, `Float stored in 8 bits` and `4 bit types`)."""
 
 
 def integer_cast(target: int) -> Cast | None:
     """The cast to an integer type or to truth; None for all other types."""
-    if target in REAL or target in _NARROW or target == _TYPE.STRING:
+    if target in REAL or target in NARROW or target == _TYPE.STRING:
         return None
     try:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(target)
@@ -80,9 +80,9 @@ def _cast(call: Call, x: Value, target: int) -> Value:
 
 
 def _narrow(call: Call, target: int) -> Op | None:
-    if target not in _NARROW:
+    if target not in NARROW:
         return None
-    op = _NARROW[target]
+    op = NARROW[target]
     if op.mantissa == 0:
         op = replace(op, rounding=call.word("round_mode", "up"))
     return replace(op, saturate=bool(call.integer("saturate", 1)))
@@ -113,7 +113,7 @@ def bit_cast(call: Call) -> list[Result]:
         return [_cast(call, x, target)]
     if to == "bool" and x.type.dtype in ("i8", "u8"):
         return [_cast(call, x, target)]
-    if to is None or to == "bool" or truth or call.scope.exact or source in (_TYPE.FLOAT16, _TYPE.BFLOAT16, *_NARROW):
+    if to is None or to == "bool" or truth or call.scope.exact or source in (_TYPE.FLOAT16, _TYPE.BFLOAT16, *NARROW):
         raise RefusalError(
             f"it reads the bits of {call.type(0).dtype} as {_TYPE.DataType.Name(target)}; not both are stored as such"
         )

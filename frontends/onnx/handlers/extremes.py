@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import minus, real, reduced
-from snnir.frontends.onnx.registry import Result, handler
+from snnir.frontends.onnx.registry import Result, handler, integer_handler
 from snnir.ir import Value
 from snnir.ir.lowering.choose import extreme, extreme_over, sloped
-from snnir.ir.ops import ArgMax
+from snnir.ir.ops import ArgMax, IntReduce, Masked
+from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
@@ -30,13 +33,43 @@ _extreme("Min", -1)
 
 
 def _over_axes(operator: str, sign: int) -> None:
-    @handler(operator, "max_pool", "mul")
+    @handler(operator, "max_pool", "mul", "masked")
     def over_axes(call: Call) -> list[Result]:
-        """Over axes of known length: a max pool with one window. A minimum is `-max(-x)`."""
+        """Over axes of known length: a max pool with one window. A minimum is `-max(-x)`. Of nothing: an infinity, which only
+        the host takes, or the end of truth.
+        """
         x, axes = real(call, 0), reduced(call)
+        if axes is not None and any(x.type.shape[axis] == 0 for axis in axes):
+            if call.scope.holds_truth(x):
+                return [np.full(_left(call, x, axes), sign < 0)]
+            zeros = np.zeros(_left(call, x, axes), DTYPES[x.type.dtype])
+            none = call.array("none", np.zeros((), np.float32))
+            lowest = call.emit(Masked(), call.array("nothing", zeros), none, label="" if sign > 0 else "lowest")
+            return [lowest if sign > 0 else minus(call, lowest)]
         return [x if axes is None else extreme_over(call, x, axes, bool(call.integer("keepdims", 1)), sign)]
 
 
+def _left(call: Call, x: Value, axes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that is left by a reduction."""
+    keep = bool(call.integer("keepdims", 1))
+    shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.type.shape) if keep or axis not in axes)
+    return call.static(shape, "the extreme of no elements")
+
+
+def _of_integers(operator: str, function: str) -> None:
+    @integer_handler(operator, "int_reduce")
+    def over_axes(call: Call) -> list[Result]:
+        """Exact. Of nothing: the end of the type."""
+        x, axes = call.value(0), reduced(call)
+        if axes is not None and any(x.type.shape[axis] == 0 for axis in axes):
+            kind = DTYPES[x.type.dtype]
+            low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+            return [np.full(_left(call, x, axes), low if function == "max" else high, kind)]
+        return [x if axes is None else call.emit(IntReduce(function, axes, bool(call.integer("keepdims", 1))), x)]
+
+
+_of_integers("ReduceMax", "max")
+_of_integers("ReduceMin", "min")
 _over_axes("ReduceMax", 1)
 _over_axes("ReduceMin", -1)
 

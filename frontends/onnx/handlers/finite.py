@@ -1,4 +1,4 @@
-"""Questions for infinities and NaN: the answer is no wherever nothing on the way can give one."""
+"""Questions for infinities and NaN: the host's, or no wherever nothing on the way can give one."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import real
-from snnir.frontends.onnx.registry import RefusalError, Result, handler
-from snnir.ir import Dim
-from snnir.ir.lowering.finite import source_of_infinity
-from snnir.ir.ops import Expand
+from snnir.frontends.onnx.registry import Result, handler
+from snnir.ir import Dim, Op
+from snnir.ir.lowering.finite import is_open
+from snnir.ir.ops import Expand, IsInf, IsNan
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
 
 
-def _never(operator: str) -> None:
-    @handler(operator, "expand")
-    def never(call: Call) -> list[Result]:
-        """False where nothing on the way from the inputs, which are finite, can give such a number; refused elsewhere."""
-        x = real(call, 0)
-        source = "a value from around a loop's body" if call.scope.parent is not None else source_of_infinity(x)
-        if source:
-            raise RefusalError(f"{source} may give infinities or NaN, and values of a network are finite: guard it instead")
-        if not any(isinstance(size, Dim) for size in x.type.shape):
-            return [np.zeros(call.static(x.type.shape, "truth"), np.bool_)]
-        result = call.emit(Expand(x.type.shape), call.array("never", np.zeros((1,) * x.type.rank, DTYPES[x.type.dtype])))
-        call.scope.flags.add(result)
-        return [result]
+@handler("IsNaN", "is_nan", "expand")
+def is_nan(call: Call) -> list[Result]:
+    """On the host, of what it computes from inputs that reach nothing else. Elsewhere false where nothing on the way from
+    the inputs, which are finite, can give NaN, and refused where something can.
+    """
+    return _answered(call, IsNan())
 
 
-_never("IsInf")
-_never("IsNaN")
+@handler("IsInf", "is_inf", "expand")
+def is_inf(call: Call) -> list[Result]:
+    """As IsNaN; of either sign, or of one."""
+    return _answered(call, IsInf(bool(call.integer("detect_positive", 1)), bool(call.integer("detect_negative", 1))))
+
+
+def _answered(call: Call, question: Op) -> list[Result]:
+    x = real(call, 0)
+    if is_open(call.scope.questions, x, call.scope.parent is not None):
+        return [call.emit(question, x)]
+    if not any(isinstance(size, Dim) for size in x.type.shape):
+        return [np.zeros(call.static(x.type.shape, "truth"), np.bool_)]
+    result = call.emit(Expand(x.type.shape), call.array("never", np.zeros((1,) * x.type.rank, DTYPES[x.type.dtype])))
+    call.scope.flags.add(result)
+    return [result]

@@ -244,12 +244,12 @@ def max_pool(call: Call) -> list[Result]:
 def _over_axes(operator: str, function: str) -> None:
     @integer_handler(operator, "int_reduce")
     def over_axes(call: Call) -> list[Result]:
-        """Exact; sums and products wrap at the width of the type."""
+        """Exact; wraps at the width of the type."""
         x, axes = call.value(0), reduced(call)
         return [x if axes is None else call.emit(IntReduce(function, axes, bool(call.integer("keepdims", 1))), x)]
 
 
-for _operator, _function in (("ReduceSum", "sum"), ("ReduceProd", "prod"), ("ReduceMax", "max"), ("ReduceMin", "min")):
+for _operator, _function in (("ReduceSum", "sum"), ("ReduceProd", "prod")):
     _over_axes(_operator, _function)
 
 

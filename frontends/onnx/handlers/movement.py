@@ -10,7 +10,7 @@ from snnir.frontends.onnx.handlers.choices import looked_up
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
 from snnir.ir.dims import dim, product
-from snnir.ir.ops import Add, Concat, Expand, Extend, Gather, Pad, Reshape, Slice, Transpose
+from snnir.ir.ops import Add, Cast, Concat, Expand, Extend, Gather, Pad, Reshape, ReverseParts, Slice, Transpose
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
@@ -134,16 +134,19 @@ def _bounds(start: Dimension, end: Dimension, step: int, size: Dimension) -> tup
     return begin, stop
 
 
-@handler("ReverseSequence", "slice", "gather", "reshape")
+@handler("ReverseSequence", "slice", "gather", "reshape", "reverse_parts")
 def reverse_sequence(call: Call) -> list[Result]:
-    """Known lengths: all of an axis turned around (TensorFlow's `reverse`), or in a model of a fixed batch a part of it."""
+    """Known lengths: all of an axis turned around (TensorFlow's `reverse`), or in a model of a fixed batch a part of it. Lengths
+    that change with the input: on the host.
+    """
     x = call.value(0)
     axis = call.axis(call.integer("time_axis", 0), x.type.rank)
     lengths = spread_from(call.operands[1])
-    if not isinstance(lengths, np.ndarray):
-        raise RefusalError(
-            f"its sequence_lens change with the input; known ones, or the full length {x.type.shape[axis]}, do not"
-        )
+    if isinstance(lengths, Value):
+        if lengths.type.is_real:  # integers that are read as real numbers
+            lengths = call.emit(Cast("i64"), lengths, label="lengths")
+        return [call.emit(ReverseParts(axis, call.axis(call.integer("batch_axis", 1), x.type.rank)), x, lengths)]
+    assert isinstance(lengths, np.ndarray)
     if all(length == x.type.shape[axis] for length in lengths.reshape(-1).tolist()):
         return [call.emit(Slice(axis, None, None, -1), x)]
     return [_turned_parts(call, x, axis, lengths.reshape(-1).astype(np.int64))]

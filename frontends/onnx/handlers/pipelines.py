@@ -58,7 +58,10 @@ def normalizer(call: Call) -> list[Result]:
     """Over the last axis, by the sum of magnitudes (L1) or the root of the sum of squares (L2): the host divides."""
     x, kind = real(call, 0), call.word("norm", "MAX")
     if kind not in ("L1", "L2"):
-        raise RefusalError(f"norm {kind} divides by a maximum that may be 0 or less; supported are L1 and L2")
+        raise RefusalError(
+            f"norm {kind} is the largest element to ONNX Runtime, and the largest magnitude to ONNX's reference; "
+            "supported are L1 and L2"
+        )
     parts = call.emit(Mul(), x, x, label="squares") if kind == "L2" else call.emit(Abs(), x, label="magnitudes")
     norm = sum_over(call, parts, (x.type.rank - 1,), True, "total")
     norm = call.emit(Sqrt(), norm, label="norm") if kind == "L2" else norm

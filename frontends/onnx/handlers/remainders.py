@@ -9,9 +9,10 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import real, reduced
 from snnir.frontends.onnx.model import usual
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.ir import Value
 from snnir.ir.lowering.functions import remainder as lowered
 from snnir.ir.lowering.products import product_over, running_product
-from snnir.ir.ops import Tan
+from snnir.ir.ops import Remainder, Tan
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
@@ -39,16 +40,21 @@ def cumprod(call: Call) -> list[Result]:
     return [running_product(call, x, axis, exclusive, backward)]
 
 
-@handler("Mod", "mul", "round", "sub", "relu")
+@handler("Mod", "mul", "round", "sub", "relu", "remainder")
 def remainder(call: Call) -> list[Result]:
-    """By a known divisor: `x - c * trunc(x / c)` with the sign of the dividend (fmod), else `x - c * floor(x / c)`."""
+    """By a known divisor: `x - c * trunc(x / c)` with the sign of the dividend (fmod), else `x - c * floor(x / c)`. By one that
+    changes with the input: on the host.
+    """
     x = real(call, 0)
+    fmod = bool(call.integer("fmod", 0))
+    if not fmod and call.scope.holds_whole(x):
+        raise RefusalError("it divides whole numbers that are read as real ones; cast them to an integer type")
+    if isinstance(call.operands[1], Value):
+        return [call.emit(Remainder(fmod), x, real(call, 1))]
     divisor = call.known(1, "the divisor").astype(np.float64)
     if not np.isfinite(divisor).all() or not divisor.all():
         raise RefusalError("its divisor holds NaN or infinite values, or 0; the remainder is no number there")
-    if not call.integer("fmod", 0) and call.scope.holds_whole(x):
-        raise RefusalError("it divides whole numbers that are read as real ones; cast them to an integer type")
-    return [lowered(call, x, divisor, floor=not call.integer("fmod", 0))]
+    return [lowered(call, x, divisor, floor=not fmod)]
 
 
 @handler("Tan", "tan")

@@ -12,7 +12,7 @@ from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Dim, Op, Value
 from snnir.ir.lowering.functions import remainder, truncated
 from snnir.ir.lowering.masks import masked_sum
-from snnir.ir.ops import Abs, Add, Cos, Div, Log, LogSoftmax, Mul, Pow, Reciprocal, Round, Sin, Softmax, Sqrt, Sub
+from snnir.ir.ops import Abs, Add, Cos, Div, Log, LogSoftmax, Mul, Pow, Reciprocal, Remainder, Round, Sin, Softmax, Sqrt, Sub
 
 __all__ = ["operand"]
 
@@ -73,12 +73,14 @@ def _floor_divided(call: Call) -> Value:
 
 
 def _remainder(operator: str, floor: bool) -> None:
-    @handler(f"aten.{operator}", "mul", "round", "sub", *(() if floor else ("relu",)))
+    @handler(f"aten.{operator}", "mul", "round", "sub", "remainder", *(() if floor else ("relu",)))
     def modulo(call: Call) -> Value:
-        """By a known divisor."""
+        """By a known divisor; by one that changes with the input, on the host."""
         x, entry = operand(call, "self"), call.given("other")
+        if isinstance(entry, Value):
+            return call.emit(Remainder(not floor), x, operand(call, "other"))
         if not isinstance(entry, torch.Tensor | int | float):
-            raise RefusalError("the divisor changes with the input; it must be constant")
+            raise RefusalError("its divisor is a size that is known only at run time")
         return remainder(call, x, torch.as_tensor(entry).double().cpu().numpy(), floor)
 
 

@@ -1,8 +1,19 @@
-"""Where infinities and NaN may come from: nowhere, as long as nothing on the way can give one."""
+"""Questions for infinities and NaN: answered with no where nothing on the way can give one, and by the host where it can.
+
+What is finite depends on the whole model: an input that reaches the network only holds finite numbers (`snnir.ir.finite`),
+and one that only the host computes with may hold any. Hence a model that asks is imported again, with the questions about
+inputs of the second kind left open.
+"""
 
 from __future__ import annotations
 
-from snnir.ir.graph import Value
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from snnir.errors import GraphError, UnsupportedError
+from snnir.ir.finite import needs_finite
+from snnir.ir.graph import Graph, Value
+from snnir.ir.lowering.builder import RefusalError
 from snnir.ir.ops import (
     Abs,
     Add,
@@ -35,7 +46,7 @@ from snnir.ir.ops import (
     Tanh,
 )
 
-__all__ = ["source_of_infinity"]
+__all__ = ["Questions", "imported", "is_open", "source_of_infinity"]
 
 _SUMS = (Add, Sub, Mul, MatMul, Linear, Conv, SparseLinear, AveragePool, ReduceMean, BatchNorm)
 _CURVES = (Abs, Clip, Cos, Erf, HardSigmoid, LeakyRelu, Relu, Sigmoid, Sin, Tanh)
@@ -60,3 +71,80 @@ def source_of_infinity(x: Value) -> str:
                 seen.add(value)
                 rest.append(value)
     return ""
+
+
+def _inputs_of(x: Value) -> set[str]:
+    """The inputs that a value depends on."""
+    seen, rest, found = {x}, [x], set()
+    while rest:
+        value = rest.pop()
+        if value.producer is None and not value.is_constant:
+            found.add(value.name)
+        further = set(value.producer.operands if value.producer is not None else ()) - seen
+        seen |= further
+        rest += further
+    return found
+
+
+@dataclass
+class Questions:
+    """What one import does with questions for NaN and infinities."""
+
+    free: frozenset[str] = frozenset()
+    """Inputs that may hold such numbers."""
+    asked: set[str] = field(default_factory=set)
+    """Inputs that a question was about."""
+    denied: set[str] = field(default_factory=set)
+    """Those that were taken for finite."""
+
+
+def is_open(questions: Questions, x: Value, inner: bool) -> bool:
+    """Whether a question about `x` is the host's to answer; where not, the answer is no.
+
+    `inner` says that `x` belongs to a loop's body. Raises `RefusalError` where nothing tells that `x` is finite.
+    """
+    source, inputs = "a value from around a loop's body", _inputs_of(x)
+    if not inner:
+        questions.asked |= inputs
+        if inputs and inputs <= questions.free:
+            return True
+        source = source_of_infinity(x)
+    if source:
+        raise RefusalError(f"{source} may give infinities or NaN, and values of a network are finite: guard it instead")
+    questions.denied |= inputs
+    return False
+
+
+def imported(build: Callable[[Questions], Graph]) -> Graph:
+    """The graph that `build` imports, with all questions answered that the host need not answer."""
+    first, refusal, graph = Questions(), None, None
+    try:
+        graph = _built(build, first)
+    except (UnsupportedError, GraphError) as error:
+        refusal = error
+    free = frozenset(first.asked)
+    while free:
+        opened = _attempt(build, Questions(free))
+        if opened is None:
+            break
+        needed = {value.name for value in opened.inputs if needs_finite(opened, value)}
+        if not free & needed:
+            return opened
+        free -= needed
+    if refusal is not None:
+        raise refusal
+    assert graph is not None
+    return graph
+
+
+def _built(build: Callable[[Questions], Graph], questions: Questions) -> Graph:
+    graph = build(questions)
+    graph.finite |= questions.denied
+    return graph
+
+
+def _attempt(build: Callable[[Questions], Graph], questions: Questions) -> Graph | None:
+    try:
+        return _built(build, questions)
+    except (UnsupportedError, GraphError):
+        return None

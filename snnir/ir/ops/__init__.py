@@ -24,12 +24,12 @@ from snnir.ir.ops.activation import (
 from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
 from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
-from snnir.ir.ops.choices import Find, Hardmax, Lookup, TopK
+from snnir.ir.ops.choices import Find, Hardmax, Lookup, ReverseParts, TopK
 from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
-from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, SequenceMask, Sin, Softmax, Sqrt, Tan
+from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, Remainder, SequenceMask, Sin, Softmax, Sqrt, Tan
 from snnir.ir.ops.integer_axes import IntCumulate, IntReduce
 from snnir.ir.ops.integers import (
     IntAbs,
@@ -60,8 +60,10 @@ from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad,
 from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
+from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
 from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse
+from snnir.ir.ops.storing import DynamicStore, Store
 
 __all__ = [
     "Abs",
@@ -86,6 +88,7 @@ __all__ = [
     "Dequantize",
     "Diagonal",
     "Div",
+    "DynamicStore",
     "Elementwise",
     "Elu",
     "Encode",
@@ -124,6 +127,8 @@ __all__ = [
     "IntWhere",
     "IntXor",
     "Integer",
+    "IsInf",
+    "IsNan",
     "LeakyRelu",
     "Linear",
     "Log",
@@ -144,6 +149,7 @@ __all__ = [
     "Pow",
     "Product",
     "Quantize",
+    "Question",
     "Range",
     "Rbif",
     "Readout",
@@ -151,8 +157,10 @@ __all__ = [
     "Recurrent",
     "ReduceMean",
     "Relu",
+    "Remainder",
     "Requantize",
     "Reshape",
+    "ReverseParts",
     "Rnn",
     "Round",
     "ScaledTanh",
@@ -171,6 +179,7 @@ __all__ = [
     "SparseLinear",
     "Sqrt",
     "Step",
+    "Store",
     "Sub",
     "Tan",
     "Tanh",

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
-from snnir.ir.ops.rules import example
+from snnir.ir.ops.rules import example, is_number, sum_dtype
 from snnir.ir.types import DTYPES, TensorType
 
 __all__ = ["BitCast", "Cast", "Narrow"]
@@ -50,11 +50,17 @@ class Cast(_Cast):
 
     bits: int = 0
 
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(types[0].shape, self.to),) if is_number(types[0]) else super().infer(*types)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         width = 8 * DTYPES[self.to].itemsize
         if self.bits and (self.to[0] not in "iu" or not 1 <= self.bits <= width):
             raise GraphError(f"cast to {self.bits} bits of {self.to}; an integer type takes 1 to its own number of bits")
+
+    def takes_any(self) -> bool:
+        return DTYPES[self.to].kind in "fb"
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x, dtype = arrays[0], DTYPES[self.to]
@@ -82,7 +88,8 @@ def _truncated(x: np.ndarray) -> np.ndarray:
     """The lowest 64 bits of real numbers without their fractions, uint64."""
     whole = np.fmod(np.trunc(x.astype(np.float64)), 2.0**64)
     size = np.abs(whole).astype(np.uint64)
-    return np.where(whole < 0, np.invert(size) + np.uint64(1), size)
+    with np.errstate(over="ignore"):  # of which NumPy warns for a single number only
+        return np.where(whole < 0, np.invert(size) + np.uint64(1), size)
 
 
 @register
@@ -113,8 +120,9 @@ class Narrow(Op):
     """Real numbers rounded to those that a floating-point format of few bits holds, halves to the even one.
 
     The format has `mantissa` bits, its exponents are stored with `bias` added, and `largest` is the greatest number it holds.
-    What is beyond becomes that with `saturate`; else an infinity where the format has one (`infinite`), or no number. Without
-    mantissa bits (float8e8m0) there are only powers of 2 from `2^-bias` on, and `rounding` is up, down or nearest.
+    What is beyond becomes that with `saturate`; else an infinity where the format has one (`infinite`), or NaN. Without
+    mantissa bits (float8e8m0) there are only powers of 2 from `2^-bias` on, and `rounding` is up, down or nearest. A format
+    that has no NaN (`nan`) saturates, and NaN becomes -0, as ONNX's own tests have it (its page on float4 says 6).
     """
 
     name = "narrow"
@@ -128,20 +136,26 @@ class Narrow(Op):
     saturate: bool = True
     infinite: bool = False
     rounding: str = "even"
+    nan: bool = True
 
     def __post_init__(self) -> None:
         if (self.rounding == "even") != (self.mantissa > 0) or self.rounding not in ("even", "up", "down", "nearest"):
             raise GraphError(f"narrow to {self.mantissa} mantissa bits with rounding {self.rounding!r}")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if not types[0].is_real:
+        if not is_number(types[0]):
             raise GraphError(f"narrow takes real numbers, found {types[0]}")
-        return types
+        return (TensorType(types[0].shape, sum_dtype(types[0])),)
+
+    def takes_any(self) -> bool:
+        return self.mantissa > 0
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x = arrays[0].astype(np.float64)
         near = self._rounded(x) if self.mantissa else self._power(x)
-        if self.saturate:
+        if not self.nan:
+            near = np.where(np.isnan(near), -0.0, near)
+        if self.saturate or not self.nan:
             near = np.clip(near, -self.largest, self.largest)
         else:
             beyond = np.copysign(np.inf, x) if self.infinite else np.full_like(x, np.nan)
@@ -165,6 +179,6 @@ class Narrow(Op):
         x = np.array([[-500.0, -1.06, 0.0], [0.001, 0.3, 17.2]], np.float32)
         yield example(cls(), x)
         yield example(cls(2, 15, 57344.0, False, True), x)
-        yield example(cls(1, 1, 6.0), x)
+        yield example(cls(1, 1, 6.0, nan=False), np.append(x, np.float32(np.nan)))
         for rounding in ("up", "down", "nearest"):
             yield example(cls(0, 127, 2.0**127, rounding=rounding), np.abs(x) + 1)

@@ -12,7 +12,7 @@ from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import example, sum_dtype
 from snnir.ir.types import TensorType
 
-__all__ = ["Find", "Hardmax", "Lookup", "TopK"]
+__all__ = ["Find", "Hardmax", "Lookup", "ReverseParts", "TopK"]
 
 
 @register
@@ -76,6 +76,46 @@ class Find(Op):
         yield example(cls(), np.array([["b", ""], ["long", "a"]]), np.array(["b", "a", "b"]))
         yield example(cls(), np.array([3, -1, 7]), np.array([7, 3]))
         yield example(cls(), np.array([0.5, -1.5, 2], np.float32), np.array([2, 0.5], np.float32))
+
+
+@register
+@dataclass(frozen=True)
+class ReverseParts(Op):
+    """ONNX `ReverseSequence`: the first `lengths[n]` elements along `axis` turned around, for each n of the axis `batch`."""
+
+    name = "reverse_parts"
+    operands = ("x", "lengths")
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    axis: int = 1
+    batch: int = 0
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        x, lengths = types
+        if self.axis == self.batch or not (0 <= self.axis < x.rank and 0 <= self.batch < x.rank):
+            raise GraphError(f"reverse_parts along axis {self.axis} with batch axis {self.batch} of {x}")
+        if not lengths.is_weight or lengths.shape != (x.shape[self.batch],):
+            raise GraphError(f"reverse_parts of {x} needs one integer for each element of axis {self.batch}, found {lengths}")
+        return (x if x.is_exact else TensorType(x.shape, sum_dtype(x)),)
+
+    def takes_any(self) -> bool:
+        return True
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        x, lengths = arrays
+        size = x.shape[self.axis]
+        if lengths.size and not (lengths.min() >= 0 and lengths.max() <= size):
+            raise InputError(f"lengths {lengths.min()}..{lengths.max()} of sequences of {size} elements")
+        ends = lengths.astype(np.int64).reshape([-1 if axis == self.batch else 1 for axis in range(x.ndim)])
+        places = np.arange(size).reshape([-1 if axis == self.axis else 1 for axis in range(x.ndim)])
+        return (np.take_along_axis(x, np.where(places < ends, ends - 1 - places, places), self.axis),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+        yield example(cls(), x, np.array([3, 1], np.int64))
+        yield example(cls(1, 2), x.astype(np.int32), np.array([4, 0, 2], np.int64))
 
 
 @register

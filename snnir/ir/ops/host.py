@@ -13,7 +13,21 @@ from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
-__all__ = ["Abs", "ArgMax", "Cos", "Log", "LogSoftmax", "Pow", "Reciprocal", "SequenceMask", "Sin", "Softmax", "Sqrt", "Tan"]
+__all__ = [
+    "Abs",
+    "ArgMax",
+    "Cos",
+    "Log",
+    "LogSoftmax",
+    "Pow",
+    "Reciprocal",
+    "Remainder",
+    "SequenceMask",
+    "Sin",
+    "Softmax",
+    "Sqrt",
+    "Tan",
+]
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,9 @@ class _Function(Op):
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         return (TensorType(types[0].shape, sum_dtype(types[0])),)
 
+    def takes_any(self) -> bool:
+        return True
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield example(cls(), np.linspace(0.25, 4, 10, dtype=np.float32).reshape(2, 5))
@@ -129,6 +146,9 @@ class Abs(_Function):
     """The magnitude."""
 
     name = "abs"
+
+    def takes_any(self) -> bool:
+        return False  # in the network it is a sum
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.abs(arrays[0]),)
@@ -199,6 +219,38 @@ class Pow(Op):
         x = np.linspace(0.25, 4, 10, dtype=np.float32).reshape(2, 5)
         yield example(cls(), x, np.array(2.0, np.float32))
         yield example(cls(), x, np.linspace(-1, 2, 5, dtype=np.float32))
+
+
+@register
+@dataclass(frozen=True)
+class Remainder(Op):
+    """The remainder of `x / y` of real numbers, with the sign of the divisor, or with `dividend` that of the dividend (C's fmod).
+
+    By 0, and of an infinity: NaN. By an infinity: `x`, or that infinity where the signs differ and the divisor's counts.
+    """
+
+    name = "remainder"
+    operands = ("x", "y")
+    levels = (FLOAT, QUANTIZED, SPIKING)
+    host = True
+
+    dividend: bool = False
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return (TensorType(broadcast(types[0].shape, types[1].shape), sum_dtype(*types)),)
+
+    def takes_any(self) -> bool:
+        return True
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        with np.errstate(invalid="ignore"):
+            return ((np.fmod if self.dividend else np.mod)(*arrays),)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        x = np.linspace(-4, 4, 10, dtype=np.float32).reshape(2, 5)
+        yield example(cls(), x, np.array(1.5, np.float32))
+        yield example(cls(True), x, np.linspace(-2, 1, 5, dtype=np.float32))
 
 
 @register

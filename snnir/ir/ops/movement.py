@@ -29,6 +29,9 @@ class Movement(Op):
     def stored(self, types: Sequence[TensorType]) -> bool:
         return True
 
+    def takes_any(self) -> bool:
+        return True
+
     def bind(self, sizes: Mapping[str, int]) -> Movement:
         return self
 

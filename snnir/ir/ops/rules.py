@@ -11,7 +11,7 @@ from snnir.ir.dims import Dimension, Shape
 from snnir.ir.op import Example, Op
 from snnir.ir.types import Quantization, TensorType, dtype_of
 
-__all__ = ["broadcast", "example", "pad_amounts", "sum_dtype", "window_size"]
+__all__ = ["broadcast", "example", "is_number", "pad_amounts", "sum_dtype", "window_size"]
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -50,6 +50,11 @@ def sum_dtype(*types: TensorType) -> str:
     elif not any(type_.is_exact for type_ in types):
         return "f64" if "f64" in kinds else "f32"
     raise GraphError(f"element types {', '.join(type_.dtype for type_ in types)} do not go together")
+
+
+def is_number(type_: TensorType) -> bool:
+    """Whether a host op takes the elements as real numbers: such, or levels, which it reads as what they stand for."""
+    return type_.is_real or type_.is_levels
 
 
 def pad_amounts(padding: Sequence[int], spatial: int) -> list[tuple[int, int]]:

@@ -1,0 +1,30 @@
+"""Where NaN and infinities may come in.
+
+Levels, sums and whatever becomes one are finite. An input may hold NaN and infinities where they can only reach ops that
+the host computes and whose meaning covers them (`Op.takes_any`), and data movement. Truth and integers, such as the
+answers to `is_nan`, are finite again.
+"""
+
+from __future__ import annotations
+
+from snnir.ir.graph import Graph, Value
+from snnir.ir.ops import Encode, Observe, Quantize
+
+__all__ = ["needs_finite"]
+
+
+def needs_finite(graph: Graph, value: Value) -> str:
+    """Why the input must be finite: what its elements reach, in a user's words; empty where it may hold any number."""
+    if value.name in graph.finite:
+        return "the import answered a question for such numbers with no"
+    seen, rest = {value}, [value]
+    while rest:
+        for node in rest.pop().users:
+            if isinstance(node.op, Encode | Observe | Quantize):
+                return "its elements become levels, which are finite"
+            if not node.op.takes_any():
+                return f"{node.describe()} (op {node.op.name}) takes none"
+            reached = {result for result in node.outputs if not result.type.is_exact} - seen
+            seen |= reached
+            rest += reached
+    return ""
