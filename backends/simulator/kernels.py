@@ -415,19 +415,27 @@ def _sparse(sums, begin, end, address, event, segment, weights, index):
 
 
 @_part
-def _deliver(sums, begin, end, address, event, segment, weights, index, lists, values, synops, charges, row):
-    """Add the currents of events begin..end-1 through one segment to the sums, and count the synapses they used."""
+def _through(sums, begin, end, address, event, segment, weights, index, lists, values):
+    """Add the currents of events begin..end-1 through one segment to the sums. Returns the synapses used, and those of them
+    by charged events.
+    """
     if segment.kind == DENSE:
         costly = _dense(sums, begin, end, address, event, segment, weights, lists, values)
-        synops[row] += segment.outputs * (end - begin)
-        charges[row] += segment.outputs * costly
-        return
+        return segment.outputs * (end - begin), segment.outputs * costly
     if segment.kind == CSR:
-        used, costly = _sparse(sums, begin, end, address, event, segment, weights, index)
-    elif segment.kind == COLLECTED and _DENSITY * (end - begin) > segment.links:
-        used, costly = _collect(sums, begin, end, address, event, segment, weights, index, lists, values)
+        return _sparse(sums, begin, end, address, event, segment, weights, index)
+    if segment.kind == COLLECTED and _DENSITY * (end - begin) > segment.links:
+        return _collect(sums, begin, end, address, event, segment, weights, index, lists, values)
+    return _scatter(sums, begin, end, address, event, segment, weights, index, lists, values)
+
+
+@_part
+def _deliver(sums, begin, end, address, event, segment, weights, others, storage, index, lists, values, synops, charges, row):
+    """`_through` a segment whose weights are in `weights`, or in storage 1 in `others`; the synapses used are counted."""
+    if storage == 1:
+        used, costly = _through(sums, begin, end, address, event, segment, others, index, lists, values)
     else:
-        used, costly = _scatter(sums, begin, end, address, event, segment, weights, index, lists, values)
+        used, costly = _through(sums, begin, end, address, event, segment, weights, index, lists, values)
     synops[row] += used
     charges[row] += costly
 
@@ -553,17 +561,18 @@ def _fire_staircase(a, up, down, state, neurons, signs, table, width, parameter,
 @_part
 def _emit(neurons, count, signs, layout, out_address, out_event, cursor):
     """Write the spikes of `count` neurons, for which there is room."""
+    addresses, events = out_address[cursor : cursor + count], out_event[cursor : cursor + count]
     for k in range(count):
-        i = neurons[k]
-        out_address[cursor + k], out_event[cursor + k] = layout[i], 2 * signs[i]
+        i = np.uint32(neurons[k])
+        addresses[k], events[k] = layout[i], 2 * signs[i]
 
 
 @_part
 def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, parameter, staircase, lo, hi, most):
     """One step of the `count` neurons that fired in the step before, where no other can fire; as `_fire`."""
-    found = 0
+    found, one = np.uint64(0), np.uint64(1)
     for k in range(count):
-        i, sign = neurons[k], np.int32(0)
+        i, sign = np.uint32(neurons[k]), np.int32(0)
         if staircase:
             sign = np.int32((a[i] >= up[i]) & (state[i] < hi)) - np.int32((a[i] < down[i]) & (state[i] > lo))
         else:
@@ -573,8 +582,8 @@ def _fire_again(a, up, down, theta, state, neurons, count, signs, table, width, 
         if staircase and sign:
             up[i], down[i] = _between(table[parameter[i] * width : (parameter[i] + 1) * width], lo, hi, state[i], most)
         signs[i], neurons[found] = sign, i
-        found += int(sign & 1)
-    return found
+        found += np.uint64(sign) & one
+    return np.int64(found)
 
 
 @_part
@@ -753,6 +762,7 @@ def _populate(
     row,
     number,
     weights,
+    others,
     neurons,
     work,
     room,
@@ -776,7 +786,6 @@ def _populate(
     parameter = program.parameter[row.neurons : row.neurons + n]
     layout = program.layout[row.neurons : row.neurons + n]
     index = program.indices[row.index : row.index_end]
-    weights = weights[row.weights : row.weights_end]
     table = program.thresholds[row.thresholds :]
     theta = neurons.theta[row.own : row.own + n]
     a, up, down, state = work.sums[:n], work.up[:n], work.down[:n], work.state[:n]
@@ -809,7 +818,10 @@ def _populate(
         for s in range(row.first, row.last):
             slot, segment = program.inputs[s], program.segments[s]
             begin, end = offsets[at[slot]], offsets[at[slot] + min(length[slot], last)]
-            _deliver(a, begin, end, address, event, segment, weights, index, room.lists, work.values, synops, charges, s)
+            _deliver(
+                a, begin, end, address, event, segment, weights, others, row.storage, index, room.lists, work.values,
+                synops, charges, s,
+            )  # fmt: skip
         last = 0
     fired, signs, active = room.neurons, room.signs, hi > lo
     since = _cycles() if timed else 0
@@ -820,20 +832,9 @@ def _populate(
                 begin, end = offsets[at[slot] + t], offsets[at[slot] + t + 1]
                 if begin < end:
                     _deliver(
-                        a,
-                        begin,
-                        end,
-                        address,
-                        event,
-                        program.segments[s],
-                        weights,
-                        index,
-                        room.lists,
-                        work.values,
-                        synops,
-                        charges,
-                        s,
-                    )
+                        a, begin, end, address, event, program.segments[s], weights, others, row.storage, index,
+                        room.lists, work.values, synops, charges, s,
+                    )  # fmt: skip
                     active = hi > lo
         if keeps_history:
             _kept_history(logs, cursors, number, where, a, state, theta, layout)
@@ -1166,7 +1167,7 @@ def _encode(encoder, levels, room, where, cap, spread, at, length, trains, curso
         _spread(told, cap, trains, cursors)
         steps = cap
     else:
-        _charge(told, True, trains, cursors)
+        _charge(told, np.bool_(True), trains, cursors)
     offsets, _, _ = _views(trains)
     while steps and offsets[base + steps] == offsets[base + steps - 1]:
         steps -= 1
@@ -1236,7 +1237,7 @@ def _enter(program, row, room, k, place, parts, part_steps, states, cap, deliver
         if delivery == REPLAY:
             # The first train of a carried state counts from 0, but its receivers hold what the state started as.
             length[slot], cursors[EVENTS] = _copied(
-                states.at[i], states.steps[i], states.store, before, -1, carry and k == 1, room.scratch,
+                states.at[i], states.steps[i], states.store, before, np.int64(-1), carry and k == 1, room.scratch,
                 trains, cursors[OFFSETS], cursors[EVENTS],
             )  # fmt: skip
             cursors[OFFSETS] += length[slot] + 1
@@ -1244,7 +1245,7 @@ def _enter(program, row, room, k, place, parts, part_steps, states, cap, deliver
             told = room.scratch.told[: state.size]
             for j in range(state.size):
                 told[j] = level[j] - sent[j]
-            length[slot] = _send(told, False, graded, cap, trains, cursors)
+            length[slot] = _send(told, np.bool_(False), graded, cap, trains, cursors)
             if carry:
                 _add_up(sent, at[slot], length[slot], trains)
     if carry and k > 0:  # receivers keep what they were told: shared values do not change
@@ -1255,7 +1256,7 @@ def _enter(program, row, room, k, place, parts, part_steps, states, cap, deliver
 @_part
 def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains):
     """End window k: what states have become, and what leaves the body."""
-    cursor, base = 0, 0
+    cursor, base = np.int64(0), np.int64(0)
     for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
         level = room.states[state.level : state.level + state.size]
@@ -1267,7 +1268,7 @@ def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, l
         if delivery == REPLAY or k == row.length - 1:
             states.at[i] = base
             states.steps[i], cursor = _copied(
-                at[slot], length[slot], trains, level, 1, False, room.scratch, states.store, base, cursor
+                at[slot], length[slot], trains, level, np.int64(1), np.bool_(False), room.scratch, states.store, base, cursor
             )
             base += states.steps[i] + 1
     for i in range(row.stacked_end - row.stacked):
@@ -1278,7 +1279,7 @@ def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, l
         part, base = i * row.length + place, stacked.ends[0]
         # Receivers outside are fresh, so they are first told what was kept.
         steps, cursor = _copied(
-            at[value.slot], length[value.slot], trains, level, 1, carry and k > 0, room.scratch,
+            at[value.slot], length[value.slot], trains, level, np.int64(1), carry and k > 0, room.scratch,
             stacked.store, base, stacked.ends[1],
         )  # fmt: skip
         stacked.at[part], stacked.steps[part] = base, steps
@@ -1299,7 +1300,7 @@ def _close(program, row, room, states, stacked, carry, at, length, trains, curso
         before = room.states[state.level + state.size : state.level + 2 * state.size]
         base = cursors[OFFSETS]
         steps, cursors[EVENTS] = _copied(
-            states.at[i], states.steps[i], states.store, before, 1, carry and row.length > 1, room.scratch,
+            states.at[i], states.steps[i], states.store, before, np.int64(1), carry and row.length > 1, room.scratch,
             trains, base, cursors[EVENTS],
         )  # fmt: skip
         at[state.final], length[state.final] = base, steps
@@ -1464,20 +1465,15 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                             population = program.populations[number]
                             emitter = -1 if population.sums >= 0 else population.emitter
                             kept = flags[population.emitter] & KEEPS_HISTORY != 0
-                            if population.storage == 0:
+                            if population.storage < 2:
                                 _populate(
-                                    program, population, number, program.weights8, narrow, work, room, results, where, kept,
-                                    cap, timed, at, length, trains, logs, cursors,
-                                )  # fmt: skip
-                            elif population.storage == 1:
-                                _populate(
-                                    program, population, number, program.weights16, narrow, work, room, results, where, kept,
-                                    cap, timed, at, length, trains, logs, cursors,
+                                    program, population, number, program.weights8, program.weights16, narrow, work, room,
+                                    results, where, kept, cap, timed, at, length, trains, logs, cursors,
                                 )  # fmt: skip
                             else:
                                 _populate(
-                                    program, population, number, program.weights64, wide, broad, room, results, where, kept,
-                                    cap, timed, at, length, trains, logs, cursors,
+                                    program, population, number, program.weights64, program.weights64, wide, broad, room,
+                                    results, where, kept, cap, timed, at, length, trains, logs, cursors,
                                 )  # fmt: skip
                         if emitter >= 0:
                             _noted(program, results, flags, where, emitter, at, length, trains, logs, cursors)

@@ -198,7 +198,6 @@ class _Assembler:
         segments = step.segments
         storage, size, first = _storage(segments), segments.bias.size, len(self.inputs)
         self.inputs += [self.read(sources, code) for sources in step.inputs]
-        self.segment_rows.append(segments.table)
         self.segment_names += segments.names
         sums = -1
         if step.readout:
@@ -206,6 +205,9 @@ class _Assembler:
             self.readouts.append((step, sums, None if scan is None else scan.length))
         lo, hi, staircase = step.levels
         weights, index = self.take(f"w{storage}", segments.weights.size), self.take("index", segments.index.size)
+        rows = segments.table.copy()
+        rows["weights"] += weights
+        self.segment_rows.append(rows)
         row = (
             self._emitter(step, scan),
             self.slot(step.value),
@@ -220,8 +222,6 @@ class _Assembler:
             step.table.shape[1],
             first,
             len(self.inputs),
-            weights,
-            weights + segments.weights.size,
             index,
             index + segments.index.size,
             sums,

@@ -35,7 +35,7 @@ SEGMENT = np.dtype(
             "kind",
             "begin",  # addresses
             "end",
-            "weights",  # where they begin
+            "weights",  # where they begin: of the population's, in a program of all
             "inputs",  # dense: those of a row, and its length
             "outputs",
             "pointers",  # csr: in the index, where the entries of each address begin; and the neurons

@@ -54,8 +54,6 @@ POPULATION = _record(
     "steps",  # thresholds of a row
     "first",  # segments
     "last",
-    "weights",
-    "weights_end",
     "index",
     "index_end",
     "sums",  # where a readout's sums stand in the result, or -1

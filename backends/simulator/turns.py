@@ -19,7 +19,7 @@ def compiled_by_one(kernel: Any, first_call: Callable[[], object]) -> None:
 
     No other process compiles it meanwhile, as far as they share a folder that is written and a system with file locks.
     """
-    if not kernel.signatures:
+    if not kernel.overloads:
         with _turn(kernel):
             first_call()
 
