@@ -22,6 +22,7 @@ def _program(folder: Path) -> Program:
 
 def _simulator(task: Task, threads: int) -> Side:
     program, x = _program(task.folder), task.array("x")
+    program.run(x[:1], threads=1)  # loads the kernels
 
     def run() -> np.ndarray:
         (output,) = program.run(x, threads=threads).outputs.values()

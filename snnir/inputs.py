@@ -10,17 +10,22 @@ from snnir.errors import CalibrationError, InputError
 from snnir.ir import Graph
 from snnir.ir.execute import check_inputs
 
-__all__ = ["as_inputs", "calibration_data", "first_samples", "sample_count", "samples"]
+__all__ = ["as_inputs", "by_name", "calibration_data", "first_samples", "sample_count", "samples"]
 
 
 def as_inputs(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`data` by input name; a single array is the only input. Raises `InputError`."""
+    """`data` by input name, checked; a single array is the only input. Raises `InputError`."""
+    return check_inputs(graph, by_name(graph, data))
+
+
+def by_name(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """`data` by input name, unchecked. Raises `InputError` for a single array where there are several inputs."""
     if isinstance(data, Mapping):
-        return check_inputs(graph, data)
+        return data
     if len(graph.inputs) != 1:
         names = ", ".join(value.name for value in graph.inputs)
         raise InputError(f"model {graph.name} takes {len(graph.inputs)} inputs ({names}): give a dict of arrays by name")
-    return check_inputs(graph, {graph.inputs[0].name: np.asarray(data)})
+    return {graph.inputs[0].name: np.asarray(data)}
 
 
 def calibration_data(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 import snnir
 from snnir.errors import FileFormatError, UsageError
-from snnir.inputs import as_inputs
+from snnir.inputs import as_inputs, by_name
 from snnir.ir import LEVELS, Graph
 from snnir.ir.execute import execute
 
@@ -100,7 +100,7 @@ class Program:
             if steps != "auto":
                 raise UsageError(f"steps={steps!r}: give a number of inner time-steps, or auto")
             steps = None
-        inputs = as_inputs(self.graph("spiking"), x)
+        inputs = by_name(self.graph("spiking"), x)  # both backends check them
         if backend == "torch":
             if trace or threads is not None:
                 raise UsageError("the torch backend takes neither trace nor threads (torch.set_num_threads sets them)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Encode, Movement, Readout, Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Host", "concrete_shape", "fixed_values", "window_order"]
+__all__ = ["Host", "Schedule", "concrete_shape", "fixed_values", "window_order"]
 
 
 def concrete_shape(type_: TensorType, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -34,33 +36,106 @@ def fixed_values(graph: Graph, constants: Mapping[Value, np.ndarray]) -> set[Val
     return fixed
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """What the host computes of one graph, and when: the same for every batch.
+
+    `before` are scans, encoders and nodes on what is known before the simulation, in order; `after` those that wait for the
+    sums of readouts. `fixed` is that of `fixed_values`.
+    """
+
+    fixed: set[Value]
+    before: list[Node]
+    after: list[Node]
+
+    @classmethod
+    def of(cls, graph: Graph, given: Collection[Value], constants: Mapping[Value, np.ndarray]) -> Schedule:
+        """The schedule of a graph whose inputs `given` are real values."""
+        fixed = fixed_values(graph, constants)
+        known = {*graph.constants, *constants, *given}
+        before = []
+        for node in graph.nodes:
+            if isinstance(node.op, Scan):
+                before.append(node)
+            elif isinstance(node.op, Encode) and node.operands[0] in known:
+                before.append(node)
+                known.update(value for value in node.outputs if value in fixed)
+            elif _computable(node, known):
+                before.append(node)
+                known.update(node.outputs)
+        after = []
+        for node in graph.nodes:
+            if isinstance(node.op, Readout):
+                after.append(node)
+                known.update(node.outputs)
+            elif isinstance(node.op, Scan):
+                after.append(node)
+                known.update(outer for outer, _ in _real_results(node))
+            elif node.outputs[0] not in known and not isinstance(node.op, Encode) and _computable(node, known):
+                after.append(node)
+                known.update(node.outputs)
+        return cls(fixed, before, after)
+
+
+def _computable(node: Node, known: Collection[Value]) -> bool:
+    """Whether the host computes a node from values that it knows; it moves levels, but computes with real values only."""
+    return all(value in known for value in node.operands) and (
+        isinstance(node.op, Movement) or not any(value.type.is_levels for value in node.operands)
+    )
+
+
+def _real_results(node: Node) -> list[tuple[Value, Value]]:
+    """The results of a scan that are real values: outside, and inside of its body."""
+    body, op = node.body, node.op
+    assert body is not None and isinstance(op, Scan)
+    results = list(zip(node.outputs, body.outputs.values(), strict=True))[op.states :]
+    return [(outer, inner) for outer, inner in results if inner.type.is_plain]
+
+
 class Host:
     """The real values of one graph, or of one window of a scan's body, for the whole batch.
 
-    `reals` holds every value known before the simulation, and the levels of fixed spiking values; `levels` what the
-    encoders of inputs charge; `windows` the bodies of scans, one for each window in order of processing.
+    `reals` holds every value known before the simulation, and the levels of fixed spiking values; `encoders` those of
+    inputs, by what they charge; `windows` the bodies of scans, one for each window in order of processing. `schedules` are
+    kept by the identity of graphs: give the same mapping for every batch of a graph that stays.
     """
 
     def __init__(
-        self, graph: Graph, sizes: Mapping[str, int], given: Mapping[Value, np.ndarray], constants: Mapping[Value, np.ndarray]
+        self,
+        graph: Graph,
+        sizes: Mapping[str, int],
+        given: Mapping[Value, np.ndarray],
+        constants: Mapping[Value, np.ndarray],
+        schedules: dict[int, Schedule] | None = None,
     ) -> None:
         self.graph = graph
         self.sizes = sizes
-        self.levels: dict[Value, np.ndarray] = {}
+        self.encoders: dict[Value, Node] = {}
         self.windows: dict[Node, list[Host]] = {}
         self.reals: dict[Value, np.ndarray] = {value: value.array for value in graph.constants}
         self.reals.update(constants)
         self.reals.update(given)
-        fixed = fixed_values(graph, constants)
-        for node in graph.nodes:
+        self.schedules = {} if schedules is None else schedules
+        if id(graph) not in self.schedules:
+            self.schedules[id(graph)] = Schedule.of(graph, given.keys(), constants)
+        self.schedule = self.schedules[id(graph)]
+        for node in self.schedule.before:
             if isinstance(node.op, Scan):
                 self._open(node, node.op)
-            elif isinstance(node.op, Encode) and node.operands[0] in self.reals:
-                self.levels[node.output] = apply(node, [self.reals[node.operands[0]]], sizes)[0]
-                if node.output in fixed:
-                    self.reals[node.output] = self.levels.pop(node.output)
+            elif isinstance(node.op, Encode) and node.output not in self.schedule.fixed:
+                self.encoders[node.output] = node
             else:
                 self._apply(node, self.reals)
+
+    @cached_property
+    def levels(self) -> dict[Value, np.ndarray]:
+        """What the encoders of inputs charge."""
+        return {value: self.charged(value) for value in self.encoders}
+
+    def charged(self, value: Value) -> np.ndarray:
+        """The levels that one encoder charges."""
+        node = self.encoders[value]
+        return apply(node, [self.reals[node.operands[0]]], self.sizes)[0]
 
     def _open(self, node: Node, op: Scan) -> None:
         """Cut the real sequences of a scan into its windows, where the body computes with real values."""
@@ -78,36 +153,31 @@ class Host:
         for k in window_order(op, length):
             given = {inner: self.reals[outer].take(k, axis=op.axis) for inner, outer in elements if self._real(outer)}
             given.update({inner: self.reals[outer] for inner, outer in shared if self._real(outer)})
-            self.windows[node].append(Host(body, self.sizes, given, constants))
+            self.windows[node].append(Host(body, self.sizes, given, constants, self.schedules))
 
     def _real(self, value: Value) -> bool:
         return value in self.reals and not value.type.is_levels
 
     def _apply(self, node: Node, reals: dict[Value, np.ndarray]) -> None:
-        if all(value in reals and not value.type.is_levels for value in node.operands) or (
-            isinstance(node.op, Movement) and all(value in reals for value in node.operands)
-        ):
-            results = apply(node, [reals[value] for value in node.operands], self.sizes)
-            reals.update(zip(node.outputs, results, strict=True))
+        results = apply(node, [reals[value] for value in node.operands], self.sizes)
+        reals.update(zip(node.outputs, results, strict=True))
 
     def finish(self, sums: Mapping[Value, np.ndarray]) -> dict[Value, np.ndarray]:
         """All real values, given the sums int64[N, ...] of the readouts ([N, windows, ...] inside a body)."""
         reals = dict(self.reals)
-        for node in self.graph.nodes:
+        for node in self.schedule.after:
             if isinstance(node.op, Readout):
                 reals[node.output] = (sums[node.output] * reals[node.operands[0]]).astype(np.float32)
             elif isinstance(node.op, Scan):
                 self._close(node, node.op, sums, reals)
-            elif node.outputs[0] not in reals and not isinstance(node.op, Encode):
+            else:
                 self._apply(node, reals)
         return reals
 
     def _close(self, node: Node, op: Scan, sums: Mapping[Value, np.ndarray], reals: dict[Value, np.ndarray]) -> None:
         """Stack the real results of a scan's windows."""
-        body = node.body
+        body, results = node.body, _real_results(node)
         assert body is not None
-        results = list(zip(node.outputs, body.outputs.values(), strict=True))[op.states :]
-        results = [(outer, inner) for outer, inner in results if inner.type.is_plain]
         if not results:
             return
         own = [inner.output for inner in body.nodes if isinstance(inner.op, Readout)]

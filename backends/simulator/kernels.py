@@ -22,9 +22,7 @@ import llvmlite.ir
 import numba
 import numpy as np
 
-__all__ = [
-    "simulate",
-]
+__all__ = ["round_half_up", "simulate"]
 
 DENSE, SCATTERED, COLLECTED, CSR = range(4)
 """Kinds of segments; steps with many events of collected ones are computed from the side of the outputs."""
@@ -51,7 +49,7 @@ comes, the same after the last input, and all of a call.
 _Kernel = Callable[..., Any]
 
 
-def _compiled(kernel: _Kernel, **options: bool) -> _Kernel:
+def _compiled(kernel: _Kernel, **options: object) -> _Kernel:
     compiler: Any = numba.njit
     try:
         return cast(_Kernel, compiler(nogil=True, cache=True, **options)(kernel))
@@ -1326,6 +1324,24 @@ def _close(program, row, room, states, stacked, carry, at, length, trains, curso
             offsets[base + t + 1] = cursor
         at[value.outer], length[value.outer] = base, steps
         cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
+
+
+def _dividing(kernel: _Kernel) -> _Kernel:
+    """Compile a kernel that divides by what is not 0: nothing is asked, so that vectors can be divided."""
+    return _compiled(kernel, error_model="numpy")
+
+
+@_dividing
+def round_half_up(reals, scale, lo, hi, levels, first, last, column):
+    """Enter the levels of reals[first:last], float32[batch, n], from `column` on: as `Quantization.round` does.
+
+    `levels` is int32[batch, ...]; `lo` and `hi` are float64.
+    """
+    for i in range(first, last):
+        row = reals[i]
+        to = levels[i, column : column + row.size]
+        for j in range(row.size):
+            to[j] = np.int32(min(max(np.floor(np.float64(row[j]) / scale + 0.5), lo), hi))
 
 
 @_compiled

@@ -7,12 +7,14 @@ root's slot is read. A scan's instruction names the instructions of its body, wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
+from snnir.backends.simulator.host import window_order
 from snnir.backends.simulator.synapses import SEGMENT, Segments
 from snnir.backends.simulator.tables import (
     COMBINATION,
@@ -32,6 +34,7 @@ from snnir.backends.simulator.tables import (
     Program,
 )
 from snnir.backends.simulator.wiring import AddressMap, Source
+from snnir.errors import UnsupportedError
 from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
 
@@ -78,14 +81,18 @@ def _flat(arrays: Sequence[np.ndarray], dtype: type[np.signedinteger]) -> np.nda
     return np.concatenate([np.zeros(0, dtype), *arrays])
 
 
-def assemble(plan: Plan, pool: Pool) -> tuple[Program, Layout]:
-    """The program of a plan, and where its results stand."""
-    return _Assembler(plan, pool).finish(plan)
+def assemble(plan: Plan, pool: Pool, name: str) -> tuple[Program, Layout]:
+    """The program of a plan, and where its results stand; `name` is that of the outermost window.
+
+    Raises `UnsupportedError` where two values that are told apart by name have the same one.
+    """
+    return _Assembler(plan, pool, name).finish(plan)
 
 
 class _Assembler:
-    def __init__(self, plan: Plan, pool: Pool) -> None:
+    def __init__(self, plan: Plan, pool: Pool, name: str) -> None:
         self.pool = pool
+        self.windows = [name]
         self.slots: dict[Value, int] = {}
         self.slot_count = 0
         self.rows: dict[np.dtype, list[tuple[int, ...]]] = {}
@@ -243,6 +250,7 @@ class _Assembler:
         op = step.node.op
         assert isinstance(op, Scan)
         body: list[tuple[int, int]] = []
+        self.windows += [f"{step.node.outputs[0].name}[{element}]" for element in window_order(op, step.length)]
         row = [step.length, op.reverse, self.columns, len(self.bodies), 0]
         self.columns += step.length
         elements = [
@@ -271,6 +279,10 @@ class _Assembler:
 
     def finish(self, plan: Plan) -> tuple[Program, Layout]:
         """All tables."""
+        names = [step.name for step, _ in self.emitters if not (isinstance(step, EncodePlan) and step.fixed)]
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise UnsupportedError(f"two values are called {name} (a scan's name stands before its body's); rename one")
         outputs, settles = [], 0
         for name, emission in plan.outputs:
             self.add(SETTLED, self.read(emission.sources, self.top), emission.size, settles)
@@ -321,6 +333,7 @@ class _Assembler:
             tuple(self.readouts),
             tuple(outputs),
             tuple(self.encoders),
+            self.windows,
             self.columns,
             self.sizes["counts"],
             self.sizes["sums"],

@@ -7,13 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
-from snnir.backends.simulator.host import window_order
+from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, TracerPlan
 from snnir.backends.simulator.kernels import KEEPS_HISTORY, RECORDED, Results
 from snnir.backends.simulator.tables import Layout
-from snnir.errors import UnsupportedError
 from snnir.ir.graph import Value
-from snnir.ir.ops import Scan
 
 __all__ = ["Recorder"]
 
@@ -21,25 +18,9 @@ __all__ = ["Recorder"]
 class Recorder:
     """The results of one run, by the names and shapes of `SimulationResult`."""
 
-    def __init__(
-        self, plan: Plan, layout: Layout, graph_name: str, batch: int, record: frozenset[str], counts: bool, trace: bool
-    ) -> None:
+    def __init__(self, layout: Layout, batch: int, record: frozenset[str], counts: bool, trace: bool) -> None:
         self.layout, self.batch, self.record, self.trace, self.counted = layout, batch, record, trace, counts
-        self.windows = [graph_name]
-        for step in plan.steps:
-            if isinstance(step, ScanPlan):
-                op = step.node.op
-                assert isinstance(op, Scan)
-                self.windows += [f"{step.node.outputs[0].name}[{element}]" for element in window_order(op, step.length)]
-        names: set[str] = set()
-        for emitter, _ in layout.emitters:
-            if isinstance(emitter, EncodePlan) and emitter.fixed:
-                continue
-            if emitter.name in names:
-                raise UnsupportedError(
-                    f"two values are called {emitter.name} (a scan's name stands before its body's); rename one"
-                )
-            names.add(emitter.name)
+        self.windows = layout.windows
         self.flags = np.array([self._flags(emitter) for emitter, _ in layout.emitters], np.int64)
         sizes = (layout.columns, len(layout.emitters), *[len(layout.segments)] * 2)
         sizes = (*sizes, layout.counts if counts else 0, layout.sums, layout.settles)

@@ -16,6 +16,7 @@ from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Program
 from snnir.backends.simulator.turns import compiled_by_one
 from snnir.ir.graph import Graph, Value
+from snnir.ir.ops import Encode
 
 __all__ = ["simulate"]
 
@@ -51,10 +52,14 @@ def simulate(
     """Run a program over the whole batch. The arguments are checked already."""
     size = max(1, min(_CHUNK, -(-batch // threads)))
     chunks = [(first, min(first + size, batch)) for first in range(0, batch, size)]
-    levels = _levels(layout, host, batch)
+    levels = np.empty((batch, layout.levels), np.int32)
     cap, unsettled, undelivered = _FOREVER if steps is None else steps, 0, 0
 
+    roundings = _charge(levels, layout, host)
+
     def run(chunk: tuple[int, int]) -> _Found:
+        for *rounding, column in roundings:
+            kernels.round_half_up(*rounding, levels, *chunk, column)
         found: _Found = kernels.simulate(
             program,
             levels,
@@ -116,16 +121,39 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def _levels(layout: Layout, host: Host, batch: int) -> np.ndarray:
-    """What encoders charge: int32[batch, ...], one encoder and within it one window behind the other."""
-    levels = np.empty((batch, layout.levels), np.int32)
-    for step, scan, first in layout.encoders:
+_Rounding = tuple[np.ndarray, float, float, float, int]
+
+
+def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[_Rounding]:
+    """Enter what encoders charge: `levels` int32[batch, ...], one encoder and within it one window behind the other.
+
+    Returns what is left to threads: arguments of `kernels.round_half_up` by encoder, the last one its column.
+    """
+    left: list[_Rounding] = []
+    batch = len(levels)
+    for step, scan, column in layout.encoders:
         size = int(np.prod(step.shape))
         bodies = [host] if scan is None else host.windows.get(scan.node, [])
         for k, body in enumerate(bodies[:1] if step.fixed else bodies):
-            told = np.broadcast_to(body.reals[step.value] if step.fixed else body.levels[step.value], (batch, *step.shape))
-            levels[:, first + k * size : first + (k + 1) * size] = told.reshape(batch, size)
-    return levels
+            first = column + k * size
+            rounding = None if step.fixed else _rounding(body, step.value, first)
+            if rounding is not None:
+                left.append(rounding)
+                continue
+            told = body.reals[step.value] if step.fixed else body.charged(step.value)
+            levels[:, first : first + size] = np.broadcast_to(told, (batch, *step.shape)).reshape(batch, size)
+    return left
+
+
+def _rounding(host: Host, value: Value, column: int) -> _Rounding | None:
+    """How the kernel rounds what an encoder is given; None where it is rounded in another way, or is the same for all samples."""
+    node = host.encoders[value]
+    op, given = node.op, host.reals[node.operands[0]]
+    assert isinstance(op, Encode)
+    if op.rounding != "half-up" or op.single or given.dtype != np.float32 or node.operands[0].type.batch_axis != 0:
+        return None
+    reals = np.ascontiguousarray(given).reshape(len(given), -1)
+    return reals, op.quantization.scale, float(op.quantization.lo), float(op.quantization.hi), column
 
 
 def _trace(graph: Graph, host: Host, recorder: Recorder) -> dict[str, np.ndarray]:

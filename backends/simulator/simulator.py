@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import Plan
 from snnir.backends.simulator.encodings import ENCODINGS, check_encoding
-from snnir.backends.simulator.host import Host
+from snnir.backends.simulator.host import Host, Schedule
 from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_options
 from snnir.backends.simulator.plan import Cache, make_plan
 from snnir.backends.simulator.program import assemble
@@ -33,8 +32,9 @@ class Simulator:
     def __init__(self, graph: Graph) -> None:
         check_graph(graph)
         self.graph = graph
-        self._plans: dict[tuple[tuple[str, int], ...], tuple[Plan, Program, Layout]] = {}
+        self._plans: dict[tuple[tuple[str, int], ...], tuple[Program, Layout]] = {}
         self._cache = Cache()
+        self._schedules: dict[int, Schedule] = {}
 
     def run(
         self,
@@ -63,7 +63,7 @@ class Simulator:
         """
         arrays = check_inputs(self.graph, inputs)
         sizes = bind_sizes(self.graph, arrays)
-        plan, compiled, layout = self._plan(sizes)
+        compiled, layout = self._plan(sizes)
         names = layout.recordable
         check_options(steps, delivery, execution, record, names)
         check_encoding(encoding, steps, execution)
@@ -72,12 +72,12 @@ class Simulator:
             raise UsageError(f"phases counts cycles with a counter of x86 processors; this one is {platform.machine()}")
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
-        host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {})
+        host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {}, self._schedules)
         batch = batch_size(self.graph, sizes)
         from snnir.backends.simulator.record import Recorder  # imports Numba
         from snnir.backends.simulator.run import simulate
 
-        recorder = Recorder(plan, layout, self.graph.name, batch, frozenset(record), counts, trace)
+        recorder = Recorder(layout, batch, frozenset(record), counts, trace)
 
         return simulate(
             self.graph,
@@ -95,11 +95,11 @@ class Simulator:
             progress=progress,
         )
 
-    def _plan(self, sizes: Mapping[str, int]) -> tuple[Plan, Program, Layout]:
+    def _plan(self, sizes: Mapping[str, int]) -> tuple[Program, Layout]:
         key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))
         if key not in self._plans:
             while len(self._plans) >= _PLANS:
                 self._plans.pop(next(iter(self._plans)))
             plan = make_plan(self.graph, sizes, self._cache)
-            self._plans[key] = (plan, *assemble(plan, self._cache.pool))
+            self._plans[key] = assemble(plan, self._cache.pool, self.graph.name)
         return self._plans[key]

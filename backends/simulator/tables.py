@@ -123,8 +123,8 @@ class Layout:
     """Where in the flat results of a program everything stands.
 
     `emitters` are the steps by row of the emitters, with the number of their windows (None: outermost); `segments` the
-    names of synapses by column; the others are sizes of one sample. `block` is how many samples go through the network
-    together.
+    names of synapses by column, `windows` those of windows by column of the steps; the others are sizes of one sample.
+    `block` is how many samples go through the network together.
     """
 
     emitters: tuple[tuple[EncodePlan | PopulationPlan | TracerPlan, int | None], ...]
@@ -132,6 +132,7 @@ class Layout:
     readouts: tuple[tuple[PopulationPlan, int, int | None], ...]
     outputs: tuple[tuple[str, tuple[int, ...], int], ...]
     encoders: tuple[tuple[EncodePlan, ScanPlan | None, int], ...]
+    windows: list[str]
     columns: int
     counts: int
     sums: int

@@ -78,11 +78,18 @@ class Quantization:
 
         The quotient is computed in float64; with `single` in float32, as ONNX's QuantizeLinear does.
         """
-        levels = x.astype(np.float32) / np.float32(self.scale) if single else x.astype(np.float64) / self.scale
-        levels = np.asarray(round_by(rounding, levels))
-        np.maximum(levels, self.lo, out=levels)
-        np.minimum(levels, self.hi, out=levels)
-        return levels.astype(np.int64)
+        flat, scale = np.ascontiguousarray(x).reshape(-1), np.array(self.scale, np.float32 if single else np.float64)
+        found = np.empty(flat.size, np.int64)
+        between = np.int32 if max(-self.lo, self.hi) < 1 << 31 else np.int64  # for int32 there are vector instructions
+        for first in range(0, flat.size, _BLOCK):
+            levels = np.asarray(round_by(rounding, flat[first : first + _BLOCK].astype(scale.dtype) / scale))
+            np.clip(levels, self.lo, self.hi, out=levels)
+            found[first : first + _BLOCK] = levels.astype(between)
+        return found.reshape(x.shape)
+
+
+_BLOCK = 1 << 15
+"""Elements that are rounded at once: what is between stays in a near cache."""
 
 
 def _levels(lo: int, hi: int) -> str:
