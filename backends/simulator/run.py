@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -76,8 +76,7 @@ def simulate(
         return found
 
     compiled_by_one(kernels.simulate, lambda: run((0, 0)))
-    alone = threads == 1 or len(chunks) == 1
-    finished = map(run, chunks) if alone else _pool(threads).map(run, chunks)
+    finished = _spread(run, chunks, threads)
     cycles = np.zeros(4, np.int64)
     for (_, last), (left, lost, events, history, spent) in zip(chunks, finished, strict=True):
         unsettled, undelivered = unsettled + left, undelivered + lost
@@ -110,6 +109,28 @@ def _phases(cycles: np.ndarray) -> dict[str, float]:
     """Shares of the compiled calls' cycles."""
     shares = dict(zip(PHASES, (cycles[:3] / max(int(cycles[3]), 1)).tolist(), strict=False))
     return {**shares, PHASES[-1]: 1 - sum(shares.values())}
+
+
+def _spread(run: Callable[[tuple[int, int]], _Found], chunks: list[tuple[int, int]], threads: int) -> Iterator[_Found]:
+    """The results of all chunks in order, by `threads` threads. The calling one takes what no other has begun: it need not be
+    woken, which can take as long as simulating a few samples.
+    """
+    if threads == 1 or len(chunks) == 1:
+        yield from map(run, chunks)
+        return
+    begun = [_pool(threads - 1).submit(run, chunk) for chunk in chunks[1:]]
+    own, rest = {0: run(chunks[0])}, iter(range(1, len(chunks)))
+    try:
+        for place in range(len(chunks)):
+            while place not in own and not begun[place - 1].done():
+                free = next((other for other in rest if begun[other - 1].cancel()), None)
+                if free is None:
+                    break
+                own[free] = run(chunks[free])
+            yield own.pop(place) if place in own else begun[place - 1].result()
+    finally:
+        for other in begun:
+            other.cancel()
 
 
 @functools.cache
