@@ -125,7 +125,7 @@ def test_rows_are_added_and_nothing_beside_them(size: int, kind: type[np.signedi
         np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected)
         np.testing.assert_array_equal(np.delete(sums - before, slice(first, first + size)), 0)
     for count in (0, 1, 5, 300):
-        sums: np.ndarray = before.astype(total)
+        sums = before.astype(total)
         scaled(sums, first, flat, 5, rows, values.astype(total), count, size, size)
         expected = (weights[rows[:count]].astype(np.int64) * values[:count, None]).sum(0)
         np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected)
