@@ -20,7 +20,7 @@ import numpy as np
 
 import snnir
 from benchmarks.driver import ROOT, spread
-from benchmarks.workloads import perceptron, sparse
+from benchmarks.workloads import indrnn, perceptron, sparse
 
 __all__ = ["growth", "start_up"]
 
@@ -46,23 +46,28 @@ def _one(program_file: str, inputs_file: str, threads: int) -> dict[str, float]:
 
 
 def growth(small: bool, threads: int, say: Callable[[str], None] = lambda line: None) -> dict[str, list[dict[str, float]]]:
-    """Peak bytes of a run against inner steps (more levels), batch and neurons, on the perceptron."""
-    width, batch = (16, 4) if small else (512, 256)
+    """Peak bytes of a run against inner steps (more levels), batch and neurons, on the perceptron, and against sequence
+    elements, on an IndRNN of three layers.
+    """
+    width, batch, inputs = (16, 4, 20) if small else (512, 256, 784)
+    hidden, few = (6, 2) if small else (64, 16)
     series: dict[str, list[tuple[float, int, int, int]]] = {
         "steps": [(bits, bits, batch, width) for bits in ((3, 4) if small else (3, 4, 5, 6))],
         "batch": [(count, 4, count, width) for count in ((2, 4) if small else (64, 256, 1024))],
         "neurons": [(2 * units, 4, batch, units) for units in ((8, 16) if small else (128, 512, 2048))],
+        "elements": [(length, 4, few, hidden) for length in ((3, 6) if small else (50, 200, 800))],
     }
     found: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         for label, points in series.items():
             for value, bits, count, units in points:
-                inputs = 20 if small else 784
                 rng = np.random.default_rng(0)
-                model = perceptron([inputs, units, units, 10], rng)
-                program = snnir.compile(model, calibration=sparse(rng, 64, inputs), bits=bits, check=False)
+                recurrent = label == "elements"
+                model = indrnn(1, units, 3, rng) if recurrent else perceptron([inputs, units, units, 10], rng)
+                shape = (int(value), 1) if recurrent else (inputs,)
+                program = snnir.compile(model, calibration=sparse(rng, 4 if recurrent else 64, *shape), bits=bits, check=False)
                 program.save(f"{name}/program.snnir")
-                np.save(f"{name}/x.npy", sparse(rng, count, inputs))
+                np.save(f"{name}/x.npy", sparse(rng, count, *shape))
                 command = [sys.executable, "-m", "benchmarks.memory", f"{name}/program.snnir", f"{name}/x.npy", str(threads)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
                 found.setdefault(label, []).append({"value": value, "bits": bits, "batch": count, **json.loads(done.stdout)})
