@@ -20,11 +20,12 @@ RARE = {"lookup", "hardmax", "top_k", "non_max_suppression", "sinh", "asinh", "a
 """Ops that `tests/frontends/test_operators.py` and ONNX's own tests see to."""
 PLACES = {"find", "max_pool_places"}
 """Ops that `tests/frontends/test_labels.py` and `test_pools_and_boxes.py` draw."""
+HOSTS = {"is_inf", "is_nan", "remainder", "reverse_parts", "store", "dynamic_store"}
+"""Ops of the host that NaN or whole tensors are about: `tests/frontends/test_nonfinite.py`."""
 INTEGERS = {"cast", "bit_cast", "narrow", "range", *(name for name in OPS if name.startswith("int_"))}
 """The graphs hold real numbers; `tests/ir/test_integers.py` draws integers."""
-NOT_DRAWN = (
-    INTEGERS | MADE | RARE | PLACES | {"fake_quantize"}
-)  # tests/passes/test_given_grid.py draws models that bring their quantizers
+NOT_DRAWN = INTEGERS | MADE | RARE | PLACES | HOSTS | {"fake_quantize"}
+"""`fake_quantize`: tests/passes/test_given_grid.py draws models that bring their quantizers."""
 
 
 def families(graph: Graph, data: dict[str, np.ndarray]) -> set[str]:

@@ -173,7 +173,7 @@ def _rounding(host: Host, value: Value, column: int) -> _Rounding | None:
     assert isinstance(op, Encode)
     if op.rounding != "half-up" or op.single or given.dtype != np.float32 or node.operands[0].type.batch_axis != 0:
         return None
-    reals = np.ascontiguousarray(given).reshape(len(given), -1)
+    reals = np.ascontiguousarray(given).reshape(len(given), int(np.prod(given.shape[1:])))
     return reals, op.quantization.scale, float(op.quantization.lo), float(op.quantization.hi), column
 
 
