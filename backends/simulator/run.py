@@ -115,7 +115,7 @@ def _spread(run: Callable[[tuple[int, int]], _Found], chunks: list[tuple[int, in
     """The results of all chunks in order, by `threads` threads. The calling one takes what no other has begun: it need not be
     woken, which can take as long as simulating a few samples.
     """
-    if threads == 1 or len(chunks) == 1:
+    if threads == 1 or len(chunks) <= 1:
         yield from map(run, chunks)
         return
     begun = [_pool(threads - 1).submit(run, chunk) for chunk in chunks[1:]]
