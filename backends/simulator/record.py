@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from functools import cached_property
 
@@ -68,7 +69,7 @@ class Recorder:
 
     def _cut(self, flat: np.ndarray, first: int, windows: int | None, shape: tuple[int, ...]) -> np.ndarray:
         """One value's columns of a flat result, as [N, (windows,) ...]."""
-        size = int(np.prod(shape)) * (1 if windows is None else windows)
+        size = math.prod(shape) * (1 if windows is None else windows)
         whole = (len(flat), *(() if windows is None else (windows,)), *shape)
         return flat[:, first : first + size].reshape(whole)
 
@@ -94,7 +95,7 @@ class Recorder:
                 found[emitter.name] = self.sums[emitter.value]
             elif not (isinstance(emitter, EncodePlan) and emitter.fixed):
                 found[emitter.name] = self._cut(self.results.counts, first, windows, emitter.shape)
-                first += int(np.prod(emitter.shape)) * (1 if windows is None else windows)
+                first += math.prod(emitter.shape) * (1 if windows is None else windows)
         return found
 
     def raster(self, name: str) -> np.ndarray:
@@ -128,7 +129,7 @@ class Recorder:
 
     def _kept(self, step: PopulationPlan, windows: int | None) -> np.ndarray:
         """The sums of one population after each step, the last ones held: [N, (windows,) steps, ...]."""
-        size = int(np.prod(step.shape))
+        size = math.prod(step.shape)
         whole = np.zeros((self.batch, 1 if windows is None else windows, self.length, size), np.int64)
         for (sample, k), rows in self._sums_by_step[step].items():
             whole[sample, k, : len(rows)] = rows

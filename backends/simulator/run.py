@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -153,7 +154,7 @@ def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[_Rounding]:
     left: list[_Rounding] = []
     batch = len(levels)
     for step, scan, column in layout.encoders:
-        size = int(np.prod(step.shape))
+        size = math.prod(step.shape)
         bodies = [host] if scan is None else host.windows.get(scan.node, [])
         for k, body in enumerate(bodies[:1] if step.fixed else bodies):
             first = column + k * size
@@ -173,7 +174,7 @@ def _rounding(host: Host, value: Value, column: int) -> _Rounding | None:
     assert isinstance(op, Encode)
     if op.rounding != "half-up" or op.single or given.dtype != np.float32 or node.operands[0].type.batch_axis != 0:
         return None
-    reals = np.ascontiguousarray(given).reshape(len(given), int(np.prod(given.shape[1:])))
+    reals = np.ascontiguousarray(given).reshape(len(given), math.prod(given.shape[1:]))
     return reals, op.quantization.scale, float(op.quantization.lo), float(op.quantization.hi), column
 
 
