@@ -27,7 +27,6 @@ from benchmarks import memory, report, scaling
 from benchmarks.bars import median
 from benchmarks.driver import ROOT, Crew, compare
 from benchmarks.hot_spots import hot_spots
-from benchmarks.limit import threads_in_registers
 from benchmarks.prepare import prepare
 from benchmarks.workloads import WORKLOADS
 from snnir.errors import UsageError
@@ -126,7 +125,6 @@ def _prepare_all(arguments: argparse.Namespace, root: Path, facts: dict[str, Any
 
 
 def _extras(arguments: argparse.Namespace, folders: dict[str, Path], facts: dict[str, Any], keep: Callable[[], None]) -> None:
-    facts["threads_in_registers"] = threads_in_registers(arguments.threads)
     if "scaling" not in arguments.skip:
         facts["scaling"] = {}
         for name, points in scaling.SERIES.items():

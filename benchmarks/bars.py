@@ -77,9 +77,6 @@ def bars(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
     if single and own:
         asked = f"what {facts['threads']} threads give the C program (row additions, the same events)"
         rows.append((asked, f"{single / own:.2f} x of 1", "the machine"))
-    if gain := facts.get("threads_in_registers"):
-        asked = f"what {facts['threads']} threads give additions of vectors in registers, without memory"
-        rows.append((asked, f"{gain:.2f} x of 1", "the machine"))
     if start := facts.get("start_up"):
         rows.append(("first run in a fresh process under 2 s", f"{start['median']:.2f} s", _verdict(start["median"] < 2)))
     return rows

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ import snnir
 from benchmarks.task import CannotError, Side, Task
 from snnir.program import Program
 
-__all__ = ["SIDES", "compiled", "row_additions", "threads_in_registers"]
+__all__ = ["SIDES", "compiled", "row_additions"]
 
 COMMAND = ("cc", "-O3", "-march=native", "-shared", "-fPIC")
 
@@ -94,25 +92,6 @@ def _layers(program: Program, x: np.ndarray) -> list[_Layer]:
         sums = np.zeros((len(x), weights.shape[1]), np.int32)
         layers.append(_Layer(weights, raster[:, 3].astype(np.int32), np.sign(raster[:, 4]).astype(np.int8), offsets, sums))
     return layers
-
-
-def threads_in_registers(threads: int, repeats: int = 5) -> float | None:
-    """How many times as much `threads` threads add as one does, in registers only; the median. None without a C compiler."""
-    try:
-        library = compiled()
-    except CannotError:
-        return None
-    rounds = ctypes.c_int64(20_000_000)
-    ratios = []
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(repeats):
-            started = time.perf_counter()
-            library.add_in_registers(rounds)
-            alone = time.perf_counter() - started
-            started = time.perf_counter()
-            list(pool.map(library.add_in_registers, [rounds] * threads))
-            ratios.append(threads * alone / (time.perf_counter() - started))
-    return statistics.median(ratios)
 
 
 def _limit(task: Task, threads: int) -> Side:

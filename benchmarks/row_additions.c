@@ -28,15 +28,3 @@ void add_rows(const int8_t *weights, int64_t columns, const int32_t *rows, const
                 subtract(sums + sample * columns, row, columns);
         }
 }
-
-/* Additions of vectors that never leave their registers: what threads give where no memory is touched. */
-int64_t add_in_registers(int64_t rounds)
-{
-    typedef int16_t vector __attribute__((vector_size(32)));
-    vector sums[8] = {0};
-    sums[0] += (int16_t)rounds;
-    for (int64_t round = 0; round < rounds; round++)
-        for (int k = 0; k < 8; k++)
-            sums[k] += sums[(k + 1) % 8];
-    return sums[0][0];
-}
