@@ -13,7 +13,7 @@ import numpy as np
 
 from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, StatePlan, Step, TracerPlan
 from snnir.backends.simulator.host import concrete_shape, fixed_values
-from snnir.backends.simulator.program import Pool
+from snnir.backends.simulator.pool import Pool
 from snnir.backends.simulator.synapses import Segments, Synapse, build
 from snnir.backends.simulator.wiring import AddressMap, Source, Wiring, invert, move, sources
 from snnir.errors import UnsupportedError

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
 from snnir.backends.simulator.host import window_order
-from snnir.backends.simulator.synapses import SEGMENT, Segments
+from snnir.backends.simulator.pool import Pool, flat
+from snnir.backends.simulator.pool import storage as storage_of
+from snnir.backends.simulator.segment import SEGMENT
 from snnir.backends.simulator.tables import (
     COMBINATION,
     ELEMENT,
@@ -38,47 +39,15 @@ from snnir.errors import UnsupportedError
 from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
 
-__all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "Pool", "assemble"]
+__all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "assemble"]
 
 ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
 """Kinds of instructions, as in kernels.py, which is not imported before a simulation runs."""
 
 
-@dataclass(eq=False)
-class Pool:
-    """The constants of all populations of a graph in flat arrays, shared by the programs of different sequence lengths."""
-
-    arrays: dict[tuple[int, ...], tuple[np.ndarray, ...]] = field(default_factory=dict)
-
-    def flat(self, segments: Sequence[Segments]) -> tuple[np.ndarray, ...]:
-        """Weights by storage, index and biases by storage, one population behind the other."""
-        key = tuple(id(one) for one in segments)
-        if key not in self.arrays:
-            kinds = [_storage(one) for one in segments]
-            weights = [
-                _flat([*(one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k), np.zeros(_SPARE, t)], t)
-                for k, t in _WEIGHTS
-            ]
-            index = _flat([one.index for one in segments], np.int32)
-            narrow = _flat([one.bias for one, kind in zip(segments, kinds, strict=True) if kind < 2], np.int32)
-            wide = _flat([one.bias for one, kind in zip(segments, kinds, strict=True) if kind == 2], np.int64)
-            self.arrays[key] = (*weights, index, narrow, wide)
-        return self.arrays[key]
-
-
-_WEIGHTS = ((0, np.int8), (1, np.int16), (2, np.int64))
-_SPARE = 16  # zeros behind the last weights, as in kernels.py
 _SMALL = 1 << 18
 _LIVE = 1 << 26
 _MOST = 32
-
-
-def _storage(segments: Segments) -> int:
-    return {1: 0, 2: 1, 8: 2}[segments.weights.itemsize]
-
-
-def _flat(arrays: Sequence[np.ndarray], dtype: type[np.signedinteger]) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *arrays])
 
 
 def assemble(plan: Plan, pool: Pool, name: str) -> tuple[Program, Layout]:
@@ -203,7 +172,7 @@ class _Assembler:
 
     def _populate(self, step: PopulationPlan, code: list[tuple[int, int]], scan: ScanPlan | None) -> None:
         segments = step.segments
-        storage, size, first = _storage(segments), segments.bias.size, len(self.inputs)
+        storage, size, first = storage_of(segments), segments.bias.size, len(self.inputs)
         self.inputs += [self.read(sources, code) for sources in step.inputs]
         self.segment_names += segments.names
         sums = -1
@@ -295,14 +264,14 @@ class _Assembler:
             row["body"], row["body_end"] = len(code), len(code) + len(body)
             code += body
         segments = [step.segments for step in self.populations]
-        weights8, weights16, weights64, index, bias32, bias64 = self.pool.flat(segments)
+        weights8, weights16, weights64, index, bias32, bias64 = self.pool.of(segments)
         program = Program(
             len(self.top),
             self.slot_count,
             np.array(code, np.int64).reshape(-1, 2).copy().view(INSTRUCTION).reshape(-1),
             self.table(GATHERED),
             self.table(PART),
-            _flat(self.maps, np.int64),
+            flat(self.maps, np.int64),
             self.table(EMITTER),
             self.table(ENCODER),
             self.table(POPULATION),
@@ -314,11 +283,11 @@ class _Assembler:
             index,
             bias32,
             bias64,
-            _flat([step.parameter for step in self.populations], np.int32),
-            _flat([step.segments.layout for step in self.populations], np.int32),
-            _flat(self.thresholds, np.int64),
+            flat([step.parameter for step in self.populations], np.int32),
+            flat([step.segments.layout for step in self.populations], np.int32),
+            flat(self.thresholds, np.int64),
             self.table(COMBINATION),
-            _flat(self.members, np.int32),
+            flat(self.members, np.int32),
             windows,
             self.table(ELEMENT),
             self.table(STATE),

@@ -36,6 +36,7 @@ _question("isposinf", IsInf(negative=False))
 
 @handler("aten.isfinite", "is_nan", "is_inf", "int_or", "int_not", "expand")
 def is_finite(call: Call) -> Entry:
+    """Neither NaN nor an infinity; true where nothing can give them."""
     x = call.value("self")
     if not is_open(call.scope.questions, x, call.scope.inner):
         return filled(call, x.type.shape, True)

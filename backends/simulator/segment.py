@@ -1,0 +1,40 @@
+"""A segment: the row of a table that says how the events of one synapse are delivered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["COLLECTED", "CSR", "DENSE", "SCATTERED", "SEGMENT"]
+
+DENSE, SCATTERED, COLLECTED, CSR = range(4)
+"""Kinds of segments, as in kernels.py, which is not imported before a simulation runs: see synapses.py."""
+
+SEGMENT = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "kind",
+            "begin",  # addresses
+            "end",
+            "weights",  # where they begin: of the population's, in a program of all
+            "inputs",  # dense: those of a row, and its length
+            "outputs",
+            "pointers",  # csr: in the index, where the entries of each address begin; and the neurons
+            "targets",
+            "addresses",  # convolutions, in the index: see `convolutions.tables`
+            "runs",
+            "fans",
+            "map_stride",  # from one map of a position to the next
+            "negated",  # where the negated weights begin behind the others
+            "maps",  # collected: maps of a position
+            "spread",  # weights of a channel
+            "positions",  # of the input
+            "places",  # positions of the output
+            "reads",  # in the index: pointers of the places to pairs of an input position and a tap's weights
+            "links",  # number of these pairs
+            "longest",  # most channels and taps that one place reads
+            "width",  # room of an input position
+        )
+    ]
+)
+"""What one segment consists of."""
