@@ -104,7 +104,7 @@ class QuantizeActivations(Pass):
         if unknown:
             known = sorted(node.operands[0].name for node in levels)
             raise UsageError(f"no value {', '.join(sorted(unknown))} becomes levels; those that do are {', '.join(known)}")
-        if not levels:
+        if not levels and not all(node.op.host or isinstance(node.op, Movement) for node in graph.nodes):
             raise PassError("pass quantize-activations found no observed value; run calibrate before it")
         return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True)
 

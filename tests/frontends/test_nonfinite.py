@@ -84,6 +84,15 @@ def test_the_answer_may_steer_a_network() -> None:
         program.run({"x": X, "v": WRONG})
 
 
+def test_a_model_that_only_the_host_computes_is_compiled() -> None:
+    """No population, nothing charged: the batch still passes through."""
+    model = model_of([node("IsNaN", ["x"], ["nan"]), node("Not", ["nan"], ["y"])], {"x": ["N", 4]}, {"y": BOOL})
+    program = snnir.compile(model, calibration=X)
+    np.testing.assert_array_equal(program.run(WRONG).outputs["y"], ~np.isnan(WRONG))
+    assert program.verify(X).ok
+    assert snnir.check(model).ok
+
+
 def test_a_branch_of_the_host_beside_a_network() -> None:
     nodes = [node("IsInf", ["x"], ["b"]), node("MatMul", ["v", "w"], ["p"]), node("Relu", ["p"], ["y"])]
     model = model_of(nodes, PAIR, {"b": BOOL, "y": FLOAT}, w=W)
