@@ -47,7 +47,7 @@ def _preface(facts: dict[str, Any]) -> str:
         "(least to most; turns taken) a sample."
     )
     if facts["load_before"] > BUSY:
-        text += " Other jobs ran on the machine at the same time: the figures scatter, and threads had to wait for each other."
+        text += " Other jobs ran on the machine shortly before, and perhaps beside it: the figures may scatter."
     if facts["small"]:
         text += " TINY NETWORKS: these figures only show that the programs work."
     for module, why in facts["missing"].items():
