@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snnir.backends.simulator.segment import COLLECTED
+from snnir.errors import UnsupportedError
 from snnir.ir.ops import Conv
 from snnir.ir.ops.rules import pad_amounts
 
@@ -74,7 +75,13 @@ def tables(
     if collected:
         grouped = grouped[..., order]
     flat = grouped.transpose(0, 2, 3, 4, 1).reshape(-1)
-    return np.concatenate([flat, -flat]), np.concatenate(parts).astype(np.int32)
+    index = np.concatenate(parts)
+    if max(2 * weight.size, int(index.max(initial=0))) > np.iinfo(np.int32).max:
+        raise UnsupportedError(
+            f"a convolution of {weight.size} weights over {size} positions is larger than the simulator's tables of 32 bits can "
+            "say; split it into groups or parts"
+        )
+    return np.concatenate([flat, -flat]), index.astype(np.int32)
 
 
 def _tap_order(op: Conv, taps: int) -> list[int]:

@@ -1335,13 +1335,16 @@ def _dividing(kernel: _Kernel) -> _Kernel:
 def round_half_up(reals, scale, lo, hi, levels, first, last, column):
     """Enter the levels of reals[first:last], float32[batch, n], from `column` on: as `Quantization.round` does.
 
-    `levels` is int32[batch, ...]; `lo` and `hi` are float64.
+    `levels` is int32[batch, ...]; `lo` and `hi` are float64. Returns how many NaN there are, which have no level.
     """
+    wrong = 0
     for i in range(first, last):
         row = reals[i]
         to = levels[i, column : column + row.size]
         for j in range(row.size):
             to[j] = np.int32(min(max(np.floor(np.float64(row[j]) / scale + 0.5), lo), hi))
+            wrong += row[j] != row[j]
+    return wrong
 
 
 @_compiled

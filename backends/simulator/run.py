@@ -16,8 +16,10 @@ from snnir.backends.simulator.record import Recorder
 from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Program
 from snnir.backends.simulator.turns import compiled_by_one
+from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.ops import Encode
+from snnir.ir.types import not_a_level
 
 __all__ = ["simulate"]
 
@@ -59,8 +61,10 @@ def simulate(
     roundings = _charge(levels, layout, host)
 
     def run(chunk: tuple[int, int]) -> _Found:
-        for *rounding, column in roundings:
-            kernels.round_half_up(*rounding, levels, *chunk, column)
+        for name, column, *rounding in roundings:
+            wrong = kernels.round_half_up(*rounding, levels, *chunk, column)
+            if wrong:
+                raise InputError(not_a_level(name, wrong))
         found: _Found = kernels.simulate(
             program,
             levels,
@@ -120,8 +124,8 @@ def _spread(run: Callable[[tuple[int, int]], _Found], chunks: list[tuple[int, in
         yield from map(run, chunks)
         return
     begun = [_pool(threads - 1).submit(run, chunk) for chunk in chunks[1:]]
-    own, rest = {0: run(chunks[0])}, iter(range(1, len(chunks)))
     try:
+        own, rest = {0: run(chunks[0])}, iter(range(1, len(chunks)))
         for place in range(len(chunks)):
             while place not in own and not begun[place - 1].done():
                 free = next((other for other in rest if begun[other - 1].cancel()), None)
@@ -143,13 +147,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-_Rounding = tuple[np.ndarray, float, float, float, int]
+_Rounding = tuple[str, int, np.ndarray, float, float, float]
 
 
 def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[_Rounding]:
     """Enter what encoders charge: `levels` int32[batch, ...], one encoder and within it one window behind the other.
 
-    Returns what is left to threads: arguments of `kernels.round_half_up` by encoder, the last one its column.
+    Returns what is left to threads: by encoder its name, its column, and further arguments of `kernels.round_half_up`.
     """
     left: list[_Rounding] = []
     batch = len(levels)
@@ -175,7 +179,8 @@ def _rounding(host: Host, value: Value, column: int) -> _Rounding | None:
     if op.rounding != "half-up" or op.single or given.dtype != np.float32 or node.operands[0].type.batch_axis != 0:
         return None
     reals = np.ascontiguousarray(given).reshape(len(given), math.prod(given.shape[1:]))
-    return reals, op.quantization.scale, float(op.quantization.lo), float(op.quantization.hi), column
+    levels = op.quantization
+    return value.name, column, reals, levels.scale, float(levels.lo), float(levels.hi)
 
 
 def _trace(graph: Graph, host: Host, recorder: Recorder) -> dict[str, np.ndarray]:

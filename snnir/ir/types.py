@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.errors import GraphError, TextError
+from snnir.errors import GraphError, InputError, TextError
 from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim, parse_dim, substitute
 from snnir.ir.ties import round_by
 
-__all__ = ["DTYPES", "Quantization", "TensorType", "dtype_of", "parse_type"]
+__all__ = ["DTYPES", "Quantization", "TensorType", "dtype_of", "not_a_level", "parse_type"]
 
 DTYPES: dict[str, np.dtype] = {
     "f32": np.dtype(np.float32),
@@ -76,16 +76,25 @@ class Quantization:
     def round(self, x: np.ndarray, rounding: str = "half-up", single: bool = False) -> np.ndarray:
         """Levels of real `x`: `clip(round(x/scale), lo, hi)`, int64; half up: `clip(floor(x/scale + 1/2), lo, hi)`.
 
-        The quotient is computed in float64; with `single` in float32, as ONNX's QuantizeLinear does.
+        The quotient is computed in float64; with `single` in float32, as ONNX's QuantizeLinear does. Infinities are clipped;
+        raises `InputError` for NaN.
         """
         flat, scale = np.ascontiguousarray(x).reshape(-1), np.array(self.scale, np.float32 if single else np.float64)
         found = np.empty(flat.size, np.int64)
         between = np.int32 if max(-self.lo, self.hi) < 1 << 31 else np.int64  # for int32 there are vector instructions
         for first in range(0, flat.size, _BLOCK):
             levels = np.asarray(round_by(rounding, flat[first : first + _BLOCK].astype(scale.dtype) / scale))
+            wrong = int(np.isnan(levels).sum())
+            if wrong:
+                raise InputError(not_a_level(str(self), wrong))
             np.clip(levels, self.lo, self.hi, out=levels)
             found[first : first + _BLOCK] = levels.astype(between)
         return found.reshape(x.shape)
+
+
+def not_a_level(where: str, count: int) -> str:
+    """What is said of NaN that the host computed and that would have to become levels."""
+    return f"{where}: {count} NaN of what the host computed before the network, which stand for no level; look at the data"
 
 
 _BLOCK = 1 << 15

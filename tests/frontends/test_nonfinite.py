@@ -93,6 +93,23 @@ def test_a_model_that_only_the_host_computes_is_compiled() -> None:
     assert snnir.check(model).ok
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nan_that_the_host_computes_is_no_level(threads: int) -> None:
+    """A logarithm before the network: of 0 it is the lowest level, of negative numbers nothing."""
+    weight = RNG.normal(size=(4, 3)).astype(np.float32)
+    nodes = [node("Log", ["x"], ["l"]), node("MatMul", ["l", "w"], ["h"]), node("Relu", ["h"], ["y"])]
+    program = snnir.compile(model_of(nodes, {"x": ["N", 4]}, {"y": FLOAT}, w=weight), calibration=np.abs(X) + np.float32(0.1))
+    data = np.abs(X)
+    data[0, 0] = 0
+    with np.errstate(all="ignore"):
+        assert program.verify(data).ok
+        data[5, 1] = -1
+        with pytest.raises(InputError, match="1 NaN of what the host computed before the network"):
+            program.run(data, threads=threads)
+        with pytest.raises(InputError, match="1 NaN of what the host computed"):
+            program.reference(data)
+
+
 def test_a_branch_of_the_host_beside_a_network() -> None:
     nodes = [node("IsInf", ["x"], ["b"]), node("MatMul", ["v", "w"], ["p"]), node("Relu", ["p"], ["y"])]
     model = model_of(nodes, PAIR, {"b": BOOL, "y": FLOAT}, w=W)
