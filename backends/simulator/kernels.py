@@ -16,13 +16,15 @@ train of a value begins and how many steps it has.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import llvmlite.ir
 import numba
 import numpy as np
 
-__all__ = ["round_half_up", "simulate"]
+from snnir.backends.simulator.compiled import compiled
+
+__all__ = ["Job", "begin", "finish"]
 
 DENSE, SCATTERED, COLLECTED, CSR = range(4)
 """Kinds of segments; steps with many events of collected ones are computed from the side of the outputs."""
@@ -39,8 +41,9 @@ RELAY, REPLAY, GRADED = range(3)
 RECORDED, KEEPS_HISTORY = 1, 2
 """Flags of an emitter: whether its events are recorded, and the sums after each step."""
 
-OFFSETS, EVENTS, RECORDS, HISTORY, UNSETTLED, UNDELIVERED, TICK, DELIVERING, FIRING, SETTLING, ALL = range(11)
-"""What `cursors` counts: entries of growing arrays, what a cap cut off, the steps of combinations, and processor cycles.
+OFFSETS, EVENTS, RECORDS, HISTORY, UNSETTLED, UNDELIVERED, WRONG, TICK, DELIVERING, FIRING, SETTLING, ALL = range(12)
+"""What `cursors` counts: entries of growing arrays, neurons and spikes that a cap cut off, numbers without a level, the steps
+of combinations, and processor cycles.
 
 Cycles are counted where a run asks for them: delivering currents, comparing neurons and writing their spikes while input
 comes, the same after the last input, and all of a call.
@@ -49,21 +52,13 @@ comes, the same after the last input, and all of a call.
 _Kernel = Callable[..., Any]
 
 
-def _compiled(kernel: _Kernel, **options: object) -> _Kernel:
-    compiler: Any = numba.njit
-    try:
-        return cast(_Kernel, compiler(nogil=True, cache=True, **options)(kernel))
-    except RuntimeError:  # no folder can be written: compile in memory
-        return cast(_Kernel, compiler(nogil=True, **options)(kernel))
-
-
 def _part(kernel: _Kernel) -> _Kernel:
     """Compile a part of `simulate`, which makes all arrays: parts count no references to them.
 
     Each count would be a locked operation, on memory that all threads share, and a call that is given all tables
     would make dozens of them. What grows is no array of NumPy's therefore, but memory of the C library: see `_grows`.
     """
-    return _compiled(kernel, _nrt=False)
+    return compiled(kernel, _nrt=False)
 
 
 _TOGETHER = 255
@@ -1327,36 +1322,93 @@ def _close(program, row, room, states, stacked, carry, at, length, trains, curso
 
 
 def _dividing(kernel: _Kernel) -> _Kernel:
-    """Compile a kernel that divides by what is not 0: nothing is asked, so that vectors can be divided."""
-    return _compiled(kernel, error_model="numpy")
+    """Compile a part that divides by what is not 0: nothing is asked, so that vectors can be divided."""
+    return compiled(kernel, _nrt=False, error_model="numpy")
+
+
+def _real(context, address, first, size):
+    """The `size` numbers (float32) from entry `first` on of the array at an address."""
+    found = numba.types.Array(numba.types.float32, 1, "C")
+
+    def generate(context, builder, signature, arguments):
+        integer, made = llvmlite.ir.IntType(64), context.make_array(found)(context, builder)
+        data = builder.gep(builder.inttoptr(arguments[0], made.data.type), [arguments[1]])
+        numba.np.arrayobj.populate_array(
+            made, data=data, shape=[arguments[2]], strides=[integer(4)], itemsize=integer(4), meminfo=None
+        )
+        return made._getvalue()
+
+    return found(*[numba.types.int64] * 3), generate
+
+
+_reals: Any = numba.extending.intrinsic(_real)
 
 
 @_dividing
-def round_half_up(reals, scale, lo, hi, levels, first, last, column):
-    """Enter the levels of reals[first:last], float32[batch, n], from `column` on: as `Quantization.round` does.
+def _round_half_up(charge, levels, sample):
+    """Enter the levels of one sample of what an encoder is given, as `Quantization.round` does.
 
-    `levels` is int32[batch, ...]; `lo` and `hi` are float64. Returns how many NaN there are, which have no level.
+    Returns how many NaN there are, which have no level.
     """
-    wrong = 0
-    for i in range(first, last):
-        row = reals[i]
-        to = levels[i, column : column + row.size]
-        for j in range(row.size):
-            to[j] = np.int32(min(max(np.floor(np.float64(row[j]) / scale + 0.5), lo), hi))
-            wrong += row[j] != row[j]
+    wrong, reals = 0, _reals(charge.reals, sample * charge.size, charge.size)
+    to, scale, lo, hi = levels[sample, charge.column :], charge.scale, charge.lo, charge.hi
+    for j in range(reals.size):
+        to[j] = np.int32(min(max(np.floor(np.float64(reals[j]) / scale + 0.5), lo), hi))
+        wrong += reals[j] != reals[j]
     return wrong
 
 
-@_compiled
-def simulate(program, levels, flags, results, first, last, block, cap, delivery, carry, spread, timed):
-    """Run samples first..last-1 of a batch, `block` of them together, and write `results`.
+class Job(NamedTuple):
+    """What a run does: a program, what it is given, and where it writes.
 
-    `levels` int32[batch, ...] are what encoders charge; `flags[emitter]` says what is recorded of an emitter; a window
-    ends when it is silent, or after `cap` steps. `delivery` is that of recurrent states. Returns the number of neurons
-    still able to fire, that of spikes that the cap cut off, the recorded events (emitter, sample, window, step,
-    address, value: int64, flat), the sums that are kept (population, sample, window, then all sums; likewise), and with
-    `timed` the processor cycles of delivering, firing, settling and of everything.
+    `charges` (records `tables.CHARGE`) say which encoders are given reals, whose levels are entered into `levels`
+    int32[batch, ...], which are charged; `flags[emitter]` what is recorded of an emitter. A window ends when it is silent,
+    or after `cap` steps; `delivery` is that of recurrent states. `block` samples go through the network together.
+    Members of a team take samples as `turns` says: the next one, the last one of all, and the next member. Each has a row
+    of `counted` (as `cursors`) and of `logs`, in which it goes on in the next call: a run may be one of many.
     """
+
+    program: Any
+    charges: np.ndarray
+    levels: np.ndarray
+    flags: np.ndarray
+    results: Results
+    turns: np.ndarray
+    counted: np.ndarray
+    logs: np.ndarray
+    block: int
+    cap: int
+    delivery: int
+    carry: bool
+    spread: bool
+    timed: bool
+
+
+NEXT, LAST, MEMBER = range(3)
+"""Places in `Job.turns`."""
+
+
+def _took(context, array, place, count):
+    """Add to an entry of an array, as one operation of all threads; what it was."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", builder.gep(data, [arguments[1]]), arguments[2], "seq_cst")
+
+    return numba.types.int64(array, numba.types.int64, numba.types.int64), generate
+
+
+_next: Any = numba.extending.intrinsic(_took)
+
+
+@compiled
+def _work(job):
+    """Run samples through the whole network, `block` of them together, while there are any."""
+    member = _next(job.turns, MEMBER, 1)
+    if member >= len(job.counted):  # woken twice
+        return
+    program, levels, flags, results = job.program, job.levels, job.flags, job.results
+    block, cap, delivery, carry, spread, timed = job.block, job.cap, job.delivery, job.carry, job.spread, job.timed
     neurons, most, most_wide, inputs, size = 0, 8, 0, 1, 1
     for i in range(program.populations.size):
         row = program.populations[i]
@@ -1419,8 +1471,8 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         ),
         _Scratch(np.empty(told, np.int64), np.empty(told, np.int64), np.empty(program.kept[0], np.int32)),
     )
-    cursors = np.zeros(ALL + 1, np.int64)
-    trains, logs = np.zeros(6, np.int64), np.zeros(12, np.int64)
+    cursors, logs = job.counted[member].copy(), job.logs[member].copy()  # memory of its own: it is written all the time
+    trains = np.zeros(6, np.int64)
     ats, lengths = np.zeros((block, program.slots), np.int64), np.zeros((block, program.slots), np.int64)
     since = _cycles() if timed else 0
     parts, part_steps = np.empty(program.elements.size, np.int64), np.empty(program.elements.size, np.int64)
@@ -1430,12 +1482,19 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
         pieces = max(pieces, (row.stacked_end - row.stacked) * row.length)
     states = _Trains(np.zeros(6, np.int64), np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(2, np.int64))
     stacked = _Trains(np.zeros(6, np.int64), np.zeros(pieces, np.int64), np.zeros(pieces, np.int64), np.zeros(2, np.int64))
-    for begin in range(first, last, block):
+    while True:
+        begin = _next(job.turns, NEXT, block)
+        if begin >= job.turns[LAST]:
+            break
+        end = min(begin + block, job.turns[LAST])
+        for i in range(job.charges.size):
+            for sample in range(begin, end):
+                cursors[WRONG] += _round_half_up(job.charges[i], levels, sample)
         cursors[OFFSETS], cursors[EVENTS] = 0, 0
         for i in range(program.top):
             scanning = program.instructions[i].kind == SCAN
             windows, body, body_end = 1, i, i + 1
-            for sample in range(begin, min(begin + block, last)):
+            for sample in range(begin, end):
                 at, length = ats[sample - begin], lengths[sample - begin]
                 mark_offsets, mark_events = cursors[OFFSETS], cursors[EVENTS]
                 if scanning:
@@ -1506,15 +1565,112 @@ def simulate(program, levels, flags, results, first, last, block, cap, delivery,
                     _close(program, row, room, states, stacked, carry, at, length, trains, cursors)
         for i in range(program.settled.size):
             result = program.settled[i]
-            for b in range(min(block, last - begin)):
+            for b in range(end - begin):
                 to = results.settles[begin + b, result.to : result.to + result.size]
                 _add_up(to, ats[b, result.slot], lengths[b, result.slot], trains)
     if timed:
-        cursors[ALL] = _cycles() - since
-    recorded, histories = np.empty(cursors[RECORDS], np.int64), np.empty(cursors[HISTORY], np.int64)
-    _take(recorded, logs[:6])
-    _take(histories, logs[6:])
-    for store in (trains, logs[:6], logs[6:], states.store, stacked.store):
+        cursors[ALL] += _cycles() - since
+    for store in (trains, states.store, stacked.store):
         for k in range(0, 6, 2):
             _free(store[k])
-    return cursors[UNSETTLED], cursors[UNDELIVERED], recorded, histories, cursors[DELIVERING:]
+    job.counted[member], job.logs[member] = cursors, logs
+
+
+def _bare(context, builder, kind, value):
+    """A value of arrays, alone or in tuples, that counts no references to them."""
+    if isinstance(kind, numba.types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo, array.parent = (llvmlite.ir.Constant(pointer.type, None) for pointer in (array.meminfo, array.parent))
+        return array._getvalue()
+    if isinstance(kind, numba.types.BaseTuple):
+        for k, part in enumerate(kind):
+            value = builder.insert_value(value, _bare(context, builder, part, builder.extract_value(value, k)), k)
+    return value
+
+
+def _packed(context, job):
+    """A job as a team calls it: the address of `void work(void *)`, and that of memory with the job in it.
+
+    The first word of this memory says whether a call failed, which it can for want of memory only. The job's arrays are not
+    held by it: they must stay as long as it is used.
+    """
+    found = numba.types.UniTuple(numba.types.int64, 2)
+
+    def generate(context, builder, signature, arguments):
+        integer, byte = llvmlite.ir.IntType(64), llvmlite.ir.IntType(8).as_pointer()
+        held = llvmlite.ir.LiteralStructType([integer, context.get_value_type(job)])
+        kind = llvmlite.ir.FunctionType(byte, (byte, integer))
+        allocate = numba.core.cgutils.get_or_insert_function(builder.module, kind, "realloc")
+        memory = builder.call(allocate, (llvmlite.ir.Constant(byte, None), integer(context.get_abi_sizeof(held))))
+        with builder.if_then(numba.core.cgutils.is_not_null(builder, memory)):
+            builder.store(integer(0), builder.bitcast(memory, integer.as_pointer()))
+            place = builder.gep(builder.bitcast(memory, held.as_pointer()), [llvmlite.ir.IntType(32)(k) for k in (0, 1)])
+            builder.store(_bare(context, builder, job, arguments[0]), place, align=8)
+        kind = llvmlite.ir.FunctionType(llvmlite.ir.VoidType(), (byte,))
+        function = llvmlite.ir.Function(builder.module, kind, builder.module.get_unique_name("job"))
+        function.linkage = "internal"
+        inside = llvmlite.ir.IRBuilder(function.append_basic_block("entry"))
+        given = inside.bitcast(function.args[0], held.as_pointer())
+        place = inside.gep(given, [llvmlite.ir.IntType(32)(k) for k in (0, 1)])
+        called = numba.types.void(job)
+        compiled = context.compile_subroutine(builder, _call_of_work, called)
+        status, _ = context.call_internal_no_propagate(inside, compiled.fndesc, called, (inside.load(place, align=8),))
+        with inside.if_then(status.is_error):
+            inside.store(integer(1), inside.bitcast(given, integer.as_pointer()))
+        inside.ret_void()
+        addresses = [builder.ptrtoint(pointer, integer) for pointer in (function, memory)]
+        return context.make_tuple(builder, found, addresses)
+
+    return found(job), generate
+
+
+def _call_of_work(job):
+    _work(job)
+
+
+_pack: Any = numba.extending.intrinsic(_packed)
+
+
+@compiled
+def begin(job):
+    """A job for a team: the addresses of a compiled function, and of what it is given, which `finish` gives back."""
+    function, context = _pack(job)
+    if context == 0:
+        raise MemoryError("no memory for a run")
+    return function, context
+
+
+def _word(context, address):
+    """The number (int64) at an address."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(builder.inttoptr(arguments[0], llvmlite.ir.IntType(64).as_pointer()))
+
+    return numba.types.int64(numba.types.int64), generate
+
+
+_at: Any = numba.extending.intrinsic(_word)
+
+
+@compiled
+def finish(context, counted, logs):
+    """What a run has found, and the end of its memory: `context` is that of `begin`, the arrays those of the job.
+
+    Returns whether a call failed for want of memory, the counters of all members together, the recorded events (emitter,
+    sample, window, step, address, value: int64, flat) and the sums that are kept (population, sample, window, then all sums;
+    likewise).
+    """
+    failed = _at(context) != 0
+    _free(context)
+    total = counted.sum(axis=0)
+    recorded, histories = np.empty(total[RECORDS], np.int64), np.empty(total[HISTORY], np.int64)
+    events, sums = 0, 0
+    for member in range(len(logs)):
+        log, more_events, more_sums = logs[member], counted[member, RECORDS], counted[member, HISTORY]
+        _take(recorded[events : events + more_events], log[:6])
+        _take(histories[sums : sums + more_sums], log[6:])
+        events, sums = events + more_events, sums + more_sums
+        for k in range(0, log.size, 2):
+            _free(log[k])
+            log[k] = log[k + 1] = 0
+    return failed, total, recorded, histories

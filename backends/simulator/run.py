@@ -1,12 +1,9 @@
-"""The driver: chunks of the batch, each run through the whole network by one compiled call of one thread."""
+"""The driver: what is charged, one job of the compiled kernels for all threads, and the results of it."""
 
 from __future__ import annotations
 
-import functools
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -14,7 +11,8 @@ from snnir.backends.simulator import kernels
 from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.record import Recorder
 from snnir.backends.simulator.result import SimulationResult
-from snnir.backends.simulator.tables import Layout, Program
+from snnir.backends.simulator.tables import CHARGE, Layout, Program
+from snnir.backends.simulator.team import Team
 from snnir.backends.simulator.turns import compiled_by_one
 from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
@@ -23,14 +21,11 @@ from snnir.ir.types import not_a_level
 
 __all__ = ["simulate"]
 
-_CHUNK = 128
-"""The most samples in a chunk: how long nothing is heard of a run."""
+_ROUND = 128
+"""The most samples of a thread in one compiled call: how long nothing is heard of a run."""
 
 PHASES = ("delivering", "firing", "settling", "the rest")
 """What cycles are counted of: see `SimulationResult.phases`."""
-
-_Found = tuple[int, int, np.ndarray, np.ndarray, np.ndarray]
-"""What the compiled call returns: see `kernels.simulate`."""
 
 _FOREVER = np.iinfo(np.int64).max // 4
 _DELIVERIES = {"relay": kernels.RELAY, "replay": kernels.REPLAY, "graded": kernels.GRADED}
@@ -44,51 +39,39 @@ def simulate(
     recorder: Recorder,
     batch: int,
     *,
+    team: Team,
     steps: int | None,
     delivery: str,
     carry: bool,
     spread: bool,
-    threads: int,
     phases: bool,
     progress: Callable[[int, int], None] | None,
 ) -> SimulationResult:
     """Run a program over the whole batch. The arguments are checked already."""
-    size = max(1, min(_CHUNK, -(-batch // threads)))
-    chunks = [(first, min(first + size, batch)) for first in range(0, batch, size)]
+    members = team.helpers + 1
     levels = np.empty((batch, layout.levels), np.int32)
-    cap, unsettled, undelivered = _FOREVER if steps is None else steps, 0, 0
-
     roundings = _charge(levels, layout, host)
-
-    def run(chunk: tuple[int, int]) -> _Found:
-        for name, column, *rounding in roundings:
-            wrong = kernels.round_half_up(*rounding, levels, *chunk, column)
-            if wrong:
-                raise InputError(not_a_level(name, wrong))
-        found: _Found = kernels.simulate(
-            program,
-            levels,
-            recorder.flags,
-            recorder.results,
-            *chunk,
-            layout.block,
-            cap,
-            _DELIVERIES[delivery],
-            carry,
-            spread,
-            phases,
-        )
-        return found
-
-    compiled_by_one(kernels.simulate, lambda: run((0, 0)))
-    finished = _spread(run, chunks, threads)
-    cycles = np.zeros(4, np.int64)
-    for (_, last), (left, lost, events, history, spent) in zip(chunks, finished, strict=True):
-        unsettled, undelivered = unsettled + left, undelivered + lost
-        recorder.enter(events, history)
-        cycles += spent
-        if progress is not None:
-            progress(last, batch)
+    job = kernels.Job(
+        program,
+        np.array([row for _, row, _ in roundings], CHARGE),
+        levels,
+        recorder.flags,
+        recorder.results,
+        np.zeros(3, np.int64),
+        np.zeros((members, kernels.ALL + 1), np.int64),
+        np.zeros((members, 12), np.int64),
+        max(1, min(layout.block, -(-batch // members))),
+        _FOREVER if steps is None else steps,
+        _DELIVERIES[delivery],
+        carry,
+        spread,
+        phases,
+    )
+    counted, events, histories = _run(job, batch, team, progress)
+    if counted[kernels.WRONG]:
+        _refuse(roundings)
+    recorder.enter(events, histories)
+    unsettled, undelivered = int(counted[kernels.UNSETTLED]), int(counted[kernels.UNDELIVERED])
     reals = host.finish(recorder.sums)
     settles = recorder.settles
     outputs = {name: settles[name] if name in settles else reals[value] for name, value in graph.outputs.items()}
@@ -106,8 +89,29 @@ def simulate(
         trace=_trace(graph, host, recorder) if recorder.trace else {},
         rasters={name: recorder.raster(name) for name in recorder.record},
         membranes=recorder.membranes,
-        phases=_phases(cycles) if phases else {},
+        phases=_phases(counted[kernels.DELIVERING :]) if phases else {},
     )
+
+
+def _run(
+    job: kernels.Job, batch: int, team: Team, progress: Callable[[int, int], None] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Run all samples, in rounds of a moment each: what was counted (places as in kernels.py), recorded, and kept of sums."""
+    compiled_by_one(kernels.begin, lambda: kernels.finish(kernels.begin(job)[1], job.counted, job.logs))
+    function, context = kernels.begin(job)
+    failed, counted, events, histories = True, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    try:
+        for first in range(0, batch, _ROUND * len(job.counted)):
+            last = min(first + _ROUND * len(job.counted), batch)
+            job.turns[:] = first, last, 0
+            team.run(function, context)
+            if progress is not None:
+                progress(last, batch)
+    finally:
+        failed, counted, events, histories = kernels.finish(context, job.counted, job.logs)
+    if failed:
+        raise MemoryError("not enough memory for the events of this run; run fewer samples at once, or record less")
+    return counted, events, histories
 
 
 def _phases(cycles: np.ndarray) -> dict[str, float]:
@@ -116,44 +120,14 @@ def _phases(cycles: np.ndarray) -> dict[str, float]:
     return {**shares, PHASES[-1]: 1 - sum(shares.values())}
 
 
-def _spread(run: Callable[[tuple[int, int]], _Found], chunks: list[tuple[int, int]], threads: int) -> Iterator[_Found]:
-    """The results of all chunks in order, by `threads` threads. The calling one takes what no other has begun: it need not be
-    woken, which can take as long as simulating a few samples.
-    """
-    if threads == 1 or len(chunks) <= 1:
-        yield from map(run, chunks)
-        return
-    begun = [_pool(threads - 1).submit(run, chunk) for chunk in chunks[1:]]
-    try:
-        own, rest = {0: run(chunks[0])}, iter(range(1, len(chunks)))
-        for place in range(len(chunks)):
-            while place not in own and not begun[place - 1].done():
-                free = next((other for other in rest if begun[other - 1].cancel()), None)
-                if free is None:
-                    break
-                own[free] = run(chunks[free])
-            yield own.pop(place) if place in own else begun[place - 1].result()
-    finally:
-        for other in begun:
-            other.cancel()
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay for the next run: starting them takes as long as simulating a few samples."""
-    return ThreadPoolExecutor(threads, "snnir")
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-_Rounding = tuple[str, int, np.ndarray, float, float, float]
+_Rounding = tuple[Value, tuple[int | float, ...], np.ndarray]
+"""An encoder, its row of `tables.CHARGE`, and what it is given: float32[N, ...], which must stay where it is."""
 
 
 def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[_Rounding]:
     """Enter what encoders charge: `levels` int32[batch, ...], one encoder and within it one window behind the other.
 
-    Returns what is left to threads: by encoder its name, its column, and further arguments of `kernels.round_half_up`.
+    Returns what is left to the kernel to round.
     """
     left: list[_Rounding] = []
     batch = len(levels)
@@ -162,7 +136,7 @@ def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[_Rounding]:
         bodies = [host] if scan is None else host.windows.get(scan.node, [])
         for k, body in enumerate(bodies[:1] if step.fixed else bodies):
             first = column + k * size
-            rounding = None if step.fixed else _rounding(body, step.value, first)
+            rounding = None if step.fixed else _rounding(body, step.value, first, batch)
             if rounding is not None:
                 left.append(rounding)
                 continue
@@ -171,16 +145,25 @@ def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[_Rounding]:
     return left
 
 
-def _rounding(host: Host, value: Value, column: int) -> _Rounding | None:
+def _rounding(host: Host, value: Value, column: int, batch: int) -> _Rounding | None:
     """How the kernel rounds what an encoder is given; None where it is rounded in another way, or is the same for all samples."""
     node = host.encoders[value]
     op, given = node.op, host.reals[node.operands[0]]
     assert isinstance(op, Encode)
     if op.rounding != "half-up" or op.single or given.dtype != np.float32 or node.operands[0].type.batch_axis != 0:
         return None
-    reals = np.ascontiguousarray(given).reshape(len(given), math.prod(given.shape[1:]))
+    reals = np.ascontiguousarray(given)
     levels = op.quantization
-    return value.name, column, reals, levels.scale, float(levels.lo), float(levels.hi)
+    row = (reals.ctypes.data, reals.size // max(batch, 1), column, levels.scale, levels.lo, levels.hi)
+    return value, row, reals
+
+
+def _refuse(roundings: list[_Rounding]) -> None:
+    """Raise `InputError` of the first encoder that was given NaN."""
+    for value, _, reals in roundings:
+        wrong = int(np.isnan(reals).sum())
+        if wrong:
+            raise InputError(not_a_level(value.name, wrong))
 
 
 def _trace(graph: Graph, host: Host, recorder: Recorder) -> dict[str, np.ndarray]:

@@ -22,6 +22,11 @@ from snnir.ir.graph import Graph
 
 __all__ = ["DELIVERIES", "ENCODINGS", "EXECUTIONS", "Simulator"]
 
+def cores() -> int:
+    """The number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 _PLANS = 8
 """How many plans are kept: one for each combination of input sizes other than the batch."""
 
@@ -67,33 +72,34 @@ class Simulator:
         names = layout.recordable
         check_options(steps, delivery, execution, record, names)
         check_encoding(encoding, steps, execution)
-        threads = (os.cpu_count() or 1) if threads is None else threads
+        threads = cores() if threads is None else threads
         if phases and platform.machine().lower() not in ("x86_64", "amd64"):
             raise UsageError(f"phases counts cycles with a counter of x86 processors; this one is {platform.machine()}")
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
-        host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {}, self._schedules)
         batch = batch_size(self.graph, sizes)
         from snnir.backends.simulator.record import Recorder  # imports Numba
         from snnir.backends.simulator.run import simulate
+        from snnir.backends.simulator.team import team_of
 
-        recorder = Recorder(layout, batch, frozenset(record), counts, trace)
-
-        return simulate(
-            self.graph,
-            compiled,
-            layout,
-            host,
-            recorder,
-            batch,
-            steps=steps,
-            delivery=delivery,
-            carry=execution == "carry",
-            spread=encoding == "m-analog",
-            threads=threads,
-            phases=phases,
-            progress=progress,
-        )
+        with team_of(max(1, min(threads, batch))) as team:
+            team.wake()
+            host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {}, self._schedules)
+            return simulate(
+                self.graph,
+                compiled,
+                layout,
+                host,
+                Recorder(layout, batch, frozenset(record), counts, trace),
+                batch,
+                team=team,
+                steps=steps,
+                delivery=delivery,
+                carry=execution == "carry",
+                spread=encoding == "m-analog",
+                phases=phases,
+                progress=progress,
+            )
 
     def _plan(self, sizes: Mapping[str, int]) -> tuple[Program, Layout]:
         key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))

@@ -13,6 +13,7 @@ import numpy as np
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, ScanPlan, TracerPlan
 
 __all__ = [
+    "CHARGE",
     "COMBINATION",
     "ELEMENT",
     "EMITTER",
@@ -81,6 +82,8 @@ WINDOWS = _record(
     "stacked_end",
 )
 SETTLED = _record("slot", "size", "to")
+CHARGE = np.dtype([(name, np.int64) for name in ("reals", "size", "column")] + [(name, np.float64) for name in ("scale", "lo", "hi")])
+"""Reals of a run (the address of float32[batch, size]), to be rounded into levels from `column` on."""
 
 
 class Program(NamedTuple):
