@@ -33,12 +33,16 @@ class Emission:
 
 @dataclass(frozen=True, eq=False)
 class EncodePlan:
-    """An encoder. `fixed`: it charges the same levels into every sample, and counts as no value of the network."""
+    """An encoder. `fixed`: it charges the same levels into every sample, and counts as no value of the network.
+
+    `given`: the reals (f32, batch in front) that the kernel rounds half up; None where the host finds the levels.
+    """
 
     value: Value
     name: str
     shape: tuple[int, ...]
     fixed: bool
+    given: Value | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,8 +42,8 @@ RECORDED, KEEPS_HISTORY = 1, 2
 """Flags of an emitter: whether its events are recorded, and the sums after each step."""
 
 OFFSETS, EVENTS, RECORDS, HISTORY, UNSETTLED, UNDELIVERED, WRONG, TICK, DELIVERING, FIRING, SETTLING, ALL = range(12)
-"""What `cursors` counts: entries of growing arrays, neurons and spikes that a cap cut off, numbers without a level, the steps
-of combinations, and processor cycles.
+"""What `cursors` counts: entries of growing arrays, neurons and spikes that a cap cut off, NaN and infinities that were to be
+rounded, the steps of combinations, and processor cycles.
 
 Cycles are counted where a run asks for them: delivering currents, comparing neurons and writing their spikes while input
 comes, the same after the last input, and all of a call.
@@ -1343,40 +1343,41 @@ def _real(context, address, first, size):
 
 _reals: Any = numba.extending.intrinsic(_real)
 
+_LARGEST = np.finfo(np.float32).max
+
 
 @_dividing
-def _round_half_up(charge, levels, sample):
-    """Enter the levels of one sample of what an encoder is given, as `Quantization.round` does.
+def _round_half_up(rounding, address, levels, sample):
+    """Enter the levels of one sample of the numbers at an address, as `Quantization.round` does.
 
-    Returns how many NaN there are, which have no level.
+    Returns how many NaN and infinities there are.
     """
-    wrong, reals = 0, _reals(charge.reals, sample * charge.size, charge.size)
-    to, scale, lo, hi = levels[sample, charge.column :], charge.scale, charge.lo, charge.hi
+    wrong, reals = 0, _reals(address, sample * rounding.size, rounding.size)
+    to, scale, lo, hi = levels[sample, rounding.column :], rounding.scale, rounding.lo, rounding.hi
     for j in range(reals.size):
         to[j] = np.int32(min(max(np.floor(np.float64(reals[j]) / scale + 0.5), lo), hi))
-        wrong += reals[j] != reals[j]
+        wrong += not abs(reals[j]) <= _LARGEST
     return wrong
 
 
 class Job(NamedTuple):
     """What a run does: a program, what it is given, and where it writes.
 
-    `charges` (records `tables.CHARGE`) say which encoders are given reals, whose levels are entered into `levels`
-    int32[batch, ...], which are charged; `flags[emitter]` what is recorded of an emitter. A window ends when it is silent,
-    or after `cap` steps; `delivery` is that of recurrent states. `block` samples go through the network together.
-    Members of a team take samples as `turns` says: the next one, the last one of all, and the next member. Each has a row
-    of `counted` (as `cursors`) and of `logs`, in which it goes on in the next call: a run may be one of many.
+    `reals` are the addresses of what `program.roundings` rounds (float32[batch, size]) into `levels` int32[batch, ...], which are
+    charged; `flags[emitter]` says what is recorded of an emitter. A window ends when it is silent,
+    or after `cap` steps; `delivery` is that of recurrent states. Members of a team take samples as `turns` says: the next one, where to end, and
+    the next member. Each has a row of `counted` (as `cursors`) and of `stores`: memory that grows, for trains, those of
+    states and of stacked values, and what is recorded. A run may be many calls: they go on in these.
     """
 
     program: Any
-    charges: np.ndarray
+    reals: np.ndarray
     levels: np.ndarray
     flags: np.ndarray
     results: Results
     turns: np.ndarray
     counted: np.ndarray
-    logs: np.ndarray
-    block: int
+    stores: np.ndarray
     cap: int
     delivery: int
     carry: bool
@@ -1403,12 +1404,12 @@ _next: Any = numba.extending.intrinsic(_took)
 
 @compiled
 def _work(job):
-    """Run samples through the whole network, `block` of them together, while there are any."""
+    """Run samples through the whole network while there are any."""
     member = _next(job.turns, MEMBER, 1)
     if member >= len(job.counted):  # woken twice
         return
     program, levels, flags, results = job.program, job.levels, job.flags, job.results
-    block, cap, delivery, carry, spread, timed = job.block, job.cap, job.delivery, job.carry, job.spread, job.timed
+    cap, delivery, carry, spread, timed = job.cap, job.delivery, job.carry, job.spread, job.timed
     neurons, most, most_wide, inputs, size = 0, 8, 0, 1, 1
     for i in range(program.populations.size):
         row = program.populations[i]
@@ -1471,109 +1472,87 @@ def _work(job):
         ),
         _Scratch(np.empty(told, np.int64), np.empty(told, np.int64), np.empty(program.kept[0], np.int32)),
     )
-    cursors, logs = job.counted[member].copy(), job.logs[member].copy()  # memory of its own: it is written all the time
-    trains = np.zeros(6, np.int64)
-    ats, lengths = np.zeros((block, program.slots), np.int64), np.zeros((block, program.slots), np.int64)
-    since = _cycles() if timed else 0
+    stores, cursors = job.stores[member], job.counted[member].copy()  # which is written all the time: far from the others'
+    trains, logs, since = stores[:6], stores[18:30], _cycles() if timed else 0
+    at, length = np.zeros(program.slots, np.int64), np.zeros(program.slots, np.int64)
     parts, part_steps = np.empty(program.elements.size, np.int64), np.empty(program.elements.size, np.int64)
     kept, pieces = program.states.size, 0
     for i in range(program.windows.size):
         row = program.windows[i]
         pieces = max(pieces, (row.stacked_end - row.stacked) * row.length)
-    states = _Trains(np.zeros(6, np.int64), np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(2, np.int64))
-    stacked = _Trains(np.zeros(6, np.int64), np.zeros(pieces, np.int64), np.zeros(pieces, np.int64), np.zeros(2, np.int64))
+    states = _Trains(stores[6:12], np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(2, np.int64))
+    stacked = _Trains(stores[12:18], np.zeros(pieces, np.int64), np.zeros(pieces, np.int64), np.zeros(2, np.int64))
     while True:
-        begin = _next(job.turns, NEXT, block)
-        if begin >= job.turns[LAST]:
+        sample = _next(job.turns, NEXT, 1)
+        if sample >= job.turns[LAST]:
             break
-        end = min(begin + block, job.turns[LAST])
-        for i in range(job.charges.size):
-            for sample in range(begin, end):
-                cursors[WRONG] += _round_half_up(job.charges[i], levels, sample)
+        for i in range(program.roundings.size):
+            cursors[WRONG] += _round_half_up(program.roundings[i], job.reals[i], levels, sample)
         cursors[OFFSETS], cursors[EVENTS] = 0, 0
         for i in range(program.top):
             scanning = program.instructions[i].kind == SCAN
             windows, body, body_end = 1, i, i + 1
-            for sample in range(begin, end):
-                at, length = ats[sample - begin], lengths[sample - begin]
-                mark_offsets, mark_events = cursors[OFFSETS], cursors[EVENTS]
+            mark_offsets, mark_events = cursors[OFFSETS], cursors[EVENTS]
+            if scanning:
+                row = program.windows[program.instructions[i].row]
+                windows, body, body_end = row.length, row.body, row.body_end
+                _open(program, row, room, parts, part_steps, at, length, trains, cursors)
+                _clear(stacked.ends)
+            inside_offsets, inside_events = cursors[OFFSETS], cursors[EVENTS]
+            for k in range(windows):
+                where = _Where(sample, 0, 0, False, False)
                 if scanning:
                     row = program.windows[program.instructions[i].row]
-                    windows, body, body_end = row.length, row.body, row.body_end
-                    _open(program, row, room, parts, part_steps, at, length, trains, cursors)
-                    _clear(stacked.ends)
-                inside_offsets, inside_events = cursors[OFFSETS], cursors[EVENTS]
-                for k in range(windows):
-                    where = _Where(sample, 0, 0, False, False)
-                    if scanning:
-                        row = program.windows[program.instructions[i].row]
-                        place = row.length - 1 - k if row.reverse else k
-                        where = _Where(sample, k, row.column + k, carry, carry and k > 0)
-                        cursors[OFFSETS], cursors[EVENTS] = inside_offsets, inside_events
-                        _enter(
-                            program,
-                            row,
-                            room,
-                            k,
-                            place,
-                            parts,
-                            part_steps,
-                            states,
-                            cap,
-                            delivery,
-                            carry,
-                            at,
-                            length,
-                            trains,
-                            cursors,
-                        )
-                    for j in range(body, body_end):
-                        kind, number = program.instructions[j].kind, program.instructions[j].row
-                        emitter = -1
-                        if kind == ENCODE:
-                            encoder = program.encoders[number]
-                            emitter = encoder.emitter
-                            _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors)
-                        elif kind == GATHER:
-                            _gather(program, program.gathers[number], at, length, trains, cursors)
-                        elif kind == COMBINE:
-                            emitter = program.combinations[number].emitter
-                            _combine(program, program.combinations[number], room, where, at, length, trains, cursors)
+                    place = row.length - 1 - k if row.reverse else k
+                    where = _Where(sample, k, row.column + k, carry, carry and k > 0)
+                    cursors[OFFSETS], cursors[EVENTS] = inside_offsets, inside_events
+                    _enter(
+                        program, row, room, k, place, parts, part_steps, states, cap, delivery, carry,
+                        at, length, trains, cursors,
+                    )  # fmt: skip
+                for j in range(body, body_end):
+                    kind, number = program.instructions[j].kind, program.instructions[j].row
+                    emitter = -1
+                    if kind == ENCODE:
+                        encoder = program.encoders[number]
+                        emitter = encoder.emitter
+                        _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors)
+                    elif kind == GATHER:
+                        _gather(program, program.gathers[number], at, length, trains, cursors)
+                    elif kind == COMBINE:
+                        emitter = program.combinations[number].emitter
+                        _combine(program, program.combinations[number], room, where, at, length, trains, cursors)
+                    else:
+                        population = program.populations[number]
+                        emitter = -1 if population.sums >= 0 else population.emitter
+                        keeps = flags[population.emitter] & KEEPS_HISTORY != 0
+                        if population.storage < 2:
+                            _populate(
+                                program, population, number, program.weights8, program.weights16, narrow, work, room,
+                                results, where, keeps, cap, timed, at, length, trains, logs, cursors,
+                            )  # fmt: skip
                         else:
-                            population = program.populations[number]
-                            emitter = -1 if population.sums >= 0 else population.emitter
-                            kept = flags[population.emitter] & KEEPS_HISTORY != 0
-                            if population.storage < 2:
-                                _populate(
-                                    program, population, number, program.weights8, program.weights16, narrow, work, room,
-                                    results, where, kept, cap, timed, at, length, trains, logs, cursors,
-                                )  # fmt: skip
-                            else:
-                                _populate(
-                                    program, population, number, program.weights64, program.weights64, wide, broad, room,
-                                    results, where, kept, cap, timed, at, length, trains, logs, cursors,
-                                )  # fmt: skip
-                        if emitter >= 0:
-                            _noted(program, results, flags, where, emitter, at, length, trains, logs, cursors)
-                    if scanning:
-                        row = program.windows[program.instructions[i].row]
-                        place = row.length - 1 - k if row.reverse else k
-                        _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains)
+                            _populate(
+                                program, population, number, program.weights64, program.weights64, wide, broad, room,
+                                results, where, keeps, cap, timed, at, length, trains, logs, cursors,
+                            )  # fmt: skip
+                    if emitter >= 0:
+                        _noted(program, results, flags, where, emitter, at, length, trains, logs, cursors)
                 if scanning:
                     row = program.windows[program.instructions[i].row]
-                    cursors[OFFSETS], cursors[EVENTS] = mark_offsets, mark_events
-                    _close(program, row, room, states, stacked, carry, at, length, trains, cursors)
+                    place = row.length - 1 - k if row.reverse else k
+                    _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains)
+            if scanning:
+                row = program.windows[program.instructions[i].row]
+                cursors[OFFSETS], cursors[EVENTS] = mark_offsets, mark_events
+                _close(program, row, room, states, stacked, carry, at, length, trains, cursors)
         for i in range(program.settled.size):
             result = program.settled[i]
-            for b in range(end - begin):
-                to = results.settles[begin + b, result.to : result.to + result.size]
-                _add_up(to, ats[b, result.slot], lengths[b, result.slot], trains)
+            to = results.settles[sample, result.to : result.to + result.size]
+            _add_up(to, at[result.slot], length[result.slot], trains)
     if timed:
         cursors[ALL] += _cycles() - since
-    for store in (trains, states.store, stacked.store):
-        for k in range(0, 6, 2):
-            _free(store[k])
-    job.counted[member], job.logs[member] = cursors, logs
+    job.counted[member] = cursors
 
 
 def _bare(context, builder, kind, value):
@@ -1653,7 +1632,7 @@ _at: Any = numba.extending.intrinsic(_word)
 
 
 @compiled
-def finish(context, counted, logs):
+def finish(context, counted, stores):
     """What a run has found, and the end of its memory: `context` is that of `begin`, the arrays those of the job.
 
     Returns whether a call failed for want of memory, the counters of all members together, the recorded events (emitter,
@@ -1665,12 +1644,12 @@ def finish(context, counted, logs):
     total = counted.sum(axis=0)
     recorded, histories = np.empty(total[RECORDS], np.int64), np.empty(total[HISTORY], np.int64)
     events, sums = 0, 0
-    for member in range(len(logs)):
-        log, more_events, more_sums = logs[member], counted[member, RECORDS], counted[member, HISTORY]
-        _take(recorded[events : events + more_events], log[:6])
-        _take(histories[sums : sums + more_sums], log[6:])
+    for member in range(len(stores)):
+        store, more_events, more_sums = stores[member], counted[member, RECORDS], counted[member, HISTORY]
+        _take(recorded[events : events + more_events], store[18:24])
+        _take(histories[sums : sums + more_sums], store[24:30])
         events, sums = events + more_events, sums + more_sums
-        for k in range(0, log.size, 2):
-            _free(log[k])
-            log[k] = log[k + 1] = 0
+        for k in range(0, store.size, 2):
+            _free(store[k])
+            store[k] = store[k + 1] = 0
     return failed, total, recorded, histories

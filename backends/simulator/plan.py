@@ -21,7 +21,7 @@ from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, Product, Readout, Scan, Sparse
 
-__all__ = ["Cache", "make_plan"]
+__all__ = ["Cache", "make_plan", "rounds_plainly"]
 
 _LARGEST_EVENT = (1 << 30) - 1
 """An event is a number of 32 bits: twice its value, and a mark."""
@@ -41,6 +41,15 @@ def make_plan(graph: Graph, sizes: Mapping[str, int], cache: Cache) -> Plan:
     if BATCH in trial:
         trial[BATCH] = 2  # movement is tried on two samples, to see that none reaches into the other
     return _Planner(graph, trial, {}, "", cache).plan()
+
+
+def rounds_plainly(node: Node) -> bool:
+    """Whether a node is an encoder that rounds numbers of float32 half up, sample by sample: the kernel does that."""
+    op = node.op
+    if not isinstance(op, Encode) or op.rounding != "half-up" or op.single:
+        return False
+    type_ = node.operands[0].type
+    return type_.dtype == "f32" and type_.batch_axis == 0
 
 
 class _Planner:
@@ -150,7 +159,8 @@ class _Planner:
             )
         if value not in self.fixed:
             shape = self._sample(node.output)
-            self.steps.append(EncodePlan(node.output, self.prefix + node.output.name, shape, False))
+            given = value if rounds_plainly(node) else None
+            self.steps.append(EncodePlan(node.output, self.prefix + node.output.name, shape, False, given))
             self.wirings[node.output] = Wiring.root(node.output, shape)
 
     def _move(self, node: Node) -> Wiring:

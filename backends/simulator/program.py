@@ -26,6 +26,7 @@ from snnir.backends.simulator.tables import (
     INSTRUCTION,
     PART,
     POPULATION,
+    ROUNDING,
     SETTLED,
     SHARED,
     STACKED,
@@ -43,11 +44,6 @@ __all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "assemble"]
 
 ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
 """Kinds of instructions, as in kernels.py, which is not imported before a simulation runs."""
-
-
-_SMALL = 1 << 18
-_LIVE = 1 << 26
-_MOST = 32
 
 
 def assemble(plan: Plan, pool: Pool, name: str) -> tuple[Program, Layout]:
@@ -71,6 +67,7 @@ class _Assembler:
         self.gathered: dict[tuple[int, ...], int] = {}
         self.emitters: list[tuple[EncodePlan | PopulationPlan | TracerPlan, int | None]] = []
         self.encoders: list[tuple[EncodePlan, ScanPlan | None, int]] = []
+        self.roundings: list[tuple[int, int, float, int, int]] = []
         self.readouts: list[tuple[PopulationPlan, int, int | None]] = []
         self.populations: list[PopulationPlan] = []
         self.segment_rows: list[np.ndarray] = []
@@ -166,6 +163,11 @@ class _Assembler:
         moving = scan is not None and not step.fixed
         levels = self.take("levels", size * (scan.length if scan is not None and moving else 1))
         self.encoders.append((step, scan, levels))
+        if step.given is not None:
+            grid = step.value.type.quantization
+            assert grid is not None
+            for k in range(scan.length if scan is not None else 1):
+                self.roundings.append((size, levels + k * size, grid.scale, grid.lo, grid.hi))
         kept, stride = self.keep("encoders", size), size if moving else 0
         row = (self._emitter(step, scan), self.slot(step.value), size, step.fixed, levels, stride, kept)
         code.append((ENCODE, self.add(ENCODER, *row)))
@@ -274,6 +276,7 @@ class _Assembler:
             flat(self.maps, np.int64),
             self.table(EMITTER),
             self.table(ENCODER),
+            np.array(self.roundings, ROUNDING),
             self.table(POPULATION),
             np.concatenate([np.zeros(0, SEGMENT), *self.segment_rows]),
             np.array(self.inputs, np.int64),
@@ -308,20 +311,9 @@ class _Assembler:
             self.sizes["sums"],
             settles,
             self.sizes["levels"],
-            self._block(),
         )
         return program, layout
 
     def table(self, kind: np.dtype) -> np.ndarray:
         """The rows of a table as records."""
         return np.array(self.rows.get(kind, []), kind)
-
-    def _block(self) -> int:
-        """Samples that take turns at each population: with large weights, which are then read from a near cache.
-
-        Bounded by what the trains of all of them may take, guessed at four events a neuron.
-        """
-        weights = sum(step.segments.weights.nbytes for step in self.populations)
-        if weights <= _SMALL:
-            return 1
-        return min(max(_LIVE // (32 * max(self.sizes["neurons"], 1)), 1), _MOST)

@@ -22,12 +22,13 @@ class Recorder:
     def __init__(self, layout: Layout, batch: int, record: frozenset[str], counts: bool, trace: bool) -> None:
         self.layout, self.batch, self.record, self.trace, self.counted = layout, batch, record, trace, counts
         self.windows = layout.windows
-        self.flags = np.array([self._flags(emitter) for emitter, _ in layout.emitters], np.int64)
-        sizes = (layout.columns, len(layout.emitters), *[len(layout.segments)] * 2)
+        self.flags = np.zeros(len(layout.emitters), np.int64)
+        if record or trace:
+            self.flags[:] = [self._flags(emitter) for emitter, _ in layout.emitters]
+        sizes = (layout.columns, len(layout.emitters), len(layout.segments), len(layout.segments))
         sizes = (*sizes, layout.counts if counts else 0, layout.sums, layout.settles)
-        self.results = Results(*(np.zeros((batch, size), np.int64) for size in sizes))
-        self._events: list[np.ndarray] = []
-        self._history: list[np.ndarray] = []
+        self.results = Results(*[np.zeros((batch, size), np.int64) for size in sizes])
+        self._events, self._history = np.zeros((0, 6), np.int64), np.zeros(0, np.int64)
 
     def _flags(self, emitter: EncodePlan | PopulationPlan | TracerPlan) -> int:
         if isinstance(emitter, EncodePlan) and emitter.fixed:
@@ -38,9 +39,8 @@ class Recorder:
         return (RECORDED if wanted and not readout else 0) | (KEEPS_HISTORY if keeps else 0)
 
     def enter(self, events: np.ndarray, history: np.ndarray) -> None:
-        """Enter what one chunk recorded, as the kernel gives it."""
-        self._events.append(events.reshape(-1, 6))
-        self._history.append(history)
+        """Enter what was recorded, as the kernel gives it."""
+        self._events, self._history = events.reshape(-1, 6), history
 
     @property
     def spikes(self) -> dict[str, np.ndarray]:
@@ -101,8 +101,7 @@ class Recorder:
     def raster(self, name: str) -> np.ndarray:
         """All events of one value, sorted: sample, window, step, address, value."""
         (row,) = [row for row, (emitter, _) in enumerate(self.layout.emitters) if emitter.name == name and self.flags[row]]
-        events = np.concatenate([np.zeros((0, 6), np.int64), *self._events])
-        events = events[events[:, 0] == row, 1:]
+        events = self._events[self._events[:, 0] == row, 1:]
         return events[np.lexsort(events.T[::-1])]
 
     @cached_property
@@ -112,13 +111,12 @@ class Recorder:
         found: dict[PopulationPlan, dict[tuple[int, int], list[np.ndarray]]] = {
             step: defaultdict(list) for step in populations if self._flags(step) & KEEPS_HISTORY
         }
-        for part in self._history:
-            at = 0
-            while at < part.size:
-                step, sample, k = populations[part[at]], int(part[at + 1]), int(part[at + 2])
-                size = step.segments.bias.size
-                found[step][sample, k].append(part[at + 3 : at + 3 + size])
-                at += 3 + size
+        kept, at = self._history, 0
+        while at < kept.size:
+            step, sample, k = populations[kept[at]], int(kept[at + 1]), int(kept[at + 2])
+            size = step.segments.bias.size
+            found[step][sample, k].append(kept[at + 3 : at + 3 + size])
+            at += 3 + size
         return found
 
     @cached_property

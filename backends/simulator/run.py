@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -11,18 +12,20 @@ from snnir.backends.simulator import kernels
 from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.record import Recorder
 from snnir.backends.simulator.result import SimulationResult
-from snnir.backends.simulator.tables import CHARGE, Layout, Program
+from snnir.backends.simulator.tables import Layout, Program
 from snnir.backends.simulator.team import Team
 from snnir.backends.simulator.turns import compiled_by_one
 from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
-from snnir.ir.ops import Encode
 from snnir.ir.types import not_a_level
 
 __all__ = ["simulate"]
 
-_ROUND = 128
-"""The most samples of a thread in one compiled call: how long nothing is heard of a run."""
+_ROUND = 32
+"""Samples of a thread in the first compiled call of a run; further ones take as many as fill `_MOMENT`."""
+
+_MOMENT = 0.5
+"""Seconds of a compiled call: how long nothing is heard of a run, and nothing can stop it."""
 
 PHASES = ("delivering", "firing", "settling", "the rest")
 """What cycles are counted of: see `SimulationResult.phases`."""
@@ -45,22 +48,24 @@ def simulate(
     carry: bool,
     spread: bool,
     phases: bool,
+    unseen: Callable[[], object],
     progress: Callable[[int, int], None] | None,
 ) -> SimulationResult:
-    """Run a program over the whole batch. The arguments are checked already."""
+    """Run a program over the whole batch. The arguments are checked already, but for NaN and infinities in what the kernel
+    rounds: where it meets any, `unseen` is called, which raises for those of inputs.
+    """
     members = team.helpers + 1
     levels = np.empty((batch, layout.levels), np.int32)
-    roundings = _charge(levels, layout, host)
+    rounded = _charge(levels, layout, host)
     job = kernels.Job(
         program,
-        np.array([row for _, row, _ in roundings], CHARGE),
+        np.array([reals.__array_interface__["data"][0] for reals in rounded], np.int64),
         levels,
         recorder.flags,
         recorder.results,
         np.zeros(3, np.int64),
         np.zeros((members, kernels.ALL + 1), np.int64),
-        np.zeros((members, 12), np.int64),
-        max(1, min(layout.block, -(-batch // members))),
+        np.zeros((members, 32), np.int64),
         _FOREVER if steps is None else steps,
         _DELIVERIES[delivery],
         carry,
@@ -69,7 +74,8 @@ def simulate(
     )
     counted, events, histories = _run(job, batch, team, progress)
     if counted[kernels.WRONG]:
-        _refuse(roundings)
+        unseen()
+        _refuse(layout, rounded)
     recorder.enter(events, histories)
     unsettled, undelivered = int(counted[kernels.UNSETTLED]), int(counted[kernels.UNDELIVERED])
     reals = host.finish(recorder.sums)
@@ -97,18 +103,21 @@ def _run(
     job: kernels.Job, batch: int, team: Team, progress: Callable[[int, int], None] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run all samples, in rounds of a moment each: what was counted (places as in kernels.py), recorded, and kept of sums."""
-    compiled_by_one(kernels.begin, lambda: kernels.finish(kernels.begin(job)[1], job.counted, job.logs))
+    compiled_by_one(kernels.begin, lambda: kernels.finish(kernels.begin(job)[1], job.counted, job.stores))
     function, context = kernels.begin(job)
     failed, counted, events, histories = True, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     try:
-        for first in range(0, batch, _ROUND * len(job.counted)):
-            last = min(first + _ROUND * len(job.counted), batch)
+        first, size = 0, _ROUND * len(job.counted)
+        while first < batch:
+            last, since = min(first + size, batch), time.perf_counter()
             job.turns[:] = first, last, 0
             team.run(function, context)
             if progress is not None:
                 progress(last, batch)
+            speed = size / max(time.perf_counter() - since, 1e-6)
+            first, size = last, min(max(int(speed * _MOMENT), len(job.counted)), 4 * size)
     finally:
-        failed, counted, events, histories = kernels.finish(context, job.counted, job.logs)
+        failed, counted, events, histories = kernels.finish(context, job.counted, job.stores)
     if failed:
         raise MemoryError("not enough memory for the events of this run; run fewer samples at once, or record less")
     return counted, events, histories
@@ -120,50 +129,34 @@ def _phases(cycles: np.ndarray) -> dict[str, float]:
     return {**shares, PHASES[-1]: 1 - sum(shares.values())}
 
 
-_Rounding = tuple[Value, tuple[int | float, ...], np.ndarray]
-"""An encoder, its row of `tables.CHARGE`, and what it is given: float32[N, ...], which must stay where it is."""
+def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[np.ndarray]:
+    """Enter what the host rounds: `levels` int32[batch, ...], one encoder and within it one window behind the other.
 
-
-def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[_Rounding]:
-    """Enter what encoders charge: `levels` int32[batch, ...], one encoder and within it one window behind the other.
-
-    Returns what is left to the kernel to round.
+    Returns what is left to the kernel: by row of `Program.roundings` float32[batch, ...].
     """
-    left: list[_Rounding] = []
+    left: list[np.ndarray] = []
     batch = len(levels)
     for step, scan, column in layout.encoders:
         size = math.prod(step.shape)
         bodies = [host] if scan is None else host.windows.get(scan.node, [])
         for k, body in enumerate(bodies[:1] if step.fixed else bodies):
-            first = column + k * size
-            rounding = None if step.fixed else _rounding(body, step.value, first, batch)
-            if rounding is not None:
-                left.append(rounding)
+            if step.given is not None:
+                left.append(np.ascontiguousarray(body.reals[step.given], np.float32))
+                assert left[-1].size == batch * size, f"{step.name}: {left[-1].shape} for {batch} samples of {step.shape}"
                 continue
+            first = column + k * size
             told = body.reals[step.value] if step.fixed else body.charged(step.value)
             levels[:, first : first + size] = np.broadcast_to(told, (batch, *step.shape)).reshape(batch, size)
     return left
 
 
-def _rounding(host: Host, value: Value, column: int, batch: int) -> _Rounding | None:
-    """How the kernel rounds what an encoder is given; None where it is rounded in another way, or is the same for all samples."""
-    node = host.encoders[value]
-    op, given = node.op, host.reals[node.operands[0]]
-    assert isinstance(op, Encode)
-    if op.rounding != "half-up" or op.single or given.dtype != np.float32 or node.operands[0].type.batch_axis != 0:
-        return None
-    reals = np.ascontiguousarray(given)
-    levels = op.quantization
-    row = (reals.ctypes.data, reals.size // max(batch, 1), column, levels.scale, levels.lo, levels.hi)
-    return value, row, reals
-
-
-def _refuse(roundings: list[_Rounding]) -> None:
-    """Raise `InputError` of the first encoder that was given NaN."""
-    for value, _, reals in roundings:
+def _refuse(layout: Layout, rounded: list[np.ndarray]) -> None:
+    """Raise `InputError` of the first encoder that was given NaN. Infinities that the host computed are the outermost levels."""
+    names = [step.name for step, scan, _ in layout.encoders if step.given for _ in range(scan.length if scan else 1)]
+    for name, reals in zip(names, rounded, strict=True):
         wrong = int(np.isnan(reals).sum())
         if wrong:
-            raise InputError(not_a_level(value.name, wrong))
+            raise InputError(not_a_level(name, wrong))
 
 
 def _trace(graph: Graph, host: Host, recorder: Recorder) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 from snnir.backends.simulator.encodings import ENCODINGS, check_encoding
 from snnir.backends.simulator.host import Host, Schedule
 from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_options
-from snnir.backends.simulator.plan import Cache, make_plan
+from snnir.backends.simulator.plan import Cache, make_plan, rounds_plainly
 from snnir.backends.simulator.program import assemble
 from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Program
@@ -40,6 +40,12 @@ class Simulator:
         self._plans: dict[tuple[tuple[str, int], ...], tuple[Program, Layout]] = {}
         self._cache = Cache()
         self._schedules: dict[int, Schedule] = {}
+        self._unseen = {
+            value.name
+            for value in graph.inputs
+            if value.users and all(rounds_plainly(node) for node in value.users) and value not in graph.outputs.values()
+        }
+        """Inputs that meet nothing but what the kernel rounds, and looks for NaN and infinities in."""
 
     def run(
         self,
@@ -66,7 +72,7 @@ class Simulator:
         `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend
         on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
-        arrays = check_inputs(self.graph, inputs)
+        arrays = check_inputs(self.graph, inputs, self._unseen)
         sizes = bind_sizes(self.graph, arrays)
         compiled, layout = self._plan(sizes)
         names = layout.recordable
@@ -98,6 +104,7 @@ class Simulator:
                 carry=execution == "carry",
                 spread=encoding == "m-analog",
                 phases=phases,
+                unseen=lambda: check_inputs(self.graph, inputs),
                 progress=progress,
             )
 

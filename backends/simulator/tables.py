@@ -13,7 +13,6 @@ import numpy as np
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, ScanPlan, TracerPlan
 
 __all__ = [
-    "CHARGE",
     "COMBINATION",
     "ELEMENT",
     "EMITTER",
@@ -22,6 +21,7 @@ __all__ = [
     "INSTRUCTION",
     "PART",
     "POPULATION",
+    "ROUNDING",
     "SETTLED",
     "SHARED",
     "STACKED",
@@ -82,8 +82,8 @@ WINDOWS = _record(
     "stacked_end",
 )
 SETTLED = _record("slot", "size", "to")
-CHARGE = np.dtype([(name, np.int64) for name in ("reals", "size", "column")] + [(name, np.float64) for name in ("scale", "lo", "hi")])
-"""Reals of a run (the address of float32[batch, size]), to be rounded into levels from `column` on."""
+ROUNDING = np.dtype([("size", np.int64), ("column", np.int64), ("scale", np.float64), ("lo", np.float64), ("hi", np.float64)])
+"""What is rounded by the kernel, float32[batch, size], to levels from `column` on."""
 
 
 class Program(NamedTuple):
@@ -97,6 +97,7 @@ class Program(NamedTuple):
     maps: np.ndarray
     emitters: np.ndarray
     encoders: np.ndarray
+    roundings: np.ndarray
     populations: np.ndarray
     segments: np.ndarray
     inputs: np.ndarray
@@ -127,7 +128,6 @@ class Layout:
 
     `emitters` are the steps by row of the emitters, with the number of their windows (None: outermost); `segments` the
     names of synapses by column, `windows` those of windows by column of the steps; the others are sizes of one sample.
-    `block` is how many samples go through the network together.
     """
 
     emitters: tuple[tuple[EncodePlan | PopulationPlan | TracerPlan, int | None], ...]
@@ -141,7 +141,6 @@ class Layout:
     sums: int
     settles: int
     levels: int
-    block: int
 
     @property
     def recordable(self) -> list[str]:

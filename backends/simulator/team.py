@@ -25,6 +25,7 @@ import numba
 import numpy as np
 
 from snnir.backends.simulator.compiled import compiled
+from snnir.backends.simulator.turns import compiled_by_one
 
 __all__ = ["Team", "team_of"]
 
@@ -190,10 +191,16 @@ class Team:
         self._words[OWN_LOCK] = _lock()
         for place in range(HELPERS, self._words.size, 2):
             self._words[place + 1] = _lock()
-        if self.helpers:
-            _help.compile((numba.typeof(self._words), numba.types.int64))  # one for all, before they run
+        compiled_by_one(_together, self._compile)
         for place in range(HELPERS, self._words.size, 2):
             threading.Thread(target=_help, args=(self._words, place), name="snnir", daemon=True).start()
+
+    def _compile(self) -> None:
+        """Compile or load everything here, before a thread waits for it."""
+        words, integer = numba.typeof(self._words), numba.types.int64
+        _wake.compile((words, integer))
+        _help.compile((words, integer))
+        _together.compile((words, integer, integer, integer))
 
     def wake(self) -> None:
         """Say that a job comes soon."""

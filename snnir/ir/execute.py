@@ -7,7 +7,7 @@ it settles to). Simple on purpose: everything faster is tested against it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -50,10 +50,13 @@ _FEW_BITS = ("bfloat16", "float8", "float4", "int4", "uint4", "int2", "uint2")
 """Names of element types that NumPy itself lacks, and that other packages bring along."""
 
 
-def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`inputs` as arrays of the declared dtypes. Raises `InputError` naming input, what was found and what is expected."""
+def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], unseen: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """`inputs` as arrays of the declared dtypes. Raises `InputError` naming input, what was found and what is expected.
+
+    In those called `unseen` NaN and infinities are not looked for: the caller looks for them while it computes.
+    """
     names = [value.name for value in graph.inputs]
-    if set(inputs) != set(names):
+    if len(inputs) != len(names) or not all(name in inputs for name in names):
         raise InputError(f"model {graph.name} takes inputs {', '.join(names)}; given were {', '.join(inputs) or 'none'}")
     arrays: dict[str, np.ndarray] = {}
     sizes: dict[str, int] = {}
@@ -72,7 +75,9 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np
         if value.type.dtype == "str":
             arrays[value.name] = array
         else:
-            arrays[value.name] = _integers(value, array) if value.type.is_exact else _reals(graph, value, array)
+            arrays[value.name] = (
+                _integers(value, array) if value.type.is_exact else _reals(graph, value, array, value.name in unseen)
+            )
     return arrays
 
 
@@ -84,10 +89,14 @@ def _words(value: Value, array: np.ndarray) -> np.ndarray:
     return np.array(words, np.str_).reshape(array.shape)
 
 
-def _reals(graph: Graph, value: Value, array: np.ndarray) -> np.ndarray:
+def _reals(graph: Graph, value: Value, array: np.ndarray, unseen: bool) -> np.ndarray:
     """`array` in the declared type: finite, except where NaN and infinities meet nothing that needs finite numbers."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = array.astype(DTYPES[value.type.dtype], copy=False)
+    found, dtype = array, DTYPES[value.type.dtype]
+    if array.dtype != dtype:
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = array.astype(dtype)
+    if unseen:
+        return found
     finite = np.isfinite(found)
     if finite.all():
         return found
