@@ -49,10 +49,8 @@ Cycles are counted where a run asks for them: delivering currents, comparing neu
 comes, the same after the last input, and all of a call.
 """
 
-_Kernel = Callable[..., Any]
 
-
-def _part(kernel: _Kernel) -> _Kernel:
+def _part(kernel: Callable[..., Any]) -> Any:
     """Compile a part of `simulate`, which makes all arrays: parts count no references to them.
 
     Each count would be a locked operation, on memory that all threads share, and a call that is given all tables
@@ -1149,11 +1147,11 @@ def _encode(encoder, levels, room, where, cap, spread, at, length, trains, curso
     """What an encoder charges in this window."""
     base, steps = cursors[OFFSETS], 1
     first = encoder.levels + where.k * encoder.stride
-    told = levels[where.sample, first : first + encoder.size]
+    told = levels[first : first + encoder.size]
     if where.keeps:
         kept, told = room.encoded[encoder.kept : encoder.kept + encoder.size], room.scratch.levels[: encoder.size]
         for i in range(told.size):
-            level = levels[where.sample, first + i]
+            level = levels[first + i]
             told[i] = level - (kept[i] if where.resume else 0)
             kept[i] = level
     if spread and not encoder.fixed:
@@ -1321,7 +1319,7 @@ def _close(program, row, room, states, stacked, carry, at, length, trains, curso
         cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
 
 
-def _dividing(kernel: _Kernel) -> _Kernel:
+def _dividing(kernel: Callable[..., Any]) -> Any:
     """Compile a part that divides by what is not 0: nothing is asked, so that vectors can be divided."""
     return compiled(kernel, _nrt=False, error_model="numpy")
 
@@ -1348,12 +1346,12 @@ _LARGEST = np.finfo(np.float32).max
 
 @_dividing
 def _round_half_up(rounding, address, levels, sample):
-    """Enter the levels of one sample of the numbers at an address, as `Quantization.round` does.
+    """Enter the levels of the numbers of one sample, of those at an address, as `Quantization.round` does.
 
     Returns how many NaN and infinities there are.
     """
     wrong, reals = 0, _reals(address, sample * rounding.size, rounding.size)
-    to, scale, lo, hi = levels[sample, rounding.column :], rounding.scale, rounding.lo, rounding.hi
+    to, scale, lo, hi = levels[rounding.column :], rounding.scale, rounding.lo, rounding.hi
     for j in range(reals.size):
         to[j] = np.int32(min(max(np.floor(np.float64(reals[j]) / scale + 0.5), lo), hi))
         wrong += not abs(reals[j]) <= _LARGEST
@@ -1363,11 +1361,13 @@ def _round_half_up(rounding, address, levels, sample):
 class Job(NamedTuple):
     """What a run does: a program, what it is given, and where it writes.
 
-    `reals` are the addresses of what `program.roundings` rounds (float32[batch, size]) into `levels` int32[batch, ...], which are
-    charged; `flags[emitter]` says what is recorded of an emitter. A window ends when it is silent,
-    or after `cap` steps; `delivery` is that of recurrent states. Members of a team take samples as `turns` says: the next one, where to end, and
-    the next member. Each has a row of `counted` (as `cursors`) and of `stores`: memory that grows, for trains, those of
-    states and of stacked values, and what is recorded. A run may be many calls: they go on in these.
+    `levels` int32[batch, ...] are charged (int32[1, ...] where all samples have the same), but for those that come, rounded by
+    `program.roundings`, from `reals`: addresses of float32[batch, size]. `flags[emitter]` says what is recorded of an
+    emitter. A window ends when it is silent, or after `cap` steps; `delivery` is that of recurrent states.
+
+    Members of a team take samples as `turns` says: the next one, where to end, and the next member. Each has a row of
+    `counted` (as `cursors`) and of `stores`: memory that grows, for trains, those of states and of stacked values, and what
+    is recorded. A run may be many calls: they go on in these.
     """
 
     program: Any
@@ -1406,9 +1406,7 @@ _next: Any = numba.extending.intrinsic(_took)
 def _work(job):
     """Run samples through the whole network while there are any."""
     member = _next(job.turns, MEMBER, 1)
-    if member >= len(job.counted):  # woken twice
-        return
-    program, levels, flags, results = job.program, job.levels, job.flags, job.results
+    program, levels, flags, results = job.program, np.empty(job.levels.shape[1], np.int32), job.flags, job.results
     cap, delivery, carry, spread, timed = job.cap, job.delivery, job.carry, job.spread, job.timed
     neurons, most, most_wide, inputs, size = 0, 8, 0, 1, 1
     for i in range(program.populations.size):
@@ -1486,6 +1484,7 @@ def _work(job):
         sample = _next(job.turns, NEXT, 1)
         if sample >= job.turns[LAST]:
             break
+        _start(levels, job.levels[sample if len(job.levels) > 1 else 0])
         for i in range(program.roundings.size):
             cursors[WRONG] += _round_half_up(program.roundings[i], job.reals[i], levels, sample)
         cursors[OFFSETS], cursors[EVENTS] = 0, 0
@@ -1555,7 +1554,7 @@ def _work(job):
     job.counted[member] = cursors
 
 
-def _bare(context, builder, kind, value):
+def _bare(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """A value of arrays, alone or in tuples, that counts no references to them."""
     if isinstance(kind, numba.types.Array):
         array = context.make_array(kind)(context, builder, value)

@@ -25,8 +25,8 @@ class Recorder:
         self.flags = np.zeros(len(layout.emitters), np.int64)
         if record or trace:
             self.flags[:] = [self._flags(emitter) for emitter, _ in layout.emitters]
-        sizes = (layout.columns, len(layout.emitters), len(layout.segments), len(layout.segments))
-        sizes = (*sizes, layout.counts if counts else 0, layout.sums, layout.settles)
+        sizes = [layout.columns, len(layout.emitters), len(layout.segments), len(layout.segments)]
+        sizes += [layout.counts if counts else 0, layout.sums, layout.settles]
         self.results = Results(*[np.zeros((batch, size), np.int64) for size in sizes])
         self._events, self._history = np.zeros((0, 6), np.int64), np.zeros(0, np.int64)
 

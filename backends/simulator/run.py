@@ -13,15 +13,15 @@ from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.record import Recorder
 from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Program
-from snnir.backends.simulator.team import Team
+from snnir.backends.simulator.team import Team, rest, team_of
 from snnir.backends.simulator.turns import compiled_by_one
 from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.types import not_a_level
 
-__all__ = ["simulate"]
+__all__ = ["Recorder", "rest", "simulate", "team_of"]
 
-_ROUND = 32
+_ROUND = 64
 """Samples of a thread in the first compiled call of a run; further ones take as many as fill `_MOMENT`."""
 
 _MOMENT = 0.5
@@ -55,8 +55,7 @@ def simulate(
     rounds: where it meets any, `unseen` is called, which raises for those of inputs.
     """
     members = team.helpers + 1
-    levels = np.empty((batch, layout.levels), np.int32)
-    rounded = _charge(levels, layout, host)
+    levels, rounded = _charge(layout, host, batch)
     job = kernels.Job(
         program,
         np.array([reals.__array_interface__["data"][0] for reals in rounded], np.int64),
@@ -129,13 +128,13 @@ def _phases(cycles: np.ndarray) -> dict[str, float]:
     return {**shares, PHASES[-1]: 1 - sum(shares.values())}
 
 
-def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[np.ndarray]:
-    """Enter what the host rounds: `levels` int32[batch, ...], one encoder and within it one window behind the other.
-
-    Returns what is left to the kernel: by row of `Program.roundings` float32[batch, ...].
+def _charge(layout: Layout, host: Host, batch: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What is charged: levels int32[batch, ...], one encoder and within it one window behind the other, and what the kernel
+    rounds itself: by row of `Program.roundings` float32[batch, ...]. One row of levels where it is the same for all samples.
     """
     left: list[np.ndarray] = []
-    batch = len(levels)
+    alike = all(step.fixed or step.given is not None for step, _, _ in layout.encoders)
+    levels = np.empty((1 if alike else batch, layout.levels), np.int32)
     for step, scan, column in layout.encoders:
         size = math.prod(step.shape)
         bodies = [host] if scan is None else host.windows.get(scan.node, [])
@@ -146,8 +145,8 @@ def _charge(levels: np.ndarray, layout: Layout, host: Host) -> list[np.ndarray]:
                 continue
             first = column + k * size
             told = body.reals[step.value] if step.fixed else body.charged(step.value)
-            levels[:, first : first + size] = np.broadcast_to(told, (batch, *step.shape)).reshape(batch, size)
-    return left
+            levels[:, first : first + size] = np.broadcast_to(told, (len(levels), *step.shape)).reshape(len(levels), size)
+    return levels, left
 
 
 def _refuse(layout: Layout, rounded: list[np.ndarray]) -> None:

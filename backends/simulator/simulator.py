@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from snnir.ir.graph import Graph
 
 __all__ = ["DELIVERIES", "ENCODINGS", "EXECUTIONS", "Simulator"]
 
+
 def cores() -> int:
     """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -29,6 +32,26 @@ def cores() -> int:
 
 _PLANS = 8
 """How many plans are kept: one for each combination of input sizes other than the batch."""
+
+_SIZES = 64
+"""For how many shapes of inputs it is kept what follows from them."""
+
+
+class _Sized(NamedTuple):
+    """What follows from the sizes of inputs."""
+
+    sizes: dict[str, int]
+    program: Program
+    layout: Layout
+    batch: int
+
+
+@functools.cache
+def _driver() -> Any:
+    """The driver, which imports Numba: not before something is simulated."""
+    from snnir.backends.simulator import run
+
+    return run
 
 
 class Simulator:
@@ -46,6 +69,7 @@ class Simulator:
             if value.users and all(rounds_plainly(node) for node in value.users) and value not in graph.outputs.values()
         }
         """Inputs that meet nothing but what the kernel rounds, and looks for NaN and infinities in."""
+        self._sized: dict[tuple[object, ...], _Sized] = {}
 
     def run(
         self,
@@ -72,32 +96,26 @@ class Simulator:
         `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend
         on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
-        arrays = check_inputs(self.graph, inputs, self._unseen)
-        sizes = bind_sizes(self.graph, arrays)
-        compiled, layout = self._plan(sizes)
-        names = layout.recordable
-        check_options(steps, delivery, execution, record, names)
+        arrays, sized = self._checked(inputs)
+        check_options(steps, delivery, execution, record, sized.layout.recordable)
         check_encoding(encoding, steps, execution)
         threads = cores() if threads is None else threads
         if phases and platform.machine().lower() not in ("x86_64", "amd64"):
             raise UsageError(f"phases counts cycles with a counter of x86 processors; this one is {platform.machine()}")
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
-        batch = batch_size(self.graph, sizes)
-        from snnir.backends.simulator.record import Recorder  # imports Numba
-        from snnir.backends.simulator.run import simulate
-        from snnir.backends.simulator.team import team_of
-
-        with team_of(max(1, min(threads, batch))) as team:
+        driver = _driver()
+        team = driver.team_of(max(1, min(threads, sized.batch)))
+        try:
             team.wake()
-            host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {}, self._schedules)
-            return simulate(
+            given = {value: arrays[value.name] for value in self.graph.inputs}
+            result: SimulationResult = driver.simulate(
                 self.graph,
-                compiled,
-                layout,
-                host,
-                Recorder(layout, batch, frozenset(record), counts, trace),
-                batch,
+                sized.program,
+                sized.layout,
+                Host(self.graph, sized.sizes, given, {}, self._schedules),
+                driver.Recorder(sized.layout, sized.batch, frozenset(record), counts, trace),
+                sized.batch,
                 team=team,
                 steps=steps,
                 delivery=delivery,
@@ -107,12 +125,30 @@ class Simulator:
                 unseen=lambda: check_inputs(self.graph, inputs),
                 progress=progress,
             )
+            return result
+        finally:
+            driver.rest(team)
+
+    def _checked(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], _Sized]:
+        """The inputs, checked, and what follows from their sizes; that is kept, and what is kept need not be checked."""
+        key = tuple((name, getattr(array, "dtype", None), getattr(array, "shape", None)) for name, array in inputs.items())
+        if key in self._sized:
+            return inputs, self._sized[key]
+        arrays = check_inputs(self.graph, inputs, self._unseen)
+        sizes = bind_sizes(self.graph, arrays)
+        sized = _Sized(sizes, *self._plan(sizes), batch_size(self.graph, sizes))
+        if all(array is inputs[name] and name in self._unseen for name, array in arrays.items()):
+            while len(self._sized) >= _SIZES:
+                self._sized.pop(next(iter(self._sized)))
+            self._sized[key] = sized
+        return arrays, sized
 
     def _plan(self, sizes: Mapping[str, int]) -> tuple[Program, Layout]:
         key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))
         if key not in self._plans:
             while len(self._plans) >= _PLANS:
                 self._plans.pop(next(iter(self._plans)))
+                self._sized.clear()
             plan = make_plan(self.graph, sizes, self._cache)
             self._plans[key] = assemble(plan, self._cache.pool, self.graph.name)
         return self._plans[key]

@@ -6,6 +6,7 @@ Rows are records, so that the kernel and `program.py` call their fields by the s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -142,7 +143,7 @@ class Layout:
     settles: int
     levels: int
 
-    @property
+    @cached_property
     def recordable(self) -> list[str]:
         """The names of values whose events can be recorded."""
         return [

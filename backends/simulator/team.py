@@ -2,8 +2,8 @@
 
 A job is the address of a compiled function `void job(void *context)` and its context. All members of a team call it at the
 same time, and it returns to each when there is nothing left to take. Between jobs the helpers sleep; waking them takes as
-long as simulating a few samples, so `Team.wake` does it while Python still prepares the job, and for a moment they wait for
-it in a loop.
+long as simulating a few samples, so `Team.wake` does it while Python still prepares the job, and before they sleep they wait
+for the next one in a loop, for a moment.
 
 A team's memory is one array of words. `STATE` counts the helpers inside of the job, with two bits above: `OPEN`, helpers
 may enter; `WAITING`, the caller sleeps until the last one has left. Locks are those of Python's C API, which need no
@@ -12,12 +12,10 @@ interpreter: `acquire` sleeps until another thread has released.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import platform
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import llvmlite.ir
@@ -27,10 +25,11 @@ import numpy as np
 from snnir.backends.simulator.compiled import compiled
 from snnir.backends.simulator.turns import compiled_by_one
 
-__all__ = ["Team", "team_of"]
+__all__ = ["Team", "rest", "team_of"]
 
-STATE, FUNCTION, CONTEXT, OWN_LOCK, HELPERS = 0, 8, 9, 10, 16
-"""Places of words: `STATE` is alone in its cache line; from `HELPERS` on two words a helper, `ASLEEP` and its lock."""
+STATE, JOB, FUNCTION, CONTEXT, OWN_LOCK, HELPERS = 0, 8, 9, 10, 11, 16
+"""Places of words: `STATE` is alone in its cache line, `JOB` counts jobs; from `HELPERS` on two words a helper: whether it
+sleeps, and its lock."""
 
 OPEN, WAITING = 1 << 32, 1 << 33
 
@@ -141,25 +140,33 @@ def _wake(words, helpers):
 
 @compiled
 def _help(words, place):
-    """What a helper does, for ever: sleep, wait for a moment, and join a job."""
+    """What a helper does, for ever: wait for the next job for a moment, or asleep, and join it."""
+    last = 0
     while True:
-        _exchange(words, place, 1)
-        _acquire(words[place + 1])
         for _ in range(_PATIENCE):
-            if _load(words, STATE) & OPEN:
+            if _load(words, JOB) != last:
                 break
             _pause()
+        if _load(words, JOB) == last:
+            _exchange(words, place, 1)
+            if _load(words, JOB) == last or not _exchange(words, place, 0):  # or is being woken
+                _acquire(words[place + 1])
+            continue
         if _add(words, STATE, 1) & OPEN:
+            last = words[JOB]
             _call(words[FUNCTION], words[CONTEXT])
+        else:
+            last = _load(words, JOB)
         if _add(words, STATE, -1) == WAITING + 1 and _and(words, STATE, ~WAITING) & WAITING:
             _release(words[OWN_LOCK])
 
 
 @compiled
 def _together(words, helpers, function, given):
-    """Have a job done by the caller and that many helpers; returns when all have left it. One may have entered it twice."""
+    """Have a job done by the caller and that many helpers; returns when all have left it."""
     words[FUNCTION], words[CONTEXT] = function, given
     _or(words, STATE, OPEN)
+    _add(words, JOB, 1)
     _wake(words, helpers)
     _call(function, given)
     _and(words, STATE, ~OPEN)
@@ -214,15 +221,15 @@ class Team:
 _idle: dict[int, list[Team]] = {}
 
 
-@contextlib.contextmanager
-def team_of(threads: int) -> Iterator[Team]:
-    """A team for one run: one that an earlier run has left, or a new one."""
-    waiting = _idle.setdefault(threads, [])
-    team = waiting.pop() if waiting else Team(threads)
-    try:
-        yield team
-    finally:
-        waiting.append(team)
+def team_of(threads: int) -> Team:
+    """A team for one run, and no other at the same time: one that has come to `rest`, or a new one."""
+    waiting = _idle.get(threads)
+    return waiting.pop() if waiting else Team(threads)
+
+
+def rest(team: Team) -> None:
+    """Keep a team for the next run."""
+    _idle.setdefault(team.helpers + 1, []).append(team)
 
 
 if hasattr(os, "register_at_fork"):
