@@ -59,6 +59,78 @@ def _part(kernel: Callable[..., Any]) -> Any:
     return compiled(kernel, _nrt=False)
 
 
+def _bare(context, builder, kind, value):
+    """A value of arrays, alone or in tuples, that counts no references to them."""
+    if isinstance(kind, numba.types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo, array.parent = (llvmlite.ir.Constant(pointer.type, None) for pointer in (array.meminfo, array.parent))
+        return array._getvalue()
+    if isinstance(kind, numba.types.BaseTuple):
+        parts: Any = kind
+        for k, part in enumerate(parts):
+            value = builder.insert_value(value, _bare(context, builder, part, builder.extract_value(value, k)), k)
+    return value
+
+
+class _Held(numba.types.Type):
+    """A named tuple in memory: a call is given one word, where the tuple itself has some for every array in it.
+
+    Its fields are read where they stand; those that are named tuples are held too.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        super().__init__(name=f"held({kind})")
+
+
+@numba.extending.register_model(_Held)
+class _HeldModel(numba.extending.models.PrimitiveModel):
+    def __init__(self, manager: Any, held: Any) -> None:
+        super().__init__(manager, held, manager.lookup(held.kind).get_value_type().as_pointer())
+
+
+@numba.core.typing.templates.infer_getattr
+class _HeldFields(numba.core.typing.templates.AttributeTemplate):
+    key = _Held
+
+    def generic_resolve(self, held: Any, field: str) -> Any:  # type: ignore[override]
+        if field not in held.kind.fields:
+            return None
+        kind = held.kind[held.kind.fields.index(field)]
+        return _Held(kind) if isinstance(kind, numba.types.BaseNamedTuple) else kind
+
+
+@numba.core.imputils.lower_getattr_generic(_Held)
+def _field(context, builder, held, value, field):
+    number = held.kind.fields.index(field)
+    place = builder.gep(value, [llvmlite.ir.IntType(32)(k) for k in (0, number)])
+    return place if isinstance(held.kind[number], numba.types.BaseNamedTuple) else builder.load(place)
+
+
+def _holding(context, value):
+    """Hold a named tuple as long as the calling function runs. It counts no references: `_keep` its arrays till the end."""
+
+    def generate(context, builder, signature, arguments):
+        place = numba.core.cgutils.alloca_once(builder, context.get_value_type(value))
+        builder.store(_bare(context, builder, value, arguments[0]), place)
+        return place
+
+    return _Held(value)(value), generate
+
+
+def _keeping(context, value):
+    """Nothing, but a use of a value: what it refers to is there till then."""
+
+    def generate(context, builder, signature, arguments):
+        return context.get_dummy_value()
+
+    return numba.types.void(value), generate
+
+
+_hold: Any = numba.extending.intrinsic(_holding)
+_keep: Any = numba.extending.intrinsic(_keeping)
+
+
 _TOGETHER = 255
 """The most rows of int8 that are added together: their sums fit 16 bits."""
 
@@ -270,12 +342,12 @@ def _add_scaled(sums, first, weights, base, rows, values, count, stride, size):
 
 
 @_part
-def _dense(sums, begin, end, address, event, segment, weights, lists, values):
+def _dense(sums, begin, end, address, event, segment, weights, paths):
     """Add the rows of events begin..end-1 to the sums of one sample, many at once: single spikes by sign, others by value.
 
     Returns how many events were charged.
     """
-    inputs, size, rows, by = np.int32(segment.inputs), segment.outputs, lists.rows, lists.by
+    inputs, size, rows, by, values = np.int32(segment.inputs), segment.outputs, paths.lists.rows, paths.lists.by, paths.values
     grouped, base, zero, half = segment.end - segment.begin != inputs, segment.weights, np.int64(0), np.int64(_TOGETHER)
     into, table, listed, multiplied, by_value = _pointer(sums), _pointer(weights), _pointer(rows), _pointer(by), _pointer(values)
     group, costly, one = zero, zero, np.uint64(1)
@@ -309,13 +381,14 @@ def _dense(sums, begin, end, address, event, segment, weights, lists, values):
 
 
 @_part
-def _scatter(sums, begin, end, address, event, segment, weights, index, lists, values):
+def _scatter(sums, begin, end, address, event, segment, weights, paths):
     """Convolve events begin..end-1, each into the outputs that it reaches: those of one position together.
 
     Output positions that lie side by side take one run of weights. Returns the synapses used, and those of them by charged
     events.
     """
-    rows, by, zero, one, map_stride = lists.rows, lists.by, np.int64(0), np.int64(1), segment.map_stride
+    rows, by, values, index = paths.lists.rows, paths.lists.by, paths.values, paths.indices
+    zero, one, map_stride = np.int64(0), np.int64(1), segment.map_stride
     into, table, listed, multiplied, by_value = _pointer(sums), _pointer(weights), _pointer(rows), _pointer(by), _pointer(values)
     position, group, count, scaled, synops, charges = zero, zero, zero, zero, zero, zero
     at, here, first = zero, zero, zero
@@ -354,12 +427,12 @@ def _scatter(sums, begin, end, address, event, segment, weights, index, lists, v
 
 
 @_part
-def _collect(sums, begin, end, address, event, segment, weights, index, lists, values):
+def _collect(sums, begin, end, address, event, segment, weights, paths):
     """As `_scatter`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
 
     Events that are no single spikes are scattered.
     """
-    filled, channels, rows = lists.filled, lists.channels, lists.rows
+    filled, channels, rows, index = paths.lists.filled, paths.lists.channels, paths.lists.rows, paths.indices
     base, size, zero, one, most = segment.weights, segment.maps, np.int64(0), np.int64(1), np.int64(_TOGETHER)
     positions, width = np.uint32(segment.positions), segment.width
     into, table, listed = _pointer(sums), _pointer(weights), _pointer(rows)
@@ -378,7 +451,7 @@ def _collect(sums, begin, end, address, event, segment, weights, index, lists, v
             if spikes[k] & 1:
                 charges += fans[position]
         else:
-            used, costly = _scatter(sums, begin + k, begin + k + 1, address, event, segment, weights, index, lists, values)
+            used, costly = _scatter(sums, begin + k, begin + k + 1, address, event, segment, weights, paths)
             synops += used
             charges += costly
     for p in range(fans.size):
@@ -406,29 +479,42 @@ def _sparse(sums, begin, end, address, event, segment, weights, index):
 
 
 @_part
-def _through(sums, begin, end, address, event, segment, weights, index, lists, values):
+def _through(sums, begin, end, address, event, segment, weights, paths):
     """Add the currents of events begin..end-1 through one segment to the sums. Returns the synapses used, and those of them
     by charged events.
     """
     if segment.kind == DENSE:
-        costly = _dense(sums, begin, end, address, event, segment, weights, lists, values)
+        costly = _dense(sums, begin, end, address, event, segment, weights, paths)
         return segment.outputs * (end - begin), segment.outputs * costly
     if segment.kind == CSR:
-        return _sparse(sums, begin, end, address, event, segment, weights, index)
+        return _sparse(sums, begin, end, address, event, segment, weights, paths.indices)
     if segment.kind == COLLECTED and _DENSITY * (end - begin) > segment.links:
-        return _collect(sums, begin, end, address, event, segment, weights, index, lists, values)
-    return _scatter(sums, begin, end, address, event, segment, weights, index, lists, values)
+        return _collect(sums, begin, end, address, event, segment, weights, paths)
+    return _scatter(sums, begin, end, address, event, segment, weights, paths)
+
+
+class _Paths(NamedTuple):
+    """What the synapses of one population take: its weights, or in storage 1 the `others`, and where they are counted."""
+
+    weights: np.ndarray
+    others: np.ndarray
+    storage: int
+    indices: np.ndarray
+    lists: Any
+    values: np.ndarray
+    synops: np.ndarray
+    charges: np.ndarray
 
 
 @_part
-def _deliver(sums, begin, end, address, event, segment, weights, others, storage, index, lists, values, synops, charges, row):
-    """`_through` a segment whose weights are in `weights`, or in storage 1 in `others`; the synapses used are counted."""
-    if storage == 1:
-        used, costly = _through(sums, begin, end, address, event, segment, others, index, lists, values)
+def _deliver(sums, begin, end, address, event, segment, paths, row):
+    """`_through` one segment of a population; the synapses used are counted."""
+    if paths.storage == 1:
+        used, costly = _through(sums, begin, end, address, event, segment, paths.others, paths)
     else:
-        used, costly = _through(sums, begin, end, address, event, segment, weights, index, lists, values)
-    synops[row] += used
-    charges[row] += costly
+        used, costly = _through(sums, begin, end, address, event, segment, paths.weights, paths)
+    paths.synops[row] += used
+    paths.charges[row] += costly
 
 
 @_part
@@ -706,11 +792,12 @@ class Results(NamedTuple):
 
 
 @_part
-def _noted(program, results, flags, where, emitter, ats, lengths, trains, logs, cursors):
+def _noted(job, tools, where, emitter):
     """Enter the train that an emitter emitted in this window."""
-    offsets, address, event = _views(trains)
-    row, sample = program.emitters[emitter], where.sample
-    at, length = ats[row.slot], lengths[row.slot]
+    results, logs, cursors = job.results, tools.logs, tools.cursors
+    offsets, address, event = _views(tools.trains)
+    row, sample = job.program.emitters[emitter], where.sample
+    at, length = tools.at[row.slot], tools.length[row.slot]
     if length > results.steps[sample, where.column]:
         results.steps[sample, where.column] = length
     first, last = offsets[at], offsets[at + length]
@@ -723,7 +810,7 @@ def _noted(program, results, flags, where, emitter, ats, lengths, trains, logs, 
                 counts[i] = results.counts[sample, row.counts + (where.k - 1) * row.size + i]
         for e in range(first, last):
             counts[address[e]] += event[e] >> 1
-    if flags[emitter] & RECORDED:
+    if job.flags[emitter] & RECORDED:
         entry, width = cursors[RECORDS], 6
         _enlarge(logs, 0, entry + width * (last - first), 8)
         records, _, _ = _views(logs)
@@ -748,30 +835,14 @@ def _kept_history(logs, cursors, population, where, sums, state, theta, layout):
 
 
 @_part
-def _populate(
-    program,
-    row,
-    number,
-    weights,
-    others,
-    neurons,
-    work,
-    room,
-    results,
-    where,
-    keeps_history,
-    cap,
-    timed,
-    at,
-    length,
-    trains,
-    logs,
-    cursors,
-):
+def _populate(job, tools, row, number, weights, others, neurons, work, where):
     """Run one population (or readout: levels 0..0) over one window of one sample, until it is silent.
 
     Once no input is left every neuron goes straight to its level, one a step.
     """
+    program, results, cap, timed = job.program, job.results, job.cap, job.timed
+    room, at, length, trains, logs, cursors = tools.room, tools.at, tools.length, tools.trains, tools.logs, tools.cursors
+    keeps_history = job.flags[row.emitter] & KEEPS_HISTORY != 0
     offsets, address, event = _views(trains)
     n, lo, hi, staircase = row.size, row.lo, row.hi, row.staircase
     parameter = program.parameter[row.neurons : row.neurons + n]
@@ -781,12 +852,12 @@ def _populate(
     theta = neurons.theta[row.own : row.own + n]
     a, up, down, state = work.sums[:n], work.up[:n], work.down[:n], work.state[:n]
     synops, charges = results.synops[where.sample], results.charges[where.sample]
+    paths = _hold(_Paths(weights, others, row.storage, index, room.lists, work.values, synops, charges))
     most = np.iinfo(a.dtype).max
     low, high = a.dtype.type(lo), a.dtype.type(hi)
     if where.resume:
-        for i in range(n):
-            a[i] = neurons.kept[row.own + i]
-            state[i] = room.kept_levels[row.neurons + i]
+        _start(a, neurons.kept[row.own : row.own + n])
+        _start(state, room.kept_levels[row.neurons : row.neurons + n])
     else:
         _start(a, neurons.first[row.own : row.own + n])
         _clear(state)
@@ -809,10 +880,7 @@ def _populate(
         for s in range(row.first, row.last):
             slot, segment = program.inputs[s], program.segments[s]
             begin, end = offsets[at[slot]], offsets[at[slot] + min(length[slot], last)]
-            _deliver(
-                a, begin, end, address, event, segment, weights, others, row.storage, index, room.lists, work.values,
-                synops, charges, s,
-            )  # fmt: skip
+            _deliver(a, begin, end, address, event, segment, paths, s)
         last = 0
     fired, signs, active = room.neurons, room.signs, hi > lo
     since = _cycles() if timed else 0
@@ -822,10 +890,7 @@ def _populate(
             if t < length[slot]:
                 begin, end = offsets[at[slot] + t], offsets[at[slot] + t + 1]
                 if begin < end:
-                    _deliver(
-                        a, begin, end, address, event, program.segments[s], weights, others, row.storage, index,
-                        room.lists, work.values, synops, charges, s,
-                    )  # fmt: skip
+                    _deliver(a, begin, end, address, event, program.segments[s], paths, s)
                     active = hi > lo
         if keeps_history:
             _kept_history(logs, cursors, number, where, a, state, theta, layout)
@@ -878,23 +943,23 @@ def _populate(
     if t >= cap and hi > lo:  # the steps were too few
         cursors[UNSETTLED] += _able(a, up, down, theta, state, staircase, lo, hi)
     if row.sums >= 0:
-        first = row.sums + where.k * n
+        settled = results.sums[where.sample, row.sums + where.k * n :]
         for i in range(n):
-            results.sums[where.sample, first + layout[i]] = a[i]
+            settled[layout[i]] = a[i]
     if where.keeps:
-        for i in range(n):
-            neurons.kept[row.own + i] = a[i]
-            room.kept_levels[row.neurons + i] = state[i]
+        _start(neurons.kept[row.own : row.own + n], a)
+        _start(room.kept_levels[row.neurons : row.neurons + n], state)
     at[row.slot], length[row.slot] = base, used
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor
 
 
 @_part
-def _combine(program, row, room, where, at, length, trains, cursors):
+def _combine(job, tools, row, where):
     """The change of the largest tracer of each window, or of the product of two tracers, step by step.
 
     Member 0.. of a window are its addresses (-1: none); the map at `pointers` says which windows hold an address.
     """
+    room, at, length, trains, cursors = tools.room, tools.at, tools.length, tools.trains, tools.cursors
     state, current = room.inputs[: row.inputs], room.values[: row.size]
     kept_states = room.combined[row.kept : row.kept + row.inputs]
     kept_values = room.combined[row.kept + row.inputs : row.kept + row.inputs + row.size]
@@ -905,7 +970,7 @@ def _combine(program, row, room, where, at, length, trains, cursors):
         _clear(state)
         _clear(current)
     stamps, touched, width = room.stamps, room.touched, row.width
-    members = program.members[row.members : row.members_end]
+    members, maps = job.program.members[row.members : row.members_end], job.program.maps
     begin, inputs = at[row.input], length[row.input]
     base, cursor, used = cursors[OFFSETS], cursors[EVENTS], 0
     _grows(trains, base + inputs + 1, cursor)
@@ -917,8 +982,8 @@ def _combine(program, row, room, where, at, length, trains, cursors):
         for e in range(offsets[begin + t], offsets[begin + t + 1]):
             a = address[e]
             state[a] += event[e] >> 1
-            for k in range(program.maps[row.pointers + a], program.maps[row.pointers + a + 1]):
-                window = program.maps[k]
+            for k in range(maps[row.pointers + a], maps[row.pointers + a + 1]):
+                window = maps[k]
                 if stamps[window] != cursors[TICK]:
                     stamps[window] = cursors[TICK]
                     touched[found] = window
@@ -1016,8 +1081,10 @@ def _unary(levels, cap, trains, cursors):
 
 
 @_part
-def _gather(program, row, at, length, trains, cursors):
+def _gather(job, tools, row):
     """One train of several, each after its map of addresses."""
+    program, at, length, trains, cursors = job.program, tools.at, tools.length, tools.trains, tools.cursors
+    maps = program.maps
     steps = 0
     for p in range(row.first, row.last):
         steps = max(steps, length[program.parts[p].slot])
@@ -1037,11 +1104,11 @@ def _gather(program, row, at, length, trains, cursors):
                     address[cursor], event[cursor] = address[e], event[e]
                     cursor += 1
                     continue
-                first, last = program.maps[pointers + address[e]], program.maps[pointers + address[e] + 1]
+                first, last = maps[pointers + address[e]], maps[pointers + address[e] + 1]
                 if _grows(trains, 0, cursor + last - first):
                     offsets, address, event = _views(trains)
                 for j in range(first, last):
-                    address[cursor], event[cursor] = program.maps[j], event[e]
+                    address[cursor], event[cursor] = maps[j], event[e]
                     cursor += 1
         offsets[base + t + 1] = cursor
     at[row.slot], length[row.slot] = base, steps
@@ -1143,8 +1210,9 @@ def _send(levels, encoded, graded, cap, trains, cursors):
 
 
 @_part
-def _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors):
+def _encode(job, tools, encoder, where):
     """What an encoder charges in this window."""
+    levels, room, at, length, trains, cursors = tools.levels, tools.room, tools.at, tools.length, tools.trains, tools.cursors
     base, steps = cursors[OFFSETS], 1
     first = encoder.levels + where.k * encoder.stride
     told = levels[first : first + encoder.size]
@@ -1154,9 +1222,9 @@ def _encode(encoder, levels, room, where, cap, spread, at, length, trains, curso
             level = levels[first + i]
             told[i] = level - (kept[i] if where.resume else 0)
             kept[i] = level
-    if spread and not encoder.fixed:
-        _spread(told, cap, trains, cursors)
-        steps = cap
+    if job.spread and not encoder.fixed:
+        _spread(told, job.cap, trains, cursors)
+        steps = job.cap
     else:
         _charge(told, np.bool_(True), trains, cursors)
     offsets, _, _ = _views(trains)
@@ -1174,12 +1242,36 @@ class _Trains(NamedTuple):
     ends: np.ndarray
 
 
-@_part
-def _open(program, row, room, parts, part_steps, at, length, trains, cursors):
-    """Begin a scan: cut its sequences into elements, let its body read what it shares, and settle its initial states.
+class _Tools(NamedTuple):
+    """What one member of a team works with: its room, the neurons of both widths, the trains that it writes, `cursors`.
 
-    `parts` and `part_steps` receive where the trains of each sequence's elements begin, and their steps.
+    `levels` are what encoders charge into the sample; `at` and `length` say where the train of each slot stands, `parts` and
+    `part_steps` where those of a sequence's elements begin, and their steps.
     """
+
+    room: _Room
+    narrow: _Neurons
+    wide: _Neurons
+    work: _Work
+    broad: _Work
+    states: _Trains
+    stacked: _Trains
+    parts: np.ndarray
+    part_steps: np.ndarray
+    levels: np.ndarray
+    at: np.ndarray
+    length: np.ndarray
+    trains: np.ndarray
+    logs: np.ndarray
+    cursors: np.ndarray
+
+
+@_part
+def _open(job, tools, row):
+    """Begin a scan: cut its sequences into elements, let its body read what it shares, and settle its initial states."""
+    program, room, parts, part_steps = job.program, tools.room, tools.parts, tools.part_steps
+    at, length, trains, cursors = tools.at, tools.length, tools.trains, tools.cursors
+    _clear(tools.stacked.ends)
     for i in range(row.elements_end - row.elements):
         element = program.elements[row.elements + i]
         parts[i], part_steps[i] = _split(element, row.length, at, length, trains, cursors)
@@ -1193,12 +1285,14 @@ def _open(program, row, room, parts, part_steps, at, length, trains, cursors):
 
 
 @_part
-def _enter(program, row, room, k, place, parts, part_steps, states, cap, delivery, carry, at, length, trains, cursors):
+def _enter(job, tools, row, k, place):
     """Begin window k, of the element at `place`: what the body is told. `states` are the trains of the window before.
 
     With `carry`, receivers still hold what they were told in the window before, so that only the difference is sent.
     """
-    graded = delivery == GRADED
+    program, cap, delivery, carry = job.program, job.cap, job.delivery, job.carry
+    room, at, length, trains, cursors = tools.room, tools.at, tools.length, tools.trains, tools.cursors
+    parts, part_steps, states, graded = tools.parts, tools.part_steps, tools.states, delivery == GRADED
     for i in range(row.elements_end - row.elements):
         element = program.elements[row.elements + i]
         slot = element.slot
@@ -1245,8 +1339,10 @@ def _enter(program, row, room, k, place, parts, part_steps, states, cap, deliver
 
 
 @_part
-def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains):
+def _leave(job, tools, row, k, place):
     """End window k: what states have become, and what leaves the body."""
+    program, delivery, carry, room, at, length = job.program, job.delivery, job.carry, tools.room, tools.at, tools.length
+    trains, states, stacked = tools.trains, tools.states, tools.stacked
     cursor, base = np.int64(0), np.int64(0)
     for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
@@ -1281,8 +1377,10 @@ def _leave(program, row, room, k, place, states, stacked, delivery, carry, at, l
 
 
 @_part
-def _close(program, row, room, states, stacked, carry, at, length, trains, cursors):
+def _close(job, tools, row):
     """End a scan: its last states, and the values of all its windows as one train."""
+    program, carry, room, at, length = job.program, job.carry, tools.room, tools.at, tools.length
+    trains, states, stacked, cursors = tools.trains, tools.states, tools.stacked, tools.cursors
     for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
         if row.length == 0:
@@ -1402,12 +1500,73 @@ def _took(context, array, place, count):
 _next: Any = numba.extending.intrinsic(_took)
 
 
+@_part
+def _run(job, tools, sample):
+    """Run one sample through the whole network."""
+    program, cursors = job.program, tools.cursors
+    _start(tools.levels, job.levels[sample if len(job.levels) > 1 else 0])
+    for i in range(program.roundings.size):
+        cursors[WRONG] += _round_half_up(program.roundings[i], job.reals[i], tools.levels, sample)
+    cursors[OFFSETS], cursors[EVENTS] = 0, 0
+    for i in range(program.top):
+        if program.instructions[i].kind == SCAN:
+            _scan(job, tools, program.windows[program.instructions[i].row], sample)
+        else:
+            _step(job, tools, i, _Where(sample, 0, 0, False, False))
+    for i in range(program.settled.size):
+        result = program.settled[i]
+        to = job.results.settles[sample, result.to : result.to + result.size]
+        _add_up(to, tools.at[result.slot], tools.length[result.slot], tools.trains)
+
+
+@_part
+def _scan(job, tools, row, sample):
+    """Run a scan of one sample: its body for each window."""
+    cursors = tools.cursors
+    mark_offsets, mark_events = cursors[OFFSETS], cursors[EVENTS]
+    _open(job, tools, row)
+    inside_offsets, inside_events = cursors[OFFSETS], cursors[EVENTS]
+    for k in range(row.length):
+        place = row.length - 1 - k if row.reverse else k
+        cursors[OFFSETS], cursors[EVENTS] = inside_offsets, inside_events
+        _enter(job, tools, row, k, place)
+        where = _Where(sample, k, row.column + k, job.carry, job.carry and k > 0)
+        for i in range(row.body, row.body_end):
+            _step(job, tools, i, where)
+        _leave(job, tools, row, k, place)
+    cursors[OFFSETS], cursors[EVENTS] = mark_offsets, mark_events
+    _close(job, tools, row)
+
+
+@_part
+def _step(job, tools, instruction, where):
+    """Run one instruction other than a scan."""
+    program = job.program
+    kind, number, emitter = program.instructions[instruction].kind, program.instructions[instruction].row, -1
+    if kind == ENCODE:
+        encoder = program.encoders[number]
+        emitter = encoder.emitter
+        _encode(job, tools, encoder, where)
+    elif kind == GATHER:
+        _gather(job, tools, program.gathers[number])
+    elif kind == COMBINE:
+        emitter = program.combinations[number].emitter
+        _combine(job, tools, program.combinations[number], where)
+    else:
+        row = program.populations[number]
+        emitter = -1 if row.sums >= 0 else row.emitter
+        if row.storage < 2:
+            _populate(job, tools, row, number, program.weights8, program.weights16, tools.narrow, tools.work, where)
+        else:
+            _populate(job, tools, row, number, program.weights64, program.weights64, tools.wide, tools.broad, where)
+    if emitter >= 0:
+        _noted(job, tools, where, emitter)
+
+
 @compiled
 def _work(job):
-    """Run samples through the whole network while there are any."""
-    member = _next(job.turns, MEMBER, 1)
-    program, levels, flags, results = job.program, np.empty(job.levels.shape[1], np.int32), job.flags, job.results
-    cap, delivery, carry, spread, timed = job.cap, job.delivery, job.carry, job.spread, job.timed
+    """Run samples through the network while there are any."""
+    member, program, timed = _next(job.turns, MEMBER, 1), job.program, job.timed
     neurons, most, most_wide, inputs, size = 0, 8, 0, 1, 1
     for i in range(program.populations.size):
         row = program.populations[i]
@@ -1471,99 +1630,38 @@ def _work(job):
         _Scratch(np.empty(told, np.int64), np.empty(told, np.int64), np.empty(program.kept[0], np.int32)),
     )
     stores, cursors = job.stores[member], job.counted[member].copy()  # which is written all the time: far from the others'
-    trains, logs, since = stores[:6], stores[18:30], _cycles() if timed else 0
-    at, length = np.zeros(program.slots, np.int64), np.zeros(program.slots, np.int64)
-    parts, part_steps = np.empty(program.elements.size, np.int64), np.empty(program.elements.size, np.int64)
+    since = _cycles() if timed else 0
     kept, pieces = program.states.size, 0
     for i in range(program.windows.size):
         row = program.windows[i]
         pieces = max(pieces, (row.stacked_end - row.stacked) * row.length)
-    states = _Trains(stores[6:12], np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(2, np.int64))
-    stacked = _Trains(stores[12:18], np.zeros(pieces, np.int64), np.zeros(pieces, np.int64), np.zeros(2, np.int64))
+    made = _Tools(
+        room,
+        narrow,
+        wide,
+        work,
+        broad,
+        _Trains(stores[6:12], np.zeros(kept, np.int64), np.zeros(kept, np.int64), np.zeros(2, np.int64)),
+        _Trains(stores[12:18], np.zeros(pieces, np.int64), np.zeros(pieces, np.int64), np.zeros(2, np.int64)),
+        np.empty(program.elements.size, np.int64),
+        np.empty(program.elements.size, np.int64),
+        np.empty(job.levels.shape[1], np.int32),
+        np.zeros(program.slots, np.int64),
+        np.zeros(program.slots, np.int64),
+        stores[:6],
+        stores[18:30],
+        cursors,
+    )
+    tools = _hold(made)
     while True:
         sample = _next(job.turns, NEXT, 1)
         if sample >= job.turns[LAST]:
             break
-        _start(levels, job.levels[sample if len(job.levels) > 1 else 0])
-        for i in range(program.roundings.size):
-            cursors[WRONG] += _round_half_up(program.roundings[i], job.reals[i], levels, sample)
-        cursors[OFFSETS], cursors[EVENTS] = 0, 0
-        for i in range(program.top):
-            scanning = program.instructions[i].kind == SCAN
-            windows, body, body_end = 1, i, i + 1
-            mark_offsets, mark_events = cursors[OFFSETS], cursors[EVENTS]
-            if scanning:
-                row = program.windows[program.instructions[i].row]
-                windows, body, body_end = row.length, row.body, row.body_end
-                _open(program, row, room, parts, part_steps, at, length, trains, cursors)
-                _clear(stacked.ends)
-            inside_offsets, inside_events = cursors[OFFSETS], cursors[EVENTS]
-            for k in range(windows):
-                where = _Where(sample, 0, 0, False, False)
-                if scanning:
-                    row = program.windows[program.instructions[i].row]
-                    place = row.length - 1 - k if row.reverse else k
-                    where = _Where(sample, k, row.column + k, carry, carry and k > 0)
-                    cursors[OFFSETS], cursors[EVENTS] = inside_offsets, inside_events
-                    _enter(
-                        program, row, room, k, place, parts, part_steps, states, cap, delivery, carry,
-                        at, length, trains, cursors,
-                    )  # fmt: skip
-                for j in range(body, body_end):
-                    kind, number = program.instructions[j].kind, program.instructions[j].row
-                    emitter = -1
-                    if kind == ENCODE:
-                        encoder = program.encoders[number]
-                        emitter = encoder.emitter
-                        _encode(encoder, levels, room, where, cap, spread, at, length, trains, cursors)
-                    elif kind == GATHER:
-                        _gather(program, program.gathers[number], at, length, trains, cursors)
-                    elif kind == COMBINE:
-                        emitter = program.combinations[number].emitter
-                        _combine(program, program.combinations[number], room, where, at, length, trains, cursors)
-                    else:
-                        population = program.populations[number]
-                        emitter = -1 if population.sums >= 0 else population.emitter
-                        keeps = flags[population.emitter] & KEEPS_HISTORY != 0
-                        if population.storage < 2:
-                            _populate(
-                                program, population, number, program.weights8, program.weights16, narrow, work, room,
-                                results, where, keeps, cap, timed, at, length, trains, logs, cursors,
-                            )  # fmt: skip
-                        else:
-                            _populate(
-                                program, population, number, program.weights64, program.weights64, wide, broad, room,
-                                results, where, keeps, cap, timed, at, length, trains, logs, cursors,
-                            )  # fmt: skip
-                    if emitter >= 0:
-                        _noted(program, results, flags, where, emitter, at, length, trains, logs, cursors)
-                if scanning:
-                    row = program.windows[program.instructions[i].row]
-                    place = row.length - 1 - k if row.reverse else k
-                    _leave(program, row, room, k, place, states, stacked, delivery, carry, at, length, trains)
-            if scanning:
-                row = program.windows[program.instructions[i].row]
-                cursors[OFFSETS], cursors[EVENTS] = mark_offsets, mark_events
-                _close(program, row, room, states, stacked, carry, at, length, trains, cursors)
-        for i in range(program.settled.size):
-            result = program.settled[i]
-            to = results.settles[sample, result.to : result.to + result.size]
-            _add_up(to, at[result.slot], length[result.slot], trains)
+        _run(job, tools, sample)
+    _keep(made)
     if timed:
         cursors[ALL] += _cycles() - since
     job.counted[member] = cursors
-
-
-def _bare(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """A value of arrays, alone or in tuples, that counts no references to them."""
-    if isinstance(kind, numba.types.Array):
-        array = context.make_array(kind)(context, builder, value)
-        array.meminfo, array.parent = (llvmlite.ir.Constant(pointer.type, None) for pointer in (array.meminfo, array.parent))
-        return array._getvalue()
-    if isinstance(kind, numba.types.BaseTuple):
-        for k, part in enumerate(kind):
-            value = builder.insert_value(value, _bare(context, builder, part, builder.extract_value(value, k)), k)
-    return value
 
 
 def _packed(context, job):
@@ -1590,9 +1688,9 @@ def _packed(context, job):
         inside = llvmlite.ir.IRBuilder(function.append_basic_block("entry"))
         given = inside.bitcast(function.args[0], held.as_pointer())
         place = inside.gep(given, [llvmlite.ir.IntType(32)(k) for k in (0, 1)])
-        called = numba.types.void(job)
+        called = numba.types.void(_Held(job))
         compiled = context.compile_subroutine(builder, _call_of_work, called)
-        status, _ = context.call_internal_no_propagate(inside, compiled.fndesc, called, (inside.load(place, align=8),))
+        status, _ = context.call_internal_no_propagate(inside, compiled.fndesc, called, (place,))
         with inside.if_then(status.is_error):
             inside.store(integer(1), inside.bitcast(given, integer.as_pointer()))
         inside.ret_void()

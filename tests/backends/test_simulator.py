@@ -139,12 +139,14 @@ def test_empty_batches_and_sequences(batch: int, length: int, delivery: str, exe
     assert fast.counts["last/h"].shape == (batch, length, 1)
 
 
-def test_more_samples_than_a_chunk_and_progress() -> None:
+def test_more_samples_than_a_round_and_progress() -> None:
     seen: list[tuple[int, int]] = []
     x = np.random.default_rng(0).integers(-4, 8, (300, 2))
     result = Simulator(chain()).run({"x": x}, threads=2, progress=lambda done, total: seen.append((done, total)))
     np.testing.assert_array_equal(result.outputs["y"], execute(chain(), {"x": x})["y"])
-    assert seen == [(128, 300), (256, 300), (300, 300)]
+    assert seen[0] == (128, 300)
+    assert seen[-1] == (300, 300)
+    assert seen == sorted(seen)
 
 
 def test_plans_are_reused_and_lengths_may_differ() -> None:
