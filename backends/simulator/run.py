@@ -145,6 +145,8 @@ def _charge(layout: Layout, host: Host, batch: int) -> tuple[np.ndarray, list[np
                 continue
             first = column + k * size
             told = body.reals[step.value] if step.fixed else body.charged(step.value)
+            if alike and told.ndim > len(step.shape):  # fixed: every sample has the same
+                told = told[:1]
             levels[:, first : first + size] = np.broadcast_to(told, (len(levels), *step.shape)).reshape(len(levels), size)
     return levels, left
 
