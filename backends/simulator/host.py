@@ -97,7 +97,8 @@ class Host:
 
     `reals` holds every value known before the simulation, and the levels of fixed spiking values; `encoders` those of
     inputs, by what they charge; `windows` the bodies of scans, one for each window in order of processing. `schedules` are
-    kept by the identity of graphs: give the same mapping for every batch of a graph that stays.
+    kept by the identity of graphs: give the same mapping for every batch of a graph that stays. What `constants` hold is not
+    computed.
     """
 
     def __init__(
@@ -124,8 +125,13 @@ class Host:
                 self._open(node, node.op)
             elif isinstance(node.op, Encode) and node.output not in self.schedule.fixed:
                 self.encoders[node.output] = node
-            else:
+            elif node.outputs[0] not in self.reals:
                 self._apply(node, self.reals)
+
+    @property
+    def fixed(self) -> dict[Value, np.ndarray]:
+        """What follows from the graph and the sizes alone."""
+        return {value: self.reals[value] for value in self.schedule.fixed if value in self.reals}
 
     @cached_property
     def levels(self) -> dict[Value, np.ndarray]:

@@ -12,7 +12,7 @@ from snnir.backends.simulator import kernels
 from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.record import Recorder
 from snnir.backends.simulator.result import SimulationResult
-from snnir.backends.simulator.tables import Layout, Program
+from snnir.backends.simulator.tables import Layout, Sized
 from snnir.backends.simulator.team import Team, rest, team_of
 from snnir.backends.simulator.turns import compiled_by_one
 from snnir.errors import InputError
@@ -36,11 +36,9 @@ _DELIVERIES = {"relay": kernels.RELAY, "replay": kernels.REPLAY, "graded": kerne
 
 def simulate(
     graph: Graph,
-    program: Program,
-    layout: Layout,
+    sized: Sized,
     host: Host,
     recorder: Recorder,
-    batch: int,
     *,
     team: Team,
     steps: int | None,
@@ -55,9 +53,9 @@ def simulate(
     rounds: where it meets any, `unseen` is called, which raises for those of inputs.
     """
     members = team.helpers + 1
-    levels, rounded = _charge(layout, host, batch)
+    levels, rounded = _charge(sized, host)
     job = kernels.Job(
-        program,
+        sized.program,
         np.array([reals.__array_interface__["data"][0] for reals in rounded], np.int64),
         levels,
         recorder.flags,
@@ -71,10 +69,10 @@ def simulate(
         spread,
         phases,
     )
-    counted, events, histories = _run(job, batch, team, progress)
+    counted, events, histories = _run(job, sized.batch, team, progress)
     if counted[kernels.WRONG]:
         unseen()
-        _refuse(layout, rounded)
+        _refuse(sized.layout, rounded)
     recorder.enter(events, histories)
     unsettled, undelivered = int(counted[kernels.UNSETTLED]), int(counted[kernels.UNDELIVERED])
     reals = host.finish(recorder.sums)
@@ -128,27 +126,30 @@ def _phases(cycles: np.ndarray) -> dict[str, float]:
     return {**shares, PHASES[-1]: 1 - sum(shares.values())}
 
 
-def _charge(layout: Layout, host: Host, batch: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _charge(sized: Sized, host: Host) -> tuple[np.ndarray, list[np.ndarray]]:
     """What is charged: levels int32[batch, ...], one encoder and within it one window behind the other, and what the kernel
     rounds itself: by row of `Program.roundings` float32[batch, ...]. One row of levels where it is the same for all samples.
     """
-    left: list[np.ndarray] = []
-    alike = all(step.fixed or step.given is not None for step, _, _ in layout.encoders)
-    levels = np.empty((1 if alike else batch, layout.levels), np.int32)
-    for step, scan, column in layout.encoders:
+    encoders, batch = sized.layout.encoders, sized.batch
+    alike = all(step.fixed or step.given is not None for step, _, _ in encoders)
+    known, rounded = sized.levels, []
+    levels = np.empty((1 if alike else batch, sized.layout.levels), np.int32) if known is None else known
+    for step, scan, column in encoders:
         size = math.prod(step.shape)
         bodies = [host] if scan is None else host.windows.get(scan.node, [])
         for k, body in enumerate(bodies[:1] if step.fixed else bodies):
             if step.given is not None:
-                left.append(np.ascontiguousarray(body.reals[step.given], np.float32))
-                assert left[-1].size == batch * size, f"{step.name}: {left[-1].shape} for {batch} samples of {step.shape}"
-                continue
-            first = column + k * size
-            told = body.reals[step.value] if step.fixed else body.charged(step.value)
-            if alike and told.ndim > len(step.shape):  # fixed: every sample has the same
-                told = told[:1]
-            levels[:, first : first + size] = np.broadcast_to(told, (len(levels), *step.shape)).reshape(len(levels), size)
-    return levels, left
+                rounded.append(np.ascontiguousarray(body.reals[step.given], np.float32))
+                assert rounded[-1].size == batch * size, f"{step.name}: {rounded[-1].shape} for {batch} samples of {step.shape}"
+            elif known is None:
+                told = body.reals[step.value] if step.fixed else body.charged(step.value)
+                if alike and told.ndim > len(step.shape):  # fixed: every sample has the same
+                    told = told[:1]
+                first, shape = column + k * size, (len(levels), *step.shape)
+                levels[:, first : first + size] = np.broadcast_to(told, shape).reshape(len(levels), size)
+    if alike:
+        sized.levels = levels
+    return levels, rounded
 
 
 def _refuse(layout: Layout, rounded: list[np.ndarray]) -> None:

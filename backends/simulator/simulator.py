@@ -6,7 +6,7 @@ import functools
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size,
 from snnir.backends.simulator.plan import Cache, make_plan, rounds_plainly
 from snnir.backends.simulator.program import assemble
 from snnir.backends.simulator.result import SimulationResult
-from snnir.backends.simulator.tables import Layout, Program
+from snnir.backends.simulator.tables import Layout, Program, Sized
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
@@ -35,15 +35,6 @@ _PLANS = 8
 
 _SIZES = 64
 """For how many shapes of inputs it is kept what follows from them."""
-
-
-class _Sized(NamedTuple):
-    """What follows from the sizes of inputs."""
-
-    sizes: dict[str, int]
-    program: Program
-    layout: Layout
-    batch: int
 
 
 @functools.cache
@@ -69,7 +60,7 @@ class Simulator:
             if value.users and all(rounds_plainly(node) for node in value.users) and value not in graph.outputs.values()
         }
         """Inputs that meet nothing but what the kernel rounds, and looks for NaN and infinities in."""
-        self._sized: dict[tuple[object, ...], _Sized] = {}
+        self._sized: dict[tuple[object, ...], Sized] = {}
 
     def run(
         self,
@@ -109,13 +100,13 @@ class Simulator:
         try:
             team.wake()
             given = {value: arrays[value.name] for value in self.graph.inputs}
+            host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules)
+            sized.fixed = sized.fixed or host.fixed
             result: SimulationResult = driver.simulate(
                 self.graph,
-                sized.program,
-                sized.layout,
-                Host(self.graph, sized.sizes, given, {}, self._schedules),
+                sized,
+                host,
                 driver.Recorder(sized.layout, sized.batch, frozenset(record), counts, trace),
-                sized.batch,
                 team=team,
                 steps=steps,
                 delivery=delivery,
@@ -129,14 +120,14 @@ class Simulator:
         finally:
             driver.rest(team)
 
-    def _checked(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], _Sized]:
+    def _checked(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], Sized]:
         """The inputs, checked, and what follows from their sizes; that is kept, and what is kept need not be checked."""
         key = tuple((name, getattr(array, "dtype", None), getattr(array, "shape", None)) for name, array in inputs.items())
         if key in self._sized:
             return inputs, self._sized[key]
         arrays = check_inputs(self.graph, inputs, self._unseen)
         sizes = bind_sizes(self.graph, arrays)
-        sized = _Sized(sizes, *self._plan(sizes), batch_size(self.graph, sizes))
+        sized = Sized(sizes, *self._plan(sizes), batch_size(self.graph, sizes))
         if all(array is inputs[name] and name in self._unseen for name, array in arrays.items()):
             while len(self._sized) >= _SIZES:
                 self._sized.pop(next(iter(self._sized)))

@@ -5,13 +5,14 @@ Rows are records, so that the kernel and `program.py` call their fields by the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, ScanPlan, TracerPlan
+from snnir.ir.graph import Value
 
 __all__ = [
     "COMBINATION",
@@ -30,6 +31,7 @@ __all__ = [
     "WINDOWS",
     "Layout",
     "Program",
+    "Sized",
 ]
 
 
@@ -151,3 +153,17 @@ class Layout:
             for step, _ in self.emitters
             if not (isinstance(step, EncodePlan) and step.fixed) and not (isinstance(step, PopulationPlan) and step.readout)
         ]
+
+
+@dataclass
+class Sized:
+    """What follows from the sizes of inputs: `program` and `layout` for all batches, and what the host knows of this one."""
+
+    sizes: dict[str, int]
+    program: Program
+    layout: Layout
+    batch: int
+    fixed: dict[Value, np.ndarray] = field(default_factory=dict)
+    """Values that follow from the graph and the sizes alone, once they are computed."""
+    levels: np.ndarray | None = None
+    """What is charged, int32[1, ...], where that is the same for all samples of all inputs."""
