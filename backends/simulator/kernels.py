@@ -24,7 +24,7 @@ import numpy as np
 
 from snnir.backends.simulator.compiled import compiled
 
-__all__ = ["Job", "begin", "finish"]
+__all__ = ["Job", "begin", "finish", "release"]
 
 DENSE, SCATTERED, COLLECTED, CSR = range(4)
 """Kinds of segments; steps with many events of collected ones are computed from the side of the outputs."""
@@ -1729,6 +1729,15 @@ _at: Any = numba.extending.intrinsic(_word)
 
 
 @compiled
+def release(stores):
+    """Give the memory of a run back: what `finish` does, where it finds room for the results."""
+    for member in range(len(stores)):
+        for k in range(0, stores.shape[1], 2):
+            _free(stores[member, k])
+            stores[member, k] = stores[member, k + 1] = 0
+
+
+@compiled
 def finish(context, counted, stores):
     """What a run has found, and the end of its memory: `context` is that of `begin`, the arrays those of the job.
 
@@ -1746,7 +1755,5 @@ def finish(context, counted, stores):
         _take(recorded[events : events + more_events], store[18:24])
         _take(histories[sums : sums + more_sums], store[24:30])
         events, sums = events + more_events, sums + more_sums
-        for k in range(0, store.size, 2):
-            _free(store[k])
-            store[k] = store[k + 1] = 0
+    release(stores)
     return failed, total, recorded, histories

@@ -45,11 +45,8 @@ class Recorder:
     @property
     def spikes(self) -> dict[str, np.ndarray]:
         """Spikes of each population, int64[N]."""
-        return {
-            emitter.name: self.results.spikes[:, row]
-            for row, (emitter, _) in enumerate(self.layout.emitters)
-            if isinstance(emitter, PopulationPlan) and not emitter.readout
-        }
+        columns = self.results.spikes
+        return {name: columns[:, row] for name, row in self.layout.spiking}
 
     @property
     def synops(self) -> dict[str, np.ndarray]:
@@ -62,9 +59,10 @@ class Recorder:
         return self._by_synapse(self.results.charges)
 
     def _by_synapse(self, columns: np.ndarray) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = {}
-        for column, name in enumerate(self.layout.segments):
-            found[name] = found[name] + columns[:, column] if name in found else columns[:, column]
+        found = {name: columns[:, first] for name, first, _ in self.layout.synapses}
+        for name, _, others in self.layout.synapses:
+            for column in others:
+                found[name] = found[name] + columns[:, column]
         return found
 
     def _cut(self, flat: np.ndarray, first: int, windows: int | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -102,10 +103,9 @@ def _run(
     """Run all samples, in rounds of a moment each: what was counted (places as in kernels.py), recorded, and kept of sums."""
     compiled_by_one(kernels.begin, lambda: kernels.finish(kernels.begin(job)[1], job.counted, job.stores))
     function, context = kernels.begin(job)
-    failed, counted, events, histories = True, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     try:
         first, size = 0, _ROUND * len(job.counted)
-        while first < batch:
+        while first < batch and not ctypes.c_int64.from_address(context).value:  # it says whether a call failed
             last, since = min(first + size, batch), time.perf_counter()
             job.turns[:] = first, last, 0
             team.run(function, context)
@@ -114,9 +114,20 @@ def _run(
             speed = size / max(time.perf_counter() - since, 1e-6)
             first, size = last, min(max(int(speed * _MOMENT), len(job.counted)), 4 * size)
     finally:
+        found = _finished(job, context)
+    return found
+
+
+def _finished(job: kernels.Job, context: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give back all memory of a run but that of its results. Raises `MemoryError`, where there was too little at any time."""
+    wanting = "not enough memory for the events of this run; run fewer samples at once, or record less"
+    try:
         failed, counted, events, histories = kernels.finish(context, job.counted, job.stores)
+    except MemoryError:
+        kernels.release(job.stores)
+        raise MemoryError(wanting) from None
     if failed:
-        raise MemoryError("not enough memory for the events of this run; run fewer samples at once, or record less")
+        raise MemoryError(wanting)
     return counted, events, histories
 
 

@@ -146,6 +146,20 @@ class Layout:
     levels: int
 
     @cached_property
+    def spiking(self) -> list[tuple[str, int]]:
+        """The populations that spike, and their rows of the emitters."""
+        rows = enumerate(step for step, _ in self.emitters)
+        return [(step.name, row) for row, step in rows if isinstance(step, PopulationPlan) and not step.readout]
+
+    @cached_property
+    def synapses(self) -> list[tuple[str, int, list[int]]]:
+        """The names of synapses, each once, with its first column and further ones."""
+        columns: dict[str, list[int]] = {}
+        for column, name in enumerate(self.segments):
+            columns.setdefault(name, []).append(column)
+        return [(name, first, others) for name, (first, *others) in columns.items()]
+
+    @cached_property
     def recordable(self) -> list[str]:
         """The names of values whose events can be recorded."""
         return [

@@ -1,0 +1,133 @@
+"""Threads that share compiled work: every piece is done once, by whoever is awake, and nobody comes late or stays behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import numba
+import numpy as np
+import pytest
+
+from snnir.backends.simulator import Simulator, kernels
+from snnir.backends.simulator.team import Team
+from snnir.errors import InputError
+from snnir.ir.execute import execute
+from tests.backends.test_simulator import chain
+
+_WORDS = 64
+
+
+@numba.cfunc(numba.types.void(numba.types.CPointer(numba.types.int64)))
+def piecework(given):  # type: ignore[no-untyped-def]
+    """Takes pieces 0.. (word 0) up to those of word 1, and counts each in the words behind; word 2 counts who came."""
+    words = numba.carray(given, _WORDS)
+    kernels._next(words, 2, 1)
+    while True:
+        piece = kernels._next(words, 0, 1)
+        if piece >= words[1]:
+            break
+        kernels._next(words, 3 + piece, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_every_piece_of_every_job_is_done_once(threads: int) -> None:
+    team, rng = Team(threads), np.random.default_rng(threads)
+    jobs = []
+    for number in range(400):
+        words = np.zeros(_WORDS, np.int64)
+        words[1] = rng.integers(0, _WORDS - 3)
+        if number % 3:  # helpers sleep after a fraction of a millisecond: jobs meet them awake, falling asleep, and asleep
+            time.sleep(float(rng.choice([0, 1e-4, 3e-4, 1e-3])))
+        if number % 2:
+            team.wake()
+        team.run(piecework.address, words.ctypes.data)
+        done = words.copy()
+        words[:] = -1 << 40  # whoever came to a job that is over would count here
+        jobs.append((words, done))
+    for _, done in jobs:
+        assert (done[3 : 3 + done[1]] == 1).all()
+        assert not done[3 + done[1] :].any()
+        assert 1 <= done[2] <= threads
+    time.sleep(0.01)
+    assert all((words == -1 << 40).all() for words, _ in jobs)
+    if threads > 1:
+        assert max(done[2] for _, done in jobs) > 1
+
+
+def test_runs_at_the_same_time_do_not_meet() -> None:
+    simulator, failed = Simulator(chain()), []
+    inputs = [np.random.default_rng(seed).integers(-4, 8, (50 + seed, 2)).astype(np.float32) for seed in range(6)]
+    expected = [execute(chain(), {"x": x})["y"] for x in inputs]
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            found = simulator.run({"x": inputs[number]}, threads=1 + number % 3).outputs["y"]
+            if not np.array_equal(found, expected[number]):
+                failed.append(number)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failed
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_without_a_level_are_found_while_they_are_rounded(bad: float, threads: int) -> None:
+    simulator, x = Simulator(chain()), np.ones((40, 2), np.float32)
+    expected = simulator.run({"x": x}, threads=threads).outputs["y"]
+    wrong = x.copy()
+    wrong[37, 1] = bad
+    with pytest.raises(InputError, match="input x holds 1 NaN or infinite values"):
+        simulator.run({"x": wrong}, threads=threads)
+    with pytest.raises(InputError, match="input x holds 1 values beyond the range of float32"):
+        simulator.run({"x": np.where(x == wrong, 1.0, 1e300)}, threads=threads)
+    np.testing.assert_array_equal(simulator.run({"x": x}, threads=threads).outputs["y"], expected)
+
+
+FORKING = """
+import os, sys
+import numpy as np
+from snnir.backends.simulator import Simulator
+from tests.backends.test_simulator import chain
+
+simulator, x = Simulator(chain()), np.ones((9, 2), np.float32)
+expected = simulator.run({"x": x}, threads=3).outputs["y"]
+child = os.fork()
+same = np.array_equal(simulator.run({"x": x}, threads=3).outputs["y"], expected)
+if child == 0:
+    os._exit(0 if same else 1)
+assert same
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+WANTING = """
+import resource
+import numpy as np
+from snnir.backends.simulator import Simulator
+from tests.backends.test_simulator import chain
+
+simulator, x = Simulator(chain()), np.random.default_rng(0).integers(-4, 8, (200_000, 2)).astype(np.float32)
+few = simulator.run({"x": x[:9]}, threads=2, record=["h", "in"]).outputs["y"]
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 48 * 2**20, resource.RLIM_INFINITY))
+try:
+    simulator.run({"x": x}, threads=2, record=["h", "in"])
+except MemoryError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert np.array_equal(simulator.run({"x": x[:9]}, threads=2, record=["h", "in"]).outputs["y"], few)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked, and their memory is limited, as on Linux")
+@pytest.mark.parametrize(("script", "said"), [(FORKING, ""), (WANTING, "not enough memory for the events of this run")])
+def test_processes(script: str, said: str) -> None:
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert said in result.stdout
