@@ -131,6 +131,11 @@ _hold: Any = numba.extending.intrinsic(_holding)
 _keep: Any = numba.extending.intrinsic(_keeping)
 
 
+def _within(kernel: Callable[..., Any]) -> Any:
+    """A function that becomes part of its callers: what is compiled on its own is optimised again in each of them."""
+    return numba.njit(inline="always")(kernel)
+
+
 _TOGETHER = 255
 """The most rows of int8 that are added together: their sums fit 16 bits."""
 
@@ -1500,7 +1505,7 @@ def _took(context, array, place, count):
 _next: Any = numba.extending.intrinsic(_took)
 
 
-@_part
+@_within
 def _run(job, tools, sample):
     """Run one sample through the whole network."""
     program, cursors = job.program, tools.cursors
@@ -1519,7 +1524,7 @@ def _run(job, tools, sample):
         _add_up(to, tools.at[result.slot], tools.length[result.slot], tools.trains)
 
 
-@_part
+@_within
 def _scan(job, tools, row, sample):
     """Run a scan of one sample: its body for each window."""
     cursors = tools.cursors
@@ -1538,7 +1543,7 @@ def _scan(job, tools, row, sample):
     _close(job, tools, row)
 
 
-@_part
+@_within
 def _step(job, tools, instruction, where):
     """Run one instruction other than a scan."""
     program = job.program
@@ -1563,7 +1568,6 @@ def _step(job, tools, instruction, where):
         _noted(job, tools, where, emitter)
 
 
-@compiled
 def _work(job):
     """Run samples through the network while there are any."""
     member, program, timed = _next(job.turns, MEMBER, 1), job.program, job.timed
@@ -1689,7 +1693,7 @@ def _packed(context, job):
         given = inside.bitcast(function.args[0], held.as_pointer())
         place = inside.gep(given, [llvmlite.ir.IntType(32)(k) for k in (0, 1)])
         called = numba.types.void(_Held(job))
-        compiled = context.compile_subroutine(builder, _call_of_work, called)
+        compiled = context.compile_subroutine(builder, _work, called)
         status, _ = context.call_internal_no_propagate(inside, compiled.fndesc, called, (place,))
         with inside.if_then(status.is_error):
             inside.store(integer(1), inside.bitcast(given, integer.as_pointer()))
@@ -1698,10 +1702,6 @@ def _packed(context, job):
         return context.make_tuple(builder, found, addresses)
 
     return found(job), generate
-
-
-def _call_of_work(job):
-    _work(job)
 
 
 _pack: Any = numba.extending.intrinsic(_packed)

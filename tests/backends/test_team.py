@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
-import numba
+import numba as untyped
 import numpy as np
 import pytest
 
@@ -19,9 +20,11 @@ from tests.backends.test_simulator import chain
 
 _WORDS = 64
 
+numba: Any = untyped
 
-@numba.cfunc(numba.types.void(numba.types.CPointer(numba.types.int64)))
-def piecework(given):  # type: ignore[no-untyped-def]
+
+@numba.cfunc(numba.types.void(numba.types.CPointer(numba.types.int64)))  # type: ignore[untyped-decorator]
+def piecework(given: Any) -> None:
     """Takes pieces 0.. (word 0) up to those of word 1, and counts each in the words behind; word 2 counts who came."""
     words = numba.carray(given, _WORDS)
     kernels._next(words, 2, 1)
@@ -43,7 +46,7 @@ def test_every_piece_of_every_job_is_done_once(threads: int) -> None:
             time.sleep(float(rng.choice([0, 1e-4, 3e-4, 1e-3])))
         if number % 2:
             team.wake()
-        team.run(piecework.address, words.ctypes.data)
+        team.run(piecework.address, int(words.ctypes.data or 0))
         done = words.copy()
         words[:] = -1 << 40  # whoever came to a job that is over would count here
         jobs.append((words, done))
