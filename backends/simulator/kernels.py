@@ -38,6 +38,9 @@ ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
 RELAY, REPLAY, GRADED = range(3)
 """How a state reaches the next window."""
 
+STEPS, SPIKES, SYNOPS, CHARGES, SUMS, SETTLES, COUNTS = range(7)
+"""Parts of what a run writes of each sample: `Program.results` says where they begin."""
+
 RECORDED, KEEPS_HISTORY = 1, 2
 """Flags of an emitter: whether its events are recorded, and the sums after each step."""
 
@@ -784,35 +787,24 @@ class _Where(NamedTuple):
     resume: bool
 
 
-class Results(NamedTuple):
-    """What a run writes, by sample: `Layout` says where what stands."""
-
-    steps: np.ndarray
-    spikes: np.ndarray
-    synops: np.ndarray
-    charges: np.ndarray
-    counts: np.ndarray
-    sums: np.ndarray
-    settles: np.ndarray
-
-
 @_part
 def _noted(job, tools, where, emitter):
     """Enter the train that an emitter emitted in this window."""
-    results, logs, cursors = job.results, tools.logs, tools.cursors
+    result, parts, logs, cursors = job.results[where.sample], job.program.results, tools.logs, tools.cursors
     offsets, address, event = _views(tools.trains)
     row, sample = job.program.emitters[emitter], where.sample
     at, length = tools.at[row.slot], tools.length[row.slot]
-    if length > results.steps[sample, where.column]:
-        results.steps[sample, where.column] = length
+    if length > result[parts[STEPS] + where.column]:
+        result[parts[STEPS] + where.column] = length
     first, last = offsets[at], offsets[at + length]
     if row.spikes:
-        results.spikes[sample, emitter] += last - first
-    if row.counts >= 0 and results.counts.shape[1]:
-        counts = results.counts[sample, row.counts + where.k * row.size :]
+        result[parts[SPIKES] + emitter] += last - first
+    if row.counts >= 0 and result.size > parts[COUNTS]:
+        begin = parts[COUNTS] + row.counts + where.k * row.size
+        counts = result[begin:]
         if where.resume:
             for i in range(row.size):
-                counts[i] = results.counts[sample, row.counts + (where.k - 1) * row.size + i]
+                counts[i] = result[begin - row.size + i]
         for e in range(first, last):
             counts[address[e]] += event[e] >> 1
     if job.flags[emitter] & RECORDED:
@@ -845,7 +837,7 @@ def _populate(job, tools, row, number, weights, others, neurons, work, where):
 
     Once no input is left every neuron goes straight to its level, one a step.
     """
-    program, results, cap, timed = job.program, job.results, job.cap, job.timed
+    program, cap, timed, result, parts = job.program, job.cap, job.timed, job.results[where.sample], job.program.results
     room, at, length, trains, logs, cursors = tools.room, tools.at, tools.length, tools.trains, tools.logs, tools.cursors
     keeps_history = job.flags[row.emitter] & KEEPS_HISTORY != 0
     offsets, address, event = _views(trains)
@@ -856,7 +848,7 @@ def _populate(job, tools, row, number, weights, others, neurons, work, where):
     table = program.thresholds[row.thresholds :]
     theta = neurons.theta[row.own : row.own + n]
     a, up, down, state = work.sums[:n], work.up[:n], work.down[:n], work.state[:n]
-    synops, charges = results.synops[where.sample], results.charges[where.sample]
+    synops, charges = result[parts[SYNOPS] :], result[parts[CHARGES] :]
     paths = _hold(_Paths(weights, others, row.storage, index, room.lists, work.values, synops, charges))
     most = np.iinfo(a.dtype).max
     low, high = a.dtype.type(lo), a.dtype.type(hi)
@@ -948,7 +940,7 @@ def _populate(job, tools, row, number, weights, others, neurons, work, where):
     if t >= cap and hi > lo:  # the steps were too few
         cursors[UNSETTLED] += _able(a, up, down, theta, state, staircase, lo, hi)
     if row.sums >= 0:
-        settled = results.sums[where.sample, row.sums + where.k * n :]
+        settled = result[parts[SUMS] + row.sums + where.k * n :]
         for i in range(n):
             settled[layout[i]] = a[i]
     if where.keeps:
@@ -1466,21 +1458,21 @@ class Job(NamedTuple):
 
     `levels` int32[batch, ...] are charged (int32[1, ...] where all samples have the same), but for those that come, rounded by
     `program.roundings`, from `reals`: addresses of float32[batch, size]. `flags[emitter]` says what is recorded of an
-    emitter. A window ends when it is silent, or after `cap` steps; `delivery` is that of recurrent states.
+    emitter. A window ends when it is silent, or after `cap` steps; `delivery` is that of recurrent states. `results`
+    int64[batch, ...] start as 0, and hold all `program.results`, or all but the last of these parts.
 
     Members of a team take samples as `turns` says: the next one, where to end, and the next member. Each has a row of
-    `counted` (as `cursors`) and of `stores`: memory that grows, for trains, those of states and of stacked values, and what
-    is recorded. A run may be many calls: they go on in these.
+    `notes`: `cursors`, and from `STORES` on memory that grows, for trains, those of states and of stacked values, and what is
+    recorded. A run may be many calls: they go on in these.
     """
 
     program: Any
     reals: np.ndarray
     levels: np.ndarray
     flags: np.ndarray
-    results: Results
+    results: np.ndarray
     turns: np.ndarray
-    counted: np.ndarray
-    stores: np.ndarray
+    notes: np.ndarray
     cap: int
     delivery: int
     carry: bool
@@ -1490,6 +1482,9 @@ class Job(NamedTuple):
 
 NEXT, LAST, MEMBER = range(3)
 """Places in `Job.turns`."""
+
+STORES = 16
+"""Where in a row of `Job.notes` the stores begin: three of trains, and behind them what is recorded."""
 
 
 def _took(context, array, place, count):
@@ -1520,7 +1515,8 @@ def _run(job, tools, sample):
             _step(job, tools, i, _Where(sample, 0, 0, False, False))
     for i in range(program.settled.size):
         result = program.settled[i]
-        to = job.results.settles[sample, result.to : result.to + result.size]
+        first = program.results[SETTLES] + result.to
+        to = job.results[sample, first : first + result.size]
         _add_up(to, tools.at[result.slot], tools.length[result.slot], tools.trains)
 
 
@@ -1633,7 +1629,7 @@ def _work(job):
         ),
         _Scratch(np.empty(told, np.int64), np.empty(told, np.int64), np.empty(program.kept[0], np.int32)),
     )
-    stores, cursors = job.stores[member], job.counted[member].copy()  # which is written all the time: far from the others'
+    stores, cursors = job.notes[member, STORES:], job.notes[member, : ALL + 1].copy()  # written all the time: not among others
     since = _cycles() if timed else 0
     kept, pieces = program.states.size, 0
     for i in range(program.windows.size):
@@ -1665,7 +1661,7 @@ def _work(job):
     _keep(made)
     if timed:
         cursors[ALL] += _cycles() - since
-    job.counted[member] = cursors
+    job.notes[member, : ALL + 1] = cursors
 
 
 def _packed(context, job):
@@ -1729,17 +1725,17 @@ _at: Any = numba.extending.intrinsic(_word)
 
 
 @compiled
-def release(stores):
-    """Give the memory of a run back: what `finish` does, where it finds room for the results."""
-    for member in range(len(stores)):
-        for k in range(0, stores.shape[1], 2):
-            _free(stores[member, k])
-            stores[member, k] = stores[member, k + 1] = 0
+def release(notes):
+    """Give the memory of a run back, and clear its notes: what `finish` does, where it finds room for the results."""
+    for member in range(len(notes)):
+        for k in range(STORES, notes.shape[1], 2):
+            _free(notes[member, k])
+        _clear(notes[member])
 
 
 @compiled
-def finish(context, counted, stores):
-    """What a run has found, and the end of its memory: `context` is that of `begin`, the arrays those of the job.
+def finish(context, notes):
+    """What a run has found, and the end of its memory: `context` is that of `begin`, `notes` are the job's, which are cleared.
 
     Returns whether a call failed for want of memory, the counters of all members together, the recorded events (emitter,
     sample, window, step, address, value: int64, flat) and the sums that are kept (population, sample, window, then all sums;
@@ -1747,13 +1743,13 @@ def finish(context, counted, stores):
     """
     failed = _at(context) != 0
     _free(context)
-    total = counted.sum(axis=0)
+    total = notes[:, : ALL + 1].sum(axis=0)
     recorded, histories = np.empty(total[RECORDS], np.int64), np.empty(total[HISTORY], np.int64)
     events, sums = 0, 0
-    for member in range(len(stores)):
-        store, more_events, more_sums = stores[member], counted[member, RECORDS], counted[member, HISTORY]
-        _take(recorded[events : events + more_events], store[18:24])
-        _take(histories[sums : sums + more_sums], store[24:30])
+    for member in range(len(notes)):
+        note, more_events, more_sums = notes[member], notes[member, RECORDS], notes[member, HISTORY]
+        _take(recorded[events : events + more_events], note[STORES + 18 : STORES + 24])
+        _take(histories[sums : sums + more_sums], note[STORES + 24 : STORES + 30])
         events, sums = events + more_events, sums + more_sums
-    release(stores)
+    release(notes)
     return failed, total, recorded, histories

@@ -267,6 +267,19 @@ class _Assembler:
             code += body
         segments = [step.segments for step in self.populations]
         weights8, weights16, weights64, index, bias32, bias64 = self.pool.of(segments)
+        layout = Layout(
+            tuple(self.emitters),
+            tuple(self.segment_names),
+            tuple(self.readouts),
+            tuple(outputs),
+            tuple(self.encoders),
+            self.windows,
+            self.columns,
+            self.sizes["counts"],
+            self.sizes["sums"],
+            settles,
+            self.sizes["levels"],
+        )
         program = Program(
             len(self.top),
             self.slot_count,
@@ -297,20 +310,8 @@ class _Assembler:
             self.table(SHARED),
             self.table(STACKED),
             self.table(SETTLED),
+            np.array(layout.results[:-1], np.int64),
             np.array(list(self.kept.values()), np.int64),
-        )
-        layout = Layout(
-            tuple(self.emitters),
-            tuple(self.segment_names),
-            tuple(self.readouts),
-            tuple(outputs),
-            tuple(self.encoders),
-            self.windows,
-            self.columns,
-            self.sizes["counts"],
-            self.sizes["sums"],
-            settles,
-            self.sizes["levels"],
         )
         return program, layout
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, TracerPlan
-from snnir.backends.simulator.kernels import KEEPS_HISTORY, RECORDED, Results
+from snnir.backends.simulator.kernels import CHARGES, COUNTS, KEEPS_HISTORY, RECORDED, SETTLES, SPIKES, STEPS, SUMS, SYNOPS
 from snnir.backends.simulator.tables import Layout
 from snnir.ir.graph import Value
 
@@ -25,10 +25,12 @@ class Recorder:
         self.flags = np.zeros(len(layout.emitters), np.int64)
         if record or trace:
             self.flags[:] = [self._flags(emitter) for emitter, _ in layout.emitters]
-        sizes = [layout.columns, len(layout.emitters), len(layout.segments), len(layout.segments)]
-        sizes += [layout.counts if counts else 0, layout.sums, layout.settles]
-        self.results = Results(*[np.zeros((batch, size), np.int64) for size in sizes])
+        self.results = np.zeros((batch, layout.results[-1 if counts else COUNTS]), np.int64)
         self._events, self._history = np.zeros((0, 6), np.int64), np.zeros(0, np.int64)
+
+    def _part(self, part: int) -> np.ndarray:
+        """One of the parts that kernels.py lists, int64[N, ...]."""
+        return self.results[:, self.layout.results[part] : self.layout.results[part + 1]]
 
     def _flags(self, emitter: EncodePlan | PopulationPlan | TracerPlan) -> int:
         if isinstance(emitter, EncodePlan) and emitter.fixed:
@@ -43,20 +45,25 @@ class Recorder:
         self._events, self._history = events.reshape(-1, 6), history
 
     @property
+    def steps(self) -> np.ndarray:
+        """Steps of each window, int64[N, windows]."""
+        return self._part(STEPS)
+
+    @property
     def spikes(self) -> dict[str, np.ndarray]:
         """Spikes of each population, int64[N]."""
-        columns = self.results.spikes
+        columns = self._part(SPIKES)
         return {name: columns[:, row] for name, row in self.layout.spiking}
 
     @property
     def synops(self) -> dict[str, np.ndarray]:
         """Synaptic operations of each synapse, int64[N]."""
-        return self._by_synapse(self.results.synops)
+        return self._by_synapse(self._part(SYNOPS))
 
     @property
     def charges(self) -> dict[str, np.ndarray]:
         """Those of them that cost a multiplication."""
-        return self._by_synapse(self.results.charges)
+        return self._by_synapse(self._part(CHARGES))
 
     def _by_synapse(self, columns: np.ndarray) -> dict[str, np.ndarray]:
         found = {name: columns[:, first] for name, first, _ in self.layout.synapses}
@@ -74,25 +81,26 @@ class Recorder:
     @cached_property
     def sums(self) -> dict[Value, np.ndarray]:
         """The settled sums of readouts, int64[N, (windows,) ...]."""
-        flat = self.results.sums
+        flat = self._part(SUMS)
         return {step.value: self._cut(flat, first, windows, step.shape) for step, first, windows in self.layout.readouts}
 
     @property
     def settles(self) -> dict[str, np.ndarray]:
         """What spiking outputs settle to, int64[N, ...]."""
-        return {name: self._cut(self.results.settles, first, None, shape) for name, shape, first in self.layout.outputs}
+        flat = self._part(SETTLES)
+        return {name: self._cut(flat, first, None, shape) for name, shape, first in self.layout.outputs}
 
     @property
     def counts(self) -> dict[str, np.ndarray]:
         """The settled tracers of every value, where they are wanted, and the sums of readouts."""
         if not self.counted:
             return {}
-        found, first = {}, 0
+        found, first, flat = {}, 0, self._part(COUNTS)
         for emitter, windows in self.layout.emitters:
             if isinstance(emitter, PopulationPlan) and emitter.readout:
                 found[emitter.name] = self.sums[emitter.value]
             elif not (isinstance(emitter, EncodePlan) and emitter.fixed):
-                found[emitter.name] = self._cut(self.results.counts, first, windows, emitter.shape)
+                found[emitter.name] = self._cut(flat, first, windows, emitter.shape)
                 first += math.prod(emitter.shape) * (1 if windows is None else windows)
         return found
 
@@ -121,7 +129,7 @@ class Recorder:
     def length(self) -> int:
         """The number of steps of the longest window."""
         rows = [len(sums) for windows in self._sums_by_step.values() for sums in windows.values()]
-        return max(1, int(self.results.steps.max(initial=0)), *rows)
+        return max(1, int(self.steps.max(initial=0)), *rows)
 
     def _kept(self, step: PopulationPlan, windows: int | None) -> np.ndarray:
         """The sums of one population after each step, the last ones held: [N, (windows,) steps, ...]."""
@@ -144,6 +152,8 @@ class Recorder:
     @property
     def membranes(self) -> dict[str, np.ndarray]:
         """The sums of recorded populations after each step: [N, (windows,) steps, ...]."""
+        if not self.record:
+            return {}
         return {
             step.name: self._kept(step, windows)
             for step, windows in self.layout.emitters

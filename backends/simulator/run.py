@@ -53,7 +53,6 @@ def simulate(
     """Run a program over the whole batch. The arguments are checked already, but for NaN and infinities in what the kernel
     rounds: where it meets any, `unseen` is called, which raises for those of inputs.
     """
-    members = team.helpers + 1
     levels, rounded = _charge(sized, host)
     job = kernels.Job(
         sized.program,
@@ -62,8 +61,7 @@ def simulate(
         recorder.flags,
         recorder.results,
         np.zeros(3, np.int64),
-        np.zeros((members, kernels.ALL + 1), np.int64),
-        np.zeros((members, 32), np.int64),
+        np.zeros((team.helpers + 1, kernels.STORES + 32), np.int64),
         _FOREVER if steps is None else steps,
         _DELIVERIES[delivery],
         carry,
@@ -85,7 +83,7 @@ def simulate(
         synops=recorder.synops,
         charges=recorder.charges,
         windows=recorder.windows,
-        steps=recorder.results.steps,
+        steps=recorder.steps,
         settled=not unsettled and not undelivered,
         unsettled=unsettled,
         undelivered=undelivered,
@@ -101,10 +99,10 @@ def _run(
     job: kernels.Job, batch: int, team: Team, progress: Callable[[int, int], None] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run all samples, in rounds of a moment each: what was counted (places as in kernels.py), recorded, and kept of sums."""
-    compiled_by_one(kernels.begin, lambda: kernels.finish(kernels.begin(job)[1], job.counted, job.stores))
+    compiled_by_one(kernels.begin, lambda: kernels.finish(kernels.begin(job)[1], job.notes))
     function, context = kernels.begin(job)
     try:
-        first, size = 0, _ROUND * len(job.counted)
+        first, size = 0, _ROUND * len(job.notes)
         while first < batch and not ctypes.c_int64.from_address(context).value:  # it says whether a call failed
             last, since = min(first + size, batch), time.perf_counter()
             job.turns[:] = first, last, 0
@@ -112,7 +110,7 @@ def _run(
             if progress is not None:
                 progress(last, batch)
             speed = size / max(time.perf_counter() - since, 1e-6)
-            first, size = last, min(max(int(speed * _MOMENT), len(job.counted)), 4 * size)
+            first, size = last, min(max(int(speed * _MOMENT), len(job.notes)), 4 * size)
     finally:
         found = _finished(job, context)
     return found
@@ -122,9 +120,9 @@ def _finished(job: kernels.Job, context: int) -> tuple[np.ndarray, np.ndarray, n
     """Give back all memory of a run but that of its results. Raises `MemoryError`, where there was too little at any time."""
     wanting = "not enough memory for the events of this run; run fewer samples at once, or record less"
     try:
-        failed, counted, events, histories = kernels.finish(context, job.counted, job.stores)
+        failed, counted, events, histories = kernels.finish(context, job.notes)
     except MemoryError:
-        kernels.release(job.stores)
+        kernels.release(job.notes)
         raise MemoryError(wanting) from None
     if failed:
         raise MemoryError(wanting)

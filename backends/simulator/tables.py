@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +122,9 @@ class Program(NamedTuple):
     shared: np.ndarray
     stacked: np.ndarray
     settled: np.ndarray
+    results: np.ndarray
+    """int64[7]: where in what a run writes of a sample begin steps by window, spikes by emitter, synaptic operations and those
+    that multiply by segment, the sums of readouts, what spiking outputs settle to, and all tracers."""
     kept: np.ndarray
     """int64[4]: how many levels encoders keep, tracers combinations, levels states, and levels elements and stacked values."""
 
@@ -144,6 +148,13 @@ class Layout:
     sums: int
     settles: int
     levels: int
+
+    @cached_property
+    def results(self) -> tuple[int, ...]:
+        """Where the parts of a result begin, and the size of all."""
+        synapses = len(self.segments)
+        sizes = (self.columns, len(self.emitters), synapses, synapses, self.sums, self.settles, self.counts)
+        return (0, *accumulate(sizes))
 
     @cached_property
     def spiking(self) -> list[tuple[str, int]]:
