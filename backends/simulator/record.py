@@ -52,8 +52,8 @@ class Recorder:
     @property
     def spikes(self) -> dict[str, np.ndarray]:
         """Spikes of each population, int64[N]."""
-        columns = self._part(SPIKES)
-        return {name: columns[:, row] for name, row in self.layout.spiking}
+        columns = list(self._part(SPIKES).T)
+        return {name: columns[row] for name, row in self.layout.spiking}
 
     @property
     def synops(self) -> dict[str, np.ndarray]:
@@ -66,10 +66,9 @@ class Recorder:
         return self._by_synapse(self._part(CHARGES))
 
     def _by_synapse(self, columns: np.ndarray) -> dict[str, np.ndarray]:
-        found = {name: columns[:, first] for name, first, _ in self.layout.synapses}
-        for name, _, others in self.layout.synapses:
-            for column in others:
-                found[name] = found[name] + columns[:, column]
+        found = dict(zip(self.layout.segments, columns.T, strict=True))
+        for name, places in self.layout.shared.items():
+            found[name] = columns[:, places].sum(axis=1)
         return found
 
     def _cut(self, flat: np.ndarray, first: int, windows: int | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -163,12 +163,12 @@ class Layout:
         return [(step.name, row) for row, step in rows if isinstance(step, PopulationPlan) and not step.readout]
 
     @cached_property
-    def synapses(self) -> list[tuple[str, int, list[int]]]:
-        """The names of synapses, each once, with its first column and further ones."""
+    def shared(self) -> dict[str, list[int]]:
+        """The names that several segments have, and their columns."""
         columns: dict[str, list[int]] = {}
         for column, name in enumerate(self.segments):
             columns.setdefault(name, []).append(column)
-        return [(name, first, others) for name, (first, *others) in columns.items()]
+        return {name: places for name, places in columns.items() if len(places) > 1}
 
     @cached_property
     def recordable(self) -> list[str]:
