@@ -40,8 +40,8 @@ def fixed_values(graph: Graph, constants: Mapping[Value, np.ndarray]) -> set[Val
 class Schedule:
     """What the host computes of one graph, and when: the same for every batch.
 
-    `before` are scans, encoders and nodes on what is known before the simulation, in order; `after` those that wait for the
-    sums of readouts. `fixed` is that of `fixed_values`.
+    `before` are encoders and nodes on what is known before the simulation, and scans of which the host computes a part, in
+    order; `after` those that wait for the sums of readouts. `fixed` is that of `fixed_values`.
     """
 
     fixed: set[Value]
@@ -56,7 +56,8 @@ class Schedule:
         before = []
         for node in graph.nodes:
             if isinstance(node.op, Scan):
-                before.append(node)
+                if _concerns_host(node):
+                    before.append(node)
             elif isinstance(node.op, Encode) and node.operands[0] in known:
                 before.append(node)
                 known.update(value for value in node.outputs if value in fixed)
@@ -69,8 +70,10 @@ class Schedule:
                 after.append(node)
                 known.update(node.outputs)
             elif isinstance(node.op, Scan):
-                after.append(node)
-                known.update(outer for outer, _ in _real_results(node))
+                results = _real_results(node)
+                known.update(outer for outer, _ in results)
+                if results:
+                    after.append(node)
             elif node.outputs[0] not in known and not isinstance(node.op, Encode) and _computable(node, known):
                 after.append(node)
                 known.update(node.outputs)
@@ -82,6 +85,14 @@ def _computable(node: Node, known: Collection[Value]) -> bool:
     return all(value in known for value in node.operands) and (
         isinstance(node.op, Movement) or not any(value.type.is_levels for value in node.operands)
     )
+
+
+def _concerns_host(node: Node) -> bool:
+    """Whether the host computes a part of a scan's body, or gives out real results of it."""
+    body = node.body
+    assert body is not None
+    inside = any(inner.op.host or isinstance(inner.op, Encode | Readout) for inner in body.nodes)
+    return inside or any(value.type.is_plain for value in body.outputs.values())
 
 
 def _real_results(node: Node) -> list[tuple[Value, Value]]:
@@ -147,10 +158,6 @@ class Host:
         """Cut the real sequences of a scan into its windows, where the body computes with real values."""
         body = node.body
         assert body is not None
-        if not any(inner.op.host or isinstance(inner.op, Encode | Readout) for inner in body.nodes) and not any(
-            value.type.is_plain for value in body.outputs.values()
-        ):
-            return
         pairs = list(zip(body.inputs, node.operands, strict=True))
         elements, shared = pairs[op.states : op.states + op.elements], pairs[op.states + op.elements :]
         constants = {inner: outer.array for inner, outer in shared if outer.is_constant}
@@ -184,8 +191,6 @@ class Host:
         """Stack the real results of a scan's windows."""
         body, results = node.body, _real_results(node)
         assert body is not None
-        if not results:
-            return
         own = [inner.output for inner in body.nodes if isinstance(inner.op, Readout)]
         rows = [window.finish({value: sums[value][:, k] for value in own}) for k, window in enumerate(self.windows[node])]
         for outer, inner in results:
