@@ -68,7 +68,7 @@ def bars(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
     if fit := series.get("fit_over_synops"):
         measured = f"R2 {fit['r_squared']:.4f}, largest residual {100 * fit['largest_residual']:.0f} %"
         rows.append(("time grows linearly with synaptic operations", measured, "see the fit"))
-    for workload in ("mlp", "lenet", "conv_stack"):
+    for workload in facts["workloads"]:
         single, own = (median(facts, workload, 64, side) for side in ("snnir, 1 thread", OURS))
         if single and own:
             asked = f"{workload}, batch 64: {facts['threads']} threads at least 1.7 x of 1"
