@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, TracerPlan
 from snnir.backends.simulator.kernels import CHARGES, COUNTS, KEEPS_HISTORY, RECORDED, SETTLES, SPIKES, STEPS, SUMS, SYNOPS
+from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout
 from snnir.ir.graph import Value
 
-__all__ = ["Recorder"]
+__all__ = ["RecordedResult", "Recorder"]
 
 
 class Recorder:
@@ -21,7 +24,6 @@ class Recorder:
 
     def __init__(self, layout: Layout, batch: int, record: frozenset[str], counts: bool, trace: bool) -> None:
         self.layout, self.batch, self.record, self.trace, self.counted = layout, batch, record, trace, counts
-        self.windows = layout.windows
         self.flags = np.zeros(len(layout.emitters), np.int64)
         if record or trace:
             self.flags[:] = [self._flags(emitter) for emitter, _ in layout.emitters]
@@ -43,6 +45,11 @@ class Recorder:
     def enter(self, events: np.ndarray, history: np.ndarray) -> None:
         """Enter what was recorded, as the kernel gives it."""
         self._events, self._history = events.reshape(-1, 6), history
+
+    @property
+    def windows(self) -> list[str]:
+        """The names of windows."""
+        return self.layout.windows
 
     @property
     def steps(self) -> np.ndarray:
@@ -103,7 +110,7 @@ class Recorder:
                 first += math.prod(emitter.shape) * (1 if windows is None else windows)
         return found
 
-    def raster(self, name: str) -> np.ndarray:
+    def _raster(self, name: str) -> np.ndarray:
         """All events of one value, sorted: sample, window, step, address, value."""
         (row,) = [row for row, (emitter, _) in enumerate(self.layout.emitters) if emitter.name == name and self.flags[row]]
         events = self._events[self._events[:, 0] == row, 1:]
@@ -158,3 +165,49 @@ class Recorder:
             for step, windows in self.layout.emitters
             if isinstance(step, PopulationPlan) and not step.readout and step.name in self.record
         }
+
+    @property
+    def rasters(self) -> dict[str, np.ndarray]:
+        """All events of recorded values."""
+        return {name: self._raster(name) for name in self.record}
+
+
+class RecordedResult(SimulationResult):
+    """A result of which most is only made of what a run wrote down when it is first asked for."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        outputs: dict[str, np.ndarray],
+        unsettled: int,
+        undelivered: int,
+        trace: dict[str, np.ndarray],
+        phases: dict[str, float],
+    ) -> None:
+        self.__dict__.update(
+            _recorder=recorder,
+            outputs=outputs,
+            settled=not unsettled and not undelivered,
+            unsettled=unsettled,
+            undelivered=undelivered,
+            trace=trace,
+            phases=phases,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _RECORDED:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return self.__dict__.setdefault(name, getattr(self._recorder, name))
+
+    def __reduce__(self) -> tuple[type[SimulationResult], tuple[Any, ...]]:
+        return SimulationResult, tuple(getattr(self, part.name) for part in fields(SimulationResult))
+
+
+_RECORDED = {part.name for part in fields(SimulationResult)} - {
+    "outputs",
+    "settled",
+    "unsettled",
+    "undelivered",
+    "trace",
+    "phases",
+}

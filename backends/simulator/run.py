@@ -11,7 +11,7 @@ import numpy as np
 
 from snnir.backends.simulator import kernels
 from snnir.backends.simulator.host import Host
-from snnir.backends.simulator.record import Recorder
+from snnir.backends.simulator.record import RecordedResult, Recorder
 from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Sized
 from snnir.backends.simulator.team import Team, rest, team_of
@@ -73,25 +73,16 @@ def simulate(
         unseen()
         _refuse(sized.layout, rounded)
     recorder.enter(events, histories)
-    unsettled, undelivered = int(counted[kernels.UNSETTLED]), int(counted[kernels.UNDELIVERED])
     reals = host.finish(recorder.sums)
     settles = recorder.settles
     outputs = {name: settles[name] if name in settles else reals[value] for name, value in graph.outputs.items()}
-    return SimulationResult(
-        outputs=outputs,
-        spikes=recorder.spikes,
-        synops=recorder.synops,
-        charges=recorder.charges,
-        windows=recorder.windows,
-        steps=recorder.steps,
-        settled=not unsettled and not undelivered,
-        unsettled=unsettled,
-        undelivered=undelivered,
-        counts=recorder.counts,
-        trace=_trace(graph, host, recorder) if recorder.trace else {},
-        rasters={name: recorder.raster(name) for name in recorder.record},
-        membranes=recorder.membranes,
-        phases=_phases(counted[kernels.DELIVERING :]) if phases else {},
+    return RecordedResult(
+        recorder,
+        outputs,
+        int(counted[kernels.UNSETTLED]),
+        int(counted[kernels.UNDELIVERED]),
+        _trace(graph, host, recorder) if recorder.trace else {},
+        _phases(counted[kernels.DELIVERING :]) if phases else {},
     )
 
 
