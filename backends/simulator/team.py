@@ -5,9 +5,10 @@ same time, and it returns to each when there is nothing left to take. Between jo
 long as simulating a few samples, so `Team.wake` does it while Python still prepares the job, and before they sleep they wait
 for the next one in a loop, for a moment.
 
-A team's memory is one array of words. `STATE` counts the helpers inside of the job, with two bits above: `OPEN`, helpers
-may enter; `WAITING`, the caller sleeps until the last one has left. Locks are those of Python's C API, which need no
-interpreter: `acquire` sleeps until another thread has released.
+A team's memory is one array of words. `STATE` counts the helpers inside of the job, has two bits above, `OPEN` (helpers
+may enter) and `WAITING` (the caller sleeps until the last one has left), and above these the number of the job: one word, so
+that a helper enters each job once at most. Locks are those of Python's C API, which need no interpreter: `acquire` sleeps
+until another thread has released.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from snnir.backends.simulator.turns import compiled_by_one
 
 __all__ = ["Team", "rest", "team_of"]
 
-STATE, JOB, FUNCTION, CONTEXT, OWN_LOCK, HELPERS = 0, 8, 9, 10, 11, 16
-"""Places of words: `STATE` is alone in its cache line, `JOB` counts jobs; from `HELPERS` on two words a helper: whether it
-sleeps, and its lock."""
+STATE, FUNCTION, CONTEXT, OWN_LOCK, HELPERS = 0, 8, 9, 10, 16
+"""Places of words: `STATE` is alone in its cache line; from `HELPERS` on two words a helper: whether it sleeps, and its lock."""
 
-OPEN, WAITING = 1 << 32, 1 << 33
+INSIDE, OPEN, WAITING, JOB = (1 << 20) - 1, 1 << 20, 1 << 21, 22
+"""Parts of `STATE`: helpers inside, two bits, and where the number of the job begins."""
 
 _PATIENCE = 12_000
 """Turns of a waiting loop before a thread sleeps: some 0.3 ms on a processor of 2023."""
@@ -144,20 +145,19 @@ def _help(words, place):
     last = 0
     while True:
         for _ in range(_PATIENCE):
-            if _load(words, JOB) != last:
+            if _load(words, STATE) >> JOB != last:
                 break
             _pause()
-        if _load(words, JOB) == last:
+        if _load(words, STATE) >> JOB == last:
             _exchange(words, place, 1)
-            if _load(words, JOB) == last or not _exchange(words, place, 0):  # or is being woken
+            if _load(words, STATE) >> JOB == last or not _exchange(words, place, 0):  # or is being woken
                 _acquire(words[place + 1])
             continue
-        if _add(words, STATE, 1) & OPEN:
-            last = words[JOB]
+        state = _add(words, STATE, 1)
+        last = state >> JOB
+        if state & OPEN:
             _call(words[FUNCTION], words[CONTEXT])
-        else:
-            last = _load(words, JOB)
-        if _add(words, STATE, -1) == WAITING + 1 and _and(words, STATE, ~WAITING) & WAITING:
+        if _add(words, STATE, -1) & (WAITING | INSIDE) == WAITING + 1 and _and(words, STATE, ~WAITING) & WAITING:
             _release(words[OWN_LOCK])
 
 
@@ -165,16 +165,15 @@ def _help(words, place):
 def _together(words, helpers, function, given):
     """Have a job done by the caller and that many helpers; returns when all have left it."""
     words[FUNCTION], words[CONTEXT] = function, given
-    _or(words, STATE, OPEN)
-    _add(words, JOB, 1)
+    _add(words, STATE, (1 << JOB) + OPEN)
     _wake(words, helpers)
     _call(function, given)
     _and(words, STATE, ~OPEN)
     for _ in range(_PATIENCE):
-        if not _load(words, STATE):
+        if not _load(words, STATE) & INSIDE:
             return
         _pause()
-    if _or(words, STATE, WAITING) or not _and(words, STATE, ~WAITING) & WAITING:
+    if _or(words, STATE, WAITING) & INSIDE or not _and(words, STATE, ~WAITING) & WAITING:
         _acquire(words[OWN_LOCK])
 
 

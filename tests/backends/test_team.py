@@ -39,10 +39,10 @@ def piecework(given: Any) -> None:
 def test_every_piece_of_every_job_is_done_once(threads: int) -> None:
     team, rng = Team(threads), np.random.default_rng(threads)
     jobs = []
-    for number in range(400):
+    for number in range(1500):
         words = np.zeros(_WORDS, np.int64)
         words[1] = rng.integers(0, _WORDS - 3)
-        if number % 3:  # helpers sleep after a fraction of a millisecond: jobs meet them awake, falling asleep, and asleep
+        if number % 5 == 0:  # helpers sleep after a fraction of a millisecond: jobs meet them awake, falling asleep, and asleep
             time.sleep(float(rng.choice([0, 1e-4, 3e-4, 1e-3])))
         if number % 2:
             team.wake()
