@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from snnir.compilation import watch_compilation
+from snnir.compilation import load_numba_without_blas, watch_compilation
 from snnir.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.inputs import as_inputs
 from snnir.provenance import origin_rows
@@ -61,6 +61,10 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
+ALONE = False
+"""Whether this process is a command of snnir's, and nobody else's."""
+
+
 @contextmanager
 def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
     """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took."""
@@ -68,6 +72,8 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
         if not kernels:
             yield advance
             return
+        if ALONE:
+            load_numba_without_blas()
         with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
             yield advance
     if compilation.kernels and not quiet:

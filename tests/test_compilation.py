@@ -85,3 +85,17 @@ def test_compilation_is_told_of_and_what_is_compiled_already_is_not() -> None:
         assert found.kernels == len(names)
         assert (found.seconds > 0) == bool(names)
     assert "not kept" in str(found)
+
+
+def test_numba_without_blas_leaves_scipy_alone() -> None:
+    lines = (
+        "import sys",
+        "from snnir.compilation import load_numba_without_blas",
+        "load_numba_without_blas()",
+        "assert 'scipy.linalg' not in sys.modules",
+        "import numba, scipy.linalg",
+        "assert scipy.linalg.det([[2.0]]) == 2",
+        "assert numba.njit(lambda x: x + 1)(1) == 2",
+    )
+    result = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
