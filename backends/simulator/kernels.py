@@ -54,7 +54,7 @@ comes, the same after the last input, and all of a call.
 
 
 def _part(kernel: Callable[..., Any]) -> Any:
-    """Compile a part of `simulate`, which makes all arrays: parts count no references to them.
+    """Compile a part of `_work`, which makes all arrays: parts count no references to them.
 
     Each count would be a locked operation, on memory that all threads share, and a call that is given all tables
     would make dozens of them. What grows is no array of NumPy's therefore, but memory of the C library: see `_grows`.

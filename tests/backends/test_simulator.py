@@ -144,7 +144,7 @@ def test_more_samples_than_a_round_and_progress() -> None:
     x = np.random.default_rng(0).integers(-4, 8, (300, 2))
     result = Simulator(chain()).run({"x": x}, threads=2, progress=lambda done, total: seen.append((done, total)))
     np.testing.assert_array_equal(result.outputs["y"], execute(chain(), {"x": x})["y"])
-    assert seen[0] == (128, 300)
+    assert seen[0] == (2, 300)  # one sample of each thread, which may take long
     assert seen[-1] == (300, 300)
     assert seen == sorted(seen)
 

@@ -56,8 +56,27 @@ def test_every_piece_of_every_job_is_done_once(threads: int) -> None:
         assert 1 <= done[2] <= threads
     time.sleep(0.01)
     assert all((words == -1 << 40).all() for words, _ in jobs)
-    if threads > 1:
-        assert max(done[2] for _, done in jobs) > 1
+
+
+@numba.cfunc(numba.types.void(numba.types.CPointer(numba.types.int64)))  # type: ignore[untyped-decorator]
+def meeting(given: Any) -> None:
+    """Counts who came (word 2), and stays until as many are there as word 1 says, or for some seconds."""
+    words = numba.carray(given, _WORDS)
+    kernels._next(words, 2, 1)
+    for _ in range(1_000_000_000):
+        if kernels._next(words, 2, 0) >= words[1]:
+            break
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_all_come_to_a_job_awake_or_asleep(threads: int) -> None:
+    team = Team(threads)
+    for pause in (0, 1e-4, 3e-4, 1e-2) * 5:
+        time.sleep(pause)
+        words = np.zeros(_WORDS, np.int64)
+        words[1] = threads
+        team.run(meeting.address, int(words.ctypes.data or 0))
+        assert words[2] == threads
 
 
 def test_runs_at_the_same_time_do_not_meet() -> None:
