@@ -9,6 +9,7 @@ from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.ops import Encode, Scan
+from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of
 
 __all__ = ["DELIVERIES", "EXECUTIONS", "batch_size", "check_graph", "check_options"]
 
@@ -26,7 +27,9 @@ def check_graph(graph: Graph) -> None:
         raise UsageError(f"graph {graph.name} is at the {graph.level} level; the simulator runs the {SPIKING} level")
 
 
-def check_options(steps: int | None, delivery: str, execution: str, record: Sequence[str], known: Iterable[str]) -> None:
+def check_options(
+    graph: Graph, steps: int | None, delivery: str, execution: str, record: Sequence[str], known: Iterable[str]
+) -> None:
     """Raise `UsageError` naming the choices."""
     if steps is not None and steps < 1:
         raise UsageError(f"steps is {steps}; it must be 1 or more, or None to run until nothing fires")
@@ -34,6 +37,13 @@ def check_options(steps: int | None, delivery: str, execution: str, record: Sequ
         raise UsageError(f"delivery {delivery!r} is unknown; choose one of {', '.join(DELIVERIES)}")
     if execution not in EXECUTIONS:
         raise UsageError(f"execution {execution!r} is unknown; choose one of {', '.join(EXECUTIONS)}")
+    if neuron_of(graph) == FEW_SPIKES:
+        check_phased(delivery, execution)
+        if steps is not None:
+            raise UsageError(
+                f"steps is {steps}; few-spike neurons take the steps of their schedule, and none of their levels is there before "
+                "its last one. Leave steps away, or compile with truncate-levels, which omits the last bits of levels"
+            )
     names = list(known)
     unknown = [record] if isinstance(record, str) else [name for name in record if name not in names]
     if unknown:

@@ -88,7 +88,7 @@ class Simulator:
         on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
         arrays, sized = self._checked(inputs)
-        check_options(steps, delivery, execution, record, sized.layout.recordable)
+        check_options(self.graph, steps, delivery, execution, record, sized.layout.recordable)
         check_encoding(encoding, steps, execution)
         threads = cores() if threads is None else threads
         if phases and platform.machine().lower() not in ("x86_64", "amd64"):
