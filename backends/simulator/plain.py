@@ -14,7 +14,7 @@ import numpy as np
 from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
 from snnir.backends.simulator.encodings import check_encoding, portions
 from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
-from snnir.backends.simulator.options import batch_size, check_graph, check_options
+from snnir.backends.simulator.options import batch_size, check_graph, check_neurons, check_options
 from snnir.backends.simulator.plain_result import PlainResult
 from snnir.backends.simulator.plain_scan import ElementsIn, Sending, StateIn, ValueOut
 from snnir.errors import UnsupportedError
@@ -45,7 +45,8 @@ def simulate_plain(
     check_graph(graph)
     arrays = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, arrays)
-    check_options(graph, steps, delivery, execution, record, _names(graph))
+    check_neurons(graph, steps, delivery, execution)
+    check_options(steps, delivery, execution, record, _names(graph))
     check_encoding(encoding, steps, execution)
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
     phases = phases_of(graph, delivery) if neuron_of(graph) == FEW_SPIKES else None
@@ -399,7 +400,8 @@ def _tell(total: np.ndarray, theta: np.ndarray, op: Fs) -> np.ndarray:
         rows = np.broadcast_to(
             theta.reshape(hi - lo, *([1] * (total.ndim - theta.ndim + 1)), *theta.shape[1:]), (hi - lo, *total.shape)
         )
-        return np.take_along_axis(rows, np.clip(level - lo - 1, 0, hi - lo - 1)[np.newaxis], axis=0)[0]
+        found: np.ndarray = np.take_along_axis(rows, np.clip(level - lo - 1, 0, hi - lo - 1)[np.newaxis], axis=0)[0]
+        return found
 
     zero = np.zeros(total.shape, np.int64)
     negative = (total < threshold(zero)) & (lo < 0)
