@@ -12,6 +12,8 @@ import snnir
 from snnir.cli import report
 from snnir.cli.bundle import COMMANDS, inspect_bundle, is_bundle
 from snnir.cli.check_report import checked
+from snnir.cli.files import read_arrays
+from snnir.cli.nir import nir_command
 from snnir.cli.options import (
     BITS,
     COMPARE,
@@ -25,10 +27,8 @@ from snnir.cli.options import (
     WEIGHT_BITS,
     constants_of,
 )
-from snnir.errors import SnnirError, UsageError
-from snnir.cli.files import read_arrays
-from snnir.cli.nir import nir_command
 from snnir.cli.run import compared, run_command
+from snnir.errors import SnnirError, UsageError
 
 __all__ = ["cli", "main"]
 

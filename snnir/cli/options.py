@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from snnir.errors import UsageError
 from snnir.cli.files import read_arrays
+from snnir.errors import UsageError
 
 __all__ = [
     "BITS",

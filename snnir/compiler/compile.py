@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from snnir.runtime.costs import dense_macs, host_work
+from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, ModelError, UnsupportedError, UsageError
-from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.export.nir import export_nir, import_nir
 from snnir.ir import Graph
 from snnir.ir.execute import execute
+from snnir.runtime.costs import dense_macs, host_work
+from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.runtime.program import Program
-from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 
 if TYPE_CHECKING:
     import onnx
