@@ -20,7 +20,7 @@ from snnir.ir.phases import neuron_of, phases_of
 from snnir.ir.text import tensors, text
 from snnir.ir.verify import verify
 from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds
-from snnir.verification import integer_counts, scan_lengths
+from snnir.runtime.verification import integer_counts, scan_lengths
 from tests.test_conversion import BATCH_OF_SEEDS, SEEDS, check_ranges, compiled, emitting, value_of
 
 FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases,certify-bounds"
