@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from snnir.backends.simulator.kernels import SOURCE, source_digest
+
 __all__ = ["address", "cache_folder", "function", "listeners", "prepare"]
 
 listeners: list[Callable[[str, float | None], None]] = []
@@ -39,20 +41,18 @@ def _key() -> str:
     """A digest of all that compiled code depends on."""
     from snnir.backends.simulator.kernels import numba_compat, types
 
-    digest = hashlib.sha256()
-    for path in sorted(Path(numba_compat.__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    for struct in (types.PROGRAM, types.RUN, types.WORKER):
-        digest.update(struct.name.encode())
-    digest.update(repr((numba_compat.target(), sys.version_info[:2], sys.implementation.cache_tag)).encode())
-    return digest.hexdigest()[:20]
+    structs = [struct.name for struct in (types.PROGRAM, types.RUN, types.WORKER)]
+    known = (SOURCE, structs, numba_compat.target(), sys.version_info[:2], sys.implementation.cache_tag)
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:20]
 
 
 @functools.cache
 def cache_folder() -> Path | None:
     """Where compiled functions are kept: below `$NUMBA_CACHE_DIR`, `$XDG_CACHE_HOME` or `~/.cache`; None where nothing can be
-    written there.
+    written there, and where the source was edited while this process had it imported.
     """
+    if source_digest() != SOURCE:
+        return None
     parents = [Path(os.environ["NUMBA_CACHE_DIR"])] if os.environ.get("NUMBA_CACHE_DIR") else []
     if not parents:
         parents = [Path(os.environ["XDG_CACHE_HOME"])] if os.environ.get("XDG_CACHE_HOME") else []

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, TracerPlan
-from snnir.backends.simulator.kernels.constants import CHARGES, COUNTS, KEEPS_HISTORY, RECORDED, SETTLES, SPIKES, STEPS, SUMS, SYNOPS
+from snnir.backends.simulator.kernels.constants import (
+    CHARGES,
+    COUNTS,
+    KEEPS_HISTORY,
+    RECORDED,
+    SETTLES,
+    SPIKES,
+    STEPS,
+    SUMS,
+    SYNOPS,
+)
 from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout
 from snnir.ir.graph import Value

@@ -127,7 +127,7 @@ def _run(
         while first < batch and not counters[FAILED]:
             last, since = min(first + size, batch), time.perf_counter()
             counters[:FAILED] = first, last, 0
-            pool.run(code.run, address_of(words))
+            pool.run(code.work, address_of(words))
             if progress is not None:
                 progress(last, batch)
             speed = size / max(time.perf_counter() - since, 1e-6)

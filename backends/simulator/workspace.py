@@ -79,9 +79,9 @@ class Code:
             for segment in range(row["first"], row["last"]):
                 kind = _DELIVERIES[int(program.segments["kind"][segment])]
                 deliveries[segment] = f"{kind}_{_WIDTHS[int(row['storage'])]}"
-        self.names = list(dict.fromkeys(["run", "release", *routines, *deliveries]))
+        self.names = list(dict.fromkeys(["work", "release", *routines, *deliveries]))
         prepare(self.names)
-        self.run = address("run")
+        self.work = address("work")
         self.routines = np.array([address(name) for name in routines], np.int64)
         self.deliveries = np.array([address(name) for name in deliveries], np.int64)
         self.emitter = np.array([self._emitter(int(kind), int(row)) for kind, row in program.instructions.tolist()], np.int64)

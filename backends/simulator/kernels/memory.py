@@ -146,35 +146,29 @@ def cycles(context):
     return _INTEGER(), generate
 
 
-def _call(result: Any, numbers: int) -> Any:
-    """An intrinsic that calls the C function at an address, with the structures of a run and a worker and some numbers."""
+def _calling(returned: Any) -> Any:
+    """How to call the C function at an address, with the structures of a run and a worker and some numbers."""
 
     def generate(context, builder, signature, arguments):
         address, run, worker, *others = arguments
-        returned = llvmlite.ir.VoidType() if result == numba.types.void else _LONG
-        kind = llvmlite.ir.FunctionType(returned, [_LONG] * (2 + numbers)).as_pointer()
+        kind = llvmlite.ir.FunctionType(returned, [_LONG] * (2 + len(others))).as_pointer()
         given = [builder.ptrtoint(run, _LONG), builder.ptrtoint(worker, _LONG), *others]
         found = builder.call(builder.inttoptr(address, kind), given)
-        return context.get_dummy_value() if result == numba.types.void else found
+        return found if returned == _LONG else context.get_dummy_value()
 
-    if numbers == 1:
-
-        def typed(context, address, run, worker, row):
-            return result(_INTEGER, run, worker, _INTEGER), generate
-
-    else:
-
-        def typed(context, address, run, worker, population, segment, begin, end):
-            return result(_INTEGER, run, worker, *[_INTEGER] * 4), generate
-
-    return intrinsic(typed)
+    return generate
 
 
-execute_by: Any = _call(numba.types.int64, 1)
-"""execute_by(address, run, worker, row): call the routine of an instruction. Returns 1 where there was too little memory, else 0."""
+@intrinsic
+def execute_by(context, address, run, worker, row):
+    """Call the routine of an instruction, at an address. Returns 1 where there was too little memory, else 0."""
+    return _INTEGER(_INTEGER, run, worker, _INTEGER), _calling(_LONG)
 
-deliver_by: Any = _call(numba.types.void, 4)
-"""deliver_by(address, run, worker, population, segment, begin, end): call the delivery of a segment."""
+
+@intrinsic
+def deliver_by(context, address, run, worker, population, segment, begin, end):
+    """Call the delivery of a segment, at an address, for events begin..end-1."""
+    return numba.types.void(_INTEGER, run, worker, *[_INTEGER] * 4), _calling(llvmlite.ir.VoidType())
 
 
 @part
@@ -192,7 +186,7 @@ def enlarge(log, count, width):
 
 @part
 def grow(trains, offsets, events):
-    """Make room in a store for that many offsets and events in all. Returns whether something moved: `events_of` says where to."""
+    """Make room in a store for that many offsets and events. Returns whether something moved: `events_of` says where to."""
     moved = enlarge(trains, offsets, 8)
     if events > trains[3]:
         moved = enlarge(trains[2:], events, 4)

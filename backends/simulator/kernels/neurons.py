@@ -38,11 +38,17 @@ def _fire_eights(context, membranes, tracers, theta, lo, hi, size, neurons, sign
         builder.store(_LONG(0), total_fired)
         lane = llvmlite.ir.Constant(numbers, list(range(8)))
         with for_range(builder, _LONG(0), count, _LONG(8)) as (j, _):
-            places = tuple(vector_at(builder, array, j, kind) for array, kind in ((charge, wide), (levels, numbers), (steps, wide)))
+            places = tuple(
+                vector_at(builder, array, j, kind) for array, kind in ((charge, wide), (levels, numbers), (steps, wide))
+            )
             membrane, level, step = (builder.load(place, align=4) for place in places)
             there = builder.icmp_signed("<", lane, spread(builder, builder.trunc(builder.sub(count, j), _INT), 8))
-            up = builder.and_(builder.icmp_signed(">=", membrane, step), builder.icmp_signed("<", level, spread(builder, high, 8)))
-            down = builder.and_(builder.icmp_signed("<", membrane, zeros), builder.icmp_signed(">", level, spread(builder, low, 8)))
+            up = builder.and_(
+                builder.icmp_signed(">=", membrane, step), builder.icmp_signed("<", level, spread(builder, high, 8))
+            )
+            down = builder.and_(
+                builder.icmp_signed("<", membrane, zeros), builder.icmp_signed(">", level, spread(builder, low, 8))
+            )
             up, down = builder.and_(up, there), builder.and_(down, there)
             sign = builder.sub(builder.sext(down, numbers), builder.sext(up, numbers))
             builder.store(builder.add(level, sign), places[1], align=4)

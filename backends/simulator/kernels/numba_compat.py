@@ -39,7 +39,6 @@ def target() -> tuple[str, ...]:
     return (*codes.magic_tuple(), numba.__version__, llvmlite.__version__)
 
 
-
 _OPTIONS = {"_nrt": False, "error_model": "numpy"}
 """Nothing counts references: each count would be a locked operation on memory that all threads share. A division by zero is no
 exception: the callers divide by nothing that can be 0, and without the question LLVM divides whole vectors."""
@@ -112,7 +111,7 @@ class _Locator(caching._CacheLocator):
 
 
 class _CacheImplementation(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes: Any = [_Locator]
 
 
 class _Cache(caching.FunctionCache):
@@ -132,7 +131,7 @@ class Native:
         count = function.__code__.co_argcount
         signature = ((integer,) * count, integer if returns else numba.types.void)
         self.name = function.__name__
-        self._function = ccallback.CFunc(function, signature, locals={}, options=dict(_OPTIONS))
+        self._function: Any = ccallback.CFunc(function, signature, locals={}, options=dict(_OPTIONS))
 
     def load(self, folder: Path | None) -> bool:
         """Load from the cache in a folder, without compiling; whether it was there."""
@@ -189,7 +188,7 @@ class _StructModel(numba.extending.models.PrimitiveModel):
 class _StructFields(typing.templates.AttributeTemplate):
     key = Struct
 
-    def generic_resolve(self, struct: Struct, field: str) -> Any:
+    def generic_resolve(self, struct: Struct, field: str) -> Any:  # type: ignore[override]
         return struct.fields.get(field)
 
 

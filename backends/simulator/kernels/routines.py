@@ -34,7 +34,7 @@ def _native(*, returns: bool) -> Any:
 
 
 @_native(returns=False)
-def run(run):
+def work(run):
     given = as_run(run)
     try:
         run_samples(given)

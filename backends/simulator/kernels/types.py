@@ -80,12 +80,13 @@ RUN = Struct(
 )
 """What a run does: a program, its inputs, and where it writes.
 
-`routines`, `deliveries`: the address of the compiled function of each instruction (0: a scan outside), and of each segment.
-`emitter[instruction]`: whose train it makes, or -1. `input_levels` int32[batch, ...] are what encoders charge (int32[1, ...] where
-all samples have the same), except those that the kernel rounds itself, by `program.roundings`, from `real_inputs`: addresses of
-float32[batch, size]. `flags[emitter]` says what the run records of an emitter. A window ends when it is silent, or after `cap` steps;
-`delivery` is that of recurrent states. `results` int64[batch, ...] start as 0, and hold all `program.results`, or all but the last
-of these parts. `counters` are shared (`NEXT` to `FAILED`); `workers` are the addresses of the workers' structures.
+`routines`, `deliveries`: the address of the compiled function of each instruction, and of each segment.
+`emitter[instruction]`: whose train it makes, or -1. `input_levels` int32[batch, ...] are what encoders charge (int32[1, ...]
+where all samples have the same), except those that the kernel rounds itself, by `program.roundings`, from `real_inputs`:
+addresses of float32[batch, size]. `flags[emitter]` says what the run records of an emitter. A window ends when it is silent, or
+after `cap` steps; `delivery` is that of recurrent states. `results` int64[batch, ...] start as 0, and hold all
+`program.results`, or all but the last of these parts. The workers share `counters` (`NEXT` to `FAILED`); `workers` are the
+addresses of their structures.
 """
 
 WORKER = Struct(
