@@ -162,7 +162,7 @@ def verify_command(
     loaded, data = snnir.load(program), read_arrays(inputs)
     error = None
     if model is not None:
-        from snnir.compiler.compile import check_import
+        from snnir.compiler.importing import check_import
         from snnir.runtime.inputs import as_inputs
 
         graph = loaded.graph("float")
