@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
-from snnir.backends.simulator.encodings import check_encoding, portions
-from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
-from snnir.backends.simulator.options import batch_size, check_graph, check_options
 from snnir.backends.simulator.plain_result import PlainResult
 from snnir.backends.simulator.plain_scan import ElementsIn, Sending, StateIn, ValueOut
 from snnir.errors import UnsupportedError
@@ -22,6 +19,9 @@ from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
 from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
+from snnir.machine.encodings import check_encoding, portions
+from snnir.machine.host import Host, concrete_shape, fixed_values, window_order
+from snnir.machine.options import batch_size, check_graph, check_options
 
 __all__ = ["PlainResult", "simulate_plain"]
 
