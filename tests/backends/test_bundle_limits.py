@@ -12,12 +12,12 @@ import snnir
 from snnir.backends.bundle import Bundle, Limits, map_cores, target, target_names, violations
 from snnir.backends.bundle.resources import fan_in
 from snnir.backends.bundle.unroll import unroll_synapse
-from snnir.cli import main
+from snnir.cli.main import main
 from snnir.errors import UsageError
-from snnir.fitting import LimitError, fitted_bundle
+from snnir.export.fitting import LimitError, fitted_bundle
 from snnir.machine import emitting, interpret
 from snnir.machine.program import Readout, Summing, walk
-from snnir.program import Program
+from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
 from tests.models import data, perceptron
 

@@ -25,9 +25,8 @@ import snnir
 from snnir.backends.bundle import Bundle, Events, Golden
 from snnir.backends.bundle.c_replay import compile_engine, emit_c, run_engine
 from snnir.backends.bundle.unpacked import checksum, unpacked
-from snnir.cli import main
+from snnir.cli.main import main
 from snnir.errors import UnsupportedError, UsageError
-from snnir.inputs import as_inputs, first_samples
 from snnir.machine import emitting, interpret
 from snnir.machine.program import (
     IndexMap,
@@ -44,8 +43,9 @@ from snnir.machine.program import (
     walk,
 )
 from snnir.machine.synapses import currents
-from snnir.program import Program
-from snnir.verification import integer_counts
+from snnir.runtime.inputs import as_inputs, first_samples
+from snnir.runtime.program import Program
+from snnir.runtime.verification import integer_counts
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_bundle import RUNS, adversarial, demo, program_of
 from tests.models import data, model_of

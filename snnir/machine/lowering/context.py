@@ -47,14 +47,6 @@ def _rule(node: Node) -> Rule | None:
     return next((RULES[kind] for kind in type(node.op).__mro__ if kind in RULES), None)
 
 
-def _rule(node: Node) -> Rule | None:
-    """The rule of a node that takes or gives spikes, or has a body."""
-    spiking = any(value.type.dtype in ("spike", "current") for value in (*node.operands, *node.outputs))
-    if not spiking and not isinstance(node.op, Scan):
-        return None
-    return next((RULES[kind] for kind in type(node.op).__mro__ if kind in RULES), None)
-
-
 class Lowering:
     """Writes the ops of one graph or body; `prefix` stands before the names of a body's values.
 
