@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, StatePlan, Step, TracerPlan
-from snnir.backends.simulator.host import concrete_shape, fixed_values
 from snnir.backends.simulator.pool import Pool
 from snnir.backends.simulator.synapses import Segments, Synapse, build
-from snnir.backends.simulator.wiring import AddressMap, Source, Wiring, invert, move, sources
+from snnir.backends.simulator.wiring import AddressMap, Source, invert, sources
 from snnir.errors import UnsupportedError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Conv, Dense, Diagonal, Encode, Fs, MaxPool, Movement, Population, Product, Readout, Scan, Sparse
 from snnir.ir.phases import FEW_SPIKES, neuron_of
+from snnir.machine.host import concrete_shape, fixed_values
+from snnir.machine.movement import Wiring, move
 
 __all__ = ["Cache", "make_plan", "rounds_plainly"]
 
