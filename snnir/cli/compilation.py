@@ -55,7 +55,11 @@ def watch_compilation(begins: Callable[[str], None]) -> Iterator[Compilation]:
             begins(name)
             return
         folder = cache_folder()
-        found.kernels, found.seconds, found.folder = found.kernels + 1, found.seconds + seconds, None if folder is None else str(folder)
+        found.kernels, found.seconds, found.folder = (
+            found.kernels + 1,
+            found.seconds + seconds,
+            None if folder is None else str(folder),
+        )
 
     listeners.append(watch)
     try:
