@@ -22,9 +22,9 @@ from snnir.backends.simulator.kernels.constants import (
     SUMS,
     SYNOPS,
 )
-from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout
 from snnir.ir.graph import Value
+from snnir.machine.results import SimulationResult
 
 __all__ = ["RecordedResult", "Recorder"]
 

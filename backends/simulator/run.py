@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.kernels.constants import (
     DELIVERING,
     FAILED,
@@ -22,13 +21,14 @@ from snnir.backends.simulator.kernels.constants import (
     WRONG,
 )
 from snnir.backends.simulator.record import RecordedResult, Recorder
-from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Sized
 from snnir.backends.simulator.thread_pool import ThreadPool, acquire_pool, release_pool
 from snnir.backends.simulator.workspace import Code, RunMemory, Worker, address_of
 from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.types import not_a_level
+from snnir.machine.host import Host
+from snnir.machine.results import SimulationResult
 
 __all__ = ["Recorder", "acquire_pool", "release_pool", "simulate"]
 
