@@ -16,6 +16,7 @@ __all__ = [
     "ModelError",
     "PassError",
     "Refusal",
+    "SizeError",
     "SnnirError",
     "TextError",
     "UnsupportedError",
@@ -43,6 +44,10 @@ class Refusal:
     reason: str
     origins: tuple[str, ...] = ()
     """Each as operator and name, like `Conv /encoder/conv`."""
+    sizes: frozenset[str] = frozenset()
+    """Open sizes of what the node takes or gives: with numbers for them it may convert."""
+    trace: str = ""
+    """The traceback of an error that snnir did not foresee."""
 
     def __str__(self) -> str:
         return f"{self.node}: {self.reason}"
@@ -68,6 +73,14 @@ class CalibrationError(InputError):
 
 class GraphError(SnnirError):
     """A graph breaks a rule of the IR (types, order, uses, level)."""
+
+
+class SizeError(GraphError):
+    """Sizes differ that must be equal; `equal` holds the pairs of dimensions."""
+
+    def __init__(self, message: str, equal: Sequence[tuple[object, object]] = ()) -> None:
+        super().__init__(message)
+        self.equal = tuple(equal)
 
 
 class TextError(GraphError):
