@@ -5,6 +5,7 @@ A message names the node or file, what was found, what is supported and what to 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ __all__ = [
     "TextError",
     "UnsupportedError",
     "UsageError",
+    "unforeseen",
 ]
-
 
 class SnnirError(Exception):
     """Base of every error that snnir raises on purpose."""
@@ -61,6 +62,13 @@ class UnsupportedError(SnnirError):
         self.refusals = tuple(refusals)
         self.partial = partial
         """The graph as far as it could be imported, where that is what failed."""
+
+
+def unforeseen(error: BaseException) -> tuple[str, str]:
+    """The reason and the traceback of a refusal that comes from an error that snnir did not foresee."""
+    text = " ".join(str(error).split())
+    reason = f"snnir failed on it ({type(error).__name__}: {text[:300]}); please report this model with what --debug prints"
+    return reason, "".join(traceback.format_exception(error))
 
 
 class InputError(SnnirError):
