@@ -100,7 +100,7 @@ def written(model: onnx.ModelProto, plan: InputPlan, name: str, value: Dimension
         return None
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    sizes = {place: size for place, size in _open(copy)}
+    sizes = dict(_open(copy))
     if not isinstance(value, int):
         others = [sizes[place] for place in places[str(value)] if place in sizes]
         shared = next((size.dim_param for size in others if size.dim_param), str(value))

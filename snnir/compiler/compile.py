@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from snnir.runtime.costs import dense_macs, host_work
+from snnir.compiler.open_sizes import OpenSizes, with_numbers
+from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, ModelError, UnsupportedError, UsageError
-from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.export.nir import export_nir, import_nir
 from snnir.ir import Graph
 from snnir.ir.execute import execute
+from snnir.runtime.costs import dense_macs, host_work
+from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.runtime.program import Program
-from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 
 if TYPE_CHECKING:
     import onnx
@@ -43,6 +44,7 @@ def import_model(
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     constants: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -50,7 +52,8 @@ def import_model(
     model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
     None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
     `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
-    `torch.export` takes them, says which sizes are open where those found are not wanted.
+    `torch.export` takes them, says which sizes are open where those found are not wanted. `dims` gives numbers for sizes of
+    inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
@@ -58,18 +61,24 @@ def import_model(
     if constants and (isinstance(model, Graph) or _is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
+        if dims:
+            raise UsageError("dims are for models that are imported; a graph has its sizes")
         return model
     if _is_torch(model):
         from snnir.frontends.torch import import_torch
 
         return import_torch(
-            cast("Any", model), example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes
+            cast("Any", model),
+            example_inputs=example_inputs,
+            dynamic_shapes=dynamic_shapes,
+            batch_axes=batch_axes,
+            dims=dims,
         )
     if example_inputs is not None or dynamic_shapes is not None:
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants)
+    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants, dims=dims)
 
 
 def _is_torch(model: object) -> bool:
@@ -110,6 +119,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     constants: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
     check: bool = True,
     dump_ir: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -122,8 +132,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
     single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
     scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`,
-    `dynamic_shapes` and `constants` are those of `import_model`; the example of a module of PyTorch whose batch is axis 0 is
-    taken from the calibration data where it is not given. With `check` the import is compared with ONNX Runtime, or with
+    `dynamic_shapes`, `constants` and `dims` are those of `import_model`; the example of a module of PyTorch whose batch is
+    axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size that is still
+    open, it gets that of the calibration data, and a note says so. With `check` the import is compared with ONNX Runtime, or with
     the module itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
     and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
@@ -156,48 +167,58 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
     if example_inputs is None and _needs_example(model) and calibration is not None:
         example_inputs = _example_from(calibration)
-    graph = import_model(
-        model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, constants=constants
-    )
-    own = is_quantized(graph)
-    if calibration is None and not own:
-        raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
-    known = None if calibration is None else calibration_data(graph, calibration)
-    data = check_samples(graph, None) if known is None else known
-    facts: dict[str, object] = {
-        "source": str(model) if isinstance(model, str | Path) else graph.name,
-        "pipeline": format_pipeline(passes),
-        "calibration_samples": 0 if known is None else sample_count(graph, known),
-        "notes": list(graph.notes),
-    }
-    if not isinstance(model, Graph) and not _is_torch(model):
-        from snnir.frontends.onnx import survey
 
-        surveyed = survey(cast("Any", model))
-        facts["provenance"], facts["metadata"] = surveyed.provenance, dict(surveyed.metadata)
-    if check and not isinstance(model, Graph):
-        if own and not _is_torch(model):
-            facts |= check_levels(_with(model, constants), graph, first_samples(graph, data, _IMPORT_SAMPLES))
-        else:
-            facts["import_error"] = check_import(model, graph, data, example_inputs, constants)
-    dump = Path(dump_ir) if dump_ir is not None else None
-    try:
-        stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
-    except UnsupportedError as error:
-        made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
-        raise UnsupportedError(f"{made}: {error}", error.refusals) from error
-    facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
-    if own:
-        facts |= integers_kept(graph, stages, data)
-    graphs = {"float": graph}
-    graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
-    if "quantized" in graphs:
-        facts["host_nodes"] = host_work(graphs["quantized"])
-        facts["spiking_mac_share"] = dense_macs(graphs["quantized"], data).spiking_share
-    missing = {"quantized", "spiking"} - set(graphs)
-    if missing:
-        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
-    return Program(graphs, facts)
+    def compiled(sizes: OpenSizes) -> Program:
+        graph = import_model(
+            model,
+            batch_axes=batch_axes,
+            example_inputs=example_inputs,
+            dynamic_shapes=dynamic_shapes,
+            constants=constants,
+            dims=sizes.dims,
+        )
+        graph.notes += sizes.notes
+        own = is_quantized(graph)
+        if calibration is None and not own:
+            raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
+        known = None if calibration is None else calibration_data(graph, calibration)
+        data = check_samples(graph, None) if known is None else known
+        facts: dict[str, object] = {
+            "source": str(model) if isinstance(model, str | Path) else graph.name,
+            "pipeline": format_pipeline(passes),
+            "calibration_samples": 0 if known is None else sample_count(graph, known),
+            "notes": list(graph.notes),
+        }
+        if not isinstance(model, Graph) and not _is_torch(model):
+            from snnir.frontends.onnx import survey
+
+            surveyed = survey(cast("Any", model))
+            facts["provenance"], facts["metadata"] = surveyed.provenance, dict(surveyed.metadata)
+        if check and not isinstance(model, Graph):
+            if own and not _is_torch(model):
+                facts |= check_levels(_with(model, constants), graph, first_samples(graph, data, _IMPORT_SAMPLES))
+            else:
+                facts["import_error"] = check_import(model, graph, data, example_inputs, constants)
+        dump = Path(dump_ir) if dump_ir is not None else None
+        try:
+            stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
+        except UnsupportedError as error:
+            made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
+            raise UnsupportedError(f"{made}: {error}", error.refusals, graph) from error
+        facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
+        if own:
+            facts |= integers_kept(graph, stages, data)
+        graphs = {"float": graph}
+        graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
+        if "quantized" in graphs:
+            facts["host_nodes"] = host_work(graphs["quantized"])
+            facts["spiking_mac_share"] = dense_macs(graphs["quantized"], data).spiking_share
+        missing = {"quantized", "spiking"} - set(graphs)
+        if missing:
+            raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+        return Program(graphs, facts)
+
+    return with_numbers(compiled, OpenSizes(dims, calibration))
 
 
 def _with(model: Model, constants: Mapping[str, Any] | None) -> Any:

@@ -1,7 +1,7 @@
 """Sizes that a model forces: what a mismatch of an open size and a known one says about the open one.
 
-The MatMul of a value with `width` columns by a weight of 180 rows computes only where `width` is 180. A frontend that meets such a
-mismatch starts again with that size; there are as many beginnings as open sizes, at most.
+The MatMul of a value with `width` columns by a weight of 180 rows computes only where `width` is 180. A frontend that meets
+such a mismatch starts again with that size; there are as many beginnings as open sizes, at most.
 """
 
 from __future__ import annotations

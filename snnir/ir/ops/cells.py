@@ -94,7 +94,8 @@ class Recurrent(Op):
         hidden = rows // self.GATES
         state = (x.shape[0], hidden)
         if recurrent.shape != (rows, hidden) or any(broadcast(type_.shape, state) != state for type_ in initial):
-            sizes = [pair for type_ in initial if type_.rank == 2 for pair in zip(type_.shape, state, strict=True) if pair[0] != 1]
+            ranked = [type_.shape for type_ in initial if type_.rank == 2]
+            sizes = [pair for shape in ranked for pair in zip(shape, state, strict=True) if pair[0] != 1]
             text = f"recurrent[{rows}, {hidden}] and initial states that spread over [N, {hidden}]"
             raise SizeError(f"{self.name} needs {text}", sizes)
         if mask is not None and mask.shape != (*x.shape[:2], 1):
