@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from snnir.version import __version__
 
 if TYPE_CHECKING:
-    from snnir.compiler.compile import compile, import_model, load
     from snnir.backends.bundle import Bundle
-    from snnir.export.bundle import bundle, load_bundle
     from snnir.compiler.checking import check
+    from snnir.compiler.compile import compile, import_model, load
     from snnir.errors import SnnirError
+    from snnir.export.bundle import bundle, load_bundle
     from snnir.export.nir import export_nir, import_nir
     from snnir.ir import Graph
     from snnir.ir.parse import parse

@@ -25,6 +25,7 @@ __all__ = [
     "unforeseen",
 ]
 
+
 class SnnirError(Exception):
     """Base of every error that snnir raises on purpose."""
 

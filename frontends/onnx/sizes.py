@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 
-from snnir.errors import ModelError
+from snnir.errors import UsageError
 from snnir.frontends.onnx.batch import InputPlan
 from snnir.frontends.onnx.model import initializers_named
 from snnir.ir import Dim, Dimension
@@ -52,7 +52,7 @@ def normalised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def with_sizes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> onnx.ModelProto:
-    """The model with numbers for open sizes, by `dim_param` or `input:axis`. Raises `ModelError` for names it does not have."""
+    """The model with numbers for open sizes, by `dim_param` or `input:axis`. Raises `UsageError` for names it does not have."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     open_ = [(place, size, _names(place, size)) for place, size in _open(copy)]
@@ -60,9 +60,9 @@ def with_sizes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> onnx.ModelPr
         places = [size for _, size, names in open_ if name in names]
         if not places and not _is_already(copy, name, number):
             known = dict.fromkeys(names[0] for _, _, names in open_)
-            raise ModelError(f"size {name}: the open sizes of the model's inputs are {', '.join(known) or 'none'}")
+            raise UsageError(f"size {name}: the open sizes of the model's inputs are {', '.join(known) or 'none'}")
         if number < 1:
-            raise ModelError(f"size {name}: {number} is not a number of elements, which is 1 or more")
+            raise UsageError(f"size {name}: {number} is not a number of elements, which is 1 or more")
         for size in places:
             size.dim_value = number
     return copy

@@ -105,9 +105,7 @@ def _named_after(source: Source) -> str:
     return Path(source).stem if isinstance(source, str | Path) else "model"
 
 
-def _program(
-    program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None = None
-) -> Graph:
+def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None = None) -> Graph:
     """The program's graph; operators that no handler knows are taken apart where that helps."""
     try:
         return imported(lambda questions: _import(program, name, batch_axes, questions, dims))

@@ -9,7 +9,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from snnir.errors import ModelError, UnsupportedError
+from snnir.errors import ModelError, UnsupportedError, UsageError
 from snnir.frontends.torch.layers import LAYERS
 from snnir.frontends.torch.promotion import KINDS
 from snnir.ir import BATCH, Dim, Dimension, TensorType
@@ -56,7 +56,7 @@ def input_types(
 
 
 def _numbers(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> dict[str, Dimension]:
-    """`dims` by the names of sizes. Raises `ModelError` for others."""
+    """`dims` by the names of sizes. Raises `UsageError` for others."""
     found: dict[str, Dimension] = {}
     places = {f"{name}:{axis}": size for name, type_ in types.items() for axis, size in enumerate(type_.shape)}
     named = {str(size): size for size in places.values() if isinstance(size, Dim) and str(size).isidentifier()}
@@ -66,9 +66,9 @@ def _numbers(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> dict[s
             continue
         if not isinstance(size, Dim) or str(size) not in named or size == dim(BATCH):
             known = ", ".join(key for key in named if key != BATCH) or "none"
-            raise ModelError(f"size {name}: the open sizes of the model's inputs are {known}")
+            raise UsageError(f"size {name}: the open sizes of the model's inputs are {known}")
         if number < 1:
-            raise ModelError(f"size {name}: {number} is not a number of elements, which is 1 or more")
+            raise UsageError(f"size {name}: {number} is not a number of elements, which is 1 or more")
         found[str(size)] = number
     return found
 

@@ -12,23 +12,26 @@ import snnir
 from snnir.cli import report
 from snnir.cli.bundle import COMMANDS, inspect_bundle, is_bundle
 from snnir.cli.check_report import checked
+from snnir.cli.files import read_arrays
+from snnir.cli.nir import nir_command
 from snnir.cli.options import (
     BITS,
     COMPARE,
     CONSTANT,
     DELIVERY,
+    DIM,
     EXECUTION,
     FILE,
     JSON,
     ROUNDING,
+    SHAPE,
     THREADS,
     WEIGHT_BITS,
     constants_of,
+    dims_of,
 )
-from snnir.errors import SnnirError, UsageError
-from snnir.cli.files import read_arrays
-from snnir.cli.nir import nir_command
 from snnir.cli.run import compared, run_command
+from snnir.errors import SnnirError, UsageError
 
 __all__ = ["cli", "main"]
 
@@ -61,13 +64,30 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @CONSTANT
+@DIM
+@SHAPE
 @JSON
 def check_command(
-    model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, constants: tuple[str, ...], json: bool
+    model: Path,
+    calibration: Path | None,
+    bits: int,
+    allow_host: bool,
+    every: bool,
+    constants: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
+    json: bool,
 ) -> int:
     """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
     data = read_arrays(calibration) if calibration is not None else None
-    found = snnir.check(model, calibration=data, bits=bits, allow_host=allow_host, constants=constants_of(constants))
+    found = snnir.check(
+        model,
+        calibration=data,
+        bits=bits,
+        allow_host=allow_host,
+        constants=constants_of(constants),
+        dims=dims_of(dims, shapes),
+    )
     checked(found, every, json)
     return 0 if found.ok else 1
 
@@ -89,6 +109,8 @@ def check_command(
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @CONSTANT
+@DIM
+@SHAPE
 @JSON
 def compile_command(
     model: Path,
@@ -107,6 +129,8 @@ def compile_command(
     dump_ir: Path | None,
     check: bool,
     constants: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     json: bool,
 ) -> None:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
@@ -126,6 +150,7 @@ def compile_command(
             rounding=rounding,
             pipeline=pipeline,
             constants=constants_of(constants),
+            dims=dims_of(dims, shapes),
             check=check,
             dump_ir=dump_ir,
             progress=advance,

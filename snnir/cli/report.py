@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from snnir.cli.compilation import load_numba_without_blas, watch_compilation
-from snnir.runtime.costs import ENERGY_SOURCE, dense_macs, estimate_energy
-from snnir.runtime.inputs import as_inputs
 from snnir.cli.provenance import origin_rows
 from snnir.cli.support import op_support, pass_support
+from snnir.runtime.costs import ENERGY_SOURCE, dense_macs, estimate_energy
+from snnir.runtime.inputs import as_inputs
 from snnir.runtime.totals import RunTotals, right_answers
 from snnir.runtime.verification import scan_lengths
 

@@ -11,9 +11,9 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
+from snnir.cli.files import read_arrays, read_labels, write_npz
 from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, JSON, THREADS
 from snnir.errors import UsageError
-from snnir.cli.files import read_arrays, read_labels, write_npz
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult

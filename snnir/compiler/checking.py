@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnir.compiler.estimates import Population, estimated_steps, populations
 from snnir.compiler.open_sizes import OpenSizes, advice
 from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, unforeseen
-from snnir.compiler.estimates import Population, estimated_steps, populations
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
 from snnir.passes import Context, Placed, simplify, try_observers
@@ -153,7 +153,8 @@ def check(
 
     With `calibration` (inputs like those to come) the model is compiled, where nothing is refused, and the steps are its
     certified bounds; else they are estimated from `bits`. `allow_host`, `batch_axes`, `constants` and `dims` are those of
-    `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data. Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
+    `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data. Raises `ModelError`
+    for what cannot be read; what snnir does not support is part of the report.
     """
     from snnir.frontends.onnx import with_constants
 
