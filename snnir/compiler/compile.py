@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ from snnir.errors import CalibrationError, ModelError, UnsupportedError, UsageEr
 from snnir.export.nir import export_nir, import_nir
 from snnir.ir import Graph
 from snnir.ir.execute import execute
+from snnir.ir.phases import neuron_of
 from snnir.runtime.costs import dense_macs, host_work
 from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.runtime.program import Program
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from snnir.backends.torch import TrainableModule
-    from snnir.passes import Stage
+    from snnir.passes import Pass, Stage
 
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
@@ -114,6 +116,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     method: str = "mse",
     percentile: float = 99.9,
     rounding: str = "exact",
+    neuron: str = "bif",
     pipeline: str | None = None,
     batch_axes: Mapping[str, int] | None = None,
     example_inputs: Any = None,
@@ -131,8 +134,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     activations, `input_bits` (2 to 16) for the model's inputs and what the host computes from them, `state_bits` (2 to 16)
     for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
     single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
-    scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`,
-    `dynamic_shapes`, `constants` and `dims` are those of `import_model`; the example of a module of PyTorch whose batch is
+    scales (`mse`, `percentile`, `minmax`). `neuron` is the family of neurons: `bif` (one level a spike) or `few-spikes`
+    (the level's bits). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`, `dynamic_shapes`,
+    `constants` and `dims` are those of `import_model`; the example of a module of PyTorch whose batch is
     axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size that is still
     open, it gets that of the calibration data, and a note says so. With `check` the import is compared with ONNX Runtime, or with
     the module itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
@@ -151,11 +155,11 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
 
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
-    from snnir.passes import Context, check_samples, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
+    from snnir.passes import default_pipeline, parse_pipeline
 
     values = ";".join(f"{name}={bits}" for name, bits in (value_bits or {}).items())
     passes = (
-        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host, rounding)
+        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host, rounding, neuron)
         if pipeline is None
         else parse_pipeline(pipeline)
     )
@@ -168,57 +172,91 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     if example_inputs is None and _needs_example(model) and calibration is not None:
         example_inputs = _example_from(calibration)
 
-    def compiled(sizes: OpenSizes) -> Program:
-        graph = import_model(
-            model,
-            batch_axes=batch_axes,
-            example_inputs=example_inputs,
-            dynamic_shapes=dynamic_shapes,
-            constants=constants,
-            dims=sizes.dims,
-        )
-        graph.notes += sizes.notes
-        own = is_quantized(graph)
-        if calibration is None and not own:
-            raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
-        known = None if calibration is None else calibration_data(graph, calibration)
-        data = check_samples(graph, None) if known is None else known
-        facts: dict[str, object] = {
-            "source": str(model) if isinstance(model, str | Path) else graph.name,
-            "pipeline": format_pipeline(passes),
-            "calibration_samples": 0 if known is None else sample_count(graph, known),
-            "notes": list(graph.notes),
-        }
-        if not isinstance(model, Graph) and not _is_torch(model):
-            from snnir.frontends.onnx import survey
+    build = partial(
+        _compiled,
+        model,
+        passes,
+        calibration,
+        batch_axes=batch_axes,
+        example_inputs=example_inputs,
+        dynamic_shapes=dynamic_shapes,
+        constants=constants,
+        check=check,
+        dump_ir=dump_ir,
+        progress=progress,
+        on_stage=on_stage,
+    )
+    return with_numbers(build, OpenSizes(dims, calibration))
 
-            surveyed = survey(cast("Any", model))
-            facts["provenance"], facts["metadata"] = surveyed.provenance, dict(surveyed.metadata)
-        if check and not isinstance(model, Graph):
-            if own and not _is_torch(model):
-                facts |= check_levels(_with(model, constants), graph, first_samples(graph, data, _IMPORT_SAMPLES))
-            else:
-                facts["import_error"] = check_import(model, graph, data, example_inputs, constants)
-        dump = Path(dump_ir) if dump_ir is not None else None
-        try:
-            stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
-        except UnsupportedError as error:
-            made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
-            raise UnsupportedError(f"{made}: {error}", error.refusals, graph) from error
-        facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
-        if own:
-            facts |= integers_kept(graph, stages, data)
-        graphs = {"float": graph}
-        graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
-        if "quantized" in graphs:
-            facts["host_nodes"] = host_work(graphs["quantized"])
-            facts["spiking_mac_share"] = dense_macs(graphs["quantized"], data).spiking_share
-        missing = {"quantized", "spiking"} - set(graphs)
-        if missing:
-            raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
-        return Program(graphs, facts)
 
-    return with_numbers(compiled, OpenSizes(dims, calibration))
+def _compiled(
+    model: Model,
+    passes: Sequence[Pass],
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None,
+    sizes: OpenSizes,
+    *,
+    batch_axes: Mapping[str, int] | None,
+    example_inputs: Any,
+    dynamic_shapes: Any,
+    constants: Mapping[str, Any] | None,
+    check: bool,
+    dump_ir: str | Path | None,
+    progress: Callable[[str, int, int], None] | None,
+    on_stage: Callable[[Stage], None] | None,
+) -> Program:
+    """The program with the sizes that are known so far. Raises `UnsupportedError`, with the graph as far as it was imported."""
+    from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
+
+    graph = import_model(
+        model,
+        batch_axes=batch_axes,
+        example_inputs=example_inputs,
+        dynamic_shapes=dynamic_shapes,
+        constants=constants,
+        dims=sizes.dims,
+    )
+    graph.notes += sizes.notes
+    own = is_quantized(graph)
+    if calibration is None and not own:
+        raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
+    known = None if calibration is None else calibration_data(graph, calibration)
+    data = check_samples(graph, None) if known is None else known
+    facts: dict[str, object] = {
+        "source": str(model) if isinstance(model, str | Path) else graph.name,
+        "pipeline": format_pipeline(passes),
+        "calibration_samples": 0 if known is None else sample_count(graph, known),
+        "notes": list(graph.notes),
+    }
+    if not isinstance(model, Graph) and not _is_torch(model):
+        from snnir.frontends.onnx import survey
+
+        surveyed = survey(cast("Any", model))
+        facts["provenance"], facts["metadata"] = surveyed.provenance, dict(surveyed.metadata)
+    if check and not isinstance(model, Graph):
+        if own and not _is_torch(model):
+            facts |= check_levels(_with(model, constants), graph, first_samples(graph, data, _IMPORT_SAMPLES))
+        else:
+            facts["import_error"] = check_import(model, graph, data, example_inputs, constants)
+    dump = Path(dump_ir) if dump_ir is not None else None
+    try:
+        stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
+    except UnsupportedError as error:
+        made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
+        raise UnsupportedError(f"{made}: {error}", error.refusals, graph) from error
+    facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
+    if own:
+        facts |= integers_kept(graph, stages, data)
+    graphs = {"float": graph}
+    graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
+    if "spiking" in graphs:
+        facts["neuron"] = neuron_of(graphs["spiking"])
+    if "quantized" in graphs:
+        facts["host_nodes"] = host_work(graphs["quantized"])
+        facts["spiking_mac_share"] = dense_macs(graphs["quantized"], data).spiking_share
+    missing = {"quantized", "spiking"} - set(graphs)
+    if missing:
+        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+    return Program(graphs, facts)
 
 
 def _with(model: Model, constants: Mapping[str, Any] | None) -> Any:
