@@ -177,7 +177,7 @@ def _checked(
     sizes: OpenSizes,
 ) -> tuple[ModelCheck, Graph]:
     """The check with the sizes that are known so far; and the graph, as far as it could be imported."""
-    from snnir.compiler.compile import import_model
+    from snnir.compiler.importing import import_model
     from snnir.frontends.onnx import survey
 
     known = survey(model)
