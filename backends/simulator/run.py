@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,11 +20,10 @@ from snnir.backends.simulator.kernels.constants import (
     UNSETTLED,
     WRONG,
 )
-from snnir.backends.simulator.kernels.types import RUN
 from snnir.backends.simulator.record import RecordedResult, Recorder
 from snnir.backends.simulator.tables import Layout, Sized
 from snnir.backends.simulator.thread_pool import ThreadPool, acquire_pool, release_pool
-from snnir.backends.simulator.workspace import Code, Worker, address_of, pack
+from snnir.backends.simulator.workspace import Code, RunMemory, Worker, address_of
 from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.types import not_a_level
@@ -69,18 +68,23 @@ def simulate(
     """
     levels, rounded = _charge(sized, host)
     code = _code(sized)
-    options: dict[str, object] = {
-        "real_inputs": np.array([address_of(reals) for reals in rounded], np.int64),
-        "input_levels": levels,
-        "flags": recorder.flags,
-        "results": recorder.results,
-        "cap": _FOREVER if steps is None else steps,
-        "delivery": _DELIVERIES[delivery],
-        "carry": carry,
-        "spread": spread,
-        "timed": phases,
-    }
-    counted, events, histories = _run(code, options, sized.batch, pool, progress)
+    memory = code.take(pool.helpers + 1)
+    memory.set(
+        real_inputs=np.array([address_of(reals) for reals in rounded], np.int64),
+        input_levels=levels,
+        flags=recorder.flags,
+        results=recorder.results,
+        cap=_FOREVER if steps is None else steps,
+        delivery=_DELIVERIES[delivery],
+        carry=carry,
+        spread=spread,
+        timed=phases,
+    )
+    try:
+        _run(code.work, memory, sized.batch, pool, progress)
+        counted, events, histories = _found(memory.workers)
+    finally:
+        code.give_back(memory)
     if counted[WRONG]:
         unseen()
         _refuse(sized.layout, rounded)
@@ -107,50 +111,38 @@ def _code(sized: Sized) -> Code:
     return code
 
 
-def _run(
-    code: Code, options: Mapping[str, object], batch: int, pool: ThreadPool, progress: Callable[[int, int], None] | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Run all samples, in calls of a moment each: counters of all workers, recorded events, and the sums after each step."""
-    workers = [code.take() for _ in range(pool.helpers + 1)]
-    counters = np.zeros(FAILED + 1, np.int64)
-    own = {
-        "program": code.program,
-        "routines": code.routines,
-        "deliveries": code.deliveries,
-        "emitter": code.emitter,
-        "counters": counters,
-        "workers": np.array([worker.address for worker in workers], np.int64),
-    }
-    words = pack(RUN, {**own, **options})
-    try:
-        first, size = 0, len(workers) * (_FIRST_CALL if progress is None else 1)
-        while first < batch and not counters[FAILED]:
-            last, since = min(first + size, batch), time.perf_counter()
-            counters[:FAILED] = first, last, 0
-            pool.run(code.work, address_of(words))
-            if progress is not None:
-                progress(last, batch)
-            speed = size / max(time.perf_counter() - since, 1e-6)
-            first, size = last, min(max(int(speed * _CALL_SECONDS), len(workers)), 4 * size)
+def _run(work: int, memory: RunMemory, batch: int, pool: ThreadPool, progress: Callable[[int, int], None] | None) -> None:
+    """Run all samples, in calls of a moment each."""
+    threads, counters = len(memory.workers), memory.counters
+    counters[FAILED] = 0
+    first, size = 0, threads * (_FIRST_CALL if progress is None else 1)
+    while first < batch:
+        last, since = min(first + size, batch), time.perf_counter()
+        counters[:FAILED] = first, last, 0
+        pool.run(work, memory.address)
         if counters[FAILED]:
             raise MemoryError(_NO_MEMORY)
-        return _found(workers)
-    finally:
-        for worker in workers:
-            code.give_back(worker)
+        if progress is not None:
+            progress(last, batch)
+        speed = size / max(time.perf_counter() - since, 1e-6)
+        first, size = last, min(max(int(speed * _CALL_SECONDS), threads), 4 * size)
 
 
-def _found(workers: list[Worker]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _found(workers: Sequence[Worker]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The counters of all workers, and copies of what they recorded. Raises `MemoryError`, where there is too little."""
-    total = np.sum([worker.cursors for worker in workers], axis=0)
+    total = workers[0].cursors.copy()
+    for worker in workers[1:]:
+        total += worker.cursors
     try:
-        recorded, histories = (
-            np.concatenate([worker.log(name, int(worker.cursors[size])) for worker in workers])
-            for name, size in (("records", RECORDS), ("history", HISTORY))
-        )
+        return total, _log(workers, "records", RECORDS), _log(workers, "history", HISTORY)
     except MemoryError:
         raise MemoryError(_NO_MEMORY) from None
-    return total, recorded, histories
+
+
+def _log(workers: Sequence[Worker], name: str, cursor: int) -> np.ndarray:
+    """What all workers wrote into a log, one behind the other."""
+    logs = [worker.log(name, int(worker.cursors[cursor])) for worker in workers if worker.cursors[cursor]]
+    return np.concatenate(logs) if logs else np.zeros(0, np.int64)
 
 
 def _phases(cycles: np.ndarray) -> dict[str, float]:

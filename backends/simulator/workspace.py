@@ -6,6 +6,7 @@ Made once for a program and each of its workers, and kept with the program: a ru
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,18 +19,20 @@ from snnir.backends.simulator.kernels.constants import (
     CSR,
     DENSE,
     ENCODE,
+    FAILED,
     GATHER,
     POPULATE,
     ROWS,
     SCAN,
     SCATTERED,
     SPARE,
+    TICK,
 )
-from snnir.backends.simulator.kernels.types import PROGRAM, WORKER
+from snnir.backends.simulator.kernels.types import PROGRAM, RUN, WORKER
 from snnir.backends.simulator.library import address, function, prepare
 from snnir.backends.simulator.tables import Layout, Program
 
-__all__ = ["Code", "Worker", "address_of", "pack"]
+__all__ = ["Code", "RunMemory", "Worker", "address_of", "pack"]
 
 
 def address_of(array: np.ndarray) -> int:
@@ -39,18 +42,17 @@ def address_of(array: np.ndarray) -> int:
 
 def pack(struct: Any, values: Mapping[str, Any]) -> np.ndarray:
     """The words of a structure: numbers, arrays and packed structures by name. Their memory must stay while it is used."""
-    words: list[int] = []
-    for name, kind in struct.fields.items():
-        value = values[name]
-        if not isinstance(value, np.ndarray):
-            words.append(int(value))
-            continue
-        words.append(address_of(value))
-        if hasattr(kind, "ndim"):
-            assert value.ndim == kind.ndim and value.flags.c_contiguous, f"{name}: {value.ndim} axes"
-            assert value.dtype.itemsize == _size(kind.dtype), f"{name}: {value.dtype} where the kernel reads {kind.dtype}"
-            words += value.shape
-    return np.array(words, np.int64)
+    return np.array([word for name, kind in struct.fields.items() for word in _words(name, kind, values[name])], np.int64)
+
+
+def _words(name: str, kind: Any, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, np.ndarray):
+        return (int(value),)
+    if not hasattr(kind, "ndim"):
+        return (address_of(value),)
+    assert value.ndim == kind.ndim and value.flags.c_contiguous, f"{name}: {value.ndim} axes"
+    assert value.dtype.itemsize == _size(kind.dtype), f"{name}: {value.dtype} where the kernel reads {kind.dtype}"
+    return (address_of(value), *value.shape)
 
 
 def _size(dtype: Any) -> int:
@@ -65,7 +67,7 @@ _WIDTHS = {0: 8, 1: 16, 2: 64}
 
 
 class Code:
-    """A program as the compiled part reads it, and the compiled functions that it needs; with workers that are not in use."""
+    """A program as the compiled part reads it, and the compiled functions that it needs; with memory of runs that are over."""
 
     def __init__(self, program: Program, layout: Layout) -> None:
         self.arrays = program
@@ -86,8 +88,8 @@ class Code:
         self.routines = np.array([address(name) for name in routines], np.int64)
         self.deliveries = np.array([address(name) for name in deliveries], np.int64)
         self.emitter = np.array([self._emitter(int(kind), int(row)) for kind, row in program.instructions.tolist()], np.int64)
-        self._shared = {**_starts(program), "levels": layout.levels}
-        self._idle: list[Worker] = []
+        self.shared = {**_starts(program), "levels": layout.levels}
+        self._idle: dict[int, list[RunMemory]] = {}
 
     def _emitter(self, kind: int, row: int) -> int:
         """The emitter whose train an instruction makes; -1 for those of several, or of none, and for readouts."""
@@ -97,17 +99,46 @@ class Code:
         table = {ENCODE: self.arrays.encoders, COMBINE: self.arrays.combinations}.get(kind)
         return -1 if table is None else int(table["emitter"][row])
 
-    def take(self) -> Worker:
-        """A worker that nobody else uses."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return Worker(self.arrays, self._shared)
+    def take(self, threads: int) -> RunMemory:
+        """Memory for a run by that many threads, that nobody else uses."""
+        idle = self._idle.setdefault(threads, [])
+        return idle.pop() if idle else RunMemory(self, threads)
 
-    def give_back(self, worker: Worker) -> None:
-        """Keep a worker for another run."""
-        worker.release()
-        self._idle.append(worker)
+    def give_back(self, memory: RunMemory) -> None:
+        """Keep memory for another run."""
+        for worker in memory.workers:
+            worker.reset()
+        self._idle[len(memory.workers)].append(memory)
+
+
+class RunMemory:
+    """The structure of a run, its workers, and the counters that they share."""
+
+    def __init__(self, code: Code, threads: int) -> None:
+        self.workers = [Worker(code.arrays, code.shared) for _ in range(threads)]
+        self.counters = np.zeros(FAILED + 1, np.int64)
+        self._arrays = {
+            "program": code.program,
+            "routines": code.routines,
+            "deliveries": code.deliveries,
+            "emitter": code.emitter,
+            "counters": self.counters,
+            "workers": np.array([worker.address for worker in self.workers], np.int64),
+        }
+        self._words = np.zeros(RUN.words, np.int64)
+        self.address = address_of(self._words)
+        self.set(**self._arrays)
+
+    def set(self, **values: Any) -> None:
+        """Enter numbers and arrays by the names of `types.RUN`. The arrays must stay during the run."""
+        for name, value in values.items():
+            words = _words(name, RUN.fields[name], value)
+            place = RUN.places[name]
+            self._words[place : place + len(words)] = words
+
+
+_KEPT_ENTRIES = 1 << 16
+"""Entries of growing memory that a worker keeps from run to run: half a MiB at most."""
 
 
 class Worker:
@@ -125,21 +156,31 @@ class Worker:
         self._arrays = arrays
         self._words = pack(WORKER, arrays)
         self.address = address_of(self._words)
+        weakref.finalize(self, _release, self.stores)
 
     def log(self, name: str, size: int) -> np.ndarray:
         """A copy of the first entries of `records` or `history`."""
         start = int(self._arrays[name][0])
         return np.ctypeslib.as_array((ctypes.c_int64 * size).from_address(start)).copy() if size else np.zeros(0, np.int64)
 
+    def reset(self) -> None:
+        """Begin to count anew, and give growing memory back, where it is much."""
+        self.cursors[:TICK] = 0
+        self.cursors[TICK + 1 :] = 0
+        if int(self.stores[1::2].sum()) > _KEPT_ENTRIES:
+            self.release()
+
     def release(self) -> None:
-        """Give all growing memory back, and begin to count anew."""
-        free = function("release")
-        for place in range(0, self.stores.size, 2):
-            if self.stores[place]:
-                free(int(self.stores[place]))
-        self.stores[:] = 0
-        self.cursors[:] = 0
-        self._arrays["stamps"][:] = -1
+        """Give all growing memory back."""
+        _release(self.stores)
+
+
+def _release(stores: np.ndarray) -> None:
+    free = function("release")
+    for place in stores[::2].tolist():
+        if place:
+            free(place)
+    stores[:] = 0
 
 
 def _room(program: Program) -> dict[str, np.ndarray]:

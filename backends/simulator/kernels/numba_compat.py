@@ -155,7 +155,7 @@ class Native:
             self._function._cache = _Cache(self._function._pyfunc)
 
     @property
-    def address(self) -> int | None:
+    def address(self) -> Any:
         """The function's address, once it is compiled or loaded."""
         return self._function.address
 
