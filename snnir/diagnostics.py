@@ -1,0 +1,166 @@
+"""What the compiler warns of: accuracy that quantization lost, where, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.accuracy import LEAST_CORRELATION, LEAST_SQNR, Distance
+from snnir.losses import ActivationLoss, Losses
+from snnir.sensitivity import Partial, QuantizationSteps, rounded_weights
+
+__all__ = ["Diagnostic", "diagnose"]
+
+_SAMPLES = 4
+"""Samples on which the source of a loss is looked for."""
+_CANDIDATES = 6
+_LISTED = 4
+_BESIDE = 12.0
+"""Decibels beyond the expected ones up to which a value counts as a source."""
+_ZEROS = 0.5
+"""The share of weights other than 0 that may become 0 without a warning."""
+_OUTLIER = 20.0
+"""From how many medians on the largest weight is called an outlier."""
+_CLIPPED = 0.05
+_SATURATED = 0.9
+_DB_PER_BIT = 6.02
+_FEW_BITS = 4
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A warning: its name, what it concerns, and what was found and can be done."""
+
+    name: str
+    """`low-sqnr`, `constant-output`, `outlier-weight`, `lost-weights`, `zero-channel`, `one-calibration-sample`,
+    `clipped-activation` or `saturated-calibration`."""
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}"
+
+
+def diagnose(
+    distances: Sequence[Distance],
+    losses: Losses | None,
+    steps: QuantizationSteps | None,
+    data: Mapping[str, np.ndarray],
+    calibration_samples: int,
+) -> list[Diagnostic]:
+    """All warnings, outputs first. `steps` None: sources of losses are not looked for."""
+    found = list(_outputs(distances, losses, steps, data))
+    if calibration_samples == 1:
+        message = (
+            "one calibration sample says little of the ranges of values: give some tens of inputs like those the model will see"
+        )
+        found.append(Diagnostic("one-calibration-sample", "", message))
+    if losses is not None:
+        found += [*_weights(losses), *_activations(losses)]
+    return found
+
+
+def _outputs(
+    distances: Sequence[Distance], losses: Losses | None, steps: QuantizationSteps | None, data: Mapping[str, np.ndarray]
+) -> Iterator[Diagnostic]:
+    poor = [item for item in distances if item.poor]
+    if not poor:
+        return
+    sources = _sources(losses, steps, data) if losses is not None and steps is not None else ""
+    for item in poor:
+        if item.constant:
+            yield Diagnostic(
+                "constant-output",
+                item.name,
+                f"output {item.name} is the same for all {item.samples} calibration samples, and the model's own is not{sources}",
+            )
+        else:
+            wanted = f"at least {LEAST_SQNR:g} dB and a correlation of {LEAST_CORRELATION:g} are expected"
+            yield Diagnostic("low-sqnr", item.name, f"output {item.name} has {item}; {wanted}{sources}")
+
+
+@dataclass(frozen=True)
+class _Source:
+    sqnr: float
+    text: str
+
+
+def _sources(losses: Losses, steps: QuantizationSteps, data: Mapping[str, np.ndarray]) -> str:
+    """The values and weights that cost the most where each alone is quantized, worst first, with what to do."""
+    partial = Partial(steps.calibrated, data, _SAMPLES)
+    sources = []
+    for loss in sorted(losses.activations, key=lambda item: item.alone)[:_CANDIDATES]:
+        sqnr = partial.sqnr({loss.observed: loss.levels})
+        sources.append(_Source(sqnr, f"{loss.name} costs {sqnr:.1f} dB alone ({_advice(loss, sqnr)})"))
+    weights = rounded_weights(steps)
+    if weights:
+        every = partial.sqnr({}, weights)
+        if every < LEAST_SQNR + _BESIDE:
+            bits = getattr(steps.weights, "bits", 0) + _more_bits(every)
+            sources.append(_Source(every, f"the weights cost {every:.1f} dB alone (--weight-bits {min(bits, 16)})"))
+    sources = [item for item in sorted(sources, key=lambda item: item.sqnr) if item.sqnr < LEAST_SQNR + _BESIDE]
+    if not sources:
+        return "; no value or weight costs it alone, their errors add up: use more --bits, or train with snnir.torch"
+    return f"; the loss arises, worst first: {'; '.join(item.text for item in sources[:_LISTED])}; snnir debug shows all values"
+
+
+def _more_bits(sqnr: float) -> int:
+    return max(math.ceil((LEAST_SQNR + _DB_PER_BIT - sqnr) / _DB_PER_BIT), 1)
+
+
+def _advice(loss: ActivationLoss, sqnr: float) -> str:
+    if loss.clipped > _CLIPPED:
+        return f"{100 * loss.clipped:.1f} % of it is clipped: give more calibration data, or --method minmax"
+    bits = loss.levels_available.bit_length() - 1
+    return f"--value-bits {loss.option}={min(max(bits, 2) + _more_bits(sqnr), 16)}"
+
+
+def _weights(losses: Losses) -> Iterator[Diagnostic]:
+    for loss in losses.weights:
+        if loss.zeros <= _ZEROS or loss.size < 2:
+            continue
+        share = f"{100 * loss.zeros:.1f} % of the weights {loss.name} ({loss.layer}) became 0"
+        if loss.outlier >= _OUTLIER:
+            yield Diagnostic(
+                "outlier-weight",
+                loss.name,
+                f"{share}, because the largest is {loss.outlier:,.0f} times their median: use more --weight-bits, "
+                "or clip the outlier and train again",
+            )
+        else:
+            yield Diagnostic("lost-weights", loss.name, f"{share}: use more --weight-bits")
+
+
+def _activations(losses: Losses) -> Iterator[Diagnostic]:
+    for loss in losses.activations:
+        bits = loss.levels_available.bit_length() - 1
+        if loss.lost_channels:
+            count = len(loss.lost_channels)
+            message = f"{_channels(loss.lost_channels)} of {loss.name} became all 0, and the model's own {_are(count)} not"
+            yield Diagnostic("zero-channel", loss.name, f"{message}: use more bits (--value-bits {loss.option}={bits + 2})")
+        if loss.silent_channels:
+            message = f"{_channels(loss.silent_channels)} of input {loss.name} {_are(len(loss.silent_channels))} 0 in all"
+            yield Diagnostic(
+                "zero-channel", loss.name, f"{message} calibration data, which says nothing of their range: give data that fill them"
+            )
+        if loss.clipped > _CLIPPED and bits >= _FEW_BITS:
+            message = f"{100 * loss.clipped:.1f} % of {loss.name} lies beyond its levels (range {loss.low:.4g} to {loss.high:.4g}, "
+            scale = loss.levels.scale
+            message += f"levels {loss.levels.lo * scale:.4g} to {loss.levels.hi * scale:.4g}): use more bits for it, or --method minmax"
+            yield Diagnostic("clipped-activation", loss.name, message)
+    for where, share in losses.saturated.items():
+        if share >= _SATURATED:
+            message = f"calibration data drive {100 * share:.1f} % of {where} into saturation: are they scaled as the model expects?"
+            yield Diagnostic("saturated-calibration", where, message)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _channels(channels: Sequence[int]) -> str:
+    shown = ", ".join(map(str, channels[:8])) + (" ..." if len(channels) > 8 else "")
+    return f"{'channel' if len(channels) == 1 else 'channels'} {shown}"
