@@ -20,7 +20,7 @@ from snnir.ir.ops import Bif
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
 from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
-from snnir.verification import integer_counts, scan_lengths
+from snnir.runtime.verification import integer_counts, scan_lengths
 from tests.random_graphs import random_graph
 
 SEEDS = range(340)

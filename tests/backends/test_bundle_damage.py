@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from snnir.backends.bundle import Bundle
-from snnir.bundling import bundle, load_bundle
+from snnir.export.bundle import bundle, load_bundle
 from snnir.errors import FileFormatError, SnnirError
 from tests.backends.test_bundle import program_of
 

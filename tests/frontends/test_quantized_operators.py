@@ -21,7 +21,7 @@ import snnir
 from snnir.errors import UnsupportedError
 from snnir.frontends.onnx import import_onnx
 from snnir.ir.execute import execute
-from snnir.quantized_models import compare_with_runtime
+from snnir.compiler.quantized_models import compare_with_runtime
 
 Record = Callable[[str, object], None]
 DOMAIN = "com.microsoft"
