@@ -26,10 +26,10 @@ import numpy as np
 import onnx
 
 import snnir
-from snnir.accuracy import Distance, Meter
-from snnir.inputs import as_inputs, sample_count, samples
 from snnir.ir import Graph
 from snnir.ir.execute import execute
+from snnir.runtime.accuracy import Distance, Meter
+from snnir.runtime.inputs import as_inputs, sample_count, samples
 
 __all__ = ["Row", "Subject", "main", "measure", "table"]
 
@@ -89,7 +89,9 @@ def measure(subject: Subject, bits: Sequence[int], weight_bits: int, options: Ma
     labels = None if subject.labels is None else np.load(subject.labels)
     for number in bits:
         started = time.perf_counter()
-        program = snnir.compile(subject.model, calibration=calibration, bits=number, weight_bits=weight_bits, check=False, **options)  # type: ignore[arg-type]
+        program = snnir.compile(
+            subject.model, calibration=calibration, bits=number, weight_bits=weight_bits, check=False, **options
+        )  # type: ignore[arg-type]
         seconds = time.perf_counter() - started
         found = _quantized(program.graph("quantized"), data)
         yield from _rows(subject.name, f"snnir, {number} bits", graph, expected, found, labels, seconds)
@@ -111,7 +113,9 @@ def _quantized(graph: Graph, data: Mapping[str, np.ndarray]) -> dict[str, np.nda
     total, parts = sample_count(graph, data), []
     for start in range(0, total, _CHUNK):
         parts.append(execute(graph, samples(graph, data, start, start + _CHUNK)))
-    return {name: np.concatenate([part[name] for part in parts], value.type.batch_axis or 0) for name, value in graph.outputs.items()}
+    return {
+        name: np.concatenate([part[name] for part in parts], value.type.batch_axis or 0) for name, value in graph.outputs.items()
+    }
 
 
 def _rows(
@@ -193,7 +197,9 @@ def table(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the models that `arguments` name, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("subjects", nargs="+", type=Subject.read, metavar="NAME=MODEL,CALIBRATION,HELD_BACK[,LABELS]")
     parser.add_argument("--bits", nargs="+", type=int, default=[4, 8])
     parser.add_argument("--weight-bits", type=int, default=8)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from snnir.version import __version__
 
 if TYPE_CHECKING:
-    from snnir.compiler.compile import compile, import_model, load
     from snnir.backends.bundle import Bundle
-    from snnir.export.bundle import bundle, load_bundle
     from snnir.compiler.checking import check
+    from snnir.compiler.compile import compile, import_model, load
+    from snnir.compiler.debugging import debug
     from snnir.errors import SnnirError
+    from snnir.export.bundle import bundle, load_bundle
     from snnir.export.nir import export_nir, import_nir
     from snnir.ir import Graph
     from snnir.ir.parse import parse
@@ -36,6 +37,7 @@ __all__ = [
     "bundle",
     "check",
     "compile",
+    "debug",
     "export_nir",
     "import_model",
     "import_nir",
@@ -51,6 +53,7 @@ _HOMES = {
     "load_bundle": "snnir.export.bundle",
     "check": "snnir.compiler.checking",
     "compile": "snnir.compiler.compile",
+    "debug": "snnir.compiler.debugging",
     "export_nir": "snnir.export.nir",
     "import_nir": "snnir.export.nir",
     "import_model": "snnir.compiler.compile",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import snnir
 from snnir.cli import report
 from snnir.cli.bundle import COMMANDS, inspect_bundle, is_bundle
 from snnir.cli.check_report import checked
+from snnir.cli.debug import debug_command
+from snnir.cli.files import read_arrays
+from snnir.cli.nir import nir_command
 from snnir.cli.options import (
     BITS,
     COMPARE,
@@ -24,11 +28,11 @@ from snnir.cli.options import (
     THREADS,
     WEIGHT_BITS,
     constants_of,
+    value_bits_of,
 )
-from snnir.errors import SnnirError, UsageError
-from snnir.cli.files import read_arrays
-from snnir.cli.nir import nir_command
 from snnir.cli.run import compared, run_command
+from snnir.errors import SnnirError, UsageError
+from snnir.runtime.accuracy import worst_sqnr
 
 __all__ = ["cli", "main"]
 
@@ -42,16 +46,6 @@ def cli(debug: bool) -> None:
 
 for command in COMMANDS:
     cli.add_command(command)
-
-
-def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
-    found = {}
-    for item in items:
-        name, sign, bits = item.rpartition("=")
-        if not sign or not name or not bits.isdecimal():
-            raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
-        found[name] = int(bits)
-    return found
 
 
 @cli.command("check")
@@ -88,6 +82,9 @@ def check_command(
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
+@click.option(
+    "--min-sqnr", type=float, metavar="DB", help="Exit with code 1, and write nothing, where an output has a lower SQNR."
+)
 @CONSTANT
 @JSON
 def compile_command(
@@ -106,9 +103,10 @@ def compile_command(
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
+    min_sqnr: float | None,
     constants: tuple[str, ...],
     json: bool,
-) -> None:
+) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
     data = read_arrays(calibration) if calibration is not None else None
     with report.progress("compiling", quiet=json) as advance:
@@ -119,7 +117,7 @@ def compile_command(
             weight_bits=weight_bits,
             input_bits=input_bits,
             state_bits=state_bits,
-            value_bits=_value_bits(value_bits),
+            value_bits=value_bits_of(value_bits),
             allow_host=allow_host,
             method=method,
             percentile=percentile,
@@ -130,11 +128,26 @@ def compile_command(
             dump_ir=dump_ir,
             progress=advance,
         )
-        program.save(output)
-    report.compiled(program, output, json)
+        enough = _reaches(program, min_sqnr)
+        if enough:
+            program.save(output)
+    report.compiled(program, output if enough else None, json)
+    if not enough:
+        report.error(f"an output has an SQNR below --min-sqnr {min_sqnr:g}; {output} was not written")
+    return 0 if enough else 1
+
+
+def _reaches(program: snnir.Program, least: float | None) -> bool:
+    """Whether all outputs have at least this SQNR on calibration data. Raises `UsageError` where none was measured."""
+    if least is None:
+        return True
+    if not program.distances:
+        raise UsageError("--min-sqnr needs --calibration: without data no distance to the float model is measured")
+    return worst_sqnr(program.distances) >= least
 
 
 cli.add_command(run_command)
+cli.add_command(debug_command)
 
 
 @cli.command("verify")
@@ -160,13 +173,15 @@ def verify_command(
 ) -> int:
     """Compare every settled spike count with the integer network; exit code 1 on any mismatch."""
     loaded, data = snnir.load(program), read_arrays(inputs)
-    error = None
+    error, own = None, None
     if model is not None:
-        from snnir.compiler.compile import check_import
+        from snnir.compiler.compile import check_import, model_outputs
         from snnir.runtime.inputs import as_inputs
 
         graph = loaded.graph("float")
-        error = check_import(model, graph, as_inputs(graph, data), constants=constants_of(constants))
+        given = constants_of(constants)
+        error = check_import(model, graph, as_inputs(graph, data), constants=given)
+        own = functools.partial(model_outputs, model, graph, constants=given)
     with report.simulating("verifying", json) as advance:
         verification = loaded.verify(
             data,
@@ -174,6 +189,7 @@ def verify_command(
             execution=execution,
             threads=threads,
             progress=lambda done, total: advance("verifying", done, total),
+            model=own,
         )
     comparison = compared(loaded, data, delivery, None, threads, {}) if compare_executions else None
     report.verified(verification, error, comparison, json)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from snnir.runtime.costs import dense_macs, host_work
+from snnir.compiler.diagnostics import loss_facts
+from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, ModelError, UnsupportedError, UsageError
-from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.export.nir import export_nir, import_nir
 from snnir.ir import Graph
 from snnir.ir.execute import execute
+from snnir.runtime.costs import dense_macs, host_work
+from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.runtime.program import Program
-from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
-__all__ = ["check_import", "compile", "export_nir", "import_model", "import_nir", "load"]
+__all__ = ["check_import", "compile", "export_nir", "import_model", "import_nir", "load", "model_outputs"]
 
 IMPORT_TOLERANCE = 1e-4
 """How far the imported graph may be from the model itself, relative to the output's largest magnitude (float32 rounding)."""
@@ -138,6 +139,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
     the program is then the trained one, with levels instead of real activations.
 
+    What quantization costs is measured on calibration data: `program.distances` says how far each output is from the float
+    model's, `program.warnings` where that is too far, or data or weights are suspect, and what to do about it.
+
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
     from snnir.passes import Context, check_samples, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
@@ -167,6 +171,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     facts: dict[str, object] = {
         "source": str(model) if isinstance(model, str | Path) else graph.name,
         "pipeline": format_pipeline(passes),
+        "checked": check,
         "calibration_samples": 0 if known is None else sample_count(graph, known),
         "notes": list(graph.notes),
     }
@@ -193,7 +198,10 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
     if "quantized" in graphs:
         facts["host_nodes"] = host_work(graphs["quantized"])
-        facts["spiking_mac_share"] = dense_macs(graphs["quantized"], data).spiking_share
+        macs = dense_macs(graphs["quantized"], data)
+        facts["spiking_mac_share"] = macs.spiking_share
+        if known is not None:
+            facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
         raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
@@ -221,6 +229,26 @@ def load(path: str | Path) -> Program:
     return Program.load(path)
 
 
+def model_outputs(
+    model: Model,
+    graph: Graph,
+    data: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    constants: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """The outputs of the model itself, by ONNX Runtime or PyTorch; `graph` is its import."""
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+    model = _with(model, constants)
+    if _is_torch(model):
+        from snnir.frontends.torch import run_torch
+
+        return run_torch(cast("Any", model), data, example_inputs, axes)
+    from snnir.frontends.onnx import run_onnxruntime
+
+    return run_onnxruntime(cast("Any", model), data, axes)
+
+
 def check_import(
     model: Model,
     graph: Graph,
@@ -241,16 +269,8 @@ def check_import(
             raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
         return float(str(report["import_error"]))
     ours = execute(graph, few)
-    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
-    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
-    if _is_torch(model):
-        from snnir.frontends.torch import run_torch
-
-        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs, axes)
-    else:
-        from snnir.frontends.onnx import run_onnxruntime
-
-        reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
+    reference = "the model itself" if _is_torch(model) else "ONNX Runtime"
+    theirs = model_outputs(model, graph, few, example_inputs)
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]

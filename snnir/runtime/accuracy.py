@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
-from snnir.inputs import sample_count, samples
 from snnir.ir import Graph, TensorType
 from snnir.ir.execute import execute
+from snnir.runtime.inputs import sample_count, samples
 
-__all__ = ["LEAST_CORRELATION", "LEAST_SQNR", "MOST_DB", "Distance", "Meter", "decibels", "distance_text", "measure", "worst_sqnr"]
+__all__ = [
+    "LEAST_CORRELATION",
+    "LEAST_SQNR",
+    "MOST_DB",
+    "Diagnostic",
+    "Distance",
+    "Meter",
+    "decibels",
+    "distance_text",
+    "measure",
+    "worst_sqnr",
+]
 
 LEAST_SQNR = 20.0
 """Decibels below which the compiler warns."""
@@ -59,6 +71,11 @@ class Distance:
         found["sqnr_db"] = found.pop("sqnr")
         return found
 
+    @classmethod
+    def read(cls, facts: Mapping[str, Any]) -> Distance:
+        """What `facts` gave."""
+        return cls(sqnr=facts["sqnr_db"], **{key: value for key, value in facts.items() if key != "sqnr_db"})
+
     def __str__(self) -> str:
         if self.correlation is None and self.agreement is not None and self.sqnr == MOST_DB:
             return f"{100 * self.agreement:.2f} % of its elements agree"
@@ -72,17 +89,26 @@ class Distance:
         return ", ".join(parts)
 
 
-def distance_text(distances: list[Distance] | list[dict[str, object]]) -> str:
-    """One line per output, of distances or of what `Distance.facts` gave."""
-    known = [item if isinstance(item, Distance) else _read(item) for item in distances]
-    return "\n".join(f"{item.name}: {item}" for item in known)
+@dataclass(frozen=True)
+class Diagnostic:
+    """A warning: its name, what it concerns, and what was found and can be done."""
+
+    name: str
+    """`low-sqnr`, `constant-output`, `outlier-weight`, `lost-weights`, `zero-channel`, `one-calibration-sample`,
+    `clipped-activation` or `saturated-calibration`."""
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}"
 
 
-def _read(facts: Mapping[str, object]) -> Distance:
-    return Distance(**{**{key: value for key, value in facts.items() if key != "sqnr_db"}, "sqnr": facts["sqnr_db"]})  # type: ignore[arg-type]
+def distance_text(distances: Sequence[Distance]) -> str:
+    """One line per output."""
+    return "\n".join(f"{item.name}: {item}" for item in distances)
 
 
-def worst_sqnr(distances: list[Distance]) -> float:
+def worst_sqnr(distances: Sequence[Distance]) -> float:
     """The least SQNR of all outputs of real numbers; `MOST_DB` where there is none."""
     return min((item.sqnr for item in distances), default=MOST_DB)
 
@@ -152,14 +178,14 @@ class Meter:
 
     def distance(self) -> Distance:
         """What the sums say."""
-        if self.type.is_exact or not self.sums.any() and not self.power:
+        if self.type.is_exact or (not self.sums.any() and not self.power):
             share = self.equal / self.elements if self.elements else 1.0
             return Distance(self.name, MOST_DB, None, share if self.type.is_exact else None, False, self.samples)
         sx, sy, sxx, syy, sxy, noise = self.sums
         n = self.elements
         spread_x, spread_y, both = sxx - sx * sx / n, syy - sy * sy / n, sxy - sx * sy / n
         floor = 1e-12 * n * max(self.power / n, 1e-30)
-        correlation = both / math.sqrt(spread_x * spread_y) if spread_x > floor and spread_y > floor else None
+        correlation = float(both / math.sqrt(spread_x * spread_y)) if spread_x > floor and spread_y > floor else None
         agreement = self.alike / self.classes if self.is_classes and self.classes else None
         constant = self.varies[0] and not self.varies[1]
         return Distance(self.name, decibels(self.power, noise), correlation, agreement, constant, self.samples)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.accuracy import decibels
-from snnir.inputs import sample_count, samples
 from snnir.ir import Graph, Node, Quantization, Value
 from snnir.ir.execute import execute, real
 from snnir.ir.ops import Conv, Linear, Mul, Observe, Scan, Sigmoid, SparseLinear, Tanh
+from snnir.runtime.accuracy import decibels
+from snnir.runtime.inputs import sample_count, samples
 
 __all__ = ["ActivationLoss", "Losses", "WeightLoss", "bodies", "measure_losses"]
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.accuracy import Meter, worst_sqnr
-from snnir.inputs import first_samples
+from snnir.compiler.losses import bodies
 from snnir.ir import Graph, Node, Quantization, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe, Scan
 from snnir.ir.rewrite import Rewriter, rebuild
-from snnir.losses import bodies
 from snnir.passes import Pass, Stage
+from snnir.runtime.accuracy import Distance, Meter, worst_sqnr
+from snnir.runtime.inputs import first_samples
 
-__all__ = ["Partial", "QuantizationSteps", "quantization_steps"]
+__all__ = ["Partial", "QuantizationSteps", "quantization_steps", "rounded_weights"]
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,15 @@ class Partial:
 
     def sqnr(self, levels: Mapping[str, Quantization], weights: Mapping[str, np.ndarray] | None = None) -> float:
         """The SQNR of the worst output, in dB, with these values (by name with prefix, as observed) and weights changed."""
-        outputs = self.outputs(levels, weights or {})
+        return worst_sqnr(self.distances(levels, weights or {}))
+
+    def distances(self, levels: Mapping[str, Quantization], weights: Mapping[str, np.ndarray]) -> list[Distance]:
+        """How far each output is from the unchanged network's."""
+        outputs = self.outputs(levels, weights)
         meters = [Meter(name, value.type) for name, value in self.graph.outputs.items()]
         for meter in meters:
             meter.add(self.expected[meter.name], outputs[meter.name])
-        return worst_sqnr([meter.distance() for meter in meters])
+        return [meter.distance() for meter in meters]
 
     def outputs(self, levels: Mapping[str, Quantization], weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name, with these values and weights changed."""
@@ -132,21 +136,3 @@ def rounded_weights(steps: QuantizationSteps) -> dict[str, np.ndarray]:
         worth = twin.data.reshape(rounded.shape) * rounded.divisor / quantization.scale
         found[prefix + rounded.real.name] = worth.reshape(rounded.real.array.shape).astype(rounded.real.array.dtype)
     return found
-
-
-def ranked(
-    partial: Partial,
-    levels: Mapping[str, Quantization],
-    weights: Mapping[str, np.ndarray],
-    advance: Callable[[int, int], None] | None = None,
-) -> list[tuple[str, str, float]]:
-    """`(kind, name, dB)` of each value and each weight where it alone is quantized, worst first."""
-    items: Iterable[tuple[str, str]] = [("value", name) for name in levels] + [("weight", name) for name in weights]
-    items = list(items)
-    found = []
-    for done, (kind, name) in enumerate(items):
-        one = partial.sqnr({name: levels[name]}) if kind == "value" else partial.sqnr({}, {name: weights[name]})
-        found.append((kind, name, one))
-        if advance is not None:
-            advance(done + 1, len(items))
-    return sorted(found, key=lambda item: item[2])

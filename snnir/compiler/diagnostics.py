@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from snnir.accuracy import LEAST_CORRELATION, LEAST_SQNR, Distance
-from snnir.losses import ActivationLoss, Losses
-from snnir.sensitivity import Partial, QuantizationSteps, rounded_weights
+from snnir.compiler.losses import ActivationLoss, Losses, measure_losses
+from snnir.compiler.sensitivity import Partial, QuantizationSteps, quantization_steps, rounded_weights
+from snnir.ir import Graph
+from snnir.passes import Stage
+from snnir.runtime.accuracy import LEAST_CORRELATION, LEAST_SQNR, MOST_DB, Diagnostic, Distance, measure, worst_sqnr
+from snnir.runtime.inputs import sample_count
 
-__all__ = ["Diagnostic", "diagnose"]
+__all__ = ["diagnose", "loss_facts", "samples_for"]
 
+_MOST_SAMPLES = 64
+_FEWEST_SAMPLES = 4
+_WORK = 2_000_000_000
+"""Multiply-accumulates that measuring the loss may take at each level."""
 _SAMPLES = 4
 """Samples on which the source of a loss is looked for."""
 _CANDIDATES = 6
@@ -30,18 +37,21 @@ _DB_PER_BIT = 6.02
 _FEW_BITS = 4
 
 
-@dataclass(frozen=True)
-class Diagnostic:
-    """A warning: its name, what it concerns, and what was found and can be done."""
+def samples_for(macs: int) -> int:
+    """How many samples of a network of `macs` multiply-accumulates the loss is measured on."""
+    return min(max(_WORK // max(macs, 1), _FEWEST_SAMPLES), _MOST_SAMPLES)
 
-    name: str
-    """`low-sqnr`, `constant-output`, `outlier-weight`, `lost-weights`, `zero-channel`, `one-calibration-sample`,
-    `clipped-activation` or `saturated-calibration`."""
-    where: str
-    message: str
 
-    def __str__(self) -> str:
-        return f"{self.name}: {self.message}"
+def loss_facts(
+    reference: Graph, quantized: Graph, stages: Sequence[Stage], data: Mapping[str, np.ndarray], macs: int
+) -> dict[str, object]:
+    """`distances` of all outputs of the quantized from the float graph `reference` on calibration data, and `warnings`."""
+    most = samples_for(macs)
+    distances = measure(reference, quantized, data, most)
+    steps = quantization_steps(stages)
+    losses = None if steps is None else measure_losses(steps.calibrated, steps.quantized, data, most)
+    found = diagnose(distances, losses, steps, data, sample_count(reference, data))
+    return {"distances": [item.facts() for item in distances], "warnings": [asdict(item) for item in found]}
 
 
 def diagnose(
@@ -93,8 +103,10 @@ def _sources(losses: Losses, steps: QuantizationSteps, data: Mapping[str, np.nda
     partial = Partial(steps.calibrated, data, _SAMPLES)
     sources = []
     for loss in sorted(losses.activations, key=lambda item: item.alone)[:_CANDIDATES]:
-        sqnr = partial.sqnr({loss.observed: loss.levels})
-        sources.append(_Source(sqnr, f"{loss.name} costs {sqnr:.1f} dB alone ({_advice(loss, sqnr)})"))
+        alone = partial.distances({loss.observed: loss.levels}, {})
+        sqnr = -MOST_DB if any(item.constant for item in alone) else worst_sqnr(alone)
+        cost = f"costs {sqnr:.1f} dB alone" if sqnr > -MOST_DB else "alone makes an output constant"
+        sources.append(_Source(sqnr, f"{loss.name} {cost} ({_advice(loss, max(sqnr, 0.0))})"))
     weights = rounded_weights(steps)
     if weights:
         every = partial.sqnr({}, weights)
@@ -136,29 +148,35 @@ def _weights(losses: Losses) -> Iterator[Diagnostic]:
 
 def _activations(losses: Losses) -> Iterator[Diagnostic]:
     for loss in losses.activations:
-        bits = loss.levels_available.bit_length() - 1
+        bits, scale = loss.levels_available.bit_length() - 1, loss.levels.scale
         if loss.lost_channels:
-            count = len(loss.lost_channels)
-            message = f"{_channels(loss.lost_channels)} of {loss.name} became all 0, and the model's own {_are(count)} not"
-            yield Diagnostic("zero-channel", loss.name, f"{message}: use more bits (--value-bits {loss.option}={bits + 2})")
-        if loss.silent_channels:
-            message = f"{_channels(loss.silent_channels)} of input {loss.name} {_are(len(loss.silent_channels))} 0 in all"
-            yield Diagnostic(
-                "zero-channel", loss.name, f"{message} calibration data, which says nothing of their range: give data that fill them"
+            message = (
+                f"{_channels(loss.lost_channels)} of {loss.name} became all 0, and the model's own {_are(loss.lost_channels)} "
+                f"not: use more bits (--value-bits {loss.option}={min(bits + 2, 16)})"
             )
+            yield Diagnostic("zero-channel", loss.name, message)
+        if loss.silent_channels:
+            message = (
+                f"{_channels(loss.silent_channels)} of input {loss.option} {_are(loss.silent_channels)} 0 in all calibration "
+                "data, which says nothing of their range: give data that fill them"
+            )
+            yield Diagnostic("zero-channel", loss.name, message)
         if loss.clipped > _CLIPPED and bits >= _FEW_BITS:
-            message = f"{100 * loss.clipped:.1f} % of {loss.name} lies beyond its levels (range {loss.low:.4g} to {loss.high:.4g}, "
-            scale = loss.levels.scale
-            message += f"levels {loss.levels.lo * scale:.4g} to {loss.levels.hi * scale:.4g}): use more bits for it, or --method minmax"
+            message = (
+                f"{100 * loss.clipped:.1f} % of {loss.name}, from {loss.low:.4g} to {loss.high:.4g}, lies beyond its levels, "
+                f"from {loss.levels.lo * scale:.4g} to {loss.levels.hi * scale:.4g}: use more bits for it, or --method minmax"
+            )
             yield Diagnostic("clipped-activation", loss.name, message)
     for where, share in losses.saturated.items():
         if share >= _SATURATED:
-            message = f"calibration data drive {100 * share:.1f} % of {where} into saturation: are they scaled as the model expects?"
+            message = (
+                f"calibration data drive {100 * share:.1f} % of {where} into saturation: are they scaled as the model expects?"
+            )
             yield Diagnostic("saturated-calibration", where, message)
 
 
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
+def _are(channels: Sequence[int]) -> str:
+    return "is" if len(channels) == 1 else "are"
 
 
 def _channels(channels: Sequence[int]) -> str:
