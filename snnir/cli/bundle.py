@@ -10,10 +10,10 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
-from snnir.cli.options import DELIVERY, EXECUTION, FILE, JSON
-from snnir.export.hardware import EMITTERS, emit_bundle
-from snnir.errors import UsageError
 from snnir.cli.files import read_arrays, write_npz
+from snnir.cli.options import DELIVERY, EXECUTION, FILE, JSON
+from snnir.errors import UsageError
+from snnir.export.hardware import EMITTERS, emit_bundle
 
 __all__ = ["COMMANDS", "inspect_bundle", "is_bundle"]
 

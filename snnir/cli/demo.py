@@ -9,9 +9,9 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
+from snnir.cli.plots import accuracy_plot, raster_plot
 from snnir.runtime.comparison import compare_executions
 from snnir.runtime.costs import ENERGY_SOURCE
-from snnir.cli.plots import accuracy_plot, raster_plot
 from snnir.runtime.program import Program
 
 __all__ = ["run_demo"]

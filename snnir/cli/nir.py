@@ -10,8 +10,8 @@ import click
 
 import snnir
 from snnir.cli import report
-from snnir.errors import UsageError
 from snnir.cli.files import read_arrays
+from snnir.errors import UsageError
 
 if TYPE_CHECKING:
     from snnir.backends.nir import NirReport

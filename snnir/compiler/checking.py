@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnir.errors import Refusal, UnsupportedError
 from snnir.compiler.estimates import Population, estimated_steps, populations
+from snnir.errors import Refusal, UnsupportedError
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
 from snnir.passes import Context, Placed, simplify, try_observers

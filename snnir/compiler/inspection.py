@@ -9,9 +9,9 @@ import numpy as np
 
 from snnir.compiler.compile import import_model
 from snnir.errors import UsageError
-from snnir.runtime.inputs import calibration_data
 from snnir.ir import Graph
 from snnir.passes import Context, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
+from snnir.runtime.inputs import calibration_data
 from snnir.runtime.program import Program
 
 __all__ = ["around_pass", "graph_facts", "open_graph"]

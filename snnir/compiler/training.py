@@ -11,13 +11,13 @@ import numpy as np
 
 from snnir.compiler.compile import import_model
 from snnir.errors import UsageError
-from snnir.runtime.inputs import calibration_data
 from snnir.ir import Graph
 from snnir.ir.ops import FakeQuantize, Quantize, SequenceMask
 from snnir.passes import Context, Pass, default_pipeline, run_pipeline
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.scale_groups import scale_groups
+from snnir.runtime.inputs import calibration_data
 
 if TYPE_CHECKING:
     import onnx

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.errors import UsageError
-from snnir.runtime.inputs import as_inputs, first_samples, sample_count
 from snnir.ir.dims import BATCH, Dim
 from snnir.ir.execute import bind_sizes, check_inputs
+from snnir.runtime.inputs import as_inputs, first_samples, sample_count
 from snnir.version import __version__
 
 if TYPE_CHECKING:

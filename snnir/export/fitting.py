@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.export.bundle import bundle
 from snnir.errors import UnsupportedError, UsageError
+from snnir.export.bundle import bundle
 
 if TYPE_CHECKING:
     from snnir.backends.bundle import Bundle, Limits, Violation

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.runtime.inputs import as_inputs
 from snnir.ir import SPIKING, Graph
+from snnir.runtime.inputs import as_inputs
 
 if TYPE_CHECKING:
     from snnir.backends.nir import NirReport

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.errors import FileFormatError, UsageError
-from snnir.runtime.inputs import as_inputs, by_name
+from snnir.errors import FileFormatError, GraphError, UsageError
 from snnir.ir import LEVELS, Graph
 from snnir.ir.execute import execute
+from snnir.runtime.inputs import as_inputs, by_name
 from snnir.version import __version__
 
 if TYPE_CHECKING:
@@ -235,6 +235,6 @@ class Program:
                 verify(graph)
                 if graph.level != level:
                     raise FileFormatError(f"its {level} graph is of the {graph.level} level")
-        except snnir.errors.GraphError as error:
+        except GraphError as error:
             raise FileFormatError(f"{path} holds a graph that does not hold together: {error}") from error
         return cls(graphs, facts)

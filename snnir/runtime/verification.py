@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.runtime.inputs import sample_count, samples
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Bif, Dequantize, Encode, MaxPool, Product, Readout, Scan
-
 from snnir.runtime.accuracy import Distance, Meter
+from snnir.runtime.inputs import sample_count, samples
 
 if TYPE_CHECKING:
     from snnir.runtime.program import Program

@@ -13,8 +13,8 @@ from snnir.errors import UsageError
 
 if TYPE_CHECKING:
     from snnir.backends.torch import GraphModule, TrainableModule, to_module
-    from snnir.torch.indrnn import IndRNN
     from snnir.compiler.training import trainable
+    from snnir.torch.indrnn import IndRNN
 
 __all__ = ["GraphModule", "IndRNN", "TrainableModule", "to_module", "trainable"]
 

@@ -23,11 +23,11 @@ from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
-from snnir.version import __version__
 from snnir.errors import UsageError
 from snnir.ir import LEVELS
 from snnir.runtime.program import Program
 from snnir.runtime.streaming.job import simulate_chunk
+from snnir.version import __version__
 
 if TYPE_CHECKING:
     from snnir.runtime.streaming.job import Chunk, ChunkResult, Options, Results, Runner

@@ -22,9 +22,9 @@ from onnx import TensorProto, helper
 
 import snnir
 import snnir.cli.report
-from snnir.runtime import streaming
 from snnir.cli.main import main
 from snnir.errors import InputError, SnnirError, UsageError
+from snnir.runtime import streaming
 from snnir.runtime.streaming import Options, open_source, run_stream
 from snnir.runtime.totals import RunTotals
 from tests.models import crnn, data, model_of, perceptron
