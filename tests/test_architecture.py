@@ -26,13 +26,30 @@ def _imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_layers_import_only_the_ir_and_errors(layer: str) -> None:
-    allowed = re.compile(rf"snnir\.(ir|errors|{layer})(\.|$)|snnir$")
-    for path in sorted((ROOT / layer).rglob("*.py")):
+def _assert_only(folder: Path, allowed: str) -> None:
+    """Modules of a folder import of snnir what matches only."""
+    pattern = re.compile(rf"snnir\.({allowed})(\.|$)|snnir$")
+    for path in sorted(folder.rglob("*.py")):
         own = {name for name in _imports(path) if name.split(".")[0] == "snnir"}
-        wrong = {name for name in own if not allowed.match(name)}
+        wrong = {name for name in own if not pattern.match(name)}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("layer", ["frontends", "passes"])
+def test_layers_import_only_the_ir_and_errors(layer: str) -> None:
+    _assert_only(ROOT / layer, f"ir|errors|{layer}")
+
+
+def test_the_machine_level_imports_only_the_ir_and_errors() -> None:
+    _assert_only(ROOT / "snnir" / "machine", "ir|errors|machine")
+
+
+BACKENDS = sorted(path.name for path in (ROOT / "backends").iterdir() if path.is_dir() and path.name != "__pycache__")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_imports_no_other_backend(backend: str) -> None:
+    _assert_only(ROOT / "backends" / backend, rf"ir|errors|machine|backends\.{backend}")
 
 
 def test_the_ir_imports_no_other_layer() -> None:

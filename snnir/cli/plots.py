@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.ir.ops import Bif
+from snnir.ir.ops import Population
 
 if TYPE_CHECKING:
     from snnir.runtime.program import Program
@@ -55,10 +55,12 @@ def raster_plot(program: Program, x: np.ndarray, path: Path) -> Path:
     spiking = program.graph("spiking")
     names = []
     for node in spiking.nodes:
-        if isinstance(node.op, Bif):
+        if isinstance(node.op, Population):
             names.append(node.output.name)
         if node.body is not None:
-            names += [f"{node.outputs[0].name}/{inner.output.name}" for inner in node.body.nodes if isinstance(inner.op, Bif)]
+            names += [
+                f"{node.outputs[0].name}/{inner.output.name}" for inner in node.body.nodes if isinstance(inner.op, Population)
+            ]
     result = program.run(x, record=names)
     width = int(result.steps.max(initial=1)) + 2
     figure = Figure(figsize=(8, 1.2 + 1.6 * len(names)), layout="constrained")

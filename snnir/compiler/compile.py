@@ -15,6 +15,7 @@ from snnir.errors import CalibrationError, ModelError, UnsupportedError, UsageEr
 from snnir.export.nir import export_nir, import_nir
 from snnir.ir import Graph
 from snnir.ir.execute import execute
+from snnir.ir.phases import neuron_of
 from snnir.runtime.costs import dense_macs, host_work
 from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.runtime.program import Program
@@ -106,6 +107,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     method: str = "mse",
     percentile: float = 99.9,
     rounding: str = "exact",
+    neuron: str = "bif",
     pipeline: str | None = None,
     batch_axes: Mapping[str, int] | None = None,
     example_inputs: Any = None,
@@ -122,8 +124,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     activations, `input_bits` (2 to 16) for the model's inputs and what the host computes from them, `state_bits` (2 to 16)
     for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
     single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
-    scales (`mse`, `percentile`, `minmax`). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`,
-    `dynamic_shapes` and `constants` are those of `import_model`; the example of a module of PyTorch whose batch is axis 0 is
+    scales (`mse`, `percentile`, `minmax`). `neuron` is the family of neurons: `bif` (one level a spike) or `few-spikes`
+    (the level's bits). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`, `dynamic_shapes`
+    and `constants` are those of `import_model`; the example of a module of PyTorch whose batch is axis 0 is
     taken from the calibration data where it is not given. With `check` the import is compared with ONNX Runtime, or with
     the module itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
@@ -148,7 +151,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
 
     values = ";".join(f"{name}={bits}" for name, bits in (value_bits or {}).items())
     passes = (
-        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host, rounding)
+        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host, rounding, neuron)
         if pipeline is None
         else parse_pipeline(pipeline)
     )
@@ -196,6 +199,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         facts |= integers_kept(graph, stages, data)
     graphs = {"float": graph}
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
+    if "spiking" in graphs:
+        facts["neuron"] = neuron_of(graphs["spiking"])
     if "quantized" in graphs:
         facts["host_nodes"] = host_work(graphs["quantized"])
         macs = dense_macs(graphs["quantized"], data)

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.ops import Bif, Dequantize, Encode, MaxPool, Product, Readout, Scan
+from snnir.ir.ops import Dequantize, Encode, MaxPool, Population, Product, Readout, Scan
 from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import sample_count, samples
 
@@ -90,7 +90,7 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
             _match(other.body, node.body, f"{prefix}{node.outputs[0].name}/", names)
         elif isinstance(node.op, Encode) and node.operands[0].is_constant:
             continue
-        elif isinstance(node.op, Bif | Encode | MaxPool | Product):
+        elif isinstance(node.op, Population | Encode | MaxPool | Product):
             names.setdefault(quantized.values[node.output.name], []).append(prefix + node.output.name)
         elif isinstance(node.op, Readout):
             twin = _producer(quantized, node)
