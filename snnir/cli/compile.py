@@ -9,7 +9,19 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, FILE, JSON, ROUNDING, WEIGHT_BITS, constants_of, value_bits_of
+from snnir.cli.options import (
+    BITS,
+    CONSTANT,
+    DIM,
+    FILE,
+    JSON,
+    ROUNDING,
+    SHAPE,
+    WEIGHT_BITS,
+    constants_of,
+    dims_of,
+    value_bits_of,
+)
 from snnir.errors import UsageError
 from snnir.runtime.accuracy import worst_sqnr
 
@@ -34,6 +46,8 @@ __all__ = ["compile_command"]
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @click.option("--min-sqnr", type=float, metavar="DB", help="Exit with code 1, writing nothing, where an output has less SQNR.")
 @CONSTANT
+@DIM
+@SHAPE
 @JSON
 def compile_command(
     model: Path,
@@ -53,6 +67,8 @@ def compile_command(
     check: bool,
     min_sqnr: float | None,
     constants: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     json: bool,
 ) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
@@ -72,6 +88,7 @@ def compile_command(
             rounding=rounding,
             pipeline=pipeline,
             constants=constants_of(constants),
+            dims=dims_of(dims, shapes),
             check=check,
             dump_ir=dump_ir,
             progress=advance,
