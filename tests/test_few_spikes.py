@@ -141,8 +141,8 @@ def test_machine_programs_do_the_same_within_their_ranges(first: int) -> None:
         bounds = certify(lowered.program)
         steps = settling(lowered.program, bounds)
         plain = simulate_plain(spiking, data, delivery=delivery)
-        levels = {name: plain.counts[name] for name in lowered.inputs}
-        levels = {name: array.reshape(*array.shape[: 1 + ("/" in name)], -1) for name, array in levels.items()}
+        given = {name: plain.counts[name] for name in lowered.inputs}
+        levels = {name: array.reshape(*array.shape[: 1 + ("/" in name)], -1) for name, array in given.items()}
         batch = len(data["x"])
         free = interpret(lowered.program, levels, batch=batch)
         assert free.windows == plain.windows, where
