@@ -39,7 +39,7 @@ _EXAMPLE_SAMPLES = 2
 def import_model(
     model: Model,
     *,
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     constants: Mapping[str, Any] | None = None,
@@ -62,9 +62,8 @@ def import_model(
     if _is_torch(model):
         from snnir.frontends.torch import import_torch
 
-        return import_torch(
-            cast("Any", model), example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes
-        )
+        axes = {name: axis for name, axis in (batch_axes or {}).items() if axis is not None}
+        return import_torch(cast("Any", model), example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=axes)
     if example_inputs is not None or dynamic_shapes is not None:
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
@@ -106,7 +105,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     percentile: float = 99.9,
     rounding: str = "exact",
     pipeline: str | None = None,
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     constants: Mapping[str, Any] | None = None,
@@ -250,7 +249,10 @@ def check_import(
     else:
         from snnir.frontends.onnx import run_onnxruntime
 
-        reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
+        reference, theirs = (
+            "ONNX Runtime",
+            run_onnxruntime(cast("Any", model), few, axes, {name: value.type.rank for name, value in graph.outputs.items()}),
+        )
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]

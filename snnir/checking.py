@@ -144,7 +144,7 @@ def check(
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     bits: int = 4,
     allow_host: bool = False,
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     constants: Mapping[str, Any] | None = None,
 ) -> ModelCheck:
     """What would become of a model, without compiling it.
@@ -290,7 +290,7 @@ def _certified(
     calibration: np.ndarray | Mapping[str, np.ndarray],
     bits: int,
     allow_host: bool,
-    batch_axes: Mapping[str, int] | None,
+    batch_axes: Mapping[str, int | None] | None,
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""
     from snnir.api import compile
