@@ -52,7 +52,7 @@ def import_onnx(
     model, found = load_model(with_constants(source, constants) if constants else source)
     reading = _Reading(model, initializers(model), name or found)
     plan = plan_inputs(model, reading.constants, batch_axes or {}, batch)
-    if plan.without_batch:
+    if batch and plan.without_batch:
         return reading.without_batch(plan) or reading.imported(plan)
     return reading.fixed(plan) if plan.fixed is not None else reading.open(plan)
 
@@ -70,7 +70,7 @@ class _Reading:
         return imported(lambda questions: _walked(self.model, self.constants, plan, self.name, questions))
 
     def open(self, plan: InputPlan) -> Graph:
-        """A model whose batch is open. Where only its place tells axis 0, the batch may be axis 1, of size 1, or there is none."""
+        """A model whose batch is open. Where nothing but its place tells axis 0, the batch may be axis 1, of size 1, or none."""
         graph, error = None, None
         try:
             graph = self.imported(plan)

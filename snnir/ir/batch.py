@@ -25,6 +25,7 @@ from snnir.ir.ops import (
     LogSoftmax,
     MaxPool,
     MaxPoolPlaces,
+    NonMaxSuppression,
     Pad,
     Recurrent,
     Reshape,
@@ -88,6 +89,9 @@ def batch_places(graph: Graph, given: Places | None = None) -> tuple[dict[Value,
                 found[value] = place
     for node in graph.nodes:
         if any(value in lost for value in node.operands):
+            lost.update(node.outputs)
+            continue
+        if isinstance(node.op, NonMaxSuppression):  # a list over all samples, which says whose each entry is
             lost.update(node.outputs)
             continue
         reason = _visit(node, found, mixing)
@@ -218,6 +222,8 @@ def _body_places(node: Node, op: Scan, found: Places) -> Iterator[tuple[Value, P
 def _along(node: Node, value: Value) -> set[int]:
     """Axes of an operand that the node computes along, where its result need not show it."""
     op, rank = node.op, value.type.rank
+    if value is not node.operands[0] and not isinstance(op, Scan):
+        return set()
     if isinstance(op, Softmax | LogSoftmax | Hardmax | IntCumulate | Gather | ReverseParts):
         return {op.axis % rank}
     if isinstance(op, Slice):
@@ -231,7 +237,7 @@ def _along(node: Node, value: Value) -> set[int]:
         return {1, *_moving(node.operands[1].type.shape[2:], op.stride, op.padding)}
     if isinstance(op, MaxPool | AveragePool | MaxPoolPlaces):
         return _moving(op.kernel, op.stride, op.padding)
-    if isinstance(op, Recurrent) and value is node.operands[0]:
+    if isinstance(op, Recurrent):
         return {1, 2}
     if isinstance(op, Scan) and any(value is operand for operand in node.operands[op.states : op.states + op.elements]):
         return {op.axis}
