@@ -9,7 +9,7 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, FILE, JSON, ROUNDING, WEIGHT_BITS, constants_of
+from snnir.cli.options import BATCH_AXIS, BITS, CONSTANT, FILE, JSON, ROUNDING, WEIGHT_BITS, batch_axes_of, constants_of
 from snnir.errors import UsageError
 
 __all__ = ["compile_command"]
@@ -42,6 +42,7 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @CONSTANT
+@BATCH_AXIS
 @JSON
 def compile_command(
     model: Path,
@@ -60,6 +61,7 @@ def compile_command(
     dump_ir: Path | None,
     check: bool,
     constants: tuple[str, ...],
+    batch_axes: tuple[str, ...],
     json: bool,
 ) -> None:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
@@ -79,6 +81,7 @@ def compile_command(
             rounding=rounding,
             pipeline=pipeline,
             constants=constants_of(constants),
+            batch_axes=batch_axes_of(batch_axes),
             check=check,
             dump_ir=dump_ir,
             progress=advance,

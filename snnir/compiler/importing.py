@@ -39,11 +39,11 @@ def import_model(
 ) -> Graph:
     """The model as a float-level graph.
 
-    `batch_axes` names the batch axis of inputs where it is not the one that is found; None: the input has no batch. `constants` gives values of inputs of an ONNX
-    model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
-    None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
-    `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
-    `torch.export` takes them, says which sizes are open where those found are not wanted.
+    `batch_axes` names the batch axis of inputs where it is not the one that is found; None: the input has no batch.
+    `constants` gives values of inputs of an ONNX model that must be known while importing (a shape, a trip count, a
+    condition; a list of arrays for a list of tensors, None for an optional value that is not there): they are inputs of the
+    graph no more. A module of PyTorch needs `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a
+    dict by name); `dynamic_shapes`, as `torch.export` takes them, says which sizes are open where those found are not wanted.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
