@@ -16,13 +16,16 @@ from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
+from snnir.frontends.onnx.sizes import normalised, places_of, with_sizes, written
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
-from snnir.ir import Graph, Value
+from snnir.ir import BATCH, Graph, Value
 from snnir.ir.any_batch import same_meaning
 from snnir.ir.batch import batch_places
+from snnir.ir.dims import names_of
 from snnir.ir.lifting import for_any_batch
 from snnir.ir.lowering.finite import Questions, imported
+from snnir.ir.lowering.sizes import SizesForcedError
 from snnir.ir.ops import FakeQuantize
 from snnir.ir.verify import verify
 
@@ -36,6 +39,7 @@ def import_onnx(
     batch_axes: Mapping[str, int | None] | None = None,
     batch: bool = True,
     constants: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -45,12 +49,39 @@ def import_onnx(
     allow it and it then computes the same, or computes sample by sample what it does for one; the notes say which.
 
     `constants` gives values of inputs that must be known while importing, such as a shape or a trip count; they are inputs
-    of the graph no more (`given.py`).
+    of the graph no more (`given.py`). `dims` gives numbers for open sizes, by the names of the file or `input:axis`
+    (`sizes.py`); sizes that the model itself forces, since its weights and reshapes compute with no others, are found.
 
     Raises `ModelError` for what cannot be read, and one `UnsupportedError` that lists every node that cannot be imported.
     """
     model, found = load_model(with_constants(source, constants) if constants else source)
-    reading = _Reading(model, initializers(model), name or found)
+    model, notes = with_sizes(normalised(model), dims or {}), list[str]()
+    while True:
+        try:
+            graph = _with_these_sizes(model, name or found, batch_axes, batch)
+        except SizesForcedError as error:
+            model = _resized(model, error, batch_axes, batch, notes)
+        else:
+            graph.notes += notes
+            return graph
+
+
+def _resized(
+    model: onnx.ModelProto, error: SizesForcedError, batch_axes: Mapping[str, int | None] | None, batch: bool, notes: list[str]
+) -> onnx.ModelProto:
+    """The model with the sizes that it turned out to need, each of them noted."""
+    plan = plan_inputs(model, initializers(model), batch_axes or {}, batch)
+    for name, value in error.sizes.items():
+        places = ", ".join(f"axis {axis} of input {entry}" for entry, axis in places_of(plan)[name])
+        changed = written(model, plan, name, value)
+        assert changed is not None  # scopes offer only names that can be written
+        model = changed
+        notes.append(f"{name} ({places}) is {value}: {error.node} computes with no other size")
+    return model
+
+
+def _with_these_sizes(model: onnx.ModelProto, graph_name: str, batch_axes: Mapping[str, int | None] | None, batch: bool) -> Graph:
+    reading = _Reading(model, initializers(model), graph_name)
     plan = plan_inputs(model, reading.constants, batch_axes or {}, batch)
     if batch and plan.without_batch:
         return reading.without_batch(plan) or reading.imported(plan)
@@ -76,6 +107,10 @@ class _Reading:
             graph = self.imported(plan)
         except (UnsupportedError, GraphError) as problem:
             error = problem
+        except SizesForcedError as problem:
+            if not (plan.guessed and _by_batch(problem)):
+                raise
+            error = UnsupportedError(str(problem))
         if graph is not None and not (plan.guessed and batch_places(graph)[1]):
             return graph
         second = second_axes(self.model, self.constants)
@@ -96,7 +131,7 @@ class _Reading:
         whole = plan_inputs(self.model, self.constants, {}, batch=False)
         try:
             one = self.imported(whole)
-        except (UnsupportedError, GraphError):
+        except (UnsupportedError, GraphError, SizesForcedError):
             return None
         axes = {name: axis if axis is not None and type_.shape[axis] == 1 else None for name, type_, axis in plan.guesses(whole)}
         graph = for_any_batch(one, axes)
@@ -132,6 +167,10 @@ class _Reading:
             mixing = batch_places(graph)[1]
             problem = f"{mixing[0].node.describe()}: {mixing[0].reason}" if mixing else ""
             problem = problem or same_meaning(graph, self.imported(plan.frozen()), plan.fixed)
+        except SizesForcedError as error:
+            if not _by_batch(error):
+                raise
+            problem = str(error)
         except (UnsupportedError, GraphError) as error:
             lines = str(error).strip().split("\n")
             problem = next((line.strip() for line in lines if line.startswith("  ")), lines[0])
@@ -139,6 +178,11 @@ class _Reading:
             return None, problem
         graph.notes.append(f"exported with a fixed batch of {plan.fixed}; generalised to any batch")
         return graph, ""
+
+
+def _by_batch(error: SizesForcedError) -> bool:
+    """Whether sizes are forced only by what was taken for the batch."""
+    return BATCH in set().union(*(names_of(value) for value in error.sizes.values()))
 
 
 def _walked(
@@ -151,6 +195,7 @@ def _walked(
     graph = Graph(name)
     scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
     scope.questions = questions
+    scope.open_sizes = frozenset(places_of(plan)) - {BATCH}
     scope.names.update(arrays)
     kept = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
     stored = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]

@@ -9,7 +9,7 @@ import click
 import snnir
 from snnir.cli.check_report import checked
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BATCH_AXIS, BITS, CONSTANT, FILE, JSON, batch_axes_of, constants_of
+from snnir.cli.options import BATCH_AXIS, BITS, CONSTANT, DIM, FILE, JSON, SHAPE, batch_axes_of, constants_of, dims_of
 
 __all__ = ["check_command"]
 
@@ -22,6 +22,8 @@ __all__ = ["check_command"]
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @CONSTANT
 @BATCH_AXIS
+@DIM
+@SHAPE
 @JSON
 def check_command(
     model: Path,
@@ -31,6 +33,8 @@ def check_command(
     every: bool,
     constants: tuple[str, ...],
     batch_axes: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     json: bool,
 ) -> int:
     """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
@@ -42,6 +46,7 @@ def check_command(
         allow_host=allow_host,
         constants=constants_of(constants),
         batch_axes=batch_axes_of(batch_axes),
+        dims=dims_of(dims, shapes),
     )
     checked(found, every, json)
     return 0 if found.ok else 1

@@ -30,7 +30,7 @@ def model_of(
 
 
 def real(*shape: int) -> np.ndarray:
-    return (RNG.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
+    return np.asarray(RNG.normal(size=shape) / np.sqrt(shape[-1]), np.float32)
 
 
 def crnn(batch: int | str) -> onnx.ModelProto:
@@ -192,11 +192,10 @@ def test_one_row_repeated_for_every_sample_of_the_exported_batch() -> None:
 
 @pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax", "ReduceMean"])
 def test_what_mixes_samples_is_refused_by_name(operator: str) -> None:
-    attributes = {"keepdims": 1} if operator == "ReduceMean" else {"axis": 0}
-    nodes = [
-        helper.make_node("MatMul", ["x", "W"], ["a"]),
-        helper.make_node(operator, ["a", "zero"] if operator == "ReduceMean" else ["a"], ["y"], "mixes", **attributes),
-    ]
+    inputs = ["a", "zero"] if operator == "ReduceMean" else ["a"]
+    mixes = helper.make_node(operator, inputs, ["y"], "mixes")
+    mixes.attribute.append(helper.make_attribute(*(("keepdims", 1) if operator == "ReduceMean" else ("axis", 0))))
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["a"]), mixes]
     arrays = {"W": real(6, 3), **({"zero": np.array([0])} if operator == "ReduceMean" else {})}
     model = model_of(nodes, {"x": ["batch", 6]}, {"y": 2}, **arrays)
     with pytest.raises(UnsupportedError, match=f"mix the samples of the batch:\\s+{operator} mixes"):
