@@ -120,8 +120,8 @@ def test_fast_and_plain_simulator_spike_alike(first: int) -> None:
             raster = raster_of(plain.trains[name], name not in spiking.values)
             np.testing.assert_array_equal(fast.rasters[name], raster, err_msg=f"{where}: {name}")
             sums, axis = plain.membranes[name], 1 + (name not in spiking.values)
-            mine = fast.membranes[name].take(range(sums.shape[axis]), axis=axis)
-            np.testing.assert_array_equal(mine, sums, err_msg=f"{where}: sums of {name}")
+            held = fast.membranes[name].take(range(sums.shape[axis]), axis=axis)
+            np.testing.assert_array_equal(held, sums, err_msg=f"{where}: sums of {name}")
 
 
 @pytest.mark.parametrize("first", SEEDS[:100:BATCH_OF_SEEDS])
