@@ -242,7 +242,8 @@ class _Exporter:
         own = self._wiring(value).index.shape
         rank = node.output.type.rank - value.type.rank + len(own)
         outputs = concrete_shape(node.output.type, self.sizes)[node.output.type.rank - rank :] if rank else ()
-        weights = weights.astype(np.int64)
+        assert isinstance(op, Dense | Diagonal | Sparse | Conv)
+        weights = op.expanded(weights).astype(np.int64)
         bias: np.ndarray | None = None
         extra: dict[str, object] = {}
         source_shape: tuple[int, ...] | None = None
