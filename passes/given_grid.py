@@ -145,7 +145,9 @@ def _common(cell: np.ndarray, mosts: np.ndarray, reaches: np.ndarray, out: float
     error = (off * reaches).sum(axis=1) * (cell[first] / counts[:, 0]) / out
     exact = np.flatnonzero((off <= _ALIKE * counts * np.maximum(ratios, 1)).all(axis=1) & possible)
     best = int(exact[0]) if len(exact) else int(np.where(possible, error, np.inf).argmin())
-    return _Common(float(cell[first] / counts[best, 0]), multiples[best].astype(np.int64), 0.0 if len(exact) else float(error[best]))
+    return _Common(
+        float(cell[first] / counts[best, 0]), multiples[best].astype(np.int64), 0.0 if len(exact) else float(error[best])
+    )
 
 
 def _unit(term: Term, rank: int) -> tuple[np.ndarray, int, float] | None:

@@ -14,13 +14,12 @@ Arrays here spread over one sample of the population (its shape without the batc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.ir import Quantization
-from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
-from snnir.passes.round_terms import bias_parts, sample_shaped
+from snnir.passes.flows import Flow, Flows, flows_of
 from snnir.passes.sums import Term
 
 __all__ = ["FINEST", "Grid", "population_grid", "sum_grid"]
@@ -61,45 +60,9 @@ class Grid:
         return np.asarray(self.unit * np.exp2(self.gains[index]))
 
 
-@dataclass(frozen=True)
-class _Flow:
-    """What flows through one synapse into each of its own channels: float64, with an axis of 1 where weights are shared."""
-
-    peak: np.ndarray
-    """The largest `|w s_in|`."""
-    power: np.ndarray
-    """Squared levels: the number of weights that are not 0, times the square of the largest level."""
-    reach: np.ndarray
-    """A bound on the magnitude of the sum, in real units."""
-    single: bool
-    """Whether one weight stands for all that share a grid, so that how it rounds is known."""
-
-
-@dataclass(frozen=True)
-class _Flows:
-    """Everything that flows into one population."""
-
-    synapses: tuple[_Flow, ...]
-    shared: tuple[int, ...]
-    """Axes along which some synapse shares weights, so that all neurons share a grid: size 1 in the shape of a grid."""
-    reach: np.ndarray
-    """A bound on the magnitude of the sum, over one sample or less."""
-    per_channel: bool
-    """Whether all synapses can have one gain for each channel of theirs."""
-
-    def together(self, array: np.ndarray) -> np.ndarray:
-        """The largest over all neurons that share a grid."""
-        return array.max(axis=self.shared, keepdims=True) if self.shared else array
-
-    @property
-    def peaks(self) -> np.ndarray:
-        """The largest `|w s_in|` [synapses, *grid]."""
-        return np.stack(np.broadcast_arrays(*(self.together(flow.peak) for flow in self.synapses)))
-
-
 def population_grid(terms: Sequence[Term], rank: int, quantization: Quantization, bits: int) -> tuple[np.ndarray, Grid]:
     """`(theta, grid)`: integer thresholds of one level, int64, and the grid `s_out / theta`."""
-    flows, scale = _flows(terms, rank), quantization.scale
+    flows, scale = flows_of(terms, rank), quantization.scale
     step, per_channel = _aligned(flows, bits, np.array(scale / FINEST))
     span = flows.reach + scale * max(quantization.hi, -quantization.lo)
     limit = np.minimum(np.maximum(np.floor(_LARGEST_SUM * scale / span), 1), FINEST)
@@ -122,7 +85,7 @@ def population_grid(terms: Sequence[Term], rank: int, quantization: Quantization
 
 def sum_grid(terms: Sequence[Term], rank: int, bits: int, fallback: float) -> Grid:
     """A grid that no threshold asks anything of: as fine as the finest synapse needs; `fallback` where there is no weight."""
-    flows = _flows(terms, rank)
+    flows = flows_of(terms, rank)
     step, per_channel = _aligned(flows, bits, np.array(fallback))
     coarser = np.maximum(np.ceil(np.log2(np.maximum(flows.reach / _LARGEST_SUM / step, 1))), 0)
     per_channel |= bool(coarser.any())
@@ -131,7 +94,7 @@ def sum_grid(terms: Sequence[Term], rank: int, bits: int, fallback: float) -> Gr
 
 
 def _fitted(
-    flows: _Flows, step: np.ndarray, bits: int, per_channel: bool, possible: Callable[[np.ndarray], np.ndarray]
+    flows: Flows, step: np.ndarray, bits: int, per_channel: bool, possible: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """A step a little coarser than `step` on which synapses of one weight, whose error does not average out, round least.
 
@@ -166,65 +129,7 @@ def _most(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def _flows(terms: Sequence[Term], rank: int) -> _Flows:
-    synapses = [term for term in terms if not term.value.is_constant]
-    shared = [any(flags) for flags in zip(*(_shared_axes(term, rank) for term in synapses), strict=True)]
-    axes = tuple(axis for axis, flag in enumerate(shared) if flag)
-    found = []
-    for term in synapses:
-        (peak, count, total), levels = _measures(term, rank), _most_level(term)
-        alike = not axes or bool((peak == peak.max(axis=axes, keepdims=True)).all())
-        single = alike and (term.node is None or isinstance(term.node.op, Mul))
-        found.append(_Flow(peak, np.maximum(count, 1) * float(levels) ** 2, total * levels, single))
-    bias = np.zeros((1,) * rank)
-    for value, shape in bias_parts(terms, rank):
-        bias = bias + value.array.astype(np.float64).reshape(shape)
-    sparse = any(term.node is not None and isinstance(term.node.op, SparseLinear) for term in synapses)
-    flows = _Flows(tuple(found), axes, np.zeros(()), not sparse)
-    reach = sum(flows.together(flow.reach) for flow in found) + float(np.abs(bias).max(initial=0))
-    return replace(flows, reach=np.asarray(reach))
-
-
-def _most_level(term: Term) -> int:
-    quantization = term.source.type.quantization
-    assert quantization is not None
-    return max(quantization.hi, -quantization.lo)
-
-
-def _shared_axes(term: Term, rank: int) -> list[bool]:
-    """Along which axes of a sample the neurons must share the weights of a term; one-to-one weights can always spread."""
-    if term.node is not None and isinstance(term.node.op, Linear):
-        return [True] * (rank - 1) + [False]
-    if term.node is not None and isinstance(term.node.op, Conv):
-        return [False] + [True] * (rank - 1)
-    return [False] * rank
-
-
-def _measures(term: Term, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of `|w s_in|` into each neuron: the largest, how many are not 0, and the sum; float64 of `rank` axes."""
-    quantization = term.source.type.quantization
-    assert quantization is not None
-    if term.node is None:
-        one = np.full((1,) * rank, quantization.scale)
-        return one, np.ones_like(one), one
-    weight = np.abs(term.node.operands[1].array.astype(np.float64)) * quantization.scale
-    op = term.node.op
-    if isinstance(op, Linear | Conv):
-        rows = weight.reshape(len(weight), -1)
-        shape = (1,) * (rank - 1) + (-1,) if isinstance(op, Linear) else (-1,) + (1,) * (rank - 1)
-        found = rows.max(axis=1, initial=0), (rows > 0).sum(axis=1).astype(np.float64), rows.sum(axis=1)
-        return found[0].reshape(shape), found[1].reshape(shape), found[2].reshape(shape)
-    if isinstance(op, SparseLinear):
-        rows, size = term.node.operands[2].array, int(np.prod(op.shape))
-        peak = np.zeros(size)
-        np.maximum.at(peak, rows, weight)
-        count, total = np.bincount(rows, weight > 0, size), np.bincount(rows, weight, size)
-        return peak.reshape(op.shape), count.reshape(op.shape), total.reshape(op.shape)
-    spread = sample_shaped(weight, rank)
-    return spread, (spread > 0).astype(np.float64), spread
-
-
-def _aligned(flows: _Flows, bits: int, fallback: np.ndarray) -> tuple[np.ndarray, bool]:
+def _aligned(flows: Flows, bits: int, fallback: np.ndarray) -> tuple[np.ndarray, bool]:
     """The step of the finest weights on each grid, `fallback` where no weight flows; and whether gains differ by channel.
 
     Of no gains, one gain for each synapse, and one for each channel of each, the first is taken that is nearly as good as the
@@ -254,7 +159,9 @@ def _aligned(flows: _Flows, bits: int, fallback: np.ndarray) -> tuple[np.ndarray
         least = np.minimum.reduce([error for error, *_ in common])
     else:
         finest = [need * np.exp2(-np.floor(np.log2(need / lowest) + 1e-9)) for need in needs]
-        errors = [np.sum([_error(flows, flow, _own_step(flow, step, bits)) for flow in flows.synapses], axis=0) for step in finest]
+        errors = [
+            np.sum([_error(flows, flow, _own_step(flow, step, bits)) for flow in flows.synapses], axis=0) for step in finest
+        ]
         choice = np.argmin(np.stack(errors), axis=0)[np.newaxis]
         best = np.take_along_axis(np.stack(finest), choice, axis=0)[0]
         least = np.take_along_axis(np.stack(errors), choice, axis=0)[0]
@@ -266,25 +173,30 @@ def _aligned(flows: _Flows, bits: int, fallback: np.ndarray) -> tuple[np.ndarray
     return np.where(none, fallback, common[-1][1]), False
 
 
-def _least(flows: _Flows, peak: np.ndarray, fallback: np.ndarray) -> np.ndarray:
+def _least(flows: Flows, peak: np.ndarray, fallback: np.ndarray) -> np.ndarray:
     """The least of the peaks that are not 0, over all neurons that share a grid; `fallback` where there is none."""
     filled = np.where(peak > 0, peak, np.inf)
     found = filled.min(axis=flows.shared, keepdims=True) if flows.shared else filled
     return np.where(np.isfinite(found), found, fallback * np.inf)
 
 
-def _own_step(flow: _Flow, step: np.ndarray, bits: int) -> np.ndarray:
+def _sum_error(flows: Flows, step: np.ndarray, bits: int) -> np.ndarray:
+    """The error of the whole sum where each channel of each synapse has a gain of its own."""
+    return np.asarray(np.sum([_error(flows, flow, _own_step(flow, step, bits)) for flow in flows.synapses], axis=0))
+
+
+def _own_step(flow: Flow, step: np.ndarray, bits: int) -> np.ndarray:
     """The least of `step`, 2 step, 4 step ... with which the weights of each channel fit into `bits`."""
     return np.asarray(step * np.exp2(_least_gain(flow.peak / _most(bits), step)))
 
 
-def _coarser(flow: _Flow, step: np.ndarray, bits: int) -> float:
+def _coarser(flow: Flow, step: np.ndarray, bits: int) -> float:
     """How many times coarser `step` is than the weights of a synapse need (root mean square over its channels)."""
     needed = float(np.mean((flow.peak / _most(bits)) ** 2))
     return float(np.sqrt(np.mean(step**2) / needed)) if needed > 0 else 0.0
 
 
-def _off(flow: _Flow, step: np.ndarray) -> float:
+def _off(flow: Flow, step: np.ndarray) -> float:
     """By how much, relative to it, the weight of a synapse of one weight is rounded; 0 for others."""
     if not flow.single or not flow.peak.any():
         return 0.0
@@ -292,7 +204,7 @@ def _off(flow: _Flow, step: np.ndarray) -> float:
     return float((np.abs(rounded - flow.peak) / flow.peak.max()).max())
 
 
-def _error(flows: _Flows, flow: _Flow, step: np.ndarray) -> np.ndarray:
+def _error(flows: Flows, flow: Flow, step: np.ndarray) -> np.ndarray:
     """12 times the expected squared error of the sum, on average over all neurons that share a grid.
 
     Rounding to a step leaves an error of variance step^2 / 12 in each weight; that of a single weight is known.
@@ -307,7 +219,7 @@ def _error(flows: _Flows, flow: _Flow, step: np.ndarray) -> np.ndarray:
 
 def _least_gain(needs: np.ndarray, step: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        return np.maximum(np.ceil(np.log2(needs / step) - 1e-9), 0)
+        return np.asarray(np.maximum(np.ceil(np.log2(needs / step) - 1e-9), 0))
 
 
 def _common_gains(needs: np.ndarray, flows: np.ndarray) -> list[np.ndarray]:
@@ -319,7 +231,7 @@ def _common_gains(needs: np.ndarray, flows: np.ndarray) -> list[np.ndarray]:
     return [np.zeros_like(typical), typical] if typical.any() else [typical]
 
 
-def _with_gains(flows: _Flows, unit: np.ndarray, bits: int, per_channel: bool) -> Grid:
+def _with_gains(flows: Flows, unit: np.ndarray, bits: int, per_channel: bool) -> Grid:
     """The least gains with which all weights fit into `bits` on the grid `unit`."""
     gains = [_least_gain(flow.peak / _most(bits), unit) for flow in flows.synapses]
     if not (per_channel and flows.per_channel):

@@ -54,7 +54,7 @@ class QuantizeWeights(Pass):
     """Round weights and biases onto one accumulator grid per population and channel.
 
     1. Each synapse has integers of `bits` bits of its own and a gain, a power of two (`grid.py`):
-       `w_int = round(w s_in / (2^gain s_acc))`, `b_int = round(b / s_acc)`. The grid s_acc is as fine as the finest synapse needs.
+       `w_int = round(w s_in / (2^gain s_acc))`, `b_int = round(b / s_acc)`. The grid is as fine as the finest synapse needs.
     2. A quantizer of a plain sum gets integer thresholds theta, `s_acc = s_out / theta`; it becomes `requantize`. Behind other
        increasing activations it gets a table of integer thresholds, found by bisection; it becomes `multi_threshold`.
     3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.

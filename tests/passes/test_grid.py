@@ -53,7 +53,7 @@ def _term(graph: Graph, kind: str, index: int, factor: float, rng: np.random.Gen
     return graph.add1(SparseLinear((WIDTH, LENGTH)), levels, *operands, name=f"s{index}")
 
 
-def _population(kinds: Sequence[str], factors: Sequence[float], seed: int, which: Sequence[int], bits: int) -> tuple[Graph, float]:
+def _population(kinds: Sequence[str], factors: Sequence[float], seed: int, which: Sequence[int]) -> tuple[Graph, float]:
     """A float graph of one population of the terms `which`, and the worth of a level."""
     graph = Graph("population")
     total = None
@@ -116,7 +116,7 @@ def test_two_synapses_lose_no_more_than_each_alone(power: int) -> None:
                 factors = factors[::-1]
             errors = []
             for which in ([0, 1], [0], [1]):
-                graph, scale = _population((first, second), factors, seed, which, 8)
+                graph, scale = _population((first, second), factors, seed, which)
                 errors.append(_error(graph, 8, data))
             both, *alone = errors
             tolerance = scale / FINEST * 30  # 200 weights that a threshold of at most FINEST rounds
@@ -133,7 +133,7 @@ def test_gains_are_kept_by_text_bounds_and_neurons(seed: int) -> None:
     rng = np.random.default_rng(seed)
     kinds = [str(rng.choice(KINDS)) for _ in range(3)]
     factors = [float(2.0 ** rng.uniform(-12, 0)) for _ in kinds]
-    graph, _ = _population(kinds, factors, seed, range(3), 8)
+    graph, _ = _population(kinds, factors, seed, range(3))
     if seed % 3 == 0:
         (last,) = (node for node in graph.nodes if node.output.name == "y")
         curve = graph.add1(Sigmoid(), last.operands[0])
@@ -156,14 +156,14 @@ def _fits(node: Node) -> bool:
 
 def test_a_population_of_one_synapse_needs_no_gain() -> None:
     for kind in ("dense", "direct", "conv", "sparse"):
-        graph, _ = _population((kind,), (1.0,), 0, [0], 8)
+        graph, _ = _population((kind,), (1.0,), 0, [0])
         quantized = QuantizeWeights(8).run(graph, Context({})).graph
         assert not any(getattr(node.op, "gain", ()) for node in quantized.nodes)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 16])
 def test_every_level_has_a_threshold_of_its_own_however_coarse_the_weights(bits: int) -> None:
-    graph, _ = _population(("dense",), (1000.0,), 0, [0], bits)
+    graph, _ = _population(("dense",), (1000.0,), 0, [0])
     (node,) = (node for node in graph.nodes if node.output.name == "y")
     fine = Quantization(0.01, -128, 127)
     theta, grid = population_grid(terms_of(node.operands[0]), 2, fine, bits)

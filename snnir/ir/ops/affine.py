@@ -69,7 +69,9 @@ class _Weighted(Op):
         if not weight.is_weight:
             raise GraphError(f"{self.name}: only integer weights have a gain, and these are {weight}")
         if not all(0 <= gain <= MOST_GAIN for gain in self.gain):
-            raise GraphError(f"{self.name}: a gain is a power of two from 0 to {MOST_GAIN}, found {min(self.gain)}..{max(self.gain)}")
+            raise GraphError(
+                f"{self.name}: a gain is a power of two from 0 to {MOST_GAIN}, found {min(self.gain)}..{max(self.gain)}"
+            )
         self.gains(weight)
 
 
