@@ -10,7 +10,8 @@ from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
-from snnir.ir.ops import Bif, Dequantize, Encode, Readout
+from snnir.ir.ops import Bif, Dequantize, Encode, Fs, Population, Readout
+from snnir.ir.phases import FEW_SPIKES, neuron_of, phases_of
 
 __all__ = ["verify"]
 
@@ -27,8 +28,12 @@ def verify(graph: Graph) -> None:
     6. Quantized: what `quantize` gave becomes real numbers again by `dequantize` only.
     7. Spiking: currents end in populations or readouts; the batch is axis 0 of every spike train and current (of a model
        that takes any batch), except for trains that encode a constant.
+    8. Neurons are of one family, and a few-spike population that is scheduled starts at the step at which its input is
+       complete (under relay delivery).
     """
     _verify(graph, graph.level)
+    if graph.level == SPIKING and neuron_of(graph) == FEW_SPIKES:
+        _verify_schedule(graph)
 
 
 def _verify(graph: Graph, level: str) -> None:
@@ -67,6 +72,20 @@ def _verify(graph: Graph, level: str) -> None:
             raise GraphError(f"the uses of {value.name!r} are not kept true")
 
 
+def _verify_schedule(graph: Graph) -> None:
+    nodes = [node for _, node in graph.walk()]
+    for node in nodes:
+        if isinstance(node.op, Bif):
+            raise GraphError(f"{node.describe()} (op {node.op.name}) stands in a graph of few-spike neurons")
+    phases = phases_of(graph)
+    for node in nodes:
+        if isinstance(node.op, Fs) and node.op.start not in (-1, phases.of[node.output].first):
+            raise GraphError(
+                f"{node.describe()} (op {node.op.name}) starts at step {node.op.start}, but its input is complete at step "
+                f"{phases.of[node.output].first}"
+            )
+
+
 def _on_host(node: Node) -> bool:
     """Whether all that changes with the input, and there is something, is real numbers."""
     changing = [value.type for value in (*node.operands, *node.outputs) if not value.is_constant]
@@ -80,7 +99,7 @@ def _verify_lower(node: Node, level: str, where: str, batched: bool) -> None:
     if level == QUANTIZED and mixed and node.body is None and not isinstance(node.op, Dequantize):
         raise GraphError(f"{where} makes real numbers out of levels; only dequantize does at the quantized level")
     if level == SPIKING:
-        if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Bif | Readout):
+        if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Population | Readout):
             raise GraphError(f"{where} takes a current; only populations and readouts do")
         constant = isinstance(node.op, Encode) and node.operands[0].is_constant
         spiking = result is not None and result.dtype in ("spike", "current")

@@ -62,7 +62,7 @@ from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
-from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse
+from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Fs, Population, Rbif, Readout, Rfs, Sparse
 from snnir.ir.ops.storing import DynamicStore, Store
 
 __all__ = [
@@ -98,6 +98,7 @@ __all__ = [
     "Extend",
     "FakeQuantize",
     "Find",
+    "Fs",
     "Gather",
     "GeluGate",
     "Gru",
@@ -146,6 +147,7 @@ __all__ = [
     "NonMaxSuppression",
     "Observe",
     "Pad",
+    "Population",
     "Pow",
     "Product",
     "Quantize",
@@ -161,6 +163,7 @@ __all__ = [
     "Requantize",
     "Reshape",
     "ReverseParts",
+    "Rfs",
     "Rnn",
     "Round",
     "ScaledTanh",
