@@ -119,7 +119,7 @@ def _fitted(
         error = np.zeros_like(unit)
         for index, flow in enumerate(flows.synapses):
             own = _own_step(flow, unit, bits) if fixed is None else unit * np.exp2(fixed[index])
-            error = error + _error(flows, flow, own)
+            error = error + _error(flows, flow, own, known=True)
         errors.append(error)
     choice = np.argmin(np.stack(errors), axis=0)[np.newaxis]
     return np.asarray(np.take_along_axis(np.stack(steps), choice, axis=0)[0])
@@ -159,9 +159,7 @@ def _aligned(flows: Flows, bits: int, fallback: np.ndarray) -> tuple[np.ndarray,
         least = np.minimum.reduce([error for error, *_ in common])
     else:
         finest = [need * np.exp2(-np.floor(np.log2(need / lowest) + 1e-9)) for need in needs]
-        errors = [
-            np.sum([_error(flows, flow, _own_step(flow, step, bits)) for flow in flows.synapses], axis=0) for step in finest
-        ]
+        errors = [_sum_error(flows, step, bits) for step in finest]
         choice = np.argmin(np.stack(errors), axis=0)[np.newaxis]
         best = np.take_along_axis(np.stack(finest), choice, axis=0)[0]
         least = np.take_along_axis(np.stack(errors), choice, axis=0)[0]
@@ -204,12 +202,13 @@ def _off(flow: Flow, step: np.ndarray) -> float:
     return float((np.abs(rounded - flow.peak) / flow.peak.max()).max())
 
 
-def _error(flows: Flows, flow: Flow, step: np.ndarray) -> np.ndarray:
+def _error(flows: Flows, flow: Flow, step: np.ndarray, known: bool = False) -> np.ndarray:
     """12 times the expected squared error of the sum, on average over all neurons that share a grid.
 
-    Rounding to a step leaves an error of variance step^2 / 12 in each weight; that of a single weight is known.
+    Rounding to a step leaves an error of variance step^2 / 12 in each weight; with `known`, that of a single weight is its own.
     """
-    if flow.single:
+    error: np.ndarray
+    if flow.single and known:
         off = flow.peak / step
         error = 12 * flow.power * ((off - np.floor(off + 0.5)) * step) ** 2
     else:

@@ -125,7 +125,7 @@ def test_two_synapses_lose_no_more_than_each_alone(power: int) -> None:
                     alone[index] = max(alone[index], factors[index] * 0.5 / 127 / np.sqrt(12))
             kinds = {first, second}
             costs = 2.5 if "sparse" in kinds else 1.6 if kinds == {"dense", "conv"} or "diagonal" in kinds else 1.4
-            assert both <= costs * float(np.hypot(*alone)) + tolerance, (first, second, factors, errors)
+            assert both <= costs * float(np.linalg.norm(alone)) + tolerance, (first, second, factors, errors)
 
 
 @pytest.mark.parametrize("seed", range(12))
