@@ -50,7 +50,8 @@ class Synapse:
         """What one event of 1 adds: the weights times 2^gain, int64."""
         if self.gain is None:
             return self.weights
-        return self.weights << self.gain.reshape(-1, *(1,) * (self.weights.ndim - 1))
+        expanded: np.ndarray = self.weights << self.gain.reshape(-1, *(1,) * (self.weights.ndim - 1))
+        return expanded
 
 
 def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
