@@ -50,7 +50,7 @@ def _begin_elements(run, worker, row, k, place):
                     change[j] = -sent[j]
                 accumulate(change, first[slot], steps[slot], trains)
                 first[slot] = cursors[OFFSETS]
-                steps[slot] = send(change, element.encoded != 0, run.delivery == GRADED, -1, run.cap, trains, cursors)
+                steps[slot] = send(change, element.encoded != 0, run.delivery == GRADED, np.int64(-1), run.cap, trains, cursors)
             else:
                 clear(sent)
             accumulate(sent, first[slot], steps[slot], trains)
@@ -83,8 +83,8 @@ def begin_window(run, worker, row, k, place):
             change = worker.differences[: state.size]
             for j in range(state.size):
                 change[j] = level[j] - sent[j]
-            bits = state.bits if program.few else -1
-            steps[slot] = send(change, False, delivery == GRADED, bits, run.cap, trains, cursors)
+            bits = state.bits if program.few else np.int64(-1)
+            steps[slot] = send(change, np.bool_(False), delivery == GRADED, bits, run.cap, trains, cursors)
             worker.lead[slot] = 0
             if carry:
                 accumulate(sent, first[slot], steps[slot], trains)
@@ -109,7 +109,7 @@ def end_window(run, worker, row, k, place):
         if run.delivery == REPLAY or k == row.length - 1:
             worker.state_first[i] = base
             worker.state_steps[i], cursor = copy_train(
-                first[slot] + worker.lead[slot], steps[slot] - worker.lead[slot], trains, level, np.int64(1), False,
+                first[slot] + worker.lead[slot], steps[slot] - worker.lead[slot], trains, level, np.int64(1), np.bool_(False),
                 worker, worker.state_trains, base, cursor,
             )  # fmt: skip
             base += worker.state_steps[i] + 1
