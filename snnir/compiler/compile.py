@@ -106,7 +106,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         model, calibration = trained.trained_graph(), trained.calibration
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
     if example_inputs is None and needs_example(model) and calibration is not None:
-        example_inputs = example_from(calibration)
+        example_inputs = example_from(calibration, batch_axes)
 
     build = partial(
         _compiled,
