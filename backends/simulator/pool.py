@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.backends.simulator.synapses import Segments
+from snnir.backends.simulator.segments import Segments
 
 __all__ = ["Pool", "flat", "storage"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snnir.errors import UsageError
+from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.dims import BATCH
-from snnir.ir.graph import Graph, Value
+from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.machine.lowering import encode, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
@@ -24,11 +24,10 @@ _BATCH = 2
 
 @dataclass(frozen=True)
 class Lowered:
-    """A machine program, and the values of the graph behind its names: the encoders of `inputs`, and `readouts`."""
+    """A machine program, and the `nodes` of the graph behind its ops, by the names of their trains or of scans."""
 
     program: IntegerProgram
-    inputs: dict[str, Value]
-    readouts: dict[Value, str]
+    nodes: dict[str, Node]
 
 
 def lower(
@@ -49,7 +48,13 @@ def lower(
             f"delivery {delivery!r}, execution {execution!r}: choose {' or '.join(DELIVERIES)}, and {' or '.join(EXECUTIONS)}"
         )
     work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set())
+    for value in graph.inputs:
+        if not value.type.is_plain:
+            raise UnsupportedError(f"input {value.name} is {value.type}; the machine level takes real inputs and encodes them")
     work.all()
+    for name, value in graph.outputs.items():
+        if not (value.type.dtype == "spike" or value.type.is_plain or value in work.fixed):
+            raise UnsupportedError(f"output {name} is {value.type}; the machine level gives out real values and spikes")
     outputs = tuple(work.output(name, value) for name, value in graph.outputs.items())
     program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), dict(provenance or {}))
-    return Lowered(program, work.inputs, work.readouts)
+    return Lowered(program, work.nodes)
