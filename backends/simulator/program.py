@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
+from snnir.backends.simulator.kernels.constants import COMBINE, ENCODE, GATHER, POPULATE, SCAN
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.segment import SEGMENT
@@ -57,10 +58,7 @@ from snnir.machine.program import (
     walk,
 )
 
-__all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "Cache", "assemble", "rounds_plainly"]
-
-ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
-"""Kinds of instructions, as in kernels.py, which is not imported before a simulation runs."""
+__all__ = ["Cache", "assemble", "rounds_plainly"]
 
 _LARGEST_EVENT = (1 << 30) - 1
 """An event is a number of 32 bits: twice its value, and a mark."""
