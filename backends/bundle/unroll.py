@@ -26,8 +26,12 @@ def _op(op: Op) -> Op:
 
 
 def unroll_synapse(synapse: Synapse) -> Synapse:
-    """One synapse as lists: from source address a, weights[k] go to neurons rows[k] for columns[a] <= k < columns[a + 1]."""
-    sources, targets, weights = to_neurons(synapse)
+    """One synapse as lists: from source address a, weights[k] go to neurons rows[k] for columns[a] <= k < columns[a + 1].
+
+    A gain that is the same for all stays one; others are multiplied into the weights.
+    """
+    gain = synapse.gain if synapse.gain is not None and len(synapse.gain) == 1 else None
+    sources, targets, weights = to_neurons(synapse if gain is None else dataclasses.replace(synapse, gain=None))
     outputs = synapse.outputs if synapse.spread is None else (synapse.spread.size,)
     kept = weights != 0
     sources, targets, weights = sources[kept], targets[kept], weights[kept]
@@ -43,4 +47,5 @@ def unroll_synapse(synapse: Synapse) -> Synapse:
         outputs,
         rows=targets[order],
         columns=offsets,
+        gain=gain,
     )

@@ -14,6 +14,7 @@ Convolutions hold their weights twice, the second time negated, for spikes of -1
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,8 @@ class Segments:
 def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
     """The segments of a population or readout, given the trains that its synapses read."""
     shape, size = op.train.shape, op.train.size
-    kinds = [_kind(synapse) for synapse in op.synapses]
+    synapses = [dataclasses.replace(synapse, weights=synapse.expanded(), gain=None) for synapse in op.synapses]
+    kinds = [_kind(synapse) for synapse in synapses]
     by_position = SCATTERED in kinds and DENSE not in kinds
     layout = np.arange(size, dtype=np.int32)
     if by_position:
@@ -55,11 +57,11 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
 
     total = op.initial[op.initial_map.array()]
     bound = 0
-    table = np.zeros(len(op.synapses), SEGMENT)
+    table = np.zeros(len(synapses), SEGMENT)
     weights: list[np.ndarray] = []
     index: list[np.ndarray] = []
     address = weight_count = index_count = 0
-    for row, synapse, kind in zip(table, op.synapses, kinds, strict=True):
+    for row, synapse, kind in zip(table, synapses, kinds, strict=True):
         row["kind"], row["begin"], row["end"] = kind, address, address + int(np.prod(synapse.inputs))
         row["weights"] = weight_count
         if kind == DENSE:
@@ -84,7 +86,7 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
         np.concatenate([np.zeros(0, np.int32), *index]),
         total[layout].astype(sum_type),
         layout,
-        tuple(synapse.name for synapse in op.synapses),
+        tuple(synapse.name for synapse in synapses),
     )
 
 
