@@ -44,6 +44,7 @@ from snnir.machine import Lowered
 from snnir.machine.program import (
     Constant,
     Emitter,
+    FewSpikes,
     Input,
     Max,
     Op,
@@ -214,7 +215,7 @@ class _Assembler:
         for op in ops:
             if isinstance(op, Input | Constant):
                 self._encode(op, code, scan)
-            elif isinstance(op, Population | Readout):
+            elif isinstance(op, Population | FewSpikes | Readout):
                 self._populate(op, code, scan)
             elif isinstance(op, Max | Product):
                 self._combine(op, code, scan)
@@ -252,12 +253,13 @@ class _Assembler:
             self.cache.segments[key] = build(op, self.trains)
         return self.cache.segments[key]
 
-    def _populate(self, op: Population | Readout, code: list[tuple[int, int]], scan: Scan | None) -> None:
+    def _populate(self, op: Population | FewSpikes | Readout, code: list[tuple[int, int]], scan: Scan | None) -> None:
         segments = self._segments(op)
         storage, size, first = storage_of(segments), op.train.size, len(self.inputs)
         self.inputs += [self.read([source], code) for source in op.sources]
         self.segment_names += segments.names
         sums, lo, hi, staircase = -1, op.train.lo, op.train.hi, False
+        bits, omitted = (op.train.bits, op.omitted) if isinstance(op, FewSpikes) else (0, 0)
         thresholds = np.ones((1, 1), np.int64)
         if isinstance(op, Readout):
             sums = self.take("sums", size * (1 if scan is None else scan.windows))
@@ -279,6 +281,8 @@ class _Assembler:
             lo,
             hi,
             staircase,
+            bits,
+            omitted,
             self.take("thresholds", thresholds.size),
             thresholds.shape[1],
             first,
@@ -342,7 +346,7 @@ class _Assembler:
         for state, outer in zip(op.states, initial, strict=True):
             following, size = self.read([state.following], body), state.input.size
             slots = self.slot(state.input.name), outer, following, self.slot(state.final.name)
-            self.add(STATE, *slots, size, self.keep("states", 3 * size))
+            self.add(STATE, *slots, size, self.keep("states", 3 * size), state.input.bits)
         for result in op.results:
             size = result.train.size // max(op.windows, 1)
             self.add(STACKED, self.read([result.source], body), self.slot(result.train.name), size, self.keep("borders", size))
@@ -385,6 +389,7 @@ class _Assembler:
         program = Program(
             len(self.top),
             self.slot_count,
+            self.lowered.program.few,
             np.array(code, np.int64).reshape(-1, 2).copy().view(INSTRUCTION).reshape(-1),
             self.table(GATHERED),
             self.table(PART),
@@ -424,7 +429,7 @@ class _Assembler:
 
 def _parameters(op: Summing, segments: Segments) -> np.ndarray:
     """The row of thresholds of each neuron, in their order of storage (int32)."""
-    if not isinstance(op, Population):
+    if not isinstance(op, Population | FewSpikes):
         return np.zeros(op.train.size, np.int32)
     rows: np.ndarray = op.theta_map.array().astype(np.int32)[segments.layout]
     return rows

@@ -22,7 +22,7 @@ import numpy as np
 
 from snnir.backends.simulator.convolutions import tables
 from snnir.backends.simulator.segment import CSR, DENSE, SCATTERED, SEGMENT
-from snnir.machine.program import Population, Summing, Synapse, Train
+from snnir.machine.program import FewSpikes, Population, Summing, Synapse, Train
 from snnir.machine.synapses import to_neurons
 
 __all__ = ["Segments", "build"]
@@ -76,7 +76,7 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
         index.append(entries)
         address, weight_count, index_count = int(row["end"]), weight_count + flat.size, index_count + entries.size
     # A membrane is a sum less what the level is worth, which follows sums that were there before.
-    theta = int(op.theta.max(initial=0)) if isinstance(op, Population) and not op.staircase else 0
+    theta = int(op.theta.max(initial=0)) if isinstance(op, Population | FewSpikes) and not op.staircase else 0
     bound = 2 * (bound + int(np.abs(total).max(initial=0)) + theta)
     # Sums may wrap around within a step, but never after it: whatever has been delivered, tracers are in their range.
     weight_type, sum_type = _storage(weights, bound)
