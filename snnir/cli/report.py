@@ -105,34 +105,28 @@ def compiled(program: Program, output: Path, json: bool) -> None:
     """What `snnir compile` prints."""
     from snnir.compiler.inspection import graph_facts
 
-    facts = {**program.facts, **graph_facts(program.graph("spiking")), "output": str(output), "bytes": output.stat().st_size}
+    known, size = program.facts, output.stat().st_size
+    facts = {**known, **graph_facts(program.graph("spiking")), "output": str(output), "bytes": size}
     if json:
         print_json(facts)
         return
-    rows = {
-        "model": facts["source"],
+    rows: dict[str, object] = {
+        "model": known.source,
         **{name: escape(value) for name, value in origin_rows(facts).items()},
-        "pipeline": facts["pipeline"],
-        "calibration samples": facts["calibration_samples"],
-        "import against ONNX Runtime": _import_error(facts.get("import_error")),
+        "pipeline": known.pipeline,
+        "calibration samples": known.calibration_samples,
+        "import against ONNX Runtime": "not compared"
+        if known.import_error is None
+        else f"equal within {known.import_error:.2g} of the output's span",
+        "integers of the import": known.import_levels,
+        "integers on the grids": known.given_levels,
     }
-    for key, label in (("import_levels", "integers of the import"), ("given_levels", "integers on the grids")):
-        if key in facts:
-            rows[label] = facts[key]
-    host = facts.get("host_nodes")
-    if isinstance(host, list) and host:
-        share = 100 * float(str(facts["spiking_mac_share"]))
-        rows["on the host"] = f"{', '.join(map(str, host))}; {share:.1f} % of the multiply-accumulates are spiking"
-    for key in ("notes", "remarks"):
-        lines = facts.get(key)
-        if isinstance(lines, list) and lines:
-            rows[key] = "\n".join(map(str, lines))
-    rows["written"] = f"{output} ({output.stat().st_size:,} bytes)"
-    rows_table("compiled", rows)
-
-
-def _import_error(value: object) -> str:
-    return f"equal within {value:.2g} of the output's span" if isinstance(value, float) else "not compared"
+    if known.host_nodes and known.spiking_mac_share is not None:
+        share = 100 * known.spiking_mac_share
+        rows["on the host"] = f"{', '.join(known.host_nodes)}; {share:.1f} % of the multiply-accumulates are spiking"
+    rows |= {"notes": "\n".join(known.notes or ()) or None, "remarks": "\n".join(known.remarks or ()) or None}
+    rows["written"] = f"{output} ({size:,} bytes)"
+    rows_table("compiled", {name: value for name, value in rows.items() if value is not None})
 
 
 def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
+from snnir.compiler.options import ImportKeywords, ImportOptions, keywords_of
 from snnir.compiler.quantized_models import IMPORT_TOLERANCE, check_levels, is_quantized
 from snnir.errors import ModelError, UsageError
 from snnir.ir import Graph
@@ -22,21 +23,15 @@ if TYPE_CHECKING:
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
-__all__ = ["check_import", "example_from", "import_model", "is_torch", "needs_example", "with_constants"]
+__all__ = ["check_import", "example_from", "import_model", "import_with", "is_torch", "needs_example", "with_constants"]
 
 IMPORT_SAMPLES = 16
 """Samples on which an import is compared with the model itself."""
 _EXAMPLE_SAMPLES = 2
 
 
-def import_model(
-    model: Model,
-    *,
-    batch_axes: Mapping[str, int] | None = None,
-    example_inputs: Any = None,
-    dynamic_shapes: Any = None,
-    constants: Mapping[str, Any] | None = None,
-) -> Graph:
+@keywords_of(ImportOptions)
+def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
     """The model as a float-level graph.
 
     `batch_axes` names the batch axis of inputs where it is not the first. `constants` gives values of inputs of an ONNX
@@ -48,7 +43,12 @@ def import_model(
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
     """
-    if constants and (isinstance(model, Graph) or is_torch(model)):
+    return import_with(model, ImportOptions(**options))
+
+
+def import_with(model: Model, options: ImportOptions) -> Graph:
+    """`import_model` with its options as one value."""
+    if options.constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
         return model
@@ -56,13 +56,16 @@ def import_model(
         from snnir.frontends.torch import import_torch
 
         return import_torch(
-            cast("Any", model), example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes
+            cast("Any", model),
+            example_inputs=options.example_inputs,
+            dynamic_shapes=options.dynamic_shapes,
+            batch_axes=options.batch_axes,
         )
-    if example_inputs is not None or dynamic_shapes is not None:
+    if options.example_inputs is not None or options.dynamic_shapes is not None:
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants)
+    return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants)
 
 
 def is_torch(model: object) -> bool:

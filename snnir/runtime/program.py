@@ -11,6 +11,7 @@ import numpy as np
 from snnir.errors import FileFormatError, GraphError, UsageError
 from snnir.ir import LEVELS, Graph
 from snnir.ir.execute import execute
+from snnir.runtime.facts import CompileFacts
 from snnir.runtime.inputs import as_inputs, by_name
 from snnir.version import __version__
 
@@ -32,12 +33,12 @@ class Program:
 
     def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
         self._graphs = dict(graphs)
-        self.facts = dict(facts)
+        self.facts = facts if isinstance(facts, CompileFacts) else CompileFacts.of(facts)
         self._simulator: Simulator | None = None
         self._modules: dict[str, SpikingModule] = {}
 
     def __repr__(self) -> str:
-        return f"<Program {self._graphs['spiking'].name}: {self.facts.get('pipeline', '')}>"
+        return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
 
     def graph(self, level: str = "spiking") -> Graph:
         """The graph at `level`: `float` (as imported), `quantized` or `spiking`. Raises `UsageError`."""
@@ -189,7 +190,7 @@ class Program:
         for graph in self._graphs.values():
             data.update(tensors(graph))
         texts = {level: text(graph) for level, graph in self._graphs.items()}
-        return archive(texts, data, {"kind": _KIND, "snnir": __version__, "facts": self.facts})
+        return archive(texts, data, {"kind": _KIND, "snnir": __version__, "facts": dict(self.facts)})
 
     @classmethod
     def load(cls, path: str | Path) -> Program:
@@ -215,4 +216,7 @@ class Program:
                     raise FileFormatError(f"its {level} graph is of the {graph.level} level")
         except GraphError as error:
             raise FileFormatError(f"{path} holds a graph that does not hold together: {error}") from error
-        return cls(graphs, facts)
+        try:
+            return cls(graphs, facts)
+        except ValueError as error:
+            raise FileFormatError(f"{path} holds facts that snnir does not write: {error}") from error
