@@ -10,6 +10,7 @@ import numpy as np
 
 from snnir.errors import GraphError, Refusal, UnsupportedError
 from snnir.ir import FLOAT, Dim, Graph, Node, Value
+from snnir.ir.dims import concrete
 from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
@@ -124,7 +125,7 @@ def _reduce_mean(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Va
     if any(isinstance(x.type.shape[axis], Dim) for axis in op.axes):
         raise GraphError("a mean over an axis of unknown length has weights that change with every input")
     if rank > 2 and tuple(sorted(op.axes)) == tuple(range(2, rank)):
-        kernel = tuple(int(str(size)) for size in x.type.shape[2:])
+        kernel = tuple(concrete(size) for size in x.type.shape[2:])
         ones, none = (1,) * len(kernel), (0,) * (2 * len(kernel))
         pooled = _depthwise(rewriter, node, x, kernel, ones, none, ones)
         return pooled if op.keep else rewriter.emit(Reshape(node.output.type.shape), pooled, name=f"{node.output.name}.flat")

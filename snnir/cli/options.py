@@ -31,11 +31,11 @@ __all__ = [
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
 DELIVERY = click.option(
-    "--delivery", type=click.Choice(list(Delivery)), default="relay", help="How recurrent spikes are delivered."
+    "--delivery", type=click.Choice([each.value for each in Delivery]), default="relay", help="How recurrent spikes are delivered."
 )
 EXECUTION = click.option(
     "--execution",
-    type=click.Choice(list(Execution)),
+    type=click.Choice([each.value for each in Execution]),
     default="reset",
     help="What neurons of recurrent layers do at the next sequence element: start afresh, or go on and send changes only.",
 )

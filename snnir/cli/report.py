@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from snnir.runtime.verification import Verification
 
 __all__ = [
+    "OWN_PROCESS",
     "accuracy",
     "compiled",
     "error",
@@ -43,6 +45,10 @@ __all__ = [
     "simulating",
     "verified",
 ]
+
+
+OWN_PROCESS = "a process of its own"
+"""The object of a command's context in a process that is a command of snnir's and nothing else."""
 
 
 def error(message: str) -> None:
@@ -61,18 +67,18 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
-ALONE = False
-"""Whether this process is a command of snnir's, and nobody else's."""
-
-
 @contextmanager
 def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
-    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took."""
+    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took.
+
+    In a process of its own (see `own_process` of `snnir.cli.main.main`) Numba is loaded without what nothing here uses.
+    """
+    context = click.get_current_context(silent=True)
     with progress(what, quiet) as advance:
         if not kernels:
             yield advance
             return
-        if ALONE:
+        if context is not None and context.obj == OWN_PROCESS:
             load_numba_without_blas()
         with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
             yield advance

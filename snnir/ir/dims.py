@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from snnir.errors import GraphError, TextError
 
-__all__ = ["BATCH", "Dim", "Dimension", "Shape", "dim", "parse_dim", "product", "substitute"]
+__all__ = ["BATCH", "Dim", "Dimension", "Shape", "concrete", "dim", "parse_dim", "product", "substitute"]
 
 BATCH = "N"
 """The name of the batch dimension in every graph."""
@@ -123,6 +123,13 @@ class Dim:
 
 Dimension = int | Dim
 Shape = tuple[Dimension, ...]
+
+
+def concrete(size: Dimension) -> int:
+    """A size that is known. Raises `GraphError` naming one that is open."""
+    if isinstance(size, Dim):
+        raise GraphError(f"the size {size} is open where a number is needed")
+    return int(size)
 
 
 def dim(name: str) -> Dim:

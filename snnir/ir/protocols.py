@@ -10,7 +10,10 @@ __all__ = ["Delivery", "Encoding", "Execution", "Protocol"]
 
 
 class Protocol(StrEnum):
-    """A choice by its name; a member equals its name as a string."""
+    """A choice by its name; a member equals its name as a string, and reads like it in messages."""
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
     @classmethod
     def of(cls, name: str) -> Protocol:
