@@ -10,7 +10,9 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import CONSTANT, FILE, JSON, chosen, compile_options, constants_of
+from snnir.cli.options import CONSTANT, DIM, FILE, JSON, SHAPE, chosen, compile_options, constants_of, dims_of
+from snnir.errors import UsageError
+from snnir.runtime.accuracy import worst_sqnr
 
 __all__ = ["compile_command"]
 
@@ -23,7 +25,10 @@ __all__ = ["compile_command"]
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
+@click.option("--min-sqnr", type=float, metavar="DB", help="Exit with code 1, writing nothing, where an output has less SQNR.")
 @CONSTANT
+@DIM
+@SHAPE
 @JSON
 def compile_command(
     model: Path,
@@ -32,10 +37,13 @@ def compile_command(
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
+    min_sqnr: float | None,
     constants: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     json: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
     data = read_arrays(calibration) if calibration is not None else None
     with report.progress("compiling", quiet=json) as advance:
@@ -44,10 +52,25 @@ def compile_command(
             calibration=data,
             pipeline=pipeline,
             constants=constants_of(constants),
+            dims=dims_of(dims, shapes),
             check=check,
             dump_ir=dump_ir,
             progress=advance,
             **chosen(options),
         )
-        program.save(output)
-    report.compiled(program, output, json)
+        enough = _reaches(program, min_sqnr)
+        if enough:
+            program.save(output)
+    report.compiled(program, output if enough else None, json)
+    if not enough:
+        report.error(f"an output has an SQNR below --min-sqnr {min_sqnr:g}; {output} was not written")
+    return 0 if enough else 1
+
+
+def _reaches(program: snnir.Program, least: float | None) -> bool:
+    """Whether all outputs have at least this SQNR on calibration data. Raises `UsageError` where none was measured."""
+    if least is None:
+        return True
+    if not program.distances:
+        raise UsageError("--min-sqnr needs --calibration: without data no distance to the float model is measured")
+    return worst_sqnr(program.distances) >= least

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
+from snnir.compiler.diagnostics import loss_facts
 from snnir.compiler.importing import (
     IMPORT_SAMPLES,
     check_import,
@@ -18,6 +20,7 @@ from snnir.compiler.importing import (
     needs_example,
     with_constants,
 )
+from snnir.compiler.open_sizes import OpenSizes, with_numbers
 from snnir.compiler.options import ImportOptions, Keywords, keywords_of, split
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, UnsupportedError, UsageError
@@ -32,7 +35,7 @@ from snnir.runtime.program import Program
 if TYPE_CHECKING:
     from snnir.backends.torch import TrainableModule
     from snnir.compiler.importing import Model
-    from snnir.passes import Stage
+    from snnir.passes import Pass, Stage
 
 __all__ = ["compile"]
 
@@ -57,7 +60,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     as the cell state of an LSTM (0: two more than `bits`), `value_bits` for single values by their names in the calibrated
     graph, `method` of choosing scales (`mse`, `percentile`, `minmax`), `neuron` for the family of neurons (`bif`: one level
     a spike, `few-spikes`: the level's bits), and so on; and those of `import_model`. The example of a module of PyTorch
-    whose batch is axis 0 is taken from the calibration data where it is not given. `pipeline` replaces the default order of
+    whose batch is axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size
+    that is still open, it gets that of the calibration data, and a note says so. `pipeline` replaces the default order of
     passes. With `check` the import is compared with ONNX Runtime, or with the module itself, and every pass is held to its
     promise on a few samples. `dump_ir` is a folder for the graph after each pass. `progress` is called with (what, done,
     total). Ops without spiking form run on the host before and after the network; `allow_host` permits them inside it, with
@@ -73,9 +77,12 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
     the program is then the trained one, with levels instead of real activations.
 
+    What quantization costs is measured on calibration data: `program.distances` says how far each output is from the float
+    model's, `program.warnings` where that is too far, or data or weights are suspect, and what to do about it.
+
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
-    from snnir.passes import Context, check_samples, format_pipeline, parse_pipeline, pipeline_for, run_pipeline
+    from snnir.passes import parse_pipeline, pipeline_for
 
     imports, rest = split(options)
     chosen = CompileOptions.of(rest)
@@ -88,7 +95,40 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
     if imports.example_inputs is None and needs_example(model) and calibration is not None:
         imports = dataclasses.replace(imports, example_inputs=example_from(calibration))
-    graph = import_with(model, imports)
+
+    build = partial(
+        _compiled,
+        model,
+        passes,
+        calibration,
+        imports=imports,
+        options=chosen.facts() if pipeline is None and trained is None else None,
+        check=check,
+        dump_ir=dump_ir,
+        progress=progress,
+        on_stage=on_stage,
+    )
+    return with_numbers(build, OpenSizes(imports.dims, calibration))
+
+
+def _compiled(
+    model: Model,
+    passes: Sequence[Pass],
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None,
+    sizes: OpenSizes,
+    *,
+    imports: ImportOptions,
+    options: Mapping[str, object] | None,
+    check: bool,
+    dump_ir: str | Path | None,
+    progress: Callable[[str, int, int], None] | None,
+    on_stage: Callable[[Stage], None] | None,
+) -> Program:
+    """The program with the sizes that are known so far. Raises `UnsupportedError`, with the graph as far as it was imported."""
+    from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
+
+    graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims))
+    graph.notes += sizes.notes
     own = is_quantized(graph)
     if calibration is None and not own:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
@@ -97,7 +137,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     facts = CompileFacts(
         source=str(model) if isinstance(model, str | Path) else graph.name,
         pipeline=format_pipeline(passes),
-        options=chosen.facts() if pipeline is None and trained is None else None,
+        options=options,
+        checked=check,
         calibration_samples=0 if known is None else sample_count(graph, known),
         notes=list(graph.notes),
     )
@@ -116,7 +157,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
     except UnsupportedError as error:
         made = f"model {graph.name} ({facts.provenance})" if facts.provenance is not None else f"model {graph.name}"
-        raise UnsupportedError(f"{made}: {error}", error.refusals) from error
+        raise UnsupportedError(f"{made}: {error}", error.refusals, graph) from error
     facts |= {"remarks": [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]}
     if own:
         facts |= integers_kept(graph, stages, data)
@@ -125,12 +166,15 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
         raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+    macs = dense_macs(graphs["quantized"], data)
     facts = dataclasses.replace(
         facts,
         neuron=neuron_of(graphs["spiking"]),
         host_nodes=host_work(graphs["quantized"]),
-        spiking_mac_share=dense_macs(graphs["quantized"], data).spiking_share,
+        spiking_mac_share=macs.spiking_share,
     )
+    if known is not None:
+        facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
     return Program(graphs, facts)
 
 

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
-__all__ = ["check_import", "example_from", "import_model", "import_with", "is_torch", "needs_example", "with_constants"]
+__all__ = [
+    "check_import",
+    "example_from",
+    "import_model",
+    "import_with",
+    "is_torch",
+    "model_outputs",
+    "needs_example",
+    "with_constants",
+]
 
 IMPORT_SAMPLES = 16
 """Samples on which an import is compared with the model itself."""
@@ -38,7 +47,8 @@ def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
     model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
     None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
     `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
-    `torch.export` takes them, says which sizes are open where those found are not wanted.
+    `torch.export` takes them, says which sizes are open where those found are not wanted. `dims` gives numbers for sizes of
+    inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
@@ -51,6 +61,8 @@ def import_with(model: Model, options: ImportOptions) -> Graph:
     if options.constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
+        if options.dims:
+            raise UsageError("dims are for models that are imported; a graph has its sizes")
         return model
     if is_torch(model):
         from snnir.frontends.torch import import_torch
@@ -60,12 +72,13 @@ def import_with(model: Model, options: ImportOptions) -> Graph:
             example_inputs=options.example_inputs,
             dynamic_shapes=options.dynamic_shapes,
             batch_axes=options.batch_axes,
+            dims=options.dims,
         )
     if options.example_inputs is not None or options.dynamic_shapes is not None:
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants)
+    return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants, dims=options.dims)
 
 
 def is_torch(model: object) -> bool:
@@ -96,6 +109,26 @@ def with_constants(model: Model, constants: Mapping[str, Any] | None) -> Any:
     return onnx.with_constants(cast("Any", model), constants) if constants else model
 
 
+def model_outputs(
+    model: Model,
+    graph: Graph,
+    data: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    constants: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """The outputs of the model itself, by ONNX Runtime or PyTorch; `graph` is its import."""
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+    model = with_constants(model, constants)
+    if is_torch(model):
+        from snnir.frontends.torch import run_torch
+
+        return run_torch(cast("Any", model), data, example_inputs, axes)
+    from snnir.frontends.onnx import run_onnxruntime
+
+    return run_onnxruntime(cast("Any", model), data, axes)
+
+
 def check_import(
     model: Model,
     graph: Graph,
@@ -116,16 +149,8 @@ def check_import(
             raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
         return float(str(report["import_error"]))
     ours = execute(graph, few)
-    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
-    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
-    if is_torch(model):
-        from snnir.frontends.torch import run_torch
-
-        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs, axes)
-    else:
-        from snnir.frontends.onnx import run_onnxruntime
-
-        reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
+    reference = "the model itself" if is_torch(model) else "ONNX Runtime"
+    theirs = model_outputs(model, graph, few, example_inputs)
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]

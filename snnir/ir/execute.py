@@ -18,7 +18,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute"]
+__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute", "fixed_size_note"]
 
 Observer = Callable[[Value, np.ndarray], None]
 """Called with every value computed, once for each element inside a scan."""
@@ -29,16 +29,18 @@ def execute(
     inputs: Mapping[str, np.ndarray],
     observe: Observer | None = None,
     only: Sequence[Value] | None = None,
+    known: Mapping[Value, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs of `graph` by name, for input arrays by name.
 
     Levels come out as integers. `observe` sees each value, bodies included (sequence elements in order); `only`
-    replaces the outputs by these top-level values, by their own names. Raises `InputError`.
+    replaces the outputs by these top-level values, by their own names. `known` gives top-level values that need not be
+    computed: nodes all of whose results are among them are left out. Raises `InputError`.
     """
     inputs = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, inputs)
     wanted = dict(graph.outputs) if only is None else {value.name: value for value in only}
-    arrays = {value: inputs[value.name] for value in graph.inputs}
+    arrays = {value: inputs[value.name] for value in graph.inputs} | dict(known or {})
     if observe is not None:
         for value, array in arrays.items():
             observe(value, array)
@@ -71,7 +73,8 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], unseen: Collect
             expected = size if isinstance(size, int) else sizes.setdefault(str(size), found)
             fits = fits and found == expected
         if not fits:
-            raise InputError(f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}")
+            said = f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}"
+            raise InputError(said + _fixed_sizes(graph, value, array.shape))
         if value.type.dtype == "str":
             arrays[value.name] = array
         else:
@@ -79,6 +82,18 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], unseen: Collect
                 _integers(value, array) if value.type.is_exact else _reals(graph, value, array, value.name in unseen)
             )
     return arrays
+
+
+def fixed_size_note(name: str, entry: str, axis: int, number: int, why: str) -> str:
+    """The note of a graph on a size that its model leaves open and that is a number now."""
+    return f"{name} (axis {axis} of input {entry}) is {number}, {why}"
+
+
+def _fixed_sizes(graph: Graph, value: Value, shape: Sequence[int]) -> str:
+    """What the notes of a graph say of the axes that differ from `shape`."""
+    wrong = [axis for axis, (size, found) in enumerate(zip(value.type.shape, shape, strict=False)) if size != found]
+    said = [note for axis in wrong for note in graph.notes if f"(axis {axis} of input {value.name}) is " in note]
+    return "".join(f"; {note}" for note in said)
 
 
 def _words(value: Value, array: np.ndarray) -> np.ndarray:
@@ -164,6 +179,8 @@ def _run(
     arrays.update((value, value.array) for value in graph.constants)
     remaining = {value: len(value.uses) for value in graph.values.values()}
     for node in graph.nodes:
+        if all(value in arrays for value in node.outputs):
+            continue
         operands = [arrays[value] for value in node.operands]
         results = _scan(node, operands, sizes, observe) if isinstance(node.op, Scan) else apply(node, operands, sizes)
         for value, array in zip(node.outputs, results, strict=True):

@@ -24,6 +24,8 @@ class CompileFacts(Mapping[str, object]):
     """The passes that ran, as text."""
     options: Mapping[str, object] | None = None
     """`CompileOptions` by name; None where the pipeline was given as text, or the program is older."""
+    checked: bool | None = None
+    """Whether every pass was held to its promise on a few samples."""
     calibration_samples: int | None = None
     notes: Sequence[str] | None = None
     """What the import had to say."""
@@ -45,6 +47,10 @@ class CompileFacts(Mapping[str, object]):
     """The nodes that the host computes."""
     spiking_mac_share: float | None = None
     """The share of the multiply-accumulates that spikes compute."""
+    distances: Sequence[Mapping[str, Any]] | None = None
+    """How far each output is from the float model's on calibration data (`snnir.runtime.accuracy.Distance`)."""
+    warnings: Sequence[Mapping[str, Any]] | None = None
+    """What the compiler warns of (`snnir.runtime.accuracy.Diagnostic`)."""
     other: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -56,7 +62,7 @@ class CompileFacts(Mapping[str, object]):
         """These facts and others. Raises `ValueError` naming a fact that is of another type than it has here."""
         known = {name: value for name, value in facts.items() if name in _TYPES and value is not None}
         for name, value in known.items():
-            if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+            if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and bool not in _TYPES[name]):
                 raise ValueError(f"the fact {name} is {value!r}")
         other = {**self.other, **{name: value for name, value in facts.items() if name not in _TYPES}}
         changed: dict[str, Any] = {**known, "other": other}

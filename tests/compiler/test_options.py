@@ -40,7 +40,7 @@ def test_the_command_line_has_every_option_with_its_default() -> None:
     found = {option.name: option for option in compile_command.params}
     for item in dataclasses.fields(CompileOptions):
         option = found[item.name]
-        assert option.help == declaration(item).help  # type: ignore[attr-defined]
+        assert option.help == declaration(item).help
         if item.default is not dataclasses.MISSING:
             assert option.default == item.default
 
