@@ -72,7 +72,7 @@ def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int], exe
     """
     if neuron_of(graph) == FEW_SPIKES:
         check_phased(delivery, execution)
-        windows = phases_of(graph, delivery).windows
+        windows = phases_of(graph, delivery, lengths).windows
         return {name: [steps] * (lengths[name] if name else 1) for name, steps in windows.items()}
     settling = _Settling(graph, delivery, lengths, execution)
     emitting = (node for node in graph.nodes if not isinstance(node.op, Scan))
@@ -203,7 +203,8 @@ def _swing(synapse: Node, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest current that each neuron can have received through a synapse."""
     quantization = synapse.operands[0].type.quantization
     assert quantization is not None
-    weight = synapse.operands[1].array.astype(np.int64)
+    assert isinstance(synapse.op, Dense | Diagonal | Sparse | Conv)
+    weight = synapse.op.expanded(synapse.operands[1].array).astype(np.int64)
     up, down = np.maximum(weight, 0), np.minimum(weight, 0)
     if isinstance(synapse.op, Dense):
         shape = (1,) * (rank - 1) + (-1,)

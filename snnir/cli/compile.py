@@ -10,7 +10,19 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import CONSTANT, DIM, FILE, JSON, SHAPE, chosen, compile_options, constants_of, dims_of
+from snnir.cli.options import (
+    BATCH_AXIS,
+    CONSTANT,
+    DIM,
+    FILE,
+    JSON,
+    SHAPE,
+    batch_axes_of,
+    chosen,
+    compile_options,
+    constants_of,
+    dims_of,
+)
 from snnir.errors import UsageError
 from snnir.runtime.accuracy import worst_sqnr
 
@@ -27,6 +39,7 @@ __all__ = ["compile_command"]
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @click.option("--min-sqnr", type=float, metavar="DB", help="Exit with code 1, writing nothing, where an output has less SQNR.")
 @CONSTANT
+@BATCH_AXIS
 @DIM
 @SHAPE
 @JSON
@@ -39,6 +52,7 @@ def compile_command(
     check: bool,
     min_sqnr: float | None,
     constants: tuple[str, ...],
+    batch_axes: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     json: bool,
@@ -52,6 +66,7 @@ def compile_command(
             calibration=data,
             pipeline=pipeline,
             constants=constants_of(constants),
+            batch_axes=batch_axes_of(batch_axes),
             dims=dims_of(dims, shapes),
             check=check,
             dump_ir=dump_ir,

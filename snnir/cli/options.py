@@ -16,6 +16,7 @@ from snnir.ir.protocols import Delivery, Execution
 from snnir.passes.options import CompileKeywords, CompileOptions, declaration
 
 __all__ = [
+    "BATCH_AXIS",
     "COMPARE",
     "CONSTANT",
     "DELIVERY",
@@ -25,6 +26,7 @@ __all__ = [
     "JSON",
     "SHAPE",
     "THREADS",
+    "batch_axes_of",
     "chosen",
     "compile_options",
     "constants_of",
@@ -51,6 +53,13 @@ CONSTANT = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     help="An input of an ONNX model that must be known: a .npy file, or JSON such as 3, true or [2, 4]; may be given again.",
+)
+BATCH_AXIS = click.option(
+    "--batch-axis",
+    "batch_axes",
+    multiple=True,
+    metavar="NAME=AXIS",
+    help="The batch axis of an input, such as state=1, or state=none where it has none; may be given again.",
 )
 DIM = click.option(
     "--dim",
@@ -145,4 +154,15 @@ def constants_of(items: Iterable[str]) -> dict[str, object]:
             found[name] = json.loads(value)
         except ValueError:
             raise UsageError(f"--constant {item!r}: give a .npy file, or JSON such as 3, true or [2, 4]") from None
+    return found
+
+
+def batch_axes_of(items: Iterable[str]) -> dict[str, int | None]:
+    """Batch axes by input name, of what `--batch-axis` was given. Raises `UsageError`."""
+    found: dict[str, int | None] = {}
+    for item in items:
+        name, sign, axis = item.rpartition("=")
+        if not sign or not name or not (axis == "none" or axis.removeprefix("-").isdecimal()):
+            raise UsageError(f"--batch-axis {item!r}: give the input's name and its axis, like state=1 or state=none")
+        found[name] = None if axis == "none" else int(axis)
     return found

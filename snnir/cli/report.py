@@ -37,6 +37,7 @@ __all__ = [
     "compiled",
     "distance_rows",
     "error",
+    "in_own_process",
     "print_json",
     "progress",
     "ran",
@@ -71,18 +72,23 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
+def in_own_process() -> bool:
+    """Whether a command runs in a process that does nothing else."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.obj == OWN_PROCESS
+
+
 @contextmanager
 def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
     """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took.
 
     In a process of its own (see `own_process` of `snnir.cli.main.main`) Numba is loaded without what nothing here uses.
     """
-    context = click.get_current_context(silent=True)
     with progress(what, quiet) as advance:
         if not kernels:
             yield advance
             return
-        if context is not None and context.obj == OWN_PROCESS:
+        if in_own_process():
             load_numba_without_blas()
         with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
             yield advance

@@ -19,7 +19,7 @@ __all__ = ["ImportKeywords", "ImportOptions", "Keywords", "keywords_of", "split"
 class ImportKeywords(TypedDict, total=False):
     """`ImportOptions` as keyword arguments; a test holds the two together."""
 
-    batch_axes: Mapping[str, int] | None
+    batch_axes: Mapping[str, int | None] | None
     example_inputs: Any
     dynamic_shapes: Any
     constants: Mapping[str, Any] | None
@@ -30,8 +30,8 @@ class ImportKeywords(TypedDict, total=False):
 class ImportOptions:
     """How a model becomes a graph."""
 
-    batch_axes: Mapping[str, int] | None = None
-    """The batch axis of inputs where it is not the first, by their names."""
+    batch_axes: Mapping[str, int | None] | None = None
+    """The batch axis of inputs where it is not the one that is found, by their names; None: the input has no batch."""
     example_inputs: Any = None
     """Arguments of one call of a module of PyTorch: a tensor or array, a tuple, or a dict by name."""
     dynamic_shapes: Any = None

@@ -33,7 +33,7 @@ def trainable(
     model: str | Path | bytes | onnx.ModelProto | Graph,
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray],
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     check: bool = True,
     **options: Unpack[CompileKeywords],
 ) -> TrainableModule:

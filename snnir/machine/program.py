@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Constant, Emitter, Input, Max, Population, Product, Readout, Summing
+from snnir.machine.emitters import Constant, Emitter, FewSpikes, Input, Max, Population, Product, Readout, Summing
 from snnir.machine.route import Route
 from snnir.machine.scans import Element, Result, Scan, Shared, State
 from snnir.machine.synapses import Synapse
@@ -21,6 +21,7 @@ __all__ = [
     "Constant",
     "Element",
     "Emitter",
+    "FewSpikes",
     "IndexMap",
     "Input",
     "IntegerProgram",
@@ -71,6 +72,13 @@ class IntegerProgram:
     outputs: tuple[Output, ...]
     host: tuple[str, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
+    neuron: str = "bif"
+    """The family of neurons: `bif` or `few-spikes`. Windows of few-spike neurons take the steps of their schedule."""
+
+    @property
+    def few(self) -> bool:
+        """Whether neurons are few-spike neurons."""
+        return self.neuron == "few-spikes"
 
     @property
     def carry(self) -> bool:

@@ -9,6 +9,7 @@ from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import SPIKING
+from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
 from snnir.machine.lowering import encode, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
@@ -45,8 +46,13 @@ def lower(
     if graph.level != SPIKING:
         raise UsageError(f"graph {graph.name} is at the {graph.level} level; a machine program is made of the {SPIKING} level")
     delivery, execution = Delivery.of(delivery), Execution.of(execution)
-    work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set())
+    neuron = neuron_of(graph)
+    if neuron == FEW_SPIKES:
+        check_phased(delivery, execution)
+    phases = phases_of(graph, delivery) if neuron == FEW_SPIKES else None
+    work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set(), phases)
     work.all()
     outputs = tuple(work.output(name, value) for name, value in graph.outputs.items())
-    program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), dict(provenance or {}))
+    made = dict(provenance or {})
+    program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), made, neuron)
     return Lowered(program, work.inputs, work.readouts)

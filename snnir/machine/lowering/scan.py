@@ -22,7 +22,7 @@ def scan(work: Lowering, node: Node) -> None:
     first, last = op.states, op.states + op.elements
     pairs = list(zip(body.inputs, node.operands, strict=True))
     constants = {inner: work.constants[outer] for inner, outer in pairs[last:] if outer in work.constants}
-    inner = Lowering(body, work.sizes, constants, f"{node.outputs[0].name}/", work.names)
+    inner = Lowering(body, work.sizes, constants, f"{node.outputs[0].name}/", work.names, work.phases)
     for value, outer in pairs:
         if value.type.dtype == "spike":
             inner.root(value, concrete_shape(value.type, work.sizes)[1:])
@@ -36,16 +36,21 @@ def scan(work: Lowering, node: Node) -> None:
     for (value, outer), (final, following) in zip(pairs[:first], results, strict=False):
         shape = inner.wirings[value].index.shape
         initial = work.source(outer, shape)
-        states.append(State(inner.trains[value], initial.name, inner.source(following).name, work.root(final, shape)))
+        first_step = work.first(following)
+        names = initial.name, inner.source(following).name
+        states.append(State(inner.trains[value], *names, work.root(final, shape), first_step))
     cut = [(value, outer) for value, outer in pairs[first:last] if value in inner.trains]
-    elements = [Element(inner.trains[value], work.source(outer).name, work.is_charged(outer)) for value, outer in cut]
-    shared = [Shared(inner.trains[value], work.source(outer).name) for value, outer in pairs[last:] if value in inner.trains]
+    elements = [
+        Element(inner.trains[value], work.source(outer).name, work.is_charged(outer), work.first(outer)) for value, outer in cut
+    ]
+    taken = [(value, outer) for value, outer in pairs[last:] if value in inner.trains]
+    shared = [Shared(inner.trains[value], work.source(outer).name, work.first(outer)) for value, outer in taken]
     stacked = []
     for outer, value in results[first:]:
         if value.type.dtype == "spike":
             source = inner.source(value)
             train = work.root(outer, concrete_shape(outer.type, work.sizes)[1:])
-            stacked.append(Result(train, source.name))
+            stacked.append(Result(train, source.name, work.first(value)))
         else:
             work.late.add(outer)
             if value in inner.readouts:
