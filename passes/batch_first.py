@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.ir import BATCH, FLOAT, Graph, Node, Value
 from snnir.ir.batch import holds_batch
-from snnir.ir.dims import dim, product
+from snnir.ir.dims import concrete, dim, product
 from snnir.ir.ops import (
     Add,
     AveragePool,
@@ -162,7 +162,7 @@ def _ranked(rewriter: Rewriter, value: Value, rank: int) -> Value:
     if shape == value.type.shape:
         return value
     if value.is_constant:
-        return rewriter.constant(f"{value.name}.ranked", value.array.reshape([int(str(size)) for size in shape]))
+        return rewriter.constant(f"{value.name}.ranked", value.array.reshape([concrete(size) for size in shape]))
     return rewriter.emit(Reshape(shape), value, name=f"{value.name}.ranked")
 
 

@@ -44,7 +44,7 @@ def _run(call: Call, graph: onnx.GraphProto) -> list[Result]:
         scope.names[tensor.name] = finite(to_array(tensor), f"initializer {tensor.name}")
     refused = walk(scope, graph.node)
     if refused:
-        raise RefusalError("in its branch, " + "; ".join(map(str, refused)))
+        raise RefusalError("in its branch, " + "; ".join(map(str, refused)), (name for item in refused for name in item.sizes))
     results: list[Result] = []
     for output in graph.output:
         entry = scope.find(output.name)
