@@ -91,6 +91,7 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray
     "image from -1, channels last": lambda rng, shape: _last(2 * _image(rng, _first(shape)) - 1),
     "image, channels last": lambda rng, shape: _last(_image(rng, _first(shape))),
     "text": _text,
+    "text of imagenet": lambda rng, shape: _normalised(_text(rng, shape)),
     "text from -1": lambda rng, shape: 2 * _text(rng, shape) - 1,
     "text, channels last": lambda rng, shape: _last(_text(rng, _first(shape))),
     "speech": _speech,
@@ -124,7 +125,7 @@ _OCR = "rapidocr_onnxruntime/models/"
 
 FILES: tuple[File, ...] = (
     File(
-        "rapidocr-onnxruntime", f"{_OCR}ch_PP-OCRv4_det_infer.onnx", {"x": ("image of imagenet", ("N", 3, 160, 160))}, samples=4
+        "rapidocr-onnxruntime", f"{_OCR}ch_PP-OCRv4_det_infer.onnx", {"x": ("text of imagenet", ("N", 3, 160, 160))}, samples=4
     ),
     File("rapidocr-onnxruntime", f"{_OCR}ch_PP-OCRv4_rec_infer.onnx", {"x": ("text from -1", ("N", 3, 48, 160))}, samples=4),
     File("rapidocr-onnxruntime", f"{_OCR}ch_ppocr_mobile_v2.0_cls_infer.onnx", {"x": ("text from -1", ("N", 3, 48, 192))}),
