@@ -124,9 +124,7 @@ _AXIS = {"state": 1}
 _OCR = "rapidocr_onnxruntime/models/"
 
 FILES: tuple[File, ...] = (
-    File(
-        "rapidocr-onnxruntime", f"{_OCR}ch_PP-OCRv4_det_infer.onnx", {"x": ("text of imagenet", ("N", 3, 160, 160))}, samples=4
-    ),
+    File("rapidocr-onnxruntime", f"{_OCR}ch_PP-OCRv4_det_infer.onnx", {"x": ("text of imagenet", ("N", 3, 160, 160))}, samples=4),
     File("rapidocr-onnxruntime", f"{_OCR}ch_PP-OCRv4_rec_infer.onnx", {"x": ("text from -1", ("N", 3, 48, 160))}, samples=4),
     File("rapidocr-onnxruntime", f"{_OCR}ch_ppocr_mobile_v2.0_cls_infer.onnx", {"x": ("text from -1", ("N", 3, 48, 192))}),
     File(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["check_import", "example_from", "import_model", "is_torch", "needs_example", "with_constants"]
 
 _LEAST_SPAN = 1e-3
-"""Outputs that stay below it are compared with it: ONNX Runtime's sigmoid is off by the rounding of numbers near 1, not near 0."""
+"""Outputs that stay below it are compared with it: ONNX Runtime's sigmoid is off by the rounding of numbers near 1."""
 IMPORT_SAMPLES = 16
 """Samples on which an import is compared with the model itself."""
 _EXAMPLE_SAMPLES = 2
