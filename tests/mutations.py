@@ -132,6 +132,6 @@ def mutated(content: bytes, kind: str, seed: int) -> bytes:
     model = onnx.load_model_from_string(content)
     try:
         change(model, rng)
-        return model.SerializeToString()
+        return bytes(model.SerializeToString())
     except (DecodeError, EncodeError, ValueError, TypeError):  # what protobuf itself does not hold
         return content

@@ -11,6 +11,8 @@ import numpy as np
 from snnir.backends.bundle.tensors import TensorReader
 from snnir.errors import FileFormatError, GraphError
 from snnir.ir.ops import Conv
+from snnir.ir.ops.affine import MOST_GAIN
+from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.types import Quantization, TensorType
 from snnir.machine.program import (
     Constant,
@@ -107,7 +109,7 @@ class Fields:
 def decode_program(manifest: Fields, tensors: TensorReader) -> IntegerProgram:
     """The program of a manifest, whose fields are taken out. Raises `FileFormatError`."""
     name, delivery, execution = (manifest.get(key, str) for key in ("name", "delivery", "execution"))
-    if delivery not in ("relay", "replay", "graded") or execution not in ("reset", "carry"):
+    if delivery not in tuple(Delivery) or execution not in tuple(Execution):
         raise manifest.error(f"delivery {delivery!r} and execution {execution!r} are unknown")
     decoder = _Decoder(tensors, {}, set())
     ops = decoder.ops(manifest.objects("program"))
@@ -316,6 +318,12 @@ class _Decoder:
             extra["spread"] = self._map(fields.object("spread"), size, 0, count)
         elif count != size:
             raise fields.error(f"{count} currents for {size} neurons, and no 'spread'")
+        if fields.has("gain"):
+            extra["gain"] = gain = self.tensors.integers(fields.get("gain", str)).reshape(-1)
+            if gain.size not in (1, len(weights)) or gain.size == 0 or gain.min() < 0 or gain.max() > MOST_GAIN:
+                raise fields.error(f"gains are 0 to {MOST_GAIN}, 1 or {len(weights)} of them; {gain.size} are there")
+            if weights.size and max(-int(weights.min()), int(weights.max())) << int(gain.max()) >= 1 << 62:
+                raise fields.error("weights times their gain have more than 62 bits")
         fields.done()
         return Synapse(name, source, kind, weights, inputs, outputs, **extra)  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ import numpy as np
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UnsupportedError, UsageError
+from snnir.ir.protocols import Delivery
 from snnir.machine.program import (
     Constant,
     Emitter,
@@ -26,13 +27,15 @@ from snnir.machine.program import (
     Scan,
     Synapse,
     Train,
+    trains_of,
     walk,
 )
 
 __all__ = ["checksum", "unpacked"]
 
-_MAGIC = b"snnu\0\0\0\1"
-_DELIVERIES = ("relay", "replay", "graded")
+_MAGIC = b"snnu\0\0\0\2"
+_DELIVERIES = (Delivery.RELAY, Delivery.REPLAY, Delivery.GRADED)
+"""In the order of `snnir_replay.c`."""
 _KINDS = ("dense", "conv", "one", "list", "csr")
 _OPS = (Input, Constant, Route, Population, Readout, Max, Product, Scan)
 _CELLS = (np.int8, np.int16, np.int32, np.int64)
@@ -168,6 +171,9 @@ class _Writer:
                 self.words(synapse.inputs[1 + axis], synapse.outputs[1 + axis])
                 self.words(synapse.stride[axis], synapse.padding[axis], synapse.dilation[axis], weights.shape[2 + axis])
         self.list(weights, f"weights of {synapse.name}", _MOST_WEIGHT)
+        self.list(np.zeros(0, np.int64) if synapse.gain is None else synapse.gain)
+        if np.abs(synapse.expanded()).max(initial=0) > _MOST_WEIGHT:
+            raise UnsupportedError(f"weights of {synapse.name} times their gain have more than {_MOST_WEIGHT.bit_length()} bits")
         if synapse.weight_map is not None:
             self.list(synapse.weight_map.array())
         if synapse.rows is not None and synapse.columns is not None:
@@ -213,12 +219,4 @@ class _Writer:
 
 def _trains(ops: Sequence[Op]) -> list[Train]:
     """All trains of a program, each once."""
-    found: dict[str, Train] = {}
-    for op, _ in walk(ops):
-        if isinstance(op, Scan):
-            inner = [link.input for links in (op.states, op.elements, op.shared) for link in links]
-            for train in (*inner, *(state.final for state in op.states), *(result.train for result in op.results)):
-                found[train.name] = train
-        else:
-            found[op.train.name] = op.train
-    return list(found.values())
+    return list({train.name: train for op, _ in walk(ops) for train in trains_of(op)}.values())

@@ -18,12 +18,26 @@ from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
-from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Population, Product, Readout, Scan
+from snnir.ir.ops import (
+    Bif,
+    Conv,
+    Dense,
+    Diagonal,
+    Encode,
+    Fs,
+    MaxPool,
+    Movement,
+    Population,
+    Product,
+    Readout,
+    Scan,
+    Sparse,
+)
 from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
 from snnir.ir.types import Quantization
-from snnir.machine.encodings import check_encoding, portions
+from snnir.machine.encodings import portions
 from snnir.machine.host import Host, concrete_shape, fixed_values, window_order
-from snnir.machine.options import batch_size, check_graph, check_neurons, check_options
+from snnir.machine.options import RunOptions, batch_size, check_graph
 
 __all__ = ["PlainResult", "simulate_plain"]
 
@@ -45,14 +59,19 @@ def simulate_plain(
     check_graph(graph)
     arrays = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, arrays)
-    check_neurons(graph, steps, delivery, execution)
-    check_options(steps, delivery, execution, record, _names(graph))
-    check_encoding(encoding, steps, execution)
+    options = RunOptions.of(steps=steps, delivery=delivery, execution=execution, encoding=encoding, record=record)
+    options.check(graph, _names(graph))
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
-    phases = phases_of(graph, delivery) if neuron_of(graph) == FEW_SPIKES else None
-    sending = Sending(delivery, execution == "carry", steps, phases)
-    run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record), encoding == "m-analog")
+    phases = phases_of(graph, delivery, _lengths(graph, sizes)) if neuron_of(graph) == FEW_SPIKES else None
+    sending = Sending(delivery, options.carry, steps, phases)
+    run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record), options.in_portions)
     return run.whole(graph, host)
+
+
+def _lengths(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The number of elements of each scan, by its first result."""
+    scans = [(node, node.op) for node in graph.nodes if isinstance(node.op, Scan)]
+    return {node.outputs[0].name: concrete_shape(node.operands[op.states].type, sizes)[op.axis] for node, op in scans}
 
 
 def _names(graph: Graph, prefix: str = "") -> list[str]:
@@ -266,7 +285,8 @@ class _Run:
             if not (rest and len(rest) == 2):  # a bias is no current; a sparse synapse's rows and columns stay
                 rest = []
             name = window.prefix + synapse.output.name
-            ones = np.ones_like(weight)
+            assert isinstance(op, Dense | Diagonal | Sparse | Conv)
+            ones, counted = np.ones_like(weight), op.without_gain()
             for first in range(0, min(steps, len(train.values)), _STEPS):
                 last = min(first + _STEPS, steps)
                 values, charged = train.values[first:last], train.charged[first:last]
@@ -274,7 +294,7 @@ class _Run:
                     total += current
                 for counter, events in ((self.result.synops, values != 0), (self.result.charges, (values != 0) & charged)):
                     if events.any():
-                        for used in _by_sample(op, events.astype(np.int64), ones, *rest):
+                        for used in _by_sample(counted, events.astype(np.int64), ones, *rest):
                             self._add(counter, name, np.broadcast_to(used, shape)[np.newaxis], 1)
         return totals
 

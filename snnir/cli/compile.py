@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, DIM, FILE, JSON, ROUNDING, SHAPE, WEIGHT_BITS, constants_of, dims_of
+from snnir.cli.options import (
+    BATCH_AXIS,
+    CONSTANT,
+    DIM,
+    FILE,
+    JSON,
+    SHAPE,
+    batch_axes_of,
+    chosen,
+    compile_options,
+    constants_of,
+    dims_of,
+)
 from snnir.errors import UsageError
+from snnir.runtime.accuracy import worst_sqnr
 
 __all__ = ["compile_command"]
-
-
-def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
-    found = {}
-    for item in items:
-        name, sign, bits = item.rpartition("=")
-        if not sign or not name or not bits.isdecimal():
-            raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
-        found[name] = int(bits)
-    return found
 
 
 @click.command("compile")
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
-@BITS
-@WEIGHT_BITS
-@click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 16.")
-@click.option("--state-bits", default=0, help="Bits of states that add up (LSTM cells, GRU); 0: two more than --bits.")
-@click.option("--value-bits", multiple=True, metavar="NAME=BITS", help="Bits of one value; may be given again.")
-@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
-@click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
-@click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
-@ROUNDING
+@compile_options()
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
+@click.option("--min-sqnr", type=float, metavar="DB", help="Exit with code 1, writing nothing, where an output has less SQNR.")
 @CONSTANT
+@BATCH_AXIS
 @DIM
 @SHAPE
 @JSON
@@ -49,44 +47,45 @@ def compile_command(
     model: Path,
     calibration: Path | None,
     output: Path,
-    bits: int,
-    weight_bits: int,
-    input_bits: int,
-    state_bits: int,
-    value_bits: tuple[str, ...],
-    allow_host: bool,
-    method: str,
-    percentile: float,
-    rounding: str,
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
+    min_sqnr: float | None,
     constants: tuple[str, ...],
+    batch_axes: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     json: bool,
-) -> None:
+    **options: Any,
+) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
     data = read_arrays(calibration) if calibration is not None else None
     with report.progress("compiling", quiet=json) as advance:
         program = snnir.compile(
             model,
             calibration=data,
-            bits=bits,
-            weight_bits=weight_bits,
-            input_bits=input_bits,
-            state_bits=state_bits,
-            value_bits=_value_bits(value_bits),
-            allow_host=allow_host,
-            method=method,
-            percentile=percentile,
-            rounding=rounding,
             pipeline=pipeline,
             constants=constants_of(constants),
+            batch_axes=batch_axes_of(batch_axes),
             dims=dims_of(dims, shapes),
             check=check,
             dump_ir=dump_ir,
             progress=advance,
+            **chosen(options),
         )
-        program.save(output)
-    report.compiled(program, output, json)
+        enough = _reaches(program, min_sqnr)
+        if enough:
+            program.save(output)
+    report.compiled(program, output if enough else None, json)
+    if not enough:
+        report.error(f"an output has an SQNR below --min-sqnr {min_sqnr:g}; {output} was not written")
+    return 0 if enough else 1
+
+
+def _reaches(program: snnir.Program, least: float | None) -> bool:
+    """Whether all outputs have at least this SQNR on calibration data. Raises `UsageError` where none was measured."""
+    if least is None:
+        return True
+    if not program.distances:
+        raise UsageError("--min-sqnr needs --calibration: without data no distance to the float model is measured")
+    return worst_sqnr(program.distances) >= least

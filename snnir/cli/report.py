@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,7 @@ from rich.table import Table
 from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.provenance import origin_rows
 from snnir.cli.support import op_support, pass_support
+from snnir.runtime.accuracy import distance_text
 from snnir.runtime.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.runtime.inputs import as_inputs
 from snnir.runtime.totals import RunTotals, right_answers
@@ -24,14 +26,18 @@ from snnir.runtime.verification import scan_lengths
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
+    from snnir.runtime.accuracy import Diagnostic
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.program import Program
     from snnir.runtime.verification import Verification
 
 __all__ = [
+    "OWN_PROCESS",
     "accuracy",
     "compiled",
+    "distance_rows",
     "error",
+    "in_own_process",
     "print_json",
     "progress",
     "ran",
@@ -42,7 +48,12 @@ __all__ = [
     "show_text",
     "simulating",
     "verified",
+    "warn",
 ]
+
+
+OWN_PROCESS = "a process of its own"
+"""The object of a command's context in a process that is a command of snnir's and nothing else."""
 
 
 def error(message: str) -> None:
@@ -61,18 +72,23 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
-ALONE = False
-"""Whether this process is a command of snnir's, and nobody else's."""
+def in_own_process() -> bool:
+    """Whether a command runs in a process that does nothing else."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.obj == OWN_PROCESS
 
 
 @contextmanager
 def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
-    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took."""
+    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took.
+
+    In a process of its own (see `own_process` of `snnir.cli.main.main`) Numba is loaded without what nothing here uses.
+    """
     with progress(what, quiet) as advance:
         if not kernels:
             yield advance
             return
-        if ALONE:
+        if in_own_process():
             load_numba_without_blas()
         with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
             yield advance
@@ -101,38 +117,50 @@ def rows_table(title: str, rows: Mapping[str, object]) -> None:
     Console().print(table)
 
 
-def compiled(program: Program, output: Path, json: bool) -> None:
-    """What `snnir compile` prints."""
+def warn(warnings: Iterable[Diagnostic]) -> None:
+    """What the compiler warns of, a paragraph each, on stderr."""
+    for item in warnings:
+        Console(stderr=True, soft_wrap=True, highlight=False).print("[bold yellow]warning:[/] ", end="")
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(item))
+
+
+def distance_rows(program: Program) -> dict[str, str]:
+    """The first row of a report: how far the quantized network is from the float one on calibration data."""
+    distances = program.distances
+    count = f" ({distances[0].samples} calibration samples)" if distances else ""
+    return {"distance to float": distance_text(distances) + count if distances else "not measured: no calibration data"}
+
+
+def compiled(program: Program, output: Path | None, json: bool) -> None:
+    """What `snnir compile` prints; `output` is None where nothing was written."""
     from snnir.compiler.inspection import graph_facts
 
-    facts = {**program.facts, **graph_facts(program.graph("spiking")), "output": str(output), "bytes": output.stat().st_size}
+    known, size = program.facts, output.stat().st_size if output is not None else 0
+    facts = {**known, **graph_facts(program.graph("spiking")), "output": output and str(output), "bytes": size}
     if json:
         print_json(facts)
         return
-    rows = {
-        "model": facts["source"],
+    checked = "0 between quantized and spiking graph (every pass, a few samples)" if known.checked else "not counted"
+    rows: dict[str, object] = {
+        **{name: escape(text) for name, text in distance_rows(program).items()},
+        "mismatches": f"{checked}; snnir verify counts those of the spikes",
+        "model": known.source,
         **{name: escape(value) for name, value in origin_rows(facts).items()},
-        "pipeline": facts["pipeline"],
-        "calibration samples": facts["calibration_samples"],
-        "import against ONNX Runtime": _import_error(facts.get("import_error")),
+        "pipeline": known.pipeline,
+        "calibration samples": known.calibration_samples,
+        "import against ONNX Runtime": "not compared"
+        if known.import_error is None
+        else f"equal within {known.import_error:.2g} of the output's span",
+        "integers of the import": known.import_levels,
+        "integers on the grids": known.given_levels,
     }
-    for key, label in (("import_levels", "integers of the import"), ("given_levels", "integers on the grids")):
-        if key in facts:
-            rows[label] = facts[key]
-    host = facts.get("host_nodes")
-    if isinstance(host, list) and host:
-        share = 100 * float(str(facts["spiking_mac_share"]))
-        rows["on the host"] = f"{', '.join(map(str, host))}; {share:.1f} % of the multiply-accumulates are spiking"
-    for key in ("notes", "remarks"):
-        lines = facts.get(key)
-        if isinstance(lines, list) and lines:
-            rows[key] = "\n".join(map(str, lines))
-    rows["written"] = f"{output} ({output.stat().st_size:,} bytes)"
-    rows_table("compiled", rows)
-
-
-def _import_error(value: object) -> str:
-    return f"equal within {value:.2g} of the output's span" if isinstance(value, float) else "not compared"
+    if known.host_nodes and known.spiking_mac_share is not None:
+        share = 100 * known.spiking_mac_share
+        rows["on the host"] = f"{', '.join(known.host_nodes)}; {share:.1f} % of the multiply-accumulates are spiking"
+    rows |= {"notes": "\n".join(known.notes or ()) or None, "remarks": "\n".join(known.remarks or ()) or None}
+    rows["written"] = f"{output} ({size:,} bytes)" if output is not None else "nothing"
+    rows_table("compiled", {name: value for name, value in rows.items() if value is not None})
+    warn(program.warnings)
 
 
 def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
@@ -183,9 +211,16 @@ def run_facts(
 
 
 def ran(
-    facts: dict[str, object], right: float | None, comparison: Comparison | None, json: bool, written: str | None = None
+    facts: dict[str, object],
+    right: float | None,
+    comparison: Comparison | None,
+    json: bool,
+    written: str | None = None,
+    distance: Mapping[str, str] | None = None,
 ) -> None:
-    """What `snnir run` prints: `run_facts`, the share of right answers, and where results are, for a run in chunks."""
+    """What `snnir run` prints: `run_facts`, the share of right answers (or else `distance_rows`), and where results of a run
+    in chunks are.
+    """
     if comparison is not None:
         facts["executions"] = comparison.facts()
     if right is not None:
@@ -193,11 +228,15 @@ def ran(
     if json:
         print_json(facts)
         return
-    state = "yes: exact" if facts["settled"] else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
+    state = (
+        "yes: the integers of the quantized network"
+        if facts["settled"]
+        else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
+    )
     rows = {
-        "samples": facts["samples"],
-        **({"accuracy": f"{100 * right:.2f} %"} if right is not None else {}),
+        **({"accuracy": f"{100 * right:.2f} %"} if right is not None else distance or {}),
         "settled": state,
+        "samples": facts["samples"],
         "recurrence": f"{facts['execution']} execution, {facts['delivery']} delivery",
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
@@ -233,6 +272,7 @@ def verified(verification: Verification, import_error: float | None, comparison:
     if json:
         print_json(
             {
+                "distances": [item.facts() for item in verification.distances],
                 "ok": verification.ok,
                 "compared": verification.compared,
                 "mismatches": verification.mismatches,
@@ -255,7 +295,10 @@ def verified(verification: Verification, import_error: float | None, comparison:
     for name, count, bad in verification.values:
         table.add_row(name, f"{count:,}", f"[red]{bad:,}" if bad else "0")
     Console().print(table)
-    verdict = "[bold green]exact" if verification.ok else "[bold red]NOT exact"
+    float_network = "the imported model" if import_error is None else "the model itself"
+    for item in verification.distances:
+        Console(soft_wrap=True).print(f"distance to {float_network}: {escape(item.name)}: {item}")
+    verdict = "[bold green]equal integers" if verification.ok else "[bold red]NOT equal integers"
     Console().print(
         f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
         f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); "

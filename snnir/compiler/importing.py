@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
+from snnir.compiler.options import ImportKeywords, ImportOptions, keywords_of
 from snnir.compiler.quantized_models import IMPORT_TOLERANCE, check_levels, is_quantized
 from snnir.errors import ModelError, UsageError
 from snnir.ir import Graph
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
-__all__ = ["check_import", "example_from", "import_model", "is_torch", "needs_example", "with_constants"]
+__all__ = [
+    "check_import",
+    "example_from",
+    "import_model",
+    "import_with",
+    "is_torch",
+    "model_outputs",
+    "needs_example",
+    "with_constants",
+]
 
 _LEAST_SPAN = 1e-3
 """Outputs that stay below it are compared with it: ONNX Runtime's sigmoid is off by the rounding of numbers near 1."""
@@ -31,48 +41,47 @@ IMPORT_SAMPLES = 16
 _EXAMPLE_SAMPLES = 2
 
 
-def import_model(
-    model: Model,
-    *,
-    batch_axes: Mapping[str, int] | None = None,
-    example_inputs: Any = None,
-    dynamic_shapes: Any = None,
-    constants: Mapping[str, Any] | None = None,
-    dims: Mapping[str, int] | None = None,
-) -> Graph:
+@keywords_of(ImportOptions)
+def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
     """The model as a float-level graph.
 
-    `batch_axes` names the batch axis of inputs where it is not the first. `constants` gives values of inputs of an ONNX
-    model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
-    None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
-    `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
-    `torch.export` takes them, says which sizes are open where those found are not wanted. `dims` gives numbers for sizes of
-    inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
+    `batch_axes` names the batch axis of inputs where it is not the one that is found; None: the input has no batch.
+    `constants` gives values of inputs of an ONNX model that must be known while importing (a shape, a trip count, a
+    condition; a list of arrays for a list of tensors, None for an optional value that is not there): they are inputs of the
+    graph no more. A module of PyTorch needs `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a
+    dict by name); `dynamic_shapes`, as `torch.export` takes them, says which sizes are open where those found are not wanted.
+    `dims` gives numbers for sizes of inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
     """
-    if constants and (isinstance(model, Graph) or is_torch(model)):
+    return import_with(model, ImportOptions(**options))
+
+
+def import_with(model: Model, options: ImportOptions) -> Graph:
+    """`import_model` with its options as one value."""
+    if options.constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
-        if dims:
+        if options.dims:
             raise UsageError("dims are for models that are imported; a graph has its sizes")
         return model
     if is_torch(model):
         from snnir.frontends.torch import import_torch
 
+        axes = {name: axis for name, axis in (options.batch_axes or {}).items() if axis is not None}
         return import_torch(
             cast("Any", model),
-            example_inputs=example_inputs,
-            dynamic_shapes=dynamic_shapes,
-            batch_axes=batch_axes,
-            dims=dims,
+            example_inputs=options.example_inputs,
+            dynamic_shapes=options.dynamic_shapes,
+            batch_axes=axes,
+            dims=options.dims,
         )
-    if example_inputs is not None or dynamic_shapes is not None:
+    if options.example_inputs is not None or options.dynamic_shapes is not None:
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants, dims=dims)
+    return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants, dims=options.dims)
 
 
 def is_torch(model: object) -> bool:
@@ -103,6 +112,27 @@ def with_constants(model: Model, constants: Mapping[str, Any] | None) -> Any:
     return onnx.with_constants(cast("Any", model), constants) if constants else model
 
 
+def model_outputs(
+    model: Model,
+    graph: Graph,
+    data: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    constants: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """The outputs of the model itself, by ONNX Runtime or PyTorch; `graph` is its import."""
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+    model = with_constants(model, constants)
+    if is_torch(model):
+        from snnir.frontends.torch import run_torch
+
+        return run_torch(cast("Any", model), data, example_inputs, axes)
+    from snnir.frontends.onnx import run_onnxruntime
+
+    ranks = {name: value.type.rank for name, value in graph.outputs.items()}
+    return run_onnxruntime(cast("Any", model), data, axes, ranks)
+
+
 def check_import(
     model: Model,
     graph: Graph,
@@ -123,16 +153,8 @@ def check_import(
             raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
         return float(str(report["import_error"]))
     ours = execute(graph, few)
-    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
-    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
-    if is_torch(model):
-        from snnir.frontends.torch import run_torch
-
-        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs, axes)
-    else:
-        from snnir.frontends.onnx import run_onnxruntime
-
-        reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
+    reference = "the model itself" if is_torch(model) else "ONNX Runtime"
+    theirs = model_outputs(model, graph, few, example_inputs)
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]

@@ -1,0 +1,85 @@
+"""`snnir debug`: where quantization loses accuracy, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+import snnir
+from snnir.cli import report
+from snnir.cli.files import read_arrays
+from snnir.cli.options import CONSTANT, FILE, JSON, chosen, compile_options, constants_of
+from snnir.runtime.accuracy import MOST_DB, distance_text
+
+if TYPE_CHECKING:
+    from snnir.compiler.debugging import LayerTable
+
+__all__ = ["debug_command"]
+
+
+@click.command("debug")
+@click.argument("model", type=FILE)
+@click.option("--calibration", type=FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
+@click.option("--samples", default=8, show_default=True, type=click.IntRange(min=1), help="Calibration samples to measure on.")
+@compile_options("bits", "weight_bits", "input_bits", "state_bits", "value_bits", "allow_host", "method")
+@CONSTANT
+@JSON
+def debug_command(
+    model: Path,
+    calibration: Path,
+    samples: int,
+    constants: tuple[str, ...],
+    json: bool,
+    **options: Any,
+) -> None:
+    """Compile MODEL and print what every value and weight costs: together with all before it, alone, and at the outputs."""
+    with report.progress("compiling", quiet=json) as advance:
+        table = snnir.debug(
+            model,
+            calibration=read_arrays(calibration),
+            samples=samples,
+            progress=advance,
+            constants=constants_of(constants),
+            **chosen(options),
+        )
+    if json:
+        report.print_json(table.facts())
+    else:
+        _show(table)
+
+
+def _show(table: LayerTable) -> None:
+    console = Console()
+    Console(soft_wrap=True, highlight=False, markup=False).print(f"distance to float: {distance_text(table.distances)}")
+    values = Table(title=f"values that become levels, {table.losses.samples} samples, SQNR in dB", title_justify="left")
+    for column in ("value", "levels", "range", "clipped", "levels in use", "so far", "alone", "output, it alone"):
+        values.add_column(column, justify="left" if column == "value" else "right", overflow="fold")
+    for loss, output in table.activations():
+        scale = loss.levels.scale
+        values.add_row(
+            loss.name,
+            f"{loss.levels.lo}..{loss.levels.hi} * {scale:.4g}",
+            f"{loss.low:.4g} to {loss.high:.4g}",
+            f"{100 * loss.clipped:.2f} %",
+            f"{loss.used} of {loss.levels_available}",
+            _decibels(loss.sqnr),
+            _decibels(loss.alone),
+            _decibels(output),
+        )
+    console.print(values)
+    weights = Table(title="weights", title_justify="left")
+    for column in ("weight", "layer", "became 0", "largest / median", "output, it alone (dB)"):
+        weights.add_column(column, justify="left" if column in ("weight", "layer") else "right", overflow="fold")
+    for weight, cost in table.weights():
+        share = f"{100 * weight.zeros:.1f} %"
+        weights.add_row(weight.name, weight.layer, share, f"{weight.outlier:.1f}", "" if cost is None else _decibels(cost))
+    console.print(weights)
+    report.warn(table.warnings)
+
+
+def _decibels(value: float) -> str:
+    return "no loss" if value == MOST_DB else f"{value:.1f}"
