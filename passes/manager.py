@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,7 @@ def run_pipeline(
 
     After each pass the verifier runs, and with `check` the graphs before and after are executed on a few samples: an
     exact pass must keep float outputs within `TOLERANCE` and integers equal; what others change is remarked. `dump` is a
-    folder for `NN_pass.ir` files. A pass that fails leaves a reproducer: the graph before it and the rest of the pipeline.
+    folder for `NN_pass.ir` files. A pass that fails leaves a reproducer, and its error the command that runs it.
     """
     if dump is not None:
         _write(graph, dump, 0, "import")
@@ -70,8 +71,8 @@ def run_pipeline(
             stage = _apply(graph, pass_, context, checks, number, started)
         except SnnirError as error:
             if isinstance(error, (PassError, GraphError)) and not isinstance(error, UsageError):
-                place = _reproducer(graph, passes[number - 1 :], dump)
-                raise type(error)(f"pass {pass_.name}: {error}\nA reproducer was written to {place}") from error
+                command = _reproducer(graph, passes[number - 1 :], context, dump)
+                raise type(error)(f"pass {pass_.name}: {error}\nReproduce it with: {command}") from error
             raise
         graph = stage.graph
         stages.append(stage)
@@ -191,9 +192,14 @@ def _write(graph: Graph, folder: Path, number: int, name: str) -> None:
     write_graph(graph, folder / f"{number:02d}_{name}.ir")
 
 
-def _reproducer(graph: Graph, rest: Sequence[Pass], dump: Path | None) -> Path:
+def _reproducer(graph: Graph, rest: Sequence[Pass], context: Context, dump: Path | None) -> str:
+    """Write the graph before a failing pass, its data and the rest of the pipeline; returns the command that fails again."""
     folder = Path(tempfile.mkdtemp(prefix="snnir-reproducer-")) if dump is None else dump / "reproducer"
     folder.mkdir(parents=True, exist_ok=True)
     write_graph(graph, folder / "graph.ir")
     (folder / "pipeline.txt").write_text(format_pipeline(rest) + "\n", encoding="utf-8")
-    return folder
+    words = ["snnir", "opt", str(folder / "graph.ir"), "--pipeline", format_pipeline(rest[:1])]
+    if context.calibration is not None:
+        np.savez(folder / "calibration.npz", **dict(context.calibration))  # type: ignore[arg-type]
+        words += ["--calibration", str(folder / "calibration.npz")]
+    return shlex.join(words)
