@@ -35,10 +35,14 @@ def scan(work: Lowering, node: Node) -> None:
     states = []
     for (value, outer), (final, following) in zip(pairs[:first], results, strict=False):
         shape = inner.wirings[value].index.shape
-        initial = work.source(outer, shape)
-        first_step = work.first(following)
+        try:
+            initial = work.source(outer, shape)
+        except ValueError:
+            raise UnsupportedError(
+                f"{node.describe()}: the initial state {outer.name} {outer.type} does not spread over samples of {list(shape)}"
+            ) from None
         names = initial.name, inner.source(following).name
-        states.append(State(inner.trains[value], *names, work.root(final, shape), first_step))
+        states.append(State(inner.trains[value], *names, work.root(final, shape), work.first(following)))
     cut = [(value, outer) for value, outer in pairs[first:last] if value in inner.trains]
     elements = [
         Element(inner.trains[value], work.source(outer).name, work.is_charged(outer), work.first(outer)) for value, outer in cut
@@ -56,9 +60,7 @@ def scan(work: Lowering, node: Node) -> None:
             if value in inner.readouts:
                 work.readouts[outer] = inner.readouts[value]
     windows = concrete_shape(pairs[first][1].type, work.sizes)[1]
-    if windows < 1:
-        raise UnsupportedError(f"{node.describe()}: a sequence of {windows} elements; the machine level needs one or more")
     work.host += inner.host
-    work.inputs |= inner.inputs
+    work.nodes |= inner.nodes
     whole = tuple(states), tuple(elements), tuple(shared), tuple(stacked), tuple(inner.ops)
     work.ops.append(Scan(node.outputs[0].name, windows, op.reverse, *whole))
