@@ -149,7 +149,7 @@ class Worker:
         """Growing memory, each an address and how many entries fit: three of each of three stores of trains, and two logs."""
         self.cursors = np.zeros(ALL + 1, np.int64)
         arrays = {**_room(program), **shared, "cursors": self.cursors, "window": np.zeros(5, np.int64)}
-        arrays["levels"] = np.zeros(shared["levels"], np.int32)
+        arrays["levels"] = np.zeros(shared["levels"] + SPARE, np.int32)
         for place, name in enumerate(("trains", "state_trains", "stacked_trains")):
             arrays[name] = self.stores[6 * place : 6 * place + 6]
         arrays["records"], arrays["history"] = self.stores[18:20], self.stores[20:22]
@@ -208,9 +208,9 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "inputs": inputs,
             "values": size,
             "kept_tracers": tracers,
-            "kept_states": states,
+            "kept_states": states + SPARE,
             "kept_borders": borders,
-            "differences": max(states, borders),
+            "differences": max(states, borders) + SPARE,
             "charged": max(states, borders),
             "state_first": program.states.size,
             "state_steps": program.states.size,
@@ -236,7 +236,7 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "channels": channels,
             "touched": size,
             "kept_encoded": encoded,
-            "changes": encoded,
+            "changes": encoded + SPARE,
         },
     }
     arrays = {name: np.zeros(extent, dtype) for dtype, named in shapes.items() for name, extent in named.items()}

@@ -17,8 +17,8 @@ from snnir.backends.simulator.kernels.constants import (
     WINDOW,
 )
 from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver_by, events_of, grow
-from snnir.backends.simulator.kernels.neurons import emit_plane, level_bits, level_bits_staircase
 from snnir.backends.simulator.kernels.numba_compat import part
+from snnir.backends.simulator.kernels.planes import emit_plane, level_bits, level_bits_staircase
 from snnir.backends.simulator.kernels.populations import keep_history
 
 __all__ = ["few_spikes"]

@@ -105,7 +105,8 @@ def scan(run, worker, number):
 def _run_sample(run, worker, sample):
     """Run one sample through the whole network."""
     program, cursors, window = run.program, worker.cursors, worker.window
-    copy(worker.levels, run.input_levels[sample if len(run.input_levels) > 1 else 0])
+    given = run.input_levels[sample if len(run.input_levels) > 1 else 0]
+    copy(worker.levels[: given.size], given)
     for i in range(program.roundings.size):
         cursors[WRONG] += round_half_up(program.roundings[i], run.real_inputs[i], worker.levels, sample)
     cursors[OFFSETS], cursors[EVENTS] = 0, 0
