@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import Simulator, simulate_plain
+from snnir.backends.simulator import Simulator
 from snnir.errors import GraphError, UsageError
 from snnir.ir import Graph, Quantization, TensorType
 from snnir.ir.bits import bit_planes, popcount
@@ -23,6 +23,7 @@ from snnir.ir.verify import verify
 from snnir.machine import program as machine
 from snnir.machine.interpreter import interpret
 from snnir.machine.lowering import lower
+from snnir.machine.plain import simulate_plain
 from snnir.machine.ranges import bits_of, certify
 from snnir.machine.settling import settling
 from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds
