@@ -213,7 +213,7 @@ class Interpreter:
         shapes = {train.name: train.shape for train in outside(self.program.ops)}
         for output in self.program.outputs:
             if output.kind == "levels":
-                found.settled[output.source] = trains[output.source].tracer.reshape(-1, *shapes[output.source])
+                found.settled[output.source] = trains[output.source].tracer.reshape(self.batch, *shapes[output.source])
         for name, rows in self.rows.items():
             counts, events = [row.count for row in rows], [row.events for row in rows]
             sums = [row.sums for row in rows if row.sums is not None]
