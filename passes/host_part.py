@@ -29,18 +29,23 @@ from snnir.ir.ops import (
     Conv,
     Div,
     FakeQuantize,
+    Function,
     Linear,
     Lookup,
     MatMul,
+    MaxPool,
     Movement,
     Mul,
+    Observe,
+    Product,
     Quantize,
+    Saturate,
     Scan,
     SparseLinear,
     Sub,
 )
 
-__all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host"]
+__all__ = ["function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host"]
 
 _PLAIN = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool, Abs)
 
@@ -97,9 +102,10 @@ def host_nodes(graph: Graph) -> set[Node]:
     raw = {value for value in graph.inputs if value.type.is_plain}
     late: set[Value] = set()
     found = set()
+    functions = function_interior(graph)
     for node in graph.nodes:
         changing = [value for value in node.operands if not value.is_constant]
-        if isinstance(node.op, Scan | Quantize):
+        if isinstance(node.op, Scan | Quantize | Function) or node in functions:
             continue
         if changing and all(value in raw for value in changing):
             raw.update(node.outputs)
@@ -108,6 +114,57 @@ def host_nodes(graph: Graph) -> set[Node]:
             late.update(node.outputs)
             found.add(node)
     return found
+
+
+def function_interior(graph: Graph) -> dict[Node, Node]:
+    """The nodes of a calibrated graph that functions inside the network compute, each with one node that stands for its function.
+
+    They lead from levels and sums to a `saturate` that is quantized; those that take one another's real values are one function.
+    """
+    from networkx.utils import UnionFind
+
+    ends = [node for node in graph.nodes if isinstance(node.op, Saturate) and any(_observes(user) for user in node.output.users)]
+    if not ends:
+        return {}
+    union: UnionFind[Node] = UnionFind()
+    rest, seen = list(ends), set(ends)
+    while rest:
+        node = rest.pop()
+        union[node]
+        for value in node.operands:
+            made = value.producer
+            if made is None or value.is_constant or is_sum(value):
+                continue
+            union.union(node, made)
+            if made not in seen:
+                seen.add(made)
+                rest.append(made)
+    return {node: union[node] for node in graph.nodes if node in seen}
+
+
+def _observes(node: Node | None) -> bool:
+    return node is not None and isinstance(node.op, Observe | Quantize)
+
+
+def is_sum(value: Value) -> bool:
+    """Whether a value of a calibrated graph is what synapses can give: levels, a constant, or a sum of weighted levels."""
+    node = value.producer
+    if node is None or value.type.is_levels or isinstance(node.op, Observe | Quantize | Scan):
+        return True
+    if isinstance(node.op, Add):
+        return all(is_sum(operand) for operand in node.operands)
+    if isinstance(node.op, Linear | Conv | SparseLinear | Mul):
+        return all(operand.is_constant for operand in node.operands[1:]) and _is_levels(node.operands[0])
+    return _is_levels(value)
+
+
+def _is_levels(value: Value) -> bool:
+    """Whether a value is levels, or moves and combines levels as spikes do."""
+    node = value.producer
+    if value.type.is_levels or node is None or isinstance(node.op, Observe | Quantize | Scan):
+        return not value.is_constant
+    moves = isinstance(node.op, Movement | MaxPool | Product) or (isinstance(node.op, Mul) and not node.operands[1].is_constant)
+    return moves and all(_is_levels(operand) for operand in node.operands)
 
 
 def _signal(node: Node) -> bool:

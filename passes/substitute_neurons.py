@@ -9,6 +9,7 @@ import numpy as np
 from snnir.errors import UnsupportedError
 from snnir.ir import QUANTIZED, SPIKING, Graph, Node, Op, Quantization, TensorType, Value
 from snnir.ir.ops import (
+    Accumulate,
     Add,
     Bif,
     Conv,
@@ -16,6 +17,7 @@ from snnir.ir.ops import (
     Dequantize,
     Diagonal,
     Encode,
+    Function,
     Linear,
     MaxPool,
     Movement,
@@ -29,7 +31,7 @@ from snnir.ir.ops import (
     Sparse,
     SparseLinear,
 )
-from snnir.ir.rewrite import like
+from snnir.ir.rewrite import extend, like
 from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.sums import WEIGHTED, Term, terms_of
@@ -46,7 +48,8 @@ class SubstituteNeurons(Pass):
     2. `linear`, `conv`, `mul` and `sparse_linear` become the synapses `dense`, `conv`, `diagonal` and `sparse`.
     3. `requantize` and `multi_threshold` become `bif` populations that take the currents of all their synapses; in a
        scan body, a population that receives spikes of the element before is an `rbif` (arXiv:2408.09403).
-    4. `dequantize` becomes a `readout`. Data movement, max pooling and products work on spikes as they are.
+    4. A sum that a `function` takes becomes `accumulate`: it is summed up without neurons.
+    5. `dequantize` becomes a `readout`. Data movement, max pooling and products work on spikes as they are.
     """
 
     name = "substitute-neurons"
@@ -56,6 +59,14 @@ class SubstituteNeurons(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` where a population's shape is not that of its currents."""
         return Result(_substitute(graph, [value.type for value in graph.inputs], 0), True)
+
+
+def _copied(graph: Graph | None, level: str) -> Graph:
+    """The body of a function at another level: its ops stay."""
+    assert graph is not None
+    new = like(graph, level)
+    extend(new, graph, {value: new.input(value.name, value.type) for value in graph.inputs})
+    return new
 
 
 def _spiking(type_: TensorType) -> TensorType:
@@ -72,6 +83,13 @@ def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
             values[node.output] = _population(new, values, node, recurrent)
         elif isinstance(node.op, Dequantize):
             values[node.output] = _readout(new, values, node)
+        elif isinstance(node.op, Function):
+            operands = [
+                _get(new, values, value) if value in values else _accumulate(new, values, value) for value in node.operands
+            ]
+            names = [value.name for value in node.outputs]
+            results = new.add(node.op, *operands, names=names, origin=node.origin, body=_copied(node.body, SPIKING))
+            values.update(zip(node.outputs, results, strict=True))
         elif isinstance(node.op, Quantize):
             operand = _get(new, values, node.operands[0])
             encode = Encode(node.op.quantization, node.op.rounding, node.op.single, node.op.given)
@@ -115,7 +133,14 @@ def _readout(new: Graph, values: dict[Value, Value], node: Node) -> Value:
     return _sum(new, values, node, Readout(), _get(new, values, node.operands[1]), terms)
 
 
-def _sum(new: Graph, values: dict[Value, Value], node: Node, op: Op, parameter: Value, terms: list[Term]) -> Value:
+def _accumulate(new: Graph, values: dict[Value, Value], value: Value) -> Value:
+    """A sum that a function takes."""
+    node = value.producer
+    assert node is not None
+    return _sum(new, values, node, Accumulate(), None, terms_of(value))
+
+
+def _sum(new: Graph, values: dict[Value, Value], node: Node, op: Op, parameter: Value | None, terms: list[Term]) -> Value:
     name = node.output.name
     currents = [_synapse(new, values, name, term) for term in terms if not term.value.is_constant]
     constants = [term.value for term in terms if term.value.is_constant]
@@ -124,7 +149,8 @@ def _sum(new: Graph, values: dict[Value, Value], node: Node, op: Op, parameter: 
     else:
         total = sum((value.array.astype(np.int64) for value in constants), np.zeros((), np.int64))
         bias = new.constant(f"{name}.bias", total.astype(np.int32) if np.abs(total).max() < 1 << 31 else total)
-    result = new.add1(op, parameter, bias, *currents, name=name, origin=node.origin)
+    parameters = () if parameter is None else (parameter,)
+    result = new.add1(op, *parameters, bias, *currents, name=name, origin=node.origin)
     if result.type.shape != node.output.type.shape:
         raise UnsupportedError(
             f"{node.describe()}: its currents have shape {result.type.shape}, the population {node.output.type.shape}; "

@@ -10,7 +10,7 @@ from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
-from snnir.ir.ops import Bif, Dequantize, Encode, Readout
+from snnir.ir.ops import Dequantize, Encode, Summing
 
 __all__ = ["verify"]
 
@@ -80,8 +80,8 @@ def _verify_lower(node: Node, level: str, where: str, batched: bool) -> None:
     if level == QUANTIZED and mixed and node.body is None and not isinstance(node.op, Dequantize):
         raise GraphError(f"{where} makes real numbers out of levels; only dequantize does at the quantized level")
     if level == SPIKING:
-        if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Bif | Readout):
-            raise GraphError(f"{where} takes a current; only populations and readouts do")
+        if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Summing):
+            raise GraphError(f"{where} takes a current; only populations, readouts and sums for functions do")
         constant = isinstance(node.op, Encode) and node.operands[0].is_constant
         spiking = result is not None and result.dtype in ("spike", "current")
         if batched and result is not None and spiking and result.batch_axis != 0 and not constant:

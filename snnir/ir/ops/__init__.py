@@ -29,6 +29,8 @@ from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
+from snnir.ir.ops.fixed_point import IntBitLength, IntFloorDiv, IntSqrt, IntTable
+from snnir.ir.ops.function import Accumulate, Function, Saturate
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, Remainder, SequenceMask, Sin, Softmax, Sqrt, Tan
 from snnir.ir.ops.integer_axes import IntCumulate, IntReduce
 from snnir.ir.ops.integers import (
@@ -62,11 +64,12 @@ from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
-from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse
+from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse, Summing
 from snnir.ir.ops.storing import DynamicStore, Store
 
 __all__ = [
     "Abs",
+    "Accumulate",
     "Acosh",
     "Add",
     "Affine",
@@ -98,6 +101,7 @@ __all__ = [
     "Extend",
     "FakeQuantize",
     "Find",
+    "Function",
     "Gather",
     "GeluGate",
     "Gru",
@@ -106,9 +110,11 @@ __all__ = [
     "IntAbs",
     "IntAdd",
     "IntAnd",
+    "IntBitLength",
     "IntCumulate",
     "IntDiv",
     "IntEqual",
+    "IntFloorDiv",
     "IntGreater",
     "IntLeast",
     "IntMod",
@@ -123,7 +129,9 @@ __all__ = [
     "IntShiftLeft",
     "IntShiftRight",
     "IntSign",
+    "IntSqrt",
     "IntSub",
+    "IntTable",
     "IntWhere",
     "IntXor",
     "Integer",
@@ -163,6 +171,7 @@ __all__ = [
     "ReverseParts",
     "Rnn",
     "Round",
+    "Saturate",
     "ScaledTanh",
     "Scan",
     "SequenceMask",
@@ -181,6 +190,7 @@ __all__ = [
     "Step",
     "Store",
     "Sub",
+    "Summing",
     "Tan",
     "Tanh",
     "ThresholdedRelu",

@@ -1,0 +1,94 @@
+"""Which nodes of a float graph are functions inside the network.
+
+A node is one where only the host could compute it otherwise (`needs_host`), it is neither in the host's part before the
+network nor in that behind it, and it has an integer form (`lowering.py`). Around these nodes functions grow:
+
+1. forwards: an op with an integer form takes what a function gives as it is, without levels between;
+2. backwards: averages, products of two changing values, powers and data movement that only functions take belong to them,
+   as do sums that such a value is part of; so a layer normalisation that was exported in parts is one function;
+3. a sum that functions and the network take (a residual stream) is a function too: its levels are charged, which costs no
+   steps, so they may have as many bits as an input.
+
+Functions that wait for one another are told apart by segments: a function whose operands come from the network is one
+segment behind them. Between segments values travel as levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from snnir.ir import Graph, Node, Value
+from snnir.ir.ops import Add, Elementwise, Movement, Mul, Pow, ReduceMean, Sub
+from snnir.passes.functions.lowering import lowered
+from snnir.passes.host_part import needs_host
+
+__all__ = ["function_nodes", "segments"]
+
+
+def function_nodes(graph: Graph, outside: Collection[Node]) -> set[Node]:
+    """The nodes of `graph` that are functions; those of `outside` are the host's, before and after the network."""
+    found = {node for node in graph.nodes if node not in outside and needs_host(node) and _fits(node)}
+    if not found:
+        return found
+    size = 0
+    while size != len(found):
+        size = len(found)
+        for node in graph.nodes:
+            if (
+                node not in found
+                and node not in outside
+                and _fits(node)
+                and any(value.producer in found for value in node.operands)
+            ):
+                found.add(node)
+        for node in reversed(graph.nodes):
+            if node not in found and node not in outside and _fits(node) and _belongs(node, found):
+                found.add(node)
+    return found
+
+
+def segments(graph: Graph, functions: Collection[Node]) -> dict[Value, int]:
+    """The segment of each value: that of inputs is 0, and functions are one behind what they take from the network."""
+    found = dict.fromkeys([*graph.inputs, *graph.constants], 0)
+    for node in graph.nodes:
+        inside = node in functions
+        of = (found[value] + (inside and not value.is_constant and value.producer not in functions) for value in node.operands)
+        found.update(dict.fromkeys(node.outputs, max(of, default=0)))
+    return found
+
+
+def _fits(node: Node) -> bool:
+    plain = all(value.type.is_real for value in (*node.operands, *node.outputs))
+    return plain and node.body is None and lowered(node.op) is not None
+
+
+def _changing(node: Node) -> list[Value]:
+    return [value for value in node.operands if not value.is_constant]
+
+
+def _belongs(node: Node, found: Collection[Node]) -> bool:
+    """Whether functions take the node in, backwards."""
+    users = [user for value in node.outputs for user in value.users]
+    taken = [user in found for user in users]
+    whole = bool(taken) and all(taken) and not any(user is None for value in node.outputs for user, _ in value.uses)
+    if isinstance(node.op, Add | Sub):
+        parts = [value.producer for value in _changing(node)]
+        inner = any(part is not None and (part in found or _averages(part)) for part in parts)
+        return (whole and inner) or (any(taken) and len(parts) > 1 and not whole)
+    if isinstance(node.op, Elementwise):
+        return False
+    return whole and (isinstance(node.op, ReduceMean | Movement | Pow) or _multiplies(node) or isinstance(node.op, Mul))
+
+
+def _averages(node: Node) -> bool:
+    """Whether a node is an average or a product of two changing values, moved or multiplied by constants or not."""
+    while isinstance(node.op, Movement) or (isinstance(node.op, Mul) and len(_changing(node)) == 1):
+        made = _changing(node)[0].producer if _changing(node) else None
+        if made is None:
+            return False
+        node = made
+    return isinstance(node.op, ReduceMean) or _multiplies(node)
+
+
+def _multiplies(node: Node) -> bool:
+    return isinstance(node.op, Mul) and len(_changing(node)) > 1
