@@ -14,7 +14,7 @@ import numpy as np
 
 import snnir
 from benchmarks.task import CannotError, Side, Task
-from snnir.program import Program
+from snnir.runtime.program import Program
 
 __all__ = ["SIDES", "compiled", "row_additions"]
 

@@ -13,8 +13,8 @@ import snnir
 from benchmarks.chain import NotAChainError, chain_of
 from benchmarks.workloads import Workload
 from snnir.ir.ops import Bif, Encode, Readout
-from snnir.program import Program
-from snnir.verification import integer_counts
+from snnir.runtime.program import Program
+from snnir.runtime.verification import integer_counts
 
 __all__ = ["prepare"]
 

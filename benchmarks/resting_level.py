@@ -20,7 +20,7 @@ import snnir
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.ops import Bif, Gru, Lstm
-from snnir.program import Program
+from snnir.runtime.program import Program
 
 
 def sequences(samples: int, length: int, features: int, slow: float, rng: np.random.Generator) -> np.ndarray:

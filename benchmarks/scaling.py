@@ -18,7 +18,7 @@ from benchmarks.driver import spread
 from benchmarks.limit import row_additions
 from benchmarks.task import CannotError
 from benchmarks.workloads import indrnn, perceptron, sparse
-from snnir.program import Program
+from snnir.runtime.program import Program
 
 __all__ = ["SERIES", "Point", "linear_fit", "measure"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import snnir
 from benchmarks.task import Side, Task
-from snnir.program import Program
+from snnir.runtime.program import Program
 
 __all__ = ["SIDES"]
 

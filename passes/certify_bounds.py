@@ -10,7 +10,8 @@ import numpy as np
 
 from snnir.errors import UsageError
 from snnir.ir import SPIKING, Graph, Node, Quantization, Value
-from snnir.ir.ops import Accumulate, Bif, Conv, Dense, Diagonal, Encode, Movement, Readout, Scan, Sparse, Summing
+from snnir.ir.ops import Accumulate, Bif, Conv, Dense, Diagonal, Encode, Movement, Population, Readout, Scan, Sparse, Summing
+from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -36,15 +37,16 @@ class CertifyBounds(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        settle = _Settling(graph, "relay").of
+        few = neuron_of(graph) == FEW_SPIKES
+        settle = {value: phase.end for value, phase in phases_of(graph).of.items()} if few else _Settling(graph, "relay").of
 
         def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
             op = node.op
-            if not isinstance(op, Bif | Readout | Accumulate):
+            if not isinstance(op, Population | Readout | Accumulate):
                 return None
             accumulator = _accumulator(node)
             if isinstance(op, Readout | Accumulate):
-                certified: Bif | Readout | Accumulate = dataclasses.replace(op, accumulator=accumulator)
+                certified: Population | Readout | Accumulate = dataclasses.replace(op, accumulator=accumulator)
             else:
                 membrane = () if op.staircase else _membrane(node, op.quantization)
                 certified = dataclasses.replace(op, accumulator=accumulator, membrane=membrane, settle=settle[node.output])
@@ -52,11 +54,12 @@ class CertifyBounds(Pass):
 
         new, changed = rebuild(graph, rule)
         bits = max(
-            (register_bits(node.op.membrane or node.op.accumulator) for _, node in new.walk() if isinstance(node.op, Bif)),
+            (register_bits(node.op.membrane or node.op.accumulator) for _, node in new.walk() if isinstance(node.op, Population)),
             default=0,
         )
         steps = max(settle.values(), default=0)
-        return Result(new, changed > 0, (f"every window settles within {steps} steps; membranes need {bits} bits",))
+        takes = "takes at most" if few else "settles within"
+        return Result(new, changed > 0, (f"every window {takes} {steps} steps; membranes need {bits} bits",))
 
 
 def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int], execution: str = "reset") -> dict[str, list[int]]:
@@ -64,8 +67,13 @@ def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int], exe
 
     `lengths` gives the number of elements of each scan. With `replay`, trains may stretch from one element to the next,
     so that the bound grows with the element; with `relay` and `graded` it is the same for all, but for the first one of a
-    carried scan: from the second on, tracers may go from any level to any other. Raises `UsageError`.
+    carried scan: from the second on, tracers may go from any level to any other. For few-spike neurons these are not bounds
+    but the steps that every run takes. Raises `UsageError`.
     """
+    if neuron_of(graph) == FEW_SPIKES:
+        check_phased(delivery, execution)
+        windows = phases_of(graph, delivery).windows
+        return {name: [steps] * (lengths[name] if name else 1) for name, steps in windows.items()}
     settling = _Settling(graph, delivery, lengths, execution)
     emitting = (node for node in graph.nodes if not isinstance(node.op, Scan))
     outer = max((settling.of[value] for node in emitting for value in node.outputs), default=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from snnir.errors import UsageError
 from snnir.ir import Graph, Node, Quantization, Value
-from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Scan
+from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Product, Scan
+from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of
 
 __all__ = ["event_ranges"]
 
@@ -19,14 +20,16 @@ def event_ranges(graph: Graph, delivery: str = "relay", execution: str = "reset"
     """
     if delivery not in ("relay", "graded", "replay") or execution not in ("reset", "carry"):
         raise UsageError(f"delivery {delivery!r}, execution {execution!r}: choose relay, graded or replay, and reset or carry")
-    found = _Ranges(delivery, execution == "carry")
+    if neuron_of(graph) == FEW_SPIKES:
+        check_phased(delivery, execution)
+    found = _Ranges(delivery, execution == "carry", neuron_of(graph) == FEW_SPIKES)
     found.graph(graph, "", False)
     return found.named
 
 
 class _Ranges:
-    def __init__(self, delivery: str, carry: bool) -> None:
-        self.delivery, self.carry = delivery, carry
+    def __init__(self, delivery: str, carry: bool, few: bool) -> None:
+        self.delivery, self.carry, self.few = delivery, carry, few
         self.of: dict[Value, Range] = {}
         self.encoded: set[Value] = set()
         self.named: dict[str, Range] = {}
@@ -49,8 +52,12 @@ class _Ranges:
             return _swing(levels) if resumed else (levels.lo, levels.hi)
         if isinstance(node.op, Bif):
             return _within((-1, 1), _swing(levels))
+        if isinstance(node.op, Fs):
+            return _bits(levels)
         operands = [self.of[value] for value in node.operands]
         if isinstance(node.op, Product):
+            if self.few:  # one event of complete levels
+                return levels.lo, levels.hi
             # d(ab) = da S_b(t) + S_a(t-1) db
             (a, b), (held_a, held_b) = map(_largest, operands), (_magnitude(value) for value in node.operands)
             most = a * held_b + held_a * b
@@ -95,8 +102,13 @@ class _Ranges:
         levels = state.type.quantization
         assert levels is not None
         if self.delivery == "relay":
-            return (-1, 1)
+            return _bits(levels) if self.few else (-1, 1)
         return (levels.lo, levels.hi) if self.delivery == "graded" and not self.carry else _swing(levels)
+
+
+def _bits(levels: Quantization) -> Range:
+    """The range of the largest bits of levels."""
+    return -(1 << (-levels.lo).bit_length() >> 1), 1 << levels.hi.bit_length() >> 1
 
 
 def _swing(levels: Quantization) -> Range:

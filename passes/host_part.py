@@ -58,12 +58,15 @@ def needs_host(node: Node) -> bool:
     return (node.op.host and not isinstance(node.op, Abs)) or (isinstance(node.op, Div) and not node.operands[1].is_constant)
 
 
-def host_prefix(graph: Graph, raw: Collection[Value], suffix: Collection[Node], allow: bool = False) -> set[Node]:
+def host_prefix(
+    graph: Graph, raw: Collection[Value], suffix: Collection[Node], allow: bool = False, functions: Collection[Node] = ()
+) -> set[Node]:
     """Nodes that are computed in real numbers before the network; `raw` are the inputs that are known as real numbers.
 
+    Nodes of `functions` are none: they stand behind layers of the network, and integers compute them there.
     With `allow`, host ops that stand inside the network count, where that takes fewer operations than `host_suffix`.
     """
-    plain = _forward(graph, raw, _signal)
+    plain = _forward(graph, raw, lambda node: _signal(node) and node not in functions)
     wanted = {node for node in plain if needs_host(node) and node not in suffix}
     if allow:
         anything = _forward(graph, raw, lambda node: node.body is None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from snnir.errors import UsageError
+from snnir.ir.phases import FEW_SPIKES
 from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
@@ -16,6 +17,7 @@ from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.remove_dead_code import RemoveDeadCode
 from snnir.passes.roll_recurrences import RollRecurrences
+from snnir.passes.schedule_phases import SchedulePhases
 from snnir.passes.substitute_neurons import SubstituteNeurons
 from snnir.passes.substitute_operators import SubstituteOperators
 
@@ -50,6 +52,7 @@ def default_pipeline(
     percentile: float = 99.9,
     allow_host: bool = False,
     rounding: str = "exact",
+    neuron: str = "bif",
 ) -> tuple[Pass, ...]:
     """From an imported float graph to certified spikes. Raises `UsageError` for options out of range."""
     for name, value in (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits), ("state_bits", state_bits)):
@@ -61,7 +64,8 @@ def default_pipeline(
         QuantizeActivations(bits, input_bits, state_bits, values),
         QuantizeWeights(weight_bits, rounding),
         RemoveDeadCode(),
-        SubstituteNeurons(),
+        SubstituteNeurons(neuron),
         RemoveDeadCode(),
+        *((SchedulePhases(),) if neuron == FEW_SPIKES else ()),
         CertifyBounds(),
     )

@@ -36,7 +36,7 @@ from snnir.ir.ops import (
 from snnir.ir.rewrite import copy_constants, like
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
-from snnir.passes.functions.region import function_nodes, segments
+from snnir.passes.functions.region import function_nodes, inner_functions, segments
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
 from snnir.passes.scale_groups import scale_groups
 from snnir.passes.sums import WEIGHTED
@@ -128,7 +128,7 @@ class _Placement:
         copy_constants(old, self.new, self.values)
         self.kinds.update((self.values[value], _RAW) for value in old.constants)
         self.suffix = set() if self.in_body else host_suffix(old, placer.allow_host)
-        self.prefix = host_prefix(old, raw, self.suffix, placer.allow_host)
+        self.prefix = host_prefix(old, raw, self.suffix, placer.allow_host, inner_functions(old, self.suffix))
         self.functions = function_nodes(old, self.prefix | self.suffix)
         self.segments = segments(old, self.functions)
         self.saturated: dict[Value, Value] = {}

@@ -152,7 +152,10 @@ class _Descent:
                     self.function(self.groups[self.functions[node.operands[0].producer]])
                 return
             base, chain = activation_chain(node.operands[0])
-            if chain or base.type.is_levels or (base.producer is not None and isinstance(base.producer.op, (Add, *WEIGHTED))):
+            summed = (
+                base.producer is not None and isinstance(base.producer.op, (Add, *WEIGHTED)) and base.producer not in self.host
+            )
+            if chain or base.type.is_levels or summed:
                 population = self.given_population if op.given else self.population
                 self.values[node.output] = population(node, op, base, chain)
                 return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.errors import UnsupportedError
+from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import QUANTIZED, SPIKING, Graph, Node, Op, Quantization, TensorType, Value
 from snnir.ir.ops import (
     Accumulate,
@@ -17,20 +17,24 @@ from snnir.ir.ops import (
     Dequantize,
     Diagonal,
     Encode,
+    Fs,
     Function,
     Linear,
     MaxPool,
     Movement,
     Mul,
     MultiThreshold,
+    Population,
     Product,
     Quantize,
     Rbif,
     Readout,
     Requantize,
+    Rfs,
     Sparse,
     SparseLinear,
 )
+from snnir.ir.phases import FEW_SPIKES, NEURONS
 from snnir.ir.rewrite import extend, like
 from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
@@ -47,7 +51,8 @@ class SubstituteNeurons(Pass):
     1. `quantize` becomes `encode`: its levels are charged at the first step.
     2. `linear`, `conv`, `mul` and `sparse_linear` become the synapses `dense`, `conv`, `diagonal` and `sparse`.
     3. `requantize` and `multi_threshold` become `bif` populations that take the currents of all their synapses; in a
-       scan body, a population that receives spikes of the element before is an `rbif` (arXiv:2408.09403).
+       scan body, a population that receives spikes of the element before is an `rbif` (arXiv:2408.09403). With
+       `neuron=few-spikes` they become `fs` and `rfs` (after arXiv:2002.00860).
     4. A sum that a `function` takes becomes `accumulate`: it is summed up without neurons.
     5. `dequantize` becomes a `readout`. Data movement, max pooling and products work on spikes as they are.
     """
@@ -56,9 +61,14 @@ class SubstituteNeurons(Pass):
     takes = QUANTIZED
     gives = SPIKING
 
+    neuron: str = "bif"
+
     def run(self, graph: Graph, context: Context) -> Result:
-        """Apply the pass. Raises `UnsupportedError` where a population's shape is not that of its currents."""
-        return Result(_substitute(graph, [value.type for value in graph.inputs], 0), True)
+        """Apply the pass. Raises `UnsupportedError` where a population's shape is not that of its currents, `UsageError`."""
+        if self.neuron not in NEURONS:
+            raise UsageError(f"neuron {self.neuron!r} is unknown; choose one of {', '.join(NEURONS)}")
+        kinds = (Fs, Rfs) if self.neuron == FEW_SPIKES else (Bif, Rbif)
+        return Result(_substitute(graph, [value.type for value in graph.inputs], 0, kinds), True)
 
 
 def _copied(graph: Graph | None, level: str) -> Graph:
@@ -73,14 +83,18 @@ def _spiking(type_: TensorType) -> TensorType:
     return TensorType(type_.shape, "spike", type_.quantization) if type_.dtype == "int" else type_
 
 
-def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
+_Kinds = tuple[type[Population], type[Population]]
+"""The op of a population, and of one that receives spikes of the element before."""
+
+
+def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds) -> Graph:
     new = like(old, SPIKING)
     values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
     recurrent = set(old.inputs[:states])
     host = host_nodes(old)
     for node in old.nodes:
         if isinstance(node.op, Requantize | MultiThreshold):
-            values[node.output] = _population(new, values, node, recurrent)
+            values[node.output] = _population(new, values, node, recurrent, kinds)
         elif isinstance(node.op, Dequantize):
             values[node.output] = _readout(new, values, node)
         elif isinstance(node.op, Function):
@@ -100,7 +114,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int) -> Graph:
             body = node.body
             if body is not None:
                 inner = [_spiking(value.type) for value in body.inputs]
-                body = _substitute(body, inner, getattr(node.op, "states", 0))
+                body = _substitute(body, inner, getattr(node.op, "states", 0), kinds)
             operands = [_get(new, values, value) for value in node.operands]
             names = [value.name for value in node.outputs]
             results = new.add(node.op, *operands, names=names, origin=node.origin, body=body)
@@ -117,11 +131,11 @@ def _get(new: Graph, values: dict[Value, Value], value: Value) -> Value:
     return values[value]
 
 
-def _population(new: Graph, values: dict[Value, Value], node: Node, recurrent: set[Value]) -> Value:
+def _population(new: Graph, values: dict[Value, Value], node: Node, recurrent: set[Value], kinds: _Kinds) -> Value:
     assert isinstance(node.op, Requantize | MultiThreshold)
     terms = terms_of(node.operands[0])
     quantization: Quantization = node.op.quantization
-    kind = Rbif if any(term.source in recurrent for term in terms if not term.value.is_constant) else Bif
+    kind = kinds[any(term.source in recurrent for term in terms if not term.value.is_constant)]
     op = kind(quantization, isinstance(node.op, MultiThreshold))
     theta = _get(new, values, node.operands[1])
     return _sum(new, values, node, op, theta, terms)

@@ -12,7 +12,7 @@ from snnir.errors import GraphError, Refusal, UnsupportedError
 from snnir.ir import FLOAT, Dim, Graph, Node, Value
 from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
-from snnir.passes.functions.region import function_nodes
+from snnir.passes.functions.region import function_nodes, inner_functions
 from snnir.passes.host_part import host_prefix, host_suffix
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -60,7 +60,8 @@ class SubstituteOperators(Pass):
 def _in_functions(graph: Graph, in_body: bool = False) -> set[Node]:
     """Averages that functions inside the network compute in integers, bodies included."""
     suffix = set() if in_body else host_suffix(graph)
-    found = function_nodes(graph, suffix | host_prefix(graph, () if in_body else graph.inputs, suffix))
+    raw = () if in_body else graph.inputs
+    found = function_nodes(graph, suffix | host_prefix(graph, raw, suffix, functions=inner_functions(graph, suffix)))
     averages = {node for node in found if isinstance(node.op, ReduceMean)}
     return averages.union(*(_in_functions(node.body, True) for node in graph.nodes if node.body is not None))
 

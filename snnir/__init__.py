@@ -13,19 +13,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from snnir.version import __version__
+
 if TYPE_CHECKING:
-    from snnir.api import compile, import_model, load
     from snnir.backends.bundle import Bundle
-    from snnir.bundling import bundle, load_bundle
-    from snnir.checking import check
+    from snnir.compiler.checking import check
+    from snnir.compiler.compile import compile, import_model, load
     from snnir.errors import SnnirError
-    from snnir.interchange import export_nir, import_nir
+    from snnir.export.bundle import bundle, load_bundle
+    from snnir.export.nir import export_nir, import_nir
     from snnir.ir import Graph
     from snnir.ir.parse import parse
     from snnir.ir.text import text
-    from snnir.program import Program
-
-__version__ = "0.1.0"
+    from snnir.runtime.program import Program
 
 __all__ = [
     "Bundle",
@@ -47,15 +47,15 @@ __all__ = [
 
 _HOMES = {
     "Bundle": "snnir.backends.bundle",
-    "bundle": "snnir.bundling",
-    "load_bundle": "snnir.bundling",
-    "check": "snnir.checking",
-    "compile": "snnir.api",
-    "export_nir": "snnir.interchange",
-    "import_nir": "snnir.interchange",
-    "import_model": "snnir.api",
-    "load": "snnir.api",
-    "Program": "snnir.program",
+    "bundle": "snnir.export.bundle",
+    "load_bundle": "snnir.export.bundle",
+    "check": "snnir.compiler.checking",
+    "compile": "snnir.compiler.compile",
+    "export_nir": "snnir.export.nir",
+    "import_nir": "snnir.export.nir",
+    "import_model": "snnir.compiler.compile",
+    "load": "snnir.compiler.compile",
+    "Program": "snnir.runtime.program",
     "Graph": "snnir.ir",
     "SnnirError": "snnir.errors",
     "text": "snnir.ir.text",

@@ -19,7 +19,7 @@ from benchmarks.driver import Crew, WorkerProcess, compare
 from benchmarks.prepare import prepare
 from benchmarks.scaling import linear_fit
 from benchmarks.workloads import WORKLOADS
-from snnir.verification import integer_counts
+from snnir.runtime.verification import integer_counts
 
 FEED_FORWARD = ("mlp", "lenet", "conv_stack")
 

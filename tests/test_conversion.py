@@ -16,11 +16,11 @@ import pytest
 from snnir.backends.simulator import DELIVERIES, EXECUTIONS, PlainResult, Simulator, simulate_plain
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
-from snnir.ir.ops import Bif
+from snnir.ir.ops import Population
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
 from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
-from snnir.verification import integer_counts, scan_lengths
+from snnir.runtime.verification import integer_counts, scan_lengths
 from tests.random_graphs import random_graph
 
 SEEDS = range(340)
@@ -44,11 +44,11 @@ def compiled(seed: int) -> tuple[dict[str, Graph], dict[str, np.ndarray]]:
     return graphs, unseen
 
 
-def emitting(graph: Graph, prefix: str = "") -> dict[str, Bif]:
+def emitting(graph: Graph, prefix: str = "") -> dict[str, Population]:
     """Every population by its name in results."""
-    found: dict[str, Bif] = {}
+    found: dict[str, Population] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Bif):
+        if isinstance(node.op, Population):
             found[prefix + node.output.name] = node.op
         if node.body is not None:
             found.update(emitting(node.body, f"{node.outputs[0].name}/"))
@@ -135,7 +135,7 @@ def raster_of(train: np.ndarray, in_scan: bool) -> np.ndarray:
     return events[np.lexsort(events.T[::-1])] if len(events) else events.reshape(0, 5)
 
 
-def check_ranges(value: Value, op: Bif, plain: PlainResult, name: str, carried: bool, where: str) -> None:
+def check_ranges(value: Value, op: Population, plain: PlainResult, name: str, carried: bool, where: str) -> None:
     """No sum and no membrane leaves its certified range, before or after firing, at any step."""
     sums, train = plain.membranes[name], plain.trains[name]
     spikes = np.moveaxis(train, train.ndim - value.type.rank, 0)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from snnir.cli import main
+from snnir.cli.main import main
 from tests.frontends.exports import FIXTURES
 from tests.models import data
 from tests.quantized_models import conv_net, static

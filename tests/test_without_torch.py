@@ -11,7 +11,7 @@ sys.modules["torch"] = None
 from importlib.resources import files
 import numpy as np
 import snnir, snnir.torch
-from snnir.cli import main
+from snnir.cli.main import main
 
 folder = files("snnir") / "data"
 archive = np.load(folder / "digits.npz")

@@ -11,13 +11,15 @@ from snnir.backends.nir.maps import Maps
 from snnir.errors import Refusal, UnsupportedError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
+from snnir.ir.op import Op
+from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Product, Readout, Scan
 
 __all__ = ["Network", "Target", "network_of", "refuse_ops"]
 
 MOST_LEVELS = 4096
 """The most levels of a staircase that are written: each is a Threshold of its own."""
-_REASONS = {
+_REASONS: dict[type[Op], str] = {
+    Fs: "NIR has no neuron that waits until its input is complete and then tells it bit by bit; compile with neuron='bif'",
     MaxPool: "NIR has no maximum; use average or strided convolutions, or a pool before the activation",
     Product: "NIR has no product of two signals (gates of GRU and LSTM, SiLU, attention)",
 }

@@ -29,6 +29,16 @@ class DenseTrain:
         return DenseTrain(values, (values != 0) if charged else np.abs(values) > 1, charged)
 
     @staticmethod
+    def of_bits(values: np.ndarray) -> DenseTrain:
+        """A train of few-spike neurons: an event of a power of two is no charge, because receivers shift."""
+        size = np.abs(values)
+        return DenseTrain(values, (size & (size - 1)) > 0)
+
+    def crossing(self, first: int) -> DenseTrain:
+        """The train from step `first` on, before which it is silent."""
+        return DenseTrain(self.values[first:], self.charged[first:], self.encoded)
+
+    @staticmethod
     def silent(shape: tuple[int, ...]) -> DenseTrain:
         """A train of samples of `shape` [N, ...] without any event."""
         return DenseTrain.of(np.zeros((0, *shape), np.int64))

@@ -9,8 +9,9 @@ from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.ops import Encode, Scan
+from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of
 
-__all__ = ["DELIVERIES", "EXECUTIONS", "batch_size", "check_graph", "check_options"]
+__all__ = ["DELIVERIES", "EXECUTIONS", "batch_size", "check_graph", "check_neurons", "check_options"]
 
 DELIVERIES = ("replay", "relay", "graded")
 """How a state's spikes reach the next window: the same train again, its settled levels one a step, or all at step 0."""
@@ -38,6 +39,17 @@ def check_options(steps: int | None, delivery: str, execution: str, record: Sequ
     unknown = [record] if isinstance(record, str) else [name for name in record if name not in names]
     if unknown:
         raise UsageError(f"cannot record {', '.join(map(repr, unknown))}; a sequence of these can be: {', '.join(names)}")
+
+
+def check_neurons(graph: Graph, steps: int | None, delivery: str, execution: str) -> None:
+    """Raise `UsageError` for options that a graph's family of neurons does not have."""
+    if neuron_of(graph) == FEW_SPIKES:
+        check_phased(delivery, execution)
+        if steps is not None:
+            raise UsageError(
+                f"steps is {steps}; few-spike neurons take the steps of their schedule, and none of their levels is there before "
+                "its last one. Leave steps away, or compile with truncate-levels, which omits the last bits of levels"
+            )
 
 
 def batch_size(graph: Graph, sizes: Mapping[str, int]) -> int:

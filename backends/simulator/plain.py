@@ -14,14 +14,16 @@ import numpy as np
 from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
 from snnir.backends.simulator.encodings import check_encoding, portions
 from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
-from snnir.backends.simulator.options import batch_size, check_graph, check_options
+from snnir.backends.simulator.options import batch_size, check_graph, check_neurons, check_options
 from snnir.backends.simulator.plain_result import PlainResult
 from snnir.backends.simulator.plain_scan import ElementsIn, Sending, StateIn, ValueOut
 from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
-from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
+from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Population, Product, Readout, Scan
+from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
+from snnir.ir.types import Quantization
 
 __all__ = ["PlainResult", "simulate_plain"]
 
@@ -43,10 +45,12 @@ def simulate_plain(
     check_graph(graph)
     arrays = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, arrays)
+    check_neurons(graph, steps, delivery, execution)
     check_options(steps, delivery, execution, record, _names(graph))
     check_encoding(encoding, steps, execution)
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
-    sending = Sending(delivery, execution == "carry", steps)
+    phases = phases_of(graph, delivery) if neuron_of(graph) == FEW_SPIKES else None
+    sending = Sending(delivery, execution == "carry", steps, phases)
     run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record), encoding == "m-analog")
     return run.whole(graph, host)
 
@@ -56,7 +60,7 @@ def _names(graph: Graph, prefix: str = "") -> list[str]:
     for node in graph.nodes:
         if node.body is not None:
             names += _names(node.body, f"{node.outputs[0].name}/")
-        elif isinstance(node.op, Encode | Bif | MaxPool | Product):
+        elif isinstance(node.op, Encode | Population | MaxPool | Product):
             names.append(prefix + node.output.name)
     return names
 
@@ -121,7 +125,15 @@ class _Run:
                 result.outputs[name] = reals[value]
         result.undelivered = self.sending.undelivered
         result.steps = np.stack([self.used[name] for name in result.windows], axis=1)
+        if self.phases is not None:  # a window takes the steps of its schedule, whatever is silent
+            steps = [self.phases.windows[_scan_of(name) if place else ""] for place, name in enumerate(result.windows)]
+            result.steps = np.maximum(result.steps, steps)
         return result
+
+    @property
+    def phases(self) -> Phases | None:
+        """The schedule of few-spike neurons; None for others."""
+        return self.sending.phases
 
     def _order(self, node: Node) -> Sequence[int]:
         assert isinstance(node.op, Scan)
@@ -140,9 +152,14 @@ class _Run:
                 change = levels if before is None else levels - before[0]
                 charged = portions(change, self.cap) if self.spread and self.cap is not None else change[np.newaxis]
                 self._emit(window, value, DenseTrain.of(charged, charged=True))
-            elif isinstance(op, Bif):
-                self._emit(window, value, DenseTrain.of(self._population(window, node, op)))
-                self._add(self.result.spikes, window.prefix + value.name, np.abs(window.trains[value].values), 1)
+            elif isinstance(op, Population):
+                if isinstance(op, Fs):
+                    train = DenseTrain.of_bits(self._few_spikes(window, node, op))
+                else:
+                    assert isinstance(op, Bif)
+                    train = DenseTrain.of(self._population(window, node, op))
+                self._emit(window, value, train)
+                self._add(self.result.spikes, window.prefix + value.name, (train.values != 0).astype(np.int64), 1)
             elif isinstance(op, Readout):
                 before = window.before(value)
                 total = self._start(window, node) if before is None else before[0]
@@ -153,7 +170,8 @@ class _Run:
             elif isinstance(op, Scan):
                 self._scan(window, node, op)
             elif value.type.dtype == "spike" and isinstance(op, MaxPool | Product):
-                self._emit(window, value, DenseTrain.of(self._combined(window, node, op)))
+                few = self.phases is not None and isinstance(op, MaxPool)
+                self._emit(window, value, (DenseTrain.of_bits if few else DenseTrain.of)(self._combined(window, node, op)))
             elif value.type.dtype == "spike" and isinstance(op, Movement):
                 window.trains[value] = self._moved(window, node, op)
 
@@ -166,6 +184,10 @@ class _Run:
         held, last = start if before is None else (list(before[1:]), before[0])
         steps = max(len(train) for train in trains)
         tracers = [own + np.cumsum(lengthen(train, steps), axis=0) for own, train in zip(held, trains, strict=True)]
+        if self.phases is not None and isinstance(op, Product):  # one event, of complete levels
+            train = np.zeros((self.phases.of[node.output].end, *shape), np.int64)
+            train[-1:] = op.evaluate(*(own.sum(axis=0) for own in trains))[0]
+            return train
         results = by_step(op, tracers, (0, *shape))
         if steps:
             window.kept[node.output] = results[-1], *(tracer[-1] for tracer in tracers)
@@ -287,6 +309,22 @@ class _Run:
             self.potentials.setdefault(name, []).append(np.stack(sums))
         return np.stack(train)
 
+    def _few_spikes(self, window: _Window, node: Node, op: Fs) -> np.ndarray:
+        """The bits of the levels, from the step on at which the input is complete: [steps, N, ...]."""
+        assert self.phases is not None
+        first, steps = self.phases.of[node.output]
+        theta = window.constants[node.operands[0]].astype(np.int64)
+        sums = self._start(window, node) + self._currents(window, node, steps).cumsum(axis=0)
+        if self._length(window, node) > first:
+            raise UnsupportedError(f"{node.describe()}: input arrives after step {first}, from which on it should be complete")
+        train = np.zeros((steps, *concrete_shape(node.output.type, self.sizes)), np.int64)
+        if steps > first:
+            train[first:] = _tell(sums[first], theta, op)
+        name = window.prefix + node.output.name
+        if name in self.record:
+            self.potentials.setdefault(name, []).append(sums)
+        return train
+
     def _scan(self, window: _Window, node: Node, op: Scan) -> None:
         body = node.body
         assert body is not None
@@ -298,10 +336,14 @@ class _Run:
         states = []
         for inner, outer in pairs[: op.states]:
             initial = spread(self._train(window, outer), concrete_shape(inner.type, self.sizes))
-            states.append(StateIn(initial, self.sending))
-        spikes_in = [(inner, self._train(window, outer)) for inner, outer in pairs[op.states :] if inner.type.dtype == "spike"]
+            states.append(StateIn(initial, _levels(inner), self.sending))
+        spikes_in = [
+            (inner, self._train(window, outer).crossing(self.sending.first(outer)))
+            for inner, outer in pairs[op.states :]
+            if inner.type.dtype == "spike"
+        ]
         cut = body.inputs[op.states : op.states + op.elements]
-        elements = {inner: ElementsIn(train, self.sending) for inner, train in spikes_in if inner in cut}
+        elements = {inner: ElementsIn(train, _levels(inner), self.sending) for inner, train in spikes_in if inner in cut}
         shared = {inner: train for inner, train in spikes_in if inner not in cut}
         stacked: list[tuple[Value, ValueOut, list[DenseTrain]]] = [
             (value, ValueOut(self.sending), []) for value in outputs[op.states :] if value.type.dtype == "spike"
@@ -319,9 +361,9 @@ class _Run:
             inside = _Window(body, host, trains, constants, prefix, f"{prefix[:-1]}[{element}]", memory)
             self._window(inside)
             for state, value in zip(states, outputs, strict=False):
-                state.follow(self._train(inside, value))
+                state.follow(self._train(inside, value).crossing(self.sending.first(value)))
             for value, leaving, rows in stacked:
-                rows.append(leaving.window(self._train(inside, value)))
+                rows.append(leaving.window(self._train(inside, value).crossing(self.sending.first(value))))
             memory = inside.kept if self.sending.carry else None
         window.trains.update(zip(node.outputs, (state.final() for state in states), strict=False))
         results = [value for value in node.outputs[op.states :] if value.type.dtype == "spike"]
@@ -329,11 +371,48 @@ class _Run:
             window.trains[outer] = stack(rows[::-1] if op.reverse else rows, concrete_shape(outer.type, self.sizes))
 
 
+def _levels(value: Value) -> Quantization:
+    assert value.type.quantization is not None
+    return value.type.quantization
+
+
+def _scan_of(window: str) -> str:
+    """The scan that a window `name[element]` is of."""
+    return window.rpartition("[")[0]
+
+
 def _by_sample(op: Op, values: np.ndarray, *weights: np.ndarray) -> np.ndarray:
     """A synapse applied to each step of [steps, N, ...]."""
     steps, batch, *sample = values.shape
     (results,) = op.evaluate(values.reshape(steps * batch, *sample), *weights)
     return results.reshape(steps, batch, *results.shape[1:])
+
+
+def _tell(total: np.ndarray, theta: np.ndarray, op: Fs) -> np.ndarray:
+    """The events of few-spike neurons of complete sums A, as `Fs` states them: int64 [bits, ...]."""
+    lo, hi = op.quantization.lo, op.quantization.hi
+
+    def threshold(level: np.ndarray) -> np.ndarray:
+        """t[level], the least sum of that level; for levels outside of lo+1..hi any number."""
+        if not op.staircase:
+            result: np.ndarray = level * theta - theta // 2
+            return result
+        rows = np.broadcast_to(
+            theta.reshape(hi - lo, *([1] * (total.ndim - theta.ndim + 1)), *theta.shape[1:]), (hi - lo, *total.shape)
+        )
+        found: np.ndarray = np.take_along_axis(rows, np.clip(level - lo - 1, 0, hi - lo - 1)[np.newaxis], axis=0)[0]
+        return found
+
+    zero = np.zeros(total.shape, np.int64)
+    negative = (total < threshold(zero)) & (lo < 0)
+    told, train = zero, []
+    for k in range(op.quantization.magnitude_bits - 1, op.omitted - 1, -1):
+        up = ~negative & (told + (1 << k) <= hi) & (total >= threshold(told + (1 << k)))
+        down = negative & (told - (1 << k) >= lo) & (total < threshold(told - (1 << k) + 1))
+        events = np.where(up, 1 << k, np.where(down, -(1 << k), 0))
+        told = told + events
+        train.append(events)
+    return np.stack(train)
 
 
 def _fire(total: np.ndarray, tracer: np.ndarray, theta: np.ndarray, staircase: bool, lo: int, hi: int) -> np.ndarray:

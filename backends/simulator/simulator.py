@@ -12,7 +12,7 @@ import numpy as np
 
 from snnir.backends.simulator.encodings import ENCODINGS, check_encoding
 from snnir.backends.simulator.host import Host, Schedule
-from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_options
+from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_neurons, check_options
 from snnir.backends.simulator.plan import Cache, make_plan, rounds_plainly
 from snnir.backends.simulator.program import assemble
 from snnir.backends.simulator.result import SimulationResult
@@ -88,6 +88,7 @@ class Simulator:
         on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
         arrays, sized = self._checked(inputs)
+        check_neurons(self.graph, steps, delivery, execution)
         check_options(steps, delivery, execution, record, sized.layout.recordable)
         check_encoding(encoding, steps, execution)
         threads = cores() if threads is None else threads

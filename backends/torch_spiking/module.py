@@ -22,6 +22,7 @@ from snnir.errors import InputError, UnsupportedError, UsageError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Encode, MaxPool, Product, Readout, Scan
+from snnir.ir.phases import FEW_SPIKES, neuron_of
 
 __all__ = ["SpikingModule"]
 
@@ -45,6 +46,8 @@ class SpikingModule(nn.Module):
         super().__init__()
         check_graph(graph)
         check_options(steps, delivery, "reset", (), ())
+        if neuron_of(graph) == FEW_SPIKES:
+            raise UnsupportedError(f"graph {graph.name} is of few-spike neurons, which the torch backend lacks; use neuron='bif'")
         self.graph, self.steps, self.delivery = graph, steps, delivery
         self.surrogate = None if surrogate is None else surrogate_gradient(surrogate)
         self.parts = nn.ModuleDict()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from snnir import Program
-from snnir.costs import ACCUMULATE_PJ, MAC_PJ, dense_macs
+from snnir.runtime.costs import ACCUMULATE_PJ, MAC_PJ, dense_macs
 
 __all__ = ["Line", "measure", "summary"]
 

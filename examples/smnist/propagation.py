@@ -11,7 +11,7 @@ import numpy as np
 
 from snnir import Program
 from snnir.ir.ops import Scan
-from snnir.verification import integer_counts
+from snnir.runtime.verification import integer_counts
 
 __all__ = ["SETTINGS", "propagation"]
 

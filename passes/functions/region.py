@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import Add, Elementwise, Movement, Mul, Pow, ReduceMean, Sub
+from snnir.ir.ops import Add, Conv, Div, Elementwise, Linear, LogSoftmax, Movement, Mul, Pow, ReduceMean, Softmax, Sub
 from snnir.passes.functions.lowering import lowered
 from snnir.passes.host_part import needs_host
 
-__all__ = ["function_nodes", "segments"]
+__all__ = ["function_nodes", "inner_functions", "segments"]
 
 
 def function_nodes(graph: Graph, outside: Collection[Node]) -> set[Node]:
@@ -45,6 +45,32 @@ def function_nodes(graph: Graph, outside: Collection[Node]) -> set[Node]:
             if node not in found and node not in outside and _fits(node) and _belongs(node, found):
                 found.add(node)
     return found
+
+
+def inner_functions(graph: Graph, suffix: Collection[Node]) -> set[Node]:
+    """Functions that could stand before the network, but do not: softmax and normalisations behind layers with weights.
+
+    What only prepares an input (a spectrum and its logarithm) stays the host's, in real numbers.
+    """
+    found = function_nodes(graph, suffix)
+    closing = {
+        node
+        for node in found
+        if isinstance(node.op, Softmax | LogSoftmax) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
+    }
+    weighted: set[Value] = set()
+    for node in graph.nodes:
+        if (isinstance(node.op, Linear | Conv) and _changing(node)) or any(value in weighted for value in node.operands):
+            weighted.update(node.outputs)
+    inner: set[Node] = set()
+    rest = [node for node in closing if any(value in weighted for value in node.operands)]
+    while rest:
+        node = rest.pop()
+        if node not in inner:
+            inner.add(node)
+            near = [value.producer for value in node.operands] + [user for value in node.outputs for user in value.users]
+            rest += [other for other in near if other is not None and other in found]
+    return inner
 
 
 def segments(graph: Graph, functions: Collection[Node]) -> dict[Value, int]:

@@ -67,6 +67,11 @@ class Quantization:
     def __str__(self) -> str:
         return f"{_levels(self.lo, self.hi)}*{self.scale!r}"
 
+    @property
+    def magnitude_bits(self) -> int:
+        """The bits of the largest magnitude of a level, without its sign."""
+        return max(self.hi, -self.lo).bit_length()
+
     def join(self, other: Quantization) -> Quantization:
         """The smallest range of levels that holds both; the scales must be equal. Raises `GraphError`."""
         if self.scale != other.scale:

@@ -27,8 +27,12 @@ def verify(graph: Graph) -> None:
     6. Quantized: what `quantize` gave becomes real numbers again by `dequantize` only.
     7. Spiking: currents end in populations or readouts; the batch is axis 0 of every spike train and current (of a model
        that takes any batch), except for trains that encode a constant.
+    8. Neurons are of one family, and a few-spike population that is scheduled starts at the step at which its input is
+       complete (under relay delivery).
     """
     _verify(graph, graph.level)
+    if graph.level == SPIKING and neuron_of(graph) == FEW_SPIKES:
+        _verify_schedule(graph)
 
 
 def _verify(graph: Graph, level: str) -> None:
@@ -65,6 +69,20 @@ def _verify(graph: Graph, level: str) -> None:
             raise GraphError(f"two values are called {value.name!r}")
         if Counter(places) != Counter(value.uses):
             raise GraphError(f"the uses of {value.name!r} are not kept true")
+
+
+def _verify_schedule(graph: Graph) -> None:
+    nodes = [node for _, node in graph.walk()]
+    for node in nodes:
+        if isinstance(node.op, Bif):
+            raise GraphError(f"{node.describe()} (op {node.op.name}) stands in a graph of few-spike neurons")
+    phases = phases_of(graph)
+    for node in nodes:
+        if isinstance(node.op, Fs) and node.op.start not in (-1, phases.of[node.output].first):
+            raise GraphError(
+                f"{node.describe()} (op {node.op.name}) starts at step {node.op.start}, but its input is complete at step "
+                f"{phases.of[node.output].first}"
+            )
 
 
 def _on_host(node: Node) -> bool:

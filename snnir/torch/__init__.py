@@ -13,8 +13,8 @@ from snnir.errors import UsageError
 
 if TYPE_CHECKING:
     from snnir.backends.torch import GraphModule, TrainableModule, to_module
+    from snnir.compiler.training import trainable
     from snnir.torch.indrnn import IndRNN
-    from snnir.training import trainable
 
 __all__ = ["GraphModule", "IndRNN", "TrainableModule", "to_module", "trainable"]
 
@@ -23,7 +23,7 @@ _HOMES = {
     "IndRNN": "snnir.torch.indrnn",
     "TrainableModule": "snnir.backends.torch",
     "to_module": "snnir.backends.torch",
-    "trainable": "snnir.training",
+    "trainable": "snnir.compiler.training",
 }
 
 

@@ -18,14 +18,14 @@ from snnir.backends.bundle.packing import least_bits, pack, packed_size, unpack
 from snnir.backends.bundle.program import IndexMap, Input, Scan
 from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.simulator import DELIVERIES, EXECUTIONS
-from snnir.bundling import bundle, bundle_to_program
 from snnir.errors import UnsupportedError, UsageError
+from snnir.export.bundle import bundle, bundle_to_program
+from snnir.export.replay import replay_bundle, run_inputs
 from snnir.ir import Op
 from snnir.ir.ops import Gru, Lstm
 from snnir.passes import settling_bounds
-from snnir.program import Program
-from snnir.replaying import replay_bundle, run_inputs
-from snnir.verification import integer_counts, scan_lengths
+from snnir.runtime.program import Program
+from snnir.runtime.verification import integer_counts, scan_lengths
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_carry import recurrent
 from tests.test_conversion import compiled

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from snnir.backends.bundle import Bundle
-from snnir.bundling import bundle, load_bundle
 from snnir.errors import FileFormatError, SnnirError
+from snnir.export.bundle import bundle, load_bundle
 from tests.backends.test_bundle import program_of
 
 BYTES, MANIFESTS = 2000, 400

@@ -13,10 +13,10 @@ from snnir.backends.bundle import Bundle, Limits, emitting, map_cores, replay, t
 from snnir.backends.bundle.program import Readout, Summing, walk
 from snnir.backends.bundle.resources import fan_in
 from snnir.backends.bundle.unroll import unroll_synapse
-from snnir.cli import main
+from snnir.cli.main import main
 from snnir.errors import UsageError
-from snnir.fitting import LimitError, fitted_bundle
-from snnir.program import Program
+from snnir.export.fitting import LimitError, fitted_bundle
+from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
 from tests.models import data, perceptron
 

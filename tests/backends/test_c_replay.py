@@ -40,11 +40,11 @@ from snnir.backends.bundle.program import (
     walk,
 )
 from snnir.backends.bundle.unpacked import checksum, unpacked
-from snnir.cli import main
+from snnir.cli.main import main
 from snnir.errors import UnsupportedError, UsageError
-from snnir.inputs import as_inputs, first_samples
-from snnir.program import Program
-from snnir.verification import integer_counts
+from snnir.runtime.inputs import as_inputs, first_samples
+from snnir.runtime.program import Program
+from snnir.runtime.verification import integer_counts
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_bundle import RUNS, adversarial, demo, program_of
 from tests.models import data, model_of

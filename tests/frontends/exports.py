@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 
 import snnir
-from snnir.costs import dense_macs
-from snnir.verification import scan_lengths
+from snnir.runtime.costs import dense_macs
+from snnir.runtime.verification import scan_lengths
 
 __all__ = ["EXPORTS", "Export", "Row", "markdown", "verified"]
 

@@ -11,7 +11,7 @@ import onnx.parser
 import pytest
 
 import snnir
-from snnir.cli import main
+from snnir.cli.main import main
 from snnir.errors import InputError, ModelError, UnsupportedError, UsageError
 from snnir.frontends.onnx import import_onnx, run_onnxruntime, with_constants
 from snnir.ir.execute import execute

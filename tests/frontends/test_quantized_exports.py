@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import snnir
+from snnir.compiler.quantized_models import compare_with_runtime
 from snnir.errors import UnsupportedError
 from snnir.frontends.onnx import import_onnx
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize
-from snnir.quantized_models import compare_with_runtime
 
 FIXTURES = Path(__file__).parent / "fixtures" / "quantized"
 EXPORTS = sorted(path.stem for pattern in ("brevitas_*", "qonnx_*", "pt2e_*") for path in FIXTURES.glob(f"{pattern}.onnx"))

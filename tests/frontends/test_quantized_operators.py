@@ -18,10 +18,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import snnir
+from snnir.compiler.quantized_models import compare_with_runtime
 from snnir.errors import UnsupportedError
 from snnir.frontends.onnx import import_onnx
 from snnir.ir.execute import execute
-from snnir.quantized_models import compare_with_runtime
 
 Record = Callable[[str, object], None]
 DOMAIN = "com.microsoft"

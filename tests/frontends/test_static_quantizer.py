@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 import snnir
+from snnir.compiler.quantized_models import compare_with_runtime
 from snnir.errors import CalibrationError, UnsupportedError, UsageError
 from snnir.frontends.onnx import import_onnx
-from snnir.quantized_models import compare_with_runtime
 from tests.models import data
 from tests.quantized_models import conv_net, mixed, static
 

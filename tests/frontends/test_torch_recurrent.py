@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import snnir
-import snnir.api
+import snnir.compiler.compile
 from tests.frontends.torch_modules import check, data, randomised, same
 
 

@@ -64,7 +64,7 @@ from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
-from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Rbif, Readout, Sparse, Summing
+from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Fs, Population, Rbif, Readout, Rfs, Sparse, Summing
 from snnir.ir.ops.storing import DynamicStore, Store
 
 __all__ = [
@@ -101,6 +101,7 @@ __all__ = [
     "Extend",
     "FakeQuantize",
     "Find",
+    "Fs",
     "Function",
     "Gather",
     "GeluGate",
@@ -154,6 +155,7 @@ __all__ = [
     "NonMaxSuppression",
     "Observe",
     "Pad",
+    "Population",
     "Pow",
     "Product",
     "Quantize",
@@ -169,6 +171,7 @@ __all__ = [
     "Requantize",
     "Reshape",
     "ReverseParts",
+    "Rfs",
     "Rnn",
     "Round",
     "Saturate",

@@ -1,8 +1,8 @@
 """Ops of the spiking level: encoders, synapses, populations, readouts.
 
-`evaluate` is what they settle to; what they do step by step is the simulator's (`snnir.backends.simulator`). The
-neuron is the bipolar integrate-and-fire neuron with a spike tracer (ST-BIF) of SpikeZIP-TF, arXiv:2406.03470; its
-recurrent use is the RBIF neuron of arXiv:2408.09403.
+`evaluate` is what they settle to; what they do step by step is the simulator's (`snnir.backends.simulator`). There are two
+families of neurons: the bipolar integrate-and-fire neuron with a spike tracer (ST-BIF) of SpikeZIP-TF, arXiv:2406.03470,
+whose recurrent use is the RBIF neuron of arXiv:2408.09403, and the few-spike neuron after arXiv:2002.00860.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.errors import GraphError
+from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
 from snnir.ir.op import SPIKING, Example, Op, register
 from snnir.ir.ops.affine import Linear, Mul, SparseLinear
@@ -21,7 +22,7 @@ from snnir.ir.ops.quantize import Quantize, check_parameter, staircase, uniform_
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
 
-__all__ = ["Bif", "Dense", "Diagonal", "Encode", "Rbif", "Readout", "Sparse", "Summing"]
+__all__ = ["Bif", "Dense", "Diagonal", "Encode", "Fs", "Population", "Rbif", "Readout", "Rfs", "Sparse", "Summing"]
 
 
 @register
@@ -87,22 +88,18 @@ class Summing(Op):
         return shape
 
 
-@register
 @dataclass(frozen=True)
-class Bif(Summing):
-    """A population of bipolar integrate-and-fire neurons with spike tracers S in lo..hi, at most one spike a step.
+class Population(Summing):
+    """Neurons that tell the level of their complete sum: base of all families of neurons.
 
-    Uniform: `V += input; y = +1 if V >= theta and S < hi, -1 if V < 0 and S > lo, else 0; V -= y theta; S += y`,
-    with V(0) = theta//2 + bias and S(0) = 0. With `staircase`, theta is a table [hi - lo, ...] and the sum A is kept:
-    `y = +1 if A >= t[S+1] and S < hi, -1 if A < t[S] and S > lo`, A(0) = bias. Settled,
-    `S = clip((A + theta//2) // theta, lo, hi)`, whatever path led there.
+    The level is `clip((A + theta//2) // theta, lo, hi)` of the sum A of bias and currents, theta[...]; with `staircase`,
+    theta is a table [hi - lo, ...] and the level `lo + #{j : A >= theta[j]}`. A family says how the level is told.
 
     `accumulator` and `membrane` are certified inclusive ranges of A and V (empty: not certified yet); `settle` is the
     certified number of steps after which the population is silent under relay delivery, in a window that starts afresh
     (-1: not certified yet).
     """
 
-    name = "bif"
     operands = ("theta", "bias", "currents*")
 
     quantization: Quantization = Quantization(1.0, 0, 15)
@@ -141,6 +138,20 @@ class Bif(Summing):
 
 @register
 @dataclass(frozen=True)
+class Bif(Population):
+    """A population of bipolar integrate-and-fire neurons with spike tracers S in lo..hi, at most one spike a step.
+
+    Uniform: `V += input; y = +1 if V >= theta and S < hi, -1 if V < 0 and S > lo, else 0; V -= y theta; S += y`,
+    with V(0) = theta//2 + bias and S(0) = 0. With `staircase`, the sum A is kept:
+    `y = +1 if A >= t[S+1] and S < hi, -1 if A < t[S] and S > lo`, A(0) = bias. Settled, S is the level of the sum, whatever
+    path led there.
+    """
+
+    name = "bif"
+
+
+@register
+@dataclass(frozen=True)
 class Rbif(Bif):
     """A BIF population in a scan body that also receives spikes of window k-1 (arXiv:2408.09403).
 
@@ -148,6 +159,57 @@ class Rbif(Bif):
     """
 
     name = "rbif"
+
+
+@register
+@dataclass(frozen=True)
+class Fs(Population):
+    """A population of few-spike neurons: the level of the complete sum, bit by bit, most significant first, one step a bit.
+
+    After the FS neuron of Stoeckl and Maass (Nature Machine Intelligence 2021, arXiv:2002.00860), with exact integers. The
+    population is silent until the step `start`, at which its input is complete (-1: not scheduled yet). From then on, with
+    V(0) = theta//2 + A and S(0) = 0, for k = b-1 .. 0 with b the bits of max(hi, -lo):
+
+        level >= 0:  y = +1 if S + 2^k <= hi and V >= 2^k theta;              V -= y 2^k theta;  S += y 2^k
+        level < 0:   y = -1 if S - 2^k >= lo and V < (1 - 2^k) theta
+
+    where the level is negative iff V(0) < 0. With `staircase`, the sum A is kept: negative iff `A < t[0]`, then
+    `y = -1 if A < t[S - 2^k + 1]`, else `y = +1 if A >= t[S + 2^k]`. The sign takes no step of its own: it is decided by a
+    comparison of the first step. A spike of bit k is an event of +-2^k levels; there are popcount(|level|) of them.
+
+    `omitted` is the number of least significant bits that are not told: the level is then rounded towards 0 to whole
+    multiples of 2^omitted.
+    """
+
+    name = "fs"
+
+    start: int = -1
+    omitted: int = 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps the bits of a level take."""
+        return max(self.quantization.magnitude_bits - self.omitted, 0)
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if not 0 <= self.omitted <= self.quantization.magnitude_bits:
+            raise GraphError(f"{self.name} cannot omit {self.omitted} bits of {self.quantization.magnitude_bits}")
+        return super().infer(*types)
+
+    def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        (levels,) = super().evaluate(*arrays)
+        return (truncated(levels, self.omitted),)
+
+
+@register
+@dataclass(frozen=True)
+class Rfs(Fs):
+    """A few-spike population in a scan body that also receives the bits of window k-1: RBIF's counterpart.
+
+    Every window starts afresh.
+    """
+
+    name = "rfs"
 
 
 @register

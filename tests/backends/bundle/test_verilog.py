@@ -19,12 +19,12 @@ from snnir.backends.bundle.hardware.layers import CORE, TESTBENCH
 from snnir.backends.bundle.program import Constant, IndexMap, Input, Population, Readout, Scan, State, Synapse, Train, walk
 from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.simulator import EXECUTIONS
-from snnir.bundling import bundle
-from snnir.cli import main
-from snnir.emitting import emit_bundle
+from snnir.cli.main import main
 from snnir.errors import FileFormatError, UsageError
+from snnir.export.bundle import bundle
+from snnir.export.hardware import emit_bundle
 from snnir.ir.ops import Lstm
-from snnir.program import Program
+from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
 from tests.backends.test_carry import recurrent
 

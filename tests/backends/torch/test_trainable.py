@@ -14,13 +14,13 @@ import torch
 
 import snnir
 from snnir.backends.torch import TrainableModule, to_module
+from snnir.compiler.training import trainable
 from snnir.errors import CalibrationError, UnsupportedError
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import Gru, Linear, Lstm, Recurrent, Rnn, Slice
 from snnir.passes import Context, default_pipeline, run_pipeline
-from snnir.training import trainable
 from tests.models import crnn
 from tests.random_graphs import random_graph
 

@@ -1,0 +1,99 @@
+"""The demo: a real CRNN, real handwritten digits, a spiking network, and not one integer of difference."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+
+import snnir
+from snnir.cli import report
+from snnir.cli.plots import accuracy_plot, raster_plot
+from snnir.runtime.comparison import compare_executions
+from snnir.runtime.costs import ENERGY_SOURCE
+from snnir.runtime.program import Program
+
+__all__ = ["run_demo"]
+
+
+def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
+    """Compile, run, verify and print; pictures and the program go to `output`. Returns whether everything was exact."""
+    from snnir.frontends.onnx import run_onnxruntime
+
+    with as_file(files("snnir") / "data") as folder:
+        model = (folder / "digits-crnn.onnx").read_bytes()
+        with np.load(folder / "digits.npz", allow_pickle=False) as archive:
+            calibration, x, labels = archive["calibration"], archive["test"], archive["labels"]
+    output.mkdir(parents=True, exist_ok=True)
+    with report.progress("compiling", quiet=json) as advance:
+        program = snnir.compile(
+            model, calibration=calibration, bits=bits, weight_bits=weight_bits, dump_ir=output / "ir", progress=advance
+        )
+        program.save(output / "digits.snnir")
+    graph = program.graph("float")
+    name = graph.inputs[0].name
+    float_outputs = run_onnxruntime(model, {name: x})
+    with report.simulating("simulating", json) as advance:
+        advance("simulating", 0, 2)
+        result = program.run(x, trace=True)
+        advance("verifying", 1, 2)
+        verification = program.verify(x)
+        carried = program.verify(x, execution="carry")
+    comparison = compare_executions(program, {name: x}, known={"reset": result})
+    exact = verification.ok and carried.ok
+    traced = next(iter(result.trace.values()))
+    curve = [report.accuracy({"y": step}, labels) for step in traced]
+    capped = _capped(program, x, labels, verification.bound)
+    facts: dict[str, object] = {
+        **report.run_facts(program, x, result, "relay"),
+        "bits": bits,
+        "weight_bits": weight_bits,
+        "accuracy_float": report.accuracy(float_outputs, labels),
+        "accuracy_quantized": report.accuracy(program.reference(x), labels),
+        "accuracy_spiking": report.accuracy(result.outputs, labels),
+        "compared": verification.compared,
+        "mismatches": verification.mismatches,
+        "within_bounds": verification.within_bounds,
+        "mismatches_carried": carried.mismatches,
+        "within_bounds_carried": carried.within_bounds,
+        "executions": comparison.facts(),
+        "accuracy_by_step": curve,
+        "accuracy_by_cap": capped,
+    }
+    picture = accuracy_plot(curve, capped, report.accuracy(float_outputs, labels), output / "accuracy.png", quiet=json)
+    raster = raster_plot(program, x[:1], output / "raster.png")
+    if json:
+        report.print_json(facts)
+        return exact
+    verdict, carried_verdict = ("exact" if ok else "NOT EXACT" for ok in (verification.ok, carried.ok))
+    quantized = f"quantized ({bits}-bit activations, {weight_bits}-bit weights)"
+    synops, charges = facts["synops_per_sample"], facts["charges_per_sample"]
+    spiking, dense = facts["energy_spiking_nj"], facts["energy_dense_nj"]
+    rows = {
+        "held-out digits": len(x),
+        "accuracy, float (ONNX Runtime)": _percent(facts["accuracy_float"]),
+        f"accuracy, {quantized}": _percent(facts["accuracy_quantized"]),
+        "accuracy, spiking": _percent(facts["accuracy_spiking"]),
+        "mismatches": f"{verification.mismatches} out of {verification.compared:,} integers compared: {verdict}",
+        "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
+        "mismatches, neurons carried": f"{carried.mismatches} out of {carried.compared:,}: {carried_verdict}",
+        "recurrent layers, per digit": comparison,
+        "spikes per digit": f"{facts['spikes_per_sample']:,.1f}",
+        "synaptic operations per digit": f"{synops:,.0f} ({charges:,.0f} of them charges, which multiply)",
+        "dense multiply-accumulates": f"{facts['dense_macs_per_sample']:,}",
+        "energy per digit (estimate)": f"{spiking:.1f} nJ spiking, {dense:.1f} nJ dense\n{ENERGY_SOURCE}",
+        "written": f"{output / 'digits.snnir'}\n{picture}\n{raster}\n{output / 'ir'} (the graph after each pass)",
+    }
+    report.rows_table("a CRNN for handwritten digits, as a spiking network", rows)
+    return exact
+
+
+def _percent(share: object) -> str:
+    return f"{100 * float(str(share)):.2f} %"
+
+
+def _capped(program: Program, x: np.ndarray, labels: np.ndarray, bound: int) -> dict[int, float]:
+    """Accuracy when every window is cut off after a number of inner steps."""
+    caps = sorted({cap for cap in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if cap < bound} | {bound})
+    return {cap: report.accuracy(program.run(x, steps=cap).outputs, labels) for cap in caps}

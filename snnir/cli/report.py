@@ -1,0 +1,330 @@
+"""What the command line prints: tables for people, JSON for programs. Results go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from snnir.cli.compilation import load_numba_without_blas, watch_compilation
+from snnir.cli.provenance import origin_rows
+from snnir.cli.support import op_support, pass_support
+from snnir.runtime.costs import ENERGY_SOURCE, dense_macs, estimate_energy
+from snnir.runtime.inputs import as_inputs
+from snnir.runtime.totals import RunTotals, right_answers
+from snnir.runtime.verification import scan_lengths
+
+if TYPE_CHECKING:
+    from snnir.backends.simulator import SimulationResult
+    from snnir.runtime.comparison import Comparison
+    from snnir.runtime.program import Program
+    from snnir.runtime.verification import Verification
+
+__all__ = [
+    "accuracy",
+    "compiled",
+    "error",
+    "print_json",
+    "progress",
+    "ran",
+    "rows_table",
+    "run_facts",
+    "show_ops",
+    "show_passes",
+    "show_text",
+    "simulating",
+    "verified",
+]
+
+
+def error(message: str) -> None:
+    """One readable paragraph on stderr."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/] ", end="")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+@contextmanager
+def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr; yields a function of (what, done, total)."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
+
+
+ALONE = False
+"""Whether this process is a command of snnir's, and nobody else's."""
+
+
+@contextmanager
+def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took."""
+    with progress(what, quiet) as advance:
+        if not kernels:
+            yield advance
+            return
+        if ALONE:
+            load_numba_without_blas()
+        with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
+            yield advance
+    if compilation.kernels and not quiet:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(compilation))
+
+
+def print_json(facts: Mapping[str, object]) -> None:
+    """One JSON object on stdout."""
+    print(json_module.dumps(facts, indent=2, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return str(value)
+
+
+def rows_table(title: str, rows: Mapping[str, object]) -> None:
+    """A table of two columns on stdout."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    Console().print(table)
+
+
+def compiled(program: Program, output: Path, json: bool) -> None:
+    """What `snnir compile` prints."""
+    from snnir.compiler.inspection import graph_facts
+
+    facts = {**program.facts, **graph_facts(program.graph("spiking")), "output": str(output), "bytes": output.stat().st_size}
+    if json:
+        print_json(facts)
+        return
+    rows = {
+        "model": facts["source"],
+        **{name: escape(value) for name, value in origin_rows(facts).items()},
+        "pipeline": facts["pipeline"],
+        "calibration samples": facts["calibration_samples"],
+        "import against ONNX Runtime": _import_error(facts.get("import_error")),
+    }
+    for key, label in (("import_levels", "integers of the import"), ("given_levels", "integers on the grids")):
+        if key in facts:
+            rows[label] = facts[key]
+    host = facts.get("host_nodes")
+    if isinstance(host, list) and host:
+        share = 100 * float(str(facts["spiking_mac_share"]))
+        rows["on the host"] = f"{', '.join(map(str, host))}; {share:.1f} % of the multiply-accumulates are spiking"
+    for key in ("notes", "remarks"):
+        lines = facts.get(key)
+        if isinstance(lines, list) and lines:
+            rows[key] = "\n".join(map(str, lines))
+    rows["written"] = f"{output} ({output.stat().st_size:,} bytes)"
+    rows_table("compiled", rows)
+
+
+def _import_error(value: object) -> str:
+    return f"equal within {value:.2g} of the output's span" if isinstance(value, float) else "not compared"
+
+
+def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
+    """The share of samples whose first output has its largest element (or, for integers, its value) at the label."""
+    return right_answers(outputs, labels) / len(labels) if len(labels) else float("nan")
+
+
+def run_facts(
+    program: Program,
+    data: np.ndarray | Mapping[str, np.ndarray],
+    result: SimulationResult | RunTotals,
+    delivery: str,
+    execution: str = "reset",
+) -> dict[str, object]:
+    """What a run took: steps against their certified bound, spikes, operations, and energy as an estimate.
+
+    `data` need not be all of the run's: what counts is how long its sequences are.
+    """
+    totals = result if isinstance(result, RunTotals) else RunTotals.of(result)
+    inputs = as_inputs(program.graph("spiking"), data)
+    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
+    macs = dense_macs(program.graph("quantized"), inputs)
+    counted: dict[str, object] = {}
+    if totals.counts_synops:
+        synops, charges = totals.per_sample(totals.synops), totals.per_sample(totals.charges)
+        energy = estimate_energy(macs.spiking, synops, charges)
+        counted = {
+            "synops_per_sample": synops,
+            "charges_per_sample": charges,
+            "energy_spiking_nj": energy.spiking,
+            "energy_dense_nj": energy.dense,
+        }
+    return {
+        "samples": totals.samples,
+        "delivery": delivery,
+        "execution": execution,
+        "settled": totals.settled,
+        "unsettled_neurons": totals.unsettled,
+        "undelivered_spikes": totals.undelivered,
+        "steps_mean": totals.steps / totals.windows if totals.windows else 0.0,
+        "steps_max": totals.steps_max,
+        "steps_bound": max(max(windows, default=0) for windows in bounds.values()),
+        "spikes_per_sample": totals.per_sample(totals.spikes),
+        "dense_macs_per_sample": macs.spiking,
+        "host_macs_per_sample": macs.host,
+        **counted,
+    }
+
+
+def ran(
+    facts: dict[str, object], right: float | None, comparison: Comparison | None, json: bool, written: str | None = None
+) -> None:
+    """What `snnir run` prints: `run_facts`, the share of right answers, and where results are, for a run in chunks."""
+    if comparison is not None:
+        facts["executions"] = comparison.facts()
+    if right is not None:
+        facts["accuracy"] = right
+    if json:
+        print_json(facts)
+        return
+    state = "yes: exact" if facts["settled"] else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
+    rows = {
+        "samples": facts["samples"],
+        **({"accuracy": f"{100 * right:.2f} %"} if right is not None else {}),
+        "settled": state,
+        "recurrence": f"{facts['execution']} execution, {facts['delivery']} delivery",
+        "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
+        "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
+        "synaptic operations": _synops_text(facts),
+        "dense multiply-accumulates": _macs_text(facts["dense_macs_per_sample"], facts["host_macs_per_sample"]),
+        **({"energy (estimate)": _energy_text(facts)} if "energy_spiking_nj" in facts else {}),
+        **({"inside scans, per sample": comparison} if comparison is not None else {}),
+        **({"written": written} if written is not None else {}),
+    }
+    rows_table("simulated", rows)
+
+
+def _synops_text(facts: Mapping[str, object]) -> str:
+    if "synops_per_sample" not in facts:
+        return "not counted by this backend"
+    return f"{facts['synops_per_sample']:,.0f} ({facts['charges_per_sample']:,.0f} charges, which multiply)"
+
+
+def _energy_text(facts: Mapping[str, object]) -> str:
+    return f"{facts['energy_spiking_nj']:,.1f} nJ spiking, {facts['energy_dense_nj']:,.1f} nJ dense; {ENERGY_SOURCE}"
+
+
+def _macs_text(spiking: object, host: object) -> str:
+    assert isinstance(spiking, int) and isinstance(host, int)
+    if not host:
+        return f"{spiking:,} per sample"
+    share = 100 * spiking / (spiking + host)
+    return f"{spiking:,} per sample, and {host:,} on the host ({share:.1f} % of all are spiking)"
+
+
+def verified(verification: Verification, import_error: float | None, comparison: Comparison | None, json: bool) -> None:
+    """What `snnir verify` prints."""
+    if json:
+        print_json(
+            {
+                "ok": verification.ok,
+                "compared": verification.compared,
+                "mismatches": verification.mismatches,
+                "samples": verification.samples,
+                "delivery": verification.delivery,
+                "execution": verification.execution,
+                "steps": verification.steps,
+                "steps_bound": verification.bound,
+                "within_bounds": verification.within_bounds,
+                "import_error": import_error,
+                "values": [{"name": name, "compared": count, "mismatches": bad} for name, count, bad in verification.values],
+                **({"executions": comparison.facts()} if comparison is not None else {}),
+            }
+        )
+        return
+    table = Table(title="spiking network against integer network", title_justify="left")
+    table.add_column("value")
+    table.add_column("integers compared", justify="right")
+    table.add_column("mismatches", justify="right")
+    for name, count, bad in verification.values:
+        table.add_row(name, f"{count:,}", f"[red]{bad:,}" if bad else "0")
+    Console().print(table)
+    verdict = "[bold green]exact" if verification.ok else "[bold red]NOT exact"
+    Console().print(
+        f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
+        f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); "
+        f"{verification.steps} steps at most, {verification.bound} certified"
+        + ("" if verification.within_bounds else " [bold red](a window exceeded its bound)"),
+        soft_wrap=True,
+    )
+    if import_error is not None:
+        print(f"import equals ONNX Runtime within {import_error:.2g} of the output's span")
+    if comparison is not None:
+        print(f"inside scans, per sample: {comparison}")
+
+
+def show_text(text: str, facts: Mapping[str, object], json: bool) -> None:
+    """What `snnir inspect` prints."""
+    if json:
+        print_json({**facts, "text": text})
+    else:
+        for name, value in origin_rows(facts).items():
+            print("\n".join(f"# {name}: {line}" for line in value.split("\n")))
+        print(text.rstrip("\n"))
+
+
+def show_passes(json: bool) -> None:
+    """What `snnir passes` prints."""
+    keys = ("name", "takes", "gives", "error", "summary")
+    if json:
+        print_json({"passes": [dict(zip(keys, row, strict=True)) for row in pass_support()]})
+        return
+    table = Table(title="passes", title_justify="left")
+    for column in ("pass", "level", "exact", "what it does"):
+        table.add_column(column, overflow="fold", no_wrap=column == "pass")
+    for name, takes, gives, lossy, summary in pass_support():
+        table.add_row(name, takes if takes == gives else f"{takes} to {gives}", "yes" if not lossy else f"no: {lossy}", summary)
+    Console().print(table)
+
+
+def show_ops(json: bool) -> None:
+    """What `snnir ops` prints."""
+    from snnir.frontends.onnx import refused_operators
+
+    if json:
+        rows = [
+            {
+                "name": row.name,
+                "operands": row.operands,
+                "float": a,
+                "quantized": b,
+                "spiking": c,
+                "onnx": row.onnx,
+                "torch": row.torch,
+                "meaning": row.meaning,
+            }
+            for row in op_support()
+            for a, b, c in [row.levels]
+        ]
+        refused = {operator: reason for reason, operators in refused_operators() for operator in operators}
+        print_json({"ops": rows, "refused": refused})
+        return
+    table = Table(title="ops", title_justify="left")
+    for column in ("op", "float", "quantized", "spiking", "from ONNX", "from PyTorch", "meaning"):
+        table.add_column(column, overflow="fold", no_wrap=column == "op")
+    for row in op_support():
+        marks = ["yes" if flag else "" for flag in row.levels]
+        table.add_row(row.name, *marks, ", ".join(row.onnx), ", ".join(row.torch), row.meaning)
+    Console().print(table)
+    why_not = Table(title="refused ONNX operators", title_justify="left")
+    for column in ("operators", "why"):
+        why_not.add_column(column, overflow="fold")
+    for reason, operators in refused_operators():
+        why_not.add_row(", ".join(operators), reason)
+    Console().print(why_not)

@@ -1,0 +1,1 @@
+"""From a model to a program: importing, compiling, training, and looking at graphs before and on the way."""

@@ -1,0 +1,181 @@
+"""Models that are quantized already: are their integers kept?
+
+Two links are counted, not assumed. The import: levels of the float-level graph against the integers of ONNX Runtime, which
+computes in float32 or in kernels of its own, so that a value next to a threshold may fall on either side. The grids: levels
+of the quantized graph against those of the float-level one, equal unless `rounding="half-up"` or scales without a common
+grid make them differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnir.errors import ModelError
+from snnir.ir import Graph, Value
+from snnir.ir.execute import execute
+from snnir.ir.ops import FakeQuantize, Quantize
+
+if TYPE_CHECKING:
+    import onnx
+
+    from snnir.passes import Stage
+
+__all__ = ["LevelCount", "check_levels", "compare_with_runtime", "integers_kept", "is_quantized"]
+
+_MOST = 0.01
+"""The share of integers that may differ from ONNX Runtime's before the import is called wrong."""
+_NEAR = 1e-6
+"""How close to a tie, relative to the range of levels, a sum is for which float32 may decide."""
+_FARTHEST = 0.05
+"""How far outputs may be from ONNX Runtime's, relative to their span, where a few integers differ."""
+
+
+@dataclass(frozen=True)
+class LevelCount:
+    """How many integers of one value were compared, how many differ, and by how much at most; `near` of those that differ are
+    next to a tie, where float32 decides by its own rounding (counted where the real values are known, else 0).
+    """
+
+    name: str
+    compared: int
+    differ: int
+    most: int
+    near: int = 0
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Whether the model brought quantizers with it, or a trained graph levels."""
+    return any(isinstance(node.op, FakeQuantize) for _, node in graph.walk())
+
+
+def compare_with_runtime(
+    model: str | Path | bytes | onnx.ModelProto, graph: Graph, inputs: Mapping[str, np.ndarray]
+) -> tuple[list[LevelCount], float]:
+    """Integers of every quantizer against ONNX Runtime's, and how far outputs are from its own, relative to their span.
+
+    `graph` is the imported model or the quantized graph of a program of it. Quantizers in the bodies of scans have no
+    tensor of their own in ONNX Runtime and are left out. Raises `ModelError`.
+    """
+    from snnir.frontends.onnx import import_onnx, run_levels
+
+    own = graph if is_quantized(graph) else import_onnx(model)
+    zeros = {node.output.name: node.op.zero for node in own.nodes if isinstance(node.op, FakeQuantize)}
+    seen: dict[str, np.ndarray] = {}
+    ties: dict[str, np.ndarray] = {}
+
+    def observe(value: Value, array: np.ndarray) -> None:
+        for node in value.users:
+            if isinstance(node.op, FakeQuantize):
+                ties[node.output.name] = _next_to_ties(node.op, array)
+        if value.name not in zeros or value.name in seen:
+            return
+        made = value.producer.op if value.producer is not None else None
+        if isinstance(made, FakeQuantize):
+            seen[value.name] = np.rint(array / made.quantization.scale).astype(np.int64)
+        elif value.type.is_levels:
+            seen[value.name] = array
+
+    outputs = execute(graph, inputs, observe)
+    names = [name.removesuffix(_SUFFIX) for name in seen if name.endswith(_SUFFIX)]
+    values = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in values.items() if value.type.batch_axis is not None}
+    theirs, integers = run_levels(model, names, inputs, axes)
+    counts = []
+    for name, array in integers.items():
+        found = seen[name + _SUFFIX] + zeros[name + _SUFFIX]
+        if found.shape != array.shape:
+            raise ModelError(f"{name}: the import gives shape {found.shape}, ONNX Runtime {array.shape}")
+        off = np.abs(found - array.astype(np.int64))
+        near = int((off[ties[name + _SUFFIX]] == 1).sum()) if name + _SUFFIX in ties else 0
+        counts.append(LevelCount(name, off.size, int((off > 0).sum()), int(off.max(initial=0)), near))
+    worst = 0.0
+    for name, expected in theirs.items():
+        if expected.dtype.kind != "f":
+            continue
+        ours = outputs[name]
+        quantization = graph.outputs[name].type.quantization
+        ours = ours * quantization.scale if quantization is not None else ours
+        if ours.shape != expected.shape:
+            raise ModelError(f"output {name}: the import gives shape {ours.shape}, ONNX Runtime {expected.shape}")
+        span = max(float(np.abs(expected).max(initial=0)), 1e-6)
+        worst = max(worst, float(np.abs(ours - expected).max(initial=0)) / span)
+    return counts, worst
+
+
+_SUFFIX = ".levels"
+
+
+def _next_to_ties(op: FakeQuantize, x: np.ndarray) -> np.ndarray:
+    levels = op.quantization
+    ratio = x.astype(np.float64) / levels.scale
+    return np.asarray(np.abs(ratio - np.floor(ratio) - 0.5) <= _NEAR * (levels.hi - levels.lo))
+
+
+def check_levels(
+    model: str | Path | bytes | onnx.ModelProto, graph: Graph, inputs: Mapping[str, np.ndarray]
+) -> dict[str, object]:
+    """The import against ONNX Runtime, for the report. Raises `ModelError` where too many integers differ.
+
+    Those next to a tie do not count against the import: in float32 either integer is right. A model with operators that ONNX
+    Runtime does not know (QONNX) is not compared; the report says so.
+    """
+    from snnir.compiler.compile import IMPORT_TOLERANCE
+    from snnir.frontends.onnx import foreign_domains
+
+    foreign = foreign_domains(model)
+    if foreign:
+        return {"import_levels": f"not compared: ONNX Runtime does not know operators of {', '.join(foreign)}"}
+    counts, worst = compare_with_runtime(model, graph, inputs)
+    compared, differ = sum(item.compared for item in counts), sum(item.differ for item in counts)
+    near, most = sum(item.near for item in counts), max((item.most for item in counts), default=0)
+    if differ - near > _MOST * compared or worst > (_FARTHEST if differ else IMPORT_TOLERANCE):
+        first = next((item.name for item in counts if item.differ), "an output")
+        raise ModelError(
+            f"{differ} of {compared} integers differ from ONNX Runtime's, first in {first}, and outputs by {worst:.3g} of their "
+            "span: more than rounding explains; please report this model"
+        )
+    return {
+        "import_error": worst,
+        "import_levels": f"{differ} of {compared} integers differ from ONNX Runtime's, by {most} at most"
+        + (f"; {near} of them are next to a tie" if near else ""),
+    }
+
+
+def integers_kept(imported: Graph, stages: Sequence[Stage], data: Mapping[str, np.ndarray]) -> dict[str, object]:
+    """How many levels of the model's own quantizers the quantized graph changes on `data`.
+
+    They are compared with those of the imported graph, in float64; where some values were calibrated, with those of the graph
+    in which they have levels already.
+    """
+    before = next((stage.graph for stage in stages if stage.pass_.name == "quantize-activations"), None)
+    after = next((stage.graph for stage in reversed(stages) if stage.graph.level == "quantized"), None)
+    if before is None or after is None:
+        return {}
+    own = {node.output.name for _, node in before.walk() if isinstance(node.op, Quantize) and node.op.given}
+    calibrated = any(isinstance(node.op, Quantize) and not node.op.given for _, node in before.walk())
+    old, new = _levels(before if calibrated else imported, data, own), _levels(after, data, own)
+    compared = differ = 0
+    for name, arrays in old.items():
+        for first, second in zip(arrays, new.get(name, ()), strict=False):
+            compared += first.size
+            differ += int((first != second).sum())
+    return {"given_levels": f"{differ} of {compared} integers of the model's own quantizers differ once weights are integers"}
+
+
+def _levels(graph: Graph, data: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, list[np.ndarray]]:
+    seen: dict[str, list[np.ndarray]] = {}
+
+    def observe(value: Value, array: np.ndarray) -> None:
+        made = value.producer.op if value.producer is not None else None
+        if value.name in names and value.type.is_levels:
+            seen.setdefault(value.name, []).append(array)
+        elif value.name in names and isinstance(made, FakeQuantize):
+            seen.setdefault(value.name, []).append(np.rint(array / made.quantization.scale).astype(np.int64))
+
+    execute(graph, data, observe)
+    return seen

@@ -1,0 +1,1 @@
+"""Programs in other forms: bundles, replays, hardware files and NIR."""

@@ -1,0 +1,94 @@
+"""Bundles that fit a target: what is beyond its limits, what would fit, and making it fit when told to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnir.errors import UnsupportedError, UsageError
+from snnir.export.bundle import bundle
+
+if TYPE_CHECKING:
+    from snnir.backends.bundle import Bundle, Limits, Violation
+    from snnir.runtime.program import Program
+
+__all__ = ["LimitError", "fitted_bundle"]
+
+_FEWEST_BITS = 2
+
+
+class LimitError(UnsupportedError):
+    """A program is beyond the limits of a target; `violations` lists where."""
+
+    def __init__(self, found: list[Violation]) -> None:
+        lines = "\n".join(f"  {violation}" for violation in found)
+        hint = "\n--fit does what can be done (with --calibration also fewer weight bits)" if found else ""
+        super().__init__(f"{len(found)} limits are not kept:\n{lines}{hint}")
+        self.violations = tuple(found)
+
+
+def fitted_bundle(
+    program: Program,
+    x: np.ndarray | Mapping[str, np.ndarray] | None,
+    limits: Limits,
+    *,
+    fit: bool = False,
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    samples: int = 4,
+    sizes: Mapping[str, int] | None = None,
+    delivery: str = "relay",
+    execution: str = "reset",
+    unroll: bool = False,
+) -> Bundle:
+    """A bundle that keeps `limits`, with the cores that it lies on in its `mapping`.
+
+    Without `fit`, any population beyond a limit is an error that says what would fit. With it, populations are split over
+    cores and synapses over compartments; and with `calibration`, where weights or membranes are too wide, the program is
+    compiled anew with fewer weight bits until they fit. Raises `LimitError`.
+    """
+    from snnir.backends.bundle import map_cores, violations
+
+    while True:
+        made = bundle(program, x, samples=samples, sizes=sizes, delivery=delivery, execution=execution, unroll=unroll)
+        found = violations(made.program, made.bounds, limits)
+        left = [violation for violation in found if not (fit and violation.fitted)]
+        too_wide = [violation for violation in left if violation.limit in ("weight_bits", "membrane_bits")]
+        if not (fit and too_wide and len(too_wide) == len(left) and calibration is not None):
+            break
+        bits = _weight_bits(program)
+        if bits <= _FEWEST_BITS:
+            break
+        wanted = min([bits - 1, *(item.allowed for item in too_wide if item.limit == "weight_bits")])
+        program = _with_weight_bits(program, wanted, calibration)
+    mapping = map_cores(made.program, limits)
+    left += mapping.problems
+    if left:
+        raise LimitError(left)
+    made.mapping = mapping.facts()
+    return made
+
+
+def _weight_bits(program: Program) -> int:
+    from snnir.passes import parse_pipeline
+    from snnir.passes.quantize_weights import QuantizeWeights
+
+    passes = parse_pipeline(str(program.facts.get("pipeline", "")))
+    return next((pass_.bits for pass_ in passes if isinstance(pass_, QuantizeWeights)), 0)
+
+
+def _with_weight_bits(program: Program, bits: int, calibration: np.ndarray | Mapping[str, np.ndarray]) -> Program:
+    """The program compiled anew by its own pipeline, with other weight bits."""
+    from snnir.compiler.compile import compile as compile_model
+    from snnir.passes import format_pipeline, parse_pipeline
+    from snnir.passes.quantize_weights import QuantizeWeights
+
+    if bits < _FEWEST_BITS:
+        raise UsageError(f"weights of {bits} bits; {_FEWEST_BITS} are the fewest")
+    passes = parse_pipeline(str(program.facts["pipeline"]))
+    changed = [dataclasses.replace(pass_, bits=bits) if isinstance(pass_, QuantizeWeights) else pass_ for pass_ in passes]
+    made = compile_model(program.graph("float"), calibration=calibration, pipeline=format_pipeline(changed), check=False)
+    made.facts.update({key: program.facts[key] for key in ("source", "provenance") if key in program.facts})
+    return made

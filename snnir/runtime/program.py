@@ -1,0 +1,218 @@
+"""A compiled program: the model at three levels, ready to run, verify and save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnir.errors import FileFormatError, GraphError, UsageError
+from snnir.ir import LEVELS, Graph
+from snnir.ir.execute import execute
+from snnir.runtime.inputs import as_inputs, by_name
+from snnir.version import __version__
+
+if TYPE_CHECKING:
+    from snnir.backends.simulator import SimulationResult, Simulator
+    from snnir.backends.torch_spiking import SpikingModule
+    from snnir.runtime.comparison import Comparison
+    from snnir.runtime.verification import Verification
+
+__all__ = ["Program"]
+
+_KIND = "snnir-program"
+
+
+class Program:
+    """A model as `float`, `quantized` and `spiking` graph, with `facts` about how it was compiled.
+
+    A program that was imported from a bundle has the spiking graph only."""
+
+    def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
+        self._graphs = dict(graphs)
+        self.facts = dict(facts)
+        self._simulator: Simulator | None = None
+        self._modules: dict[str, SpikingModule] = {}
+
+    def __repr__(self) -> str:
+        return f"<Program {self._graphs['spiking'].name}: {self.facts.get('pipeline', '')}>"
+
+    def graph(self, level: str = "spiking") -> Graph:
+        """The graph at `level`: `float` (as imported), `quantized` or `spiking`. Raises `UsageError`."""
+        if level not in self._graphs:
+            if level in LEVELS:
+                raise UsageError(
+                    f"this program has no {level} level: it came from a bundle, which holds the spiking one only; "
+                    "use the program that the bundle was made of"
+                )
+            raise UsageError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
+        return self._graphs[level]
+
+    @property
+    def simulator(self) -> Simulator:
+        """The event-driven simulator of the spiking graph."""
+        if self._simulator is None:
+            from snnir.backends.simulator import Simulator
+
+            self._simulator = Simulator(self.graph("spiking"))
+        return self._simulator
+
+    def spiking_module(self, device: str = "cpu") -> SpikingModule:
+        """The spiking graph as a PyTorch module on `device`. Raises `UsageError` without PyTorch, or without the device."""
+        if device not in self._modules:
+            from snnir.backends.torch_spiking import SpikingModule, usable_device
+
+            found = usable_device(device)
+            self._modules[device] = SpikingModule(self.graph("spiking")).to(found)
+        return self._modules[device]
+
+    def run(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        steps: int | str | None = None,
+        delivery: str = "relay",
+        execution: str = "reset",
+        encoding: str = "s-analog",
+        trace: bool = False,
+        record: Sequence[str] = (),
+        counts: bool = False,
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        backend: str = "simulator",
+        device: str | None = None,
+    ) -> SimulationResult:
+        """Simulate the spiking network, event by event.
+
+        `steps` None or "auto" runs every window to quiescence, which is exact; a number caps the inner time-steps of each
+        window, and the result says whether it settled. `delivery` of recurrent spikes: `relay`, `replay` or `graded`.
+        `execution` of scans: with `reset` neurons start afresh at every sequence element, with `carry` they keep their
+        sums and tracers and send changes only: the same integers, fewer spikes where signals vary slowly. `encoding` of
+        inputs: charged whole at step 0 (`s-analog`), or, for study and with `steps`, in as many portions (`m-analog`).
+        `trace` keeps the outputs at every inner step, `record` rasters and membranes of the named populations, `counts` all
+        settled tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
+        keeps no trace and no membranes, and counts no synaptic operations. Raises `InputError`,
+        `UsageError`.
+        """
+        if isinstance(steps, str):
+            if steps != "auto":
+                raise UsageError(f"steps={steps!r}: give a number of inner time-steps, or auto")
+            steps = None
+        inputs = by_name(self.graph("spiking"), x)  # both backends check them
+        if backend == "torch":
+            if trace or threads is not None:
+                raise UsageError("the torch backend takes neither trace nor threads (torch.set_num_threads sets them)")
+            if encoding != "s-analog":
+                raise UsageError(f"the torch backend charges inputs as s-analog only; encoding {encoding!r} is the simulator's")
+            module = self.spiking_module(device or "cpu")
+            result = module.run(inputs, steps=steps, delivery=delivery, execution=execution, record=record, counts=counts)
+            if progress is not None:
+                progress(len(result.steps), len(result.steps))
+            return result
+        if backend != "simulator":
+            raise UsageError(f"backend {backend!r} is unknown; choose one of simulator, torch")
+        if device is not None:
+            raise UsageError(f"device {device!r} is for backend 'torch'; the simulator runs on the processor")
+        return self.simulator.run(
+            inputs,
+            steps=steps,
+            delivery=delivery,
+            execution=execution,
+            encoding=encoding,
+            trace=trace,
+            record=record,
+            counts=counts,
+            threads=threads,
+            progress=progress,
+        )
+
+    def reference(self, x: np.ndarray | Mapping[str, np.ndarray], level: str = "quantized") -> dict[str, np.ndarray]:
+        """Outputs by the reference executor at `level`: real numbers (float), or int64 arithmetic (quantized)."""
+        graph = self.graph(level)
+        return execute(graph, as_inputs(graph, x))
+
+    def verify(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        delivery: str = "relay",
+        execution: str = "reset",
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verification:
+        """Compare every settled tracer and readout with the integer reference, element by element."""
+        from snnir.runtime.verification import verify_program
+
+        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, execution, threads, progress)
+
+    def compare_executions(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        *,
+        delivery: str = "relay",
+        steps: int | None = None,
+        threads: int | None = None,
+    ) -> Comparison:
+        """Run `x` with both executions: spikes and synaptic operations of each, and their ratio."""
+        from snnir.runtime.comparison import compare_executions
+
+        return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads)
+
+    def bounds(
+        self, lengths: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
+    ) -> dict[str, list[int]]:
+        """Certified steps per window: `""` for all outside scans, and per scan (by its first result) one per element."""
+        from snnir.passes import settling_bounds
+
+        return settling_bounds(self.graph("spiking"), delivery, lengths or {}, execution)
+
+    def event_ranges(self, delivery: str = "relay", execution: str = "reset") -> dict[str, tuple[int, int]]:
+        """Certified inclusive range of what each encoder, population, max and product emits in one step, by its name."""
+        from snnir.passes import event_ranges
+
+        return event_ranges(self.graph("spiking"), delivery, execution)
+
+    def save(self, path: str | Path) -> None:
+        """Write the program to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""
+        from snnir.ir.storage import atomic_write
+
+        atomic_write(Path(path), self.content())
+
+    def content(self) -> bytes:
+        """What `save` writes; the same program gives the same bytes."""
+        from snnir.ir.storage import archive
+        from snnir.ir.text import tensors, text
+
+        data: dict[str, np.ndarray] = {}
+        for graph in self._graphs.values():
+            data.update(tensors(graph))
+        texts = {level: text(graph) for level, graph in self._graphs.items()}
+        return archive(texts, data, {"kind": _KIND, "snnir": __version__, "facts": self.facts})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Program:
+        """Read what `save` wrote. Raises `FileFormatError`."""
+        from snnir.ir.parse import parse
+        from snnir.ir.storage import read_archive
+        from snnir.ir.verify import verify
+
+        texts, data, manifest = read_archive(Path(path))
+        facts = manifest.get("facts")
+        if (
+            manifest.get("kind") != _KIND
+            or "spiking" not in texts
+            or not set(texts) <= set(LEVELS)
+            or not isinstance(facts, dict)
+        ):
+            raise FileFormatError(f"{path} is a snnir archive, but not a program; write one with `snnir compile`")
+        try:
+            graphs = {level: parse(source, data) for level, source in texts.items()}
+            for level, graph in graphs.items():
+                verify(graph)
+                if graph.level != level:
+                    raise FileFormatError(f"its {level} graph is of the {graph.level} level")
+        except GraphError as error:
+            raise FileFormatError(f"{path} holds a graph that does not hold together: {error}") from error
+        return cls(graphs, facts)

@@ -1,0 +1,151 @@
+"""The proof: every settled tracer and every readout of the simulator against the integer reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnir.ir import Graph, Node, Value
+from snnir.ir.execute import bind_sizes, execute
+from snnir.ir.ops import Dequantize, Encode, MaxPool, Population, Product, Readout, Scan
+from snnir.runtime.inputs import sample_count, samples
+
+if TYPE_CHECKING:
+    from snnir.runtime.program import Program
+
+__all__ = ["Verification", "integer_counts", "scan_lengths", "verify_program"]
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared, value by value, and how long windows took against their certified bounds."""
+
+    values: tuple[tuple[str, int, int], ...]
+    """(name, integers compared, mismatches) of every population, encoder, max and readout."""
+    samples: int
+    delivery: str
+    execution: str
+    steps: int
+    """The most inner time-steps that any window took."""
+    bound: int
+    """The largest certified bound of any window."""
+    within_bounds: bool
+    """Whether every window of every sample stayed within its own certified bound."""
+
+    @property
+    def compared(self) -> int:
+        """The number of integers compared."""
+        return sum(compared for _, compared, _ in self.values)
+
+    @property
+    def mismatches(self) -> int:
+        """The number of integers that differ."""
+        return sum(mismatches for _, _, mismatches in self.values)
+
+    @property
+    def ok(self) -> bool:
+        """No mismatch, and no window beyond its bound."""
+        return self.mismatches == 0 and self.within_bounds
+
+
+def integer_counts(quantized: Graph, spiking: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the integer reference says of every counted value of the spiking graph, under the simulator's names.
+
+    Values of a scan body are called `<first result of the scan>/<value>` and are [N, K, ...] in order of processing;
+    readouts give their sums. Encoders of constants are the same for every sample and are not counted.
+    """
+    names: dict[Value, list[str]] = {}
+    _match(quantized, spiking, "", names)
+    seen: dict[Value, list[np.ndarray]] = {}
+
+    def observe(value: Value, array: np.ndarray) -> None:
+        if value in names:
+            seen.setdefault(value, []).append(array)
+
+    execute(quantized, inputs, observe)
+    top = set(quantized.values.values())
+    counts = {}
+    for value, arrays in seen.items():
+        counts.update(dict.fromkeys(names[value], arrays[0] if value in top else np.stack(arrays, axis=1)))
+    return counts
+
+
+def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, list[str]]) -> None:
+    """Find for every counted value of the spiking graph the value of the quantized graph that it must equal.
+
+    A population and the readout of its levels must equal the same one.
+    """
+    for node in spiking.nodes:
+        if isinstance(node.op, Scan):
+            other = _producer(quantized, node)
+            assert node.body is not None and other.body is not None
+            _match(other.body, node.body, f"{prefix}{node.outputs[0].name}/", names)
+        elif isinstance(node.op, Encode) and node.operands[0].is_constant:
+            continue
+        elif isinstance(node.op, Population | Encode | MaxPool | Product):
+            names.setdefault(quantized.values[node.output.name], []).append(prefix + node.output.name)
+        elif isinstance(node.op, Readout):
+            twin = _producer(quantized, node)
+            assert isinstance(twin.op, Dequantize)
+            names.setdefault(twin.operands[0], []).append(prefix + node.output.name)
+
+
+def _producer(graph: Graph, node: Node) -> Node:
+    producer = graph.values[node.outputs[0].name].producer
+    assert producer is not None
+    return producer
+
+
+def scan_lengths(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many elements each scan runs over, by its first result, for these inputs."""
+    sizes = bind_sizes(graph, inputs)
+    lengths = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Scan):
+            sequence = node.operands[node.op.states].type.substitute(dict(sizes))
+            lengths[node.outputs[0].name] = int(str(sequence.shape[node.op.axis]))
+    return lengths
+
+
+def verify_program(
+    program: Program,
+    inputs: Mapping[str, np.ndarray],
+    delivery: str = "relay",
+    execution: str = "reset",
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verification:
+    """Run simulator and integer reference on all samples and compare every counted integer."""
+    quantized, spiking = program.graph("quantized"), program.graph("spiking")
+    total = sample_count(spiking, inputs)
+    found: dict[str, list[int]] = {}
+    most, largest, within = 0, 0, True
+    for start in range(0, total, _CHUNK):
+        chunk = samples(spiking, inputs, start, start + _CHUNK)
+        result = program.run(chunk, delivery=delivery, execution=execution, counts=True, threads=threads)
+        expected = integer_counts(quantized, spiking, chunk)
+        for name in sorted({*expected, *result.counts}):
+            a, b = expected.get(name), result.counts.get(name)
+            entry = found.setdefault(name, [0, 0])
+            if a is None or b is None:
+                given = a if a is not None else b
+                assert given is not None
+                entry[0] += given.size
+                entry[1] += given.size
+                continue
+            a = np.broadcast_to(a, b.shape) if a.ndim == b.ndim else a
+            entry[0] += b.size
+            entry[1] += int((a != b).sum()) if a.shape == b.shape else b.size
+        bounds = program.bounds(scan_lengths(spiking, chunk), delivery, execution)
+        limits = np.array([bound for windows in bounds.values() for bound in windows])
+        within = within and bool((result.steps <= limits).all())
+        most, largest = max(most, int(result.steps.max(initial=0))), max(largest, int(limits.max(initial=0)))
+        if progress is not None:
+            progress(min(start + _CHUNK, total), total)
+    values = tuple((name, compared, wrong) for name, (compared, wrong) in found.items())
+    return Verification(values, total, delivery, execution, most, largest, within)

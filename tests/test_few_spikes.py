@@ -1,0 +1,144 @@
+"""Few-spike neurons, as properties over graphs drawn at random: the same integers as bif neurons settle to, told in the steps
+of a schedule that is known beforehand, with a spike for each one of their binary digits."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from snnir.backends.simulator import simulate_plain
+from snnir.errors import GraphError, UsageError
+from snnir.ir import Graph, Quantization, TensorType
+from snnir.ir.bits import bit_planes, popcount
+from snnir.ir.dims import dim
+from snnir.ir.execute import execute
+from snnir.ir.ops import Bif, Dense, Encode, Fs, Product
+from snnir.ir.parse import parse
+from snnir.ir.phases import neuron_of, phases_of
+from snnir.ir.text import tensors, text
+from snnir.ir.verify import verify
+from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds
+from snnir.runtime.verification import integer_counts, scan_lengths
+from tests.test_conversion import BATCH_OF_SEEDS, SEEDS, check_ranges, compiled, emitting, value_of
+
+FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases,certify-bounds"
+
+
+@lru_cache(maxsize=400)
+def few_spikes(seed: int) -> tuple[Graph, Graph, dict[str, np.ndarray]]:
+    """A random graph's quantized level, the few-spike network of it, and data."""
+    graphs, data = compiled(seed)
+    return graphs["quantized"], run_pipeline(graphs["quantized"], parse_pipeline(FEW), Context(data))[-1].graph, data
+
+
+@pytest.mark.parametrize("first", SEEDS[:120:BATCH_OF_SEEDS])
+def test_levels_steps_and_spikes_are_those_of_the_reference(first: int) -> None:
+    for seed in range(first, first + BATCH_OF_SEEDS):
+        quantized, spiking, data = few_spikes(seed)
+        expected, outputs = integer_counts(quantized, spiking, data), execute(quantized, data)
+        populations = emitting(spiking)
+        for delivery in ("relay", "graded"):
+            where = f"seed {seed}, {delivery}"
+            result = simulate_plain(spiking, data, delivery=delivery, record=list(populations))
+            for name, counts in result.counts.items():
+                np.testing.assert_array_equal(counts, expected[name], err_msg=f"{where}: {name}")
+            for name, array in outputs.items():
+                np.testing.assert_array_equal(result.outputs[name], array, err_msg=f"{where}: output {name}")
+            schedule = settling_bounds(spiking, delivery, scan_lengths(spiking, data))
+            steps = np.array([bound for windows in schedule.values() for bound in windows])
+            np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape), err_msg=where)
+            for name, spikes in result.spikes.items():
+                ones = popcount(np.broadcast_to(expected[name], result.counts[name].shape)).reshape(len(spikes), -1).sum(axis=1)
+                np.testing.assert_array_equal(spikes, ones, err_msg=f"{where}: spikes of {name}")
+            check_events(spiking, result.trains, delivery, where)
+            for name, op in populations.items():
+                check_ranges(value_of(spiking, name), op, result, name, False, where)
+
+
+def check_events(graph: Graph, trains: dict[str, np.ndarray], delivery: str, where: str) -> None:
+    """Events lie in the phases of their values, and in certified ranges; those of populations are the bits of the level."""
+    phases, ranges = phases_of(graph, delivery), event_ranges(graph, delivery)
+    for name, train in trains.items():
+        value = value_of(graph, name)
+        low, high = ranges[name]
+        assert low <= train.min(initial=0) and train.max(initial=0) <= high, f"{where}: events of {name}"
+        by_step = np.moveaxis(train, train.ndim - value.type.rank - 1, 0)
+        first, end = phases.of[value]
+        assert not by_step[:first].any() and not by_step[end:].any(), f"{where}: {name} speaks outside of {first}..{end - 1}"
+        op = value.producer.op if value.producer is not None else None
+        if isinstance(op, Fs) and op.steps:
+            planes = bit_planes(by_step.sum(axis=0), op.steps)
+            np.testing.assert_array_equal(by_step[first:end], planes, err_msg=f"{where}: bits of {name}")
+        if isinstance(op, Product):
+            assert not by_step[: end - 1].any(), f"{where}: {name} is one event"
+
+
+@pytest.mark.parametrize("first", SEEDS[:100:BATCH_OF_SEEDS])
+def test_text_reads_back(first: int) -> None:
+    for seed in range(first, first + BATCH_OF_SEEDS):
+        _, spiking, _ = few_spikes(seed)
+        assert parse(text(spiking), tensors(spiking)) == spiking, f"seed {seed}"
+
+
+def single(op: Fs | Bif, theta: np.ndarray, weight: int = 1) -> Graph:
+    """One population over an input of levels -127..127."""
+    graph = Graph("single", "spiking")
+    x = graph.input("x", TensorType((dim("N"), 1), "f32"))
+    s = graph.add1(Encode(Quantization(1.0, -127, 127)), x, name="s")
+    current = graph.add1(Dense(), s, graph.constant("w", np.full((1, 1), weight, np.int8)), name="current")
+    bias = graph.constant("bias", np.zeros(1, np.int32))
+    y = graph.add1(op, graph.constant("theta", theta.astype(np.int32)), bias, current, name="y")
+    graph.output("y", y)
+    return graph
+
+
+def test_every_clip_sign_and_staircase() -> None:
+    rng = np.random.default_rng(5)
+    x = np.arange(-127, 128, dtype=np.float32)[:, np.newaxis]
+    for lo in (0, -1, -2, -5, -8, -13):
+        for hi in (0, 1, 3, 4, 6, 7, 8, 12):
+            for omitted in range(max(hi, -lo).bit_length() + 1):
+                quantization = Quantization(1.0, lo, hi)
+                uniform = single(Fs(quantization, omitted=omitted), np.array([int(rng.integers(1, 20))]))
+                table = np.sort(rng.integers(-120, 120, (hi - lo, 1)), axis=0)
+                for graph in (uniform, single(Fs(quantization, True, omitted=omitted), table)):
+                    verify(graph)
+                    result, expected = simulate_plain(graph, {"x": x}), execute(graph, {"x": x})["y"]
+                    np.testing.assert_array_equal(result.outputs["y"], expected)
+                    np.testing.assert_array_equal(result.spikes.get("y", 0), popcount(expected)[:, 0])
+                    full = np.clip(execute(uniform, {"x": x})["y"], lo, hi) if graph is uniform else expected
+                    assert (np.abs(expected) <= np.maximum(np.abs(full), 0)).all()
+
+
+def test_bits_are_told_most_significant_first() -> None:
+    planes = bit_planes(np.array([5, -6, 0]), 3)
+    assert planes.tolist() == [[4, -4, 0], [0, -2, 0], [1, 0, 0]]
+    assert popcount(np.array([5, -6, 0, 127])).tolist() == [2, 2, 0, 7]
+
+
+def test_what_few_spikes_do_not_have_is_refused() -> None:
+    graph = single(Fs(Quantization(1.0, 0, 7)), np.array([3]))
+    x = {"x": np.ones((2, 1), np.float32)}
+    for options, message in (
+        ({"steps": 3}, "take the steps of their schedule"),
+        ({"delivery": "replay"}, "choose relay or graded"),
+        ({"execution": "carry"}, "choose reset"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            simulate_plain(graph, x, **options)
+    with pytest.raises(UsageError, match="neuron 'fs' is unknown"):
+        run_pipeline(few_spikes(0)[0], parse_pipeline("substitute-neurons{neuron=fs}"), Context(None))
+
+
+def test_the_verifier_holds_the_schedule() -> None:
+    verify(single(Fs(Quantization(1.0, 0, 7), start=1), np.array([3])))
+    with pytest.raises(GraphError, match="starts at step 2, but its input is complete at step 1"):
+        verify(single(Fs(Quantization(1.0, 0, 7), start=2), np.array([3])))
+    mixed = single(Fs(Quantization(1.0, 0, 7)), np.array([3]))
+    current = mixed.add1(Dense(), mixed.values["y"], mixed.values["w"], name="again")
+    mixed.add1(Bif(Quantization(1.0, 0, 7)), mixed.values["theta"], mixed.values["bias"], current, name="z")
+    assert neuron_of(mixed) == "few-spikes"
+    with pytest.raises(GraphError, match="stands in a graph of few-spike neurons"):
+        verify(mixed)
