@@ -36,7 +36,7 @@ class FunctionBody:
         self.taken = list(dict.fromkeys(value for value in operands if value.producer not in inside or is_sum(value)))
 
     def take(self, value: Value, type_: TensorType, worth: np.ndarray, lo: int, hi: int) -> None:
-        """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 worth `worth` (per channel or finer)."""
+        """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 worth `worth` each."""
         inner = self.graph.input(value.name, TensorType(type_.shape, "i64"))
         if worth.size == 1:
             self.fixed[value] = Fixed(inner, float(worth.reshape(-1)[0]), lo, hi)

@@ -10,7 +10,8 @@ from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
-from snnir.ir.ops import Dequantize, Encode, Summing
+from snnir.ir.ops import Bif, Dequantize, Encode, Fs, Summing
+from snnir.ir.phases import FEW_SPIKES, neuron_of, phases_of
 
 __all__ = ["verify"]
 
