@@ -18,9 +18,11 @@ from snnir.version import __version__
 if TYPE_CHECKING:
     from snnir.backends.bundle import Bundle
     from snnir.compiler.checking import check
-    from snnir.compiler.compile import compile, import_model, load
+    from snnir.compiler.compile import compile
+    from snnir.compiler.importing import import_model
     from snnir.errors import SnnirError
     from snnir.export.bundle import bundle, load_bundle
+    from snnir.export.load import load
     from snnir.export.nir import export_nir, import_nir
     from snnir.ir import Graph
     from snnir.ir.parse import parse
@@ -53,8 +55,8 @@ _HOMES = {
     "compile": "snnir.compiler.compile",
     "export_nir": "snnir.export.nir",
     "import_nir": "snnir.export.nir",
-    "import_model": "snnir.compiler.compile",
-    "load": "snnir.compiler.compile",
+    "import_model": "snnir.compiler.importing",
+    "load": "snnir.export.load",
     "Program": "snnir.runtime.program",
     "Graph": "snnir.ir",
     "SnnirError": "snnir.errors",

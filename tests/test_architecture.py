@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -26,18 +28,117 @@ def _imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_layers_import_only_the_ir_and_errors(layer: str) -> None:
-    allowed = re.compile(rf"snnir\.(ir|errors|{layer})(\.|$)|snnir$")
-    for path in sorted((ROOT / layer).rglob("*.py")):
+FLOORS = (
+    ("errors", "version"),
+    ("ir",),
+    ("machine",),
+    ("frontends.onnx", "frontends.torch", "passes", "backends.*"),
+    ("runtime",),
+    ("compiler",),
+    ("export",),
+    ("", "streaming", "torch"),
+    ("cli",),
+    ("__main__",),
+)
+"""Rooms from the ground up. A module imports modules of its own room and of the floors below; rooms on one floor never one
+another (`room.*`: each package in it is a room of its own); `""` is the package `snnir` itself, which only names what it has."""
+
+
+def _modules() -> dict[str, Path]:
+    """All modules by their dotted names, as installed."""
+    found = {}
+    for folder in ("snnir", *LAYERS):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            if folder == "snnir" and len(parts) > 1 and parts[1] in LAYERS:
+                continue
+            names = parts if folder == "snnir" else ("snnir", *parts)
+            found[".".join(names[:-1] if names[-1] == "__init__" else names)] = path
+    return found
+
+
+def _edges(path: Path, known: Collection[str], typing: bool) -> set[str]:
+    """Modules that a module imports anywhere in it, functions included; with `typing` those for type checkers too."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.update(name for name in ([inner] if inner in known else [node.module]) if name in known)
+        elif not typing and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            pending.extend(node.orelse)
+        else:
+            pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def _room(module: str) -> tuple[int, str]:
+    """The floor and the room of a module."""
+    inner = module.removeprefix("snnir").removeprefix(".")
+    for floor, rooms in enumerate(FLOORS):
+        for room in rooms:
+            if room.endswith(".*"):
+                start = room.removesuffix("*")
+                if inner.startswith(start):
+                    return floor, start + inner.removeprefix(start).split(".")[0]
+            elif inner == room or (room and inner.startswith(f"{room}.")):
+                return floor, room
+    raise AssertionError(f"{module} is in no room; give it a floor in tests/test_architecture.py")
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    modules = _modules()
+    graph = networkx.DiGraph((name, other) for name, path in modules.items() for other in _edges(path, modules, typing=False))
+    circles = [sorted(circle) for circle in networkx.strongly_connected_components(graph) if len(circle) > 1]
+    assert not circles
+
+
+def test_rooms_import_only_from_the_floors_below() -> None:
+    modules = _modules()
+    packages = {"snnir.frontends", "snnir.backends"}  # they hold a docstring each
+    for name, path in modules.items():
+        if name in packages:
+            assert not _edges(path, modules, typing=True), name
+            continue
+        floor, room = _room(name)
+        for other in _edges(path, modules, typing=True):
+            below, there = _room(other)
+            assert below < floor or there == room, f"{name} imports {other}, which is not below it"
+
+
+def _assert_only(folder: Path, allowed: str) -> None:
+    """Modules of a folder import of snnir what matches only."""
+    pattern = re.compile(rf"snnir\.({allowed})(\.|$)|snnir$")
+    for path in sorted(folder.rglob("*.py")):
         own = {name for name in _imports(path) if name.split(".")[0] == "snnir"}
-        wrong = {name for name in own if not allowed.match(name)}
+        wrong = {name for name in own if not pattern.match(name)}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("layer", ["frontends", "passes"])
+def test_layers_import_only_the_ir_and_errors(layer: str) -> None:
+    _assert_only(ROOT / layer, f"ir|errors|{layer}")
+
+
+def test_the_machine_level_imports_only_the_ir_and_errors() -> None:
+    _assert_only(ROOT / "snnir" / "machine", "ir|errors|machine")
+
+
+BACKENDS = sorted(path.name for path in (ROOT / "backends").iterdir() if path.is_dir() and path.name != "__pycache__")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_imports_no_other_backend(backend: str) -> None:
+    _assert_only(ROOT / "backends" / backend, rf"ir|errors|machine|backends\.{backend}")
 
 
 def test_the_ir_imports_no_other_layer() -> None:
     for path in sorted((ROOT / "snnir" / "ir").rglob("*.py")):
-        wrong = {name for name in _imports(path) if re.match(r"snnir\.(?!ir\b|errors\b)", name)}
+        wrong = {name for name in _imports(path) if re.match(r"snnir\.(?!ir\b|errors\b|version\b)", name)}
         assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
 
 

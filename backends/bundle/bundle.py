@@ -12,11 +12,11 @@ from snnir.backends.bundle.container import GOLDEN, MANIFEST, TENSORS, read_memb
 from snnir.backends.bundle.decode import Fields, decode_program
 from snnir.backends.bundle.golden import Golden, decode_golden, encode_golden
 from snnir.backends.bundle.manifest import FORMAT, VERSION, encode_program
-from snnir.backends.bundle.program import IntegerProgram
-from snnir.backends.bundle.ranges import Bounds, certify
-from snnir.backends.bundle.schedule import Schedule, schedule
 from snnir.backends.bundle.tensors import TensorReader, TensorWriter
 from snnir.errors import FileFormatError
+from snnir.machine.program import IntegerProgram
+from snnir.machine.ranges import Bounds, certify
+from snnir.machine.settling import Settling, settling
 
 __all__ = ["Bundle"]
 
@@ -35,9 +35,9 @@ class Bundle:
         return certify(self.program)
 
     @cached_property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> Settling:
         """Certified steps."""
-        return schedule(self.program, self.bounds)
+        return settling(self.program, self.bounds)
 
     def members(self) -> dict[str, bytes]:
         """The contents of the files that a bundle is made of, by name: the same bundle gives the same bytes."""

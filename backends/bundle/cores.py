@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from snnir.backends.bundle.limits import Limits, Violation
-from snnir.backends.bundle.program import IntegerProgram, Summing, walk
 from snnir.backends.bundle.resources import fan_in, memory_bits
+from snnir.machine.program import IntegerProgram, Summing, walk
 
 __all__ = ["Core", "Mapping", "Piece", "map_cores"]
 

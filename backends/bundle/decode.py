@@ -8,7 +8,11 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from snnir.backends.bundle.program import (
+from snnir.backends.bundle.tensors import TensorReader
+from snnir.errors import FileFormatError, GraphError
+from snnir.ir.ops import Conv
+from snnir.ir.types import Quantization, TensorType
+from snnir.machine.program import (
     Constant,
     Element,
     IndexMap,
@@ -28,10 +32,6 @@ from snnir.backends.bundle.program import (
     Synapse,
     Train,
 )
-from snnir.backends.bundle.tensors import TensorReader
-from snnir.errors import FileFormatError, GraphError
-from snnir.ir.ops import Conv
-from snnir.ir.types import Quantization, TensorType
 
 __all__ = ["Fields", "decode_program"]
 

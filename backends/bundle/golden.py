@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.bundle.decode import Fields
-from snnir.backends.bundle.program import Input, IntegerProgram, Max, Population, Product, Readout, walk
 from snnir.backends.bundle.tensors import TensorReader, TensorWriter
 from snnir.errors import FileFormatError
+from snnir.machine.program import Input, IntegerProgram, Readout, emitting
 
-__all__ = ["Events", "Golden", "decode_golden", "emitting", "encode_golden"]
+__all__ = ["Events", "Golden", "decode_golden", "encode_golden"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +47,6 @@ class Golden:
     reals: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
     events: dict[str, Events] = field(default_factory=dict)
-
-
-def emitting(program: IntegerProgram) -> dict[str, tuple[Input | Population | Readout | Max | Product, int | None]]:
-    """What is counted, by name, with its number of windows (None: outside scans)."""
-    kinds = (Input, Population, Readout, Max, Product)
-    return {op.train.name: (op, windows) for op, windows in walk(program.ops) if isinstance(op, kinds)}
 
 
 def encode_golden(golden: Golden, tensors: TensorWriter) -> dict[str, object]:

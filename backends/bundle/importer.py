@@ -7,9 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.backends.bundle import program as bundle
-from snnir.backends.bundle.currents import connections
-from snnir.backends.bundle.program import IntegerProgram, Summing, Synapse, Train
 from snnir.errors import UnsupportedError
 from snnir.ir import SPIKING, Graph, Quantization, Value
 from snnir.ir.dims import BATCH, dim
@@ -32,6 +29,9 @@ from snnir.ir.ops import (
     Sparse,
 )
 from snnir.ir.types import TensorType
+from snnir.machine import program as bundle
+from snnir.machine.program import IntegerProgram, Summing, Synapse, Train
+from snnir.machine.synapses import connections
 
 __all__ = ["to_graph"]
 
@@ -79,7 +79,7 @@ class _Importer:
     def _local(self, name: str) -> str:
         return name.removeprefix(self.prefix)
 
-    def _op(self, op: bundle.Input | bundle.Constant | bundle.Route | bundle.Population | bundle.Max | bundle.Product) -> Value:
+    def _op(self, op: bundle.Emitter | bundle.Route) -> Value:
         graph, train, name = self.graph, op.train, self._local(op.train.name)
         quantization = Quantization(train.scale, train.lo, train.hi)
         if isinstance(op, bundle.Input):
@@ -100,6 +100,8 @@ class _Importer:
         if isinstance(op, bundle.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
+        if not isinstance(op, bundle.Product):
+            raise UnsupportedError(f"{train.name}: no op of the spiking graph is a {type(op).__name__.lower()}")
         return graph.add1(Product(), *(self._shaped(source, (train.size,)) for source in op.sources), name=name)
 
     def _free(self, name: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.resources import files
 
-from snnir.backends.bundle.program import IntegerProgram, Max, Population, Product, Scan, Summing, walk
-from snnir.backends.bundle.ranges import Bounds, bits_of
 from snnir.backends.bundle.resources import fan_in, weight_bits
 from snnir.errors import UsageError
+from snnir.machine.program import IntegerProgram, Max, Population, Product, Scan, Summing, walk
+from snnir.machine.ranges import Bounds, bits_of
 
 __all__ = ["Limits", "Violation", "target", "target_names", "violations"]
 

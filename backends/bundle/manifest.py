@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from snnir.backends.bundle.program import (
+from snnir.backends.bundle.tensors import TensorWriter
+from snnir.errors import UnsupportedError
+from snnir.machine.program import (
     Constant,
     IndexMap,
     Input,
@@ -13,6 +15,7 @@ from snnir.backends.bundle.program import (
     Max,
     Op,
     Population,
+    Product,
     Readout,
     Route,
     Scan,
@@ -20,9 +23,8 @@ from snnir.backends.bundle.program import (
     Synapse,
     Train,
 )
-from snnir.backends.bundle.ranges import Bounds, Interval, bits_of
-from snnir.backends.bundle.schedule import Schedule
-from snnir.backends.bundle.tensors import TensorWriter
+from snnir.machine.ranges import Bounds, Interval, bits_of
+from snnir.machine.settling import Settling
 
 __all__ = ["FORMAT", "VERSION", "encode_program"]
 
@@ -34,6 +36,7 @@ Json = dict[str, object]
 @dataclass
 class _Encoder:
     tensors: TensorWriter
+    delivery: str
     bounds: Bounds
     steps: Mapping[str, int]
     weight_bits: int
@@ -61,8 +64,10 @@ class _Encoder:
             own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
         elif isinstance(op, Max):
             own |= {"source": op.source, "width": op.width}
-        else:
+        elif isinstance(op, Product):
             own |= {"sources": list(op.sources)}
+        else:
+            raise UnsupportedError(f"{op.train.name}: a bundle of version {VERSION} holds no {kind}")
         return {"op": kind, **own}
 
     def train(self, train: Train) -> Json:
@@ -128,7 +133,7 @@ class _Encoder:
                 for state in op.states
             ],
             "elements": [
-                {"input": self.train(element.input), "source": element.source, "at_once": element.at_once}
+                {"input": self.train(element.input), "source": element.source, "at_once": element.at_once(self.delivery)}
                 for element in op.elements
             ],
             "shared": [{"input": self.train(shared.input), "source": shared.source} for shared in op.shared],
@@ -142,10 +147,10 @@ def _register(interval: Interval) -> Json:
 
 
 def encode_program(
-    program: IntegerProgram, bounds: Bounds, schedule: Schedule, tensors: TensorWriter, weight_bits: int = 2
+    program: IntegerProgram, bounds: Bounds, schedule: Settling, tensors: TensorWriter, weight_bits: int = 2
 ) -> Json:
     """The manifest's part about a program; its tensors go to `tensors`. Weights take `weight_bits` or more."""
-    encoder = _Encoder(tensors, bounds, schedule.steps, weight_bits)
+    encoder = _Encoder(tensors, program.delivery, bounds, schedule.steps, weight_bits)
     return {
         "format": FORMAT,
         "version": VERSION,

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from snnir.backends.bundle.currents import currents
 from snnir.backends.bundle.packing import least_bits
-from snnir.backends.bundle.program import Summing, Synapse
+from snnir.machine.program import Summing, Synapse
+from snnir.machine.synapses import currents
 
 __all__ = ["fan_in", "memory_bits", "weight_bits"]
 

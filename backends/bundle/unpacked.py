@@ -12,8 +12,10 @@ import numpy as np
 
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
-from snnir.backends.bundle.program import (
+from snnir.errors import UnsupportedError, UsageError
+from snnir.machine.program import (
     Constant,
+    Emitter,
     Input,
     Max,
     Op,
@@ -26,7 +28,6 @@ from snnir.backends.bundle.program import (
     Train,
     walk,
 )
-from snnir.errors import UnsupportedError, UsageError
 
 __all__ = ["checksum", "unpacked"]
 
@@ -110,6 +111,8 @@ class _Writer:
         self.words(*(self.numbers[name] for name in names))
 
     def op(self, op: Op, windows: int | None) -> None:
+        if not isinstance(op, _OPS):
+            raise UnsupportedError(f"{op.train.name}: the replay in C knows no {type(op).__name__.lower()}")
         self.words(_OPS.index(type(op)))
         if isinstance(op, Scan):
             self.scan(op)
@@ -133,7 +136,7 @@ class _Writer:
                 if reach > _MOST_FACTOR:
                     raise UnsupportedError(f"product {name}: {source} goes to {reach}, the replay in C takes {_MOST_FACTOR}")
             self.names(*op.sources)
-        else:
+        elif isinstance(op, Population | Readout):
             self.summing(op)
         if not isinstance(op, Constant | Route):
             self.expected(op, windows or 1)
@@ -184,7 +187,7 @@ class _Writer:
         self.words(len(op.elements) + len(op.shared))
         for element in op.elements:
             self.names(element.input.name, element.source)
-            self.words(element.input.size, element.at_once)
+            self.words(element.input.size, element.at_once(self.program.delivery))
         for shared in op.shared:
             self.names(shared.input.name, shared.source)
             self.words(0, 0)
@@ -192,7 +195,7 @@ class _Writer:
         for result in op.results:
             self.names(result.train.name, result.source)
 
-    def expected(self, op: Input | Population | Readout | Max | Product, windows: int) -> None:
+    def expected(self, op: Emitter, windows: int) -> None:
         name = op.train.name
         if name not in self.golden.counts or (name not in self.golden.events and not isinstance(op, Readout)):
             raise UsageError(f"the golden vectors have no counts or no events of {name}; make the bundle again with samples")

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from snnir.backends.bundle.currents import connections
-from snnir.backends.bundle.program import IntegerProgram, Op, Scan, Summing, Synapse
 from snnir.ir.ops import Conv
+from snnir.machine.program import IntegerProgram, Op, Scan, Summing, Synapse
+from snnir.machine.synapses import connections
 
 __all__ = ["unroll_synapse", "unrolled"]
 

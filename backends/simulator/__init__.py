@@ -5,8 +5,8 @@ and is what the fast one is tested against. Numba is imported when a simulation 
 """
 
 from snnir.backends.simulator.plain import PlainResult, simulate_plain
-from snnir.backends.simulator.result import RASTER_COLUMNS, SimulationResult
 from snnir.backends.simulator.simulator import DELIVERIES, ENCODINGS, EXECUTIONS, Simulator
+from snnir.machine.results import RASTER_COLUMNS, SimulationResult
 
 __all__ = [
     "DELIVERIES",

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.dense_trains import DenseTrain, by_step, lengthen, pad, spread, stack
-from snnir.backends.simulator.encodings import check_encoding, portions
-from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
-from snnir.backends.simulator.options import batch_size, check_graph, check_neurons, check_options
 from snnir.backends.simulator.plain_result import PlainResult
 from snnir.backends.simulator.plain_scan import ElementsIn, Sending, StateIn, ValueOut
 from snnir.errors import UnsupportedError
@@ -24,6 +21,9 @@ from snnir.ir.op import Op
 from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Population, Product, Readout, Scan
 from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
 from snnir.ir.types import Quantization
+from snnir.machine.encodings import check_encoding, portions
+from snnir.machine.host import Host, concrete_shape, fixed_values, window_order
+from snnir.machine.options import batch_size, check_graph, check_neurons, check_options
 
 __all__ = ["PlainResult", "simulate_plain"]
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.blocks import Emission, EncodePlan, Plan, PopulationPlan, ScanPlan, StatePlan, Step, TracerPlan
-from snnir.backends.simulator.host import concrete_shape, fixed_values
 from snnir.backends.simulator.pool import Pool
 from snnir.backends.simulator.synapses import Segments, Synapse, build
-from snnir.backends.simulator.wiring import AddressMap, Source, Wiring, invert, move, sources
+from snnir.backends.simulator.wiring import AddressMap, Source, invert, sources
 from snnir.errors import UnsupportedError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, Product, Readout, Scan, Sparse
+from snnir.machine.host import concrete_shape, fixed_values
+from snnir.machine.movement import Wiring, move
 
 __all__ = ["Cache", "make_plan", "rounds_plainly"]
 

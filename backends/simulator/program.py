@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
-from snnir.backends.simulator.host import window_order
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.segment import SEGMENT
@@ -39,6 +38,7 @@ from snnir.backends.simulator.wiring import AddressMap, Source
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
+from snnir.machine.host import window_order
 
 __all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "assemble"]
 

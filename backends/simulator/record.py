@@ -12,9 +12,9 @@ import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, TracerPlan
 from snnir.backends.simulator.kernels import CHARGES, COUNTS, KEEPS_HISTORY, RECORDED, SETTLES, SPIKES, STEPS, SUMS, SYNOPS
-from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout
 from snnir.ir.graph import Value
+from snnir.machine.results import SimulationResult
 
 __all__ = ["RecordedResult", "Recorder"]
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from snnir.backends.simulator import kernels
-from snnir.backends.simulator.host import Host
 from snnir.backends.simulator.record import RecordedResult, Recorder
-from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Sized
 from snnir.backends.simulator.team import Team, rest, team_of
 from snnir.backends.simulator.turns import compiled_by_one
 from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.types import not_a_level
+from snnir.machine.host import Host
+from snnir.machine.results import SimulationResult
 
 __all__ = ["Recorder", "rest", "simulate", "team_of"]
 

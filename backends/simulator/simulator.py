@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from snnir.backends.simulator.encodings import ENCODINGS, check_encoding
-from snnir.backends.simulator.host import Host, Schedule
-from snnir.backends.simulator.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_neurons, check_options
 from snnir.backends.simulator.plan import Cache, make_plan, rounds_plainly
 from snnir.backends.simulator.program import assemble
-from snnir.backends.simulator.result import SimulationResult
 from snnir.backends.simulator.tables import Layout, Program, Sized
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
+from snnir.machine.encodings import ENCODINGS, check_encoding
+from snnir.machine.host import Host, Schedule
+from snnir.machine.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_neurons, check_options
+from snnir.machine.results import SimulationResult
 
 __all__ = ["DELIVERIES", "ENCODINGS", "EXECUTIONS", "Simulator"]
 

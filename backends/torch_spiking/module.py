@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnir.backends.simulator.host import Host, concrete_shape, window_order
-from snnir.backends.simulator.options import batch_size, check_graph, check_options
 from snnir.backends.torch_spiking.export import with_parameters
 from snnir.backends.torch_spiking.neurons import Population, Summing, grid_of
 from snnir.backends.torch_spiking.outputs import TrainedOutputs
@@ -23,6 +21,8 @@ from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Encode, MaxPool, Product, Readout, Scan
 from snnir.ir.phases import FEW_SPIKES, neuron_of
+from snnir.machine.host import Host, concrete_shape, window_order
+from snnir.machine.options import batch_size, check_graph, check_options
 
 __all__ = ["SpikingModule"]
 

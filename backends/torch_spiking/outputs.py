@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from snnir.backends.simulator.host import concrete_shape
 from snnir.backends.torch_spiking.movement import move
 from snnir.backends.torch_spiking.run import Run, Window
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Node, Value
 from snnir.ir.ops import LogSoftmax, Movement, Readout, Scan, Softmax
+from snnir.machine.host import concrete_shape
 
 __all__ = ["TrainedOutputs"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnir.backends.simulator.result import SimulationResult
 from snnir.errors import UsageError
+from snnir.machine.results import SimulationResult
 
 __all__ = ["Recorder", "TorchResult"]
 

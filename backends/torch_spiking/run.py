@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnir.backends.simulator.host import Host, concrete_shape, fixed_values, window_order
 from snnir.backends.torch_spiking.borders import ElementsIn, Sending, StateIn, ValueOut
 from snnir.backends.torch_spiking.movement import combine, move
 from snnir.backends.torch_spiking.neurons import Population, Summing
@@ -24,6 +23,7 @@ from snnir.backends.torch_spiking.trains import aligned, lengthen, spread, stack
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
+from snnir.machine.host import Host, concrete_shape, fixed_values, window_order
 
 __all__ = ["Run", "Window"]
 

@@ -1,11 +1,12 @@
 """The ONNX frontend: files, bytes and loaded models become float-level graphs."""
 
+from snnir.frontends.onnx.fold import folded_operators
 from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.importer import import_onnx
 from snnir.frontends.onnx.levels import foreign_domains, run_levels
 from snnir.frontends.onnx.reference import run_onnxruntime
 from snnir.frontends.onnx.refused import refused_operators, written_out
-from snnir.frontends.onnx.registry import conditions, folded_operators, onnx_operators
+from snnir.frontends.onnx.registry import conditions, onnx_operators
 from snnir.frontends.onnx.survey import survey
 
 __all__ = [

@@ -14,11 +14,11 @@ import onnx
 from snnir.errors import GraphError
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.model import usual
-from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.frontends.onnx.registry import BECOMES, Known, RefusalError
 from snnir.ir import Dim, Shape, Value
 from snnir.ir.ops.rules import broadcast
 
-__all__ = ["RULES", "chosen", "fold", "shape_array"]
+__all__ = ["RULES", "chosen", "fold", "folded_operators", "shape_array"]
 
 LARGEST = 1 << 28
 """No constant that folding makes has more elements."""
@@ -129,6 +129,11 @@ RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
     "ReduceProd": _product,
     "ConstantOfShape": _constant_of_shape,
 }
+
+
+def folded_operators() -> list[str]:
+    """ONNX operators that vanish, or that are computed while importing where their operands are known."""
+    return sorted({operator for operator, ops in BECOMES.items() if not ops} | set(RULES))
 
 
 def chosen(call: Call) -> Value | Known | None:

@@ -106,7 +106,8 @@ def _declared(operator: str, domain: str) -> bool:
 
 def undecided() -> list[str]:
     """Operators that this version of ONNX declares and that are neither imported nor in the table."""
-    from snnir.frontends.onnx.registry import HANDLERS, folded_operators
+    from snnir.frontends.onnx.fold import folded_operators
+    from snnir.frontends.onnx.registry import HANDLERS
     from snnir.frontends.onnx.sequences import LISTS
 
     known = {*folded_operators(), *HANDLERS, *REFUSED, *LISTS, *FUNCTIONS}

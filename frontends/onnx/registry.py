@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from snnir.frontends.onnx.call import Call
 
 __all__ = [
+    "BECOMES",
     "FAMILIAR",
     "HANDLERS",
     "INTEGERS",
@@ -23,7 +24,6 @@ __all__ = [
     "RefusalError",
     "Result",
     "conditions",
-    "folded_operators",
     "handler",
     "integer_handler",
     "onnx_operators",
@@ -64,7 +64,8 @@ DOMAINS: dict[str, set[str]] = {"": set(), "ai.onnx": set()}
 """Operators with a handler by domain; those of ONNX's own domain are all the others, too."""
 QUANTIZING: set[str] = set()
 """Operators of quantized models. They are handled where their operands are known, too: what they give is exact."""
-_BECOMES: dict[str, tuple[str, ...]] = {}
+BECOMES: dict[str, tuple[str, ...]] = {}
+"""The ops of the IR that each operator becomes; none where it vanishes. The package fills the tables when it is imported."""
 
 
 def handler(operator: str, *becomes: str, domains: Sequence[str] = (), quantizing: bool = False) -> Callable[[Handler], Handler]:
@@ -75,7 +76,7 @@ def handler(operator: str, *becomes: str, domains: Sequence[str] = (), quantizin
 
     def enter(function: Handler) -> Handler:
         HANDLERS[operator] = function
-        _BECOMES[operator] = tuple(dict.fromkeys((*becomes, *_BECOMES.get(operator, ()))))
+        BECOMES[operator] = tuple(dict.fromkeys((*becomes, *BECOMES.get(operator, ()))))
         for domain in domains:
             DOMAINS.setdefault(domain, set()).add(operator)
         if quantizing:
@@ -94,7 +95,7 @@ def integer_handler(operator: str, *becomes: str) -> Callable[[Handler], Handler
     def enter(function: Handler) -> Handler:
         INTEGERS[operator] = function
         HANDLERS.setdefault(operator, function)
-        _BECOMES[operator] = tuple(dict.fromkeys((*_BECOMES.get(operator, ()), *becomes)))
+        BECOMES[operator] = tuple(dict.fromkeys((*BECOMES.get(operator, ()), *becomes)))
         return function
 
     return enter
@@ -102,10 +103,8 @@ def integer_handler(operator: str, *becomes: str) -> Callable[[Handler], Handler
 
 def onnx_operators() -> dict[str, list[str]]:
     """For each op of the IR, the ONNX operators that become it."""
-    from snnir.frontends.onnx import handlers as handlers
-
     table: dict[str, list[str]] = {}
-    for operator, ops in sorted(_BECOMES.items()):
+    for operator, ops in sorted(BECOMES.items()):
         for op in ops:
             table.setdefault(op, []).append(operator)
     return table
@@ -113,10 +112,8 @@ def onnx_operators() -> dict[str, list[str]]:
 
 def conditions() -> list[tuple[str, tuple[str, ...], str]]:
     """Each ONNX operator that becomes ops of the IR, those ops, and on what conditions, as its handler says."""
-    from snnir.frontends.onnx import handlers as handlers
-
     rows = []
-    for operator, ops in sorted(_BECOMES.items()):
+    for operator, ops in sorted(BECOMES.items()):
         if ops:
             said = " ".join((HANDLERS[operator].__doc__ or "").split())
             whole = INTEGERS.get(operator, HANDLERS[operator])
@@ -124,11 +121,3 @@ def conditions() -> list[tuple[str, tuple[str, ...], str]]:
                 said = f"{said} Of integers: {' '.join((whole.__doc__ or '').split())}".strip()
             rows.append((operator, ops, said))
     return rows
-
-
-def folded_operators() -> list[str]:
-    """ONNX operators that vanish, or that are computed while importing where their operands are known."""
-    from snnir.frontends.onnx import handlers as handlers
-    from snnir.frontends.onnx.fold import RULES
-
-    return sorted({operator for operator, ops in _BECOMES.items() if not ops} | set(RULES))

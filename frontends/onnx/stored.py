@@ -49,8 +49,6 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 
 
 def _quantizes(node: onnx.NodeProto) -> bool:
-    from snnir.frontends.onnx import handlers as handlers  # fills the registry
-
     return node.op_type in QUANTIZING and (node.domain in ("", "ai.onnx") or node.op_type in DOMAINS.get(node.domain, ()))
 
 

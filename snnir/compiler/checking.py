@@ -153,7 +153,7 @@ def check(
     certified bounds; else they are estimated from `bits`. `allow_host`, `batch_axes` and `constants` are those of
     `snnir.compile`. Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
     """
-    from snnir.compiler.compile import import_model
+    from snnir.compiler.importing import import_model
     from snnir.frontends.onnx import survey, with_constants
 
     if constants:

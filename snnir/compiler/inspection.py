@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snnir.compiler.compile import import_model
+from snnir.compiler.importing import import_model
 from snnir.errors import UsageError
 from snnir.ir import Graph
 from snnir.passes import Context, default_pipeline, format_pipeline, parse_pipeline, run_pipeline

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LevelCount", "check_levels", "compare_with_runtime", "integers_kept", "is_quantized"]
 
+IMPORT_TOLERANCE = 1e-4
+"""How far the imported graph may be from the model itself, relative to the output's largest magnitude (float32 rounding)."""
+
 _MOST = 0.01
 """The share of integers that may differ from ONNX Runtime's before the import is called wrong."""
 _NEAR = 1e-6
@@ -124,7 +127,6 @@ def check_levels(
     Those next to a tie do not count against the import: in float32 either integer is right. A model with operators that ONNX
     Runtime does not know (QONNX) is not compared; the report says so.
     """
-    from snnir.compiler.compile import IMPORT_TOLERANCE
     from snnir.frontends.onnx import foreign_domains
 
     foreign = foreign_domains(model)

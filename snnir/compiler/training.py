@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.compiler.compile import import_model
+from snnir.compiler.importing import import_model
 from snnir.errors import UsageError
 from snnir.ir import Graph
 from snnir.ir.ops import FakeQuantize, Quantize, SequenceMask

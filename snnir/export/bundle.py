@@ -15,7 +15,8 @@ from snnir.runtime.inputs import as_inputs, first_samples, sample_count
 from snnir.version import __version__
 
 if TYPE_CHECKING:
-    from snnir.backends.bundle import Bundle, Golden, IntegerProgram
+    from snnir.backends.bundle import Bundle, Golden
+    from snnir.machine import IntegerProgram
     from snnir.runtime.program import Program
 
 __all__ = ["bundle", "bundle_to_program", "load_bundle", "make_golden"]
@@ -41,7 +42,8 @@ def bundle(
     of `Program.run`: a bundle has one of each. `unroll` writes every synapse as an entry of an address-event list instead
     of convolution geometry and matrices. Raises `UnsupportedError`, `UsageError`, `InputError`.
     """
-    from snnir.backends.bundle import Bundle, export, unrolled
+    from snnir.backends.bundle import Bundle, unrolled
+    from snnir.machine import lower, narrowed
 
     graph = program.graph("spiking")
     known = dict(sizes or {})
@@ -62,7 +64,7 @@ def bundle(
             f"a bundle is for samples of one size: give samples, or the size of {', '.join(sorted(needed - set(known)))}"
         )
     provenance = {"snnir": __version__, **{key: program.facts[key] for key in _FACTS if key in program.facts}}
-    made = export(graph, known, delivery, execution, provenance)
+    made = narrowed(lower(graph, known, delivery, execution, provenance).program)
     if unroll:
         made = unrolled(made)
     golden = make_golden(program, made, data) if data is not None else None
@@ -81,8 +83,8 @@ def load_bundle(path: str | Path) -> Bundle:
 
 def make_golden(program: Program, made: IntegerProgram, data: Mapping[str, np.ndarray]) -> Golden:
     """What the simulator says of samples: levels of inputs, settled counts and every event."""
-    from snnir.backends.bundle import Events, Golden, emitting
-    from snnir.backends.bundle.program import Input, Readout
+    from snnir.backends.bundle import Events, Golden
+    from snnir.machine.program import Input, Readout, emitting
 
     known = emitting(made)
     record = [name for name, (op, _) in known.items() if not isinstance(op, Readout)]

@@ -61,15 +61,16 @@ def replay_bundle(bundle: Bundle) -> Replayed:
 
     Raises `InputError` where there are no golden vectors, or where they need more memory than a replay may take.
     """
-    from snnir.backends.bundle import Events, replay
-    from snnir.backends.bundle.ranges import bits_of
+    from snnir.backends.bundle import Events
+    from snnir.machine import interpret
+    from snnir.machine.ranges import bits_of
 
     golden = bundle.golden
     if golden is None:
         raise InputError("the bundle has no golden vectors")
     _check_size(bundle, golden.samples)
     widths = {name: {key: bits_of(found) for key, found in table.items()} for name, table in bundle.bounds.registers.items()}
-    result = replay(bundle.program, golden.inputs, widths)
+    result = interpret(bundle.program, golden.inputs, widths)
     found = Replayed(golden.samples)
     for name, counts in golden.counts.items():
         found.compared += counts.size
@@ -101,7 +102,7 @@ def _different(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def _check_size(bundle: Bundle, samples: int) -> None:
-    from snnir.backends.bundle.program import Route, Scan, walk
+    from snnir.machine.program import Route, Scan, walk
 
     emitted = [op.train for op, _ in walk(bundle.program.ops) if not isinstance(op, Scan)]
     largest = sum(train.size * max(bundle.schedule.steps.get(train.name, 0), 1) for train in emitted)
@@ -116,8 +117,8 @@ def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> tupl
     A readout's output is float32. Inputs inside a scan are sequences [N, windows, ...], element by element. Raises
     `InputError`.
     """
-    from snnir.backends.bundle import emitting, replay
-    from snnir.backends.bundle.program import Input, Scan
+    from snnir.machine import emitting, interpret
+    from snnir.machine.program import Input, Scan
 
     known = emitting(bundle.program)
     scans = [op for op in bundle.program.ops if isinstance(op, Scan)]
@@ -140,7 +141,7 @@ def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> tupl
         rounded = rounded.reshape(len(values), *(() if windows is None else (windows,)), op.train.size)
         levels[name] = rounded[:, ::-1] if windows is not None and reverse[name] else rounded
     _check_size(bundle, len(next(iter(levels.values()), np.zeros(1))))
-    result = replay(bundle.program, levels)
+    result = interpret(bundle.program, levels)
     return result.counts, outputs_of(bundle, result.counts, reverse, result.settled)
 
 
@@ -148,8 +149,8 @@ def outputs_of(
     bundle: Bundle, counts: Mapping[str, np.ndarray], reverse: Mapping[str, bool], settled: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The model's outputs that need no host: real values of readouts, and settled levels."""
-    from snnir.backends.bundle import emitting
-    from snnir.backends.bundle.program import Readout
+    from snnir.machine import emitting
+    from snnir.machine.program import Readout
 
     known = emitting(bundle.program)
     found = {}
@@ -167,9 +168,9 @@ def outputs_of(
 
 def bundle_facts(bundle: Bundle) -> dict[str, object]:
     """What a bundle holds, for people and programs."""
-    from snnir.backends.bundle.program import Population, Summing, walk
-    from snnir.backends.bundle.ranges import bits_of
     from snnir.backends.bundle.resources import weight_bits
+    from snnir.machine.program import Population, Summing, walk
+    from snnir.machine.ranges import bits_of
 
     program, bounds = bundle.program, bundle.bounds
     summing = [op for op, _ in walk(program.ops) if isinstance(op, Summing)]

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.backends.bundle import Bundle, Events, emitting, replay
+from snnir.backends.bundle import Bundle, Events
 from snnir.backends.bundle.packing import least_bits, pack, packed_size, unpack
-from snnir.backends.bundle.program import IndexMap, Input, Scan
-from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.simulator import DELIVERIES, EXECUTIONS
 from snnir.errors import UnsupportedError, UsageError
 from snnir.export.bundle import bundle, bundle_to_program
 from snnir.export.replay import replay_bundle, run_inputs
 from snnir.ir import Op
 from snnir.ir.ops import Gru, Lstm
+from snnir.machine import emitting, interpret
+from snnir.machine.program import IndexMap, Input, Scan
+from snnir.machine.ranges import bits_of
 from snnir.passes import settling_bounds
 from snnir.runtime.program import Program
 from snnir.runtime.verification import integer_counts, scan_lengths
@@ -139,8 +140,8 @@ def adversarial(made: Bundle, rng: np.random.Generator, samples: int) -> dict[st
 
 def signs_of(made: Bundle, op: Input) -> np.ndarray:
     """Signs of the weights from an input to each neuron that takes it, [neurons, n]."""
-    from snnir.backends.bundle.currents import currents
-    from snnir.backends.bundle.program import Summing, walk
+    from snnir.machine.program import Summing, walk
+    from snnir.machine.synapses import currents
 
     rows = [np.ones((1, op.train.size), np.int64)]
     for other, _ in walk(made.program.ops):
@@ -156,7 +157,7 @@ def never_overflows(made: Bundle, rng: np.random.Generator, where: str) -> list[
     registers = made.bounds.registers
     widths = {name: {key: bits_of(interval) for key, interval in table.items()} for name, table in registers.items()}
     inputs = adversarial(made, rng, 8)
-    held, free = replay(made.program, inputs, widths), replay(made.program, inputs)
+    held, free = interpret(made.program, inputs, widths), interpret(made.program, inputs)
     for name, train in free.trains.items():
         np.testing.assert_array_equal(held.trains[name], train, err_msg=f"{where}: {name}")
         np.testing.assert_array_equal(held.counts[name], free.counts[name], err_msg=f"{where}: {name}")

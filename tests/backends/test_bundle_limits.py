@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.backends.bundle import Bundle, Limits, emitting, map_cores, replay, target, target_names, violations
-from snnir.backends.bundle.program import Readout, Summing, walk
+from snnir.backends.bundle import Bundle, Limits, map_cores, target, target_names, violations
 from snnir.backends.bundle.resources import fan_in
 from snnir.backends.bundle.unroll import unroll_synapse
 from snnir.cli.main import main
 from snnir.errors import UsageError
 from snnir.export.fitting import LimitError, fitted_bundle
+from snnir.machine import emitting, interpret
+from snnir.machine.program import Readout, Summing, walk
 from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
 from tests.models import data, perceptron
@@ -68,7 +69,7 @@ def test_fitting_splits_and_uses_fewer_bits(digits: tuple[Program, np.ndarray]) 
     assert made.mapping["limits"] == limits.facts()
     read = Bundle.read(made.members())
     assert read.mapping == made.mapping and read.golden is not None
-    result = replay(read.program, read.golden.inputs)
+    result = interpret(read.program, read.golden.inputs)
     for name, counts in read.golden.counts.items():
         np.testing.assert_array_equal(result.counts[name], counts)
 

@@ -22,10 +22,13 @@ import pytest
 from onnx import helper
 
 import snnir
-from snnir.backends.bundle import Bundle, Events, Golden, emitting, replay
+from snnir.backends.bundle import Bundle, Events, Golden
 from snnir.backends.bundle.c_replay import compile_engine, emit_c, run_engine
-from snnir.backends.bundle.currents import currents
-from snnir.backends.bundle.program import (
+from snnir.backends.bundle.unpacked import checksum, unpacked
+from snnir.cli.main import main
+from snnir.errors import UnsupportedError, UsageError
+from snnir.machine import emitting, interpret
+from snnir.machine.program import (
     IndexMap,
     Input,
     IntegerProgram,
@@ -39,9 +42,7 @@ from snnir.backends.bundle.program import (
     Train,
     walk,
 )
-from snnir.backends.bundle.unpacked import checksum, unpacked
-from snnir.cli.main import main
-from snnir.errors import UnsupportedError, UsageError
+from snnir.machine.synapses import currents
 from snnir.runtime.inputs import as_inputs, first_samples
 from snnir.runtime.program import Program
 from snnir.runtime.verification import integer_counts
@@ -118,21 +119,19 @@ def check_everywhere(engine: Engine, program: Program, made: Bundle, x: dict[str
 
 def count_additions(made: Bundle, where: str) -> tuple[int, int]:
     """Synaptic operations of the NumPy replay, and those of events beyond +-1; its counts and events must be golden."""
-    module = import_module("snnir.backends.bundle.replay")  # the package has a function of this name
-    own: Callable[..., np.ndarray] = module._through
+    module = import_module("snnir.machine.emitters.summing")
     found = [0, 0]
 
-    def through(synapse: Synapse, train: np.ndarray) -> np.ndarray:
-        events = train.reshape(-1, train.shape[2])
+    def through(synapse: Synapse, events: np.ndarray) -> np.ndarray:
         for place, which in enumerate((events != 0, np.abs(events) > 1)):
             found[place] += int(currents(synapse, which.astype(np.int64), np.ones_like(synapse.weights)).sum())
-        return own(synapse, train)
+        return currents(synapse, events)
 
     golden = made.golden
     assert golden is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_through", through)
-        result = replay(made.program, golden.inputs)
+        patch.setattr(module, "currents", through)
+        result = interpret(made.program, golden.inputs)
     for name, counts in golden.counts.items():
         np.testing.assert_array_equal(result.counts[name], counts, err_msg=f"{where}: {name}")
     for name, events in golden.events.items():
@@ -142,7 +141,7 @@ def count_additions(made: Bundle, where: str) -> tuple[int, int]:
 
 def golden_of(program: IntegerProgram, inputs: dict[str, np.ndarray]) -> Golden:
     """What the NumPy replay says of levels, as golden vectors."""
-    result = replay(program, inputs)
+    result = interpret(program, inputs)
     known = emitting(program)
     golden = Golden(len(next(iter(inputs.values()))), inputs, {}, result.counts)
     for name, (op, _) in known.items():

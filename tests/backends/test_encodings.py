@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from snnir.backends.simulator import ENCODINGS, Simulator, simulate_plain
-from snnir.backends.simulator.encodings import portions
 from snnir.errors import UsageError
+from snnir.machine.encodings import portions
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator_properties import assert_alike, recordable
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import snnir
 import snnir.torch
-from snnir.compiler.compile import check_import
+from snnir.compiler.importing import check_import
 from snnir.errors import UsageError
 from snnir.ir import Graph
 from snnir.ir.ops import Mul, Scan

@@ -16,9 +16,10 @@ from onnx import numpy_helper
 import snnir
 from snnir.errors import GraphError, InputError, ModelError, SnnirError, UnsupportedError
 from snnir.frontends.onnx import import_onnx, with_constants
+from snnir.frontends.onnx.fold import folded_operators
 from snnir.frontends.onnx.inlined import FUNCTIONS
 from snnir.frontends.onnx.refused import REFUSED, reason_of, undecided
-from snnir.frontends.onnx.registry import HANDLERS, folded_operators
+from snnir.frontends.onnx.registry import HANDLERS
 from snnir.ir.execute import execute
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import snnir
-from snnir.compiler.compile import check_import
+from snnir.compiler.importing import check_import
 from snnir.errors import UnsupportedError
 from snnir.ir.execute import execute
 

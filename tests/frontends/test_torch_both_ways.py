@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from torch import nn
 
 import snnir
-import snnir.compiler.compile
+import snnir.compiler.importing
 import snnir.torch
 from snnir.ir import Graph
 from tests.frontends.torch_modules import Crnn, data, onnx_of, randomised

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 import snnir
-import snnir.compiler.compile
+import snnir.compiler.importing
 from tests.frontends.torch_modules import Function, check
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import snnir
-import snnir.compiler.compile
+import snnir.compiler.importing
 from snnir.cli.main import main
 from snnir.errors import ModelError, UsageError
 from tests.frontends.torch_modules import DYNAMIC, Crnn, Function, data, randomised, same
@@ -27,7 +27,7 @@ def test_a_saved_program(tmp_path: Path) -> None:
     for source in (exported, path, str(path)):
         graph = snnir.import_model(source)
         assert str(graph.inputs[0].type) == "Nx6x3:f32"
-        assert snnir.compiler.compile.check_import(source, graph, {"x": x.numpy()}) < 1e-5
+        assert snnir.compiler.importing.check_import(source, graph, {"x": x.numpy()}) < 1e-5
     np.save(tmp_path / "x.npy", x.numpy())
     arguments = ["compile", str(path), "--calibration", str(tmp_path / "x.npy"), "-o", str(tmp_path / "crnn.snnir"), "--json"]
     assert main(arguments) == 0
@@ -92,7 +92,7 @@ def test_a_program_with_a_fixed_batch_takes_any(kind: str, batch: int) -> None:
     assert "lengths stay those of the example" in graph.notes[1]
     x = data((5, 6, 3), seed=1)[0]
     same(module, graph, x)
-    assert snnir.compiler.compile.check_import(exported, graph, {"x": x.numpy()}) < 1e-5  # the program itself, in pieces
+    assert snnir.compiler.importing.check_import(exported, graph, {"x": x.numpy()}) < 1e-5  # the program itself, in pieces
     program = snnir.compile(exported, calibration=x.numpy(), bits=4)
     assert program.verify(x.numpy()).ok
 

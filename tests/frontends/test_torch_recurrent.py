@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import snnir
-import snnir.compiler.compile
+import snnir.compiler.importing
 from tests.frontends.torch_modules import check, data, randomised, same
 
 

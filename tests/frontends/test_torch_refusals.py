@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import snnir
-import snnir.compiler.compile
+import snnir.compiler.importing
 from snnir.errors import UnsupportedError
 from tests.frontends.torch_modules import Function
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import snnir
-import snnir.compiler.compile
+import snnir.compiler.importing
 from snnir.frontends.torch import run_torch
 from snnir.ir import Graph
 from snnir.ir.execute import execute

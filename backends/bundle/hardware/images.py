@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from snnir.backends.bundle.ranges import bits_of
 from snnir.errors import FileFormatError, UsageError
+from snnir.machine.ranges import bits_of
 
 __all__ = ["MAP_FORMAT", "MAP_VERSION", "Image", "file_name", "image_files", "parse_image", "plain"]
 

@@ -13,10 +13,10 @@ from snnir.backends.bundle.golden import Golden
 from snnir.backends.bundle.hardware.images import Image, file_name, image_files, plain
 from snnir.backends.bundle.hardware.memories import register_facts
 from snnir.backends.bundle.hardware.traces import arrivals
-from snnir.backends.bundle.program import IntegerProgram, Population, Scan, walk
-from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.bundle.unroll import unroll_synapse
 from snnir.errors import UsageError
+from snnir.machine.program import IntegerProgram, Population, Scan, walk
+from snnir.machine.ranges import bits_of
 
 __all__ = ["CORE", "TESTBENCH", "layer_files"]
 

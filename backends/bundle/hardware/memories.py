@@ -6,9 +6,9 @@ import numpy as np
 
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.hardware.images import Image, file_name, image_files
-from snnir.backends.bundle.program import Population, Readout, Synapse, walk
-from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.bundle.resources import weight_bits
+from snnir.machine.program import Population, Readout, Synapse, walk
+from snnir.machine.ranges import bits_of
 
 __all__ = ["memory_files", "register_facts"]
 

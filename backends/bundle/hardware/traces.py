@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.backends.bundle.golden import Golden
-from snnir.backends.bundle.program import Input, IntegerProgram, Max, Population, Product, Readout
-from snnir.backends.bundle.replay import Run, Window
 from snnir.errors import UsageError
+from snnir.machine.interpreter import Interpreter
+from snnir.machine.program import Emitter, IntegerProgram, Population
+from snnir.machine.window import Emission, Window
 
 __all__ = ["Arrivals", "arrivals"]
 
@@ -18,33 +19,31 @@ Arrivals = dict[str, dict[str, list[np.ndarray]]]
 def arrivals(program: IntegerProgram, golden: Golden) -> Arrivals:
     """The trains that every population gets. No neuron is computed: what neurons emit is taken from the golden events."""
     work = _Golden(program, golden)
-    work.ops(program.ops, {}, None)
-    return work.found
+    work.run()
+    return work.arrivals
 
 
-class _Golden(Run):
+class _Golden(Interpreter):
     def __init__(self, program: IntegerProgram, golden: Golden) -> None:
-        super().__init__(program, golden.inputs, None)
-        self.batch, self.golden = golden.samples, golden
-        self.found: Arrivals = {}
+        super().__init__(program, golden.inputs, batch=golden.samples)
+        self.golden = golden
+        self.arrivals: Arrivals = {}
 
-    def emitter(
-        self, op: Input | Population | Readout | Max | Product, trains: dict[str, np.ndarray], window: Window | None
-    ) -> None:
+    def emitter(self, op: Emitter, window: Window) -> Emission:
         name = op.train.name
-        if window is not None:
-            window.kept[name] = ()
         if isinstance(op, Population):
-            arrived = self.found.setdefault(name, {})
-            for source in dict.fromkeys(synapse.source for synapse in op.synapses):
-                arrived.setdefault(source, []).append(trains[source])
-        if isinstance(op, Readout):
-            trains[name] = np.zeros((self.batch, 0, op.train.size), np.int64)
-            return
+            arrived = self.arrivals.setdefault(name, {})
+            for source in dict.fromkeys(op.sources):
+                arrived.setdefault(source, []).append(window.trains[source].values)
+        if not op.counted:
+            return op.emit(window)
+        nothing = np.zeros((self.batch, op.train.size), np.int64)
+        if not op.emits:
+            return Emission(np.zeros((self.batch, 0, op.train.size), np.int64), (), nothing)
         if name not in self.golden.events:
             raise UsageError(f"the golden vectors have no events of {name}; make the bundle again with samples")
         events = self.golden.events[name]
-        rows = events.rows[events.rows[:, 1] == (0 if window is None else window.k)]
+        rows = events.rows[events.rows[:, 1] == window.index]
         train = np.zeros((self.batch, events.steps, op.train.size), np.int64)
         train[rows[:, 0], rows[:, 2], rows[:, 3]] = rows[:, 4]
-        trains[name] = train
+        return Emission(train, (), nothing)

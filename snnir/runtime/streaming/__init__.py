@@ -4,7 +4,8 @@
 they are asked for.
 """
 
-from snnir.runtime.streaming.job import DEFAULT_CHUNK, Options, StreamResult, run_stream
+from snnir.runtime.streaming.chunks import Options
+from snnir.runtime.streaming.job import DEFAULT_CHUNK, StreamResult, run_stream
 from snnir.runtime.streaming.sources import Source, open_source
 
 __all__ = ["DEFAULT_CHUNK", "Options", "Source", "StreamResult", "open_source", "run_stream"]

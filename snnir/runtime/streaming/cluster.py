@@ -26,11 +26,11 @@ from distributed.scheduler import KilledWorker
 from snnir.errors import UsageError
 from snnir.ir import LEVELS
 from snnir.runtime.program import Program
-from snnir.runtime.streaming.job import simulate_chunk
+from snnir.runtime.streaming.chunks import simulate_chunk
 from snnir.version import __version__
 
 if TYPE_CHECKING:
-    from snnir.runtime.streaming.job import Chunk, ChunkResult, Options, Results, Runner
+    from snnir.runtime.streaming.chunks import Chunk, ChunkResult, Options, Results, Runner
 
 __all__ = ["cluster_runner"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,40 +14,21 @@ import numpy as np
 
 from snnir.errors import InputError, UnsupportedError, UsageError
 from snnir.ir.dims import BATCH, Dimension
+from snnir.runtime.streaming.chunks import Chunk, Options, Results, Runner, simulate_chunk
 from snnir.runtime.streaming.sources import Source, digest_of, open_source
 from snnir.runtime.streaming.store import Entry, Store, pack
 from snnir.runtime.totals import RunTotals, right_answers
 
 if TYPE_CHECKING:
-    from snnir.backends.simulator import SimulationResult
     from snnir.runtime.program import Program
 
-__all__ = ["DEFAULT_CHUNK", "ChunkResult", "Options", "StreamResult", "run_stream", "simulate_chunk"]
+__all__ = ["DEFAULT_CHUNK", "StreamResult", "run_stream"]
 
 DEFAULT_CHUNK = 1024
 """Samples in a chunk."""
 
 _FORMAT = 1
 _PARTS = ".parts"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a result depends on besides program and inputs; meanings and errors as in `Program.run`."""
-
-    steps: int | None = None
-    delivery: str = "relay"
-    execution: str = "reset"
-    backend: str = "simulator"
-    device: str | None = None
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """The arrays of a chunk by name with the axis of their samples, and its totals."""
-
-    arrays: dict[str, tuple[int | None, np.ndarray]]
-    totals: RunTotals
 
 
 @dataclass(frozen=True)
@@ -61,11 +42,6 @@ class StreamResult:
     accuracy: float | None
     first: dict[str, np.ndarray]
     """The inputs of the first sample: how long sequences are."""
-
-
-Chunk = tuple[int, dict[str, np.ndarray]]
-Results = Generator[tuple[int, ChunkResult], None, None]
-Runner = Callable[[Iterator[Chunk]], Results]
 
 
 def run_stream(
@@ -140,20 +116,6 @@ def run_stream(
     if packed:
         pack(folder, output)
     return StreamResult(totals, output, resumed, accuracy, source.read(0, min(1, source.samples)))
-
-
-def simulate_chunk(program: Program, arrays: Mapping[str, np.ndarray], options: Options, threads: int | None) -> ChunkResult:
-    """Run one chunk, and name its arrays as `snnir run` does."""
-    result = program.run(arrays, **asdict(options), threads=threads)
-    return ChunkResult(_named(program, result), RunTotals.of(result))
-
-
-def _named(program: Program, result: SimulationResult) -> dict[str, tuple[int | None, np.ndarray]]:
-    types = {name: value.type for name, value in program.graph("spiking").outputs.items()}
-    arrays = {f"output/{name}": (types[name].batch_axis, array) for name, array in result.outputs.items()}
-    arrays |= {f"spikes/{name}": (0, array) for name, array in result.spikes.items()}
-    arrays |= {f"synops/{name}": (0, array) for name, array in result.synops.items()}
-    return arrays | {"steps": (0, result.steps)}
 
 
 def _refuse_mixed_batches(program: Program) -> None:

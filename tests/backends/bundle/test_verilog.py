@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.backends.bundle import Bundle, Events, Golden, IntegerProgram, emitting, replay
+from snnir.backends.bundle import Bundle, Events, Golden
 from snnir.backends.bundle.hardware import Image, layer_files, memory_files, parse_image
 from snnir.backends.bundle.hardware.layers import CORE, TESTBENCH
-from snnir.backends.bundle.program import Constant, IndexMap, Input, Population, Readout, Scan, State, Synapse, Train, walk
-from snnir.backends.bundle.ranges import bits_of
 from snnir.backends.simulator import EXECUTIONS
 from snnir.cli.main import main
 from snnir.errors import FileFormatError, UsageError
 from snnir.export.bundle import bundle
 from snnir.export.hardware import emit_bundle
 from snnir.ir.ops import Lstm
+from snnir.machine import IntegerProgram, emitting, interpret
+from snnir.machine.program import Constant, IndexMap, Input, Population, Readout, Scan, State, Synapse, Train, walk
+from snnir.machine.ranges import bits_of
 from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
 from tests.backends.test_carry import recurrent
@@ -130,7 +131,7 @@ def random_layers(seed: int) -> Bundle:
     program = IntegerProgram("random", "relay", "reset", tuple(ops), ())
     levels = {"x": rng.integers(first.lo, first.hi + 1, (3, inputs))}
     levels["x"][0] = rng.choice([first.lo, first.hi], inputs)
-    run = replay(program, levels)
+    run = interpret(program, levels)
     events = {name: Events.of(train) for name, train in run.trains.items()}
     return Bundle(program, Golden(3, levels, {}, run.counts, events))
 
@@ -159,7 +160,7 @@ def test_a_population_without_synapses_settles_from_where_it_starts(tmp_path: Pa
     op = Population(train, (), np.array([25, -11]), maps, np.array([10, 10]), maps, False)
     program = IntegerProgram("none", "relay", "reset", (given, op), ())
     levels = {"x": np.ones((1, 1), np.int64)}
-    run = replay(program, levels)
+    run = interpret(program, levels)
     assert run.counts["a"].tolist() == [[3, -1]]
     events = {name: Events.of(rows) for name, rows in run.trains.items()}
     all_match(tmp_path, Bundle(program, Golden(1, levels, {}, run.counts, events)))
@@ -181,7 +182,7 @@ def random_recurrence(seed: int) -> Bundle:
     scan = Scan("scan", 4, False, (State(back, "start", "y", final),), (), (), (), (given, op))
     program = IntegerProgram("random", "relay", "carry" if seed % 3 == 2 else "reset", (start, scan), ())
     levels = {"x": rng.integers(-3, 4, (2, 4, inputs))}
-    run = replay(program, levels)
+    run = interpret(program, levels)
     return Bundle(program, Golden(2, levels, {}, run.counts, {name: Events.of(rows) for name, rows in run.trains.items()}))
 
 
@@ -258,7 +259,7 @@ def test_a_membrane_of_fewer_bits_than_needed_is_seen(tmp_path: Path, low: int, 
     op = Population(train, (synapse,), np.array([0]), neuron, np.array([60]), neuron, False)  # 30, then 130, needs 9 bits
     program = IntegerProgram("one", "relay", "reset", (Input(one, "x"), op), ())
     levels = {"x": np.ones((1, 1), np.int64)}
-    run = replay(program, levels)
+    run = interpret(program, levels)
     made = Bundle(program, Golden(1, levels, {}, run.counts, {name: Events.of(rows) for name, rows in run.trains.items()}))
     assert bits_of(made.bounds.registers["a"]["membrane"]) == 9
     made.bounds.registers["a"]["membrane"] = low, high

@@ -188,7 +188,7 @@ def test_interrupted_runs_go_on_and_compute_nothing_twice(
     np.save(tmp_path / "x.npy", x)
     run_stream(program, tmp_path / "x.npy", tmp_path / "whole", chunk=4)
     computed: list[int] = []
-    real = streaming.job.simulate_chunk
+    real = streaming.chunks.simulate_chunk
 
     def counted(*arguments: object) -> object:
         if rng.random() < 0.3:

@@ -1,16 +1,47 @@
-"""What arrives through one synapse: integers only. Used to run programs, and with the extremes of tracers to bound them."""
+"""Synapses: their weights and geometry, and what arrives through them. Integers only.
+
+`currents` is used to run programs, and with the extremes of tracers to bound them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from snnir.backends.bundle.program import Synapse
 from snnir.ir.ops import Conv
+from snnir.machine.addresses import IndexMap
 
-__all__ = ["connections", "currents"]
+__all__ = ["Synapse", "connections", "currents"]
 
 _LARGEST = 1 << 22
 """Events times connections of a list that are computed at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Synapse:
+    """Weights from one train to the neurons of one population.
+
+    `kind`: `dense` (weights [O, I], applied to each of `groups` rows), `conv` (weights [M, C/groups, ...] and geometry),
+    `one` (weight `weight_map[i]` of event i), `list` (weight k goes from `columns[k]` to `rows[k]`, rows in order) or `csr`
+    (weights offsets[a] .. offsets[a + 1] go from address a to `rows`). Results are currents [outputs]; `spread`, where
+    there is one, says which of them each neuron gets.
+    """
+
+    name: str
+    source: str
+    kind: str
+    weights: np.ndarray
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    groups: int = 1
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    weight_map: IndexMap | None = None
+    rows: np.ndarray | None = None
+    columns: np.ndarray | None = None
+    spread: IndexMap | None = None
 
 
 def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from snnir.backends.bundle.program import IntegerProgram, Op, Population, Scan, walk
-from snnir.backends.bundle.ranges import Bounds, certify
+from snnir.machine.program import IntegerProgram, Op, Population, Scan, walk
+from snnir.machine.ranges import Bounds, certify
 
 __all__ = ["narrowed"]
 

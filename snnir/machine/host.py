@@ -18,7 +18,7 @@ __all__ = ["Host", "Schedule", "concrete_shape", "fixed_values", "window_order"]
 
 def concrete_shape(type_: TensorType, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape with every named dimension measured. Raises `GraphError` where one has no size."""
-    return type_.substitute(dict(sizes)).static_shape("the simulator")
+    return type_.substitute(dict(sizes)).static_shape("the machine level")
 
 
 def window_order(op: Scan, length: int) -> Sequence[int]:

@@ -1,0 +1,87 @@
+"""`snnir compile`: a model becomes a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import snnir
+from snnir.cli import report
+from snnir.cli.files import read_arrays
+from snnir.cli.options import BITS, CONSTANT, FILE, JSON, ROUNDING, WEIGHT_BITS, constants_of
+from snnir.errors import UsageError
+
+__all__ = ["compile_command"]
+
+
+def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
+    found = {}
+    for item in items:
+        name, sign, bits = item.rpartition("=")
+        if not sign or not name or not bits.isdecimal():
+            raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
+        found[name] = int(bits)
+    return found
+
+
+@click.command("compile")
+@click.argument("model", type=FILE)
+@click.option("--calibration", type=FILE, help="Inputs like those to come: .npy, or .npz by input name.")
+@click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
+@BITS
+@WEIGHT_BITS
+@click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 16.")
+@click.option("--state-bits", default=0, help="Bits of states that add up (LSTM cells, GRU); 0: two more than --bits.")
+@click.option("--value-bits", multiple=True, metavar="NAME=BITS", help="Bits of one value; may be given again.")
+@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
+@click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
+@click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
+@ROUNDING
+@click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
+@click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
+@click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
+@CONSTANT
+@JSON
+def compile_command(
+    model: Path,
+    calibration: Path | None,
+    output: Path,
+    bits: int,
+    weight_bits: int,
+    input_bits: int,
+    state_bits: int,
+    value_bits: tuple[str, ...],
+    allow_host: bool,
+    method: str,
+    percentile: float,
+    rounding: str,
+    pipeline: str | None,
+    dump_ir: Path | None,
+    check: bool,
+    constants: tuple[str, ...],
+    json: bool,
+) -> None:
+    """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
+    data = read_arrays(calibration) if calibration is not None else None
+    with report.progress("compiling", quiet=json) as advance:
+        program = snnir.compile(
+            model,
+            calibration=data,
+            bits=bits,
+            weight_bits=weight_bits,
+            input_bits=input_bits,
+            state_bits=state_bits,
+            value_bits=_value_bits(value_bits),
+            allow_host=allow_host,
+            method=method,
+            percentile=percentile,
+            rounding=rounding,
+            pipeline=pipeline,
+            constants=constants_of(constants),
+            check=check,
+            dump_ir=dump_ir,
+            progress=advance,
+        )
+        program.save(output)
+    report.compiled(program, output, json)

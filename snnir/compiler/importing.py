@@ -1,0 +1,149 @@
+"""Import a model of any kind as a float-level graph, and compare the graph with the model itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from snnir.compiler.quantized_models import IMPORT_TOLERANCE, check_levels, is_quantized
+from snnir.errors import ModelError, UsageError
+from snnir.ir import Graph
+from snnir.ir.execute import execute
+from snnir.runtime.inputs import first_samples
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+    Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
+    """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
+
+__all__ = ["check_import", "example_from", "import_model", "is_torch", "needs_example", "with_constants"]
+
+IMPORT_SAMPLES = 16
+"""Samples on which an import is compared with the model itself."""
+_EXAMPLE_SAMPLES = 2
+
+
+def import_model(
+    model: Model,
+    *,
+    batch_axes: Mapping[str, int] | None = None,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
+    constants: Mapping[str, Any] | None = None,
+) -> Graph:
+    """The model as a float-level graph.
+
+    `batch_axes` names the batch axis of inputs where it is not the first. `constants` gives values of inputs of an ONNX
+    model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
+    None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
+    `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
+    `torch.export` takes them, says which sizes are open where those found are not wanted.
+
+    Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
+    `UsageError` for a module without example inputs or where PyTorch is not installed.
+    """
+    if constants and (isinstance(model, Graph) or is_torch(model)):
+        raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
+    if isinstance(model, Graph):
+        return model
+    if is_torch(model):
+        from snnir.frontends.torch import import_torch
+
+        return import_torch(
+            cast("Any", model), example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes
+        )
+    if example_inputs is not None or dynamic_shapes is not None:
+        raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
+    from snnir.frontends.onnx import import_onnx
+
+    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants)
+
+
+def is_torch(model: object) -> bool:
+    """Whether the model goes through PyTorch, which is looked at only where it was imported already."""
+    if isinstance(model, str | Path):
+        return Path(model).suffix == ".pt2"
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, (torch.nn.Module, torch.export.ExportedProgram))
+
+
+def needs_example(model: object) -> bool:
+    """Whether the model is a module of PyTorch, which is exported on the arguments of one call."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def example_from(calibration: np.ndarray | Mapping[str, np.ndarray]) -> object:
+    """Arguments of one call from calibration data: two samples, or all where there is one."""
+    if isinstance(calibration, Mapping):
+        return {name: np.asarray(array)[:_EXAMPLE_SAMPLES] for name, array in calibration.items()}
+    return (np.asarray(calibration)[:_EXAMPLE_SAMPLES],)
+
+
+def with_constants(model: Model, constants: Mapping[str, Any] | None) -> Any:
+    """An ONNX model with what was given while importing it."""
+    from snnir.frontends import onnx
+
+    return onnx.with_constants(cast("Any", model), constants) if constants else model
+
+
+def check_import(
+    model: Model,
+    graph: Graph,
+    data: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    constants: Mapping[str, Any] | None = None,
+) -> float:
+    """The largest relative difference between the imported graph and ONNX Runtime, or the module itself, on a few samples.
+
+    Integer outputs (argmax) are compared in shape only: a tie within rounding may fall either way. Raises `ModelError`
+    naming the output where a difference exceeds `IMPORT_TOLERANCE`.
+    """
+    few = first_samples(graph, data, IMPORT_SAMPLES)
+    model = with_constants(model, constants)
+    if is_quantized(graph) and not is_torch(model):
+        report = check_levels(cast("Any", model), graph, few)
+        if "import_error" not in report:
+            raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
+        return float(str(report["import_error"]))
+    ours = execute(graph, few)
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+    if is_torch(model):
+        from snnir.frontends.torch import run_torch
+
+        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs, axes)
+    else:
+        from snnir.frontends.onnx import run_onnxruntime
+
+        reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
+    worst = 0.0
+    for name, expected in theirs.items():
+        found = ours[name]
+        if found.shape != expected.shape:
+            raise ModelError(f"output {name}: the import gives shape {found.shape}, {reference} {expected.shape}")
+        if expected.dtype.kind != "f":
+            continue
+        difference = _apart(expected, found)
+        if not difference <= IMPORT_TOLERANCE:
+            raise ModelError(
+                f"output {name}: the import differs from {reference} by {difference:.3g} of its span "
+                f"(allowed {IMPORT_TOLERANCE:g}); please report this model"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def _apart(expected: np.ndarray, found: np.ndarray) -> float:
+    """The largest difference in shares of the largest magnitude; NaN and infinities are the same only as themselves."""
+    finite = np.isfinite(expected)
+    if not np.array_equal(expected[~finite], found[~finite], equal_nan=True):
+        return float("inf")
+    span = max(float(np.abs(expected[finite]).max(initial=0)), 1e-6)
+    return float(np.abs(found[finite] - expected[finite]).max(initial=0)) / span

@@ -1,0 +1,17 @@
+"""Open what was written: a program, or a bundle as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snnir.export.bundle import bundle_to_program, load_bundle
+from snnir.runtime.program import Program
+
+__all__ = ["load"]
+
+
+def load(path: str | Path) -> Program:
+    """The program that `Program.save` wrote to `path`, or that of a bundle: its spiking level alone. Raises `FileFormatError`."""
+    if Path(path).suffix == ".snnb" or Path(path).is_dir():
+        return bundle_to_program(load_bundle(path).program)
+    return Program.load(path)

@@ -1,0 +1,58 @@
+"""Integer maps: which address, weight or parameter each neuron takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["IndexMap", "spread"]
+
+
+@dataclass(frozen=True, eq=False)
+class IndexMap:
+    """Integers m[0], m[1], ...: `offset` plus digit times stride along `dims` (size, stride), or a `table` (-1: none)."""
+
+    dims: tuple[tuple[int, int], ...] = ()
+    offset: int = 0
+    table: np.ndarray | None = None
+
+    @staticmethod
+    def of(index: np.ndarray) -> IndexMap:
+        """The map of an array, by strides where it has any."""
+        dims: list[tuple[int, int]] = []
+        offset = int(index.reshape(-1)[0]) if index.size else 0
+        for axis, size in enumerate(index.shape):
+            if size == 1:
+                continue
+            at = [0] * index.ndim
+            at[axis] = 1
+            stride = int(index[tuple(at)]) - offset if index.size else 0
+            if dims and dims[-1][1] == stride * size:
+                dims[-1] = dims[-1][0] * size, stride
+            else:
+                dims.append((size, stride))
+        found = IndexMap(tuple(dims), offset)
+        if index.size and offset >= 0 and np.array_equal(found.array(), index.reshape(-1)):
+            return found
+        return IndexMap(table=index.reshape(-1).astype(np.int64))
+
+    @property
+    def size(self) -> int:
+        """How many integers."""
+        return int(np.prod([size for size, _ in self.dims], dtype=np.int64)) if self.table is None else self.table.size
+
+    def array(self) -> np.ndarray:
+        """The integers, int64."""
+        if self.table is not None:
+            return self.table
+        found = np.full(1, self.offset, np.int64)
+        for size, stride in self.dims:
+            found = (found[:, np.newaxis] + np.arange(size, dtype=np.int64) * stride).reshape(-1)
+        return found
+
+
+def spread(own: tuple[int, ...], shape: tuple[int, ...]) -> IndexMap:
+    """Which element of an array of shape `own` each element of a sample of `shape` has. Raises `ValueError`."""
+    count = int(np.prod(own, dtype=np.int64))
+    return IndexMap.of(np.broadcast_to(np.arange(count).reshape(own), shape))

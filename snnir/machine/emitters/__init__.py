@@ -1,0 +1,15 @@
+"""Emitters: the ops of a machine program that emit a train. One file holds all that the machine level knows of one:
+
+its fields, what it emits (`emit`), what its train and registers can reach (`span`), and after how many steps it is silent
+(`last_step`). `snnir/machine/lowering/` says which op of the spiking graph becomes which emitter.
+"""
+
+from snnir.machine.emitters.base import Emitter
+from snnir.machine.emitters.charged import Constant, Input
+from snnir.machine.emitters.maximum import Max
+from snnir.machine.emitters.population import Population
+from snnir.machine.emitters.product import Product
+from snnir.machine.emitters.readout import Readout
+from snnir.machine.emitters.summing import Summing
+
+__all__ = ["Constant", "Emitter", "Input", "Max", "Population", "Product", "Readout", "Summing"]

@@ -1,0 +1,37 @@
+"""The largest tracer of each window of a max pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from snnir.machine.emitters.combining import Combining
+from snnir.machine.spans import TRACER, Bounds, Spans, limited
+
+__all__ = ["Max"]
+
+
+@dataclass(frozen=True, eq=False)
+class Max(Combining):
+    """The change of the largest tracer among every `width` neighbouring addresses of the source."""
+
+    source: str
+    width: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The one train that it reads."""
+        return (self.source,)
+
+    def combine(self, tracers: list[np.ndarray]) -> np.ndarray:
+        """The largest of each `width`."""
+        (tracer,) = tracers
+        found: np.ndarray = tracer.reshape(*tracer.shape[:2], self.train.size, self.width).max(axis=3)
+        return found
+
+    def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
+        """The largest of the least and of the greatest levels; it changes by no more than one of its sources does."""
+        grouped = spans[self.source].reshape(3, 2, self.train.size, self.width)
+        events = np.stack([grouped[1:, 0].min(axis=2), grouped[1:, 1].max(axis=2)], axis=1)
+        return limited(grouped[TRACER].max(axis=2), events)

@@ -1,0 +1,48 @@
+"""Readouts: exact sums without neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from snnir.machine.addresses import IndexMap
+from snnir.machine.emitters.summing import Summing
+from snnir.machine.spans import Bounds, Spans
+from snnir.machine.window import Emission, Window
+
+__all__ = ["Readout"]
+
+
+@dataclass(frozen=True, eq=False)
+class Readout(Summing):
+    """An exact sum; its real value is `sum * scale[scale_map[i]]`, float64, given as float32. Its train is never emitted."""
+
+    emits: ClassVar[bool] = False
+
+    scale: np.ndarray
+    scale_map: IndexMap
+
+    def emit(self, window: Window) -> Emission:
+        """Nothing; its count is the sum after the last step."""
+        name, registers = self.train.name, window.registers
+        before = window.before(name)
+        total = registers.hold(name, "membrane", self.start(window.batch)) if before is None else before[0]
+        current = self.arriving(window)
+        sums = []
+        for t in range(current.shape[1]):
+            total = registers.hold(name, "membrane", total + current[:, t])
+            sums.append(total)
+        wanted = np.stack(sums, axis=1) if sums and window.sums(name) else None
+        return Emission(current[:, :0], (total,), total, sums=wanted)
+
+    def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
+        """Silence."""
+        self.sum_span(spans, bounds, whole=True)
+        return np.zeros((3, 2, self.train.size), np.int64)
+
+    def last_step(self, steps: Mapping[str, int], bounds: Bounds, resumed: bool) -> int:
+        """None: it emits nothing."""
+        return 0

@@ -1,0 +1,55 @@
+"""From a spiking graph and the sizes of one sample to a machine program. One file holds the rule of one emitter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from snnir.errors import UsageError
+from snnir.ir.dims import BATCH
+from snnir.ir.graph import Graph, Value
+from snnir.ir.op import SPIKING
+from snnir.machine.lowering import encode, maximum, product, scan, summing, synapses
+from snnir.machine.lowering.context import Lowering
+from snnir.machine.options import DELIVERIES, EXECUTIONS
+from snnir.machine.program import IntegerProgram
+
+__all__ = ["Lowered", "lower"]
+
+_RULES = (encode, maximum, product, scan, summing, synapses)
+
+_BATCH = 2
+"""Movement is tried on two samples, to see that none reaches into the other."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A machine program, and the values of the graph behind its names: the encoders of `inputs`, and `readouts`."""
+
+    program: IntegerProgram
+    inputs: dict[str, Value]
+    readouts: dict[Value, str]
+
+
+def lower(
+    graph: Graph,
+    sizes: Mapping[str, int],
+    delivery: str = "relay",
+    execution: str = "reset",
+    provenance: Mapping[str, object] | None = None,
+) -> Lowered:
+    """The machine program of a spiking graph; `sizes` measures every named dimension but the batch.
+
+    Raises `UnsupportedError` naming the node that has no form without floating point between its spikes, `UsageError`.
+    """
+    if graph.level != SPIKING:
+        raise UsageError(f"graph {graph.name} is at the {graph.level} level; a machine program is made of the {SPIKING} level")
+    if delivery not in DELIVERIES or execution not in EXECUTIONS:
+        raise UsageError(
+            f"delivery {delivery!r}, execution {execution!r}: choose {' or '.join(DELIVERIES)}, and {' or '.join(EXECUTIONS)}"
+        )
+    work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set())
+    work.all()
+    outputs = tuple(work.output(name, value) for name, value in graph.outputs.items())
+    program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), dict(provenance or {}))
+    return Lowered(program, work.inputs, work.readouts)

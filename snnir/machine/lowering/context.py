@@ -1,0 +1,186 @@
+"""What rules of the lowering share: the graph or body that is being lowered, and what is known of its values.
+
+Movement becomes address maps (`Route`), biases of synapses join those of their populations, and everything has the size
+it has for one sample. Convolutions keep their geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from snnir.errors import UnsupportedError
+from snnir.ir.execute import apply
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.op import Op as GraphOp
+from snnir.ir.ops import Movement, Scan
+from snnir.machine.addresses import IndexMap
+from snnir.machine.host import concrete_shape, fixed_values
+from snnir.machine.movement import Wiring, move
+from snnir.machine.program import Constant, Op, Output, Route, Train
+
+__all__ = ["RULES", "Lowering", "Rule", "lowers"]
+
+Rule = Callable[["Lowering", Node], None]
+"""Writes what one node of the spiking graph is at the machine level."""
+
+RULES: dict[type[GraphOp], Rule] = {}
+"""The rules by the ops that they lower, subclasses included."""
+
+
+def lowers(*ops: type[GraphOp]) -> Callable[[Rule], Rule]:
+    """Enter a rule for nodes of these ops that take or give spikes."""
+
+    def enter(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(ops, rule))
+        return rule
+
+    return enter
+
+
+def _rule(node: Node) -> Rule | None:
+    """The rule of a node that takes or gives spikes, or has a body."""
+    spiking = any(value.type.dtype in ("spike", "current") for value in (*node.operands, *node.outputs))
+    if not spiking and not isinstance(node.op, Scan):
+        return None
+    return next((RULES[kind] for kind in type(node.op).__mro__ if kind in RULES), None)
+
+
+class Lowering:
+    """Writes the ops of one graph or body; `prefix` stands before the names of a body's values.
+
+    `wirings` says where the elements of spiking values come from, `trains` which train a value emits, `currents` which synapse
+    gives a current, `readouts` by which name the sums of a readout are known, `inputs` the encoders of what the host gives,
+    `late` what the host knows only after the network, `encoded` what nothing but inputs and constants emit.
+    """
+
+    def __init__(
+        self, graph: Graph, sizes: Mapping[str, int], constants: Mapping[Value, np.ndarray], prefix: str, names: set[str]
+    ) -> None:
+        self.graph, self.sizes, self.prefix, self.names = graph, dict(sizes), prefix, names
+        self.constants = {**{value: value.array for value in graph.constants}, **constants}
+        self.fixed = fixed_values(graph, constants)
+        self.levels: dict[Value, np.ndarray] = {}
+        self.late: set[Value] = set()
+        self.wirings: dict[Value, Wiring] = {}
+        self.trains: dict[Value, Train] = {}
+        self.encoded: set[Value] = set()
+        self.routes: dict[tuple[tuple[str, ...], bytes, tuple[int, ...]], Train] = {}
+        self.readouts: dict[Value, str] = {}
+        self.inputs: dict[str, Value] = {}
+        self.currents: dict[Value, Node] = {}
+        self.ops: list[Op] = []
+        self.host: list[str] = []
+
+    def all(self) -> None:
+        """Write every node."""
+        for node in self.graph.nodes:
+            self._node(node)
+
+    def _node(self, node: Node) -> None:
+        op = node.op
+        if all(value in self.fixed for value in node.outputs):
+            known = [self.known(value) for value in node.operands]
+            self.levels.update(zip(node.outputs, apply(node, known, self.sizes), strict=True))
+            return
+        rule = _rule(node)
+        if rule is not None:
+            rule(self, node)
+        elif isinstance(op, Movement) and node.operands[0].type.dtype == "spike":
+            wirings = [self.wiring(value) for value in node.operands]
+            self.wirings[node.output] = move(node, wirings, self.sizes, concrete_shape(node.operands[0].type, self.sizes)[0])
+        elif any(not (value.type.is_plain or value in self.fixed) for value in node.operands):
+            types = ", ".join(str(value.type) for value in node.operands)
+            raise UnsupportedError(f"{node.describe()}: no machine op is {op.name} on {types}")
+        else:
+            self.host.append(f"{self.prefix}{node.outputs[0].name} = {op.name}")
+            if any(value in self.late for value in node.operands):
+                self.late.update(node.outputs)
+
+    def known(self, value: Value) -> np.ndarray:
+        """The levels or numbers of a fixed value."""
+        return self.levels[value] if value in self.levels else self.constants[value]
+
+    def constant(self, node: Node, value: Value) -> np.ndarray:
+        """A weight or parameter of a node. Raises `UnsupportedError` where it is no constant."""
+        if value not in self.constants:
+            raise UnsupportedError(f"{node.describe()}: {value.name} must be a constant; the machine level keeps weights fixed")
+        return self.constants[value]
+
+    def name(self, name: str) -> str:
+        """A name that no other train has."""
+        unique, count = self.prefix + name, 0
+        while unique in self.names:
+            count += 1
+            unique = f"{self.prefix}{name}~{count}"
+        self.names.add(unique)
+        return unique
+
+    def train(self, value: Value, shape: Sequence[int], name: str | None = None) -> Train:
+        """A new train of a spiking value's levels."""
+        quantization = value.type.quantization
+        assert quantization is not None
+        unique = self.name(value.name if name is None else name)
+        return Train(unique, tuple(int(size) for size in shape), quantization.lo, quantization.hi, quantization.scale)
+
+    def root(self, value: Value, shape: Sequence[int]) -> Train:
+        """The new train of a value that emits its own events."""
+        self.wirings[value] = Wiring.root(value, shape)
+        self.trains[value] = self.train(value, shape)
+        return self.trains[value]
+
+    def sample(self, value: Value) -> tuple[int, ...]:
+        """The shape of one sample; only a fixed value may lack a batch axis."""
+        shape = concrete_shape(value.type, self.sizes)
+        if value in self.fixed and not (shape and (value.type.batch_axis == 0 or shape[0] == 1)):
+            return shape
+        if not shape:
+            raise UnsupportedError(f"value {value.name} {value.type} has no batch axis; the machine level needs it as axis 0")
+        return shape[1:]
+
+    def wiring(self, value: Value) -> Wiring:
+        """Where a spiking value's elements come from; a fixed value becomes a constant when it is first asked for."""
+        if value not in self.wirings:
+            shape = self.sample(value)
+            levels = self.known(value)
+            sample = levels[0] if levels.ndim > len(shape) else levels
+            self.encoded.add(value)
+            train = self.root(value, shape)
+            self.ops.append(Constant(train, np.broadcast_to(sample, shape).reshape(-1).astype(np.int64)))
+        return self.wirings[value]
+
+    def source(self, value: Value, shape: Sequence[int] | None = None, wiring: Wiring | None = None) -> Train:
+        """The train whose addresses are the value's elements (spread over `shape`), routed where it must be."""
+        wiring = self.wiring(value) if wiring is None else wiring
+        index = wiring.index if shape is None else np.broadcast_to(wiring.index, tuple(shape))
+        compact = np.full(index.shape, -1, np.int64)
+        starts: dict[Value, int] = {}
+        base = total = 0
+        for root, size in zip(wiring.roots, wiring.sizes, strict=True):
+            inside = (index >= base) & (index < base + size)
+            if inside.any():
+                if root not in starts:
+                    starts[root], total = total, total + size
+                compact[inside] = index[inside] - base + starts[root]
+            base += size
+        used = list(starts) or [wiring.roots[0]]
+        if len(used) == 1 and np.array_equal(compact.reshape(-1), np.arange(self.trains[used[0]].size)):
+            return self.trains[used[0]]
+        names = tuple(self.trains[root].name for root in used)
+        key = names, np.ascontiguousarray(compact).tobytes(), compact.shape
+        if key not in self.routes:
+            train = self.train(value, compact.shape, f"{value.name}.routed")
+            self.ops.append(Route(train, names, IndexMap.of(compact)))
+            self.routes[key] = train
+        return self.routes[key]
+
+    def output(self, name: str, value: Value) -> Output:
+        """An output of the model, and what it is in the program."""
+        if value.type.dtype == "spike":
+            return Output(name, "levels", self.source(value).name)
+        return Output(name, "real", self.readouts[value]) if value in self.readouts else Output(name, "host", "")
+
+    def is_charged(self, value: Value) -> bool:
+        """Whether nothing but inputs and constants emit a spiking value."""
+        return self.encoded.issuperset(self.wiring(value).roots)

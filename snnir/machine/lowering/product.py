@@ -1,0 +1,18 @@
+"""Products of two spiking values, spread over one another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.ir import ops
+from snnir.ir.graph import Node
+from snnir.machine.lowering.context import Lowering, lowers
+from snnir.machine.program import Product
+
+
+@lowers(ops.Product)
+def product(work: Lowering, node: Node) -> None:
+    """Both factors are routed to the addresses of the result."""
+    shape = np.broadcast_shapes(*(work.wiring(value).index.shape for value in node.operands))
+    left, right = (work.source(value, shape).name for value in node.operands)
+    work.ops.append(Product(work.root(node.output, shape), (left, right)))

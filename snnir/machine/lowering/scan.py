@@ -1,0 +1,59 @@
+"""Scans: a body for each window, and what crosses its border."""
+
+from __future__ import annotations
+
+from snnir.errors import UnsupportedError
+from snnir.ir import ops
+from snnir.ir.graph import Node
+from snnir.machine.host import concrete_shape
+from snnir.machine.lowering.context import Lowering, lowers
+from snnir.machine.program import Element, Result, Scan, Shared, State
+
+
+@lowers(ops.Scan)
+def scan(work: Lowering, node: Node) -> None:
+    """The body is lowered once; its values carry the scan's name."""
+    body, op = node.body, node.op
+    assert body is not None and isinstance(op, ops.Scan)
+    if work.prefix:
+        raise UnsupportedError(f"{node.describe()}: a scan inside the body of a scan is not supported at the machine level")
+    if op.axis != 1:
+        raise UnsupportedError(f"{node.describe()}: a scan along axis {op.axis}; the machine level supports axis 1")
+    first, last = op.states, op.states + op.elements
+    pairs = list(zip(body.inputs, node.operands, strict=True))
+    constants = {inner: work.constants[outer] for inner, outer in pairs[last:] if outer in work.constants}
+    inner = Lowering(body, work.sizes, constants, f"{node.outputs[0].name}/", work.names)
+    for value, outer in pairs:
+        if value.type.dtype == "spike":
+            inner.root(value, concrete_shape(value.type, work.sizes)[1:])
+        elif value in body.inputs[:first]:
+            raise UnsupportedError(f"{node.describe()}: state {value.name} is {value.type}; the machine level keeps spikes only")
+        elif outer in work.late:
+            raise UnsupportedError(f"{node.describe()}: takes {outer.name}, which the host knows only after the network")
+    inner.all()
+    results = list(zip(node.outputs, body.outputs.values(), strict=True))
+    states = []
+    for (value, outer), (final, following) in zip(pairs[:first], results, strict=False):
+        shape = inner.wirings[value].index.shape
+        initial = work.source(outer, shape)
+        states.append(State(inner.trains[value], initial.name, inner.source(following).name, work.root(final, shape)))
+    cut = [(value, outer) for value, outer in pairs[first:last] if value in inner.trains]
+    elements = [Element(inner.trains[value], work.source(outer).name, work.is_charged(outer)) for value, outer in cut]
+    shared = [Shared(inner.trains[value], work.source(outer).name) for value, outer in pairs[last:] if value in inner.trains]
+    stacked = []
+    for outer, value in results[first:]:
+        if value.type.dtype == "spike":
+            source = inner.source(value)
+            train = work.root(outer, concrete_shape(outer.type, work.sizes)[1:])
+            stacked.append(Result(train, source.name))
+        else:
+            work.late.add(outer)
+            if value in inner.readouts:
+                work.readouts[outer] = inner.readouts[value]
+    windows = concrete_shape(pairs[first][1].type, work.sizes)[1]
+    if windows < 1:
+        raise UnsupportedError(f"{node.describe()}: a sequence of {windows} elements; the machine level needs one or more")
+    work.host += inner.host
+    work.inputs |= inner.inputs
+    whole = tuple(states), tuple(elements), tuple(shared), tuple(stacked), tuple(inner.ops)
+    work.ops.append(Scan(node.outputs[0].name, windows, op.reverse, *whole))

@@ -1,0 +1,53 @@
+"""Populations and readouts, with the synapses into them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.errors import UnsupportedError
+from snnir.ir import ops
+from snnir.ir.graph import Node
+from snnir.ir.ops import Bif
+from snnir.machine.addresses import IndexMap, spread
+from snnir.machine.lowering.context import Lowering, lowers
+from snnir.machine.lowering.synapses import synapse_of
+from snnir.machine.program import Population, Readout, Synapse, Train
+
+
+@lowers(Bif)
+def population(work: Lowering, node: Node) -> None:
+    """Thresholds become one row for each distinct parameter."""
+    op, value = node.op, node.output
+    assert isinstance(op, Bif)
+    shape = work.sample(value)
+    common = _sums(work, node, shape)
+    rows = work.constant(node, node.operands[0]).astype(np.int64)
+    own = rows.shape[1:] if op.staircase else rows.shape
+    theta = rows.reshape(rows.shape[0], int(np.prod(own))).T if op.staircase else rows.reshape(-1)
+    train = work.root(value, shape)
+    work.ops.append(Population(train, *common, np.ascontiguousarray(theta), spread(own, shape), op.staircase))
+
+
+@lowers(ops.Readout)
+def readout(work: Lowering, node: Node) -> None:
+    """A readout's sums are known by its name."""
+    value = node.output
+    shape = work.sample(value)
+    common = _sums(work, node, shape)
+    scale = work.constant(node, node.operands[0]).astype(np.float64)
+    name = work.name(value.name)
+    work.readouts[value] = name
+    work.late.add(value)
+    work.ops.append(Readout(Train(name, shape, 0, 0, 1.0), *common, scale.reshape(-1), spread(scale.shape, shape)))
+
+
+def _sums(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
+    """The synapses, and the sums that neurons start with: their bias and those of the synaptic ops."""
+    synapses, bias = [], work.constant(node, node.operands[1]).astype(np.int64)
+    for current in node.operands[2:]:
+        if current not in work.currents:
+            raise UnsupportedError(f"{node.describe()}: {current.name} must come from a synapse")
+        synapse, own = synapse_of(work, work.currents[current], shape)
+        synapses.append(synapse)
+        bias = bias if own is None else bias + own
+    return tuple(synapses), bias.reshape(-1), spread(bias.shape, shape)

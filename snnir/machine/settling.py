@@ -1,0 +1,76 @@
+"""Certified numbers of inner steps: after how many a train is silent, in every window. Sizes of buffers follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from snnir.machine.boundaries import Protocol
+from snnir.machine.program import IntegerProgram, Op, Route, Scan
+from snnir.machine.spans import Bounds
+
+__all__ = ["Settling", "settling"]
+
+
+@dataclass
+class Settling:
+    """`steps`: the most steps of each train in any window; `windows`: those of each scan's windows, by its name; `outer`:
+    those of all that is outside scans."""
+
+    steps: dict[str, int] = field(default_factory=dict)
+    windows: dict[str, list[int]] = field(default_factory=dict)
+    outer: int = 0
+
+
+def settling(program: IntegerProgram, bounds: Bounds) -> Settling:
+    """The steps of every train, given the ranges of tracers."""
+    work = _Steps(program, bounds)
+    here: dict[str, int] = {}
+    work.ops(program.ops, here, False)
+    emitting = [op.train.name for op in program.ops if not isinstance(op, Scan)]
+    work.found.outer = max((here[name] for name in emitting), default=0)
+    return work.found
+
+
+class _Steps:
+    def __init__(self, program: IntegerProgram, bounds: Bounds) -> None:
+        self.protocol, self.bounds = Protocol(program.delivery, program.carry), bounds
+        self.found = Settling()
+
+    def ops(self, ops: Sequence[Op], steps: dict[str, int], resumed: bool) -> None:
+        for op in ops:
+            if isinstance(op, Scan):
+                self._scan(op, steps)
+            elif isinstance(op, Route):
+                self._enter(steps, op.train.name, max(steps[name] for name in op.sources))
+            else:
+                self._enter(steps, op.train.name, op.last_step(steps, self.bounds, resumed))
+
+    def _enter(self, steps: dict[str, int], name: str, last: int) -> None:
+        steps[name] = last
+        self.found.steps[name] = max(self.found.steps.get(name, 0), last)
+
+    def _scan(self, op: Scan, steps: dict[str, int]) -> None:
+        protocol = self.protocol
+        tracers = {name: ranges["tracer"] for name, ranges in self.bounds.trains.items()}
+        states = {state.input.name: steps[state.initial] for state in op.states}
+        longest: dict[str, int] = {}
+        windows = []
+        for k in range(protocol.different(op.windows)):
+            inside = {shared.input.name: protocol.shared_steps(steps[shared.source], k) for shared in op.shared}
+            for element in op.elements:
+                name = element.input.name
+                inside[name] = protocol.element_steps(element, steps[element.source], tracers[name], k)
+            inside.update({name: protocol.state_steps(last, tracers[name], k) for name, last in states.items()})
+            for name, last in list(inside.items()):
+                self._enter(inside, name, last)
+            self.ops(op.ops, inside, protocol.resumed(k))
+            windows.append(max(inside.values(), default=0))
+            for source in (*(state.following for state in op.states), *(result.source for result in op.results)):
+                longest[source] = max(longest.get(source, 0), protocol.result_steps(inside[source], k))
+            states = {state.input.name: inside[state.following] for state in op.states}
+        self.found.windows[op.name] = windows + windows[-1:] * (op.windows - len(windows))
+        for state in op.states:
+            self._enter(steps, state.final.name, longest[state.following])
+        for result in op.results:
+            self._enter(steps, result.train.name, longest[result.source])
