@@ -5,7 +5,7 @@ A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It m
 1. before the network: all that it depends on is affine, data movement, a magnitude, a clip whose interval does not
    hold 0 (a guard before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
 2. after the network: only affine ops, data movement, such clips, quantizers of the model itself and host ops take what it
-   gives, down to the outputs.
+   gives, down to the outputs; where a layer with weights follows and the op has an integer form, it is a function instead.
 
 Ops on integers and truth, and casts to them and from them, are host ops. What of them is known from the inputs alone is
 computed before the network, so that integers are never rounded to levels.
@@ -44,6 +44,7 @@ from snnir.ir.ops import (
     SparseLinear,
     Sub,
 )
+from snnir.passes.functions.lowering import lowered
 
 __all__ = ["function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host"]
 
@@ -77,10 +78,15 @@ def host_prefix(
 def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     """Nodes that are computed in real numbers after the network."""
     tail: set[Node] = set()
+    before = _before_layers(graph)
     early = _forward(graph, graph.inputs, lambda node: isinstance(node.op, Movement | Lookup) or _holds_integers(node))
     for node in reversed(graph.nodes):
         # tokens are looked up, and integers computed with, before the network: as levels they would be others
-        closes = needs_host(node) and not (node in early and (isinstance(node.op, Lookup) or _holds_integers(node)))
+        closes = (
+            needs_host(node)
+            and node not in before
+            and not (node in early and (isinstance(node.op, Lookup) or _holds_integers(node)))
+        )
         closes = closes or isinstance(node.op, (Movement, FakeQuantize, *_PLAIN)) or _guards(node)
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
@@ -119,8 +125,8 @@ def host_nodes(graph: Graph) -> set[Node]:
     return found
 
 
-def function_interior(graph: Graph) -> dict[Node, Node]:
-    """The nodes of a calibrated graph that functions inside the network compute, each with one node that stands for its function.
+def function_interior(graph: Graph) -> dict[Node, object]:
+    """The nodes of a calibrated graph that functions inside the network compute, each with what stands for its function.
 
     They lead from levels and sums to a `saturate` that is quantized; those that take one another's real values are one function.
     """
@@ -129,7 +135,7 @@ def function_interior(graph: Graph) -> dict[Node, Node]:
     ends = [node for node in graph.nodes if isinstance(node.op, Saturate) and any(_observes(user) for user in node.output.users)]
     if not ends:
         return {}
-    union: UnionFind[Node] = UnionFind()
+    union: UnionFind[Node | Value] = UnionFind()
     rest, seen = list(ends), set(ends)
     while rest:
         node = rest.pop()
@@ -137,6 +143,8 @@ def function_interior(graph: Graph) -> dict[Node, Node]:
         for value in node.operands:
             made = value.producer
             if made is None or value.is_constant or is_sum(value):
+                if not (value.is_constant or _is_levels(value)):
+                    union.union(node, value)  # who takes one sum is one function: it is added up once
                 continue
             union.union(node, made)
             if made not in seen:
@@ -182,6 +190,12 @@ def _holds_integers(node: Node) -> bool:
 def _guards(node: Node) -> bool:
     """A clip whose interval does not hold 0: a guard before a logarithm or below a fraction."""
     return isinstance(node.op, Clip) and not node.op.low <= 0 <= node.op.high
+
+
+def _before_layers(graph: Graph) -> set[Node]:
+    """Nodes with an integer form that a layer with weights follows: functions inside the network compute them."""
+    layers = {node for node in graph.nodes if isinstance(node.op, Linear | Conv) and not node.operands[0].is_constant}
+    return {node for node in _ancestors(graph, layers) - layers if lowered(node.op) is not None and not _holds_integers(node)}
 
 
 def _ancestor_free(graph: Graph) -> set[Node]:

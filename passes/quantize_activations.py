@@ -27,6 +27,7 @@ from snnir.ir.ops import (
     SequenceMask,
 )
 from snnir.ir.rewrite import copy_constants, like
+from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
 
@@ -201,6 +202,7 @@ def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType],
     values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
     copy_constants(old, new, values)
     absorbed = {node.operands[0].producer for node in levels if _absorbed(node) is not None}
+    functions = function_interior(old)
     alone = not in_body and not any(dim(BATCH) in type_.shape for type_ in types)
     for node in old.nodes:
         if node in absorbed:
@@ -217,7 +219,8 @@ def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType],
             body = _quantize_body(node.op, body, levels, [value.type for value in operands])
         if (isinstance(node.op, Concat) and _apart(operands)) or (alone and _leaves_samples(node, operands)):
             operands = [_real(new, value) for value in operands]
-        op = Product() if isinstance(node.op, Mul) and all(value.type.is_levels for value in operands) else node.op
+        multiplies = isinstance(node.op, Mul) and all(value.type.is_levels for value in operands) and node not in functions
+        op = Product() if multiplies else node.op
         names = [value.name for value in node.outputs]
         results = new.add(op, *operands, names=names, origin=node.origin, body=body)
         values.update(zip(node.outputs, results, strict=True))

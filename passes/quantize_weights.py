@@ -122,7 +122,7 @@ class _Descent:
         self.reals: dict[Value, Value] = {}
         self.host = host_nodes(old)
         self.functions = function_interior(old)
-        self.groups: dict[Node, list[Node]] = {}
+        self.groups: dict[object, list[Node]] = {}
         for node in old.nodes:
             made = node.operands[0].producer if isinstance(node.op, Quantize) else None
             if made in self.functions:

@@ -23,7 +23,7 @@ class FunctionBody:
     says what the integers are worth; `write` then gives the body and the levels of its results.
     """
 
-    def __init__(self, interior: Mapping[Node, Node], ends: Sequence[Node]) -> None:
+    def __init__(self, interior: Mapping[Node, object], ends: Sequence[Node]) -> None:
         self.ends = ends
         self.graph = Graph(ends[0].operands[0].name, QUANTIZED)
         self.arithmetic = Arithmetic(self.graph)

@@ -193,7 +193,7 @@ def _exponentials(arithmetic: Arithmetic, x: Fixed, axis: int) -> tuple[Fixed, F
     difference = arithmetic.sum(replace(held, keep=None), arithmetic.largest(held, (axis,)), sign=-1)
     difference = replace(difference, hi=0)  # nothing exceeds the maximum
     near = arithmetic.clamped(difference, lowest, None)
-    exponential = arithmetic.curve(near, lambda numbers: np.where(numbers <= near.lo * near.scale, 0.0, np.exp(numbers)))
+    exponential = arithmetic.curve(near, lambda numbers: np.where(numbers <= lowest * x.scale, 0.0, np.exp(numbers)))
     exponential = replace(exponential, lo=0)
     if keep is not None:
         exponential = replace(exponential, value=arithmetic.emit(IntMul(), exponential.value, keep, part="kept"))

@@ -3,7 +3,8 @@
 A node is one where only the host could compute it otherwise (`needs_host`), it is neither in the host's part before the
 network nor in that behind it, and it has an integer form (`lowering.py`). Around these nodes functions grow:
 
-1. forwards: an op with an integer form takes what a function gives as it is, without levels between;
+1. forwards: an op with an integer form takes what a function gives as it is, without levels between, unless it waits for
+   something else of the network as well;
 2. backwards: averages, products of two changing values, powers and data movement that only functions take belong to them,
    as do sums that such a value is part of; so a layer normalisation that was exported in parts is one function;
 3. a sum that functions and the network take (a residual stream) is a function too: its levels are charged, which costs no
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import Add, Conv, Div, Elementwise, Linear, LogSoftmax, Movement, Mul, Pow, ReduceMean, Softmax, Sub
+from snnir.ir.ops import Abs, Add, Conv, Div, Elementwise, Linear, LogSoftmax, Movement, Mul, Pow, ReduceMean, Softmax, Sub
 from snnir.passes.functions.lowering import lowered
 from snnir.passes.host_part import needs_host
 
@@ -33,18 +34,23 @@ def function_nodes(graph: Graph, outside: Collection[Node]) -> set[Node]:
     size = 0
     while size != len(found):
         size = len(found)
-        for node in graph.nodes:
-            if (
-                node not in found
-                and node not in outside
-                and _fits(node)
-                and any(value.producer in found for value in node.operands)
-            ):
-                found.add(node)
+        _grow_forwards(graph, found, outside)
         for node in reversed(graph.nodes):
             if node not in found and node not in outside and _fits(node) and _belongs(node, found):
                 found.add(node)
     return found
+
+
+def _grow_forwards(graph: Graph, found: set[Node], outside: Collection[Node]) -> None:
+    """Take in what follows functions in their own segment; what waits for the network as well takes their levels."""
+    of = dict.fromkeys([*graph.inputs, *graph.constants], 0)
+    for node in graph.nodes:
+        inner = [of[value] for value in node.operands if value.producer in found]
+        outer = [of[value] for value in node.operands if value.producer not in found and not value.is_constant]
+        last = max([*inner, *(segment + 1 for segment in outer)], default=0)
+        if last in inner and node not in found and node not in outside and _fits(node):
+            found.add(node)
+        of.update(dict.fromkeys(node.outputs, last if node in found else max([*inner, *outer], default=0)))
 
 
 def inner_functions(graph: Graph, suffix: Collection[Node]) -> set[Node]:
@@ -103,17 +109,17 @@ def _belongs(node: Node, found: Collection[Node]) -> bool:
         return (whole and inner) or (any(taken) and len(parts) > 1 and not whole)
     if isinstance(node.op, Elementwise):
         return False
-    return whole and (isinstance(node.op, ReduceMean | Movement | Pow) or _multiplies(node) or isinstance(node.op, Mul))
+    return whole and isinstance(node.op, ReduceMean | Movement | Pow | Abs | Mul)
 
 
 def _averages(node: Node) -> bool:
-    """Whether a node is an average or a product of two changing values, moved or multiplied by constants or not."""
+    """Whether a node is an average, magnitude, power or product of changing values, moved or multiplied by constants or not."""
     while isinstance(node.op, Movement) or (isinstance(node.op, Mul) and len(_changing(node)) == 1):
         made = _changing(node)[0].producer if _changing(node) else None
         if made is None:
             return False
         node = made
-    return isinstance(node.op, ReduceMean) or _multiplies(node)
+    return isinstance(node.op, ReduceMean | Pow | Abs) or _multiplies(node)
 
 
 def _multiplies(node: Node) -> bool:

@@ -31,7 +31,6 @@ from snnir.ir.ops import (
     Reciprocal,
     ReduceMean,
     Reshape,
-    Sigmoid,
     Sin,
     Softmax,
     Sqrt,
@@ -62,7 +61,7 @@ def _normalised(graph: Graph, x: Value, axes: tuple[int, ...], center: bool = Tr
 
 
 def _positive(graph: Graph, x: Value) -> Value:
-    return graph.add1(Add(), graph.add1(Sigmoid(), x), _constant(graph, "offset", 0.1))
+    return graph.add1(Add(), graph.add1(Abs(), x), _constant(graph, "offset", 0.1))
 
 
 def _masked_softmax(graph: Graph, x: Value, generator: np.random.Generator) -> Value:
@@ -113,7 +112,7 @@ def model(build: Build, seed: int) -> tuple[Graph, dict[str, np.ndarray], Value]
     levels = graph.add1(Clip(-3.0, 3.0), inner, name="levels")
     result = build(graph, levels, generator)
     after = graph.constant("after", generator.standard_normal((3, int(str(result.type.shape[-1])))).astype(np.float32))
-    graph.output("y", graph.add1(Linear(), result, after, name="last"))
+    graph.output("y", graph.add1(Tanh(), graph.add1(Linear(), result, after, name="last")))
     return graph, {"x": generator.standard_normal((48, 4, 5)).astype(np.float32)}, result
 
 
