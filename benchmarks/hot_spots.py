@@ -1,6 +1,6 @@
 """Where the time of a run goes, on one thread: own time of functions, by the profiler of Python, and phases of the kernel.
 
-The compiled kernel is one function here, `team.py:_together`; `SimulationResult.phases` says what it does meanwhile.
+The compiled kernel is one function here, `thread_pool.py:run`; `SimulationResult.phases` says what it does meanwhile.
 """
 
 from __future__ import annotations

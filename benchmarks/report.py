@@ -156,7 +156,7 @@ def _memory(facts: dict[str, Any]) -> str:
 
 _PROFILED = """### Where the time goes
 
-Own time on one thread; the compiled kernel is `team.py:_together`. Phases of the kernel are shares
+Own time on one thread; the compiled kernel is `thread_pool.py:run`. Phases of the kernel are shares
 of its cycles: delivering the currents of spikes that come step by step, firing (comparing neurons with their thresholds
 and writing spikes) between them, settling after the last input; the rest is charging, readouts, products, maxima and what
 crosses the borders of windows.

@@ -10,6 +10,7 @@ import numpy as np
 from snnir.errors import Refusal, UnsupportedError
 from snnir.ir import BATCH, Dimension, Graph, Node, Op, Value
 from snnir.ir.dims import dim
+from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import (
     Abs,
     Add,
@@ -373,7 +374,8 @@ class _Placement:
         return sum(1 for node, _ in old.uses if node is not None and node not in self.suffix) > 1
 
     def refuse(self, node: Node, reason: str) -> None:
-        self.placer.refused.append(Refusal(f"{node.describe()} (op {node.op.name})", reason, node.origin))
+        sizes = open_sizes((*node.operands, *node.outputs))
+        self.placer.refused.append(Refusal(f"{node.describe()} (op {node.op.name})", reason, node.origin, sizes))
 
 
 def _reason(node: Node) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.errors import GraphError, Refusal, UnsupportedError
-from snnir.ir import FLOAT, Dim, Graph, Node, Value
+from snnir.ir import FLOAT, Dim, Graph, Node, Shape, Value
+from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.functions.region import function_nodes, inner_functions
@@ -26,8 +25,9 @@ class SubstituteOperators(Pass):
 
     1. `average_pool` whose windows all hold the same number of elements becomes a depthwise `conv`.
     2. `average_pool` with fewer elements at the border becomes a `sparse_linear`; its size must be known.
-    3. `reduce_mean` over all spatial axes becomes a depthwise `conv`, over other axes a `sparse_linear`; never over the
-       batch, and never over an axis of unknown length, since its weights would change with every input.
+    3. `reduce_mean` over all spatial axes becomes a depthwise `conv`, over other axes a `linear` map of lines, of whatever
+       length the axes that stay have; never over the batch, and never over an axis of unknown length, since its weights
+       would change with every input.
     4. `matmul` of two values that change with the input becomes element-wise products [..., M, N, K] and their sum over K.
     5. Averages inside functions (`functions/region.py`) stay: integers compute them.
     6. `matmul` with several constant matrices, such as one for each head, becomes a `sparse_linear`.
@@ -47,8 +47,7 @@ class SubstituteOperators(Pass):
             try:
                 return _rule(rewriter, node, operands)
             except GraphError as error:
-                reason = f"{error}; export the model with fixed sizes there"
-                refused.append(Refusal(node.describe(), reason, node.origin))
+                refused.append(Refusal(node.describe(), str(error), node.origin, open_sizes((*node.operands, *node.outputs))))
                 return None
 
         new, changed = rebuild(graph, rule)
@@ -88,8 +87,22 @@ def _many_matrices(rewriter: Rewriter, node: Node, a: Value, b: Value) -> tuple[
     apart = x.type.rank == rank and x.type.shape[0] == node.output.type.shape[0]
     if not apart or (known.array.ndim == rank and known.array.shape[0] != 1):
         return None
-    array = known.array.astype(np.float64)
-    return (_sparse(rewriter, node, x, (lambda probe: array @ probe) if known is a else (lambda probe: probe @ array)),)
+    result = tuple(int(str(size)) for size in node.output.type.shape[1:])
+    matrices = known.array.reshape(known.array.shape[-(rank - 1) :])
+    inputs, outputs = _places(x.type.shape[1:]), _places(result)
+    if known is a:  # y[m, n] = sum over k of matrix[m, k] x[k, n]
+        weights, cols, rows = matrices[..., :, :, None], inputs[..., None, :, :], outputs[..., :, None, :]
+    else:  # y[m, n] = sum over k of x[m, k] matrix[k, n]
+        weights, cols, rows = matrices[..., None, :, :], inputs[..., :, :, None], outputs[..., :, None, :]
+    shape = np.broadcast_shapes(weights.shape, cols.shape, rows.shape)
+    entries = [np.broadcast_to(array, shape).reshape(-1) for array in (rows, cols, weights)]
+    return (_sparse(rewriter, node, x, result, *entries),)
+
+
+def _places(shape: Shape) -> np.ndarray:
+    """The place of each element in C order."""
+    sizes = [int(str(size)) for size in shape]
+    return np.arange(int(np.prod(sizes))).reshape(sizes)
 
 
 def _sum_of_products(rewriter: Rewriter, node: Node, a: Value, b: Value) -> Value:
@@ -110,9 +123,27 @@ def _sum_of_products(rewriter: Rewriter, node: Node, a: Value, b: Value) -> Valu
 
 
 def _average_pool(rewriter: Rewriter, node: Node, op: AveragePool, x: Value) -> Value:
-    if op.ceil or (any(op.padding) and not op.count_padding):
-        return _sparse(rewriter, node, x)
-    return _depthwise(rewriter, node, x, op.kernel, op.stride, op.padding, op.dilation)
+    if not op.ceil and (not any(op.padding) or op.count_padding):
+        return _depthwise(rewriter, node, x, op.kernel, op.stride, op.padding, op.dilation)
+    channels, *sizes = x.type.with_shape(x.type.shape[1:]).static_shape("an average with fewer elements at the border")
+    places = 1 + _places(tuple(sizes))[np.newaxis, np.newaxis]  # 0 is padding
+    kernel = tuple(range(-len(op.kernel), 0))
+    windows = op.windows(places, 0)
+    counts = op.windows(np.ones_like(places), 1 if op.count_padding else 0, 0).sum(axis=kernel)
+    shape = windows.shape[2 : -len(op.kernel)]
+    taken = windows.reshape(counts.size, -1)
+    row, inside = np.nonzero(taken)
+    col, weight = taken[row, inside] - 1, 1 / counts.reshape(-1)[row]
+    each = np.arange(channels)[:, np.newaxis]
+    return _sparse(
+        rewriter,
+        node,
+        x,
+        (channels, *shape),
+        (each * counts.size + row).reshape(-1),
+        (each * places.size + col).reshape(-1),
+        np.tile(weight, channels),
+    )
 
 
 def _depthwise(
@@ -133,43 +164,54 @@ def _depthwise(
 
 
 def _reduce_mean(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Value:
-    rank = x.type.rank
-    if x.type.batch_axis in op.axes or 0 in op.axes:
+    rank, batch = x.type.rank, x.type.batch_axis
+    if batch in op.axes or (batch is None and 0 in op.axes):
         raise GraphError("a mean over the batch mixes samples and cannot run as a spiking network")
     if any(isinstance(x.type.shape[axis], Dim) for axis in op.axes):
         raise GraphError("a mean over an axis of unknown length has weights that change with every input")
-    if rank > 2 and tuple(sorted(op.axes)) == tuple(range(2, rank)):
+    if rank > 2 and tuple(sorted(op.axes)) == tuple(range(2, rank)) and isinstance(x.type.shape[1], int):
         kernel = tuple(int(str(size)) for size in x.type.shape[2:])
         ones, none = (1,) * len(kernel), (0,) * (2 * len(kernel))
         pooled = _depthwise(rewriter, node, x, kernel, ones, none, ones)
         return pooled if op.keep else rewriter.emit(Reshape(node.output.type.shape), pooled, name=f"{node.output.name}.flat")
-    return _sparse(rewriter, node, x)
+    return _mean_of_lines(rewriter, node, op, x)
 
 
-def _sparse(rewriter: Rewriter, node: Node, x: Value, respond: Callable[[np.ndarray], np.ndarray] | None = None) -> Value:
-    """The node as a sparse linear map, found by asking it for its response to each input element."""
-    sample = x.type.with_shape(x.type.shape[1:]).static_shape("an average with unequal windows")
-    result = node.output.type.with_shape(node.output.type.shape[1:]).static_shape("an average with unequal windows")
-    size = int(np.prod(sample))
-    rows, cols, weights = [], [], []
-    block = max(1, min(size, (1 << 22) // max(size, 1)))
-    for start in itertools.takewhile(lambda index: index < size, itertools.count(0, block)):
-        units = np.arange(start, min(start + block, size))
-        probe = np.zeros((len(units), size), np.float64)
-        probe[np.arange(len(units)), units] = 1
-        units_in = probe.reshape(len(units), *sample)
-        response = node.op.evaluate(units_in)[0] if respond is None else respond(units_in)
-        found, places = np.nonzero(response.reshape(len(units), -1))
-        rows.append(places)
-        cols.append(units[found])
-        weights.append(response.reshape(len(units), -1)[found, places])
-    order = np.lexsort((np.concatenate(cols), np.concatenate(rows)))
+def _mean_of_lines(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Value:
+    """The mean over any axes as a linear map of lines [..., K] to [..., 1], all of whose weights are 1/K."""
+    name, batch = node.output.name, x.type.batch_axis
+    kept = sorted((axis for axis in range(x.type.rank) if axis not in op.axes), key=lambda axis: (axis != batch, axis))
+    count = int(np.prod([int(str(x.type.shape[axis])) for axis in op.axes]))
+    front = _turned(rewriter, x, (*kept, *op.axes), f"{name}.kept")
+    sizes = tuple(x.type.shape[axis] for axis in kept)
+    lines = _shaped(rewriter, front, (*sizes, count), f"{name}.lines")
+    weight = np.full((1, count), 1 / count, np.float64 if x.type.dtype == "f64" else np.float32)
+    mean = rewriter.emit(Linear(), lines, rewriter.constant(f"{name}.weight", weight), name=f"{name}.mean")
+    flat = _shaped(rewriter, mean, sizes, f"{name}.flat")
+    ordered = _turned(rewriter, flat, tuple(kept.index(axis) for axis in sorted(kept)), f"{name}.ordered")
+    return _shaped(rewriter, ordered, node.output.type.shape, name)
+
+
+def _turned(rewriter: Rewriter, x: Value, perm: tuple[int, ...], name: str) -> Value:
+    return x if perm == tuple(range(x.type.rank)) else rewriter.emit(Transpose(perm), x, name=name)
+
+
+def _shaped(rewriter: Rewriter, x: Value, shape: Shape, name: str) -> Value:
+    return x if x.type.shape == shape else rewriter.emit(Reshape(shape), x, name=name)
+
+
+def _sparse(
+    rewriter: Rewriter, node: Node, x: Value, shape: tuple[int, ...], rows: np.ndarray, cols: np.ndarray, weights: np.ndarray
+) -> Value:
+    """The node as a sparse linear map of samples to `shape`: `weights[k]` leads from element `cols[k]` to `rows[k]`."""
+    kept = np.flatnonzero(weights)
+    kept = kept[np.lexsort((cols[kept], rows[kept]))]
     name, dtype = node.output.name, np.float64 if x.type.dtype == "f64" else np.float32
     return rewriter.emit(
-        SparseLinear(result),
+        SparseLinear(shape),
         x,
-        rewriter.constant(f"{name}.weight", np.concatenate(weights)[order].astype(dtype)),
-        rewriter.constant(f"{name}.rows", np.concatenate(rows)[order].astype(np.int64)),
-        rewriter.constant(f"{name}.cols", np.concatenate(cols)[order].astype(np.int64)),
+        rewriter.constant(f"{name}.weight", weights[kept].astype(dtype)),
+        rewriter.constant(f"{name}.rows", rows[kept].astype(np.int64)),
+        rewriter.constant(f"{name}.cols", cols[kept].astype(np.int64)),
         name=name,
     )

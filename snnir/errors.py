@@ -5,6 +5,7 @@ A message names the node or file, what was found, what is supported and what to 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,12 @@ __all__ = [
     "ModelError",
     "PassError",
     "Refusal",
+    "SizeError",
     "SnnirError",
     "TextError",
     "UnsupportedError",
     "UsageError",
+    "unforeseen",
 ]
 
 
@@ -43,6 +46,10 @@ class Refusal:
     reason: str
     origins: tuple[str, ...] = ()
     """Each as operator and name, like `Conv /encoder/conv`."""
+    sizes: frozenset[str] = frozenset()
+    """Open sizes of what the node takes or gives: with numbers for them it may convert."""
+    trace: str = ""
+    """The traceback of an error that snnir did not foresee."""
 
     def __str__(self) -> str:
         return f"{self.node}: {self.reason}"
@@ -58,6 +65,13 @@ class UnsupportedError(SnnirError):
         """The graph as far as it could be imported, where that is what failed."""
 
 
+def unforeseen(error: BaseException) -> tuple[str, str]:
+    """The reason and the traceback of a refusal that comes from an error that snnir did not foresee."""
+    text = " ".join(str(error).split())
+    reason = f"snnir failed on it ({type(error).__name__}: {text[:300]}); please report this model with what --debug prints"
+    return reason, "".join(traceback.format_exception(error))
+
+
 class InputError(SnnirError):
     """Data given to a model has the wrong shape, dtype, name or non-finite values."""
 
@@ -68,6 +82,14 @@ class CalibrationError(InputError):
 
 class GraphError(SnnirError):
     """A graph breaks a rule of the IR (types, order, uses, level)."""
+
+
+class SizeError(GraphError):
+    """Sizes differ that must be equal; `equal` holds the pairs of dimensions."""
+
+    def __init__(self, message: str, equal: Sequence[tuple[object, object]] = ()) -> None:
+        super().__init__(message)
+        self.equal = tuple(equal)
 
 
 class TextError(GraphError):

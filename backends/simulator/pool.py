@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from snnir.backends.simulator.kernels.constants import SPARE
 from snnir.backends.simulator.synapses import Segments
 
 __all__ = ["Pool", "flat", "storage"]
@@ -24,7 +25,7 @@ class Pool:
         if key not in self.arrays:
             kinds = [storage(one) for one in segments]
             weights = [
-                flat([*(one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k), np.zeros(_SPARE, t)], t)
+                flat([*(one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k), np.zeros(SPARE, t)], t)
                 for k, t in _WEIGHTS
             ]
             index = flat([one.index for one in segments], np.int32)
@@ -35,7 +36,6 @@ class Pool:
 
 
 _WEIGHTS = ((0, np.int8), (1, np.int16), (2, np.int64))
-_SPARE = 16  # zeros behind the last weights, as in kernels.py
 
 
 def storage(segments: Segments) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
+from snnir.backends.simulator.kernels.constants import COMBINE, ENCODE, GATHER, POPULATE, SCAN
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.segment import SEGMENT
@@ -40,10 +41,7 @@ from snnir.ir.graph import Value
 from snnir.ir.ops import Scan
 from snnir.machine.host import window_order
 
-__all__ = ["COMBINE", "ENCODE", "GATHER", "POPULATE", "SCAN", "assemble"]
-
-ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
-"""Kinds of instructions, as in kernels.py, which is not imported before a simulation runs."""
+__all__ = ["assemble"]
 
 
 def assemble(plan: Plan, pool: Pool, name: str) -> tuple[Program, Layout]:

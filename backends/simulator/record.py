@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, TracerPlan
-from snnir.backends.simulator.kernels import CHARGES, COUNTS, KEEPS_HISTORY, RECORDED, SETTLES, SPIKES, STEPS, SUMS, SYNOPS
+from snnir.backends.simulator.kernels.constants import (
+    CHARGES,
+    COUNTS,
+    KEEPS_HISTORY,
+    RECORDED,
+    SETTLES,
+    SPIKES,
+    STEPS,
+    SUMS,
+    SYNOPS,
+)
 from snnir.backends.simulator.tables import Layout
 from snnir.ir.graph import Value
 from snnir.machine.results import SimulationResult
@@ -31,7 +41,7 @@ class Recorder:
         self._events, self._history = np.zeros((0, 6), np.int64), np.zeros(0, np.int64)
 
     def _part(self, part: int) -> np.ndarray:
-        """One of the parts that kernels.py lists, int64[N, ...]."""
+        """One of the parts that `kernels/constants.py` lists, int64[N, ...]."""
         return self.results[:, self.layout.results[part] : self.layout.results[part + 1]]
 
     def _flags(self, emitter: EncodePlan | PopulationPlan | TracerPlan) -> int:

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from snnir.backends.simulator import kernels
+from snnir.backends.simulator.kernels.constants import (
+    DELIVERING,
+    FAILED,
+    GRADED,
+    HISTORY,
+    RECORDS,
+    RELAY,
+    REPLAY,
+    UNDELIVERED,
+    UNSETTLED,
+    WRONG,
+)
 from snnir.backends.simulator.record import RecordedResult, Recorder
 from snnir.backends.simulator.tables import Layout, Sized
-from snnir.backends.simulator.team import Team, rest, team_of
-from snnir.backends.simulator.turns import compiled_by_one
+from snnir.backends.simulator.thread_pool import ThreadPool, acquire_pool, release_pool
+from snnir.backends.simulator.workspace import Code, RunMemory, Worker, address_of
 from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.types import not_a_level
 from snnir.machine.host import Host
 from snnir.machine.results import SimulationResult
 
-__all__ = ["Recorder", "rest", "simulate", "team_of"]
+__all__ = ["Recorder", "acquire_pool", "release_pool", "simulate"]
 
-_ROUND = 64
-"""Samples of a thread in the first compiled call of a run, one where progress is told; further calls take as many as fill
-`_MOMENT`, and four times those of the call before at most."""
+_FIRST_CALL = 64
+"""Samples of a thread in the first compiled call of a run, one where progress is reported; further calls take as many as fill
+`_CALL_SECONDS`, and four times those of the call before at most."""
 
-_MOMENT = 0.5
+_CALL_SECONDS = 0.5
 """Seconds of a compiled call: how long nothing is heard of a run, and nothing can stop it."""
 
 PHASES = ("delivering", "firing", "settling", "the rest")
 """What cycles are counted of: see `SimulationResult.phases`."""
 
 _FOREVER = np.iinfo(np.int64).max // 4
-_DELIVERIES = {"relay": kernels.RELAY, "replay": kernels.REPLAY, "graded": kernels.GRADED}
+_DELIVERIES = {"relay": RELAY, "replay": REPLAY, "graded": GRADED}
+
+_NO_MEMORY = "not enough memory for the events of this run; run fewer samples at once, or record less"
 
 
 def simulate(
@@ -42,7 +54,7 @@ def simulate(
     host: Host,
     recorder: Recorder,
     *,
-    team: Team,
+    pool: ThreadPool,
     steps: int | None,
     delivery: str,
     carry: bool,
@@ -55,22 +67,25 @@ def simulate(
     rounds: where it meets any, `unseen` is called, which raises for those of inputs.
     """
     levels, rounded = _charge(sized, host)
-    job = kernels.Job(
-        sized.program,
-        np.array([reals.__array_interface__["data"][0] for reals in rounded], np.int64),
-        levels,
-        recorder.flags,
-        recorder.results,
-        np.zeros(3, np.int64),
-        np.zeros((team.helpers + 1, kernels.STORES + 32), np.int64),
-        _FOREVER if steps is None else steps,
-        _DELIVERIES[delivery],
-        carry,
-        spread,
-        phases,
+    code = _code(sized)
+    memory = code.take(pool.helpers + 1)
+    memory.set(
+        real_inputs=np.array([address_of(reals) for reals in rounded], np.int64),
+        input_levels=levels,
+        flags=recorder.flags,
+        results=recorder.results,
+        cap=_FOREVER if steps is None else steps,
+        delivery=_DELIVERIES[delivery],
+        carry=carry,
+        spread=spread,
+        timed=phases,
     )
-    counted, events, histories = _run(job, sized.batch, team, progress)
-    if counted[kernels.WRONG]:
+    try:
+        _run(code.work, memory, sized.batch, pool, progress)
+        counted, events, histories = _found(memory.workers)
+    finally:
+        code.give_back(memory)
+    if counted[WRONG]:
         unseen()
         _refuse(sized.layout, rounded)
     recorder.enter(events, histories)
@@ -80,45 +95,54 @@ def simulate(
     return RecordedResult(
         recorder,
         outputs,
-        int(counted[kernels.UNSETTLED]),
-        int(counted[kernels.UNDELIVERED]),
+        int(counted[UNSETTLED]),
+        int(counted[UNDELIVERED]),
         _trace(graph, host, recorder) if recorder.trace else {},
-        _phases(counted[kernels.DELIVERING :]) if phases else {},
+        _phases(counted[DELIVERING:]) if phases else {},
     )
 
 
-def _run(
-    job: kernels.Job, batch: int, team: Team, progress: Callable[[int, int], None] | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Run all samples, in rounds of a moment each: what was counted (places as in kernels.py), recorded, and kept of sums."""
-    compiled_by_one(kernels.begin, lambda: kernels.finish(kernels.begin(job)[1], job.notes))
-    function, context = kernels.begin(job)
-    try:
-        first, size = 0, len(job.notes) * (_ROUND if progress is None else 1)
-        while first < batch and not ctypes.c_int64.from_address(context).value:  # it says whether a call failed
-            last, since = min(first + size, batch), time.perf_counter()
-            job.turns[:] = first, last, 0
-            team.run(function, context)
-            if progress is not None:
-                progress(last, batch)
-            speed = size / max(time.perf_counter() - since, 1e-6)
-            first, size = last, min(max(int(speed * _MOMENT), len(job.notes)), 4 * size)
-    finally:
-        found = _finished(job, context)
-    return found
+def _code(sized: Sized) -> Code:
+    """The program as the compiled part reads it: made once, and kept with its layout."""
+    kept = sized.layout.prepared
+    if not kept:
+        kept.append(Code(sized.program, sized.layout))
+    code: Code = kept[0]
+    return code
 
 
-def _finished(job: kernels.Job, context: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give back all memory of a run but that of its results. Raises `MemoryError`, where there was too little at any time."""
-    wanting = "not enough memory for the events of this run; run fewer samples at once, or record less"
+def _run(work: int, memory: RunMemory, batch: int, pool: ThreadPool, progress: Callable[[int, int], None] | None) -> None:
+    """Run all samples, in calls of a moment each."""
+    threads, counters = len(memory.workers), memory.counters
+    counters[FAILED] = 0
+    first, size = 0, threads * (_FIRST_CALL if progress is None else 1)
+    while first < batch:
+        last, since = min(first + size, batch), time.perf_counter()
+        counters[:FAILED] = first, last, 0
+        pool.run(work, memory.address)
+        if counters[FAILED]:
+            raise MemoryError(_NO_MEMORY)
+        if progress is not None:
+            progress(last, batch)
+        speed = size / max(time.perf_counter() - since, 1e-6)
+        first, size = last, min(max(int(speed * _CALL_SECONDS), threads), 4 * size)
+
+
+def _found(workers: Sequence[Worker]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The counters of all workers, and copies of what they recorded. Raises `MemoryError`, where there is too little."""
+    total = workers[0].cursors.copy()
+    for worker in workers[1:]:
+        total += worker.cursors
     try:
-        failed, counted, events, histories = kernels.finish(context, job.notes)
+        return total, _log(workers, "records", RECORDS), _log(workers, "history", HISTORY)
     except MemoryError:
-        kernels.release(job.notes)
-        raise MemoryError(wanting) from None
-    if failed:
-        raise MemoryError(wanting)
-    return counted, events, histories
+        raise MemoryError(_NO_MEMORY) from None
+
+
+def _log(workers: Sequence[Worker], name: str, cursor: int) -> np.ndarray:
+    """What all workers wrote into a log, one behind the other."""
+    logs = [worker.log(name, int(worker.cursors[cursor])) for worker in workers if worker.cursors[cursor]]
+    return np.concatenate(logs) if logs else np.zeros(0, np.int64)
 
 
 def _phases(cycles: np.ndarray) -> dict[str, float]:

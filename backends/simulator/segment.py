@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["COLLECTED", "CSR", "DENSE", "SCATTERED", "SEGMENT"]
+from snnir.backends.simulator.kernels.constants import COLLECTED, CSR, DENSE, SCATTERED
 
-DENSE, SCATTERED, COLLECTED, CSR = range(4)
-"""Kinds of segments, as in kernels.py, which is not imported before a simulation runs: see synapses.py."""
+__all__ = ["COLLECTED", "CSR", "DENSE", "SCATTERED", "SEGMENT"]
 
 SEGMENT = np.dtype(
     [

@@ -97,9 +97,9 @@ class Simulator:
         if threads < 1:
             raise UsageError(f"threads is {threads}; it must be 1 or more")
         driver = _driver()
-        team = driver.team_of(max(1, min(threads, sized.batch)))
+        pool = driver.acquire_pool(max(1, min(threads, sized.batch)))
         try:
-            team.wake()
+            pool.wake()
             given = {value: arrays[value.name] for value in self.graph.inputs}
             host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules)
             sized.fixed = sized.fixed or host.fixed
@@ -108,7 +108,7 @@ class Simulator:
                 sized,
                 host,
                 driver.Recorder(sized.layout, sized.batch, frozenset(record), counts, trace),
-                team=team,
+                pool=pool,
                 steps=steps,
                 delivery=delivery,
                 carry=execution == "carry",
@@ -119,7 +119,7 @@ class Simulator:
             )
             return result
         finally:
-            driver.rest(team)
+            driver.release_pool(pool)
 
     def _checked(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], Sized]:
         """The inputs, checked, and what follows from their sizes; that is kept, and what is kept need not be checked."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,6 +148,11 @@ class Layout:
     sums: int
     settles: int
     levels: int
+
+    @cached_property
+    def prepared(self) -> list[Any]:
+        """What the driver makes of the program once, and keeps."""
+        return []
 
     @cached_property
     def results(self) -> tuple[int, ...]:

@@ -127,6 +127,9 @@ RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
     "Equal": lambda call, operands: np.asarray(operands[0] == operands[1]),
     "Where": _where,
     "ReduceProd": _product,
+    "Size": lambda call, operands: np.array(operands[0].size, np.int64),
+    "Floor": _rule,
+    "Ceil": _rule,
     "ConstantOfShape": _constant_of_shape,
 }
 

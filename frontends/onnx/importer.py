@@ -16,12 +16,15 @@ from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
+from snnir.frontends.onnx.sizes import normalised, places_of, with_sizes, written
 from snnir.frontends.onnx.stepwise import over_sequence
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
-from snnir.ir import Graph, Value
+from snnir.ir import BATCH, Graph, Value
 from snnir.ir.any_batch import same_meaning
+from snnir.ir.dims import names_of
 from snnir.ir.lowering.finite import Questions, imported
+from snnir.ir.lowering.sizes import SizesForcedError
 from snnir.ir.ops import FakeQuantize
 from snnir.ir.verify import verify
 
@@ -37,6 +40,7 @@ def import_onnx(
     batch_axes: Mapping[str, int] | None = None,
     batch: bool = True,
     constants: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -45,14 +49,40 @@ def import_onnx(
     batch where its nodes allow it and it then computes the same; the graph's notes say which happened.
 
     `constants` gives values of inputs that must be known while importing, such as a shape or a trip count; they are inputs
-    of the graph no more (`given.py`).
+    of the graph no more (`given.py`). `dims` gives numbers for open sizes, by the names of the file or `input:axis`
+    (`sizes.py`); sizes that the model itself forces, since its weights and reshapes compute with no others, are found.
 
     Raises `ModelError` for what cannot be read, and one `UnsupportedError` that lists every node that cannot be imported.
     """
     model, found = load_model(with_constants(source, constants) if constants else source)
+    model, notes = with_sizes(normalised(model), dims or {}), list[str]()
+    while True:
+        try:
+            graph = _with_these_sizes(model, name or found, batch_axes, batch)
+        except SizesForcedError as error:
+            model = _resized(model, error, batch_axes, batch, notes)
+        else:
+            graph.notes += notes
+            return graph
+
+
+def _resized(
+    model: onnx.ModelProto, error: SizesForcedError, batch_axes: Mapping[str, int] | None, batch: bool, notes: list[str]
+) -> onnx.ModelProto:
+    """The model with the sizes that it turned out to need, each of them noted."""
+    plan = plan_inputs(model, initializers(model), batch_axes or {}, batch)
+    for name, value in error.sizes.items():
+        places = ", ".join(f"axis {axis} of input {entry}" for entry, axis in places_of(plan)[name])
+        changed = written(model, plan, name, value)
+        assert changed is not None  # scopes offer only names that can be written
+        model = changed
+        notes.append(f"{name} ({places}) is {value}: {error.node} computes with no other size")
+    return model
+
+
+def _with_these_sizes(model: onnx.ModelProto, graph_name: str, batch_axes: Mapping[str, int] | None, batch: bool) -> Graph:
     stored = initializers(model)
     plan = plan_inputs(model, stored, batch_axes or {}, batch)
-    graph_name = name or found
     sequences = _over_sequence(model, stored, plan, graph_name) if batch and not batch_axes else None
     if sequences is not None:
         return sequences
@@ -75,6 +105,10 @@ def _any_batch(
     try:
         graph = _import(model, constants, plan, name)
         problem = same_meaning(graph, fixed, plan.fixed)
+    except SizesForcedError as error:
+        if BATCH in set().union(*(names_of(value) for value in error.sizes.values())):
+            return None, str(error)  # only because of how it was generalised
+        raise
     except (UnsupportedError, GraphError) as error:
         lines = str(error).strip().split("\n")
         problem = next((line.strip() for line in lines if line.startswith("  ")), lines[0])
@@ -91,7 +125,7 @@ def _over_sequence(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], 
     stepped: list[str] = []
     try:
         step = _import(model, constants, replace(plan, fixed=None), name, stepped)
-    except (UnsupportedError, GraphError):
+    except (UnsupportedError, GraphError, SizesForcedError):
         return None
     if not stepped:
         return None
@@ -131,6 +165,7 @@ def _walked(
     graph = Graph(name)
     scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
     scope.stepped, scope.questions = stepped, questions
+    scope.open_sizes = frozenset(places_of(plan)) - {BATCH}
     scope.names.update(arrays)
     kept = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
     stored = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]

@@ -13,7 +13,18 @@ from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
 from snnir.frontends.onnx.older import STORED, raised
 
-__all__ = ["OLDEST_OPSET", "Source", "initializers", "load_model", "metadata", "opset_of", "provenance", "to_array", "usual"]
+__all__ = [
+    "OLDEST_OPSET",
+    "Source",
+    "initializers",
+    "initializers_named",
+    "load_model",
+    "metadata",
+    "opset_of",
+    "provenance",
+    "to_array",
+    "usual",
+]
 
 Source = str | Path | bytes | onnx.ModelProto
 OLDEST_OPSET = 11
@@ -125,6 +136,11 @@ def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     for sparse in model.graph.sparse_initializer:
         raise UnsupportedError(f"sparse initializer {sparse.values.name}: store it as a dense tensor")
     return arrays
+
+
+def initializers_named(model: onnx.ModelProto) -> set[str]:
+    """Names of the constants that the file stores."""
+    return {tensor.name for tensor in model.graph.initializer}
 
 
 def to_array(tensor: onnx.TensorProto) -> np.ndarray:

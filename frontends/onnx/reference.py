@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import onnx
 
 from snnir.errors import ModelError
 from snnir.frontends.onnx.model import Source, load_model
+from snnir.frontends.onnx.sizes import normalised
 
 __all__ = ["run_onnxruntime", "run_serialized"]
 
@@ -23,8 +25,15 @@ def run_onnxruntime(
 
     `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
     """
-    given = str(source) if isinstance(source, str | Path) else load_model(source, as_stored=True)[0].SerializeToString()
-    return run_serialized(given, inputs, batch_axes)
+    if isinstance(source, str | Path) and not _has_empty_sizes(Path(source)):
+        return run_serialized(str(source), inputs, batch_axes)
+    return run_serialized(normalised(load_model(source, as_stored=True)[0]).SerializeToString(), inputs, batch_axes)
+
+
+def _has_empty_sizes(path: Path) -> bool:
+    """Whether an input has a size of 0, which means an unknown one, and which ONNX Runtime takes at its word."""
+    entries = onnx.load(path, load_external_data=False).graph.input
+    return any(size.HasField("dim_value") and not size.dim_value for each in entries for size in each.type.tensor_type.shape.dim)
 
 
 def run_serialized(
@@ -74,7 +83,12 @@ def _session(onnxruntime: Any, given: str | bytes, options: Any) -> Any:
     providers = ["CPUExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(given, options, providers=providers)
-    except Exception:  # onnxruntime's errors have no common base class; the second try tells what is wrong with the model
+    except Exception as error:  # onnxruntime's errors have no common base class; the next try says what is wrong with the model
+        newest = re.search(r"max supported IR version: (\d+)", str(error))
+        if newest:  # the operator sets decide what is computed; the version is that of the file's format
+            model = onnx.load(given) if isinstance(given, str) else onnx.load_model_from_string(given)
+            model.ir_version = int(newest[1])
+            return _session(onnxruntime, model.SerializeToString(), options)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         return onnxruntime.InferenceSession(given, options, providers=providers)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx
 
-from snnir.errors import GraphError, ModelError, Refusal
+from snnir.errors import GraphError, ModelError, Refusal, SnnirError, unforeseen
 from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
@@ -32,6 +32,7 @@ from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.lowering.finite import Questions
+from snnir.ir.lowering.sizes import SizesForcedError, forced, open_sizes
 from snnir.ir.ops import Cast, Movement
 
 __all__ = ["Entry", "Scope", "walk"]
@@ -77,6 +78,8 @@ class Scope:
         """What the host quantizes in a way that levels cannot have, and why no network takes it as real numbers."""
         self.questions: Questions = Questions() if parent is None else parent.questions
         """What becomes of questions for NaN and infinities."""
+        self.open_sizes: frozenset[str] = frozenset() if parent is None else parent.open_sizes
+        """Open sizes of the model's inputs, the batch left out, that may turn out to be numbers."""
         self.shared: dict[Value, Value] = {}
         """For each value of the graph around that the body takes: the body's input."""
         self.hoisted: dict[str, list[Entry]] = {}
@@ -199,7 +202,15 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
             try:
                 results = _results(scope, node, operands)
             except (RefusalError, GraphError) as error:
-                refused.append(_line(node, str(error)))
+                sizes = forced(error, scope.open_sizes)
+                if sizes:
+                    raise SizesForcedError(sizes, origin_of(node)) from error
+                refused.append(_line(node, str(error), open_sizes(operands) & scope.open_sizes))
+            except (SnnirError, SizesForcedError):
+                raise
+            except Exception as error:  # a file may hold anything, and one node must not hide what becomes of the others
+                reason, trace = unforeseen(error)
+                refused.append(_line(node, reason, open_sizes(operands) & scope.open_sizes, trace))
         for index, output in enumerate(node.output):
             if output:
                 scope.names[output] = results[index] if index < len(results) else None
@@ -264,6 +275,6 @@ def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
     return symbolic and node.op_type in ("ConstantOfShape", "Expand")
 
 
-def _line(node: onnx.NodeProto, reason: str) -> Refusal:
+def _line(node: onnx.NodeProto, reason: str, sizes: frozenset[str] = frozenset(), trace: str = "") -> Refusal:
     name = node.name or next(iter(node.output), "")
-    return Refusal(f"{name} ({node.op_type})", reason, (origin_of(node),))
+    return Refusal(f"{name} ({node.op_type})", reason, (origin_of(node),), sizes, trace)

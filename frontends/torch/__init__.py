@@ -28,6 +28,7 @@ def import_torch(
     dynamic_shapes: Any = None,
     batch_axes: Mapping[str, int] | None = None,
     name: str | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """The model as a float-level graph; see `snnir.frontends.torch.importer.import_torch`.
 
@@ -38,7 +39,7 @@ def import_torch(
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     return importer.import_torch(
-        source, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes, name=name
+        source, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes, name=name, dims=dims
     )
 
 

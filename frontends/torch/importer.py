@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
-from snnir.errors import GraphError, UnsupportedError, UsageError
+from snnir.errors import GraphError, Refusal, UnsupportedError, UsageError
 from snnir.frontends.torch import handlers as handlers  # fills the registry
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.decompose import decomposed
@@ -35,26 +35,28 @@ def import_torch(
     dynamic_shapes: Any = None,
     batch_axes: Mapping[str, int] | None = None,
     name: str | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
     A module needs `example_inputs`: a tensor or array, a tuple of arguments, or a dict of arguments by name. Batch and
     sequence lengths are left open where the module allows it, unless `dynamic_shapes` says (as for `torch.export`) which
     sizes are; the graph's notes say what stays fixed. `batch_axes` names the batch axis of inputs where it is neither the
-    first nor told by a recurrent layer.
+    first nor told by a recurrent layer. `dims` gives numbers for sizes that are left open, by their names (`T`, `T2`) or
+    `input:axis`.
 
     Raises `UsageError` without example inputs, `ModelError` for a file that cannot be read, and one `UnsupportedError`
     that lists every node that cannot be imported, by module path and source line.
     """
     model = loaded(source)
     if isinstance(model, ExportedProgram):
-        return _exported(model, name or _named_after(source), batch_axes or {})
+        return _exported(model, name or _named_after(source), batch_axes or {}, dims)
     if example_inputs is None:
         raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
     title, refusal = name or type(model).__name__, None
     for program, note in attempts(model, example_of(example_inputs), dynamic_shapes, batch_axes or {}):
         try:
-            graph = _program(program, title, batch_axes or {})
+            graph = _program(program, title, batch_axes or {}, dims)
         except (UnsupportedError, GraphError) as error:
             refusal = refusal or error
             continue
@@ -67,12 +69,12 @@ def import_torch(
     raise refusal
 
 
-def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:
+def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None) -> Graph:
     """The graph of a user's program. A batch that was fixed is left open where the result provably treats samples alike:
     open, the program takes two batches for one and gives for each what it gives alone. Lengths stay as exported.
     """
     whole = functional(program)
-    fixed = _program(whole, name, batch_axes)
+    fixed = _program(whole, name, batch_axes, dims)
     if not fixed.inputs or any(value.type.batch_axis is not None for value in fixed.inputs):
         fixed.notes += _fixed_lengths(fixed)
         return fixed
@@ -82,7 +84,7 @@ def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]
     if reopened is None:
         return fixed
     try:
-        graph = _program(reopened, name, batch_axes)
+        graph = _program(reopened, name, batch_axes, dims)
     except (UnsupportedError, GraphError):
         return fixed
     assert isinstance(size, int)
@@ -103,23 +105,29 @@ def _named_after(source: Source) -> str:
     return Path(source).stem if isinstance(source, str | Path) else "model"
 
 
-def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]) -> Graph:
+def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None = None) -> Graph:
     """The program's graph; operators that no handler knows are taken apart where that helps."""
     try:
-        return imported(lambda questions: _import(program, name, batch_axes, questions))
+        return imported(lambda questions: _import(program, name, batch_axes, questions, dims))
     except UnsupportedError:
         simpler = decomposed(program)
         if simpler is None:
             raise
         try:
-            return imported(lambda questions: _import(simpler, name, batch_axes, questions))
+            return imported(lambda questions: _import(simpler, name, batch_axes, questions, dims))
         except (UnsupportedError, GraphError):
             pass
         raise
 
 
-def _import(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], questions: Questions) -> Graph:
-    types, notes = input_types(program, batch_axes)
+def _import(
+    program: ExportedProgram,
+    name: str,
+    batch_axes: Mapping[str, int],
+    questions: Questions,
+    dims: Mapping[str, int] | None,
+) -> Graph:
+    types, notes = input_types(program, batch_axes, dims)
     graph = Graph(name, notes=notes)
     scope = Scope(graph)
     scope.questions = questions
@@ -127,7 +135,7 @@ def _import(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], 
     for entry, node in user_inputs(program).items():
         scope.entries[node] = graph.input(entry, types[entry])
     refused = [
-        f"it writes to {spec.target}, which would have to be kept from call to call"
+        Refusal("output", f"it writes to {spec.target}, which would have to be kept from call to call")
         for spec in program.graph_signature.output_specs
         if spec.kind not in (OutputKind.USER_OUTPUT, OutputKind.TOKEN, OutputKind.USER_INPUT_MUTATION)
     ]
@@ -136,7 +144,9 @@ def _import(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], 
         raise UnsupportedError(
             f"model {name} holds {len(refused)} node{'s' if len(refused) > 1 else ''} that snnir cannot import:\n"
             + "\n".join(f"  {line}" for line in refused)
-            + "\n`snnir ops` lists what is supported"
+            + "\n`snnir ops` lists what is supported",
+            refused,
+            graph,
         )
     _outputs(scope, program, name)
     verify(graph)

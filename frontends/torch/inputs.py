@@ -9,10 +9,10 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from snnir.errors import ModelError, UnsupportedError
+from snnir.errors import ModelError, UnsupportedError, UsageError
 from snnir.frontends.torch.layers import LAYERS
 from snnir.frontends.torch.promotion import KINDS
-from snnir.ir import BATCH, Dimension, TensorType
+from snnir.ir import BATCH, Dim, Dimension, TensorType
 from snnir.ir.dims import dim
 
 __all__ = ["exported_batch_axes", "input_types", "user_inputs"]
@@ -27,8 +27,10 @@ def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
     }
 
 
-def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tuple[dict[str, TensorType], list[str]]:
-    """The type of each input, and notes on it.
+def input_types(
+    program: ExportedProgram, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None = None
+) -> tuple[dict[str, TensorType], list[str]]:
+    """The type of each input, and notes on it. `dims` gives numbers for open sizes, by their names here or `input:axis`.
 
     The batch of an input is, in this order: the axis that `batch_axes` names; the open size that is the batch of a
     recurrent layer; axis 0. Raises `ModelError` for unknown names, `UnsupportedError` for inputs that are not real.
@@ -49,7 +51,26 @@ def input_types(program: ExportedProgram, batch_axes: Mapping[str, int]) -> tupl
             if not isinstance(size, int) and size.is_Symbol and str(size) not in names:
                 names[str(size)] = _length(names)
         types[name] = TensorType(tuple(_dimension(size, names) for size in shape), _element(nodes[name]))
-    return types, notes
+    numbers = _numbers(types, dims or {})
+    return {name: type_.substitute(numbers) for name, type_ in types.items()}, notes
+
+
+def _numbers(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> dict[str, Dimension]:
+    """`dims` by the names of sizes. Raises `UsageError` for others."""
+    found: dict[str, Dimension] = {}
+    places = {f"{name}:{axis}": size for name, type_ in types.items() for axis, size in enumerate(type_.shape)}
+    named = {str(size): size for size in places.values() if isinstance(size, Dim) and str(size).isidentifier()}
+    for name, number in dims.items():
+        size = named.get(name, places.get(name))
+        if size == number:
+            continue
+        if not isinstance(size, Dim) or str(size) not in named or size == dim(BATCH):
+            known = ", ".join(key for key in named if key != BATCH) or "none"
+            raise UsageError(f"size {name}: the open sizes of the model's inputs are {known}")
+        if number < 1:
+            raise UsageError(f"size {name}: {number} is not a number of elements, which is 1 or more")
+        found[str(size)] = number
+    return found
 
 
 def exported_batch_axes(program: ExportedProgram, batch_axes: Mapping[str, int]) -> dict[str, int]:

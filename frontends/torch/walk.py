@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from snnir.errors import GraphError
+from snnir.errors import GraphError, Refusal, SnnirError, unforeseen
 from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.complex_value import Complex, is_complex
 from snnir.frontends.torch.promotion import holds_integers, of_integers
 from snnir.frontends.torch.refused import reason_of
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Steps, Unknown, find
 from snnir.ir import Dim, Graph, Value
+from snnir.ir.dims import names_of
 from snnir.ir.lowering.finite import Questions
+from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops.rules import broadcast
 
 __all__ = ["Scope", "origin_of", "walk"]
@@ -63,9 +65,9 @@ class Scope:
         return argument
 
 
-def walk(scope: Scope, nodes: Sequence[torch.fx.Node]) -> list[str]:
-    """Import the `call_function` nodes among `nodes`, entering their results in `scope`; a line for each that was refused."""
-    refused: list[str] = []
+def walk(scope: Scope, nodes: Sequence[torch.fx.Node]) -> list[Refusal]:
+    """Import the `call_function` nodes among `nodes`, entering their results in `scope`; what was refused."""
+    refused: list[Refusal] = []
     for node in nodes:
         if node.op == "call_function":
             try:
@@ -73,7 +75,13 @@ def walk(scope: Scope, nodes: Sequence[torch.fx.Node]) -> list[str]:
             except (RefusalError, GraphError, NotImplementedError) as error:
                 scope.entries[node] = None
                 if str(error):
-                    refused.append(f"{describe(node)}: {error}")
+                    refused.append(Refusal(describe(node), str(error), (origin_of(node),), _open(scope, node)))
+            except SnnirError:
+                raise
+            except Exception as error:  # one node must not hide what becomes of the others
+                scope.entries[node] = None
+                reason, trace = unforeseen(error)
+                refused.append(Refusal(describe(node), reason, (origin_of(node),), _open(scope, node), trace))
     return refused
 
 
@@ -105,6 +113,13 @@ def _result(scope: Scope, node: torch.fx.Node) -> Entry:
     if function is None:
         raise RefusalError(reason_of(name, complex_))
     return function(Call(scope, node, arguments, origin_of(node)))
+
+
+def _open(scope: Scope, node: torch.fx.Node) -> frozenset[str]:
+    """Open sizes that the node's operands depend on."""
+    entries = [scope.entries.get(operand) for operand in node.all_input_nodes]
+    named = frozenset().union(*(names_of(entry) for entry in entries if isinstance(entry, Dim)))
+    return open_sizes(entries) | named
 
 
 def _lacking(scope: Scope, node: torch.fx.Node) -> bool:

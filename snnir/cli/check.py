@@ -9,7 +9,7 @@ import click
 import snnir
 from snnir.cli.check_report import checked
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, FILE, JSON, constants_of
+from snnir.cli.options import BITS, CONSTANT, DIM, FILE, JSON, SHAPE, constants_of, dims_of
 
 __all__ = ["check_command"]
 
@@ -21,12 +21,29 @@ __all__ = ["check_command"]
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @CONSTANT
+@DIM
+@SHAPE
 @JSON
 def check_command(
-    model: Path, calibration: Path | None, bits: int, allow_host: bool, every: bool, constants: tuple[str, ...], json: bool
+    model: Path,
+    calibration: Path | None,
+    bits: int,
+    allow_host: bool,
+    every: bool,
+    constants: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
+    json: bool,
 ) -> int:
     """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
     data = read_arrays(calibration) if calibration is not None else None
-    found = snnir.check(model, calibration=data, bits=bits, allow_host=allow_host, constants=constants_of(constants))
+    found = snnir.check(
+        model,
+        calibration=data,
+        bits=bits,
+        allow_host=allow_host,
+        constants=constants_of(constants),
+        dims=dims_of(dims, shapes),
+    )
     checked(found, every, json)
     return 0 if found.ok else 1

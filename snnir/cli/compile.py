@@ -9,7 +9,7 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, FILE, JSON, ROUNDING, WEIGHT_BITS, constants_of
+from snnir.cli.options import BITS, CONSTANT, DIM, FILE, JSON, ROUNDING, SHAPE, WEIGHT_BITS, constants_of, dims_of
 from snnir.errors import UsageError
 
 __all__ = ["compile_command"]
@@ -42,6 +42,8 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @CONSTANT
+@DIM
+@SHAPE
 @JSON
 def compile_command(
     model: Path,
@@ -60,6 +62,8 @@ def compile_command(
     dump_ir: Path | None,
     check: bool,
     constants: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     json: bool,
 ) -> None:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
@@ -79,6 +83,7 @@ def compile_command(
             rounding=rounding,
             pipeline=pipeline,
             constants=constants_of(constants),
+            dims=dims_of(dims, shapes),
             check=check,
             dump_ir=dump_ir,
             progress=advance,

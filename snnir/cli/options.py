@@ -16,13 +16,16 @@ __all__ = [
     "COMPARE",
     "CONSTANT",
     "DELIVERY",
+    "DIM",
     "EXECUTION",
     "FILE",
     "JSON",
     "ROUNDING",
+    "SHAPE",
     "THREADS",
     "WEIGHT_BITS",
     "constants_of",
+    "dims_of",
 ]
 
 FILE = click.Path(path_type=Path)
@@ -43,6 +46,20 @@ CONSTANT = click.option(
     metavar="NAME=VALUE",
     help="An input of an ONNX model that must be known: a .npy file, or JSON such as 3, true or [2, 4]; may be given again.",
 )
+DIM = click.option(
+    "--dim",
+    "dims",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="A number for an open size of an input, by its name in the model or as INPUT:AXIS; may be given again.",
+)
+SHAPE = click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="INPUT=SIZE,SIZE,...",
+    help="Numbers for open sizes of one input, in order, like x=N,3,320,320; what is no number stays open.",
+)
 COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
 BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
@@ -54,6 +71,23 @@ ROUNDING = click.option(
     show_default=True,
     help="Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
 )
+
+
+def dims_of(items: Iterable[str], shapes: Iterable[str]) -> dict[str, int]:
+    """Numbers for open sizes, of what `--dim` and `--shape` were given. Raises `UsageError`."""
+    found: dict[str, int] = {}
+    for item in items:
+        name, _, number = item.rpartition("=")
+        if not name or not number.isdecimal():
+            raise UsageError(f"--dim {item!r}: give the size's name and a number, like height=320 or x:2=320")
+        found[name] = int(number)
+    for item in shapes:
+        name, sign, sizes = item.rpartition("=")
+        words = [word.strip() for word in sizes.strip("[]").split(",")]
+        if not sign or not name or not all(words):
+            raise UsageError(f"--shape {item!r}: give the input's name and its sizes, like x=N,3,320,320")
+        found.update((f"{name}:{axis}", int(word)) for axis, word in enumerate(words) if word.isdecimal())
+    return found
 
 
 def constants_of(items: Iterable[str]) -> dict[str, object]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnir.compiler.estimates import Population, estimated_steps, populations
-from snnir.errors import Refusal, UnsupportedError
+from snnir.compiler.open_sizes import OpenSizes, advice
+from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, unforeseen
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
 from snnir.passes import Context, Placed, simplify, try_observers
@@ -146,36 +147,73 @@ def check(
     allow_host: bool = False,
     batch_axes: Mapping[str, int] | None = None,
     constants: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> ModelCheck:
     """What would become of a model, without compiling it.
 
     With `calibration` (inputs like those to come) the model is compiled, where nothing is refused, and the steps are its
-    certified bounds; else they are estimated from `bits`. `allow_host`, `batch_axes` and `constants` are those of
-    `snnir.compile`. Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
+    certified bounds; else they are estimated from `bits`. `allow_host`, `batch_axes`, `constants` and `dims` are those of
+    `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data. Raises `ModelError`
+    for what cannot be read; what snnir does not support is part of the report.
     """
-    from snnir.compiler.importing import import_model
-    from snnir.frontends.onnx import survey, with_constants
+    from snnir.frontends.onnx import with_constants
 
     if constants:
         model = with_constants(model, constants)
+    sizes = OpenSizes(dims, calibration)
+    while True:
+        found, graph = _checked(model, calibration, bits, allow_host, batch_axes, sizes)
+        if found.ok or not sizes.take(found.refusals, graph):
+            hint = "" if found.ok else advice(found.refusals, graph)
+            return dataclasses.replace(found, notes=(*found.notes, hint)) if hint else found
+
+
+def _checked(
+    model: str | Path | bytes | onnx.ModelProto,
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None,
+    bits: int,
+    allow_host: bool,
+    batch_axes: Mapping[str, int] | None,
+    sizes: OpenSizes,
+) -> tuple[ModelCheck, Graph]:
+    """The check with the sizes that are known so far; and the graph, as far as it could be imported."""
+    from snnir.compiler.importing import import_model
+    from snnir.frontends.onnx import survey
+
     known = survey(model)
     refused: list[Refusal] = []
     try:
-        graph = import_model(model, batch_axes=batch_axes)
+        graph = import_model(model, batch_axes=batch_axes, dims=sizes.dims)
     except UnsupportedError as error:
         refused += error.refusals or (Refusal(known.name, str(error)),)
         graph = _as_far_as_it_goes(error.partial) if isinstance(error.partial, Graph) else Graph(known.name)
+    except Exception as error:
+        if isinstance(error, SnnirError) and not isinstance(error, GraphError):
+            raise
+        reason, trace = unforeseen(error)
+        refused.append(Refusal(known.name, reason, (), frozenset(), trace))
+        graph = Graph(known.name)
     imported = {origin for _, node in graph.walk() for origin in node.origin}
     simple, recurrences, late = _simplified(graph)
-    placed = try_observers(simple, allow_host)
-    refused += [item for item in (*late, *placed.refused) if item.node not in {earlier.node for earlier in refused}]
-    spiking, hosts = _origins(placed)
+    refused += [item for item in late if item.node not in {earlier.node for earlier in refused}]
+    costs: tuple[Population, ...] = ()
+    spiking, hosts, scans, steps = set[str](), dict[str, str](), dict[str, str](), dict[str, int]()
+    try:
+        placed = try_observers(simple, allow_host)
+        refused += [item for item in placed.refused if item.node not in {earlier.node for earlier in refused}]
+        spiking, hosts = _origins(placed)
+        costs = populations(placed)
+        scans = {node.outputs[0].name: _label(node) for _, node in placed.graph.walk() if isinstance(node.op, Scan)}
+        steps = {} if refused else estimated_steps(placed, bits)
+    except Exception as error:  # where nodes are refused already, what is left of the graph need not make sense
+        if not refused:
+            reason, trace = unforeseen(error)
+            refused.append(Refusal(known.name, reason, (), frozenset(), trace))
     fates = tuple(_fates(known, refused, imported, spiking, hosts))
-    costs = populations(placed)
-    steps, certified = ({} if refused else estimated_steps(placed, bits)), False
+    certified = False
     if calibration is not None and not refused:
-        steps, certified = _certified(model, calibration, bits, allow_host, batch_axes), True
-    return ModelCheck(
+        steps, certified = _certified(model, calibration, bits, allow_host, batch_axes, sizes.dims), True
+    found = ModelCheck(
         known.name,
         known.provenance,
         known.metadata,
@@ -186,14 +224,10 @@ def check(
         steps,
         certified,
         bits,
-        tuple(graph.notes),
-        {node.outputs[0].name: _label(node) for _, node in placed.graph.walk() if isinstance(node.op, Scan)},
+        (*graph.notes, *sizes.notes),
+        scans,
     )
-
-
-def _label(node: Node) -> str:
-    first, *more = node.origin or (node.outputs[0].name,)
-    return f"{first} and {len(more)} more" if more else first
+    return found, graph
 
 
 def _as_far_as_it_goes(graph: Graph) -> Graph:
@@ -203,6 +237,11 @@ def _as_far_as_it_goes(graph: Graph) -> Graph:
             if not value.uses:
                 graph.output(value.name, value)
     return graph
+
+
+def _label(node: Node) -> str:
+    first, *more = node.origin or (node.outputs[0].name,)
+    return f"{first} and {len(more)} more" if more else first
 
 
 def _simplified(graph: Graph) -> tuple[Graph, list[Recurrence], list[Refusal]]:
@@ -218,6 +257,9 @@ def _simplified(graph: Graph) -> tuple[Graph, list[Recurrence], list[Refusal]]:
             graph = pass_.run(graph, Context()).graph
         except UnsupportedError as error:
             refused += error.refusals or (Refusal(pass_.name, str(error)),)
+        except Exception as error:  # the checks that follow say more than one failure
+            reason, trace = unforeseen(error)
+            refused.append(Refusal(pass_.name, reason, (), frozenset(), trace))
         if pass_.name == "roll-recurrences":
             later = [item for _, node in graph.walk() if (item := _recurrence(node)) is not None]
             found += [dataclasses.replace(item, kind="rolled-back steps") for item in later if item.name not in names]
@@ -291,13 +333,16 @@ def _certified(
     bits: int,
     allow_host: bool,
     batch_axes: Mapping[str, int] | None,
+    dims: Mapping[str, int],
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""
     from snnir.compiler.compile import compile
     from snnir.runtime.inputs import as_inputs
     from snnir.runtime.verification import scan_lengths
 
-    program = compile(model, calibration=calibration, bits=bits, allow_host=allow_host, batch_axes=batch_axes, check=False)
+    program = compile(
+        model, calibration=calibration, bits=bits, allow_host=allow_host, batch_axes=batch_axes, dims=dims, check=False
+    )
     spiking = program.graph("spiking")
     bounds = program.bounds(scan_lengths(spiking, as_inputs(spiking, calibration)))
     return {name: max(windows, default=0) for name, windows in bounds.items()}

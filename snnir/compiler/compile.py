@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,7 @@ from snnir.compiler.importing import (
     needs_example,
     with_constants,
 )
+from snnir.compiler.open_sizes import OpenSizes, with_numbers
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, UnsupportedError, UsageError
 from snnir.ir import Graph
@@ -28,7 +30,7 @@ from snnir.runtime.program import Program
 if TYPE_CHECKING:
     from snnir.backends.torch import TrainableModule
     from snnir.compiler.importing import Model
-    from snnir.passes import Stage
+    from snnir.passes import Pass, Stage
 
 __all__ = ["compile"]
 
@@ -52,6 +54,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     constants: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
     check: bool = True,
     dump_ir: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -64,9 +67,10 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
     single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
     scales (`mse`, `percentile`, `minmax`). `neuron` is the family of neurons: `bif` (one level a spike) or `few-spikes`
-    (the level's bits). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`, `dynamic_shapes`
-    and `constants` are those of `import_model`; the example of a module of PyTorch whose batch is axis 0 is
-    taken from the calibration data where it is not given. With `check` the import is compared with ONNX Runtime, or with
+    (the level's bits). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`, `dynamic_shapes`,
+    `constants` and `dims` are those of `import_model`; the example of a module of PyTorch whose batch is
+    axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size that is still
+    open, it gets that of the calibration data, and a note says so. With `check` the import is compared with ONNX Runtime, or with
     the module itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
     graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
     and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
@@ -83,7 +87,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
 
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
-    from snnir.passes import Context, check_samples, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
+    from snnir.passes import default_pipeline, parse_pipeline
 
     values = ";".join(f"{name}={bits}" for name, bits in (value_bits or {}).items())
     passes = (
@@ -99,9 +103,51 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
     if example_inputs is None and needs_example(model) and calibration is not None:
         example_inputs = example_from(calibration)
-    graph = import_model(
-        model, batch_axes=batch_axes, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, constants=constants
+
+    build = partial(
+        _compiled,
+        model,
+        passes,
+        calibration,
+        batch_axes=batch_axes,
+        example_inputs=example_inputs,
+        dynamic_shapes=dynamic_shapes,
+        constants=constants,
+        check=check,
+        dump_ir=dump_ir,
+        progress=progress,
+        on_stage=on_stage,
     )
+    return with_numbers(build, OpenSizes(dims, calibration))
+
+
+def _compiled(
+    model: Model,
+    passes: Sequence[Pass],
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None,
+    sizes: OpenSizes,
+    *,
+    batch_axes: Mapping[str, int] | None,
+    example_inputs: Any,
+    dynamic_shapes: Any,
+    constants: Mapping[str, Any] | None,
+    check: bool,
+    dump_ir: str | Path | None,
+    progress: Callable[[str, int, int], None] | None,
+    on_stage: Callable[[Stage], None] | None,
+) -> Program:
+    """The program with the sizes that are known so far. Raises `UnsupportedError`, with the graph as far as it was imported."""
+    from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
+
+    graph = import_model(
+        model,
+        batch_axes=batch_axes,
+        example_inputs=example_inputs,
+        dynamic_shapes=dynamic_shapes,
+        constants=constants,
+        dims=sizes.dims,
+    )
+    graph.notes += sizes.notes
     own = is_quantized(graph)
     if calibration is None and not own:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
@@ -128,7 +174,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
     except UnsupportedError as error:
         made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
-        raise UnsupportedError(f"{made}: {error}", error.refusals) from error
+        raise UnsupportedError(f"{made}: {error}", error.refusals, graph) from error
     facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
     if own:
         facts |= integers_kept(graph, stages, data)

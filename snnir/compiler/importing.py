@@ -36,6 +36,7 @@ def import_model(
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     constants: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -43,7 +44,8 @@ def import_model(
     model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
     None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
     `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
-    `torch.export` takes them, says which sizes are open where those found are not wanted.
+    `torch.export` takes them, says which sizes are open where those found are not wanted. `dims` gives numbers for sizes of
+    inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
@@ -51,18 +53,24 @@ def import_model(
     if constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
+        if dims:
+            raise UsageError("dims are for models that are imported; a graph has its sizes")
         return model
     if is_torch(model):
         from snnir.frontends.torch import import_torch
 
         return import_torch(
-            cast("Any", model), example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes
+            cast("Any", model),
+            example_inputs=example_inputs,
+            dynamic_shapes=dynamic_shapes,
+            batch_axes=batch_axes,
+            dims=dims,
         )
     if example_inputs is not None or dynamic_shapes is not None:
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants)
+    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants, dims=dims)
 
 
 def is_torch(model: object) -> bool:

@@ -18,7 +18,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Function, Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute", "function_levels"]
+__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute", "fixed_size_note", "function_levels"]
 
 Observer = Callable[[Value, np.ndarray], None]
 """Called with every value computed, once for each element inside a scan."""
@@ -71,7 +71,8 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], unseen: Collect
             expected = size if isinstance(size, int) else sizes.setdefault(str(size), found)
             fits = fits and found == expected
         if not fits:
-            raise InputError(f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}")
+            said = f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}"
+            raise InputError(said + _fixed_sizes(graph, value, array.shape))
         if value.type.dtype == "str":
             arrays[value.name] = array
         else:
@@ -79,6 +80,18 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], unseen: Collect
                 _integers(value, array) if value.type.is_exact else _reals(graph, value, array, value.name in unseen)
             )
     return arrays
+
+
+def fixed_size_note(name: str, entry: str, axis: int, number: int, why: str) -> str:
+    """The note of a graph on a size that its model leaves open and that is a number now."""
+    return f"{name} (axis {axis} of input {entry}) is {number}, {why}"
+
+
+def _fixed_sizes(graph: Graph, value: Value, shape: Sequence[int]) -> str:
+    """What the notes of a graph say of the axes that differ from `shape`."""
+    wrong = [axis for axis, (size, found) in enumerate(zip(value.type.shape, shape, strict=False)) if size != found]
+    said = [note for axis in wrong for note in graph.notes if f"(axis {axis} of input {value.name}) is " in note]
+    return "".join(f"; {note}" for note in said)
 
 
 def _words(value: Value, array: np.ndarray) -> np.ndarray:

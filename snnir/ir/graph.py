@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from snnir.errors import GraphError
+from snnir.errors import GraphError, SizeError
 from snnir.ir.op import FLOAT, LEVELS, Op
 from snnir.ir.types import TensorType, dtype_of
 
@@ -217,7 +217,8 @@ class Graph:
             types = op.body_types([value.type for value in operands], body)
         except GraphError as error:
             taken = ", ".join(f"{value.name} {value.type}" for value in operands)
-            raise GraphError(f"{', '.join(node.origin) or op.name}: {error} (op {op.name} on {taken})") from error
+            message = f"{', '.join(node.origin) or op.name}: {error} (op {op.name} on {taken})"
+            raise (SizeError(message, error.equal) if isinstance(error, SizeError) else GraphError(message)) from error
         return self._append(node, types, names)
 
     def copy(self, node: Node, operands: Sequence[Value], body: Graph | None = None) -> tuple[Value, ...]:

@@ -10,7 +10,7 @@ from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
-from snnir.ir.ops import Bif, Dequantize, Encode, Fs, Summing
+from snnir.ir.ops import Bif, Dequantize, Encode, Fs, Function, Summing
 from snnir.ir.phases import FEW_SPIKES, neuron_of, phases_of
 
 __all__ = ["verify"]
@@ -79,10 +79,10 @@ def _verify_schedule(graph: Graph) -> None:
             raise GraphError(f"{node.describe()} (op {node.op.name}) stands in a graph of few-spike neurons")
     phases = phases_of(graph)
     for node in nodes:
-        if isinstance(node.op, Fs) and node.op.start not in (-1, phases.of[node.output].first):
+        if isinstance(node.op, Fs | Function) and node.op.start not in (-1, phases.of[node.outputs[0]].first):
             raise GraphError(
                 f"{node.describe()} (op {node.op.name}) starts at step {node.op.start}, but its input is complete at step "
-                f"{phases.of[node.output].first}"
+                f"{phases.of[node.outputs[0]].first}"
             )
 
 

@@ -11,16 +11,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Constant, Emitter, Input, Max, Population, Product, Readout, Summing
+from snnir.machine.emitters import (
+    Accumulator,
+    Constant,
+    Emitter,
+    Function,
+    Input,
+    Max,
+    Population,
+    Product,
+    Readout,
+    Settled,
+    Summing,
+)
 from snnir.machine.route import Route
 from snnir.machine.scans import Element, Result, Scan, Shared, State
 from snnir.machine.synapses import Synapse
 from snnir.machine.trains import Train
 
 __all__ = [
+    "Accumulator",
     "Constant",
     "Element",
     "Emitter",
+    "Function",
     "IndexMap",
     "Input",
     "IntegerProgram",
@@ -33,6 +47,7 @@ __all__ = [
     "Result",
     "Route",
     "Scan",
+    "Settled",
     "Shared",
     "State",
     "Summing",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from snnir.machine.boundaries import Protocol
 from snnir.machine.program import IntegerProgram, Op, Route, Scan
+from snnir.machine.segments import segments, steps_of_segments
 from snnir.machine.spans import Bounds
 
 __all__ = ["Settling", "settling"]
@@ -28,7 +29,8 @@ def settling(program: IntegerProgram, bounds: Bounds) -> Settling:
     here: dict[str, int] = {}
     work.ops(program.ops, here, False)
     emitting = [op.train.name for op in program.ops if not isinstance(op, Scan)]
-    work.found.outer = max((here[name] for name in emitting), default=0)
+    of = segments(program.ops)
+    work.found.outer = steps_of_segments({name: here[name] for name in emitting}, of)
     return work.found
 
 
@@ -51,7 +53,7 @@ class _Steps:
         self.found.steps[name] = max(self.found.steps.get(name, 0), last)
 
     def _scan(self, op: Scan, steps: dict[str, int]) -> None:
-        protocol = self.protocol
+        protocol, of = self.protocol, segments(op.ops)
         tracers = {name: ranges["tracer"] for name, ranges in self.bounds.trains.items()}
         states = {state.input.name: steps[state.initial] for state in op.states}
         longest: dict[str, int] = {}
@@ -65,7 +67,7 @@ class _Steps:
             for name, last in list(inside.items()):
                 self._enter(inside, name, last)
             self.ops(op.ops, inside, protocol.resumed(k))
-            windows.append(max(inside.values(), default=0))
+            windows.append(steps_of_segments(inside, of))
             for source in (*(state.following for state in op.states), *(result.source for result in op.results)):
                 longest[source] = max(longest.get(source, 0), protocol.result_steps(inside[source], k))
             states = {state.input.name: inside[state.following] for state in op.states}

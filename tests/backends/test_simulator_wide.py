@@ -12,7 +12,9 @@ import numba
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import Simulator, kernels, simulate_plain
+from snnir.backends.simulator import Simulator, simulate_plain
+from snnir.backends.simulator.kernels.memory import pointer
+from snnir.backends.simulator.kernels.vectors import add_rows, add_scaled_rows
 from snnir.ir import Graph, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
@@ -24,14 +26,14 @@ SIGNED = Quantization(0.5, -3, 4)
 
 @numba.njit
 def added(sums, first, weights, base, rows, begin, plus, minus, end, stride, size):  # type: ignore[no-untyped-def]
-    into, table, listed = kernels._pointer(sums), kernels._pointer(weights), kernels._pointer(rows)
-    kernels._add_rows(into, first, table, base, listed, begin, plus, minus, end, stride, size)
+    into, table, listed = pointer(sums), pointer(weights), pointer(rows)
+    add_rows(into, first, table, base, listed, begin, plus, minus, end, stride, size)
 
 
 @numba.njit
 def scaled(sums, first, weights, base, rows, values, count, stride, size):  # type: ignore[no-untyped-def]
-    into, table, listed, by = kernels._pointer(sums), kernels._pointer(weights), kernels._pointer(rows), kernels._pointer(values)
-    kernels._add_scaled(into, first, table, base, listed, by, count, stride, size)
+    into, table, listed, by = pointer(sums), pointer(weights), pointer(rows), pointer(values)
+    add_scaled_rows(into, first, table, base, listed, by, count, stride, size)
 
 
 def neurons(graph: Graph, rng: np.random.Generator, current: Value, theta: int) -> Value:

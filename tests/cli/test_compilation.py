@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept, and what a user is told while they are compiled."""
+"""Where compiled kernels are kept, when they are compiled anew, and what a user is told meanwhile."""
 
 from __future__ import annotations
 
@@ -8,83 +8,110 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import pytest
 
+import snnir.backends.simulator as simulator
+from snnir.backends.simulator import library
 from snnir.cli.compilation import watch_compilation
 
-KERNELS = Path(__file__).parents[2] / "backends" / "simulator" / "kernels.py"
+ROOT = Path(__file__).parents[2]
+SMALLEST = "release"
+"""The name of the kernel that compiles fastest."""
 
-USE = """
-import sys, numpy, kernels
-dispatchers = [kernel for kernel in vars(kernels).values() if hasattr(kernel, "py_func")]
-assert dispatchers
-print(sorted({str(getattr(kernel.stats, "cache_path", None)) for kernel in dispatchers}))
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=kept | environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+USE = f"""
+from snnir.backends.simulator import library
+from snnir.cli.compilation import watch_compilation
+names = []
+with watch_compilation(names.append) as found:
+    assert library.address({SMALLEST!r})
+print(names, found.folder, library.cache_folder())
+print(found)
 """
 
 
-@pytest.mark.parametrize("user_cache", [True, False])
-def test_kernels_of_a_read_only_installation_are_kept_in_the_users_cache(tmp_path: Path, user_cache: bool) -> None:
-    installed, home = tmp_path / "installed", tmp_path / "home"
-    installed.mkdir()
-    home.mkdir()
-    shutil.copy(KERNELS, installed / "kernels.py")
-    (installed / "__pycache__").write_text("", encoding="utf-8")  # a file: nothing can be written there, even by root
-    (home / "cache").mkdir() if user_cache else (home / "cache").write_text("", encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    environment |= {"XDG_CACHE_HOME": str(home / "cache"), "HOME": str(home), "PYTHONPATH": str(installed)}
-    result = subprocess.run([sys.executable, "-c", USE], env=environment, capture_output=True, text=True, check=False)
+def test_kernels_are_kept_in_the_users_cache_and_loaded_from_there(tmp_path: Path) -> None:
+    for compiled in (True, False):
+        result = run(USE, XDG_CACHE_HOME=str(tmp_path))
+        assert result.returncode == 0, result.stderr
+        (folder,) = (tmp_path / "snnir").iterdir()
+        names, kept = ([SMALLEST], folder) if compiled else ([], None)
+        assert result.stdout.splitlines()[0] == f"{names} {kept} {folder}"
+
+
+@pytest.mark.parametrize("variable", ["NUMBA_CACHE_DIR", "HOME"])
+def test_other_folders(tmp_path: Path, variable: str) -> None:
+    result = run("from snnir.backends.simulator import library; print(library.cache_folder())", **{variable: str(tmp_path)})
+    assert result.stdout.startswith(str(tmp_path / (".cache/snnir" if variable == "HOME" else "snnir"))), result.stderr
+
+
+def test_without_a_folder_each_process_compiles(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("", encoding="utf-8")  # no folder: nothing can be written below it, even by root
+    result = run(USE, XDG_CACHE_HOME=str(blocked), HOME=str(blocked))
     assert result.returncode == 0, result.stderr
-    assert str(home / "cache" / "numba") in result.stdout if user_cache else result.stdout == "['None']\n"
+    assert result.stdout.splitlines()[0] == f"['{SMALLEST}'] None None"
+    assert "not kept" in result.stdout
 
 
-SMALL = """
+EDITED = """
 import sys
-import numba
-from snnir.backends.simulator.turns import compiled_by_one
-
-@numba.njit(cache=True)
-def total(numbers):
-    result = 0
-    for number in numbers:
-        result += number * number
-    return result
-
-print("ready", flush=True)
-sys.stdin.readline()
-compiled_by_one(total, lambda: total((1, 2, 3)))
-assert total((1, 2, 3)) == 14
-print(sum(total.stats.cache_hits.values()), sum(total.stats.cache_misses.values()))
+from snnir.backends.simulator.kernels import memory
+assert memory.__file__.startswith(sys.argv[1]), memory.__file__
+from snnir.backends.simulator import library
+print(library.cache_folder().name)
 """
+
+
+def test_an_edit_of_any_file_of_the_package_compiles_anew(tmp_path: Path) -> None:
+    copied = tmp_path / "snnir"
+    for folder in ("snnir", "backends"):
+        ignored = shutil.ignore_patterns("__pycache__", "data", "frontends", "passes", "backends")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored if folder == "snnir" else None)
+    (copied / "backends").symlink_to(tmp_path / "backends")
+    folders = []
+    for edit in ("", "\n# a comment\n", ""):
+        with open(copied / "backends" / "simulator" / "kernels" / "memory.py", "a", encoding="utf-8") as file:
+            file.write(edit)
+        command = [sys.executable, "-c", EDITED, str(tmp_path)]
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        folders.append(result.stdout)
+    assert folders[0] != folders[1] == folders[2]
 
 
 def test_one_of_many_processes_compiles(tmp_path: Path) -> None:
-    (tmp_path / "small.py").write_text(SMALL, encoding="utf-8")
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, str(tmp_path / "small.py")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]  # type: ignore[call-overload]
-    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    found = sorted(process.communicate(timeout=100)[0].strip() for process in processes)
-    assert found == ["0 1", "1 0", "1 0"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    command = [sys.executable, "-c", USE]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
+    found = sorted(process.communicate(timeout=300)[0].split(" ")[0] for process in processes)
+    assert found == [f"['{SMALLEST}']", "[]", "[]"]
 
 
-def test_compilation_is_told_of_and_what_is_compiled_already_is_not() -> None:
-    @numba.njit
-    def double(number):  # type: ignore[no-untyped-def]
-        return 2 * number
+def test_a_network_compiles_the_kinds_that_it_holds() -> None:
+    from snnir.backends.simulator.workspace import Code
+    from tests.backends.test_simulator import chain
 
-    for names in (["double"], []):
-        told: list[str] = []
-        with watch_compilation(told.append) as found:
-            assert double(3) == 6
-        assert told == names
-        assert found.kernels == len(names)
-        assert (found.seconds > 0) == bool(names)
-    assert "not kept" in str(found)
+    single = simulator.Simulator(chain())
+    code = Code(*single._plan({"N": 1}))
+    assert set(code.names) == {"work", "release", "encode_levels", "populate_32", "dense_8"}
+
+
+def test_what_is_loaded_already_is_not_told_of() -> None:
+    library.prepare([SMALLEST])
+    told: list[str] = []
+    with watch_compilation(told.append) as found:
+        assert library.address(SMALLEST)
+    assert told == [] and found.kernels == 0 and found.seconds == 0
+    assert not library.listeners
 
 
 def test_numba_without_blas_leaves_scipy_alone() -> None:
@@ -97,5 +124,5 @@ def test_numba_without_blas_leaves_scipy_alone() -> None:
         "assert scipy.linalg.det([[2.0]]) == 2",
         "assert numba.njit(lambda x: x + 1)(1) == 2",
     )
-    result = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    result = run("\n".join(lines))
     assert result.returncode == 0, result.stderr

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnir.errors import GraphError, TextError
-from snnir.ir.dims import Dim, Dimension, dim, parse_dim, product, substitute
+from snnir.ir.dims import Dim, Dimension, dim, parse_dim, product, solve, substitute
 
 NAMES = ("N", "T", "width")
 
@@ -88,8 +88,6 @@ def test_examples_of_the_text() -> None:
         "f(N)",
         "1.5",
         "'N'",
-        "N//T",
-        "5//N",
         "N//0",
         "N T",
         "True",
@@ -103,8 +101,64 @@ def test_bad_texts(text: str) -> None:
         parse_dim(text)
 
 
-def test_divisions_that_cannot_be_told_are_refused() -> None:
+def test_a_division_by_zero_is_refused() -> None:
     n, t = dim("N"), dim("T")
-    for size, divisor in ((n, t), (n + 1, n), (n, t + 1), (7, n), (n, 0)):
+    for size in (n, n + t, (n + 1) // 2):
         with pytest.raises(GraphError, match="cannot divide"):
-            size // divisor
+            size // 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(dimensions(), dimensions(), st.fixed_dictionaries({name: st.integers(1, 9) for name in NAMES}))
+def test_a_division_by_a_dimension_is_that_of_integers(a: Dimension, b: Dimension, sizes: dict[str, int]) -> None:
+    dividend, divisor = substitute(a, sizes), substitute(b, sizes)
+    if divisor != 0:
+        assert substitute(a // b, sizes) == dividend // divisor
+
+
+@settings(max_examples=200, deadline=None)
+@given(dimensions(), dimensions())
+def test_a_product_divides_exactly(a: Dimension, b: Dimension) -> None:
+    if isinstance(b, Dim):
+        assert (a * b) // b == a
+
+
+def test_normal_forms() -> None:
+    n, t = dim("N"), dim("T")
+    assert (n * t * 512 - n * 3072) // (n * t - n * 6) == 512
+    assert str((t * 5 + 7) // 4) == "((T+3)//4)+T+1"
+    assert (t * 2 + 3) // 4 == (t + 1) // 2
+    assert ((t + 1) // 2 + 1) // 2 == (t + 3) // 4
+    assert str(n // t) == "((N)//(T))"
+    assert (n * t * 6) // (t * t * 4) == (n * 3) // (t * 2)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "found"),
+    [
+        ("T", "180", {"T": 180}),
+        ("180", "T", {"T": 180}),
+        ("4*T+2", "30", {"T": 7}),
+        ("N*T*8", "40*N", {"T": 5}),
+        ("T*width", "5*T", {"width": 5}),
+        ("T", "width", {"width": dim("T")}),
+        ("T", "N", {"T": dim("N")}),
+        ("2*T", "width+4", {"width": dim("T") * 2 - 4}),
+        ("4*T", "30", {}),  # no whole number
+        ("T+8", "3", {}),  # a negative one
+        ("T*width", "40", {}),  # many
+        ("T//2", "8", {}),  # two
+        ("N", "7", {}),  # the batch is what a run brings along
+        ("T", "T", {}),
+    ],
+)
+def test_equations_are_solved(a: str, b: str, found: dict[str, Dimension]) -> None:
+    assert solve(parse_dim(a), parse_dim(b)) == found
+
+
+@settings(max_examples=200, deadline=None)
+@given(dimensions(), dimensions())
+def test_a_solution_makes_both_sides_equal(a: Dimension, b: Dimension) -> None:
+    found = solve(a, b)
+    if found:
+        assert substitute(a, found) == substitute(b, found)

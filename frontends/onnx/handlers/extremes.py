@@ -20,12 +20,24 @@ __all__: list[str] = []
 def _extreme(operator: str, sign: int) -> None:
     @handler(operator, "max_pool", "clip", "relu", "add", "mul")
     def of_values(call: Call) -> list[Result]:
-        """Of any number of values; known ones become a clip or a shifted ReLU. A minimum is `-max(-x)`."""
+        """Of any number of values; known ones become a clip or a shifted ReLU. A minimum is `-max(-x)`. Minus infinity never is
+        the largest, infinity never the smallest: such operands are left out.
+        """
         operands: list[Value | np.ndarray] = []
-        for index, operand in enumerate(call.operands):
+        kept = [index for index, operand in enumerate(call.operands) if not _never(call, operand, -sign * np.inf)]
+        for index in kept or range(len(call.operands)):
+            operand = call.operands[index]
             value = real(call, index)
             operands.append(operand if isinstance(operand, np.ndarray) else value)
-        return [call.value(0) if len(operands) == 1 else extreme(call, operands, sign)]
+        return [call.value(kept[0]) if len(operands) == 1 else extreme(call, operands, sign)]
+
+
+def _never(call: Call, operand: object, number: float) -> bool:
+    """Whether the operand is `number` everywhere, and of a shape that gives the others no further elements."""
+    if not isinstance(operand, np.ndarray) or operand.dtype.kind != "f" or not operand.size or not (operand == number).all():
+        return False
+    shapes = [other.type.shape if isinstance(other, Value) else getattr(other, "shape", ()) for other in call.operands]
+    return operand.size == 1 and any(len(shape) >= operand.ndim for shape in shapes if shape != operand.shape)
 
 
 _extreme("Max", 1)

@@ -16,6 +16,8 @@ from snnir.ir.types import DTYPES
 __all__: list[str] = []
 
 _FAR = 1 << 31
+_FARTHEST = 1_000_000_000
+"""No axis of unknown size is longer: exporters write ends from here on for the end of the axis."""
 
 
 def _shape(array: Known) -> list[Dimension]:
@@ -121,11 +123,8 @@ def _bounds(start: Dimension, end: Dimension, step: int, size: Dimension) -> tup
     stop: Dimension | None = end
     if step > 0:
         begin = None if start == 0 or (isinstance(start, int) and start <= -_FAR + 1) else start
-        stop = (
-            None
-            if end == size or (isinstance(end, int) and (end >= _FAR - 1 or (isinstance(size, int) and end >= size)))
-            else end
-        )
+        whole = end == size or (isinstance(end, int) and end >= (size if isinstance(size, int) else _FARTHEST))
+        stop = None if whole else end
     else:
         begin = None if start == size or (isinstance(start, int) and start >= _FAR - 1) or start == -1 else start
         stop = None if isinstance(end, int) and end <= -_FAR + 1 else end

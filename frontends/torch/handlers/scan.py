@@ -39,7 +39,7 @@ def scan(call: Call) -> list[Entry]:
             scope.entries[node] = getattr(body, str(node.target))
     refused = walk(scope, list(body.graph.nodes))
     if refused:
-        raise RefusalError("; ".join(refused))
+        raise RefusalError("; ".join(map(str, refused)))
     (end,) = (node for node in body.graph.nodes if node.op == "output")
     results = [scope.find(item) for item in end.args[0]]
     for place, entry in enumerate(results):

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from snnir.errors import GraphError
+from snnir.errors import GraphError, SizeError
 from snnir.ir.dims import Dimension
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example, pad_amounts, sum_dtype, window_size
@@ -41,8 +41,10 @@ class Linear(_Weighted):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x, weight = types[:2]
-        if weight.rank != 2 or x.rank < 1 or x.shape[-1] != weight.shape[1]:
+        if weight.rank != 2 or x.rank < 1:
             raise GraphError("linear needs x[..., I] and weight[O, I]")
+        if x.shape[-1] != weight.shape[1]:
+            raise SizeError("linear needs x[..., I] and weight[O, I]", [(x.shape[-1], weight.shape[1])])
         if len(types) == 3 and types[2].shape != (weight.shape[0],):
             raise GraphError(f"linear needs bias[{weight.shape[0]}]")
         return (TensorType((*x.shape[:-1], weight.shape[0]), sum_dtype(*types)),)
@@ -87,7 +89,10 @@ class Conv(_Weighted):
             raise GraphError(f"conv over {spatial} axes has stride {self.stride} and dilation {self.dilation}")
         channels, (maps, _, *kernel) = x.shape[1], weight.static_shape("a conv weight")
         if self.groups < 1 or weight.shape[1] * self.groups != channels or maps % self.groups:
-            raise GraphError(f"{channels} channels and {maps} maps do not fit weight {weight.shape} in {self.groups} groups")
+            raise SizeError(
+                f"{channels} channels and {maps} maps do not fit weight {weight.shape} in {self.groups} groups",
+                [(channels, weight.shape[1] * self.groups)],
+            )
         if len(types) == 3 and types[2].shape != (maps,):
             raise GraphError(f"conv needs bias[{maps}]")
         pads = pad_amounts(self.padding, spatial)
@@ -188,7 +193,7 @@ class MatMul(Op):
         left = a.shape if a.rank > 1 else (1, *a.shape)
         right = b.shape if b.rank > 1 else (*b.shape, 1)
         if left[-1] != right[-2]:
-            raise GraphError(f"matmul: {left[-1]} columns meet {right[-2]} rows")
+            raise SizeError(f"matmul: {left[-1]} columns meet {right[-2]} rows", [(left[-1], right[-2])])
         shape = broadcast(left[:-2], right[:-2])
         shape += ((left[-2],) if a.rank > 1 else ()) + ((right[-1],) if b.rank > 1 else ())
         return (TensorType(shape, sum_dtype(a, b)),)
@@ -308,7 +313,8 @@ class BatchNorm(Op):
         x = types[0]
         channels: Dimension = x.shape[1] if x.rank > 1 else 1
         if any(type_.shape != (channels,) for type_ in types[1:]):
-            raise GraphError(f"batch_norm needs scale, bias, mean and variance of shape [{channels}]")
+            sizes = [(channels, type_.shape[0]) for type_ in types[1:] if type_.rank == 1]
+            raise SizeError(f"batch_norm needs scale, bias, mean and variance of shape [{channels}]", sizes)
         return (TensorType(x.shape, sum_dtype(*types)),)
 
     def factors(self, *parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from snnir.errors import GraphError
+from snnir.errors import GraphError, SizeError
 from snnir.ir.op import Example, Op, register
 from snnir.ir.ops.activation import (
     Affine,
@@ -87,12 +87,17 @@ class Recurrent(Op):
         """Result types for x, weight[G H, I], recurrent[G H, H] and STATES initial states."""
         x, weight, recurrent, *initial = types
         rows = weight.shape[0] if weight.rank == 2 else None
-        if x.rank != 3 or not isinstance(rows, int) or rows % self.GATES or weight.shape[1] != x.shape[2]:
+        if x.rank != 3 or not isinstance(rows, int) or rows % self.GATES:
             raise GraphError(f"{self.name} needs x[N, T, I] and weight[{self.GATES} H, I]")
+        if weight.shape[1] != x.shape[2]:
+            raise SizeError(f"{self.name} needs x[N, T, I] and weight[{self.GATES} H, I]", [(x.shape[2], weight.shape[1])])
         hidden = rows // self.GATES
         state = (x.shape[0], hidden)
         if recurrent.shape != (rows, hidden) or any(broadcast(type_.shape, state) != state for type_ in initial):
-            raise GraphError(f"{self.name} needs recurrent[{rows}, {hidden}] and initial states that spread over [N, {hidden}]")
+            ranked = [type_.shape for type_ in initial if type_.rank == 2]
+            sizes = [pair for shape in ranked for pair in zip(shape, state, strict=True) if pair[0] != 1]
+            text = f"recurrent[{rows}, {hidden}] and initial states that spread over [N, {hidden}]"
+            raise SizeError(f"{self.name} needs {text}", sizes)
         if mask is not None and mask.shape != (*x.shape[:2], 1):
             raise GraphError(f"{self.name} needs mask[N, T, 1], found {mask}")
         dtype = sum_dtype(*types)

@@ -60,7 +60,8 @@ class Function(Op):
     """Levels `clip(body(operands), lo, hi)` that an integer body computes from complete levels and sums.
 
     Operands are levels or sums (spike trains and `accumulate` at the spiking level); the body takes each as i64 and holds
-    integer ops and data movement only. Result i is worth `scales[i]` a level and lies in `lo[i]..hi[i]`.
+    integer ops and data movement only. Result i is worth `scales[i]` a level and lies in `lo[i]..hi[i]`. Among few-spike
+    neurons `start` is the step at which it charges its levels; among others (-1) a new segment of the window begins with it.
     """
 
     name = "function"
@@ -70,6 +71,7 @@ class Function(Op):
     scales: tuple[float, ...] = ()
     lo: tuple[int, ...] = ()
     hi: tuple[int, ...] = ()
+    start: int = -1
 
     def stored(self, types: Sequence[TensorType]) -> bool:
         return True

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from snnir.errors import GraphError
+from snnir.errors import GraphError, SizeError
 from snnir.ir.dims import Dimension, Shape, product
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example
@@ -46,8 +46,9 @@ class Reshape(Movement):
     shape: Shape = ()
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        if product(types[0].shape) != product(self.shape):
-            raise GraphError(f"{product(types[0].shape)} elements do not reshape to {self.shape}")
+        given, wanted = product(types[0].shape), product(self.shape)
+        if given != wanted:
+            raise SizeError(f"{given} elements do not reshape to {self.shape}", [(given, wanted)])
         return (types[0].with_shape(self.shape),)
 
     def bind(self, sizes: Mapping[str, int]) -> Movement:
@@ -111,7 +112,7 @@ class Slice(Movement):
             return -start
         if self.step == 1 and (start or 0) >= 0 and (stop is None or stop < 0):
             return size - (start or 0) + (stop or 0)
-        raise GraphError(f"the size of slice [{start}:{stop}:{self.step}] of the unknown size {size} cannot be told")
+        raise GraphError(f"the size of slice [{start}:{stop}:{self.step}] of the unknown size {size} cannot be derived")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         shape = list(types[0].shape)
@@ -183,8 +184,9 @@ class Concat(Movement):
         for type_ in types:
             if type_.dtype != first.dtype or type_.rank != first.rank:
                 raise GraphError("concat needs operands of one element type and rank")
-            if any(a != b for axis, (a, b) in enumerate(zip(type_.shape, first.shape, strict=True)) if axis != self.axis):
-                raise GraphError(f"concat along axis {self.axis}: other axes differ")
+            pairs = [pair for axis, pair in enumerate(zip(type_.shape, first.shape, strict=True)) if axis != self.axis]
+            if any(a != b for a, b in pairs):
+                raise SizeError(f"concat along axis {self.axis}: other axes differ", pairs)
             total = total + type_.shape[self.axis]
             if quantization is not None and type_.quantization is not None:
                 quantization = quantization.join(type_.quantization)
@@ -284,7 +286,8 @@ class Expand(Movement):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         if broadcast(types[0].shape, self.shape) != self.shape:
-            raise GraphError(f"shape {types[0].shape} does not expand to {self.shape}")
+            pairs = [(a, b) for a, b in zip(reversed(types[0].shape), reversed(self.shape), strict=False) if a != 1]
+            raise SizeError(f"shape {types[0].shape} does not expand to {self.shape}", pairs)
         return (types[0].with_shape(self.shape),)
 
     def bind(self, sizes: Mapping[str, int]) -> Movement:

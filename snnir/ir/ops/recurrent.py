@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snnir.errors import GraphError
+from snnir.errors import GraphError, SizeError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Op, register
 from snnir.ir.ops.rules import broadcast
 from snnir.ir.types import TensorType
@@ -55,7 +55,8 @@ class Scan(Op):
             raise GraphError(f"scan cuts along axis {self.axis}, which a sequence lacks")
         lengths = {type_.shape[self.axis] for type_ in sequences}
         if len(lengths) != 1:
-            raise GraphError(f"scan needs sequences of one length along axis {self.axis}")
+            first, *others = sorted(lengths, key=lambda size: (not isinstance(size, int), str(size)))
+            raise SizeError(f"scan needs sequences of one length along axis {self.axis}", [(other, first) for other in others])
         (length,) = lengths
         results = []
         for index, (initial, value) in enumerate(zip(types, outputs[: self.states], strict=False)):

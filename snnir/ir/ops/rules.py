@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.errors import GraphError
+from snnir.errors import GraphError, SizeError
 from snnir.ir.dims import Dimension, Shape
 from snnir.ir.op import Example, Op
 from snnir.ir.types import Quantization, TensorType, dtype_of
@@ -23,7 +23,9 @@ def broadcast(*shapes: Shape) -> Shape:
     for axis in range(-rank, 0):
         sizes = {shape[axis] for shape in shapes if len(shape) >= -axis} - {1}
         if len(sizes) > 1:
-            raise GraphError(f"shapes {' and '.join(str(shape) for shape in shapes)} do not broadcast together")
+            first, *others = sorted(sizes, key=lambda size: (not isinstance(size, int), str(size)))
+            text = " and ".join(str(shape) for shape in shapes)
+            raise SizeError(f"shapes {text} do not broadcast together", [(other, first) for other in others])
         result.append(sizes.pop() if sizes else 1)
     return tuple(result)
 

@@ -9,14 +9,14 @@ from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import SPIKING
-from snnir.machine.lowering import encode, maximum, product, scan, summing, synapses
+from snnir.machine.lowering import encode, function, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
 from snnir.machine.options import DELIVERIES, EXECUTIONS
 from snnir.machine.program import IntegerProgram
 
 __all__ = ["Lowered", "lower"]
 
-_RULES = (encode, maximum, product, scan, summing, synapses)
+_RULES = (encode, function, maximum, product, scan, summing, synapses)
 
 _BATCH = 2
 """Movement is tried on two samples, to see that none reaches into the other."""

@@ -14,5 +14,5 @@ from snnir.machine.program import Product
 def product(work: Lowering, node: Node) -> None:
     """Both factors are routed to the addresses of the result."""
     shape = np.broadcast_shapes(*(work.wiring(value).index.shape for value in node.operands))
-    left, right = (work.source(value, shape).name for value in node.operands)
-    work.ops.append(Product(work.root(node.output, shape), (left, right)))
+    left, right = work.together([work.source(value, shape) for value in node.operands])
+    work.add(Product(work.root(node.output, shape), (left.name, right.name)))

@@ -32,14 +32,23 @@ def scan(work: Lowering, node: Node) -> None:
             raise UnsupportedError(f"{node.describe()}: takes {outer.name}, which the host knows only after the network")
     inner.all()
     results = list(zip(node.outputs, body.outputs.values(), strict=True))
+    entering = [*pairs[:first], *((value, outer) for value, outer in pairs[first:] if value in inner.trains)]
+    outside = [
+        work.source(outer, inner.wirings[value].index.shape if place < first else None)
+        for place, (value, outer) in enumerate(entering)
+    ]
+    trains = {value: train for (value, _), train in zip(entering, work.together(outside), strict=True)}
+    again = {train.name for train in work.settled.values()}
     states = []
-    for (value, outer), (final, following) in zip(pairs[:first], results, strict=False):
-        shape = inner.wirings[value].index.shape
-        initial = work.source(outer, shape)
-        states.append(State(inner.trains[value], initial.name, inner.source(following).name, work.root(final, shape)))
-    cut = [(value, outer) for value, outer in pairs[first:last] if value in inner.trains]
-    elements = [Element(inner.trains[value], work.source(outer).name, work.is_charged(outer)) for value, outer in cut]
-    shared = [Shared(inner.trains[value], work.source(outer).name) for value, outer in pairs[last:] if value in inner.trains]
+    for (value, _), (final, following) in zip(pairs[:first], results, strict=False):
+        root = work.root(final, inner.wirings[value].index.shape)
+        states.append(State(inner.trains[value], trains[value].name, inner.source(following).name, root))
+    elements = [
+        Element(inner.trains[value], trains[value].name, trains[value].name in again or work.is_charged(outer))
+        for value, outer in pairs[first:last]
+        if value in trains
+    ]
+    shared = [Shared(inner.trains[value], trains[value].name) for value, _ in pairs[last:] if value in trains]
     stacked = []
     for outer, value in results[first:]:
         if value.type.dtype == "spike":
@@ -56,4 +65,4 @@ def scan(work: Lowering, node: Node) -> None:
     work.host += inner.host
     work.inputs |= inner.inputs
     whole = tuple(states), tuple(elements), tuple(shared), tuple(stacked), tuple(inner.ops)
-    work.ops.append(Scan(node.outputs[0].name, windows, op.reverse, *whole))
+    work.add(Scan(node.outputs[0].name, windows, op.reverse, *whole))

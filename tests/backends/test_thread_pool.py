@@ -12,8 +12,9 @@ import numba as untyped
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import Simulator, kernels
-from snnir.backends.simulator.team import Team
+from snnir.backends.simulator import Simulator
+from snnir.backends.simulator.kernels.memory import fetch_add
+from snnir.backends.simulator.thread_pool import ThreadPool
 from snnir.errors import InputError
 from snnir.ir.execute import execute
 from tests.backends.test_simulator import chain
@@ -27,17 +28,17 @@ numba: Any = untyped
 def piecework(given: Any) -> None:
     """Takes pieces 0.. (word 0) up to those of word 1, and counts each in the words behind; word 2 counts who came."""
     words = numba.carray(given, _WORDS)
-    kernels._next(words, 2, 1)
+    fetch_add(words, 2, 1)
     while True:
-        piece = kernels._next(words, 0, 1)
+        piece = fetch_add(words, 0, 1)
         if piece >= words[1]:
             break
-        kernels._next(words, 3 + piece, 1)
+        fetch_add(words, 3 + piece, 1)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_every_piece_of_every_job_is_done_once(threads: int) -> None:
-    team, rng = Team(threads), np.random.default_rng(threads)
+    pool, rng = ThreadPool(threads), np.random.default_rng(threads)
     jobs = []
     for number in range(1500):
         words = np.zeros(_WORDS, np.int64)
@@ -45,8 +46,8 @@ def test_every_piece_of_every_job_is_done_once(threads: int) -> None:
         if number % 5 == 0:  # helpers sleep after a fraction of a millisecond: jobs meet them awake, falling asleep, and asleep
             time.sleep(float(rng.choice([0, 1e-4, 3e-4, 1e-3])))
         if number % 2:
-            team.wake()
-        team.run(piecework.address, int(words.ctypes.data or 0))
+            pool.wake()
+        pool.run(piecework.address, int(words.ctypes.data or 0))
         done = words.copy()
         words[:] = -1 << 40  # whoever came to a job that is over would count here
         jobs.append((words, done))
@@ -62,20 +63,20 @@ def test_every_piece_of_every_job_is_done_once(threads: int) -> None:
 def meeting(given: Any) -> None:
     """Counts who came (word 2), and stays until as many are there as word 1 says, or for some seconds."""
     words = numba.carray(given, _WORDS)
-    kernels._next(words, 2, 1)
+    fetch_add(words, 2, 1)
     for _ in range(1_000_000_000):
-        if kernels._next(words, 2, 0) >= words[1]:
+        if fetch_add(words, 2, 0) >= words[1]:
             break
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])
 def test_all_come_to_a_job_awake_or_asleep(threads: int) -> None:
-    team = Team(threads)
+    pool = ThreadPool(threads)
     for pause in (0, 1e-4, 3e-4, 1e-2) * 5:
         time.sleep(pause)
         words = np.zeros(_WORDS, np.int64)
         words[1] = threads
-        team.run(meeting.address, int(words.ctypes.data or 0))
+        pool.run(meeting.address, int(words.ctypes.data or 0))
         assert words[2] == threads
 
 

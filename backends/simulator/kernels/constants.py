@@ -1,0 +1,107 @@
+"""The numbers that tables, kernels and results agree on. This module does not import Numba."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ALL",
+    "CHARGES",
+    "COLLECTED",
+    "COLUMN",
+    "COMBINE",
+    "CONTEXT",
+    "COUNTS",
+    "CSR",
+    "DELIVERING",
+    "DENSE",
+    "ENCODE",
+    "EVENTS",
+    "FAILED",
+    "FIRING",
+    "FUNCTION",
+    "GATHER",
+    "GRADED",
+    "HELPERS",
+    "HISTORY",
+    "INSIDE",
+    "JOB",
+    "KEEPS",
+    "KEEPS_HISTORY",
+    "LAST",
+    "LINKS_PER_EVENT",
+    "NEXT",
+    "OFFSETS",
+    "OPEN",
+    "OWN_LOCK",
+    "POPULATE",
+    "RECORDED",
+    "RECORDS",
+    "RELAY",
+    "REPLAY",
+    "RESUMES",
+    "ROWS",
+    "SAMPLE",
+    "SCAN",
+    "SCATTERED",
+    "SETTLES",
+    "SETTLING",
+    "SPARE",
+    "SPIKES",
+    "STATE",
+    "STEPS",
+    "SUMS",
+    "SYNOPS",
+    "TICK",
+    "UNDELIVERED",
+    "UNSETTLED",
+    "WAITING",
+    "WINDOW",
+    "WORKERS",
+    "WRONG",
+]
+
+DENSE, SCATTERED, COLLECTED, CSR = range(4)
+"""Kinds of segments; the kernel computes steps with many events of collected ones from the side of the outputs."""
+
+ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
+"""Kinds of instructions."""
+
+RELAY, REPLAY, GRADED = range(3)
+"""How a state reaches the next window."""
+
+STEPS, SPIKES, SYNOPS, CHARGES, SUMS, SETTLES, COUNTS = range(7)
+"""Parts of the results of a sample: `Program.results` says where they begin."""
+
+RECORDED, KEEPS_HISTORY = 1, 2
+"""Flags of an emitter: whether the run records its events, and its sums after each step."""
+
+OFFSETS, EVENTS, RECORDS, HISTORY, UNSETTLED, UNDELIVERED, WRONG, TICK, DELIVERING, FIRING, SETTLING, ALL = range(12)
+"""What a worker's `cursors` count: entries of growing arrays, neurons and spikes that a cap cut off, NaN and infinities among
+the numbers to round, the steps of combinations, and processor cycles.
+
+A run that asks for phases counts cycles: delivering currents, comparing neurons and writing their spikes while input comes, the
+same after the last input, and all of a call.
+"""
+
+NEXT, LAST, WORKERS, FAILED = range(4)
+"""Places in the counters that the workers of a run share: the next sample, where to end, how many workers have entered, and
+whether one of them found too little memory."""
+
+STATE, FUNCTION, CONTEXT, OWN_LOCK, HELPERS = 0, 8, 9, 10, 16
+"""Places of words in a thread pool's memory: `STATE` is alone in its cache line; from `HELPERS` on two words a helper: whether it
+sleeps, and its lock."""
+
+INSIDE, OPEN, WAITING, JOB = (1 << 20) - 1, 1 << 20, 1 << 21, 22
+"""Parts of `STATE`: helpers inside, two bits, and where the number of the job begins."""
+
+SAMPLE, WINDOW, COLUMN, KEEPS, RESUMES = range(5)
+"""Places in a worker's `window`: the sample in the results, the window's number in its scan, its column of `STEPS`, whether
+the neurons go on in the next window, and whether they go on from the window before."""
+
+ROWS = 255
+"""The most rows of int8 that are added together: their sums fit 16 bits."""
+
+SPARE = 16
+"""Entries behind the last sum, and behind the last weight: a vector may reach beyond what is asked for."""
+
+LINKS_PER_EVENT = 16
+"""So many links (output positions times taps) are looked through in the time of delivering one event alone."""

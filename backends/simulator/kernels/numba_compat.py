@@ -1,0 +1,241 @@
+"""Everything that uses the insides of Numba and llvmlite. `tests/backends/test_numba_compat.py` has one test for each name.
+
+Numba promises none of this to stay: where a new release changes it, a test of this module fails by name, and the remedy is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import llvmlite.ir
+import numba
+from numba.core import caching, ccallback, cgutils, codegen, compiler, imputils, typed_passes, typing
+from numba.core.compiler_machinery import register_pass
+from numba.np import arrayobj
+
+__all__ = [
+    "Native",
+    "Struct",
+    "allocate_once",
+    "array_pointer",
+    "array_view",
+    "c_function",
+    "element_type",
+    "for_range",
+    "intrinsic",
+    "part",
+    "target",
+]
+
+intrinsic: Any = numba.extending.intrinsic
+
+
+def target() -> tuple[str, ...]:
+    """What compiled code depends on beside its source: the platform, the processor and its features, versions of compilers."""
+    codes = numba.core.registry.cpu_target.target_context.codegen()
+    return (*codes.magic_tuple(), numba.__version__, llvmlite.__version__)
+
+
+_OPTIONS = {"_nrt": False, "error_model": "numpy"}
+"""Nothing counts references: each count would be a locked operation on memory that all threads share. A division by zero is no
+exception: the callers divide by nothing that can be 0, and without the question LLVM divides whole vectors."""
+
+
+class _PartLibrary(codegen.JITCodeLibrary):
+    """The code of a part: it is optimised and translated to machine code within the functions that call it, and not before."""
+
+    def finalize(self) -> None:
+        self._raise_if_finalized()
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LowerPart(typed_passes.NativeLowering):
+    """Lowering without an executable. Numba finds a compiled function by its entry point: any unique builtin serves as one."""
+
+    _name = "lower_part"
+
+    def run_pass(self, state: Any) -> bool:
+        target = state.targetctx
+        state.flags.no_compile = True
+        state.library = _PartLibrary(target.codegen(), state.func_id.func_qualname)
+        super().run_pass(state)
+        entry: Any = [].append
+        target.insert_user_function(entry, state["cr"].fndesc, [state.library])
+        state["cr"] = state["cr"]._replace(cfunc=entry)
+        return True
+
+
+class _PartCompiler(compiler.CompilerBase):
+    def define_pipelines(self) -> list[Any]:
+        manager = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.passes = [
+            (_LowerPart if kind is typed_passes.NativeLowering else kind, *described) for kind, *described in manager.passes
+        ]
+        manager.finalize()
+        return [manager]
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """Compile a function as part of the compiled functions that call it: Python cannot call it."""
+    options: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return numba.njit(pipeline_class=_PartCompiler, **options)(function)
+
+
+class _Locator(caching._CacheLocator):
+    """The folder and the stamp that `Native` sets for the next cache to be made."""
+
+    folder, name = "", ""
+
+    def __init__(self) -> None:
+        self._folder, self._name, self._py_file = type(self).folder, type(self).name, type(self).name
+
+    def get_cache_path(self) -> str:
+        return self._folder
+
+    def get_source_stamp(self) -> str:
+        return self._folder
+
+    def get_disambiguator(self) -> str:
+        return self._name
+
+    @classmethod
+    def from_function(cls, function: object, file: object) -> _Locator:
+        return cls()
+
+
+class _CacheImplementation(caching.CompileResultCacheImpl):
+    _locator_classes: Any = [_Locator]
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache of functions, in a folder whose name follows from all that the code depends on."""
+
+    _impl_class = _CacheImplementation
+
+    def _index_key(self, signature: Any, target: Any) -> tuple[Any, ...]:
+        return signature, target.magic_tuple()
+
+
+class Native:
+    """A C function compiled from Python. Its parameters are int64; it returns int64, or nothing."""
+
+    def __init__(self, function: Callable[..., Any], *, returns: bool) -> None:
+        integer = numba.types.int64
+        count = function.__code__.co_argcount
+        signature = ((integer,) * count, integer if returns else numba.types.void)
+        self.name = function.__name__
+        self._function: Any = ccallback.CFunc(function, signature, locals={}, options=dict(_OPTIONS))
+
+    def load(self, folder: Path | None) -> bool:
+        """Load from the cache in a folder, without compiling; whether it was there."""
+        self._use(folder)
+        function = self._function
+        found = function._cache.load_overload(function._sig, function._targetdescr.target_context)
+        if found is not None:
+            function._library = found.library
+            function._wrapper_name = found.fndesc.llvm_cfunc_wrapper_name
+            function._wrapper_address = found.library.get_pointer_to_function(function._wrapper_name)
+        return found is not None
+
+    def compile(self, folder: Path | None) -> None:
+        """Compile, and keep it in a folder."""
+        self._use(folder)
+        self._function.compile()
+
+    def _use(self, folder: Path | None) -> None:
+        if folder is not None:
+            _Locator.folder, _Locator.name = str(folder), self.name
+            self._function._cache = _Cache(self._function._pyfunc)
+
+    @property
+    def address(self) -> Any:
+        """The function's address, once it is compiled or loaded."""
+        return self._function.address
+
+    @property
+    def ctypes(self) -> Any:
+        """The function for Python to call, without the interpreter's lock."""
+        return self._function.ctypes
+
+
+class Struct(numba.types.Type):
+    """A pointer to words (int64) in memory: scalars (int64), arrays (their address, then their shape) and pointers to others."""
+
+    def __init__(self, name: str, **fields: Any) -> None:
+        self.fields = fields
+        self.places: dict[str, int] = {}
+        self.words = 0
+        for field, kind in fields.items():
+            self.places[field] = self.words
+            self.words += 1 + (kind.ndim if isinstance(kind, numba.types.Array) else 0)
+        super().__init__(name=f"struct {name}({', '.join(f'{field}: {kind}' for field, kind in fields.items())})")
+
+
+@numba.extending.register_model(Struct)
+class _StructModel(numba.extending.models.PrimitiveModel):
+    def __init__(self, manager: Any, struct: Struct) -> None:
+        super().__init__(manager, struct, llvmlite.ir.IntType(64).as_pointer())
+
+
+@typing.templates.infer_getattr
+class _StructFields(typing.templates.AttributeTemplate):
+    key = Struct
+
+    def generic_resolve(self, struct: Struct, field: str) -> Any:  # type: ignore[override]
+        return struct.fields.get(field)
+
+
+@imputils.lower_getattr_generic(Struct)
+def _field(context: Any, builder: Any, struct: Struct, value: Any, field: str) -> Any:
+    kind, integer = struct.fields[field], llvmlite.ir.IntType(64)
+
+    def word(place: int) -> Any:
+        return builder.load(builder.gep(value, [integer(struct.places[field] + place)]))
+
+    if isinstance(kind, numba.types.Array):
+        return array_view(context, builder, kind, word(0), [word(1 + axis) for axis in range(kind.ndim)])
+    return builder.inttoptr(word(0), integer.as_pointer()) if isinstance(kind, Struct) else word(0)
+
+
+def array_view(context: Any, builder: Any, kind: Any, address: Any, shape: Sequence[Any]) -> Any:
+    """An array of C order at an address, which owns nothing; `address` and `shape` are int64 in LLVM."""
+    integer, made = llvmlite.ir.IntType(64), context.make_array(kind)(context, builder)
+    width = integer(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides = [width]
+    for size in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], size))
+    data = builder.inttoptr(address, made.data.type)
+    arrayobj.populate_array(made, data=data, shape=list(shape), strides=strides, itemsize=width, meminfo=None)
+    return made._getvalue()
+
+
+def array_pointer(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Where the entries of an array begin, as a pointer in LLVM."""
+    return context.make_array(kind)(context, builder, value).data
+
+
+def element_type(context: Any, kind: Any) -> Any:
+    """The type in LLVM of an array's (or a pointer's) entries."""
+    return context.get_data_type(kind.dtype)
+
+
+def c_function(builder: Any, name: str, result: Any, *parameters: Any) -> Any:
+    """A function of the C library or of Python's C API, for compiled code to call."""
+    return cgutils.get_or_insert_function(builder.module, llvmlite.ir.FunctionType(result, parameters), name)
+
+
+def for_range(builder: Any, start: Any, stop: Any, step: Any) -> Any:
+    """A loop in LLVM; the context gives its index and the number of rounds."""
+    return cgutils.for_range_slice(builder, start, stop, step, start.type)
+
+
+def allocate_once(builder: Any, kind: Any) -> Any:
+    """A place on the stack, made once even within a loop."""
+    return cgutils.alloca_once(builder, kind)

@@ -1,0 +1,172 @@
+"""The borders of a scan: what its body receives in each window, and what leaves it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.backends.simulator.kernels.constants import EVENTS, GRADED, OFFSETS, REPLAY
+from snnir.backends.simulator.kernels.memory import clear, copy, events_of, grow
+from snnir.backends.simulator.kernels.numba_compat import part
+from snnir.backends.simulator.kernels.trains import accumulate, copy_train, send, split
+
+__all__ = ["begin_scan", "begin_window", "end_scan", "end_window"]
+
+
+@part
+def begin_scan(run, worker, row):
+    """Cut the sequences into elements, let the body read what it shares, and settle the initial states."""
+    program, first, steps = run.program, worker.first, worker.steps
+    clear(worker.stacked_ends)
+    for i in range(row.elements_end - row.elements):
+        element = program.elements[row.elements + i]
+        worker.element_first[i], worker.element_steps[i] = split(element, row.length, worker)
+    for i in range(row.shared, row.shared_end):
+        shared = program.shared[i]
+        first[shared.slot], steps[shared.slot] = first[shared.outer], steps[shared.outer]
+    for i in range(row.states, row.states_end):
+        state = program.states[i]
+        clear(worker.kept_states[state.level : state.level + 3 * state.size])
+        level = worker.kept_states[state.level : state.level + state.size]
+        accumulate(level, first[state.outer], steps[state.outer], worker.trains)
+
+
+@part
+def _begin_elements(run, worker, row, k, place):
+    """The elements at `place`. With `carry`, receivers still hold the elements of the window before, and get the difference."""
+    first, steps, trains, cursors = worker.first, worker.steps, worker.trains, worker.cursors
+    for i in range(row.elements_end - row.elements):
+        element = run.program.elements[row.elements + i]
+        slot = element.slot
+        first[slot] = worker.element_first[i] + place * (worker.element_steps[i] + 1)
+        steps[slot] = worker.element_steps[i]
+        if run.carry:
+            sent = worker.kept_borders[element.kept : element.kept + element.size]
+            if k > 0:
+                change = worker.differences[: sent.size]
+                for j in range(sent.size):
+                    change[j] = -sent[j]
+                accumulate(change, first[slot], steps[slot], trains)
+                first[slot] = cursors[OFFSETS]
+                steps[slot] = send(change, element.encoded != 0, run.delivery == GRADED, run.cap, trains, cursors)
+            else:
+                clear(sent)
+            accumulate(sent, first[slot], steps[slot], trains)
+
+
+@part
+def begin_window(run, worker, row, k, place):
+    """Begin window k, of the element at `place`: the trains of elements and states."""
+    program, carry, delivery = run.program, run.carry != 0, run.delivery
+    first, steps, trains, cursors = worker.first, worker.steps, worker.trains, worker.cursors
+    _begin_elements(run, worker, row, k, place)
+    for i in range(row.states_end - row.states):
+        state = program.states[row.states + i]
+        level = worker.kept_states[state.level : state.level + state.size]
+        before = worker.kept_states[state.level + state.size : state.level + 2 * state.size]
+        sent = worker.kept_states[state.level + 2 * state.size : state.level + 3 * state.size]
+        slot = state.slot
+        if delivery == REPLAY and k == 0:
+            first[slot], steps[slot] = first[state.outer], steps[state.outer]
+            continue
+        first[slot] = cursors[OFFSETS]
+        if delivery == REPLAY:
+            # The first train of a carried state counts from 0, but its receivers hold what the state started as.
+            steps[slot], cursors[EVENTS] = copy_train(
+                worker.state_first[i], worker.state_steps[i], worker.state_trains, before, np.int64(-1), carry and k == 1,
+                worker, trains, cursors[OFFSETS], cursors[EVENTS],
+            )  # fmt: skip
+            cursors[OFFSETS] += steps[slot] + 1
+        else:
+            change = worker.differences[: state.size]
+            for j in range(state.size):
+                change[j] = level[j] - sent[j]
+            steps[slot] = send(change, False, delivery == GRADED, run.cap, trains, cursors)
+            if carry:
+                accumulate(sent, first[slot], steps[slot], trains)
+    if carry and k > 0:  # receivers keep what they received: shared values do not change
+        for i in range(row.shared, row.shared_end):
+            steps[program.shared[i].slot] = 0
+
+
+@part
+def end_window(run, worker, row, k, place):
+    """End window k: what states have become, and what leaves the body."""
+    program, carry, first, steps, trains = run.program, run.carry != 0, worker.first, worker.steps, worker.trains
+    cursor, base = np.int64(0), np.int64(0)
+    for i in range(row.states_end - row.states):
+        state = program.states[row.states + i]
+        level = worker.kept_states[state.level : state.level + state.size]
+        copy(worker.kept_states[state.level + state.size : state.level + 2 * state.size], level)
+        if not (carry and k > 0):
+            clear(level)
+        slot = state.following
+        accumulate(level, first[slot], steps[slot], trains)
+        if run.delivery == REPLAY or k == row.length - 1:
+            worker.state_first[i] = base
+            worker.state_steps[i], cursor = copy_train(
+                first[slot], steps[slot], trains, level, np.int64(1), False, worker, worker.state_trains, base, cursor
+            )
+            base += worker.state_steps[i] + 1
+    ends = worker.stacked_ends
+    for i in range(row.stacked_end - row.stacked):
+        value = program.stacked[row.stacked + i]
+        level = worker.kept_borders[value.level : value.level + value.size]
+        if k == 0:
+            clear(level)
+        window, base = i * row.length + place, ends[0]
+        # Receivers outside are fresh, so they first receive what the body keeps.
+        copied, cursor = copy_train(
+            first[value.slot], steps[value.slot], trains, level, np.int64(1), carry and k > 0,
+            worker, worker.stacked_trains, base, ends[1],
+        )  # fmt: skip
+        worker.stacked_first[window], worker.stacked_steps[window] = base, copied
+        ends[0], ends[1] = base + copied + 1, cursor
+        if carry:
+            clear(level)
+            accumulate(level, base, copied, worker.stacked_trains)
+
+
+@part
+def _join_windows(run, worker, row, i):
+    """The stacked value number i of all windows as one train."""
+    trains, cursors, value = worker.trains, worker.cursors, run.program.stacked[row.stacked + i]
+    own_offsets, own_address, own_event = events_of(worker.stacked_trains)
+    window, steps, count = i * row.length, 0, 0
+    for k in range(window, window + row.length):
+        steps = max(steps, worker.stacked_steps[k])
+        count += own_offsets[worker.stacked_first[k] + worker.stacked_steps[k]] - own_offsets[worker.stacked_first[k]]
+    base, cursor = cursors[OFFSETS], cursors[EVENTS]
+    grow(trains, base + steps + 1, cursor + count)
+    offsets, address, event = events_of(trains)
+    offsets[base] = cursor
+    for t in range(steps):
+        for k in range(row.length):
+            if t < worker.stacked_steps[window + k]:
+                step = worker.stacked_first[window + k] + t
+                for e in range(own_offsets[step], own_offsets[step + 1]):
+                    address[cursor], event[cursor] = own_address[e] + k * value.size, own_event[e]
+                    cursor += 1
+        offsets[base + t + 1] = cursor
+    worker.first[value.outer], worker.steps[value.outer] = base, steps
+    cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
+
+
+@part
+def end_scan(run, worker, row):
+    """The last states, and the values of all windows as one train."""
+    first, steps, trains, cursors = worker.first, worker.steps, worker.trains, worker.cursors
+    for i in range(row.states_end - row.states):
+        state = run.program.states[row.states + i]
+        if row.length == 0:
+            first[state.final], steps[state.final] = first[state.outer], steps[state.outer]
+            continue
+        before = worker.kept_states[state.level + state.size : state.level + 2 * state.size]
+        base = cursors[OFFSETS]
+        copied, cursors[EVENTS] = copy_train(
+            worker.state_first[i], worker.state_steps[i], worker.state_trains, before, np.int64(1),
+            run.carry != 0 and row.length > 1, worker, trains, base, cursors[EVENTS],
+        )  # fmt: skip
+        first[state.final], steps[state.final] = base, copied
+        cursors[OFFSETS] += copied + 1
+    for i in range(row.stacked_end - row.stacked):
+        _join_windows(run, worker, row, i)

@@ -1,0 +1,189 @@
+"""How the events of a step add weights to sums, by kinds of segments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.backends.simulator.kernels.constants import CHARGES, COLLECTED, LINKS_PER_EVENT, ROWS, SAMPLE, SYNOPS
+from snnir.backends.simulator.kernels.memory import clear, events_of, pointer
+from snnir.backends.simulator.kernels.numba_compat import part
+from snnir.backends.simulator.kernels.vectors import add_rows, add_scaled_rows, gather_links
+
+__all__ = ["deliver_convolution", "deliver_dense", "deliver_sparse"]
+
+
+@part
+def _dense(sums, begin, end, address, event, segment, weights, worker, factors):
+    """Add the rows of events begin..end-1 to the sums of one sample, many at once: single spikes by sign, others by value.
+
+    Returns how many events were charged.
+    """
+    inputs, size, rows, by = np.int32(segment.inputs), segment.outputs, worker.rows, worker.scaled_rows
+    grouped, base, zero, half = segment.end - segment.begin != inputs, segment.weights, np.int64(0), np.int64(ROWS)
+    into, table, listed, multiplied, multiples = pointer(sums), pointer(weights), pointer(rows), pointer(by), pointer(factors)
+    group, costly, one = zero, zero, np.uint64(1)
+    while begin < end:
+        stop, before = min(begin + half, end), np.int32(0)
+        if grouped:
+            group = np.int64(address[begin] // inputs)
+            before = np.int32(group) * inputs
+            last = begin + 1
+            while last < stop and 0 <= address[last] - before < inputs:
+                last += 1
+            stop = last
+        places, spikes = address[begin:stop], event[begin:stop]
+        plus, minus, scaled = np.uint64(0), np.uint64(ROWS), np.uint64(0)
+        for k in range(places.size):  # each is listed three times and overwritten, unless it counts: no branch to guess
+            row, value = places[k] - before, spikes[k] >> 1
+            costly += spikes[k] & 1
+            rows[plus] = rows[minus] = by[scaled] = row
+            factors[scaled] = value
+            up, down = np.uint64(value == 1), np.uint64(value == -1)
+            plus += up
+            minus += down
+            scaled += one - up - down
+        more, less, others = np.int64(plus), np.int64(minus), np.int64(scaled)
+        if more + less > half:
+            add_rows(into, group * size, table, base, listed, zero, more, half, less, size, size)
+        if others:
+            add_scaled_rows(into, group * size, table, base, multiplied, multiples, others, size, size)
+        begin = stop
+    return costly
+
+
+@part
+def _scatter(sums, begin, end, address, event, segment, weights, index, worker, factors):
+    """Convolve events begin..end-1, each into the outputs that it reaches: those of one position together.
+
+    Output positions that lie side by side take one run of weights. Returns the synapses used, and those of them by charged
+    events.
+    """
+    rows, by, zero, one, map_stride = worker.rows, worker.scaled_rows, np.int64(0), np.int64(1), segment.map_stride
+    into, table, listed, multiplied, multiples = pointer(sums), pointer(weights), pointer(rows), pointer(by), pointer(factors)
+    position, group, count, scaled, synops, charges = zero, zero, zero, zero, zero, zero
+    at, here, first = zero, zero, zero
+    for e in range(begin, end + 1):
+        if e < end:
+            at = segment.addresses + 3 * np.int64(address[e])
+            here, first = np.int64(index[at + 1]), np.int64(index[at + 2])
+        if e == end or here != position or first != group or count == ROWS or scaled == ROWS:
+            for r in range(index[segment.runs + position], index[segment.runs + position + 1], 3):
+                shift, target, size = segment.weights + index[r], group + index[r + 1], np.int64(index[r + 2])
+                if map_stride != 1:
+                    for k in range(count + scaled):
+                        start = (rows[k] if k < count else by[k - count]) + shift
+                        value = 1 if k < count else factors[k - count]
+                        for j in range(size):
+                            sums[target + j * map_stride] += weights[start + j] * value
+                    continue
+                if count:
+                    add_rows(into, target, table, shift, listed, zero, count, count, count, one, size)
+                if scaled:
+                    add_scaled_rows(into, target, table, shift, multiplied, multiples, scaled, one, size)
+            if e == end:
+                break
+            position, group, count, scaled = here, first, zero, zero
+        spike = event[e] >> 1
+        if spike == 1 or spike == -1:
+            rows[count] = index[at] + (segment.negated if spike == -1 else zero)
+            count += 1
+        else:
+            by[scaled], factors[scaled] = index[at], spike
+            scaled += 1
+        used = index[segment.fans + here]
+        synops += used
+        charges += used * (event[e] & 1)
+    return synops, charges
+
+
+@part
+def _collect(sums, begin, end, address, event, segment, weights, index, worker, factors):
+    """As `_scatter`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
+
+    Events that are no single spikes are scattered.
+    """
+    filled, channels, rows = worker.filled, worker.channels, worker.rows
+    base, size, zero, one, most = segment.weights, segment.maps, np.int64(0), np.int64(1), np.int64(ROWS)
+    positions, width = np.uint32(segment.positions), segment.width
+    into, table, listed = pointer(sums), pointer(weights), pointer(rows)
+    clear(filled[: segment.positions])
+    synops, charges, fans = np.int64(0), np.int64(0), index[segment.fans : segment.fans + segment.positions]
+    negated, full, channel_size = np.int32(segment.negated), np.int32(width - 8), np.uint32(segment.spread)
+    places, spikes = address[begin:end], event[begin:end]
+    for k in range(places.size):
+        value, local = spikes[k] >> 1, np.uint32(places[k])
+        channel = local // positions
+        position = np.uint64(local - channel * positions)
+        place = filled[position]
+        if (value == 1 or value == -1) and place < full:
+            row = np.int32(channel * channel_size) + (negated & (value >> 1))
+            channels[position * np.uint64(width) + np.uint64(place)] = row
+            filled[position] = place + 1
+            if spikes[k] & 1:
+                charges += fans[position]
+        else:
+            used, costly = _scatter(sums, begin + k, begin + k + 1, address, event, segment, weights, index, worker, factors)
+            synops += used
+            charges += costly
+    for p in range(fans.size):
+        synops += np.int64(filled[p]) * fans[p]
+    for q in range(segment.places):
+        begin, end = np.int64(index[segment.reads + q]), np.int64(index[segment.reads + q + 1])
+        count = gather_links(rows, channels, filled, index, begin, end, width)
+        for k in range(0, count, most):
+            add_rows(into, q * size, table, base, listed, k, min(k + most, count), zero, zero, one, size)
+    return synops, charges
+
+
+@part
+def _sparse(sums, begin, end, address, event, segment, weights, index):
+    """Deliver events begin..end-1 over synapses listed one by one; returns as `_scatter`."""
+    synops, charges = np.int64(0), np.int64(0)
+    for e in range(begin, end):
+        local, value = np.int64(address[e]), event[e] >> 1
+        first, last = index[segment.pointers + local], index[segment.pointers + local + 1]
+        for j in range(first, last):
+            sums[index[segment.targets + j]] += weights[segment.weights + j] * value
+        synops += last - first
+        charges += (last - first) * (event[e] & 1)
+    return synops, charges
+
+
+@part
+def _count(run, worker, number, synops, charges):
+    """Count the synapses that the events of a step used, and those of them by charged events."""
+    results, places = run.results[worker.window[SAMPLE]], run.program.results
+    results[places[SYNOPS] + number] += synops
+    results[places[CHARGES] + number] += charges
+
+
+@part
+def deliver_dense(run, worker, number, begin, end, sums, weights, factors):
+    """Add the currents of events begin..end-1 of the worker's trains through a dense segment to the sums of its population."""
+    _, address, event = events_of(worker.trains)
+    segment = run.program.segments[number]
+    charged = _dense(sums, begin, end, address, event, segment, weights, worker, factors)
+    _count(run, worker, number, segment.outputs * (end - begin), segment.outputs * charged)
+
+
+@part
+def deliver_convolution(run, worker, population, number, begin, end, sums, weights, factors):
+    """As `deliver_dense`, through a convolution."""
+    _, address, event = events_of(worker.trains)
+    segment, row = run.program.segments[number], run.program.populations[population]
+    index = run.program.indices[row.index : row.index_end]
+    if segment.kind == COLLECTED and LINKS_PER_EVENT * (end - begin) > segment.links:
+        synops, charges = _collect(sums, begin, end, address, event, segment, weights, index, worker, factors)
+    else:
+        synops, charges = _scatter(sums, begin, end, address, event, segment, weights, index, worker, factors)
+    _count(run, worker, number, synops, charges)
+
+
+@part
+def deliver_sparse(run, worker, population, number, begin, end, sums, weights):
+    """As `deliver_dense`, through synapses listed one by one."""
+    _, address, event = events_of(worker.trains)
+    row = run.program.populations[population]
+    index = run.program.indices[row.index : row.index_end]
+    synops, charges = _sparse(sums, begin, end, address, event, run.program.segments[number], weights, index)
+    _count(run, worker, number, synops, charges)

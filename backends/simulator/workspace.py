@@ -1,0 +1,261 @@
+"""The memory of a run's workers, and structures in memory as the compiled part reads them.
+
+Made once for a program and each of its workers, and kept with the program: a run of one sample makes no arrays but its results.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from snnir.backends.simulator.kernels.constants import (
+    ALL,
+    COLLECTED,
+    COMBINE,
+    CSR,
+    DENSE,
+    ENCODE,
+    FAILED,
+    GATHER,
+    POPULATE,
+    ROWS,
+    SCAN,
+    SCATTERED,
+    SPARE,
+    TICK,
+)
+from snnir.backends.simulator.kernels.types import PROGRAM, RUN, WORKER
+from snnir.backends.simulator.library import address, function, prepare
+from snnir.backends.simulator.tables import Layout, Program
+
+__all__ = ["Code", "RunMemory", "Worker", "address_of", "pack"]
+
+
+def address_of(array: np.ndarray) -> int:
+    """Where the entries of an array begin."""
+    return int(array.__array_interface__["data"][0])
+
+
+def pack(struct: Any, values: Mapping[str, Any]) -> np.ndarray:
+    """The words of a structure: numbers, arrays and packed structures by name. Their memory must stay while it is used."""
+    return np.array([word for name, kind in struct.fields.items() for word in _words(name, kind, values[name])], np.int64)
+
+
+def _words(name: str, kind: Any, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, np.ndarray):
+        return (int(value),)
+    if not hasattr(kind, "ndim"):
+        return (address_of(value),)
+    assert value.ndim == kind.ndim and value.flags.c_contiguous, f"{name}: {value.ndim} axes"
+    assert value.dtype.itemsize == _size(kind.dtype), f"{name}: {value.dtype} where the kernel reads {kind.dtype}"
+    return (address_of(value), *value.shape)
+
+
+def _size(dtype: Any) -> int:
+    return int(dtype.size if hasattr(dtype, "size") else dtype.bitwidth // 8)
+
+
+_INSTRUCTIONS = {ENCODE: "encode_levels", GATHER: "gather_trains", COMBINE: "combine_tracers", SCAN: "scan_windows"}
+_POPULATIONS = {0: "populate_32", 1: "populate_32", 2: "populate_64"}
+_DELIVERIES = {DENSE: "dense", SCATTERED: "convolution", COLLECTED: "convolution", CSR: "sparse"}
+_WIDTHS = {0: 8, 1: 16, 2: 64}
+
+
+class Code:
+    """A program as the compiled part reads it, and the compiled functions that it needs; with memory of runs that are over."""
+
+    def __init__(self, program: Program, layout: Layout) -> None:
+        self.arrays = program
+        self.program = pack(PROGRAM, program._asdict())
+        populations = program.populations
+        routines = [
+            _POPULATIONS[int(populations["storage"][row])] if kind == POPULATE else _INSTRUCTIONS[int(kind)]
+            for kind, row in program.instructions.tolist()
+        ]
+        deliveries = [""] * len(program.segments)
+        for row in populations:
+            for segment in range(row["first"], row["last"]):
+                kind = _DELIVERIES[int(program.segments["kind"][segment])]
+                deliveries[segment] = f"{kind}_{_WIDTHS[int(row['storage'])]}"
+        self.names = list(dict.fromkeys(["work", "release", *routines, *deliveries]))
+        prepare(self.names)
+        self.work = address("work")
+        self.routines = np.array([address(name) for name in routines], np.int64)
+        self.deliveries = np.array([address(name) for name in deliveries], np.int64)
+        self.emitter = np.array([self._emitter(int(kind), int(row)) for kind, row in program.instructions.tolist()], np.int64)
+        self.shared = {**_starts(program), "levels": layout.levels}
+        self._idle: dict[int, list[RunMemory]] = {}
+
+    def _emitter(self, kind: int, row: int) -> int:
+        """The emitter whose train an instruction makes; -1 for those of several, or of none, and for readouts."""
+        if kind == POPULATE:
+            population = self.arrays.populations[row]
+            return -1 if population["sums"] >= 0 else int(population["emitter"])
+        table = {ENCODE: self.arrays.encoders, COMBINE: self.arrays.combinations}.get(kind)
+        return -1 if table is None else int(table["emitter"][row])
+
+    def take(self, threads: int) -> RunMemory:
+        """Memory for a run by that many threads, that nobody else uses."""
+        idle = self._idle.setdefault(threads, [])
+        return idle.pop() if idle else RunMemory(self, threads)
+
+    def give_back(self, memory: RunMemory) -> None:
+        """Keep memory for another run."""
+        for worker in memory.workers:
+            worker.reset()
+        self._idle[len(memory.workers)].append(memory)
+
+
+class RunMemory:
+    """The structure of a run, its workers, and the counters that they share."""
+
+    def __init__(self, code: Code, threads: int) -> None:
+        self.workers = [Worker(code.arrays, code.shared) for _ in range(threads)]
+        self.counters = np.zeros(FAILED + 1, np.int64)
+        self._arrays = {
+            "program": code.program,
+            "routines": code.routines,
+            "deliveries": code.deliveries,
+            "emitter": code.emitter,
+            "counters": self.counters,
+            "workers": np.array([worker.address for worker in self.workers], np.int64),
+        }
+        self._words = np.zeros(RUN.words, np.int64)
+        self.address = address_of(self._words)
+        self.set(**self._arrays)
+
+    def set(self, **values: Any) -> None:
+        """Enter numbers and arrays by the names of `types.RUN`. The arrays must stay during the run."""
+        for name, value in values.items():
+            words = _words(name, RUN.fields[name], value)
+            place = RUN.places[name]
+            self._words[place : place + len(words)] = words
+
+
+_KEPT_ENTRIES = 1 << 16
+"""Entries of growing memory that a worker keeps from run to run: half a MiB at most."""
+
+
+class Worker:
+    """The memory of one worker, by the names of `types.WORKER`."""
+
+    def __init__(self, program: Program, shared: Mapping[str, Any]) -> None:
+        self.stores = np.zeros(22, np.int64)
+        """Growing memory, each an address and how many entries fit: three of each of three stores of trains, and two logs."""
+        self.cursors = np.zeros(ALL + 1, np.int64)
+        arrays = {**_room(program), **shared, "cursors": self.cursors, "window": np.zeros(5, np.int64)}
+        arrays["levels"] = np.zeros(shared["levels"], np.int32)
+        for place, name in enumerate(("trains", "state_trains", "stacked_trains")):
+            arrays[name] = self.stores[6 * place : 6 * place + 6]
+        arrays["records"], arrays["history"] = self.stores[18:20], self.stores[20:22]
+        self._arrays = arrays
+        self._words = pack(WORKER, arrays)
+        self.address = address_of(self._words)
+        weakref.finalize(self, _release, self.stores)
+
+    def log(self, name: str, size: int) -> np.ndarray:
+        """A copy of the first entries of `records` or `history`."""
+        start = int(self._arrays[name][0])
+        return np.ctypeslib.as_array((ctypes.c_int64 * size).from_address(start)).copy() if size else np.zeros(0, np.int64)
+
+    def reset(self) -> None:
+        """Begin to count anew, and give growing memory back, where it is much."""
+        self.cursors[:TICK] = 0
+        self.cursors[TICK + 1 :] = 0
+        if int(self.stores[1::2].sum()) > _KEPT_ENTRIES:
+            self.release()
+
+    def release(self) -> None:
+        """Give all growing memory back."""
+        _release(self.stores)
+
+
+def _release(stores: np.ndarray) -> None:
+    free = function("release")
+    for place in stores[::2].tolist():
+        if place:
+            free(place)
+    stores[:] = 0
+
+
+def _room(program: Program) -> dict[str, np.ndarray]:
+    """Arrays that are as large as the program's largest population, combination or border."""
+    populations, segments, combinations = program.populations, program.segments, program.combinations
+    wide = populations["storage"] == 2
+    neurons = int((populations["neurons"] + populations["size"]).max(initial=0))
+    most, most_wide = int(populations["size"].max(initial=8)), int(populations["size"][wide].max(initial=0))
+    collected = segments[segments["kind"] == COLLECTED]
+    rows = max(2 * ROWS + 1, int(collected["longest"].max(initial=0)))
+    channels = int((collected["positions"] * collected["width"]).max(initial=0))
+    inputs, size = int(combinations["inputs"].max(initial=1)), int(combinations["size"].max(initial=1))
+    encoded, tracers, states, borders = program.kept.tolist()
+    pieces = int(((program.windows["stacked_end"] - program.windows["stacked"]) * program.windows["length"]).max(initial=0))
+    shapes = {
+        np.int64: {
+            "first": program.slots,
+            "steps": program.slots,
+            "kept64": program.bias64.size,
+            "sums64": most_wide + SPARE,
+            "up64": most_wide,
+            "down64": most_wide,
+            "factors64": ROWS + 1,
+            "inputs": inputs,
+            "values": size,
+            "kept_tracers": tracers,
+            "kept_states": states,
+            "kept_borders": borders,
+            "differences": max(states, borders),
+            "charged": max(states, borders),
+            "state_first": program.states.size,
+            "state_steps": program.states.size,
+            "stacked_first": pieces,
+            "stacked_steps": pieces,
+            "stacked_ends": 2,
+            "element_first": program.elements.size,
+            "element_steps": program.elements.size,
+        },
+        np.int32: {
+            "kept32": program.bias32.size,
+            "kept_levels": neurons,
+            "sums32": most + SPARE,
+            "up32": most,
+            "down32": most,
+            "tracers": most + SPARE,
+            "fired": most + SPARE,
+            "signs": most + SPARE,
+            "rows": rows + 8,
+            "scaled_rows": ROWS + 1,
+            "factors32": ROWS + 1,
+            "filled": int(collected["positions"].max(initial=0)),
+            "channels": channels,
+            "touched": size,
+            "kept_encoded": encoded,
+            "changes": encoded,
+        },
+    }
+    arrays = {name: np.zeros(extent, dtype) for dtype, named in shapes.items() for name, extent in named.items()}
+    return {**arrays, "stamps": np.full(size, -1, np.int64)}
+
+
+def _starts(program: Program) -> dict[str, np.ndarray]:
+    """What membranes start from, and thresholds, of all neurons of each width.
+
+    The membrane of a neuron with uniform thresholds is its sum less what its level stands for, and half a theta more: so
+    it fires at theta and below 0. Staircases and readouts have their sums as they are.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, bias, wide in (("32", program.bias32, False), ("64", program.bias64, True)):
+        start, theta = bias.copy(), np.zeros(bias.size + SPARE, bias.dtype)
+        for row in program.populations:
+            if row["staircase"] or row["lo"] == row["hi"] or (row["storage"] == 2) != wide:
+                continue
+            own = slice(row["own"], row["own"] + row["size"])
+            parameter = program.parameter[row["neurons"] : row["neurons"] + row["size"]]
+            theta[own] = program.thresholds[row["thresholds"] + parameter.astype(np.int64) * row["steps"]]
+            start[own] += theta[own] // 2
+        found |= {f"start{name}": start, f"theta{name}": theta}
+    return found
