@@ -120,7 +120,7 @@ class _Microcode:
     def _register(self, value: Value) -> tuple[int, tuple[int, ...]]:
         """The register of a value, and the shape of what it holds of one sample."""
         if value not in self.registers:
-            array = self.known[value] if value in self.known else value.array
+            array = self.known.get(value, value.array)
             register = self._step("constant", (), (), array.shape, data=array.reshape(-1).astype(np.int64))
             self.registers[value] = register, array.shape
         return self.registers[value]
