@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from snnir.backends.bundle import Bundle
     from snnir.compiler.checking import check
     from snnir.compiler.compile import compile
+    from snnir.compiler.debugging import debug
     from snnir.compiler.importing import import_model
     from snnir.errors import SnnirError
     from snnir.export.bundle import bundle, load_bundle
@@ -38,6 +39,7 @@ __all__ = [
     "bundle",
     "check",
     "compile",
+    "debug",
     "export_nir",
     "import_model",
     "import_nir",
@@ -53,6 +55,7 @@ _HOMES = {
     "load_bundle": "snnir.export.bundle",
     "check": "snnir.compiler.checking",
     "compile": "snnir.compiler.compile",
+    "debug": "snnir.compiler.debugging",
     "export_nir": "snnir.export.nir",
     "import_nir": "snnir.export.nir",
     "import_model": "snnir.compiler.importing",

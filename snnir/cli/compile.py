@@ -9,20 +9,23 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, DIM, FILE, JSON, ROUNDING, SHAPE, WEIGHT_BITS, constants_of, dims_of
+from snnir.cli.options import (
+    BITS,
+    CONSTANT,
+    DIM,
+    FILE,
+    JSON,
+    ROUNDING,
+    SHAPE,
+    WEIGHT_BITS,
+    constants_of,
+    dims_of,
+    value_bits_of,
+)
 from snnir.errors import UsageError
+from snnir.runtime.accuracy import worst_sqnr
 
 __all__ = ["compile_command"]
-
-
-def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
-    found = {}
-    for item in items:
-        name, sign, bits = item.rpartition("=")
-        if not sign or not name or not bits.isdecimal():
-            raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
-        found[name] = int(bits)
-    return found
 
 
 @click.command("compile")
@@ -41,6 +44,7 @@ def _value_bits(items: tuple[str, ...]) -> dict[str, int]:
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
+@click.option("--min-sqnr", type=float, metavar="DB", help="Exit with code 1, writing nothing, where an output has less SQNR.")
 @CONSTANT
 @DIM
 @SHAPE
@@ -61,11 +65,12 @@ def compile_command(
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
+    min_sqnr: float | None,
     constants: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     json: bool,
-) -> None:
+) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
     data = read_arrays(calibration) if calibration is not None else None
     with report.progress("compiling", quiet=json) as advance:
@@ -76,7 +81,7 @@ def compile_command(
             weight_bits=weight_bits,
             input_bits=input_bits,
             state_bits=state_bits,
-            value_bits=_value_bits(value_bits),
+            value_bits=value_bits_of(value_bits),
             allow_host=allow_host,
             method=method,
             percentile=percentile,
@@ -88,5 +93,19 @@ def compile_command(
             dump_ir=dump_ir,
             progress=advance,
         )
-        program.save(output)
-    report.compiled(program, output, json)
+        enough = _reaches(program, min_sqnr)
+        if enough:
+            program.save(output)
+    report.compiled(program, output if enough else None, json)
+    if not enough:
+        report.error(f"an output has an SQNR below --min-sqnr {min_sqnr:g}; {output} was not written")
+    return 0 if enough else 1
+
+
+def _reaches(program: snnir.Program, least: float | None) -> bool:
+    """Whether all outputs have at least this SQNR on calibration data. Raises `UsageError` where none was measured."""
+    if least is None:
+        return True
+    if not program.distances:
+        raise UsageError("--min-sqnr needs --calibration: without data no distance to the float model is measured")
+    return worst_sqnr(program.distances) >= least

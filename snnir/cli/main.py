@@ -11,6 +11,7 @@ from snnir.cli import report
 from snnir.cli.bundle import COMMANDS as BUNDLE_COMMANDS
 from snnir.cli.check import check_command
 from snnir.cli.compile import compile_command
+from snnir.cli.debug import debug_command
 from snnir.cli.digits import demo_command
 from snnir.cli.inspect import inspect_command
 from snnir.cli.listings import ops_command, passes_command
@@ -24,6 +25,7 @@ __all__ = ["cli", "main"]
 COMMANDS = (
     check_command,
     compile_command,
+    debug_command,
     run_command,
     verify_command,
     inspect_command,

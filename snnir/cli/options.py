@@ -26,6 +26,7 @@ __all__ = [
     "WEIGHT_BITS",
     "constants_of",
     "dims_of",
+    "value_bits_of",
 ]
 
 FILE = click.Path(path_type=Path)
@@ -104,4 +105,15 @@ def constants_of(items: Iterable[str]) -> dict[str, object]:
             found[name] = json.loads(value)
         except ValueError:
             raise UsageError(f"--constant {item!r}: give a .npy file, or JSON such as 3, true or [2, 4]") from None
+    return found
+
+
+def value_bits_of(items: Iterable[str]) -> dict[str, int]:
+    """Bits by the names of values, of what `--value-bits` was given. Raises `UsageError`."""
+    found = {}
+    for item in items:
+        name, sign, bits = item.rpartition("=")
+        if not sign or not name or not bits.isdecimal():
+            raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
+        found[name] = int(bits)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from rich.table import Table
 from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.provenance import origin_rows
 from snnir.cli.support import op_support, pass_support
+from snnir.runtime.accuracy import distance_text
 from snnir.runtime.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.runtime.inputs import as_inputs
 from snnir.runtime.totals import RunTotals, right_answers
@@ -24,6 +25,7 @@ from snnir.runtime.verification import scan_lengths
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
+    from snnir.runtime.accuracy import Diagnostic
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.program import Program
     from snnir.runtime.verification import Verification
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "accuracy",
     "compiled",
+    "distance_rows",
     "error",
     "print_json",
     "progress",
@@ -42,6 +45,7 @@ __all__ = [
     "show_text",
     "simulating",
     "verified",
+    "warn",
 ]
 
 
@@ -101,15 +105,33 @@ def rows_table(title: str, rows: Mapping[str, object]) -> None:
     Console().print(table)
 
 
-def compiled(program: Program, output: Path, json: bool) -> None:
-    """What `snnir compile` prints."""
+def warn(warnings: Iterable[Diagnostic]) -> None:
+    """What the compiler warns of, a paragraph each, on stderr."""
+    for item in warnings:
+        Console(stderr=True, soft_wrap=True, highlight=False).print("[bold yellow]warning:[/] ", end="")
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(item))
+
+
+def distance_rows(program: Program) -> dict[str, str]:
+    """The first row of a report: how far the quantized network is from the float one on calibration data."""
+    distances = program.distances
+    count = f" ({distances[0].samples} calibration samples)" if distances else ""
+    return {"distance to float": distance_text(distances) + count if distances else "not measured: no calibration data"}
+
+
+def compiled(program: Program, output: Path | None, json: bool) -> None:
+    """What `snnir compile` prints; `output` is None where nothing was written."""
     from snnir.compiler.inspection import graph_facts
 
-    facts = {**program.facts, **graph_facts(program.graph("spiking")), "output": str(output), "bytes": output.stat().st_size}
+    size = output.stat().st_size if output is not None else 0
+    facts = {**program.facts, **graph_facts(program.graph("spiking")), "output": output and str(output), "bytes": size}
     if json:
         print_json(facts)
         return
+    checked = "0 between quantized and spiking graph (every pass, a few samples)" if facts.get("checked") else "not counted"
     rows = {
+        **{name: escape(text) for name, text in distance_rows(program).items()},
+        "mismatches": f"{checked}; snnir verify counts those of the spikes",
         "model": facts["source"],
         **{name: escape(value) for name, value in origin_rows(facts).items()},
         "pipeline": facts["pipeline"],
@@ -127,8 +149,9 @@ def compiled(program: Program, output: Path, json: bool) -> None:
         lines = facts.get(key)
         if isinstance(lines, list) and lines:
             rows[key] = "\n".join(map(str, lines))
-    rows["written"] = f"{output} ({output.stat().st_size:,} bytes)"
+    rows["written"] = f"{output} ({size:,} bytes)" if output is not None else "nothing"
     rows_table("compiled", rows)
+    warn(program.warnings)
 
 
 def _import_error(value: object) -> str:
@@ -183,9 +206,16 @@ def run_facts(
 
 
 def ran(
-    facts: dict[str, object], right: float | None, comparison: Comparison | None, json: bool, written: str | None = None
+    facts: dict[str, object],
+    right: float | None,
+    comparison: Comparison | None,
+    json: bool,
+    written: str | None = None,
+    distance: Mapping[str, str] | None = None,
 ) -> None:
-    """What `snnir run` prints: `run_facts`, the share of right answers, and where results are, for a run in chunks."""
+    """What `snnir run` prints: `run_facts`, the share of right answers (or else `distance_rows`), and where results of a run
+    in chunks are.
+    """
     if comparison is not None:
         facts["executions"] = comparison.facts()
     if right is not None:
@@ -193,11 +223,15 @@ def ran(
     if json:
         print_json(facts)
         return
-    state = "yes: exact" if facts["settled"] else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
+    state = (
+        "yes: the integers of the quantized network"
+        if facts["settled"]
+        else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
+    )
     rows = {
-        "samples": facts["samples"],
-        **({"accuracy": f"{100 * right:.2f} %"} if right is not None else {}),
+        **({"accuracy": f"{100 * right:.2f} %"} if right is not None else distance or {}),
         "settled": state,
+        "samples": facts["samples"],
         "recurrence": f"{facts['execution']} execution, {facts['delivery']} delivery",
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
@@ -233,6 +267,7 @@ def verified(verification: Verification, import_error: float | None, comparison:
     if json:
         print_json(
             {
+                "distances": [item.facts() for item in verification.distances],
                 "ok": verification.ok,
                 "compared": verification.compared,
                 "mismatches": verification.mismatches,
@@ -255,7 +290,10 @@ def verified(verification: Verification, import_error: float | None, comparison:
     for name, count, bad in verification.values:
         table.add_row(name, f"{count:,}", f"[red]{bad:,}" if bad else "0")
     Console().print(table)
-    verdict = "[bold green]exact" if verification.ok else "[bold red]NOT exact"
+    float_network = "the imported model" if import_error is None else "the model itself"
+    for item in verification.distances:
+        Console(soft_wrap=True).print(f"distance to {float_network}: {escape(item.name)}: {item}")
+    verdict = "[bold green]equal integers" if verification.ok else "[bold red]NOT equal integers"
     Console().print(
         f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
         f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); "

@@ -94,7 +94,13 @@ def run_command(
         arrays |= {f"synops/{name}": array for name, array in result.synops.items()}
         write_npz(output, arrays | {"steps": result.steps, "settled": np.array(result.settled)})
     right = report.accuracy(result.outputs, answers) if answers is not None else None
-    report.ran(report.run_facts(loaded, data, result, delivery, execution), right, comparison, json)
+    report.ran(
+        report.run_facts(loaded, data, result, delivery, execution),
+        right,
+        comparison,
+        json,
+        distance=report.distance_rows(loaded),
+    )
 
 
 def _run_in_chunks(
@@ -139,7 +145,7 @@ def _run_in_chunks(
     facts = report.run_facts(program, result.first, result.totals, delivery, execution)
     facts |= {"output": str(result.output), "resumed_samples": result.resumed}
     before = f"\n{result.resumed:,} samples by an earlier run" if result.resumed else ""
-    report.ran(facts, result.accuracy, None, json, written=f"{result.output}{before}")
+    report.ran(facts, result.accuracy, None, json, written=f"{result.output}{before}", distance=report.distance_rows(program))
 
 
 def compared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ __all__ = ["verify_command"]
 @click.command("verify")
 @click.argument("program", type=FILE)
 @click.argument("inputs", type=FILE)
-@click.option("--model", type=FILE, help="The ONNX or .pt2 file, to compare the import with it as well.")
+@click.option("--model", type=FILE, help="The ONNX or .pt2 file, to compare the import and the spiking outputs with.")
 @DELIVERY
 @EXECUTION
 @COMPARE
@@ -38,13 +39,15 @@ def verify_command(
 ) -> int:
     """Compare every settled spike count with the integer network; exit code 1 on any mismatch."""
     loaded, data = snnir.load(program), read_arrays(inputs)
-    error = None
+    error, own = None, None
     if model is not None:
-        from snnir.compiler.importing import check_import
+        from snnir.compiler.importing import check_import, model_outputs
         from snnir.runtime.inputs import as_inputs
 
         graph = loaded.graph("float")
-        error = check_import(model, graph, as_inputs(graph, data), constants=constants_of(constants))
+        given = constants_of(constants)
+        error = check_import(model, graph, as_inputs(graph, data), constants=given)
+        own = functools.partial(model_outputs, model, graph, constants=given)
     with report.simulating("verifying", json) as advance:
         verification = loaded.verify(
             data,
@@ -52,6 +55,7 @@ def verify_command(
             execution=execution,
             threads=threads,
             progress=lambda done, total: advance("verifying", done, total),
+            model=own,
         )
     comparison = compared(loaded, data, delivery, None, threads, {}) if compare_executions else None
     report.verified(verification, error, comparison, json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from snnir.compiler.diagnostics import loss_facts
 from snnir.compiler.importing import (
     IMPORT_SAMPLES,
     check_import,
@@ -85,6 +86,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
     the program is then the trained one, with levels instead of real activations.
 
+    What quantization costs is measured on calibration data: `program.distances` says how far each output is from the float
+    model's, `program.warnings` where that is too far, or data or weights are suspect, and what to do about it.
+
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
     from snnir.passes import default_pipeline, parse_pipeline
@@ -156,6 +160,7 @@ def _compiled(
     facts: dict[str, object] = {
         "source": str(model) if isinstance(model, str | Path) else graph.name,
         "pipeline": format_pipeline(passes),
+        "checked": check,
         "calibration_samples": 0 if known is None else sample_count(graph, known),
         "notes": list(graph.notes),
     }
@@ -184,7 +189,10 @@ def _compiled(
         facts["neuron"] = neuron_of(graphs["spiking"])
     if "quantized" in graphs:
         facts["host_nodes"] = host_work(graphs["quantized"])
-        facts["spiking_mac_share"] = dense_macs(graphs["quantized"], data).spiking_share
+        macs = dense_macs(graphs["quantized"], data)
+        facts["spiking_mac_share"] = macs.spiking_share
+        if known is not None:
+            facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
         raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
-__all__ = ["check_import", "example_from", "import_model", "is_torch", "needs_example", "with_constants"]
+__all__ = ["check_import", "example_from", "import_model", "is_torch", "model_outputs", "needs_example", "with_constants"]
 
 IMPORT_SAMPLES = 16
 """Samples on which an import is compared with the model itself."""
@@ -101,6 +101,26 @@ def with_constants(model: Model, constants: Mapping[str, Any] | None) -> Any:
     return onnx.with_constants(cast("Any", model), constants) if constants else model
 
 
+def model_outputs(
+    model: Model,
+    graph: Graph,
+    data: Mapping[str, np.ndarray],
+    example_inputs: Any = None,
+    constants: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """The outputs of the model itself, by ONNX Runtime or PyTorch; `graph` is its import."""
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+    model = with_constants(model, constants)
+    if is_torch(model):
+        from snnir.frontends.torch import run_torch
+
+        return run_torch(cast("Any", model), data, example_inputs, axes)
+    from snnir.frontends.onnx import run_onnxruntime
+
+    return run_onnxruntime(cast("Any", model), data, axes)
+
+
 def check_import(
     model: Model,
     graph: Graph,
@@ -121,16 +141,8 @@ def check_import(
             raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
         return float(str(report["import_error"]))
     ours = execute(graph, few)
-    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
-    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
-    if is_torch(model):
-        from snnir.frontends.torch import run_torch
-
-        reference, theirs = "the model itself", run_torch(cast("Any", model), few, example_inputs, axes)
-    else:
-        from snnir.frontends.onnx import run_onnxruntime
-
-        reference, theirs = "ONNX Runtime", run_onnxruntime(cast("Any", model), few, axes)
+    reference = "the model itself" if is_torch(model) else "ONNX Runtime"
+    theirs = model_outputs(model, graph, few, example_inputs)
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]

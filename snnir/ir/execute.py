@@ -29,16 +29,18 @@ def execute(
     inputs: Mapping[str, np.ndarray],
     observe: Observer | None = None,
     only: Sequence[Value] | None = None,
+    known: Mapping[Value, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs of `graph` by name, for input arrays by name.
 
     Levels come out as integers. `observe` sees each value, bodies included (sequence elements in order); `only`
-    replaces the outputs by these top-level values, by their own names. Raises `InputError`.
+    replaces the outputs by these top-level values, by their own names. `known` gives top-level values that need not be
+    computed: nodes all of whose results are among them are left out. Raises `InputError`.
     """
     inputs = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, inputs)
     wanted = dict(graph.outputs) if only is None else {value.name: value for value in only}
-    arrays = {value: inputs[value.name] for value in graph.inputs}
+    arrays = {value: inputs[value.name] for value in graph.inputs} | dict(known or {})
     if observe is not None:
         for value, array in arrays.items():
             observe(value, array)
@@ -177,6 +179,8 @@ def _run(
     arrays.update((value, value.array) for value in graph.constants)
     remaining = {value: len(value.uses) for value in graph.values.values()}
     for node in graph.nodes:
+        if all(value in arrays for value in node.outputs):
+            continue
         operands = [arrays[value] for value in node.operands]
         if isinstance(node.op, Scan):
             results: Sequence[np.ndarray] = _scan(node, operands, sizes, observe)

@@ -17,6 +17,7 @@ from snnir.version import __version__
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult, Simulator
     from snnir.backends.torch_spiking import SpikingModule
+    from snnir.runtime.accuracy import Diagnostic, Distance
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.verification import Verification
 
@@ -49,6 +50,22 @@ class Program:
                 )
             raise UsageError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
         return self._graphs[level]
+
+    @property
+    def distances(self) -> list[Distance]:
+        """How far each output was from the float model's on calibration data; none where there were no such data."""
+        from snnir.runtime.accuracy import Distance
+
+        found = self.facts.get("distances", [])
+        return [Distance.read(item) for item in found] if isinstance(found, list) else []
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        """What the compiler warned of: accuracy that was lost, suspect data and weights."""
+        from snnir.runtime.accuracy import Diagnostic
+
+        found = self.facts.get("warnings", [])
+        return [Diagnostic(**item) for item in found] if isinstance(found, list) else []
 
     @property
     def simulator(self) -> Simulator:
@@ -141,11 +158,16 @@ class Program:
         execution: str = "reset",
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
+        model: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
     ) -> Verification:
-        """Compare every settled tracer and readout with the integer reference, element by element."""
+        """Compare every settled tracer and readout with the integer reference, element by element.
+
+        Outputs are compared with the float network's as well: with those that `model` gives for inputs by name, or else with
+        the float graph's.
+        """
         from snnir.runtime.verification import verify_program
 
-        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, execution, threads, progress)
+        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, execution, threads, progress, model)
 
     def compare_executions(
         self,

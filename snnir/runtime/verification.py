@@ -11,6 +11,7 @@ import numpy as np
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Dequantize, Encode, MaxPool, Population, Product, Readout, Scan
+from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import sample_count, samples
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Verification:
     """The largest certified bound of any window."""
     within_bounds: bool
     """Whether every window of every sample stayed within its own certified bound."""
+    distances: tuple[Distance, ...] = ()
+    """How far the outputs of the spiking network are from the float network's."""
 
     @property
     def compared(self) -> int:
@@ -119,8 +122,13 @@ def verify_program(
     execution: str = "reset",
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    model: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
 ) -> Verification:
-    """Run simulator and integer reference on all samples and compare every counted integer."""
+    """Run simulator and integer reference on all samples and compare every counted integer.
+
+    `model` gives the float network's outputs for inputs by name; by default the float graph does.
+    """
+    meters = {name: Meter(name, value.type) for name, value in program.graph("float").outputs.items()}
     quantized, spiking = program.graph("quantized"), program.graph("spiking")
     total = sample_count(spiking, inputs)
     found: dict[str, list[int]] = {}
@@ -141,6 +149,9 @@ def verify_program(
             a = np.broadcast_to(a, b.shape) if a.ndim == b.ndim else a
             entry[0] += b.size
             entry[1] += int((a != b).sum()) if a.shape == b.shape else b.size
+        floats = execute(program.graph("float"), chunk) if model is None else model(chunk)
+        for name, meter in meters.items():
+            meter.add(np.asarray(floats[name]), result.outputs[name])
         bounds = program.bounds(scan_lengths(spiking, chunk), delivery, execution)
         limits = np.array([bound for windows in bounds.values() for bound in windows])
         within = within and bool((result.steps <= limits).all())
@@ -148,4 +159,5 @@ def verify_program(
         if progress is not None:
             progress(min(start + _CHUNK, total), total)
     values = tuple((name, compared, wrong) for name, (compared, wrong) in found.items())
-    return Verification(values, total, delivery, execution, most, largest, within)
+    distances = tuple(meter.distance() for meter in meters.values())
+    return Verification(values, total, delivery, execution, most, largest, within, distances)

@@ -61,7 +61,7 @@ def test_run_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytest.Capt
     command = ["run", str(folder / "model.snnir"), str(folder / "x.npy"), "--labels", str(folder / "labels.npy")]
     assert main([*command, "-o", str(target)]) == 0
     printed = out(capsys)
-    assert "yes: exact" in printed
+    assert "yes: the integers of the quantized network" in printed
     assert "accuracy" in printed
     with np.load(target) as archive:
         program = snnir.load(folder / "model.snnir")
@@ -75,7 +75,7 @@ def test_run_on_the_torch_backend(folder: Path, tmp_path: Path, capsys: pytest.C
     command = ["run", str(folder / "model.snnir"), str(folder / "x.npy"), "--backend", "torch"]
     assert main([*command, "--device", "cpu", "-o", str(target)]) == 0
     printed = out(capsys)
-    assert "yes: exact" in printed
+    assert "yes: the integers of the quantized network" in printed
     assert "not counted by this backend" in printed
     program, x = snnir.load(folder / "model.snnir"), np.load(folder / "x.npy")
     expected = program.run(x)
@@ -138,7 +138,7 @@ def test_verify_finds_nothing(folder: Path, delivery: str, capsys: pytest.Captur
     assert int(str(facts["compared"])) > 20 * 5 * 6 * 2
     assert facts["ok"] is True
     assert main(command) == 0
-    assert "exact: 0 mismatches out of" in out(capsys)
+    assert "equal integers: 0 mismatches out of" in out(capsys)
 
 
 def test_executions_are_verified_and_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,7 +169,7 @@ def test_verify_exits_with_1_on_a_mismatch(folder: Path, tmp_path: Path, capsys:
     )
     mixed.save(tmp_path / "mixed.snnir")
     assert main(["verify", str(tmp_path / "mixed.snnir"), str(folder / "x.npy")]) == 1
-    assert "NOT exact" in out(capsys)
+    assert "NOT equal integers" in out(capsys)
 
 
 def test_inspect_shows_levels_passes_and_differences(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
