@@ -117,10 +117,15 @@ class _Microcode:
         self.steps.append(Step(kind, operands, maps, size, **more))  # type: ignore[arg-type]
         return len(self.body.inputs) + len(self.steps) - 1
 
+    def _constant(self, value: Value) -> np.ndarray:
+        if value not in self.known:
+            self.known[value] = value.array
+        return self.known[value]
+
     def _register(self, value: Value) -> tuple[int, tuple[int, ...]]:
         """The register of a value, and the shape of what it holds of one sample."""
         if value not in self.registers:
-            array = self.known.get(value, value.array)
+            array = self._constant(value)
             register = self._step("constant", (), (), array.shape, data=array.reshape(-1).astype(np.int64))
             self.registers[value] = register, array.shape
         return self.registers[value]
@@ -128,7 +133,7 @@ class _Microcode:
     def _node(self, node: Node) -> None:
         op, value = node.op, node.output
         if all(operand.is_constant or operand in self.known for operand in node.operands):
-            arrays = [self.known[operand] if operand in self.known else operand.array for operand in node.operands]
+            arrays = [self._constant(operand) for operand in node.operands]
             (self.known[value],) = op.bind(self.work.sizes).evaluate(*arrays)
             return
         shape = concrete_shape(value.type, self.work.sizes)[1:]
