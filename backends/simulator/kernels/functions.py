@@ -11,7 +11,6 @@ from snnir.backends.simulator.kernels.constants import (
     EVENTS,
     FLOOR_DIV,
     JOIN,
-    KEEPS,
     LEAST,
     MOST,
     MUL,
