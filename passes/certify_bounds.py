@@ -72,7 +72,7 @@ def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int], exe
     """
     if neuron_of(graph) == FEW_SPIKES:
         check_phased(delivery, execution)
-        windows = phases_of(graph, delivery).windows
+        windows = phases_of(graph, delivery, lengths).windows
         return {name: [steps] * (lengths[name] if name else 1) for name, steps in windows.items()}
     settling = _Settling(graph, delivery, lengths, execution)
     emitting = (node for node in graph.nodes if not isinstance(node.op, Scan))

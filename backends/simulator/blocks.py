@@ -61,6 +61,9 @@ class PopulationPlan:
     parameter: np.ndarray
     levels: tuple[int, int, bool]
     readout: bool
+    bits: int = 0
+    omitted: int = 0
+    """Of few-spike neurons: the bits of the largest level, and how many of them are not told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +115,5 @@ class Plan:
 
     steps: tuple[Step, ...]
     outputs: tuple[tuple[str, Emission], ...]
+    few: bool
+    """Whether neurons are few-spike neurons."""

@@ -63,10 +63,16 @@ def simulate_plain(
     check_options(steps, delivery, execution, record, _names(graph))
     check_encoding(encoding, steps, execution)
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
-    phases = phases_of(graph, delivery) if neuron_of(graph) == FEW_SPIKES else None
+    phases = phases_of(graph, delivery, _lengths(graph, sizes)) if neuron_of(graph) == FEW_SPIKES else None
     sending = Sending(delivery, execution == "carry", steps, phases)
     run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record), encoding == "m-analog")
     return run.whole(graph, host)
+
+
+def _lengths(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The number of elements of each scan, by its first result."""
+    scans = [(node, node.op) for node in graph.nodes if isinstance(node.op, Scan)]
+    return {node.outputs[0].name: concrete_shape(node.operands[op.states].type, sizes)[op.axis] for node, op in scans}
 
 
 def _names(graph: Graph, prefix: str = "") -> list[str]:

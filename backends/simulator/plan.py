@@ -18,7 +18,8 @@ from snnir.backends.simulator.wiring import AddressMap, Source, invert, sources
 from snnir.errors import UnsupportedError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, MaxPool, Movement, Product, Readout, Scan, Sparse
+from snnir.ir.ops import Conv, Dense, Diagonal, Encode, Fs, MaxPool, Movement, Population, Product, Readout, Scan, Sparse
+from snnir.ir.phases import FEW_SPIKES, neuron_of
 from snnir.machine.host import concrete_shape, fixed_values
 from snnir.machine.movement import Wiring, move
 
@@ -85,7 +86,7 @@ class _Planner:
                 outputs.append((name, self.emission(value)))
             elif value not in self.fixed and value not in self.reals:
                 raise UnsupportedError(f"output {name} is {value.type}; the simulator gives out real values and spikes")
-        return Plan(tuple(self.steps), tuple(outputs))
+        return Plan(tuple(self.steps), tuple(outputs), neuron_of(self.graph) == FEW_SPIKES)
 
     def sources(self, wiring: Wiring) -> tuple[Source, ...]:
         """The roots of a wiring; the same objects whenever it is read, so that its events are gathered once."""
@@ -132,7 +133,7 @@ class _Planner:
             self._scan(node, op)
         elif isinstance(op, Dense | Diagonal | Sparse | Conv) and operands[0].type.dtype == "spike":
             self._synapse(node)
-        elif isinstance(op, Bif | Readout):
+        elif isinstance(op, Population | Readout):
             self._population(node, op)
         elif isinstance(op, Product):
             self._product(node)
@@ -189,7 +190,7 @@ class _Planner:
         name = self.prefix + node.output.name
         self.currents[node.output] = Synapse(name, op.without_gain(), constants, wiring.index.shape, outputs, reach), wiring
 
-    def _population(self, node: Node, op: Bif | Readout) -> None:
+    def _population(self, node: Node, op: Population | Readout) -> None:
         value = node.output
         shape = self._sample(value)
         parameters = self._constant(node, node.operands[0])
@@ -205,7 +206,7 @@ class _Planner:
         segments = self.cache.segments[key]
         inputs = tuple(self.sources(wiring) for _, wiring in currents)
         readout = isinstance(op, Readout)
-        if isinstance(op, Bif):
+        if isinstance(op, Population):
             levels = (op.quantization.lo, op.quantization.hi, op.staircase)
             table, parameter = _thresholds(parameters, op.staircase, shape)
         else:
@@ -215,7 +216,8 @@ class _Planner:
             self.late.add(value)
         parameter = parameter[segments.layout]
         name = self.prefix + value.name
-        self.steps.append(PopulationPlan(value, name, shape, inputs, segments, table, parameter, levels, readout))
+        few = (op.quantization.magnitude_bits, op.omitted) if isinstance(op, Fs) else ()
+        self.steps.append(PopulationPlan(value, name, shape, inputs, segments, table, parameter, levels, readout, *few))
         if not readout:
             self.wirings[value] = Wiring.root(value, shape)
 
@@ -294,9 +296,9 @@ class _Planner:
         return self._emission(value, Wiring(wiring.roots, wiring.sizes, index))
 
 
-def _largest_theta(op: Bif | Readout, parameters: np.ndarray) -> int:
+def _largest_theta(op: Population | Readout, parameters: np.ndarray) -> int:
     """The largest distance of two thresholds of uniform neurons."""
-    return int(parameters.max(initial=0)) if isinstance(op, Bif) and not op.staircase else 0
+    return int(parameters.max(initial=0)) if isinstance(op, Population) and not op.staircase else 0
 
 
 def _thresholds(theta: np.ndarray, staircase: bool, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -194,6 +194,8 @@ class _Assembler:
             lo,
             hi,
             staircase,
+            step.bits,
+            step.omitted,
             self.take("thresholds", step.table.size),
             step.table.shape[1],
             first,
@@ -237,7 +239,10 @@ class _Assembler:
         self._run(step.body, body, step)
         for state, outer in zip(step.states, initial, strict=True):
             following, size = self.read(state.following.sources, body), state.initial.size
-            self.add(STATE, self.slot(state.input), outer, following, self.slot(state.final), size, self.keep("states", 3 * size))
+            quantization = state.input.type.quantization
+            assert quantization is not None
+            places = self.slot(state.input), outer, following, self.slot(state.final)
+            self.add(STATE, *places, size, self.keep("states", 3 * size), quantization.magnitude_bits)
         for value, emission in step.stacked:
             size = emission.size
             self.add(STACKED, self.read(emission.sources, body), self.slot(value), size, self.keep("borders", size))
@@ -281,6 +286,7 @@ class _Assembler:
         program = Program(
             len(self.top),
             self.slot_count,
+            plan.few,
             np.array(code, np.int64).reshape(-1, 2).copy().view(INSTRUCTION).reshape(-1),
             self.table(GATHERED),
             self.table(PART),

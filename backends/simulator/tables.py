@@ -58,6 +58,8 @@ POPULATION = _record(
     "lo",
     "hi",
     "staircase",
+    "bits",  # few-spike neurons: of the largest level, and how many of them are omitted
+    "omitted",
     "thresholds",
     "steps",  # thresholds of a row
     "first",  # segments
@@ -87,7 +89,7 @@ COMBINATION = _record(
     "emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept"
 )
 ELEMENT = _record("slot", "outer", "size", "encoded", "kept")
-STATE = _record("slot", "outer", "following", "final", "size", "level")
+STATE = _record("slot", "outer", "following", "final", "size", "level", "bits")
 SHARED = _record("slot", "outer")
 STACKED = _record("slot", "outer", "size", "level")
 WINDOWS = _record(
@@ -116,6 +118,8 @@ class Program(NamedTuple):
 
     top: int
     slots: int
+    few: int
+    """Whether neurons are few-spike neurons."""
     instructions: np.ndarray
     gathers: np.ndarray
     parts: np.ndarray

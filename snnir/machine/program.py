@@ -15,6 +15,7 @@ from snnir.machine.emitters import (
     Accumulator,
     Constant,
     Emitter,
+    FewSpikes,
     Function,
     Input,
     Max,
@@ -34,6 +35,7 @@ __all__ = [
     "Constant",
     "Element",
     "Emitter",
+    "FewSpikes",
     "Function",
     "IndexMap",
     "Input",
@@ -86,6 +88,13 @@ class IntegerProgram:
     outputs: tuple[Output, ...]
     host: tuple[str, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
+    neuron: str = "bif"
+    """The family of neurons: `bif` or `few-spikes`. Windows of few-spike neurons take the steps of their schedule."""
+
+    @property
+    def few(self) -> bool:
+        """Whether neurons are few-spike neurons."""
+        return self.neuron == "few-spikes"
 
     @property
     def carry(self) -> bool:

@@ -7,6 +7,7 @@ its fields, what it emits (`emit`), what its train and registers can reach (`spa
 from snnir.machine.emitters.accumulator import Accumulator
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.emitters.charged import Constant, Input
+from snnir.machine.emitters.few_spikes import FewSpikes
 from snnir.machine.emitters.function import Function, Settled
 from snnir.machine.emitters.maximum import Max
 from snnir.machine.emitters.population import Population
@@ -18,6 +19,7 @@ __all__ = [
     "Accumulator",
     "Constant",
     "Emitter",
+    "FewSpikes",
     "Function",
     "Input",
     "Max",

@@ -9,6 +9,7 @@ from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import SPIKING
+from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.machine.lowering import encode, function, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
 from snnir.machine.options import DELIVERIES, EXECUTIONS
@@ -48,8 +49,13 @@ def lower(
         raise UsageError(
             f"delivery {delivery!r}, execution {execution!r}: choose {' or '.join(DELIVERIES)}, and {' or '.join(EXECUTIONS)}"
         )
-    work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set())
+    neuron = neuron_of(graph)
+    if neuron == FEW_SPIKES:
+        check_phased(delivery, execution)
+    phases = phases_of(graph, delivery) if neuron == FEW_SPIKES else None
+    work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set(), phases)
     work.all()
     outputs = tuple(work.output(name, value) for name, value in graph.outputs.items())
-    program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), dict(provenance or {}))
+    made = dict(provenance or {})
+    program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), made, neuron)
     return Lowered(program, work.inputs, work.readouts)

@@ -16,6 +16,7 @@ from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op as GraphOp
 from snnir.ir.ops import Movement
+from snnir.ir.phases import Phases
 from snnir.machine.addresses import IndexMap
 from snnir.machine.host import concrete_shape, fixed_values
 from snnir.machine.movement import Wiring, move
@@ -56,11 +57,19 @@ class Lowering:
     gives a current, `readouts` by which name the sums of a readout are known, `inputs` the encoders of what the host gives,
     `late` what the host knows only after the network, `encoded` what is charged at once and emitted by nothing else,
     `accumulators` by which name the sums that functions take are known, `segments` in which segment of the window a train is.
+    `phases` is the schedule of few-spike neurons (None: of no other).
     """
 
     def __init__(
-        self, graph: Graph, sizes: Mapping[str, int], constants: Mapping[Value, np.ndarray], prefix: str, names: set[str]
+        self,
+        graph: Graph,
+        sizes: Mapping[str, int],
+        constants: Mapping[Value, np.ndarray],
+        prefix: str,
+        names: set[str],
+        phases: Phases | None,
     ) -> None:
+        self.phases = phases
         self.graph, self.sizes, self.prefix, self.names = graph, dict(sizes), prefix, names
         self.constants = {**{value: value.array for value in graph.constants}, **constants}
         self.fixed = fixed_values(graph, constants)
@@ -129,6 +138,10 @@ class Lowering:
             self.settled[key] = Train(name, train.shape, train.lo, train.hi, train.scale)
             self.add(Settled(self.settled[key], 0, segment, train.name))
         return self.settled[key]
+
+    def first(self, value: Value) -> int:
+        """The step before which a value is silent."""
+        return 0 if self.phases is None or value not in self.phases.of else self.phases.of[value].first
 
     def known(self, value: Value) -> np.ndarray:
         """The levels or numbers of a fixed value."""

@@ -54,8 +54,9 @@ def function(work: Lowering, node: Node) -> None:
         names.append(work.accumulators[value] if value in work.accumulators else work.source(value).name)
         shapes.append(work.sample(value))
     code = _Microcode(work, body, shapes)
-    scheduled = op.start >= 0
-    segment = 0 if scheduled else 1 + max((work.segments[name] for name in names), default=0)
+    phases = work.phases
+    start = 0 if phases is None else phases.of[node.outputs[0]].first
+    segment = 0 if phases is not None else 1 + max((work.segments[name] for name in names), default=0)
     for value, result in zip(node.outputs, body.outputs.values(), strict=True):
         shape = work.sample(value)
         steps = code.of(result, shape)
@@ -64,7 +65,7 @@ def function(work: Lowering, node: Node) -> None:
         train = work.root(value, shape)
         work.encoded.add(value)
         given = tuple(names[index] for index in used), tuple(sums[index] for index in used)
-        work.add(Function(train, max(op.start, 0), segment, *given, renamed))
+        work.add(Function(train, start, segment, *given, renamed))
 
 
 def _renumbered(steps: list[Step], used: list[int], sources: int) -> tuple[Step, ...]:

@@ -22,7 +22,7 @@ def scan(work: Lowering, node: Node) -> None:
     first, last = op.states, op.states + op.elements
     pairs = list(zip(body.inputs, node.operands, strict=True))
     constants = {inner: work.constants[outer] for inner, outer in pairs[last:] if outer in work.constants}
-    inner = Lowering(body, work.sizes, constants, f"{node.outputs[0].name}/", work.names)
+    inner = Lowering(body, work.sizes, constants, f"{node.outputs[0].name}/", work.names, work.phases)
     for value, outer in pairs:
         if value.type.dtype == "spike":
             inner.root(value, concrete_shape(value.type, work.sizes)[1:])
@@ -42,19 +42,22 @@ def scan(work: Lowering, node: Node) -> None:
     states = []
     for (value, _), (final, following) in zip(pairs[:first], results, strict=False):
         root = work.root(final, inner.wirings[value].index.shape)
-        states.append(State(inner.trains[value], trains[value].name, inner.source(following).name, root))
+        names = trains[value].name, inner.source(following).name
+        states.append(State(inner.trains[value], *names, root, work.first(following)))
     elements = [
-        Element(inner.trains[value], trains[value].name, trains[value].name in again or work.is_charged(outer))
+        Element(inner.trains[value], trains[value].name, trains[value].name in again or work.is_charged(outer), work.first(outer))
         for value, outer in pairs[first:last]
         if value in trains
     ]
-    shared = [Shared(inner.trains[value], trains[value].name) for value, _ in pairs[last:] if value in trains]
+    shared = [
+        Shared(inner.trains[value], trains[value].name, work.first(outer)) for value, outer in pairs[last:] if value in trains
+    ]
     stacked = []
     for outer, value in results[first:]:
         if value.type.dtype == "spike":
             source = inner.source(value)
             train = work.root(outer, concrete_shape(outer.type, work.sizes)[1:])
-            stacked.append(Result(train, source.name))
+            stacked.append(Result(train, source.name, work.first(value)))
         else:
             work.late.add(outer)
             if value in inner.readouts:
