@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.ir import FLOAT, Graph, Node, Value
-from snnir.ir.dims import product
+from snnir.ir.dims import concrete, product
 from snnir.ir.ops import (
     Add,
     AveragePool,
@@ -143,7 +143,7 @@ def _ranked(rewriter: Rewriter, value: Value, rank: int) -> Value:
     if shape == value.type.shape:
         return value
     if value.is_constant:
-        return rewriter.constant(f"{value.name}.ranked", value.array.reshape([int(str(size)) for size in shape]))
+        return rewriter.constant(f"{value.name}.ranked", value.array.reshape([concrete(size) for size in shape]))
     return rewriter.emit(Reshape(shape), value, name=f"{value.name}.ranked")
 
 

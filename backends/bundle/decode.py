@@ -12,6 +12,7 @@ from snnir.backends.bundle.tensors import TensorReader
 from snnir.errors import FileFormatError, GraphError
 from snnir.ir.ops import Conv
 from snnir.ir.ops.affine import MOST_GAIN
+from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.types import Quantization, TensorType
 from snnir.machine.program import (
     Constant,
@@ -108,7 +109,7 @@ class Fields:
 def decode_program(manifest: Fields, tensors: TensorReader) -> IntegerProgram:
     """The program of a manifest, whose fields are taken out. Raises `FileFormatError`."""
     name, delivery, execution = (manifest.get(key, str) for key in ("name", "delivery", "execution"))
-    if delivery not in ("relay", "replay", "graded") or execution not in ("reset", "carry"):
+    if delivery not in tuple(Delivery) or execution not in tuple(Execution):
         raise manifest.error(f"delivery {delivery!r} and execution {execution!r} are unknown")
     decoder = _Decoder(tensors, {}, set())
     ops = decoder.ops(manifest.objects("program"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError
 from snnir.ir import SPIKING, Graph, Quantization, Value
-from snnir.ir.dims import BATCH, dim
+from snnir.ir.dims import BATCH, concrete, dim
 from snnir.ir.ops import (
     Bif,
     Concat,
@@ -124,7 +124,7 @@ class _Importer:
         whole = flat[0] if len(flat) == 1 else graph.add1(Concat(1), *flat, name=f"{name}~joined")
         index = op.map.array()
         if (index < 0).any():  # an address more, from which nothing comes
-            total = int(str(whole.type.shape[1]))
+            total = concrete(whole.type.shape[1])
             index = np.where(index < 0, total, index)
             whole = graph.add1(Pad((0, 0, 0, 1)), whole, name=f"{name}~padded")
         return graph.add1(Gather(1, tuple(index.tolist()), (index.size,)), whole, name=name)
@@ -217,7 +217,7 @@ class _Importer:
 
 
 def _sizes(value: Value) -> list[int]:
-    return [int(str(size)) for size in value.type.shape[1:]]
+    return [concrete(size) for size in value.type.shape[1:]]
 
 
 def _as_list(synapse: Synapse, shape: tuple[int, ...]) -> Synapse:

@@ -13,6 +13,7 @@ import numpy as np
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UnsupportedError, UsageError
+from snnir.ir.protocols import Delivery
 from snnir.machine.program import (
     Constant,
     Emitter,
@@ -32,7 +33,8 @@ from snnir.machine.program import (
 __all__ = ["checksum", "unpacked"]
 
 _MAGIC = b"snnu\0\0\0\2"
-_DELIVERIES = ("relay", "replay", "graded")
+_DELIVERIES = (Delivery.RELAY, Delivery.REPLAY, Delivery.GRADED)
+"""In the order of `snnir_replay.c`."""
 _KINDS = ("dense", "conv", "one", "list", "csr")
 _OPS = (Input, Constant, Route, Population, Readout, Max, Product, Scan)
 _CELLS = (np.int8, np.int16, np.int32, np.int64)

@@ -50,12 +50,15 @@ for command in COMMANDS:
     cli.add_command(command)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line with `arguments` (those of the process by default); returns the exit code."""
+def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
+    """Run the command line with `arguments` (those of the process by default); returns the exit code.
+
+    `own_process` says that the process does nothing else, so that libraries may be loaded for snnir alone.
+    """
     given = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in given
+    debug, obj = "--debug" in given, report.OWN_PROCESS if own_process else None
     try:
-        code = cli.main([word for word in given if word != "--debug"], prog_name="snnir", standalone_mode=False)
+        code = cli.main([word for word in given if word != "--debug"], prog_name="snnir", standalone_mode=False, obj=obj)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

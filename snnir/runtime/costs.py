@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
+from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes
 from snnir.ir.ops import Conv, Linear, MatMul, Movement, Mul, Product, Scan, SparseLinear
 
@@ -72,8 +73,8 @@ def _macs(graph: Graph, sizes: Mapping[str, int]) -> tuple[int, int]:
         if isinstance(op, Scan) and node.body is not None:
             sequence = node.operands[op.states].type.substitute(dict(sizes)).shape
             inside = _macs(node.body, sizes)
-            spiking += int(str(sequence[op.axis])) * inside[0]
-            host += int(str(sequence[op.axis])) * inside[1]
+            spiking += concrete(sequence[op.axis]) * inside[0]
+            host += concrete(sequence[op.axis]) * inside[1]
             continue
         count = _node_macs(node, sizes)
         if _on_host(node):
@@ -89,14 +90,14 @@ def _node_macs(node: Node, sizes: Mapping[str, int]) -> int:
         return _elements(node.output, sizes) * int(np.prod(node.operands[1].type.static_shape("weights")[1:]))
     if isinstance(op, MatMul):
         inner = node.operands[0].type.substitute(dict(sizes)).shape[-1]
-        return _elements(node.output, sizes) * int(str(inner))
+        return _elements(node.output, sizes) * concrete(inner)
     if isinstance(op, SparseLinear):
         return int(node.operands[1].array.size)
     return _elements(node.output, sizes) if isinstance(op, Mul | Product) else 0
 
 
 def _elements(value: Value, sizes: Mapping[str, int]) -> int:
-    return int(np.prod([int(str(size)) for size in value.type.substitute(dict(sizes)).shape]))
+    return int(np.prod([concrete(size) for size in value.type.substitute(dict(sizes)).shape]))
 
 
 def estimate_energy(macs: int, synops: float, charges: float) -> Energy:

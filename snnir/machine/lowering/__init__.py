@@ -10,9 +10,9 @@ from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import SPIKING
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
+from snnir.ir.protocols import Delivery, Execution
 from snnir.machine.lowering import encode, function, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
-from snnir.machine.options import DELIVERIES, EXECUTIONS
 from snnir.machine.program import IntegerProgram
 
 __all__ = ["Lowered", "lower"]
@@ -45,10 +45,7 @@ def lower(
     """
     if graph.level != SPIKING:
         raise UsageError(f"graph {graph.name} is at the {graph.level} level; a machine program is made of the {SPIKING} level")
-    if delivery not in DELIVERIES or execution not in EXECUTIONS:
-        raise UsageError(
-            f"delivery {delivery!r}, execution {execution!r}: choose {' or '.join(DELIVERIES)}, and {' or '.join(EXECUTIONS)}"
-        )
+    delivery, execution = Delivery.of(delivery), Execution.of(execution)
     neuron = neuron_of(graph)
     if neuron == FEW_SPIKES:
         check_phased(delivery, execution)
