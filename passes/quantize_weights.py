@@ -272,8 +272,11 @@ class _Descent:
         body = FunctionBody(self.functions, ends)
         operands = [self.taken(body, value) for value in body.taken]
         quantizations, graph = body.write()
-        bounds = ([getattr(each, end) for each in quantizations] for end in ("scale", "lo", "hi"))
-        op = Function(*(tuple(part) for part in bounds))
+        op = Function(
+            tuple(each.scale for each in quantizations),
+            tuple(each.lo for each in quantizations),
+            tuple(each.hi for each in quantizations),
+        )
         names, origin = [end.output.name for end in ends], tuple(word for end in ends for word in body.origin(end))
         results = self.new.add(op, *operands, names=names, origin=origin, body=graph)
         for end, result in zip(ends, results, strict=True):

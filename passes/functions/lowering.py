@@ -76,17 +76,20 @@ def lowered(op: Op) -> Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed] | No
 
 @lowers(Add)
 def _add(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    return arithmetic.sum(*operands)
+    x, y = operands
+    return arithmetic.sum(x, y)
 
 
 @lowers(Sub)
 def _sub(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    return arithmetic.sum(*operands, sign=-1)
+    x, y = operands
+    return arithmetic.sum(x, y, sign=-1)
 
 
 @lowers(Mul)
 def _mul(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    return arithmetic.product(*operands)
+    x, y = operands
+    return arithmetic.product(x, y)
 
 
 @lowers(Div)

@@ -8,6 +8,7 @@ from snnir.errors import UnsupportedError
 from snnir.ir import ops
 from snnir.ir.dims import BATCH
 from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.op import Op as GraphOp
 from snnir.machine.addresses import IndexMap, spread
 from snnir.machine.host import concrete_shape
 from snnir.machine.lowering.context import Lowering, lowers
@@ -17,7 +18,7 @@ from snnir.machine.program import Accumulator, Function, Train
 
 __all__: list[str] = []
 
-_KINDS: dict[type[ops.Integer], str] = {
+_KINDS: dict[type[GraphOp], str] = {
     ops.IntAdd: "add",
     ops.IntSub: "sub",
     ops.IntMul: "mul",
