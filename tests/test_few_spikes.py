@@ -20,6 +20,7 @@ from snnir.ir.parse import parse
 from snnir.ir.phases import neuron_of, phases_of
 from snnir.ir.text import tensors, text
 from snnir.ir.verify import verify
+from snnir.machine import program as machine
 from snnir.machine.interpreter import interpret
 from snnir.machine.lowering import lower
 from snnir.machine.ranges import bits_of, certify
@@ -141,7 +142,11 @@ def test_machine_programs_do_the_same_within_their_ranges(first: int) -> None:
         bounds = certify(lowered.program)
         steps = settling(lowered.program, bounds)
         plain = simulate_plain(spiking, data, delivery=delivery)
-        given = {name: plain.counts[name] for name in lowered.inputs}
+        given = {
+            name: plain.counts[name]
+            for name, (op, _) in machine.emitting(lowered.program).items()
+            if isinstance(op, machine.Input)
+        }
         levels = {name: array.reshape(*array.shape[: 1 + ("/" in name)], -1) for name, array in given.items()}
         batch = len(data["x"])
         free = interpret(lowered.program, levels, batch=batch)

@@ -223,7 +223,7 @@ def _sizes(value: Value) -> list[int]:
 def _as_list(synapse: Synapse, shape: tuple[int, ...]) -> Synapse:
     """A sparse synapse with sorted rows, of the population's own shape where it has its size."""
     together = synapse.gain is not None and len(synapse.gain) == 1
-    sources, targets, weights = connections(synapse, synapse.weights if together else None)
+    sources, targets, weights = connections(dataclasses.replace(synapse, gain=None) if together else synapse)
     order = np.argsort(targets, kind="stable")
     outputs = synapse.outputs
     if synapse.spread is None and int(np.prod(outputs, dtype=np.int64)) == int(np.prod(shape, dtype=np.int64)):

@@ -27,6 +27,7 @@ from snnir.machine.program import (
     Scan,
     Synapse,
     Train,
+    trains_of,
     walk,
 )
 
@@ -218,12 +219,4 @@ class _Writer:
 
 def _trains(ops: Sequence[Op]) -> list[Train]:
     """All trains of a program, each once."""
-    found: dict[str, Train] = {}
-    for op, _ in walk(ops):
-        if isinstance(op, Scan):
-            inner = [link.input for links in (op.states, op.elements, op.shared) for link in links]
-            for train in (*inner, *(state.final for state in op.states), *(result.train for result in op.results)):
-                found[train.name] = train
-        else:
-            found[op.train.name] = op.train
-    return list(found.values())
+    return list({train.name: train for op, _ in walk(ops) for train in trains_of(op)}.values())

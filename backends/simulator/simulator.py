@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from snnir.backends.simulator.plan import Cache, make_plan, rounds_plainly
-from snnir.backends.simulator.program import assemble
+from snnir.backends.simulator.program import Cache, assemble, rounds_plainly
 from snnir.backends.simulator.tables import Layout, Program, Sized
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
+from snnir.machine import lower
 from snnir.machine.host import Host, Schedule
 from snnir.machine.options import DELIVERIES, ENCODINGS, EXECUTIONS, RunOptions, batch_size, check_graph
 from snnir.machine.results import SimulationResult
@@ -146,6 +146,5 @@ class Simulator:
             while len(self._plans) >= _PLANS:
                 self._plans.pop(next(iter(self._plans)))
                 self._sized.clear()
-            plan = make_plan(self.graph, sizes, self._cache)
-            self._plans[key] = assemble(plan, self._cache.pool, self.graph.name)
+            self._plans[key] = assemble(lower(self.graph, sizes), self._cache)
         return self._plans[key]

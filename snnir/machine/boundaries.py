@@ -187,7 +187,7 @@ class ResultOut:
         self.rows.append(train)
 
     def stacked(self, reverse: bool) -> DenseTrain:
-        """All windows side by side: [samples, steps, windows * n]."""
+        """All windows, one or more, side by side: [samples, steps, windows * n]."""
         steps = max(row.steps for row in self.rows)
         rows = self.rows[::-1] if reverse else self.rows
         values = np.concatenate([lengthen(row.values, steps) for row in rows], axis=2)

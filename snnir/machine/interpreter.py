@@ -208,7 +208,8 @@ class Interpreter:
         for plan, state in zip(op.states, states, strict=True):
             trains[plan.final.name] = state.final()
         for result, leaving in zip(op.results, results, strict=True):
-            trains[result.train.name] = leaving.stacked(op.reverse)
+            silent = np.zeros((self.batch, 0, result.train.size), np.int64)
+            trains[result.train.name] = leaving.stacked(op.reverse) if leaving.rows else DenseTrain.of(silent)
 
     def execution(self, trains: Mapping[str, DenseTrain]) -> Execution:
         """What was counted, emitted and observed; `trains` are those outside scans."""

@@ -57,6 +57,7 @@ __all__ = [
     "Train",
     "emitting",
     "outside",
+    "trains_of",
     "walk",
 ]
 
@@ -108,6 +109,15 @@ def walk(ops: Sequence[Op], windows: int | None = None) -> Iterator[tuple[Op, in
         yield op, windows
         if isinstance(op, Scan):
             yield from walk(op.ops, op.windows)
+
+
+def trains_of(op: Op) -> list[Train]:
+    """The trains that an op writes; of a scan also those that enter its body."""
+    if not isinstance(op, Scan):
+        return [op.train]
+    entering = [*(state.input for state in op.states), *(element.input for element in op.elements)]
+    entering += [shared.input for shared in op.shared]
+    return [*entering, *(state.final for state in op.states), *(result.train for result in op.results)]
 
 
 def outside(ops: Sequence[Op]) -> Iterator[Train]:

@@ -148,7 +148,7 @@ def compute(run, worker, number):
             if change:
                 address[cursor], event[cursor] = i, 2 * change + 1
                 cursor += 1
-    used = row.start + 1 if cursor > cursors[EVENTS] else 0
+    used = row.start + 1 if cursor > cursors[EVENTS] or program.few else 0  # few-spike trains are as long as their schedule
     offsets[base + used] = cursor
-    worker.first[row.slot], worker.steps[row.slot] = base, used
+    worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, used, row.start
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor

@@ -19,6 +19,7 @@ __all__ = ["Accumulator", "summed"]
 class Accumulator(Summing):
     """An exact sum that only functions read, once it is complete. Its train is never emitted."""
 
+    counted: ClassVar[bool] = False
     emits: ClassVar[bool] = False
 
     def emit(self, window: Window) -> Emission:

@@ -76,6 +76,8 @@ class Function(_Waiting):
 class Settled(_Waiting):
     """The settled levels of `source`, charged again in a later segment of the window."""
 
+    counted: ClassVar[bool] = False
+
     source: str
 
     @property

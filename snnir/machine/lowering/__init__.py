@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snnir.errors import UsageError
+from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.dims import BATCH
-from snnir.ir.graph import Graph, Value
+from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
@@ -25,11 +25,10 @@ _BATCH = 2
 
 @dataclass(frozen=True)
 class Lowered:
-    """A machine program, and the values of the graph behind its names: the encoders of `inputs`, and `readouts`."""
+    """A machine program, and the `nodes` of the graph behind its ops, by the names of their trains or of scans."""
 
     program: IntegerProgram
-    inputs: dict[str, Value]
-    readouts: dict[Value, str]
+    nodes: dict[str, Node]
 
 
 def lower(
@@ -51,8 +50,14 @@ def lower(
         check_phased(delivery, execution)
     phases = phases_of(graph, delivery) if neuron == FEW_SPIKES else None
     work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set(), phases)
+    for value in graph.inputs:
+        if not value.type.is_plain:
+            raise UnsupportedError(f"input {value.name} is {value.type}; the machine level takes real inputs and encodes them")
     work.all()
+    for name, value in graph.outputs.items():
+        if not (value.type.dtype == "spike" or value.type.is_plain or value in work.fixed):
+            raise UnsupportedError(f"output {name} is {value.type}; the machine level gives out real values and spikes")
     outputs = tuple(work.output(name, value) for name, value in graph.outputs.items())
     made = dict(provenance or {})
     program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), made, neuron)
-    return Lowered(program, work.inputs, work.readouts)
+    return Lowered(program, work.nodes)

@@ -20,7 +20,8 @@ from snnir.ir.phases import Phases
 from snnir.machine.addresses import IndexMap
 from snnir.machine.host import concrete_shape, fixed_values
 from snnir.machine.movement import Wiring, move
-from snnir.machine.program import Constant, Op, Output, Route, Scan, Settled, Train
+from snnir.machine.program import Constant, Op, Output, Route, Settled, Train
+from snnir.machine.scans import Scan as MachineScan
 from snnir.machine.segments import segment_of
 
 __all__ = ["RULES", "Lowering", "Rule", "lowers"]
@@ -54,10 +55,10 @@ class Lowering:
     """Writes the ops of one graph or body; `prefix` stands before the names of a body's values.
 
     `wirings` says where the elements of spiking values come from, `trains` which train a value emits, `currents` which synapse
-    gives a current, `readouts` by which name the sums of a readout are known, `inputs` the encoders of what the host gives,
-    `late` what the host knows only after the network, `encoded` what is charged at once and emitted by nothing else,
-    `accumulators` by which name the sums that functions take are known, `segments` in which segment of the window a train is.
-    `phases` is the schedule of few-spike neurons (None: of no other).
+    gives a current, `readouts` by which name the sums of a real value are known, `late` what the host knows only after the
+    network, `encoded` what is charged at once and emitted by nothing else. `accumulators` says by which name the sums that
+    functions take are known, `segments` in which segment of the window a train is. `nodes` are those behind the ops, by the ops'
+    names. `phases` is the schedule of few-spike neurons (None: of no other).
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Lowering:
         self.encoded: set[Value] = set()
         self.routes: dict[tuple[tuple[str, ...], bytes, tuple[int, ...]], Train] = {}
         self.readouts: dict[Value, str] = {}
-        self.inputs: dict[str, Value] = {}
+        self.nodes: dict[str, Node] = {}
         self.currents: dict[Value, Node] = {}
         self.accumulators: dict[Value, str] = {}
         self.segments: dict[str, int] = {}
@@ -91,7 +92,10 @@ class Lowering:
     def all(self) -> None:
         """Write every node."""
         for node in self.graph.nodes:
+            before = len(self.ops)
             self._node(node)
+            for op in self.ops[before:]:
+                self.nodes[op.name if isinstance(op, MachineScan) else op.train.name] = node
 
     def _node(self, node: Node) -> None:
         op = node.op
@@ -107,7 +111,7 @@ class Lowering:
             self.wirings[node.output] = move(node, wirings, self.sizes, concrete_shape(node.operands[0].type, self.sizes)[0])
         elif any(not (value.type.is_plain or value in self.fixed) for value in node.operands):
             types = ", ".join(str(value.type) for value in node.operands)
-            raise UnsupportedError(f"{node.describe()}: no machine op is {op.name} on {types}")
+            raise UnsupportedError(f"{node.describe()}: the machine level cannot run {op.name} on {types}")
         else:
             self.host.append(f"{self.prefix}{node.outputs[0].name} = {op.name}")
             if any(value in self.late for value in node.operands):
@@ -117,7 +121,7 @@ class Lowering:
         """Append an op; its train is in the segment that follows from what it reads."""
         self.ops.append(op)
         segment = segment_of(op, self.segments)
-        if isinstance(op, Scan):
+        if isinstance(op, MachineScan):
             self.segments.update({state.final.name: segment for state in op.states})
             self.segments.update({result.train.name: segment for result in op.results})
         else:
@@ -223,7 +227,12 @@ class Lowering:
     def output(self, name: str, value: Value) -> Output:
         """An output of the model, and what it is in the program."""
         if value.type.dtype == "spike":
-            return Output(name, "levels", self.source(value).name)
+            source, shape = self.source(value), self.wiring(value).index.shape
+            if source.shape != shape:
+                train = self.train(value, shape, f"{value.name}.shaped")
+                self.add(Route(train, (source.name,), IndexMap.of(np.arange(source.size).reshape(shape))))
+                source = train
+            return Output(name, "levels", source.name)
         return Output(name, "real", self.readouts[value]) if value in self.readouts else Output(name, "host", "")
 
     def is_charged(self, value: Value) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from snnir.errors import UnsupportedError
 from snnir.ir import ops
-from snnir.ir.graph import Node
+from snnir.ir.graph import Node, Value
 from snnir.machine.host import concrete_shape
 from snnir.machine.lowering.context import Lowering, lowers
-from snnir.machine.program import Element, Result, Scan, Shared, State
+from snnir.machine.program import Element, Result, Scan, Shared, State, Train
 
 
 @lowers(ops.Scan)
@@ -34,7 +34,7 @@ def scan(work: Lowering, node: Node) -> None:
     results = list(zip(node.outputs, body.outputs.values(), strict=True))
     entering = [*pairs[:first], *((value, outer) for value, outer in pairs[first:] if value in inner.trains)]
     outside = [
-        work.source(outer, inner.wirings[value].index.shape if place < first else None)
+        _initial(work, node, outer, inner.wirings[value].index.shape) if place < first else work.source(outer)
         for place, (value, outer) in enumerate(entering)
     ]
     trains = {value: train for (value, _), train in zip(entering, work.together(outside), strict=True)}
@@ -63,9 +63,17 @@ def scan(work: Lowering, node: Node) -> None:
             if value in inner.readouts:
                 work.readouts[outer] = inner.readouts[value]
     windows = concrete_shape(pairs[first][1].type, work.sizes)[1]
-    if windows < 1:
-        raise UnsupportedError(f"{node.describe()}: a sequence of {windows} elements; the machine level needs one or more")
     work.host += inner.host
-    work.inputs |= inner.inputs
+    work.nodes |= inner.nodes
     whole = tuple(states), tuple(elements), tuple(shared), tuple(stacked), tuple(inner.ops)
     work.add(Scan(node.outputs[0].name, windows, op.reverse, *whole))
+
+
+def _initial(work: Lowering, node: Node, value: Value, shape: tuple[int, ...]) -> Train:
+    """The train that a state of `shape` starts as."""
+    try:
+        return work.source(value, shape)
+    except ValueError:
+        raise UnsupportedError(
+            f"{node.describe()}: the initial state {value.name} {value.type} does not spread over samples of {list(shape)}"
+        ) from None
