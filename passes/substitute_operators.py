@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from snnir.errors import GraphError, Refusal, UnsupportedError
 from snnir.ir import FLOAT, Dim, Graph, Node, Shape, Value
 from snnir.ir.dims import concrete
+from snnir.ir.graph import LARGEST
 from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -159,6 +161,8 @@ def _depthwise(
     channels = x.type.shape[1]
     if isinstance(channels, Dim):
         raise GraphError(f"an average needs a known number of channels, found {x.type}")
+    if channels * math.prod(kernel) > LARGEST:
+        raise GraphError(f"an average over windows of {kernel}, which are more elements than {LARGEST}")
     weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float64 if x.type.dtype == "f64" else np.float32)
     name = node.output.name
     return rewriter.emit(Conv(stride, padding, dilation, channels), x, rewriter.constant(f"{name}.mean", weight), name=name)

@@ -3,14 +3,23 @@ of a schedule that is known beforehand, with a spike for each one of their binar
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from snnir.backends.bundle import Bundle
+from snnir.backends.bundle.c_replay import compile_engine
+from snnir.backends.bundle.unpacked import unpacked
 from snnir.backends.simulator import Simulator, simulate_plain
 from snnir.errors import GraphError, UsageError
+from snnir.export.bundle import bundle, bundle_to_program
+from snnir.export.replay import replay_bundle
 from snnir.ir import Graph, Quantization, TensorType
 from snnir.ir.bits import bit_planes, popcount
 from snnir.ir.dims import dim
@@ -26,7 +35,10 @@ from snnir.machine.lowering import lower
 from snnir.machine.ranges import bits_of, certify
 from snnir.machine.settling import settling
 from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds
+from snnir.runtime.program import Program
 from snnir.runtime.verification import integer_counts, scan_lengths
+from tests.backends.test_bundle import run_again, schema_validator
+from tests.backends.test_c_replay import SANITIZED
 from tests.test_conversion import BATCH_OF_SEEDS, SEEDS, check_ranges, compiled, emitting, raster_of, value_of
 
 FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases,certify-bounds"
@@ -171,6 +183,36 @@ def test_machine_programs_do_the_same_within_their_ranges(first: int) -> None:
             for register, (low, high) in observed.ranges.items():
                 certified = bounds.registers[name][register]
                 assert certified[0] <= low and high <= certified[1], f"{where}: {register} of {name}"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
+    return compile_engine(tmp_path_factory.mktemp("engine"), SANITIZED) if compiler else None
+
+
+@pytest.mark.parametrize("first", SEEDS[:60:BATCH_OF_SEEDS])
+def test_bundles_and_the_replay_in_c_do_the_same(first: int, tmp_path: Path, engine: Path | None) -> None:
+    validator = schema_validator()
+    for seed in range(first, first + BATCH_OF_SEEDS):
+        quantized, spiking, data = few_spikes(seed)
+        delivery = ("relay", "graded")[seed % 2]
+        where = f"seed {seed}, {delivery}"
+        program = Program({"quantized": quantized, "spiking": spiking}, {})
+        made = bundle(program, data, samples=2, delivery=delivery, unroll=seed % 5 == 0)
+        read = Bundle.read(made.members())
+        assert read.members() == made.members(), where
+        checked = replay_bundle(read)
+        assert checked.ok, f"{where}: {checked}"
+        run_again(read, bundle_to_program(read.program))
+        if validator is not None:
+            validator.validate(json.loads(made.members()["manifest.json"]))
+        if engine is not None:
+            for flags in ((), ("-a",)):
+                (tmp_path / "model.snnu").write_bytes(unpacked(read))
+                command = [str(engine), *flags, str(tmp_path / "model.snnu")]
+                done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+                assert done.returncode == 0, f"{where}: {done.stderr.decode()}"
 
 
 def single(op: Fs | Bif, theta: np.ndarray, weight: int = 1) -> Graph:

@@ -18,13 +18,16 @@ from snnir.ir.ops import (
     Diagonal,
     Encode,
     Expand,
+    Fs,
     Gather,
     MaxPool,
     Pad,
+    Population,
     Product,
     Rbif,
     Readout,
     Reshape,
+    Rfs,
     Scan,
     Sparse,
 )
@@ -91,12 +94,15 @@ class _Importer:
             return graph.add1(Expand((_N, *train.shape)), graph.add1(Encode(quantization), real, name=f"{name}~one"), name=name)
         if isinstance(op, bundle.Route):
             return self._route(op, name)
-        if isinstance(op, bundle.Population):
-            neurons = Rbif if self.prefix else Bif
+        if isinstance(op, bundle.Population | bundle.FewSpikes):
             rows = op.theta.T if op.staircase else op.theta
             index = op.theta_map.array().reshape(train.shape)
             theta = graph.constant(f"{name}~theta", rows[..., index].astype(np.int64))
-            return self._summing(op, neurons(quantization, op.staircase), (theta, self._bias(op)))
+            parameters = theta, self._bias(op)
+            if isinstance(op, bundle.FewSpikes):
+                few = Rfs if self.prefix else Fs
+                return self._summing(op, few(quantization, op.staircase, omitted=op.omitted), parameters)
+            return self._summing(op, (Rbif if self.prefix else Bif)(quantization, op.staircase), parameters)
         if isinstance(op, bundle.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
@@ -135,7 +141,7 @@ class _Importer:
     def _bias(self, op: Summing) -> Value:
         return self._parameter(op, op.initial, op.initial_map, "bias")
 
-    def _summing(self, op: Summing, neuron: Bif | Readout, parameters: tuple[Value, Value]) -> Value:
+    def _summing(self, op: Summing, neuron: Population | Readout, parameters: tuple[Value, Value]) -> Value:
         shape = op.train.shape
         currents = [self._synapse(synapse, shape) for synapse in op.synapses]
         if not currents:

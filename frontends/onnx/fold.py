@@ -172,12 +172,41 @@ def fold(call: Call) -> list[Known]:
     return _reference(call)
 
 
+def _elements(call: Call) -> float:
+    """How many elements a node gives that makes more of few, about; 0 for all others. Its operands are known."""
+    first, *rest = [np.asarray(operand, np.float64) if _is_numeric(operand) else None for operand in call.operands]
+    others = [operand for operand in rest if operand is not None]
+    operator = call.node.op_type
+    size = float(first.size) if first is not None else 0.0
+    if operator in ("Expand", "Reshape") and others:
+        return float(np.prod(np.maximum(others[0], 1))) * (size if operator == "Expand" and not others[0].size else 1)
+    if operator in ("Tile", "Upsample", "Resize") and others:
+        return size * float(max(np.prod(np.maximum(np.abs(other), 1)) for other in others))
+    if operator == "Range" and len(others) == 2 and first is not None:
+        return float(np.max(np.abs((others[0] - first) / np.where(others[1], others[1], 1)), initial=0))
+    if operator == "OneHot" and others:
+        return size * float(np.max(np.abs(others[0]), initial=1))
+    if operator == "Pad" and first is not None:
+        pads = others[0] if others else np.asarray(call.attribute("pads", ()), np.float64)
+        sides = np.abs(pads).reshape(2, -1).sum(0) if pads.size == 2 * first.ndim else np.abs(pads).sum()
+        return float(np.prod(first.shape + sides))
+    if operator in ("BlackmanWindow", "HammingWindow", "HannWindow", "ConstantOfShape", "EyeLike") and first is not None:
+        return float(np.prod(np.maximum(np.abs(first), 1))) if operator != "EyeLike" else size
+    return 0.0
+
+
+def _is_numeric(operand: object) -> bool:
+    return isinstance(operand, np.ndarray) and operand.dtype.kind in "fiub"
+
+
 def _reference(call: Call) -> list[Known]:
     """By ONNX's reference evaluator."""
     from onnx.reference import ReferenceEvaluator
 
     node = call.node
     names = [name for name in node.input if name]
+    if _elements(call) > LARGEST:
+        raise RefusalError(f"its result would have more than {LARGEST} elements")
     feeds = {name: operand for name, operand in zip(node.input, call.operands, strict=True) if operand is not None}
     inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names)]
     outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]

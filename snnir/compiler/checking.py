@@ -190,7 +190,7 @@ def _checked(
     except Exception as error:
         if isinstance(error, SnnirError) and not isinstance(error, GraphError):
             raise
-        reason, trace = unforeseen(error)
+        reason, trace = (str(error), "") if isinstance(error, SnnirError) else unforeseen(error)
         refused.append(Refusal(known.name, reason, (), frozenset(), trace))
         graph = Graph(known.name)
     imported = {origin for _, node in graph.walk() for origin in node.origin}
