@@ -71,7 +71,7 @@ def host_prefix(
     wanted = {node for node in plain if needs_host(node) and node not in suffix}
     if allow:
         anything = _forward(graph, raw, lambda node: node.body is None)
-        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node)}
+        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and lowered(node.op) is None}
     return _ancestors(graph, wanted)
 
 
@@ -94,7 +94,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     if allow:
         plain = _ancestor_free(graph)
         for node in graph.nodes:
-            if needs_host(node) and node not in after and node not in plain:
+            if needs_host(node) and lowered(node.op) is None and node not in after and node not in plain:
                 before, behind = _ancestors(graph, {node}), _descendants(graph, {node})
                 if work(behind) < work(before):
                     after |= behind

@@ -10,7 +10,7 @@ import numpy as np
 from snnir.ir import Graph, Node, Value
 from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes
-from snnir.ir.ops import Conv, Linear, MatMul, Movement, Mul, Product, Scan, SparseLinear
+from snnir.ir.ops import Conv, Function, Linear, MatMul, Movement, Mul, Product, Scan, SparseLinear
 
 __all__ = ["ACCUMULATE_PJ", "ENERGY_SOURCE", "MAC_PJ", "Energy", "Macs", "dense_macs", "estimate_energy", "host_work"]
 
@@ -52,10 +52,12 @@ def dense_macs(quantized: Graph, inputs: Mapping[str, np.ndarray]) -> Macs:
 
 def host_work(graph: Graph) -> list[str]:
     """The nodes of a quantized or spiking graph that the host computes in real numbers, data movement aside."""
+    integers = {id(node.body) for _, node in graph.walk() if isinstance(node.op, Function)}
     return [
         f"{node.describe()} ({node.op.name})"
-        for _, node in graph.walk()
+        for where, node in graph.walk()
         if node.body is None
+        and id(where) not in integers
         and not isinstance(node.op, Movement)
         and _on_host(node)
         and any(not value.is_constant for value in node.operands)
