@@ -94,7 +94,7 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
         model, calibration = trained.trained_graph(), trained.calibration
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
     if imports.example_inputs is None and needs_example(model) and calibration is not None:
-        imports = dataclasses.replace(imports, example_inputs=example_from(calibration))
+        imports = dataclasses.replace(imports, example_inputs=example_from(calibration, imports.batch_axes))
 
     build = partial(
         _compiled,

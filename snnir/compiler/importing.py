@@ -98,11 +98,31 @@ def needs_example(model: object) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def example_from(calibration: np.ndarray | Mapping[str, np.ndarray]) -> object:
-    """Arguments of one call from calibration data: two samples, or all where there is one."""
-    if isinstance(calibration, Mapping):
-        return {name: np.asarray(array)[:_EXAMPLE_SAMPLES] for name, array in calibration.items()}
-    return (np.asarray(calibration)[:_EXAMPLE_SAMPLES],)
+def example_from(
+    calibration: np.ndarray | Mapping[str, np.ndarray], batch_axes: Mapping[str, int | None] | None = None
+) -> object:
+    """Arguments of one call from calibration data: two samples, or all where there is one.
+
+    Samples stand along the axis that `batch_axes` names, else along the first that is as long as axis 0 of the first input
+    with a batch there: states of recurrent layers have theirs behind the layers.
+    """
+    if not isinstance(calibration, Mapping):
+        return (_first(np.asarray(calibration), (batch_axes or {}).get("", 0)),)
+    arrays = {name: np.asarray(array) for name, array in calibration.items()}
+    given = dict(batch_axes or {})
+    counts = [
+        array.shape[given.get(name) or 0] for name, array in arrays.items() if array.ndim and given.get(name, 0) is not None
+    ]
+    count = next((size for size in counts if all(size in array.shape for array in arrays.values() if array.ndim > 1)), None)
+    example = {}
+    for name, array in arrays.items():
+        axis = given.get(name, array.shape.index(count) if count in array.shape else 0)
+        example[name] = _first(array, axis)
+    return example
+
+
+def _first(array: np.ndarray, axis: int | None) -> np.ndarray:
+    return array if axis is None or not array.ndim else array.take(range(min(_EXAMPLE_SAMPLES, array.shape[axis])), axis)
 
 
 def with_constants(model: Model, constants: Mapping[str, Any] | None) -> Any:

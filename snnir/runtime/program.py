@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snnir.backends.torch_spiking import SpikingModule
     from snnir.runtime.accuracy import Diagnostic, Distance
     from snnir.runtime.comparison import Comparison
+    from snnir.runtime.stream import Stream
     from snnir.runtime.verification import Verification
 
 __all__ = ["Program"]
@@ -131,6 +132,16 @@ class Program:
             threads=chosen.threads,
             progress=progress,
         )
+
+    def stream(self, states: Mapping[str, str] | None = None, **options: Any) -> Stream:
+        """A stream of calls: the states that one call gives out are what the next one starts from, integer for integer.
+
+        `states` names the output that gives the next value of each input that is a state; they are found where recurrences
+        tell. `options` are those of `run`. Raises `UsageError` where the model has no states among inputs and outputs.
+        """
+        from snnir.runtime.stream import Stream
+
+        return Stream(self, states, **options)
 
     def reference(self, x: np.ndarray | Mapping[str, np.ndarray], level: str = "quantized") -> dict[str, np.ndarray]:
         """Outputs by the reference executor at `level`: real numbers (float), or int64 arithmetic (quantized)."""
