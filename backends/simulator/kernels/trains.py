@@ -9,7 +9,7 @@ from snnir.backends.simulator.kernels.memory import clear, events_of, grow
 from snnir.backends.simulator.kernels.numba_compat import part
 from snnir.backends.simulator.kernels.planes import emit_plane, where
 
-__all__ = ["accumulate", "charge", "copy_train", "gather", "send", "split", "spread_levels"]
+__all__ = ["accumulate", "charge", "compact", "copy_train", "gather", "send", "split", "spread_levels"]
 
 
 @part
@@ -234,3 +234,41 @@ def split(row, windows, worker):
         start = parts[i * (steps + 1) + steps]
     cursors[OFFSETS], cursors[EVENTS] = base + windows * (steps + 1) + 1, cursor
     return base, steps
+
+
+@part
+def _next_train(run, worker, i, above):
+    """The slot whose train begins first among those that begin behind `above` and are read after instruction i; or -1."""
+    found = np.int64(-1)
+    for slot in range(worker.first.size):
+        alive = 0 <= run.made[slot] <= i < run.read[slot] and worker.first[slot] > above
+        if alive and (found < 0 or worker.first[slot] < worker.first[found]):
+            found = slot
+    return found
+
+
+@part
+def compact(run, worker, i):
+    """Forget the trains that nothing reads after instruction i, one outside scans: the others move together."""
+    offsets, address, event = events_of(worker.trains)
+    base, cursor, above = np.int64(0), np.int64(0), np.int64(-1)
+    while True:
+        found = _next_train(run, worker, i, above)
+        if found < 0:
+            break
+        above = worker.first[found]
+        first, steps = above, np.int64(0)
+        for slot in range(worker.first.size):  # several slots may have one train
+            if 0 <= run.made[slot] <= i < run.read[slot] and worker.first[slot] == first:
+                steps = max(steps, worker.steps[slot])
+                if slot != found:
+                    worker.first[slot] = base
+        worker.first[found] = base
+        begin, end = offsets[first], offsets[first + steps]
+        moved = begin - cursor
+        for t in range(steps + 1):
+            offsets[base + t] = offsets[first + t] - moved
+        for e in range(begin, end):
+            address[e - moved], event[e - moved] = address[e], event[e]
+        base, cursor = base + steps + 1, cursor + end - begin
+    worker.cursors[OFFSETS], worker.cursors[EVENTS] = base, cursor
