@@ -12,6 +12,7 @@ from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.merge_prelu import MergePRelu
 from snnir.passes.one_sample import OneSample
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
@@ -38,6 +39,7 @@ def simplify() -> tuple[Pass, ...]:
         FoldBatchNorm(),
         Canonicalize(),
         FoldConstants(),
+        MergePRelu(),
         RemoveDeadCode(),
     )
 

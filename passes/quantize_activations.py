@@ -40,7 +40,7 @@ _MOST = 8
 class QuantizeActivations(Pass):
     """Round every observed value to levels, half up.
 
-    1. `observe` becomes `quantize` to `bits` bits with the scale that calibration found, signed where the data is.
+    1. `observe` becomes `quantize` to `bits` bits with the scale and the lowest level that calibration found.
     2. A `clip` (ReLU, ReLU6) before it becomes bounds of the levels, which is the same function:
        `round(clip(x, a, b)/s) = clip(round(x/s), round(a/s), round(b/s))`. Other activations stay before the quantizer.
     3. A product of two values that both change with the input becomes `product`, which multiplies levels exactly.
@@ -148,8 +148,8 @@ def _quantization(node: Node, bits: int) -> Quantization:
     source = node.operands[0]
     if source.producer is not None and isinstance(source.producer.op, SequenceMask):
         return Quantization(1.0, 0, 1)
-    scale = node.op.scales[bits - Observe.FEWEST_BITS]
-    lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if node.op.signed else (0, (1 << bits) - 1)
+    found = node.op.quantization(bits)
+    scale, lo, hi = found.scale, found.lo, found.hi
     clip = _absorbed(node)
     if clip is not None:
         lo, hi = (_bounded(end, scale, lo, hi) for end in (clip.low, clip.high))

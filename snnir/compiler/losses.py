@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.ir import Graph, Node, Quantization, Value
 from snnir.ir.execute import execute, real
-from snnir.ir.ops import Conv, Linear, Mul, Observe, Scan, Sigmoid, SparseLinear, Tanh
+from snnir.ir.ops import Conv, Elementwise, Linear, Mul, Observe, Scan, Sigmoid, SparseLinear, Tanh
 from snnir.runtime.accuracy import decibels
 from snnir.runtime.inputs import sample_count, samples
 
@@ -227,11 +227,16 @@ def _pairs(calibrated: Graph, quantized: Graph) -> tuple[dict[Value, _Sums], dic
 
 
 def _twin(graph: Graph, node: Node) -> Value | None:
-    """The levels that an observed value became: called like it, or like the clip or activation that they absorbed."""
-    for name in (node.output.name, node.operands[0].name):
-        value = graph.values.get(name)
-        if value is not None and value.type.is_levels:
-            return value
+    """The levels that an observed value became: called like it, or like a clip or activation before it."""
+    names, value = [node.output.name], node.operands[0]
+    names.append(value.name)
+    while value.producer is not None and isinstance(value.producer.op, Elementwise):
+        value = value.producer.operands[0]
+        names.append(value.name)
+    for name in names:
+        found = graph.values.get(name)
+        if found is not None and found.type.is_levels:
+            return found
     return None
 
 
