@@ -207,7 +207,8 @@ def _swing(synapse: Node, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest current that each neuron can have received through a synapse."""
     quantization = synapse.operands[0].type.quantization
     assert quantization is not None
-    weight = synapse.operands[1].array.astype(np.int64)
+    assert isinstance(synapse.op, Dense | Diagonal | Sparse | Conv)
+    weight = synapse.op.expanded(synapse.operands[1].array).astype(np.int64)
     up, down = np.maximum(weight, 0), np.minimum(weight, 0)
     if isinstance(synapse.op, Dense):
         shape = (1,) * (rank - 1) + (-1,)

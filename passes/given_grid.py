@@ -20,7 +20,8 @@ import numpy as np
 from snnir.ir import Node, Quantization
 from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
 from snnir.ir.ties import reached_from
-from snnir.passes.grid import sample_shaped
+from snnir.passes.grid import Grid
+from snnir.passes.round_terms import sample_shaped
 from snnir.passes.sums import Term
 
 __all__ = ["GivenGrid", "given_grid", "given_readout", "given_table", "steady"]
@@ -33,13 +34,15 @@ _MULTIPLES = 1 << 15
 _MOST_LEVELS = 1 << 17
 """Twice the levels of 16 bits."""
 _FARTHEST = 1 << 62
+_LARGEST_SUM = 1 << 29
+"""How far multiples may make a sum reach that would not fit into 16 bits without a gain."""
 
 
 @dataclass(frozen=True)
 class GivenGrid:
-    """`s_acc`, spread over one sample, and by how much of a level the sum may be off (0: exact)."""
+    """The grid, and by how much of a level the sum may be off (0: exact)."""
 
-    grid: np.ndarray
+    grid: Grid
     error: float
     bits: int
     """The bits that the integer weights need."""
@@ -48,44 +51,64 @@ class GivenGrid:
 def given_grid(terms: Sequence[Term], rank: int, quantization: Quantization) -> GivenGrid | None:
     """The coarsest grid that holds all weights; the best one where scales have no common grid.
 
+    Where synapses differ so much that integers of 16 bits do not hold all multiples, those of the coarser one get a gain.
     None where weights are no multiples of anything: the file left them as real numbers.
     """
-    parts = [_unit(term, rank) for term in terms if not term.value.is_constant]
+    synapses = [term for term in terms if not term.value.is_constant]
+    parts = [_unit(term, rank) for term in synapses]
     found = [part for part in parts if part is not None]
     if len(found) < len(parts) or not found:
         return None
     if len(found) == 1:
         unit, most, _ = found[0]
-        return GivenGrid(unit, 0.0, _bits(most))
+        return GivenGrid(Grid(unit, (np.zeros(unit.shape, np.int64),)), 0.0, _bits(most))
     try:
         units = np.broadcast_arrays(*(unit for unit, _, _ in found))
     except ValueError:
         return None
     if any(_varies_where_shared(unit, units[0].shape) for unit, _, _ in found if unit.size > 1):
         return None
-    mosts = [most for _, most, _ in found]
-    reaches = [reach for _, _, reach in found]
+    mosts, reaches = (np.array([part[index] for part in found], np.float64) for index in (1, 2))
     cells = np.stack([unit.reshape(-1) for unit in units], axis=1)
-    grids, error, largest = np.empty(len(cells)), 0.0, 0
-    seen: dict[bytes, tuple[float, float, int]] = {}
-    for index, cell in enumerate(cells):
-        key = cell.tobytes()
-        if key not in seen:
-            seen[key] = _common(cell, mosts, reaches, quantization.scale)
-        grids[index], off, weight = seen[key]
-        error, largest = max(error, off), max(largest, weight)
-    return GivenGrid(grids.reshape(units[0].shape), error, _bits(largest))
+    commons: dict[bytes, _Common] = {}
+    for cell in cells:
+        if cell.tobytes() not in commons:
+            commons[cell.tobytes()] = _common(cell, mosts, reaches, quantization.scale)
+    held = [commons[cell.tobytes()] for cell in cells]
+    multiples = np.array([common.multiples for common in held])
+    gains = _gains(multiples, mosts, any(_is_sparse(term) for term in synapses))
+    largest = int(((multiples >> gains) * mosts).max())
+    if largest > LARGEST:
+        return None
+    shape = units[0].shape
+    unit = np.array([common.unit for common in held]).reshape(shape)
+    grid = Grid(unit, tuple(gains[:, index].reshape(shape) for index in range(len(found))))
+    return GivenGrid(grid, max(common.error for common in held), _bits(largest))
 
 
 def given_readout(terms: Sequence[Term], rank: int) -> GivenGrid | None:
-    """The grid of a sum that leaves the network: as `given_grid`, and as fine as weights of 16 bits allow, for biases that
-    the file left as real numbers. None where weights are no multiples of anything.
+    """The grid of a sum that leaves the network: as `given_grid`, and as much finer as 16 bits allow, for biases that the
+    file left as real numbers. None where weights are no multiples of anything.
     """
     found = given_grid(terms, rank, Quantization(1.0, 0, 0))
     if found is None:
         return None
-    finer = max(1, LARGEST >> (found.bits - 1))
-    return GivenGrid(found.grid / finer, found.error, 16) if finer > 1 else found
+    finer = max(0, 16 - found.bits)
+    grid = Grid(found.grid.unit / (1 << finer), tuple(gain + finer for gain in found.grid.gains))
+    return GivenGrid(grid, found.error, found.bits)
+
+
+def _is_sparse(term: Term) -> bool:
+    return term.node is not None and isinstance(term.node.op, SparseLinear)
+
+
+def _gains(multiples: np.ndarray, mosts: np.ndarray, together: bool) -> np.ndarray:
+    """By how many bits the weights of each channel and synapse [channels, synapses] can be shorter than their multiples
+    make them: the zeros at the end of a multiple, where weights would need more than 8 bits. `together`: alike in all channels.
+    """
+    zeros = np.log2(multiples & -multiples).astype(np.int64)
+    gains = np.where((multiples * mosts > 127).any(axis=0), zeros, 0)
+    return np.broadcast_to(gains.min(axis=0), gains.shape) if together else gains
 
 
 def _varies_where_shared(unit: np.ndarray, shape: tuple[int, ...]) -> bool:
@@ -97,20 +120,34 @@ def _bits(most: int) -> int:
     return max(2, int(most).bit_length() + 1)
 
 
-def _common(cell: np.ndarray, mosts: Sequence[int], reaches: Sequence[float], out: float) -> tuple[float, float, int]:
-    """For units g_i: the s_acc of which all are nearly whole multiples, the error in levels, and the largest weight."""
-    first = int(np.argmin(cell / np.array(mosts)))
+@dataclass(frozen=True)
+class _Common:
+    """A grid of one channel: the weight 1 of synapse i is `multiples[i]` units; `error` in levels."""
+
+    unit: float
+    multiples: np.ndarray
+    error: float
+
+
+def _common(cell: np.ndarray, mosts: np.ndarray, reaches: np.ndarray, out: float) -> _Common:
+    """For weights of 1 that are worth `cell`: the s_acc of which all are nearly whole multiples, whose weights fit into 16 bits
+    times a gain.
+    """
+    first = int(np.argmin(cell / mosts))
     ratios = cell / cell[first]
-    limit = max(1, int(min(LARGEST / (most * ratio) for most, ratio in zip(mosts, ratios, strict=True))))
-    counts = np.arange(1, min(limit, _MULTIPLES) + 1)[:, None]
-    multiples = counts * ratios
-    off = np.abs(multiples - np.rint(multiples))
-    error = (off * np.array(reaches)).sum(axis=1) * (cell[first] / counts[:, 0]) / out
-    exact = np.flatnonzero((off <= _ALIKE * counts).all(axis=1) & (np.rint(multiples) > 0).all(axis=1))
-    best = int(exact[0]) if len(exact) else int(error.argmin())
-    worst = 0.0 if len(exact) else float(error[best])
-    weights = np.rint(multiples[best]) * np.array(mosts)
-    return float(cell[first] / counts[best, 0]), worst, int(weights.max())
+    counts = np.arange(1, min(max(1, int(LARGEST / mosts[first])), _MULTIPLES) + 1)[:, None]
+    wanted = counts * ratios
+    powers = np.exp2(np.maximum(np.ceil(np.log2(wanted * mosts / LARGEST)), 0))
+    multiples = np.maximum(np.rint(wanted / powers), 1) * powers
+    possible = ((multiples / powers * mosts <= LARGEST) & ((multiples * reaches <= _LARGEST_SUM) | (powers == 1))).all(axis=1)
+    possible[0] |= not possible.any()
+    off = np.abs(wanted - multiples)
+    error = (off * reaches).sum(axis=1) * (cell[first] / counts[:, 0]) / out
+    exact = np.flatnonzero((off <= _ALIKE * counts * np.maximum(ratios, 1)).all(axis=1) & possible)
+    best = int(exact[0]) if len(exact) else int(np.where(possible, error, np.inf).argmin())
+    return _Common(
+        float(cell[first] / counts[best, 0]), multiples[best].astype(np.int64), 0.0 if len(exact) else float(error[best])
+    )
 
 
 def _unit(term: Term, rank: int) -> tuple[np.ndarray, int, float] | None:

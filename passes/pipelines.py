@@ -21,6 +21,7 @@ from snnir.passes.roll_recurrences import RollRecurrences
 from snnir.passes.schedule_phases import SchedulePhases
 from snnir.passes.substitute_neurons import SubstituteNeurons
 from snnir.passes.substitute_operators import SubstituteOperators
+from snnir.passes.unfold_batch import UnfoldBatch
 
 __all__ = ["default_pipeline", "simplify"]
 
@@ -31,6 +32,7 @@ def simplify() -> tuple[Pass, ...]:
         FoldConstants(),
         LowerRecurrent(),
         OneSample(),
+        UnfoldBatch(),
         RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
         SubstituteOperators(),
         Canonicalize(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,21 +25,18 @@ from snnir.ir.ops import (
 from snnir.ir.rewrite import like
 from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
 from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_table, steady
-from snnir.passes.grid import (
-    FINEST,
+from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
+from snnir.passes.host_part import host_nodes
+from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.round_terms import (
     bias_parts,
     integer_bias,
     integer_weight,
-    largest_weights,
-    needed_bits,
-    readout_grid,
+    op_gain,
     staircase_table,
-    threshold_grid,
     weight_divisor,
     weight_shape,
 )
-from snnir.passes.host_part import host_nodes
-from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.sums import WEIGHTED, Term, activation_chain, terms_of
 
 __all__ = ["TIES", "QuantizeWeights"]
@@ -56,18 +53,17 @@ rounding of its scale to float32."""
 class QuantizeWeights(Pass):
     """Round weights and biases onto one accumulator grid per population and channel.
 
-    1. A quantizer of a plain sum gets integer thresholds theta, as large as `bits` allows all its weights to be:
-       `s_acc = s_out / theta`, `w_int = round(w s_in / s_acc)`, `b_int = round(b / s_acc)`; it becomes `requantize`.
-    2. Where no theta of 1 or more fits, and for other increasing activations, a quantizer gets
-       `s_acc = max |w s_in| / (2^(bits-1) - 1)` and a table of integer thresholds, found by bisection over the integers;
-       it becomes `multi_threshold`.
+    1. Each synapse has integers of `bits` bits of its own and a gain, a power of two (`grid.py`):
+       `w_int = round(w s_in / (2^gain s_acc))`, `b_int = round(b / s_acc)`. The grid is as fine as the finest synapse needs.
+    2. A quantizer of a plain sum gets integer thresholds theta, `s_acc = s_out / theta`; it becomes `requantize`. Behind other
+       increasing activations it gets a table of integer thresholds, found by bisection; it becomes `multi_threshold`.
     3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.
     4. A sum that several of these take is weighed anew for each.
     5. A quantizer that the model brought with it gets the grid that its weights are whole multiples of (`given_grid.py`):
        no weight is rounded, its threshold may be any real number, and ties go where the file's rounding puts them.
        `rounding` says what happens where no constant V(0) does that: `exact` keeps a staircase, `half-up` rounds ties up,
        `refuse` refuses. In such a model a sum that leaves the network keeps its weights, too.
-    6. Weights that all round to 0, and weights too coarse to tell levels apart, are remarked upon by name.
+    6. Weights that all round to 0 are remarked upon by name.
     """
 
     name = "quantize-weights"
@@ -172,12 +168,11 @@ class _Descent:
 
     def readout(self, value: Value) -> Value:
         terms, rank = self.sample_terms(value), value.type.rank - 1
-        grid, bits = readout_grid(largest_weights(terms, rank), self.bits, 1.0 / FINEST), self.bits
         found = given_readout(terms, rank) if self.given else None
-        if found is not None:
-            grid, bits = found.grid, found.bits
-        total = self.sum(value.name, terms, grid, bits)
-        scale = self.new.constant(f"{value.name}.scale", grid)
+        if found is None:
+            found = GivenGrid(sum_grid(terms, rank, self.bits, 1.0 / FINEST), 0.0, self.bits)
+        total = self.sum(value.name, terms, found.grid, found.bits)
+        scale = self.new.constant(f"{value.name}.scale", found.grid.unit)
         origin = value.producer.origin if value.producer is not None else ()
         return self.new.add1(Dequantize(), total, scale, name=value.name, origin=origin)
 
@@ -187,8 +182,7 @@ class _Descent:
         terms, rank = self.sample_terms(base), base.type.rank - 1
         found = given_grid(terms, rank, levels)
         if found is None:
-            largest = largest_weights(terms, rank)
-            found = GivenGrid(readout_grid(largest, self.bits, levels.scale / FINEST), 0.0, self.bits)
+            found = GivenGrid(sum_grid(terms, rank, self.bits, levels.scale / FINEST), 0.0, self.bits)
             self.lost.append(
                 f"the file quantizes {node.describe()} but not all weights before it: they are rounded to {self.bits} bits"
             )
@@ -197,22 +191,22 @@ class _Descent:
                 f"scales that meet in {node.describe()} have no common grid: "
                 f"its sum is off by {found.error:.2g} of a level at most"
             )
-        grid = found.grid
+        grid, unit = found.grid, found.grid.unit
         bias = np.zeros((1,) * rank)
         for part, shape in bias_parts(terms, rank):
             bias = bias + part.array.astype(np.float64).reshape(shape)
-        whole = np.rint(bias / grid)
-        stored = bool((np.abs(bias / grid - whole) <= _OFF + np.abs(whole) * 2.0**-23).all())
+        whole = np.rint(bias / unit)
+        stored = bool((np.abs(bias / unit - whole) <= _OFF + np.abs(whole) * 2.0**-23).all())
         offset = np.zeros((1,) * rank) if stored else bias
         reach = self.reach(terms, grid, found.bits)
-        table, tie = given_table(chain, grid, offset, levels, op.rounding, reach, op.single)
+        table, tie = given_table(chain, unit, offset, levels, op.rounding, reach, op.single)
         uniform = None if chain else steady(table, levels.lo)
         if tie and uniform is None:
             if self.ties == "refuse":
                 reason = f"sums can lie halfway between levels, and no constant V(0) rounds them as {op.rounding!r} does"
                 self.refused.append(Refusal(node.describe(), reason, origin))
             elif self.ties == "half-up":
-                table, _ = given_table(chain, grid, offset, levels, "half-up", reach, op.single)
+                table, _ = given_table(chain, unit, offset, levels, "half-up", reach, op.single)
                 uniform = None if chain else steady(table, levels.lo)
         integers = whole if stored else np.zeros((1,) * rank)
         if uniform is not None:
@@ -227,34 +221,29 @@ class _Descent:
             parameter = self.new.constant(f"{name}.table", limited.astype(np.int32) if small else limited)
             origin = (*(word for link in chain for word in link.origin), *origin)
             result = self.new.add1(MultiThreshold(levels), total, parameter, name=name, origin=origin)
-        self.rounding.populations[result] = RoundedLevels(node, tuple(chain), grid)
+        self.rounding.populations[result] = RoundedLevels(node, tuple(chain), unit)
         return result
 
     def population(self, node: Node, op: Quantize, base: Value, chain: Sequence[Node]) -> Value:
         name, origin, quantization = node.output.name, node.origin, op.quantization
         terms, rank = self.sample_terms(base), base.type.rank - 1
-        largest = largest_weights(terms, rank)
-        uniform = None if chain else threshold_grid(largest, quantization, self.bits)
-        if uniform is not None:
-            theta, grid = uniform
-            total = self.sum(name, terms, grid)
-            theta_value = self.new.constant(f"{name}.theta", theta.astype(np.int32))
-            result = self.new.add1(Requantize(quantization), total, theta_value, name=name, origin=origin)
-            self.rounding.populations[result] = RoundedLevels(node, (), grid)
-            return result
+        parameter: np.ndarray
         if not chain:
-            self.lost.append(
-                f"{self.bits}-bit weights are too coarse for the levels of {node.describe()}, some of which share a threshold: "
-                f"{needed_bits(largest, quantization)} weight bits tell them apart"
-            )
-        name = chain[-1].output.name if chain else name
-        grid = readout_grid(largest, self.bits, quantization.scale / FINEST)
-        total = self.sum(name, terms, grid)
-        table = staircase_table(chain, grid, quantization, self.reach(terms, grid, self.bits))
-        table_value = self.new.constant(f"{name}.table", table)
-        origin = (*(word for link in chain for word in link.origin), *origin)
-        result = self.new.add1(MultiThreshold(quantization), total, table_value, name=name, origin=origin)
-        self.rounding.populations[result] = RoundedLevels(node, tuple(chain), grid)
+            theta, grid = population_grid(terms, rank, quantization, self.bits)
+            total = self.sum(name, terms, grid, self.bits)
+            parameter = theta.astype(np.int32)
+            op_: Requantize | MultiThreshold = Requantize(quantization)
+            label = f"{name}.theta"
+        else:
+            name = chain[-1].output.name
+            grid = sum_grid(terms, rank, self.bits, quantization.scale / FINEST)
+            total = self.sum(name, terms, grid, self.bits)
+            parameter = staircase_table(chain, grid.unit, quantization, self.reach(terms, grid, self.bits))
+            op_ = MultiThreshold(quantization)
+            label = f"{name}.table"
+            origin = (*(word for link in chain for word in link.origin), *origin)
+        result = self.new.add1(op_, total, self.new.constant(label, parameter), name=name, origin=origin)
+        self.rounding.populations[result] = RoundedLevels(node, tuple(chain), grid.unit)
         return result
 
     def sample_terms(self, value: Value) -> list[Term]:
@@ -267,60 +256,62 @@ class _Descent:
                 )
         return terms
 
-    def sum(
-        self, name: str, terms: Sequence[Term], grid: np.ndarray, bits: int | None = None, bias: np.ndarray | None = None
-    ) -> Value:
-        """All terms on `grid`, added up; `bits` and `bias` (integers) where they are not those of the options and terms."""
+    def sum(self, name: str, terms: Sequence[Term], grid: Grid, bits: int, bias: np.ndarray | None = None) -> Value:
+        """All terms on `grid`, their weights of `bits` bits, added up; `bias` (integers) where it is not that of the terms."""
         total: Value | None = None
-        for term in terms:
-            if term.value.is_constant:
-                continue
-            current = self.synapse(name, term, grid, bits or self.bits)
+        for index, term in enumerate(term for term in terms if not term.value.is_constant):
+            current = self.synapse(name, term, grid, index, bits)
             total = current if total is None else self.new.add1(Add(), total, current, name=f"{name}.sum")
         assert total is not None
         if bias is None:
-            bias = integer_bias(terms, grid)
+            bias = integer_bias(terms, grid.unit)
         elif bias.any():
             bias = bias.astype(np.int32) if np.abs(bias).max() < 1 << 31 else bias
         if bias is None or not bias.any():
             return total
         integers = self.new.constant(f"{name}.bias", bias)
-        self.rounding.biases[integers] = RoundedBias(tuple(bias_parts(terms, grid.ndim)), grid)
+        self.rounding.biases[integers] = RoundedBias(tuple(bias_parts(terms, grid.unit.ndim)), grid.unit)
         return self.new.add1(Add(), total, integers, name=f"{name}.sum")
 
-    def synapse(self, name: str, term: Term, grid: np.ndarray, bits: int) -> Value:
-        weight = integer_weight(term, grid, bits)
+    def synapse(self, name: str, term: Term, grid: Grid, index: int, bits: int) -> Value:
+        step = grid.steps(index)
+        weight = integer_weight(term, step, bits)
+        gain = op_gain(term, grid.gains[index], weight)
         source = self.get(term.source)
         if not weight.any() and (term.node is None or term.node.operands[1].array.any()):
             where = term.node.describe() if term.node is not None else term.value.name
-            self.lost.append(f"all weights of {where} round to 0 on the grid of {name}: use more weight bits")
+            self.lost.append(f"all weights of {where} round to 0: beside what else flows into {name} they are too small")
         label = f"{name}.unit" if term.node is None else f"{term.node.operands[1].name}.int"
         integers = self.new.constant(label, weight)
         real = None if term.node is None else term.node.operands[1]
-        self.rounding.weights[integers] = RoundedWeight(real, source, weight_shape(term, grid.ndim), weight_divisor(term, grid))
+        divisor = weight_divisor(term, step)
+        self.rounding.weights[integers] = RoundedWeight(real, source, weight_shape(term, step.ndim), divisor)
         if term.node is None:
-            return self.new.add1(Mul(), source, integers, name=f"{name}.direct")
+            return self.new.add1(Mul(gain=gain), source, integers, name=f"{name}.direct")
         op, operands = term.node.op, [source, integers]
+        assert isinstance(op, WEIGHTED)
         if isinstance(op, SparseLinear):
             operands += [self.get(value) for value in term.node.operands[2:]]
         current = f"{name}.current" if term.value.name == name else term.value.name
-        return self.new.add1(op, *operands, name=current, origin=term.node.origin)
+        return self.new.add1(replace(op, gain=gain), *operands, name=current, origin=term.node.origin)
 
-    def reach(self, terms: Sequence[Term], grid: np.ndarray, bits: int) -> int:
+    def reach(self, terms: Sequence[Term], grid: Grid, bits: int) -> int:
         """A bound of |sum|, whatever the levels."""
         total = 0
-        for term in terms:
+        for index, term in enumerate(term for term in terms if not term.value.is_constant):
             quantization = term.source.type.quantization
-            if quantization is None:
-                continue
-            weight = np.abs(integer_weight(term, grid, bits).astype(np.int64))
-            if term.node is not None and isinstance(term.node.op, SparseLinear):
+            assert quantization is not None
+            integers = integer_weight(term, grid.steps(index), bits)
+            op = Mul() if term.node is None else term.node.op
+            assert isinstance(op, WEIGHTED)
+            weight = np.abs(replace(op, gain=op_gain(term, grid.gains[index], integers)).expanded(integers).astype(np.int64))
+            if isinstance(op, SparseLinear) and term.node is not None:
                 rows = np.bincount(term.node.operands[2].array, weight)
                 most = int(rows.max()) if len(rows) else 0
-            elif term.node is None or isinstance(term.node.op, Mul):
+            elif isinstance(op, Mul):
                 most = int(weight.max())
             else:
                 most = int(weight.reshape(len(weight), -1).sum(axis=1).max())
             total += most * max(quantization.hi, -quantization.lo)
-        bias = integer_bias(terms, grid)
+        bias = integer_bias(terms, grid.unit)
         return total + 1 + (int(np.abs(bias.astype(np.int64)).max()) if bias is not None else 0)

@@ -154,11 +154,11 @@ def _synapse(new: Graph, values: dict[Value, Value], name: str, term: Term) -> V
         return new.add1(Diagonal(), source, one, name=f"{name}.direct")
     op: Op = term.node.op
     if isinstance(op, Linear):
-        op = Dense()
+        op = Dense(gain=op.gain)
     elif isinstance(op, Mul):
-        op = Diagonal()
+        op = Diagonal(gain=op.gain)
     elif isinstance(op, SparseLinear):
-        op = Sparse(op.shape)
+        op = Sparse(op.shape, gain=op.gain)
     assert isinstance(op, Dense | Diagonal | Sparse | Conv)
     weights = [_get(new, values, value) for value in term.node.operands[1:]]
     return new.add1(op, source, *weights, name=term.value.name, origin=term.node.origin)

@@ -11,8 +11,7 @@ import pytest
 
 import snnir
 from snnir.frontends.onnx import run_onnxruntime
-from snnir.ir.ops import Lstm, Scan
-from snnir.ir.types import TensorType
+from snnir.ir.ops import Lstm
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "silero"
 
@@ -32,15 +31,12 @@ def speech(example: ModuleType) -> np.ndarray:
     return chunks
 
 
-def test_one_sequence_without_a_batch_becomes_a_scan_over_any_number(example: ModuleType) -> None:
+def test_one_sequence_without_a_batch_becomes_any_number(example: ModuleType) -> None:
     graph = snnir.import_model(example.find_model())
-    assert [str(value.type) for value in graph.inputs] == ["Nxsequencex576:f32", "1xNx128:f32", "1xNx128:f32"]
-    scans = [node for node in graph.nodes if isinstance(node.op, Scan)]
-    assert len(scans) == 1
-    assert scans[0].body is not None
-    assert sum(isinstance(node.op, Lstm) for node in scans[0].body.nodes) == 1
-    assert isinstance(graph.outputs["speech_probs"].type, TensorType)
-    assert any("exported for one sequence" in note for note in graph.notes)
+    assert [str(value.type) for value in graph.inputs] == ["Nxsequence_lengthx576:f32", "1xNx128:f32", "1xNx128:f32"]
+    assert sum(isinstance(node.op, Lstm) for node in graph.nodes) == 1
+    assert str(graph.outputs["speech_probs"].type) == "Nxsequence_length:f32"
+    assert any("each sample is computed by itself" in note for note in graph.notes)
 
 
 @pytest.mark.parametrize(("bits", "agreement", "difference"), [(8, 0.99, 0.015), (6, 0.97, 0.03), (4, 0.85, 0.15)])
@@ -79,7 +75,7 @@ def test_check_shows_one_recurrence_and_what_the_host_does(example: ModuleType) 
     found = snnir.check(example.find_model())
     assert found.ok
     assert [(item.kind, item.name, item.states, str(item.length)) for item in found.recurrences] == [
-        ("LSTM layer", "/recurrent/LSTM", 2, "sequence")
+        ("LSTM layer", "/recurrent/LSTM", 2, "sequence_length")
     ]
     fates = {node.name: (node.fate, node.reason) for node in found.nodes}
     assert fates["/stft/Sqrt"] == ("host", "before the network: only the host computes sqrt")

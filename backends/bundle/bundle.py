@@ -74,8 +74,8 @@ class Bundle:
         if manifest.get("format", str) != FORMAT:
             raise manifest.error(f"its format is not {FORMAT}")
         version = manifest.get("version", int)
-        if version != VERSION:
-            raise manifest.error(f"it has version {version}, this snnir reads version {VERSION}")
+        if not 1 <= version <= VERSION:
+            raise manifest.error(f"it has version {version}, this snnir reads versions 1 to {VERSION}")
         program = decode_program(manifest, TensorReader(_facts(manifest), members[TENSORS]))
         golden = None
         if manifest.has("golden") != (GOLDEN in members):

@@ -11,6 +11,7 @@ import numpy as np
 from snnir.backends.bundle.tensors import TensorReader
 from snnir.errors import FileFormatError, GraphError
 from snnir.ir.ops import Conv
+from snnir.ir.ops.affine import MOST_GAIN
 from snnir.ir.types import Quantization, TensorType
 from snnir.machine.program import (
     Constant,
@@ -316,6 +317,12 @@ class _Decoder:
             extra["spread"] = self._map(fields.object("spread"), size, 0, count)
         elif count != size:
             raise fields.error(f"{count} currents for {size} neurons, and no 'spread'")
+        if fields.has("gain"):
+            extra["gain"] = gain = self.tensors.integers(fields.get("gain", str)).reshape(-1)
+            if gain.size not in (1, len(weights)) or gain.size == 0 or gain.min() < 0 or gain.max() > MOST_GAIN:
+                raise fields.error(f"gains are 0 to {MOST_GAIN}, 1 or {len(weights)} of them; {gain.size} are there")
+            if weights.size and max(-int(weights.min()), int(weights.max())) << int(gain.max()) >= 1 << 62:
+                raise fields.error("weights times their gain have more than 62 bits")
         fields.done()
         return Synapse(name, source, kind, weights, inputs, outputs, **extra)  # type: ignore[arg-type]
 

@@ -154,20 +154,24 @@ class _Importer:
             if not same:
                 raise UnsupportedError(f"{synapse.name}: its currents spread over neurons in a way that no graph has")
         weights = synapse.weights
+        gain = () if synapse.gain is None else tuple(int(bits) for bits in synapse.gain)
         source = self._shaped(synapse.source, synapse.inputs)
         if synapse.kind == "dense":
-            return graph.add1(Dense(), source, graph.constant(f"{name}~weight", weights), name=name)
+            return graph.add1(Dense(gain=gain), source, graph.constant(f"{name}~weight", weights), name=name)
         if synapse.kind == "conv":
-            conv = Conv(synapse.stride, synapse.padding, synapse.dilation, synapse.groups)
+            conv = Conv(synapse.stride, synapse.padding, synapse.dilation, synapse.groups, gain=gain)
             return graph.add1(conv, source, graph.constant(f"{name}~weight", weights), name=name)
         if synapse.kind == "one":
             assert synapse.weight_map is not None
-            spread = graph.constant(f"{name}~weight", weights[synapse.weight_map.array()].reshape(synapse.outputs))
-            return graph.add1(Diagonal(), source, spread, name=name)
+            index = synapse.weight_map.array()
+            spread = graph.constant(f"{name}~weight", weights[index].reshape(synapse.outputs))
+            if len(gain) > 1:
+                gain = tuple(gain[place] for place in index.tolist())
+            return graph.add1(Diagonal(gain=gain), source, spread, name=name)
         assert synapse.rows is not None and synapse.columns is not None
         lists = (weights, synapse.rows, synapse.columns)
         constants = [graph.constant(f"{name}~{what}", part) for what, part in zip(("weight", "rows", "cols"), lists, strict=True)]
-        return graph.add1(Sparse(synapse.outputs), source, *constants, name=name)
+        return graph.add1(Sparse(synapse.outputs, gain=gain), source, *constants, name=name)
 
     def _scan(self, op: bundle.Scan) -> None:
         body = Graph(op.name, SPIKING)
@@ -218,11 +222,18 @@ def _sizes(value: Value) -> list[int]:
 
 def _as_list(synapse: Synapse, shape: tuple[int, ...]) -> Synapse:
     """A sparse synapse with sorted rows, of the population's own shape where it has its size."""
-    sources, targets, weights = connections(synapse)
+    together = synapse.gain is not None and len(synapse.gain) == 1
+    sources, targets, weights = connections(synapse, synapse.weights if together else None)
     order = np.argsort(targets, kind="stable")
     outputs = synapse.outputs
     if synapse.spread is None and int(np.prod(outputs, dtype=np.int64)) == int(np.prod(shape, dtype=np.int64)):
         outputs = shape
     return dataclasses.replace(
-        synapse, kind="list", weights=weights[order], rows=targets[order], columns=sources[order], outputs=outputs
+        synapse,
+        kind="list",
+        weights=weights[order],
+        rows=targets[order],
+        columns=sources[order],
+        outputs=outputs,
+        gain=synapse.gain if together else None,
     )

@@ -28,7 +28,8 @@ from snnir.machine.settling import Settling
 
 __all__ = ["FORMAT", "VERSION", "encode_program"]
 
-FORMAT, VERSION = "snnir-bundle", 1
+FORMAT, VERSION = "snnir-bundle", 2
+"""Version 2 has gains; readers take version 1, too."""
 
 Json = dict[str, object]
 
@@ -115,6 +116,8 @@ class _Encoder:
             found |= dict(zip(names, map(self.tensors.integers, (synapse.rows, synapse.columns)), strict=True))
         if synapse.spread is not None:
             found["spread"] = self.map(synapse.spread)
+        if synapse.gain is not None:
+            found["gain"] = self.tensors.integers(synapse.gain)
         return found
 
     def scan(self, op: Scan) -> Json:

@@ -81,7 +81,7 @@ class TensorReader:
                 raise FileFormatError(f"tensor {name} is {data.dtype} {list(data.shape)}; the manifest says {dict(facts)}")
             return
         bits, size = facts["bits"], math.prod(shape)
-        if not isinstance(bits, int) or not 1 <= bits <= MOST_BITS or not isinstance(facts["signed"], bool):
+        if type(bits) is not int or not 1 <= bits <= MOST_BITS or not isinstance(facts["signed"], bool):
             raise FileFormatError(f"tensor {name} has {bits!r} bits; 1 to {MOST_BITS} are known")
         if data.dtype != np.uint8 or data.shape != (packed_size(size, bits),):
             raise FileFormatError(

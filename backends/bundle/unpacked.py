@@ -31,7 +31,7 @@ from snnir.machine.program import (
 
 __all__ = ["checksum", "unpacked"]
 
-_MAGIC = b"snnu\0\0\0\1"
+_MAGIC = b"snnu\0\0\0\2"
 _DELIVERIES = ("relay", "replay", "graded")
 _KINDS = ("dense", "conv", "one", "list", "csr")
 _OPS = (Input, Constant, Route, Population, Readout, Max, Product, Scan)
@@ -168,6 +168,9 @@ class _Writer:
                 self.words(synapse.inputs[1 + axis], synapse.outputs[1 + axis])
                 self.words(synapse.stride[axis], synapse.padding[axis], synapse.dilation[axis], weights.shape[2 + axis])
         self.list(weights, f"weights of {synapse.name}", _MOST_WEIGHT)
+        self.list(np.zeros(0, np.int64) if synapse.gain is None else synapse.gain)
+        if np.abs(synapse.expanded()).max(initial=0) > _MOST_WEIGHT:
+            raise UnsupportedError(f"weights of {synapse.name} times their gain have more than {_MOST_WEIGHT.bit_length()} bits")
         if synapse.weight_map is not None:
             self.list(synapse.weight_map.array())
         if synapse.rows is not None and synapse.columns is not None:

@@ -27,8 +27,12 @@ def _op(op: Op) -> Op:
 
 
 def unroll_synapse(synapse: Synapse) -> Synapse:
-    """One synapse as lists: from source address a, weights[k] go to neurons rows[k] for columns[a] <= k < columns[a + 1]."""
-    sources, targets, weights = _connections(synapse)
+    """One synapse as lists: from source address a, weights[k] go to neurons rows[k] for columns[a] <= k < columns[a + 1].
+
+    A gain that is the same for all stays one; others are multiplied into the weights.
+    """
+    gain = synapse.gain if synapse.gain is not None and len(synapse.gain) == 1 else None
+    sources, targets, weights = _connections(synapse if gain is None else dataclasses.replace(synapse, gain=None))
     outputs = synapse.outputs
     if synapse.spread is not None:
         held = synapse.spread.array()
@@ -54,12 +58,13 @@ def unroll_synapse(synapse: Synapse) -> Synapse:
         outputs,
         rows=targets[order],
         columns=offsets,
+        gain=gain,
     )
 
 
 def _connections(synapse: Synapse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source address, current and weight of every synapse."""
-    weights = synapse.weights
+    """Source address, current and weight, gain included, of every synapse."""
+    weights = synapse.expanded()
     size, count = (int(np.prod(shape, dtype=np.int64)) for shape in (synapse.inputs, synapse.outputs))
     if synapse.kind in ("list", "csr"):
         return connections(synapse)

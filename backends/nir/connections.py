@@ -17,7 +17,7 @@ from snnir.backends.nir.library import exact_floats, load_nir
 from snnir.backends.nir.maps import MOST_ENTRIES
 from snnir.backends.nir.network import Network, Target
 from snnir.ir.graph import Node, Value
-from snnir.ir.ops import Conv, Dense, Diagonal, Reshape
+from snnir.ir.ops import Conv, Dense, Diagonal, Reshape, Sparse
 
 __all__ = ["Connection", "Flatten", "Layer", "connections_of", "layer_nodes"]
 
@@ -93,7 +93,9 @@ def _own_geometry(
     network: Network, synapse: Node, emitter: Value, target: Target, shapes: dict[Value, tuple[int, ...]]
 ) -> tuple[Flatten | Layer, ...] | str:
     """Layers with the synapse's geometry, or why there are none."""
-    spikes, op, weight = synapse.operands[0], synapse.op, synapse.operands[1].array.astype(np.int64)
+    spikes, op = synapse.operands[0], synapse.op
+    assert isinstance(op, Dense | Diagonal | Sparse | Conv)
+    weight = op.expanded(synapse.operands[1].array).astype(np.int64)  # NIR has no gain: weights are float there
     sample, written = network.maps.sample(emitter), shapes[emitter]
     if tuple(int(str(size)) for size in synapse.output.type.shape[1:]) != target.shape:
         return "it spreads over more neurons than it names"

@@ -18,7 +18,21 @@ from snnir.errors import UnsupportedError
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
-from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Population, Product, Readout, Scan
+from snnir.ir.ops import (
+    Bif,
+    Conv,
+    Dense,
+    Diagonal,
+    Encode,
+    Fs,
+    MaxPool,
+    Movement,
+    Population,
+    Product,
+    Readout,
+    Scan,
+    Sparse,
+)
 from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
 from snnir.ir.types import Quantization
 from snnir.machine.encodings import check_encoding, portions
@@ -266,7 +280,8 @@ class _Run:
             if not (rest and len(rest) == 2):  # a bias is no current; a sparse synapse's rows and columns stay
                 rest = []
             name = window.prefix + synapse.output.name
-            ones = np.ones_like(weight)
+            assert isinstance(op, Dense | Diagonal | Sparse | Conv)
+            ones, counted = np.ones_like(weight), op.without_gain()
             for first in range(0, min(steps, len(train.values)), _STEPS):
                 last = min(first + _STEPS, steps)
                 values, charged = train.values[first:last], train.charged[first:last]
@@ -274,7 +289,7 @@ class _Run:
                     total += current
                 for counter, events in ((self.result.synops, values != 0), (self.result.charges, (values != 0) & charged)):
                     if events.any():
-                        for used in _by_sample(op, events.astype(np.int64), ones, *rest):
+                        for used in _by_sample(counted, events.astype(np.int64), ones, *rest):
                             self._add(counter, name, np.broadcast_to(used, shape)[np.newaxis], 1)
         return totals
 

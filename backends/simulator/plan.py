@@ -175,7 +175,10 @@ class _Planner:
 
     def _synapse(self, node: Node) -> None:
         value, *rest = node.operands
-        constants = tuple(self._constant(node, operand) for operand in rest)
+        op = node.op
+        assert isinstance(op, Dense | Diagonal | Sparse | Conv)
+        weight, *others = (self._constant(node, operand) for operand in rest)
+        constants = op.expanded(weight), *others
         quantization = value.type.quantization
         assert quantization is not None
         wiring = self.wiring(value)
@@ -184,7 +187,7 @@ class _Planner:
         rank = node.output.type.rank - value.type.rank + wiring.index.ndim
         outputs = concrete_shape(node.output.type, self.sizes)[node.output.type.rank - rank :]
         name = self.prefix + node.output.name
-        self.currents[node.output] = Synapse(name, node.op, constants, wiring.index.shape, outputs, reach), wiring
+        self.currents[node.output] = Synapse(name, op.without_gain(), constants, wiring.index.shape, outputs, reach), wiring
 
     def _population(self, node: Node, op: Bif | Readout) -> None:
         value = node.output

@@ -25,8 +25,18 @@ def _summing(x: torch.Tensor) -> torch.Tensor:
     return x if x.is_floating_point() else x.double()
 
 
+def expanded(op: ops.Linear | ops.Conv | ops.SparseLinear | ops.Mul, weight: torch.Tensor) -> torch.Tensor:
+    """`weight * 2^gain`, float64 where there is a gain: exact, for integers."""
+    if not any(op.gain):
+        return weight
+    shape = op.gain_shape(tuple(weight.shape)) if len(op.gain) > 1 else ()
+    gains = torch.tensor([2.0**gain for gain in op.gain], dtype=torch.float64, device=weight.device)
+    return weight.double() * gains.reshape(shape)
+
+
 @meaning(ops.Linear)
 def _linear(op: ops.Linear, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> _Result:
+    weight = expanded(op, weight)
     y = functional.linear(_summing(x), weight.to(_summing(x).dtype)).to(x.dtype)
     return (y if bias is None else y + bias,)
 
@@ -39,7 +49,7 @@ def _conv(op: ops.Conv, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tenso
     pads = [amount for pair in reversed(pad_amounts(op.padding, spatial)) for amount in pair]
     padded = torch.constant_pad_nd(_summing(x), pads)
     convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[spatial - 1]
-    y = convolve(padded, weight.to(padded.dtype), None, op.stride, 0, op.dilation, op.groups).to(x.dtype)
+    y = convolve(padded, expanded(op, weight).to(padded.dtype), None, op.stride, 0, op.dilation, op.groups).to(x.dtype)
     return (y if bias is None else y + bias.reshape(-1, *([1] * spatial)),)
 
 
@@ -47,7 +57,7 @@ def _conv(op: ops.Conv, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tenso
 def _sparse_linear(
     op: ops.SparseLinear, x: torch.Tensor, weight: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor
 ) -> _Result:
-    products = x.reshape(x.shape[0], math.prod(x.shape[1:]))[:, cols] * weight.to(x.dtype)
+    products = x.reshape(x.shape[0], math.prod(x.shape[1:]))[:, cols] * expanded(op, weight).to(x.dtype)
     y = torch.zeros(x.shape[0], math.prod(op.shape), dtype=products.dtype, device=x.device).index_add(1, rows, products)
     return (y.reshape(x.shape[0], *op.shape),)
 
@@ -67,8 +77,13 @@ def _sub(op: ops.Sub, a: torch.Tensor, b: torch.Tensor) -> _Result:
     return (a - b,)
 
 
-@meaning(ops.Mul, ops.Product)
-def _mul(op: ops.Mul | ops.Product, a: torch.Tensor, b: torch.Tensor) -> _Result:
+@meaning(ops.Mul)
+def _mul(op: ops.Mul, a: torch.Tensor, b: torch.Tensor) -> _Result:
+    return (a * expanded(op, b),)
+
+
+@meaning(ops.Product)
+def _product(op: ops.Product, a: torch.Tensor, b: torch.Tensor) -> _Result:
     return (a * b,)
 
 

@@ -49,14 +49,17 @@ class Synapse(nn.Module):
         self.op = op
         weight, *rest = arrays
         outer, inner = _units(op, weight, rest, grid, sample)
+        factor = np.exp2(op.gains(weight).astype(np.float64))
         bias = rest[0] if rest and not isinstance(op, Sparse) else None
-        largest = _fan_in(op, weight, rest) * (quantization.hi - quantization.lo)
+        largest = _fan_in(op, op.expanded(weight), rest) * (quantization.hi - quantization.lo)
         largest += float(np.abs(bias.astype(np.float64)).max(initial=0)) if bias is not None else 0.0
         if largest >= _LARGEST:
             raise UnsupportedError(f"{node.describe()}: its sums may reach {largest:.3g}; float64 holds them exactly below 2^50")
-        self.register_buffer("unit", torch.tensor(outer / quantization.scale, dtype=torch.float64), persistent=False)
+        self.register_buffer("unit", torch.tensor(outer * factor / quantization.scale, dtype=torch.float64), persistent=False)
+        self.register_buffer("factor", torch.tensor(factor, dtype=torch.float64), persistent=False)
         self.register_buffer("bias_unit", torch.tensor(inner, dtype=torch.float64), persistent=False)
         self.unit: Tensor
+        self.factor: Tensor
         self.bias_unit: Tensor
         self.weight = nn.Parameter(torch.tensor(weight.astype(np.float64)) * self.unit)
         self.bias = None if bias is None else nn.Parameter(torch.tensor(bias.astype(np.float64)) * self.bias_unit)
@@ -74,8 +77,8 @@ class Synapse(nn.Module):
         return bias.reshape(-1, *([1] * len(self.op.stride))) if isinstance(self.op, Conv) else bias
 
     def integers(self) -> Tensor:
-        """The weight as whole numbers."""
-        return whole(self.weight, self.unit)
+        """What a level of the source adds, in units of the grid: the weight as whole numbers, times 2^gain."""
+        return whole(self.weight, self.unit) * self.factor
 
     def forward(self, train: Tensor, weight: Tensor) -> Tensor:
         """The current [T, N, ...] of a train [T, N, ...] through `integers()`, without the bias."""

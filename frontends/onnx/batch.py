@@ -2,28 +2,28 @@
 
 The batch axis of an input is, in this order: the one the caller names; the axis whose dimension is called batch,
 batch_size, N or B; axis 1 where the input is the sequence, or an initial state, of a time-major recurrent node, Scan or
-Loop; else axis 0.
+Loop; else axis 0. Where inputs disagree: an open batch is open in all inputs that have one; beside a batch of 1, what is
+open is a length; of fixed sizes the batch is the one that all inputs share.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
 
-from snnir.errors import ModelError, SnnirError, UnsupportedError
+from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.bodies import names_captured
 from snnir.frontends.onnx.model import FEW_BITS
 from snnir.frontends.onnx.stored import stored_input
-from snnir.ir import BATCH, Dim, Dimension, Graph, TensorType, Value
+from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
-from snnir.ir.execute import drawn, execute
 from snnir.ir.types import dtype_of
 
-__all__ = ["REAL", "InputPlan", "plan_inputs", "same_over_sequence", "second_axes"]
+__all__ = ["REAL", "InputPlan", "plan_inputs", "second_axes"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
 REAL: dict[int, str] = {
@@ -47,12 +47,25 @@ class InputPlan:
 
     types: Mapping[str, TensorType]
     fixed: int | None
+    axes: Mapping[str, int | None] = field(default_factory=dict)
+    """The batch axis of each input; None where it has none."""
+    guessed: bool = False
+    """Whether neither names nor the caller tell the axes."""
     whole: frozenset[str] = frozenset()
     """Inputs that hold whole numbers and are read as real ones."""
     flags: frozenset[str] = frozenset()
     """Inputs that hold truth."""
     stored: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Inputs of a quantized model that are integers already, with the range of their type."""
+
+    @property
+    def without_batch(self) -> bool:
+        """Whether the caller says that no input has a batch."""
+        return bool(self.axes) and not self.guessed and not any(BATCH in map(str, type_.shape) for type_ in self.types.values())
+
+    def guesses(self, whole: InputPlan) -> Iterator[tuple[str, TensorType, int | None]]:
+        """Each input, its type in a plan without a batch, and its batch axis in this one."""
+        return ((name, type_, self.axes.get(name)) for name, type_ in whole.types.items())
 
     def frozen(self) -> InputPlan:
         """The same with the batch as exported."""
@@ -61,43 +74,81 @@ class InputPlan:
 
 
 def plan_inputs(
-    model: onnx.ModelProto, constants: Mapping[str, np.ndarray], batch_axes: Mapping[str, int], batch: bool
+    model: onnx.ModelProto, constants: Mapping[str, np.ndarray], batch_axes: Mapping[str, int | None], batch: bool
 ) -> InputPlan:
     """The inputs' types, with the batch called `N`. Raises `UnsupportedError` for inputs that are not real tensors."""
     entries = [entry for entry in model.graph.input if entry.name not in constants]
     unknown = set(batch_axes) - {entry.name for entry in entries}
     if unknown:
         raise ModelError(f"batch_axes names {', '.join(sorted(unknown))}; the inputs are {', '.join(e.name for e in entries)}")
-    axes: dict[str, int | None] = {}
-    names: set[str] = set()
-    for entry in entries:
-        sizes = entry.type.tensor_type.shape.dim
-        axes[entry.name] = _batch_axis(model, entry, batch_axes) if batch and len(sizes) else None
-        names.update(size.dim_param for size in sizes if size.dim_param)
-    batch_names = {
-        entry.type.tensor_type.shape.dim[axis].dim_param for entry in entries if (axis := axes[entry.name]) is not None
-    } - {""}
+    shapes = {entry.name: _sizes(model, entry) for entry in entries}
+    axes, guessed = _axes(model, entries, shapes, batch_axes) if batch else (dict.fromkeys(shapes), False)
+    batch_names = {str(shapes[name][axis]) for name, axis in axes.items() if axis is not None} - {""}
+    batch_names = {name for name in batch_names if not name.isdecimal()}
     renamed: dict[str, str] = {}
     types, fixed = {}, set()
     for entry in entries:
         shape: list[Dimension] = []
-        for axis, size in enumerate(entry.type.tensor_type.shape.dim):
-            if axis == axes[entry.name] or (size.dim_param and size.dim_param in batch_names):
+        for axis, size in enumerate(shapes[entry.name]):
+            if axis == axes[entry.name] or size in batch_names:
                 shape.append(dim(BATCH))
-                if size.HasField("dim_value"):
-                    fixed.add(int(size.dim_value))
-            elif size.HasField("dim_value"):
-                shape.append(int(size.dim_value))
+                if isinstance(size, int):
+                    fixed.add(size)
+            elif isinstance(size, int):
+                shape.append(size)
             else:
-                shape.append(dim(_identifier(size.dim_param or f"{entry.name}_{axis}", renamed)))
+                shape.append(dim(_identifier(size or f"{entry.name}_{axis}", renamed)))
         types[entry.name] = TensorType(tuple(shape), _element(model, entry))
     if len(fixed) > 1:
-        raise UnsupportedError(f"the inputs are exported with different batch sizes {sorted(fixed)}; name batch_axes")
+        raise UnsupportedError(
+            f"the inputs are exported with different batch sizes {sorted(fixed)}; name their batch axes "
+            "(--batch-axis INPUT=AXIS, or none; batch_axes={'INPUT': AXIS} in Python)"
+        )
     kinds = {entry.name: entry.type.tensor_type.elem_type for entry in entries}
     flags = frozenset(name for name, kind in kinds.items() if kind == onnx.TensorProto.BOOL)
     whole = frozenset(name for name, kind in kinds.items() if kind not in REAL and types[name].is_real) - flags
     stored = {name: bounds for entry in entries if (name := entry.name) in whole and (bounds := stored_input(model, entry))}
-    return InputPlan(types, fixed.pop() if fixed else None, whole, flags, stored)
+    return InputPlan(types, fixed.pop() if fixed else None, axes, guessed, whole, flags, stored)
+
+
+def _sizes(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> list[int | str]:
+    """The sizes of an input: numbers, or the names of open ones (empty where they have none)."""
+    _element(model, entry)  # raises where there is no shape
+    sizes = entry.type.tensor_type.shape.dim
+    return [int(size.dim_value) if size.HasField("dim_value") else size.dim_param for size in sizes]
+
+
+_Axes = dict[str, int | None]
+
+
+def _axes(
+    model: onnx.ModelProto,
+    entries: Sequence[onnx.ValueInfoProto],
+    shapes: Mapping[str, Sequence[int | str]],
+    given: Mapping[str, int | None],
+) -> tuple[_Axes, bool]:
+    """The batch axis of each input, and whether nothing but the order of axes tells it."""
+    axes: _Axes = {entry.name: _batch_axis(model, entry, given) for entry in entries}
+    called = {name for name, axis in axes.items() if axis is not None and str(shapes[name][axis]).lower() in _BATCH_NAMES}
+    sure = called | {name for name in given if given[name] is not None}
+    free = [name for name in axes if name not in sure and name not in given and axes[name] is not None]
+    ends = {name: shapes[name][axis] for name, axis in axes.items() if axis is not None}
+    numbers = {size for name, size in ends.items() if isinstance(size, int)}
+    opened = {name for name, size in ends.items() if isinstance(size, str)}
+    if opened and numbers:
+        # an open batch is open in all inputs; beside a batch of 1, what is open is a length
+        shared = 1 in numbers and not opened & sure
+        for name in free:
+            if (ends[name] != 1) if shared else (name not in opened):
+                axes[name] = None
+    elif len(numbers) > 1:
+        common = set.intersection(*({size for size in shapes[name] if isinstance(size, int)} for name in ends)) if ends else set()
+        fixed = {ends[name] for name in ends if name not in free} or ({1} & common) or common
+        if len(fixed) == 1:
+            (size,) = fixed
+            for name in free:
+                axes[name] = list(shapes[name]).index(size) if size in shapes[name] else None
+    return axes, not sure and not given
 
 
 def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -148,10 +199,14 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
     return dtype_of(np.empty(0, dtype))
 
 
-def _batch_axis(model: onnx.ModelProto, entry: onnx.ValueInfoProto, given: Mapping[str, int]) -> int:
+def _batch_axis(model: onnx.ModelProto, entry: onnx.ValueInfoProto, given: Mapping[str, int | None]) -> int | None:
     sizes = entry.type.tensor_type.shape.dim
+    if not len(sizes):
+        return None
     if entry.name in given:
         axis = given[entry.name]
+        if axis is None:
+            return None
         if not -len(sizes) <= axis < len(sizes):
             raise ModelError(f"batch axis {axis} of input {entry.name}, which has {len(sizes)} axes")
         return axis % len(sizes)
@@ -166,7 +221,7 @@ def _feeds_time_major(model: onnx.ModelProto, name: str) -> bool:
     of an initial state, the direction)."""
     names = {name}
     for node in model.graph.node:
-        if node.op_type in ("Identity", "Cast", "Slice") and node.input[0] in names:
+        if node.op_type in ("Identity", "Cast", "Slice", "Split") and node.input[0] in names:
             names.add(node.output[0])
         elif node.op_type in ("RNN", "GRU", "LSTM") and names & {*node.input[:1], *node.input[5:7]}:
             return not any(item.name == "layout" and item.i == 1 for item in node.attribute)
@@ -186,31 +241,3 @@ def _cut_axes(node: onnx.NodeProto, names: set[str]) -> list[int]:
     inner = names | {entry.name for entry, operand in zip(body.input, node.input, strict=False) if operand in names}
     gathers = [item for item in body.node if item.op_type == "Gather" and item.input[0] in inner]
     return [next((item.i for item in gather.attribute if item.name == "axis"), 0) for gather in gathers]
-
-
-def same_over_sequence(graph: Graph, whole: Graph) -> str:
-    """Empty if `graph`, over N sequences, computes for each what `whole` computes, which takes one; else what differs."""
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for value in graph.inputs:
-        shape = [2 if size == dim(BATCH) else 5 if isinstance(size, Dim) else size for size in value.type.shape]
-        arrays[value.name] = drawn(value.type, shape, rng)
-    try:
-        found = execute(graph, arrays)
-        for n in range(2):
-            one = {value.name: _sequence(graph, arrays, value, n) for value in whole.inputs}
-            for name, expected in execute(whole, one).items():
-                cut = found[name].take([n], axis=graph.outputs[name].type.batch_axis).reshape(expected.shape)
-                if cut.dtype.kind == "U" and not np.array_equal(cut, expected):
-                    return f"output {name} would not be that of each sequence alone"
-                if cut.dtype.kind != "U" and not np.allclose(cut, expected, rtol=1e-3, atol=1e-4):
-                    return f"output {name} would not be that of each sequence alone"
-    except (SnnirError, ValueError) as error:
-        return f"over several sequences it cannot be executed ({error})"
-    return ""
-
-
-def _sequence(graph: Graph, arrays: Mapping[str, np.ndarray], value: Value, n: int) -> np.ndarray:
-    """Sequence n of an input, as the model that knows no batch takes it."""
-    array = arrays[value.name].take([n], axis=graph.values[value.name].type.batch_axis)
-    return array.reshape(array.shape[1:]) if array.ndim > value.type.rank else array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,19 @@ import onnx
 
 from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
-from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, same_over_sequence, second_axes
+from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
 from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.sizes import normalised, places_of, with_sizes, written
-from snnir.frontends.onnx.stepwise import over_sequence
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import BATCH, Graph, Value
 from snnir.ir.any_batch import same_meaning
+from snnir.ir.batch import batch_places
 from snnir.ir.dims import names_of
+from snnir.ir.lifting import for_any_batch
 from snnir.ir.lowering.finite import Questions, imported
 from snnir.ir.lowering.sizes import SizesForcedError
 from snnir.ir.ops import FakeQuantize
@@ -30,23 +31,22 @@ from snnir.ir.verify import verify
 
 __all__ = ["import_onnx"]
 
-RECURRENT = ("RNN", "GRU", "LSTM")
-
 
 def import_onnx(
     source: Source,
     *,
     name: str | None = None,
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     batch: bool = True,
     constants: Mapping[str, Any] | None = None,
     dims: Mapping[str, int] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
-    `batch_axes` names the batch axis of inputs where it is not the one found by the rules of `batch.py`; `batch=False`
-    imports sizes as they stand, for models without a batch. A model exported with a fixed batch is generalised to any
-    batch where its nodes allow it and it then computes the same; the graph's notes say which happened.
+    `batch_axes` names the batch axis of inputs where it is not the one found by the rules of `batch.py`; None: the input has
+    no batch (is the same for all samples; where no input has one, the model is computed for N samples, one as the other).
+    `batch=False` imports sizes as they stand. A model exported with a fixed batch is generalised to any where its nodes
+    allow it and it then computes the same, or computes sample by sample what it does for one; the notes say which.
 
     `constants` gives values of inputs that must be known while importing, such as a shape or a trip count; they are inputs
     of the graph no more (`given.py`). `dims` gives numbers for open sizes, by the names of the file or `input:axis`
@@ -67,7 +67,7 @@ def import_onnx(
 
 
 def _resized(
-    model: onnx.ModelProto, error: SizesForcedError, batch_axes: Mapping[str, int] | None, batch: bool, notes: list[str]
+    model: onnx.ModelProto, error: SizesForcedError, batch_axes: Mapping[str, int | None] | None, batch: bool, notes: list[str]
 ) -> onnx.ModelProto:
     """The model with the sizes that it turned out to need, each of them noted."""
     plan = plan_inputs(model, initializers(model), batch_axes or {}, batch)
@@ -80,78 +80,109 @@ def _resized(
     return model
 
 
-def _with_these_sizes(model: onnx.ModelProto, graph_name: str, batch_axes: Mapping[str, int] | None, batch: bool) -> Graph:
-    stored = initializers(model)
-    plan = plan_inputs(model, stored, batch_axes or {}, batch)
-    sequences = _over_sequence(model, stored, plan, graph_name) if batch and not batch_axes else None
-    if sequences is not None:
-        return sequences
-    if plan.fixed is None:
-        return _import(model, stored, plan, graph_name)
-    graph, problem = _any_batch(model, stored, plan, graph_name)
-    if graph is not None:
+def _with_these_sizes(model: onnx.ModelProto, graph_name: str, batch_axes: Mapping[str, int | None] | None, batch: bool) -> Graph:
+    reading = _Reading(model, initializers(model), graph_name)
+    plan = plan_inputs(model, reading.constants, batch_axes or {}, batch)
+    if batch and plan.without_batch:
+        return reading.without_batch(plan) or reading.imported(plan)
+    return reading.fixed(plan) if plan.fixed is not None else reading.open(plan)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One model, read with its batch in one place or another until it holds together."""
+
+    model: onnx.ModelProto
+    constants: Mapping[str, np.ndarray]
+    name: str
+
+    def imported(self, plan: InputPlan) -> Graph:
+        """The model as the plan says, and nothing else tried."""
+        return imported(lambda questions: _walked(self.model, self.constants, plan, self.name, questions))
+
+    def open(self, plan: InputPlan) -> Graph:
+        """A model whose batch is open. Where nothing but its place tells axis 0, the batch may be axis 1, of size 1, or none."""
+        graph, error = None, None
+        try:
+            graph = self.imported(plan)
+        except (UnsupportedError, GraphError) as problem:
+            error = problem
+        except SizesForcedError as problem:
+            if not (plan.guessed and _by_batch(problem)):
+                raise
+            error = UnsupportedError(str(problem))
+        if graph is not None and not (plan.guessed and batch_places(graph)[1]):
+            return graph
+        second = second_axes(self.model, self.constants)
+        if plan.guessed and second:  # [sequence, 1, ...]
+            other, _ = self.any_batch(plan_inputs(self.model, self.constants, second, True))
+            if other is not None:
+                return other
+        other = self.without_batch(plan) if plan.guessed else None
+        if other is not None:
+            return other
+        if graph is None:
+            assert error is not None
+            raise error
         return graph
-    fixed = _import(model, stored, plan.frozen(), graph_name)
-    fixed.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problem}")
-    return fixed
+
+    def without_batch(self, plan: InputPlan) -> Graph | None:
+        """The model for N inputs, each as the model takes one; None where it cannot be read so."""
+        whole = plan_inputs(self.model, self.constants, {}, batch=False)
+        try:
+            one = self.imported(whole)
+        except (UnsupportedError, GraphError, SizesForcedError):
+            return None
+        axes = {name: axis if axis is not None and type_.shape[axis] == 1 else None for name, type_, axis in plan.guesses(whole)}
+        graph = for_any_batch(one, axes)
+        if graph is not None:
+            graph.notes.append("exported for one sample, without a batch; generalised to N samples")
+        return graph
+
+    def fixed(self, plan: InputPlan) -> Graph:
+        """A model that was exported with a batch of one size, for any number of samples."""
+        found = self.imported(plan.frozen())
+        plans, problems = [plan], []
+        second = second_axes(self.model, self.constants)
+        if plan.guessed and second:  # [sequence, 1, ...]
+            plans.append(plan_inputs(self.model, self.constants, second, True))
+        for each in plans:
+            graph, problem = self.any_batch(each)
+            if graph is not None:
+                return graph
+            problems.append(problem)
+        ones = next((each for each in plans if each.fixed == 1), None)
+        graph = None if ones is None else for_any_batch(found, ones.axes)
+        if graph is not None:
+            graph.notes.append("exported with a fixed batch of 1; each sample is computed by itself")
+            return graph
+        found.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problems[0]}")
+        return found
+
+    def any_batch(self, plan: InputPlan) -> tuple[Graph | None, str]:
+        """The model for any batch, with the exported size read as any; or None, and what stands against it."""
+        assert plan.fixed is not None
+        try:
+            graph = self.imported(plan)
+            mixing = batch_places(graph)[1]
+            problem = f"{mixing[0].node.describe()}: {mixing[0].reason}" if mixing else ""
+            problem = problem or same_meaning(graph, self.imported(plan.frozen()), plan.fixed)
+        except SizesForcedError as error:
+            if not _by_batch(error):
+                raise
+            problem = str(error)
+        except (UnsupportedError, GraphError) as error:
+            lines = str(error).strip().split("\n")
+            problem = next((line.strip() for line in lines if line.startswith("  ")), lines[0])
+        if problem:
+            return None, problem
+        graph.notes.append(f"exported with a fixed batch of {plan.fixed}; generalised to any batch")
+        return graph, ""
 
 
-def _any_batch(
-    model: onnx.ModelProto, constants: Mapping[str, np.ndarray], plan: InputPlan, name: str
-) -> tuple[Graph | None, str]:
-    """A model of a fixed batch for any batch; or None, and what stands against it."""
-    assert plan.fixed is not None
-    fixed = _import(model, constants, plan.frozen(), name)
-    try:
-        graph = _import(model, constants, plan, name)
-        problem = same_meaning(graph, fixed, plan.fixed)
-    except SizesForcedError as error:
-        if BATCH in set().union(*(names_of(value) for value in error.sizes.values())):
-            return None, str(error)  # only because of how it was generalised
-        raise
-    except (UnsupportedError, GraphError) as error:
-        lines = str(error).strip().split("\n")
-        problem = next((line.strip() for line in lines if line.startswith("  ")), lines[0])
-    if problem:
-        return None, problem
-    graph.notes.append(f"exported with a fixed batch of {plan.fixed}; generalised to any batch")
-    return graph, ""
-
-
-def _over_sequence(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], plan: InputPlan, name: str) -> Graph | None:
-    """A model whose axis 0 is its sequence, over any number of sequences; None where the model is another one."""
-    if not any(node.op_type in RECURRENT for node in model.graph.node):
-        return None
-    stepped: list[str] = []
-    try:
-        step = _import(model, constants, replace(plan, fixed=None), name, stepped)
-    except (UnsupportedError, GraphError, SizesForcedError):
-        return None
-    if not stepped:
-        return None
-    second = second_axes(model, constants)
-    if second:  # [sequence, 1, ...]: the batch is there, as axis 1
-        batched, problem = _any_batch(model, constants, plan_inputs(model, constants, second, True), name)
-        if batched is not None:
-            return batched
-    whole = _import(model, constants, plan_inputs(model, constants, {}, batch=False), name)
-    try:
-        graph = over_sequence(step, stepped, "sequence")
-        problem = same_over_sequence(graph, whole)
-    except (UnsupportedError, GraphError) as error:
-        problem = str(error)
-    if problem:
-        whole.notes.append(f"axis 0 is the sequence and there is no batch, as exported: {problem}")
-        return whole
-    graph.notes.append("exported for one sequence (axis 0) without a batch; generalised to N sequences, [N, sequence, ...]")
-    return graph
-
-
-def _import(
-    model: onnx.ModelProto, arrays: Mapping[str, np.ndarray], plan: InputPlan, name: str, stepped: list[str] | None = None
-) -> Graph:
-    """`stepped` collects recurrent layers whose time axis is called N; without it they are imported like others."""
-    return imported(lambda questions: _walked(model, arrays, plan, name, questions, stepped))
+def _by_batch(error: SizesForcedError) -> bool:
+    """Whether sizes are forced only by what was taken for the batch."""
+    return BATCH in set().union(*(names_of(value) for value in error.sizes.values()))
 
 
 def _walked(
@@ -160,11 +191,10 @@ def _walked(
     plan: InputPlan,
     name: str,
     questions: Questions,
-    stepped: list[str] | None,
 ) -> Graph:
     graph = Graph(name)
     scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
-    scope.stepped, scope.questions = stepped, questions
+    scope.questions = questions
     scope.open_sizes = frozenset(places_of(plan)) - {BATCH}
     scope.names.update(arrays)
     kept = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)

@@ -24,7 +24,11 @@ def foreign_domains(source: Source) -> list[str]:
 
 
 def run_levels(
-    source: Source, names: Collection[str], inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
+    source: Source,
+    names: Collection[str],
+    inputs: Mapping[str, np.ndarray],
+    batch_axes: Mapping[str, int] | None = None,
+    ranks: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """`(outputs, integers)`: the model's outputs, and its tensors called `names`. Raises `ModelError`.
 
@@ -41,6 +45,6 @@ def run_levels(
             cast = onnx.helper.make_node("Cast", [entry.name], [wanted[entry.name]], to=onnx.TensorProto.INT32)
             model.graph.node.append(cast)
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted.values())
-    found = run_serialized(model.SerializeToString(), inputs, batch_axes)
+    found = run_serialized(model.SerializeToString(), inputs, batch_axes, ranks)
     found.update({name: found[given] for name, given in wanted.items()})
     return {name: found[name] for name in own}, {name: found[name] for name in names if name in found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,20 @@ __all__ = ["run_onnxruntime", "run_serialized"]
 
 
 def run_onnxruntime(
-    source: Source, inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
+    source: Source,
+    inputs: Mapping[str, np.ndarray],
+    batch_axes: Mapping[str, int] | None = None,
+    ranks: Mapping[str, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs by name, on the CPU. A model that fixes its batch runs in pieces of that size, which are joined again; one
     that knows no batch (an input has one axis less than what is given) runs sample by sample.
 
-    `batch_axes` names the batch axis of inputs and outputs where it is not the first. Raises `ModelError`.
+    `batch_axes` names the batch axis of inputs and outputs where it is not the first, `ranks` how many axes outputs have once
+    their pieces are together: one more than those of a model that knows no batch. Raises `ModelError`.
     """
     if isinstance(source, str | Path) and not _has_empty_sizes(Path(source)):
-        return run_serialized(str(source), inputs, batch_axes)
-    return run_serialized(normalised(load_model(source, as_stored=True)[0]).SerializeToString(), inputs, batch_axes)
+        return run_serialized(str(source), inputs, batch_axes, ranks)
+    return run_serialized(normalised(load_model(source, as_stored=True)[0]).SerializeToString(), inputs, batch_axes, ranks)
 
 
 def _has_empty_sizes(path: Path) -> bool:
@@ -37,7 +41,10 @@ def _has_empty_sizes(path: Path) -> bool:
 
 
 def run_serialized(
-    given: str | bytes, inputs: Mapping[str, np.ndarray], batch_axes: Mapping[str, int] | None = None
+    given: str | bytes,
+    inputs: Mapping[str, np.ndarray],
+    batch_axes: Mapping[str, int] | None = None,
+    ranks: Mapping[str, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """The same for a file's path or a model's bytes, which need not pass ONNX's checker."""
     import onnxruntime
@@ -64,7 +71,12 @@ def run_serialized(
     results = [[_tensor(value) for value in result] for result in results]
     outputs = dict(zip(names, zip(*results, strict=True), strict=True))
     alone = _without_batch(session, feeds)
-    joined = {name: _join([np.asarray(part) for part in parts], axes.get(name, 0), alone) for name, parts in outputs.items()}
+    joined = {}
+    for name, parts in outputs.items():
+        arrays, axis = [np.asarray(part) for part in parts], axes.get(name, 0)
+        lacking = alone and (arrays[0].ndim <= axis or arrays[0].shape[axis] != 1)
+        apart = lacking if ranks is None or name not in ranks else arrays[0].ndim < ranks[name]
+        joined[name] = np.stack(arrays, axis) if apart else arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
     if len(pieces) == 1 and all(pieces[0][name].shape == array.shape for name, array in feeds.items()):
         return joined
     samples = max(array.shape[axes.get(name, 0)] for name, array in feeds.items() if array.ndim > axes.get(name, 0))
@@ -95,13 +107,6 @@ def _session(onnxruntime: Any, given: str | bytes, options: Any) -> Any:
 
 def _without_batch(session: object, feeds: Mapping[str, np.ndarray]) -> bool:
     return any(feeds[entry.name].ndim == len(entry.shape) + 1 for entry in session.get_inputs() if entry.name in feeds)  # type: ignore[attr-defined]
-
-
-def _join(parts: Sequence[np.ndarray], axis: int, alone: bool) -> np.ndarray:
-    """Pieces along the batch, which parts of a model without one lack unless they have it as an axis of size 1."""
-    if alone and (parts[0].ndim <= axis or parts[0].shape[axis] != 1):
-        return np.stack(parts, axis)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _first(array: np.ndarray, axis: int, count: int) -> np.ndarray:

@@ -62,8 +62,6 @@ class Scope:
         self.graph, self.opset, self.fixed_batch, self.used, self.parent = graph, opset, fixed_batch, used, parent
         self.names: dict[str, Entry] = {}
         self.constants: dict[str, Value] = {}
-        self.stepped: list[str] | None = None
-        """Where not None, handlers add the names of recurrent results whose sequence stands where the batch would."""
         self.whole: set[Value] = set()
         """Values that hold whole numbers, such as tokens."""
         self.flags: set[Value] = set() if parent is None else parent.flags
@@ -168,6 +166,8 @@ class Scope:
             if isinstance(operand, Marker) and not body_of(node):
                 raise RefusalError(operand.misuse())
             taken.append(self.capture(operand) if isinstance(operand, Value) else operand)
+        if self.fixed_batch is not None and node.op_type in _SPREADING:
+            taken = _one_for_all(taken, self.fixed_batch)
         return Call(self.graph, node, self.opset, taken, self.constants, self.fixed_batch, self.used, self)
 
     def special(self, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry] | None:
@@ -178,6 +178,33 @@ class Scope:
             return None
         tensors = [None if isinstance(operand, Marker) else operand for operand in operands]
         return sequence_node(self.call(node, tensors), operands)
+
+
+_SPREADING = ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mean", "Where", "PRelu", "Equal", "Less", "Greater")
+
+
+def _one_for_all(operands: Sequence[Entry], fixed: int) -> list[Entry]:
+    """Known operands that repeat one row for every sample of the batch that was exported, with that row alone."""
+    rank = max(_rank(operand) for operand in operands)
+    places = {
+        operand.type.batch_axis - operand.type.rank
+        for operand in operands
+        if isinstance(operand, Value) and operand.type.batch_axis is not None
+    }
+    if len(places) != 1:
+        return list(operands)
+    (place,) = places
+    found: list[Entry] = []
+    for operand in operands:
+        if isinstance(operand, np.ndarray) and rank >= operand.ndim >= -place and operand.shape[place] == fixed:
+            row = operand.take([0], place)
+            operand = row if (operand == row).all() else operand
+        found.append(operand)
+    return found
+
+
+def _rank(operand: Entry) -> int:
+    return operand.type.rank if isinstance(operand, Value) else operand.ndim if isinstance(operand, np.ndarray) else 0
 
 
 def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:

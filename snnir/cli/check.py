@@ -9,7 +9,7 @@ import click
 import snnir
 from snnir.cli.check_report import checked
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, DIM, FILE, JSON, SHAPE, constants_of, dims_of
+from snnir.cli.options import BATCH_AXIS, BITS, CONSTANT, DIM, FILE, JSON, SHAPE, batch_axes_of, constants_of, dims_of
 
 __all__ = ["check_command"]
 
@@ -21,6 +21,7 @@ __all__ = ["check_command"]
 @click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @CONSTANT
+@BATCH_AXIS
 @DIM
 @SHAPE
 @JSON
@@ -31,6 +32,7 @@ def check_command(
     allow_host: bool,
     every: bool,
     constants: tuple[str, ...],
+    batch_axes: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     json: bool,
@@ -43,6 +45,7 @@ def check_command(
         bits=bits,
         allow_host=allow_host,
         constants=constants_of(constants),
+        batch_axes=batch_axes_of(batch_axes),
         dims=dims_of(dims, shapes),
     )
     checked(found, every, json)

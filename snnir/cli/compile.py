@@ -10,6 +10,7 @@ import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
 from snnir.cli.options import (
+    BATCH_AXIS,
     BITS,
     CONSTANT,
     DIM,
@@ -18,6 +19,7 @@ from snnir.cli.options import (
     ROUNDING,
     SHAPE,
     WEIGHT_BITS,
+    batch_axes_of,
     constants_of,
     dims_of,
     value_bits_of,
@@ -46,6 +48,7 @@ __all__ = ["compile_command"]
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @click.option("--min-sqnr", type=float, metavar="DB", help="Exit with code 1, writing nothing, where an output has less SQNR.")
 @CONSTANT
+@BATCH_AXIS
 @DIM
 @SHAPE
 @JSON
@@ -67,6 +70,7 @@ def compile_command(
     check: bool,
     min_sqnr: float | None,
     constants: tuple[str, ...],
+    batch_axes: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     json: bool,
@@ -88,6 +92,7 @@ def compile_command(
             rounding=rounding,
             pipeline=pipeline,
             constants=constants_of(constants),
+            batch_axes=batch_axes_of(batch_axes),
             dims=dims_of(dims, shapes),
             check=check,
             dump_ir=dump_ir,

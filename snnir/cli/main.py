@@ -18,6 +18,7 @@ from snnir.cli.listings import ops_command, passes_command
 from snnir.cli.nir import nir_command
 from snnir.cli.run import run_command
 from snnir.cli.verify import verify_command
+from snnir.cli.warm_up import warm_up_command
 from snnir.errors import SnnirError, UsageError
 
 __all__ = ["cli", "main"]
@@ -32,6 +33,7 @@ COMMANDS = (
     passes_command,
     ops_command,
     demo_command,
+    warm_up_command,
     nir_command,
     *BUNDLE_COMMANDS,
 )

@@ -12,6 +12,7 @@ from snnir.cli.files import read_arrays
 from snnir.errors import UsageError
 
 __all__ = [
+    "BATCH_AXIS",
     "BITS",
     "COMPARE",
     "CONSTANT",
@@ -24,6 +25,7 @@ __all__ = [
     "SHAPE",
     "THREADS",
     "WEIGHT_BITS",
+    "batch_axes_of",
     "constants_of",
     "dims_of",
     "value_bits_of",
@@ -46,6 +48,13 @@ CONSTANT = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     help="An input of an ONNX model that must be known: a .npy file, or JSON such as 3, true or [2, 4]; may be given again.",
+)
+BATCH_AXIS = click.option(
+    "--batch-axis",
+    "batch_axes",
+    multiple=True,
+    metavar="NAME=AXIS",
+    help="The batch axis of an input, such as state=1, or state=none where it has none; may be given again.",
 )
 DIM = click.option(
     "--dim",
@@ -105,6 +114,17 @@ def constants_of(items: Iterable[str]) -> dict[str, object]:
             found[name] = json.loads(value)
         except ValueError:
             raise UsageError(f"--constant {item!r}: give a .npy file, or JSON such as 3, true or [2, 4]") from None
+    return found
+
+
+def batch_axes_of(items: Iterable[str]) -> dict[str, int | None]:
+    """Batch axes by input name, of what `--batch-axis` was given. Raises `UsageError`."""
+    found: dict[str, int | None] = {}
+    for item in items:
+        name, sign, axis = item.rpartition("=")
+        if not sign or not name or not (axis == "none" or axis.removeprefix("-").isdecimal()):
+            raise UsageError(f"--batch-axis {item!r}: give the input's name and its axis, like state=1 or state=none")
+        found[name] = None if axis == "none" else int(axis)
     return found
 
 

@@ -145,7 +145,7 @@ def check(
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     bits: int = 4,
     allow_host: bool = False,
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     constants: Mapping[str, Any] | None = None,
     dims: Mapping[str, int] | None = None,
 ) -> ModelCheck:
@@ -173,7 +173,7 @@ def _checked(
     calibration: np.ndarray | Mapping[str, np.ndarray] | None,
     bits: int,
     allow_host: bool,
-    batch_axes: Mapping[str, int] | None,
+    batch_axes: Mapping[str, int | None] | None,
     sizes: OpenSizes,
 ) -> tuple[ModelCheck, Graph]:
     """The check with the sizes that are known so far; and the graph, as far as it could be imported."""
@@ -332,7 +332,7 @@ def _certified(
     calibration: np.ndarray | Mapping[str, np.ndarray],
     bits: int,
     allow_host: bool,
-    batch_axes: Mapping[str, int] | None,
+    batch_axes: Mapping[str, int | None] | None,
     dims: Mapping[str, int],
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""

@@ -32,7 +32,7 @@ _EXAMPLE_SAMPLES = 2
 def import_model(
     model: Model,
     *,
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     constants: Mapping[str, Any] | None = None,
@@ -40,12 +40,12 @@ def import_model(
 ) -> Graph:
     """The model as a float-level graph.
 
-    `batch_axes` names the batch axis of inputs where it is not the first. `constants` gives values of inputs of an ONNX
-    model that must be known while importing (a shape, a trip count, a condition; a list of arrays for a list of tensors,
-    None for an optional value that is not there): they are inputs of the graph no more. A module of PyTorch needs
-    `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a dict by name); `dynamic_shapes`, as
-    `torch.export` takes them, says which sizes are open where those found are not wanted. `dims` gives numbers for sizes of
-    inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
+    `batch_axes` names the batch axis of inputs where it is not the one that is found; None: the input has no batch.
+    `constants` gives values of inputs of an ONNX model that must be known while importing (a shape, a trip count, a
+    condition; a list of arrays for a list of tensors, None for an optional value that is not there): they are inputs of the
+    graph no more. A module of PyTorch needs `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a
+    dict by name); `dynamic_shapes`, as `torch.export` takes them, says which sizes are open where those found are not wanted.
+    `dims` gives numbers for sizes of inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
@@ -59,11 +59,12 @@ def import_model(
     if is_torch(model):
         from snnir.frontends.torch import import_torch
 
+        axes = {name: axis for name, axis in (batch_axes or {}).items() if axis is not None}
         return import_torch(
             cast("Any", model),
             example_inputs=example_inputs,
             dynamic_shapes=dynamic_shapes,
-            batch_axes=batch_axes,
+            batch_axes=axes,
             dims=dims,
         )
     if example_inputs is not None or dynamic_shapes is not None:
@@ -118,7 +119,8 @@ def model_outputs(
         return run_torch(cast("Any", model), data, example_inputs, axes)
     from snnir.frontends.onnx import run_onnxruntime
 
-    return run_onnxruntime(cast("Any", model), data, axes)
+    ranks = {name: value.type.rank for name, value in graph.outputs.items()}
+    return run_onnxruntime(cast("Any", model), data, axes, ranks)
 
 
 def check_import(

@@ -40,7 +40,7 @@ def trainable(
     allow_host: bool = False,
     method: str = "mse",
     percentile: float = 99.9,
-    batch_axes: Mapping[str, int] | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
     check: bool = True,
 ) -> TrainableModule:
     """The model as a torch module that trains at the bits it will be compiled with.

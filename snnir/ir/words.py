@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
 from snnir.errors import GraphError, TextError
@@ -81,7 +82,7 @@ def _value_text(value: object) -> str:
     if isinstance(value, Quantization):
         return f"{value.lo}..{value.hi}*{value.scale!r}"
     if isinstance(value, tuple):
-        return "[" + ";".join(_value_text(item) for item in value) + "]"
+        return "[" + ";".join(_runs(value)) + "]"
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, int | float | Dim):
@@ -91,6 +92,15 @@ def _value_text(value: object) -> str:
     raise GraphError(f"attribute value {value!r} has no text form")
 
 
+def _runs(items: tuple[object, ...]) -> Iterator[str]:
+    """The items of a tuple; integers that follow one another alike as `item*count` where that is shorter."""
+    for item, group in itertools.groupby(items):
+        count, word = sum(1 for _ in group), _value_text(item)
+        yield from (f"{word}*{count}",) if count > _RUN and type(item) is int else (word,) * count
+
+
+_RUN = 3
+"""How many equal integers in a tuple are written one by one."""
 _QUANTIZATION = re.compile(r"(-?\d+)\.\.(-?\d+)\*([0-9.e+-]+)")
 
 
@@ -114,6 +124,13 @@ def read_attributes(op: type[Op], words: Iterable[str]) -> Op:
         raise TextError(f"op {op.name}: {error}") from error
 
 
+def _count(words: list[str]) -> int:
+    """How often an item of a tuple stands there. Raises `ValueError`."""
+    if len(words) > 1:
+        raise ValueError("*".join(words))
+    return int(words[0]) if words else 1
+
+
 def _read_value(kind: str, text: str) -> object:
     if kind == "Quantization":
         match = _QUANTIZATION.fullmatch(text)
@@ -125,6 +142,9 @@ def _read_value(kind: str, text: str) -> object:
             raise ValueError(text)
         items = [item for item in text[1:-1].split(";") if item]
         item_kind = "Dimension" if kind == "Shape" else kind.removeprefix("tuple[").split(",")[0]
+        if item_kind == "int":
+            runs = [item.split("*") for item in items]
+            return tuple(value for item, *count in runs for value in (int(item),) * _count(count))
         return tuple(_read_value(item_kind, item) for item in items)
     if text == "null" or text == "none":
         if "None" not in kind:

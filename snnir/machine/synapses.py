@@ -26,6 +26,8 @@ class Synapse:
     `one` (weight `weight_map[i]` of event i), `list` (weight k goes from `columns[k]` to `rows[k]`, rows in order) or `csr`
     (weights offsets[a] .. offsets[a + 1] go from address a to `rows`). Results are currents [outputs]; `spread`, where
     there is one, says which of them each neuron gets.
+
+    `gain` (int64, one for all or one for each `weights[i]`): an event adds `weights[i] 2^gain`; None: there is none.
     """
 
     name: str
@@ -42,11 +44,19 @@ class Synapse:
     rows: np.ndarray | None = None
     columns: np.ndarray | None = None
     spread: IndexMap | None = None
+    gain: np.ndarray | None = None
+
+    def expanded(self) -> np.ndarray:
+        """What one event of 1 adds: the weights times 2^gain, int64."""
+        if self.gain is None:
+            return self.weights
+        expanded: np.ndarray = self.weights << self.gain.reshape(-1, *(1,) * (self.weights.ndim - 1))
+        return expanded
 
 
 def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Currents int64 [rows, neurons] of events int64 [rows, n]; `weights` stands for the synapse's own."""
-    weights = synapse.weights if weights is None else weights
+    """Currents int64 [rows, neurons] of events int64 [rows, n]; `weights` stands for the synapse's own and their gain."""
+    weights = synapse.expanded() if weights is None else weights
     rows = len(events)
     if synapse.kind == "dense":
         inputs = weights.shape[1]
@@ -73,8 +83,8 @@ def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = 
 
 
 def connections(synapse: Synapse, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source address, current and weight of every synapse of a `list` or `csr`."""
-    weights = synapse.weights if weights is None else weights
+    """Source address, current and weight, gain included, of every synapse of a `list` or `csr`."""
+    weights = synapse.expanded() if weights is None else weights
     assert synapse.rows is not None and synapse.columns is not None
     if synapse.kind == "csr":
         return np.repeat(np.arange(len(synapse.columns) - 1), np.diff(synapse.columns)), synapse.rows, weights

@@ -1,4 +1,4 @@
-"""Models whose axis 0 is the sequence and that know no batch: a scan over N sequences, or left as they are with a reason."""
+"""Models whose axis 0 is the sequence and that know no batch: computed for N sequences, one as the other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def streaming(kind: str, seed: int, *, states: bool, after: str = "", direction:
         "B": rng.normal(size=(1, 2 * gates * HIDDEN)) * 0.3,
         "O": rng.normal(size=(HIDDEN, 3)),
     }
-    if direction != "forward":
+    if direction == "bidirectional":
         arrays = {name: np.concatenate([array] * 2) if name in "WRB" else array for name, array in arrays.items()}
         arrays["O"] = rng.normal(size=(HIDDEN, 3))
     initializers = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
@@ -69,8 +69,7 @@ def data(kind: str, states: bool, samples: int = 3, length: int = 7) -> dict[str
 def test_any_number_of_sequences_alone_and_together(kind: str, states: bool) -> None:
     model, arrays = streaming(kind, 1, states=states), data(kind, states)
     graph = snnir.import_model(model)
-    assert sum(isinstance(node.op, Scan) for node in graph.nodes) == 1
-    assert str(graph.inputs[0].type) == "NxsequencexWIDTH:f32".replace("WIDTH", str(WIDTH))
+    assert str(graph.inputs[0].type) == f"Nxframesx{WIDTH}:f32"
     found = execute(graph, arrays)
     for n in range(3):
         alone = {name: array[n] if name == "x" else array[:, n : n + 1] for name, array in arrays.items()}
@@ -79,14 +78,30 @@ def test_any_number_of_sequences_alone_and_together(kind: str, states: bool) -> 
         if states:
             np.testing.assert_allclose(found["hn"][:, n : n + 1], expected["hn"], atol=1e-5)
     program = snnir.compile(model, calibration=arrays, bits=5)
+    assert sum(isinstance(node.op, Scan) for node in program.graph("spiking").nodes) == 1
     for execution in ("reset", "carry"):
         assert program.verify(arrays, execution=execution).ok
 
 
-def test_a_model_that_mixes_the_elements_otherwise_stays_as_it_is() -> None:
+@pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
+def test_layers_that_go_backwards(direction: str) -> None:
+    model, arrays = streaming("GRU", 3, states=False, direction=direction), data("GRU", False)
+    for node in model.graph.node:
+        if direction == "bidirectional" and node.name == "no_direction":  # the sum of both directions
+            node.op_type = "ReduceSum"
+    graph = snnir.import_model(model)
+    found = execute(graph, arrays)["scores"]
+    for n in range(3):
+        np.testing.assert_allclose(
+            found[n], run_onnxruntime(model, {"x": arrays["x"][n]})["scores"].reshape(found[n].shape), atol=1e-5
+        )
+    assert snnir.compile(model, calibration=arrays, bits=5).verify(arrays).ok
+
+
+def test_elements_that_are_mixed_otherwise() -> None:
     graph = snnir.import_model(streaming("GRU", 2, states=False, after="mean"))
-    assert any("axis 0 is the sequence and there is no batch" in note for note in graph.notes)
-    assert str(graph.inputs[0].type) == f"framesx{WIDTH}:f32"
+    assert str(graph.inputs[0].type) == f"Nxframesx{WIDTH}:f32"
+    assert str(graph.outputs["scores"].type) == "Nx1x3:f32"
 
 
 def test_a_batch_of_1_as_axis_1_is_generalised_instead() -> None:

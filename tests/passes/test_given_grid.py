@@ -37,7 +37,7 @@ def test_no_weight_that_is_an_integer_times_a_scale_is_rounded(seed: int) -> Non
     found = given_grid(terms_of(total), 1, Quantization(0.2, 0, 15))  # type: ignore[arg-type]
     assert found is not None
     assert found.error == 0
-    multiples = integers * channels[:, None] * float(np.float32(0.037)) / found.grid.reshape(-1, 1)
+    multiples = integers * channels[:, None] * float(np.float32(0.037)) / found.grid.unit.reshape(-1, 1)
     np.testing.assert_allclose(multiples, np.rint(multiples), atol=1e-9)
     assert np.abs(np.rint(multiples)).max() <= 127
 

@@ -60,7 +60,6 @@ from snnir.passes.calibrate import METHODS, Calibrate, Histogram
 from snnir.passes.canonicalize import Canonicalize
 from snnir.passes.certify_bounds import register_bits
 from snnir.passes.fold_batch_norm import FoldBatchNorm
-from snnir.passes.grid import needed_bits, threshold_grid
 from snnir.passes.infra import Result
 from snnir.passes.lower_recurrent import LowerRecurrent
 from snnir.passes.remove_dead_code import remove_dead_code
@@ -321,17 +320,15 @@ def test_residual_connections_become_one_to_one_synapses() -> None:
     assert len(out.operands) == 4, "theta, bias and two currents"
 
 
-def test_weights_too_coarse_for_the_levels_are_remarked_upon_and_stay_exact() -> None:
-    assert threshold_grid(np.array([10.0]), Quantization(0.5, 0, 15), 4) is None
-    assert needed_bits(np.array([10.0]), Quantization(0.5, 0, 15)) == 6
+def test_levels_keep_thresholds_of_their_own_where_weights_are_coarse() -> None:
     draft = Draft(4)
     h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)), name="r", origin=("Relu r",))
     weight = draft.graph.constant("wide", np.array([[100, -99, 0.5, 0.1]] * 4, np.float32))
     h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), h, weight), name="out", origin=("Relu out",))
     program = snnir.compile(draft.done(h), calibration=draft.data()["x"] * 0.01, weight_bits=2)
-    remarks = program.facts["remarks"]
-    assert isinstance(remarks, list)
-    assert any("2-bit weights are too coarse for the levels of Relu" in remark for remark in remarks)
+    populations = [node for _, node in program.graph().walk() if isinstance(node.op, Bif)]
+    assert not any(node.op.staircase for node in populations if isinstance(node.op, Bif))
+    assert min(int(node.operands[0].array.min()) for node in populations) >= 16
     assert program.verify(draft.data()["x"]).ok
 
 

@@ -24,6 +24,7 @@ typedef long long num;
 #define MOST_VALUE ((num)1 << 47) /* of registers; a weight times an event, and a register more, stay below 2^63 */
 #define MOST_EVENT ((num)1 << 38)
 #define MOST_WEIGHT ((num)1 << 24)
+#define MOST_GAIN 31
 #define MOST_ITEMS ((num)1 << 40)
 #define MOST_SIZE ((num)1 << 31)
 #define MOST_STEPS ((num)1 << 24)
@@ -47,6 +48,8 @@ typedef struct {
     struct { num in, out, stride, begin, dilation, taps; } axis[MOST_AXES];
     Train *source;
     List weights, first, second; /* one: weight map; list: rows, columns; csr: targets, offsets */
+    List gain;                   /* by how many bits weight k is shifted: of row k / row, or one for all; empty: none */
+    num row;                     /* weights of one gain */
     List neurons, copies;        /* current c goes to neurons[copies[c] .. copies[c + 1] - 1]; empty: to neuron c */
 } Synapse;
 
@@ -217,6 +220,12 @@ static void arrive(Op *o, const Synapse *s, num current, num weight, num x)
     }
 }
 
+static num weight(const Synapse *s, num k) /* what an event of 1 adds */
+{
+    num value = get(&s->weights, k);
+    return s->gain.count ? value * ((num)1 << get(&s->gain, s->gain.count > 1 ? k / s->row : 0)) : value;
+}
+
 static void convolve(Op *o, const Synapse *s, num a, num x)
 {
     num j, m, tap, rest, k, from, target, stride, channel = a / s->size, group = channel / s->inputs, position[MOST_AXES];
@@ -232,7 +241,7 @@ static void convolve(Op *o, const Synapse *s, num a, num x)
             stride *= s->axis[j].out;
         }
         for (m = group * s->outputs; j < 0 && m < (group + 1) * s->outputs; m++)
-            arrive(o, s, m * s->positions + target, get(&s->weights, (m * s->inputs + channel % s->inputs) * s->kernel + tap), x);
+            arrive(o, s, m * s->positions + target, weight(s, (m * s->inputs + channel % s->inputs) * s->kernel + tap), x);
     }
 }
 
@@ -241,20 +250,20 @@ static void deliver(Op *o, const Synapse *s, num t)
     num a, k, x;
     for (k = 0; s->kind == LIST && k < s->weights.count; k++)
         if ((x = event(s->source, t, get(&s->second, k))) != 0)
-            arrive(o, s, get(&s->first, k), get(&s->weights, k), x);
+            arrive(o, s, get(&s->first, k), weight(s, k), x);
     for (a = 0; s->kind != LIST && t < s->source->length && a < s->source->n; a++) {
         if ((x = event(s->source, t, a)) == 0)
             continue;
         if (s->kind == DENSE)
             for (k = 0; k < s->outputs; k++)
-                arrive(o, s, a / s->inputs * s->outputs + k, get(&s->weights, k * s->inputs + a % s->inputs), x);
+                arrive(o, s, a / s->inputs * s->outputs + k, weight(s, k * s->inputs + a % s->inputs), x);
         else if (s->kind == CONV)
             convolve(o, s, a, x);
         else if (s->kind == ONE)
-            arrive(o, s, a, get(&s->weights, get(&s->first, a)), x);
+            arrive(o, s, a, weight(s, get(&s->first, a)), x);
         else
             for (k = get(&s->second, a); k < get(&s->second, a + 1); k++)
-                arrive(o, s, get(&s->first, k), get(&s->weights, k), x);
+                arrive(o, s, get(&s->first, k), weight(s, k), x);
     }
 }
 
@@ -548,6 +557,13 @@ static void read_synapse(Synapse *s)
         s->kernel = times(s->kernel, s->axis[j].taps = word(0, MOST_SIZE));
     }
     s->weights = list(-MOST_WEIGHT, MOST_WEIGHT);
+    s->gain = list(0, MOST_GAIN);
+    s->row = s->kind <= CONV ? times(s->inputs, s->kernel) : 1;
+    if (s->gain.count > 1 && times(s->gain.count, s->row) != s->weights.count)
+        stop(2, "the file has %lld gains for %lld weights", s->gain.count, s->weights.count);
+    for (j = 0; s->gain.count && j < s->weights.count; j++)
+        if (weight(s, j) > MOST_WEIGHT || weight(s, j) < -MOST_WEIGHT)
+            stop(2, "the file has a weight that its gain makes too large");
     if (s->kind <= CONV) /* so that no product of sizes is too large */
         fits = times(times(s->groups, s->inputs), s->size) == s->source->n && times(times(s->groups, s->outputs), s->positions) >= 0
             && times(times(s->kind == CONV ? s->groups : 1, s->outputs), times(s->inputs, s->kernel)) == s->weights.count;
@@ -640,13 +656,13 @@ static void read_op(Op *o, num windows)
 
 static void read_file(const char *path)
 {
-    static const unsigned char magic[8] = {'s', 'n', 'n', 'u', 0, 0, 0, 1};
+    static const unsigned char magic[8] = {'s', 'n', 'n', 'u', 0, 0, 0, 2};
     unsigned char start[8];
     uint64_t expected;
     num i, lo, hi, left = 0, windows = 0;
     stream = fopen(path, "rb");
     if (!stream || fread(start, 1, 8, stream) != 8 || memcmp(start, magic, 8))
-        stop(2, "%s cannot be read, or is no unpacked bundle of version 1; `snnir bundle --emit c` writes one", path);
+        stop(2, "%s cannot be read, or is no unpacked bundle of version 2; `snnir bundle --emit c` writes one", path);
     delivery = word(RELAY, GRADED), carry = word(0, 1), samples = word(1, MOST_STEPS);
     train = take(trains = word(0, MOST_SIZE), sizeof(Train));
     for (i = 0; i < trains; i++) {

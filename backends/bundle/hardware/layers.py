@@ -114,7 +114,7 @@ def _table(op: Population, sources: Mapping[str, list[np.ndarray]]) -> _Table:
         if total > _LARGEST:
             raise UsageError(f"{op.train.name}: more than {_LARGEST:,} synapses; write memory images (--emit hex) instead")
         address = np.repeat(np.arange(len(lists.columns) - 1), np.diff(lists.columns)) + bases[synapse.source]
-        parts.append(np.stack([address, lists.rows, lists.weights], axis=1))
+        parts.append(np.stack([address, lists.rows, lists.expanded()], axis=1))
     entries = np.concatenate(parts)
     entries = entries[np.lexsort((entries[:, 1], entries[:, 0]))]
     rows = np.concatenate([[0], np.cumsum(np.bincount(entries[:, 0], minlength=addresses))]).astype(np.int64)

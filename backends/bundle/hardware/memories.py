@@ -74,6 +74,8 @@ def _synapse(synapse: Synapse, stem: str, whose: dict[str, str]) -> list[Image]:
     def add(part: str, values: np.ndarray, what: str) -> None:
         found.append(Image.of(f"{stem}.{part}.memh", values, what, False, facts={"role": part, **facts}))
 
+    if synapse.gain is not None:
+        add("gain", synapse.gain, "by how many bits what a weight adds is shifted: one for all, or one for each [output]")
     if synapse.weight_map is not None:
         add("weight_map", synapse.weight_map.array(), "which weight event i has")
     if synapse.rows is not None and synapse.columns is not None:

@@ -45,7 +45,7 @@ def encode(run, worker, number):
         spread_levels(sent, run.cap, trains, cursors)
         steps = run.cap
     else:
-        charge(sent, True, trains, cursors)
+        charge(sent, np.bool_(True), trains, cursors)
     offsets, _, _ = events_of(trains)
     while steps and offsets[base + steps] == offsets[base + steps - 1]:
         steps -= 1

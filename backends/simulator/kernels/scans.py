@@ -80,7 +80,7 @@ def begin_window(run, worker, row, k, place):
             change = worker.differences[: state.size]
             for j in range(state.size):
                 change[j] = level[j] - sent[j]
-            steps[slot] = send(change, False, delivery == GRADED, run.cap, trains, cursors)
+            steps[slot] = send(change, np.bool_(False), delivery == GRADED, run.cap, trains, cursors)
             if carry:
                 accumulate(sent, first[slot], steps[slot], trains)
     if carry and k > 0:  # receivers keep what they received: shared values do not change
@@ -104,7 +104,7 @@ def end_window(run, worker, row, k, place):
         if run.delivery == REPLAY or k == row.length - 1:
             worker.state_first[i] = base
             worker.state_steps[i], cursor = copy_train(
-                first[slot], steps[slot], trains, level, np.int64(1), False, worker, worker.state_trains, base, cursor
+                first[slot], steps[slot], trains, level, np.int64(1), np.bool_(False), worker, worker.state_trains, base, cursor
             )
             base += worker.state_steps[i] + 1
     ends = worker.stacked_ends

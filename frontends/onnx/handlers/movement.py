@@ -9,6 +9,7 @@ from snnir.frontends.onnx.compose import spread_from
 from snnir.frontends.onnx.handlers.choices import looked_up
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
+from snnir.ir.batch import holds_batch, per_sample
 from snnir.ir.dims import dim, product
 from snnir.ir.ops import Add, Cast, Concat, Expand, Extend, Gather, Pad, Reshape, ReverseParts, Slice, Transpose
 from snnir.ir.types import DTYPES
@@ -41,19 +42,23 @@ def reshape(call: Call) -> list[Result]:
 
 
 def _generalise(target: list[Dimension], shape: Shape, fixed: int) -> None:
-    """Read a size of `target` that is the exported batch as any batch: the one with as much before it as in `shape`."""
-    if not any(_holds_batch(size) for size in shape) or any(_holds_batch(size) for size in target):
+    """Read a size of `target` that is, or holds, the exported batch as any batch: one with as much before it as in `shape`.
+
+    Where `shape` holds the batch folded with `inner`, as much again may stand before it: the batch was the inner factor.
+    """
+    axis = next((axis for axis, size in enumerate(shape) if holds_batch(size)), None)
+    if axis is None or any(holds_batch(size) for size in target):
         return
-    batch = dim(BATCH)
-    before = product(shape[: shape.index(batch)]) if batch in shape else 1
-    for place, size in enumerate(target):
-        if size == fixed and -1 not in target[:place] and product(tuple(target[:place])) == before:
-            target[place] = batch
+    before, inner = product(shape[:axis]), per_sample(shape)[axis]
+    alone = [place for place, size in enumerate(target) if size == fixed]
+    folded = [place for place, size in enumerate(target) if isinstance(size, int) and size > fixed and size % fixed == 0]
+    for place in [*alone, *folded]:
+        ahead = product(tuple(target[:place]))
+        if -1 not in target[:place] and ahead in (before, before * inner):
+            size = target[place]
+            assert isinstance(size, int)
+            target[place] = size // fixed * dim(BATCH)
             return
-
-
-def _holds_batch(size: Dimension) -> bool:
-    return isinstance(size, Dim) and any(BATCH in monomial for monomial, _ in size.terms)
 
 
 def _reshaped(call: Call, x: Value, shape: Shape) -> Value:
@@ -228,7 +233,7 @@ def expand(call: Call) -> list[Result]:
     target = [*([1] * (len(sizes) - len(target))), *target]
     if call.fixed_batch is not None:  # the batch that was exported is read as any batch
         pairs = list(zip(sizes, target, strict=True))
-        target = [size if wanted == call.fixed_batch and _holds_batch(size) else wanted for size, wanted in pairs]
+        target = [size if wanted == call.fixed_batch and holds_batch(size) else wanted for size, wanted in pairs]
     shape = tuple(size if wanted == 1 else wanted for size, wanted in zip(sizes, target, strict=True))
     return [x if shape == x.type.shape else call.emit(Expand(shape), x)]
 

@@ -68,13 +68,7 @@ def _layer(call: Call, defaults: tuple[str, ...], make: _MakeOp, make_bias: _Mak
     clip = call.number("clip", 0.0) or math.inf
     batch_first = bool(call.integer("layout", 0))
     x = call.value(0)
-    # time may stand where the batch would, with a batch of 1: one element of each of N sequences (`stepwise.py`)
-    stepped = call.scope.stepped is not None and not batch_first and x.type.batch_axis == 0 and x.type.shape[1] == 1
-    if stepped and any(reverses):
-        raise RefusalError("it goes backwards over a sequence that is axis 0 of the whole model; give the model a batch axis")
-    if stepped and call.scope.stepped is not None:
-        call.scope.stepped.append(call.name(0, "forward"))
-    elif not batch_first:
+    if not batch_first:
         x = call.emit(Transpose((1, 0, 2)), x, label="batch_first")
     mask = _mask(call, x)
     sequences: list[Value] = []
@@ -88,7 +82,7 @@ def _layer(call: Call, defaults: tuple[str, ...], make: _MakeOp, make_bias: _Mak
         sequences.append(y)
         states.append(last)
     lasts = [_last(call, list(each), batch_first, 1 + place) for place, each in enumerate(zip(*states, strict=True))]
-    return [_sequence(call, sequences, batch_first or stepped), *lasts]
+    return [_sequence(call, sequences, batch_first), *lasts]
 
 
 def _activations(call: Call, defaults: tuple[str, ...], directions: int) -> list[tuple[str, ...]]:

@@ -5,9 +5,10 @@ With integer weights and levels (or spikes) as input the same ops compute intege
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,11 +24,55 @@ __all__ = ["Add", "BatchNorm", "Conv", "Div", "Linear", "MatMul", "Mul", "Sparse
 _U2 = Quantization(0.5, 0, 3)
 
 
+MOST_GAIN = 31
+"""The largest gain: sums are int64, weights have up to 16 bits."""
+
+
+@dataclass(frozen=True)
 class _Weighted(Op):
-    """Shared rule: integer weights meet stored levels, real weights meet real numbers."""
+    """Shared rules: integer weights meet stored levels, real weights meet real numbers; integer weights may have a gain.
+
+    With a gain g the op computes with `weight * 2^g`: a synapse keeps integers of few bits beside another one on the same
+    accumulator grid that needs a finer one. `gain` is empty (none), holds one number for all weights, or one for each
+    output channel (`gained_axis`).
+    """
+
+    gain: tuple[int, ...] = field(default=(), kw_only=True)
 
     def stored(self, types: Sequence[TensorType]) -> bool:
         return types[0].is_sum or (types[0].is_levels and len(types) > 1 and types[1].is_weight)
+
+    def gains(self, weight: TensorType | np.ndarray) -> np.ndarray:
+        """The gain of each weight: int64, an array that broadcasts over `weight`. Raises `GraphError` for a wrong count."""
+        if len(self.gain) <= 1:
+            return np.array(self.gain[0] if self.gain else 0, np.int64)
+        shape = self.gain_shape(tuple(int(str(size)) for size in weight.shape))
+        if int(np.prod(shape)) != len(self.gain):
+            raise GraphError(f"{self.name} has {len(self.gain)} gains, expected 1 or {int(np.prod(shape))}, one for each channel")
+        return np.array(self.gain, np.int64).reshape(shape)
+
+    def gain_shape(self, weight: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that one gain for each output channel has beside weights of shape `weight`."""
+        return (weight[0], *(1,) * (len(weight) - 1))
+
+    def expanded(self, weight: np.ndarray) -> np.ndarray:
+        """`weight * 2^gain`: what one level of the source adds; int64 where there is a gain, else `weight` itself."""
+        return weight.astype(np.int64) << self.gains(weight) if any(self.gain) else weight
+
+    def without_gain(self) -> Self:
+        """This op without its gain, for weights that `expanded` gave, or for counting."""
+        return dataclasses.replace(self, gain=()) if self.gain else self
+
+    def _check_gain(self, weight: TensorType) -> None:
+        if not self.gain:
+            return
+        if not weight.is_weight:
+            raise GraphError(f"{self.name}: only integer weights have a gain, and these are {weight}")
+        if not all(0 <= gain <= MOST_GAIN for gain in self.gain):
+            raise GraphError(
+                f"{self.name}: a gain is a power of two from 0 to {MOST_GAIN}, found {min(self.gain)}..{max(self.gain)}"
+            )
+        self.gains(weight)
 
 
 @register
@@ -47,10 +92,11 @@ class Linear(_Weighted):
             raise SizeError("linear needs x[..., I] and weight[O, I]", [(x.shape[-1], weight.shape[1])])
         if len(types) == 3 and types[2].shape != (weight.shape[0],):
             raise GraphError(f"linear needs bias[{weight.shape[0]}]")
+        self._check_gain(weight)
         return (TensorType((*x.shape[:-1], weight.shape[0]), sum_dtype(*types)),)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        x, weight = arrays[:2]
+        x, weight = arrays[0], self.expanded(arrays[1])
         y = x @ weight.T.astype(x.dtype, copy=False)
         return (y + arrays[2] if len(arrays) == 3 else y,)
 
@@ -63,7 +109,9 @@ class Linear(_Weighted):
             yield example(cls(), x[0], w)
         dtype = "spike" if SPIKING in cls.levels else "int"
         levels = np.arange(6).reshape(2, 3) % 4
-        yield example(cls(), (levels, _U2, dtype), np.array([[1, -2, 3], [0, 1, 3]], np.int8))
+        integers = np.array([[1, -2, 3], [0, 1, 3]], np.int8)
+        yield example(cls(), (levels, _U2, dtype), integers)
+        yield example(cls(gain=(2, 0)), (levels, _U2, dtype), integers)
 
 
 @register
@@ -95,6 +143,7 @@ class Conv(_Weighted):
             )
         if len(types) == 3 and types[2].shape != (maps,):
             raise GraphError(f"conv needs bias[{maps}]")
+        self._check_gain(weight)
         pads = pad_amounts(self.padding, spatial)
         sizes = [
             window_size(size, kernel[axis], self.stride[axis], self.dilation[axis], pads[axis])
@@ -103,7 +152,7 @@ class Conv(_Weighted):
         return (TensorType((x.shape[0], maps, *sizes), sum_dtype(*types)),)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        x, weight = arrays[0], arrays[1].astype(arrays[0].dtype, copy=False)
+        x, weight = arrays[0], self.expanded(arrays[1]).astype(arrays[0].dtype, copy=False)
         spatial, kernel = x.ndim - 2, weight.shape[2:]
         if any(self.padding):
             x = np.pad(x, [(0, 0), (0, 0), *pad_amounts(self.padding, spatial)])
@@ -132,6 +181,7 @@ class Conv(_Weighted):
         levels, integers = rng.integers(0, 4, (2, 2, 5)), rng.integers(-7, 8, (3, 2, 3)).astype(np.int8)
         yield example(cls((1,), (1, 1), (1,)), (levels, _U2, "int"), integers)
         yield example(cls((1,), (1, 1), (1,)), (levels, _U2, "spike"), integers)
+        yield example(cls((1,), (1, 1), (1,), gain=(1, 0, 3)), (levels, _U2, "spike"), integers)
 
 
 @register
@@ -140,7 +190,7 @@ class SparseLinear(_Weighted):
     """`y[n, r] = sum over k with rows[k] = r of weight[k] x[n, cols[k]]`, on flattened samples.
 
     x[N, ...] of fixed shape gives y[N, *shape]. `rows` is sorted; `rows` and `cols` are i64[K], weight is [K].
-    The general linear map, for windows whose weights differ from place to place.
+    The general linear map, for windows whose weights differ from place to place. Its gain is one for all weights.
     """
 
     name = "sparse_linear"
@@ -156,10 +206,15 @@ class SparseLinear(_Weighted):
         x.with_shape(x.shape[1:]).static_shape(f"{self.name} (a map without shared weights)")
         if rows.dtype != "i64" or cols.dtype != "i64" or not weight.shape == rows.shape == cols.shape or weight.rank != 1:
             raise GraphError(f"{self.name} needs weight[K], rows[K] and cols[K], the last two i64")
+        self._check_gain(weight)
         return (TensorType((x.shape[0], *self.shape), sum_dtype(x, weight)),)
+
+    def gain_shape(self, weight: tuple[int, ...]) -> tuple[int, ...]:
+        return (1,)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x, weight, rows, cols = arrays
+        weight = self.expanded(weight)
         batch, size = x.shape[0], int(np.prod(self.shape))
         y = np.zeros((batch, size), np.result_type(x.dtype, weight.dtype if x.dtype.kind == "f" else x.dtype))
         if len(rows):
@@ -175,7 +230,9 @@ class SparseLinear(_Weighted):
             x = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
             yield example(cls((3,)), x, np.array([1.0, 0.5, -1.0], np.float32), rows, cols)
         dtype = "spike" if SPIKING in cls.levels else "int"
-        yield example(cls((3,)), (np.arange(8).reshape(2, 4) % 4, _U2, dtype), np.array([1, 2, -1], np.int8), rows, cols)
+        levels, integers = np.arange(8).reshape(2, 4) % 4, np.array([1, 2, -1], np.int8)
+        yield example(cls((3,)), (levels, _U2, dtype), integers, rows, cols)
+        yield example(cls((3,), gain=(4,)), (levels, _U2, dtype), integers, rows, cols)
 
 
 @register
@@ -258,14 +315,21 @@ class Sub(_Broadcast):
 @register
 @dataclass(frozen=True)
 class Mul(_Weighted, _Broadcast):
-    """`a * b` with broadcasting; with an integer weight `b`, a one-to-one synapse."""
+    """`a * b` with broadcasting; with an integer weight `b`, a one-to-one synapse, whose gains are one for each weight."""
 
     name = "mul"
     operands = ("a", "b")
     levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self._check_gain(types[1])
+        return super().infer(*types)
+
+    def gain_shape(self, weight: tuple[int, ...]) -> tuple[int, ...]:
+        return weight
+
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (arrays[0] * arrays[1],)
+        return (arrays[0] * self.expanded(arrays[1]),)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -273,7 +337,9 @@ class Mul(_Weighted, _Broadcast):
         if FLOAT in cls.levels:
             yield example(cls(), a, a[0])
         dtype = "spike" if SPIKING in cls.levels else "int"
-        yield example(cls(), (np.arange(6).reshape(2, 3) % 4, _U2, dtype), np.array([1, -5, 100], np.int8))
+        levels, integers = np.arange(6).reshape(2, 3) % 4, np.array([1, -5, 100], np.int8)
+        yield example(cls(), (levels, _U2, dtype), integers)
+        yield example(cls(gain=(5, 0, 1)), (levels, _U2, dtype), integers)
 
 
 @register

@@ -54,7 +54,8 @@ class Summing(Emitter):
         """
         total = np.zeros((3, 2, self.train.size), np.int64)
         for synapse in self.synapses:
-            up, down = np.maximum(synapse.weights, 0), np.minimum(synapse.weights, 0)
+            weights = synapse.expanded()
+            up, down = np.maximum(weights, 0), np.minimum(weights, 0)
             span = spans[synapse.source]
             rows, crossed = span.reshape(6, -1), span[:, ::-1].reshape(6, -1)
             total += (currents(synapse, rows, up) + currents(synapse, crossed, down)).reshape(total.shape)

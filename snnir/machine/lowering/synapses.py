@@ -30,6 +30,8 @@ def synapse_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[Syna
     rank = node.output.type.rank - value.type.rank + len(own)  # an input without batch axis gives a current without one
     outputs = concrete_shape(node.output.type, work.sizes)[node.output.type.rank - rank :] if rank else ()
     weights = weights.astype(np.int64)
+    assert isinstance(op, Dense | Diagonal | Sparse | Conv)
+    gain = np.array(op.gain, np.int64) if any(op.gain) else None
     bias: np.ndarray | None = None
     extra: dict[str, object] = {}
     source_shape: tuple[int, ...] | None = None
@@ -55,7 +57,7 @@ def synapse_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[Syna
     source = work.source(value, source_shape)
     name = work.prefix + node.output.name
     inputs = own if source_shape is None else source_shape
-    return Synapse(name, source.name, kind, weights, inputs, outputs, **extra), bias  # type: ignore[arg-type]
+    return Synapse(name, source.name, kind, weights, inputs, outputs, gain=gain, **extra), bias  # type: ignore[arg-type]
 
 
 def _spread_current(node: Node, outputs: tuple[int, ...], shape: tuple[int, ...]) -> IndexMap:

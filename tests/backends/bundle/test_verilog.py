@@ -354,6 +354,8 @@ def test_the_map_leads_to_every_integer_of_the_program(seed: int) -> None:
             expected |= {(name, None, "thresholds"): op.theta, (name, None, "threshold_rows"): op.theta_map.array()}
         for synapse in op.synapses:
             expected[name, synapse.name, "weights"] = synapse.weights
+            if synapse.gain is not None:
+                expected[name, synapse.name, "gain"] = synapse.gain
             tables = {"weight_map": synapse.weight_map, "spread": synapse.spread}
             expected |= {(name, synapse.name, role): table.array() for role, table in tables.items() if table is not None}
             if synapse.rows is not None and synapse.columns is not None:
@@ -383,7 +385,7 @@ def test_layers_hold_every_synapse_of_the_population(digits: tuple[Program, np.n
     dense = np.zeros((144, 96), np.int64)
     sources = np.repeat(np.arange(144), np.diff(found["rows"]))
     dense[sources, found["targets"]] = found["weights"]
-    feed, back = (synapse.weights for synapse in op.synapses)
+    feed, back = (synapse.expanded() for synapse in op.synapses)
     np.testing.assert_array_equal(dense[:48].T, feed)
     np.testing.assert_array_equal(dense[48:], np.diag(back))
     np.testing.assert_array_equal(found["initial"], op.initial + op.theta // 2)
