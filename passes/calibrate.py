@@ -18,7 +18,7 @@ from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import place_observers
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["METHODS", "Calibrate"]
+__all__ = ["METHODS", "Calibrate", "chunks"]
 
 METHODS = ("mse", "percentile", "minmax")
 BINS = 2048
@@ -197,16 +197,16 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
         if value in group_of:
             histograms[group_of[value]].add(array)
 
-    chunks = list(_chunks(graph, context.calibration))
+    parts = list(chunks(graph, context.calibration))
     for stage, observer in enumerate((range_of, count_of)):
-        for index, chunk in enumerate(chunks):
+        for index, chunk in enumerate(parts):
             execute(graph, chunk, observer)
             if context.progress is not None:
-                context.progress("calibrating", stage * len(chunks) + index + 1, 2 * len(chunks))
+                context.progress("calibrating", stage * len(parts) + index + 1, 2 * len(parts))
     return histograms
 
 
-def _chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+def chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """The data in pieces along the batch; whole where the model fixes its batch."""
     axes = {value.name: value.type.batch_axis for value in graph.inputs}
     if not axes or any(axis is None for axis in axes.values()):

@@ -8,6 +8,7 @@ from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
 from snnir.passes.certify_bounds import CertifyBounds
+from snnir.passes.equalize_channels import EqualizeChannels
 from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
@@ -64,6 +65,7 @@ def default_pipeline(
             raise UsageError(f"{name}={value!r} must be a whole number")
     return (
         *simplify(),
+        EqualizeChannels(bits),
         Calibrate(method, percentile, allow_host),
         QuantizeActivations(bits, input_bits, state_bits, values),
         QuantizeWeights(weight_bits, rounding),

@@ -11,7 +11,7 @@ from snnir.ir.dims import Dimension, Shape
 from snnir.ir.op import Example, Op
 from snnir.ir.types import Quantization, TensorType, dtype_of
 
-__all__ = ["broadcast", "example", "is_number", "pad_amounts", "sum_dtype", "window_size"]
+__all__ = ["broadcast", "example", "is_number", "matrix_product", "pad_amounts", "sum_dtype", "window_size"]
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -52,6 +52,20 @@ def sum_dtype(*types: TensorType) -> str:
     elif not any(type_.is_exact for type_ in types):
         return "f64" if "f64" in kinds else "f32"
     raise GraphError(f"element types {', '.join(type_.dtype for type_ in types)} do not go together")
+
+
+_EXACT = 1 << 53
+_FEW = 64
+
+
+def matrix_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`a @ b`. Products of integers whose sums float64 holds exactly are computed in it: NumPy's own are many times slower."""
+    if a.dtype.kind != "i" or not a.size or not b.size or a.size < _FEW:
+        return np.asarray(a @ b)
+    largest = max(int(a.max()), -int(a.min())) * max(int(b.max()), -int(b.min())) * a.shape[-1]
+    if largest >= _EXACT:
+        return np.asarray(a @ b)
+    return np.asarray((a.astype(np.float64) @ b.astype(np.float64)).astype(np.result_type(a, b)))
 
 
 def is_number(type_: TensorType) -> bool:
