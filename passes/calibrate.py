@@ -18,7 +18,7 @@ from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import place_observers
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["METHODS", "Calibrate", "chunks"]
+__all__ = ["METHODS", "Calibrate", "chunks", "first_samples"]
 
 METHODS = ("mse", "percentile", "minmax")
 BINS = 2048
@@ -216,3 +216,11 @@ def chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.nd
         {name: data[name].take(range(start, min(start + _CHUNK, total)), axis=axis) for name, axis in axes.items()}
         for start in range(0, total, _CHUNK)
     ]
+
+
+def first_samples(graph: Graph, data: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """The first `count` samples; whole where the model fixes its batch."""
+    axes = {value.name: value.type.batch_axis for value in graph.inputs}
+    if not axes or any(axis is None for axis in axes.values()):
+        return dict(data)
+    return {name: data[name].take(range(min(count, data[name].shape[axis or 0])), axis=axis) for name, axis in axes.items()}

@@ -22,7 +22,10 @@ _KEPT = 2048
 """Elements of each channel that are looked at."""
 _CLIPS = np.geomspace(1.0, 0.1, 12)
 _SHARE = 0.5
-"""The exponent of a channel's range in its factor: 1 would give all channels one range, whatever they are worth to their readers."""
+"""The exponent of a channel's range in its factor, with 4 bits or fewer; 1 would give all channels one range."""
+_FEW_BITS, _ENOUGH_BITS = 4, 8
+"""From the first to the second number of bits the exponent goes down to 0: what few levels gain is then less than what is
+lost where other data go beyond the range of a channel on calibration data."""
 _WIDEST = 4.0
 """No channel is scaled by more than this against the typical one: one that calibration data hardly move says little."""
 
@@ -36,7 +39,9 @@ class EqualizeChannels(Pass):
        parts share it (`channel_scales.py`); `linear` and `conv` take it up in their weights, before and after.
     2. The factor of a channel is the range that suits levels of `bits` bits best on calibration data (least squared error of
        rounding and clipping); where several values share it, the geometric mean of theirs.
-    3. Outputs do not change, and nothing is done without calibration data.
+    3. Only a share of that is done, the square root with 4 bits and nothing from 8 bits on: channels of little range have readers
+       with large weights as a rule, and calibration data do not show all of a range.
+    4. Outputs do not change, and nothing is done without calibration data.
 
     The paper equalizes ranges of weights; here weights have a grid per channel of their own, and what a layer shares is the
     scale of its activations.
@@ -51,15 +56,20 @@ class EqualizeChannels(Pass):
         if not 2 <= self.bits <= 16:
             raise UsageError(f"bits={self.bits} is out of range: equalize-channels takes 2 to 16 bits")
 
+    @property
+    def share(self) -> float:
+        """The exponent of a channel's range in its factor."""
+        return _SHARE * min(max((_ENOUGH_BITS - self.bits) / (_ENOUGH_BITS - _FEW_BITS), 0.0), 1.0)
+
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        if context.calibration is None:
+        if context.calibration is None or not self.share:
             return Result(graph, False)
         analyses = {id(body): ChannelScales(body) for body in _bodies(graph)}
         ranges = self._ranges(graph, analyses, context.calibration)
         if not ranges:
             return Result(graph, False)
-        factors = {body: _factors(analysis, ranges) for body, analysis in analyses.items()}
+        factors = {body: _factors(analysis, ranges, self.share) for body, analysis in analyses.items()}
         return Result(_scaled(graph, analyses, factors), True, (f"{len(ranges)} values got a scale for each channel",))
 
     def _ranges(
@@ -113,7 +123,7 @@ def _becomes_levels(value: Value) -> bool:
     return (isinstance(node.op, Elementwise) and homogeneous(node)) or (isinstance(node.op, Add | Linear | Conv) and weighed)
 
 
-def _factors(analysis: ChannelScales, ranges: Mapping[Value, np.ndarray]) -> np.ndarray:
+def _factors(analysis: ChannelScales, ranges: Mapping[Value, np.ndarray], exponent: float) -> np.ndarray:
     """The factor of every id: the geometric mean over its values of range by typical range; 1 where nothing is known."""
     logs, counts = np.zeros(len(analysis.parents)), np.zeros(len(analysis.parents))
     for value, found in ranges.items():
@@ -125,7 +135,7 @@ def _factors(analysis: ChannelScales, ranges: Mapping[Value, np.ndarray]) -> np.
         typical = float(np.median(found[alive]))
         share = np.clip(np.where(alive, found, typical / _WIDEST) / typical, 1 / _WIDEST, _WIDEST)
         ids = analysis.find(analysis.places[value][1])
-        np.add.at(logs, ids, _SHARE * np.log(share))
+        np.add.at(logs, ids, exponent * np.log(share))
         np.add.at(counts, ids, 1.0)
     factors = np.exp(logs / np.maximum(counts, 1))
     factors[0] = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,8 @@ def run_pipeline(
             raise UsageError(
                 f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level"
             )
+        if pass_.error and context.exact is None:
+            context = replace(context, exact=graph)
         started = time.perf_counter()
         try:
             stage = _apply(graph, pass_, context, checks, number, started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snnir.errors import UsageError
 from snnir.ir.phases import FEW_SPIKES
+from snnir.passes.adapt_weights import AdaptWeights
 from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
@@ -68,6 +69,7 @@ def default_pipeline(
         EqualizeChannels(bits),
         Calibrate(method, percentile, allow_host),
         QuantizeActivations(bits, input_bits, state_bits, values),
+        AdaptWeights(),
         QuantizeWeights(weight_bits, rounding),
         RemoveDeadCode(),
         SubstituteNeurons(neuron),

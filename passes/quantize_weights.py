@@ -24,10 +24,12 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import like
 from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
+from snnir.passes.calibrate import first_samples
 from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_table, steady
 from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
 from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.refine_rounding import REFINING_SAMPLES, refine_rounding
 from snnir.passes.round_terms import (
     bias_parts,
     integer_bias,
@@ -63,7 +65,8 @@ class QuantizeWeights(Pass):
        no weight is rounded, its threshold may be any real number, and ties go where the file's rounding puts them.
        `rounding` says what happens where no constant V(0) does that: `exact` keeps a staircase, `half-up` rounds ties up,
        `refuse` refuses. In such a model a sum that leaves the network keeps its weights, too.
-    6. Weights that all round to 0 are remarked upon by name.
+    6. With `refine` and calibration data, weights are rounded so that outputs of layers are off the least (`refine_rounding.py`).
+    7. Weights that all round to 0 are remarked upon by name.
     """
 
     name = "quantize-weights"
@@ -73,6 +76,7 @@ class QuantizeWeights(Pass):
 
     bits: int = 8
     rounding: str = "exact"
+    refine: bool = True
 
     def __post_init__(self) -> None:
         if self.rounding not in TIES:
@@ -82,7 +86,12 @@ class QuantizeWeights(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no quantize-activations went before."""
-        new, _, lost = self.trace(graph)
+        new, rounding, lost = self.trace(graph)
+        given = any(isinstance(node.op, Quantize) and node.op.given for _, node in graph.walk())
+        if self.refine and not given and context.calibration is not None:
+            data = first_samples(new, context.calibration, REFINING_SAMPLES)
+            new, count = refine_rounding(new, rounding, self.bits, data)
+            lost.append(f"{count} layers were rounded for the least error of what they give out")
         return Result(new, True, tuple(lost))
 
     def trace(self, graph: Graph) -> tuple[Graph, Rounding, list[str]]:

@@ -18,7 +18,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute", "fixed_size_note"]
+__all__ = ["Observer", "bind_sizes", "check_inputs", "compute", "drawn", "execute", "fixed_size_note", "real"]
 
 Observer = Callable[[Value, np.ndarray], None]
 """Called with every value computed, once for each element inside a scan."""
@@ -182,7 +182,7 @@ def _run(
         if all(value in arrays for value in node.outputs):
             continue
         operands = [arrays[value] for value in node.operands]
-        results = _scan(node, operands, sizes, observe) if isinstance(node.op, Scan) else apply(node, operands, sizes)
+        results = compute(node, operands, sizes, observe)
         for value, array in zip(node.outputs, results, strict=True):
             arrays[value] = array
             if observe is not None:
@@ -191,6 +191,13 @@ def _run(
             remaining[value] -= 1
             if not remaining[value] and value not in keep:
                 arrays.pop(value, None)
+
+
+def compute(
+    node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int], observe: Observer | None = None
+) -> Sequence[np.ndarray]:
+    """Results of one node, from what its operands hold; `observe` sees the values of its body."""
+    return _scan(node, operands, dict(sizes), observe) if isinstance(node.op, Scan) else apply(node, operands, sizes)
 
 
 def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> tuple[np.ndarray, ...]:
