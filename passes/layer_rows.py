@@ -19,7 +19,7 @@ def layer_inputs(op: Op, x: np.ndarray, weight: tuple[int, ...], most: int) -> n
     """
     if isinstance(op, Linear):
         flat = x.reshape(-1, x.shape[-1])
-        return flat[_chosen(len(flat), most)][np.newaxis]
+        return np.asarray(flat[_chosen(len(flat), most)][np.newaxis])
     assert isinstance(op, Conv)
     spatial, kernel = x.ndim - 2, weight[2:]
     pads = pad_amounts(op.padding, spatial)
@@ -36,18 +36,18 @@ def layer_inputs(op: Op, x: np.ndarray, weight: tuple[int, ...], most: int) -> n
     windows = windows[(*[slice(None)] * (2 + spatial), *(slice(None, None, step) for step in op.dilation))]
     corners = tuple(place * step for place, step in zip(where, op.stride, strict=True))
     taken = np.moveaxis(windows, 1, 1 + spatial)[(batch, *corners)]
-    return taken.reshape(len(chosen), op.groups, -1).transpose(1, 0, 2)
+    return np.asarray(taken.reshape(len(chosen), op.groups, -1).transpose(1, 0, 2))
 
 
 def layer_outputs(op: Op, y: np.ndarray, groups: int, most: int) -> np.ndarray:
     """Outputs at the same places: `[groups, places, outputs]`."""
     if isinstance(op, Linear):
         flat = y.reshape(-1, y.shape[-1])
-        return flat[_chosen(len(flat), most)][np.newaxis]
+        return np.asarray(flat[_chosen(len(flat), most)][np.newaxis])
     flat = np.moveaxis(y, 1, -1).reshape(-1, y.shape[1])
     chosen = _chosen(len(flat), most)
-    return flat[chosen].reshape(len(chosen), groups, -1).transpose(1, 0, 2)
+    return np.asarray(flat[chosen].reshape(len(chosen), groups, -1).transpose(1, 0, 2))
 
 
 def _chosen(count: int, most: int) -> np.ndarray:
-    return np.unique(np.linspace(0, count - 1, max(min(count, most), 1)).astype(np.int64))
+    return np.asarray(np.unique(np.linspace(0, count - 1, max(min(count, most), 1)).astype(np.int64)))

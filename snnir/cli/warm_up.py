@@ -19,7 +19,7 @@ def warm_up_command(json: bool) -> None:
 
     They go where later runs look for them: $NUMBA_CACHE_DIR, $XDG_CACHE_HOME/snnir or ~/.cache/snnir.
     """
-    if report.ALONE:
+    if report.in_own_process():
         load_numba_without_blas()
     from snnir.backends.simulator.library import cache_folder, names, prepare
 

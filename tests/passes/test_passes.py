@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import snnir
+from snnir.compiler.optimize import draw_samples
 from snnir.errors import CalibrationError, PassError, UnsupportedError, UsageError
-from snnir.ir import Graph, Quantization, TensorType, Value
+from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import (
@@ -65,6 +66,7 @@ from snnir.passes.lower_recurrent import LowerRecurrent
 from snnir.passes.remove_dead_code import remove_dead_code
 from snnir.passes.substitute_operators import SubstituteOperators
 from tests.random_graphs import random_graph
+from tests.small_failures import on_smallest
 
 N = dim("N")
 
@@ -108,14 +110,19 @@ def same(before: Graph, after: Graph, data: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_exact_passes_keep_the_meaning_of_random_graphs(seed: int) -> None:
-    graph, data = random_graph(seed)
-    for pass_ in simplify():
-        result = pass_.run(graph, Context())
-        same(graph, result.graph, data)
-        assert result.changed or result.graph == graph
-        graph = result.graph
-    again = Canonicalize().run(graph, Context())
-    assert not again.changed, "canonicalising twice changes nothing more"
+    drawn_graph, data = random_graph(seed)
+
+    def check(graph: Graph) -> None:
+        inputs = data if graph is drawn_graph else draw_samples(graph, 3)
+        for pass_ in simplify():
+            result = pass_.run(graph, Context())
+            same(graph, result.graph, inputs)
+            assert result.changed or result.graph == graph
+            graph = result.graph
+        again = Canonicalize().run(graph, Context())
+        assert not again.changed, "canonicalising twice changes nothing more"
+
+    on_smallest(drawn_graph, check)
 
 
 def test_a_pipeline_is_written_and_read_back() -> None:
@@ -341,16 +348,27 @@ def test_calibration_covers_the_data_and_more_bits_err_less(method: str, low: fl
     histogram.add(values)
     errors = []
     for bits in range(2, 9):
-        scale = Calibrate(method, 99.99).scale(histogram, bits)
-        most = 2 ** (bits - 1) - 1 if low < 0 else 2**bits - 1
-        least = -(2 ** (bits - 1)) if low < 0 else 0
-        rounded = Quantization(scale, least, most).round(values) * scale
+        levels = Calibrate(method, 99.99).levels(histogram, bits)
+        assert levels.hi - levels.lo + 1 == 2**bits
+        assert (levels.lo < 0) == (low < 0)
+        rounded = levels.round(values) * levels.scale
         errors.append(float(((rounded - values) ** 2).mean()))
     assert errors == sorted(errors, reverse=True)
     if method == "mse":
-        widest = Calibrate("minmax").scale(histogram, 2)
-        bounded = Quantization(widest, -2 if low < 0 else 0, 1 if low < 0 else 3).round(values) * widest
+        widest = Calibrate("minmax").levels(histogram, 2)
+        bounded = widest.round(values) * widest.scale
         assert errors[0] <= ((bounded - values) ** 2).mean() + 1e-6
+
+
+def test_levels_start_where_the_data_do() -> None:
+    """From -0.2 to 3 there is one level below 0, or two, and not half of all."""
+    values = np.concatenate([np.linspace(-0.2, 0, 2000), np.linspace(0, 3, 2000)])
+    histogram = Histogram(-0.2, 3.0)
+    histogram.add(values)
+    for method in METHODS:
+        levels = Calibrate(method).levels(histogram, 4)
+        assert -2 <= levels.lo <= -1
+        assert levels.hi == levels.lo + 15
 
 
 def test_calibration_without_data_is_refused() -> None:

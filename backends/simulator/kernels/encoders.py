@@ -47,6 +47,6 @@ def encode(run, worker, number):
     else:
         charge(sent, np.bool_(True), trains, cursors)
     offsets, _, _ = events_of(trains)
-    while steps and offsets[base + steps] == offsets[base + steps - 1]:
+    while not run.program.few and steps and offsets[base + steps] == offsets[base + steps - 1]:
         steps -= 1
-    worker.first[encoder.slot], worker.steps[encoder.slot] = base, steps
+    worker.first[encoder.slot], worker.steps[encoder.slot], worker.lead[encoder.slot] = base, steps, 0

@@ -11,6 +11,7 @@ from typing import Any
 from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
 from snnir.backends.simulator.kernels.encoders import encode
+from snnir.backends.simulator.kernels.few_spikes import few_spikes
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Native
@@ -98,22 +99,42 @@ def populate_64(run, worker, row):
     return 0
 
 
+@_native(returns=True)
+def few_spikes_32(run, worker, row):
+    own = as_worker(worker)
+    try:
+        few_spikes(as_run(run), own, row, own.start32, own.theta32, own.sums32)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def few_spikes_64(run, worker, row):
+    own = as_worker(worker)
+    try:
+        few_spikes(as_run(run), own, row, own.start64, own.theta64, own.sums64)
+    except Exception:
+        return 1
+    return 0
+
+
 @_native(returns=False)
 def dense_8(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
+    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
 
 
 @_native(returns=False)
 def dense_16(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
+    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
 
 
 @_native(returns=False)
 def dense_64(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
+    deliver_dense(given, own, population, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
 
 
 @_native(returns=False)

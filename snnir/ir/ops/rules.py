@@ -54,18 +54,13 @@ def sum_dtype(*types: TensorType) -> str:
     raise GraphError(f"element types {', '.join(type_.dtype for type_ in types)} do not go together")
 
 
-_EXACT = 1 << 53
-_FEW = 64
-
-
 def matrix_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`a @ b`. Products of integers whose sums float64 holds exactly are computed in it: NumPy's own are many times slower."""
-    if a.dtype.kind != "i" or not a.size or not b.size or a.size < _FEW:
-        return np.asarray(a @ b)
-    largest = max(int(a.max()), -int(a.min())) * max(int(b.max()), -int(b.min())) * a.shape[-1]
-    if largest >= _EXACT:
-        return np.asarray(a @ b)
-    return np.asarray((a.astype(np.float64) @ b.astype(np.float64)).astype(np.result_type(a, b)))
+    """`a @ b`. Of integers it is computed in float64 where no partial sum can reach 2^53: exact, and by BLAS."""
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu" and a.size and b.size:
+        largest = max(int(a.max()), -int(a.min()))
+        if largest * int(np.abs(b).sum(axis=-2, dtype=np.float64).max()) < 1 << 52:
+            return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.result_type(a, b))
+    return np.asarray(a @ b)
 
 
 def is_number(type_: TensorType) -> bool:
