@@ -35,8 +35,6 @@ def residual_network() -> tuple[Graph, dict[str, np.ndarray]]:
     weights = [graph.constant("w", normal(6, 3, 3, 3) * ranges.reshape(-1, 1, 1, 1)), graph.constant("d", normal(6, 1, 3, 3))]
     bias = graph.constant("b", normal(6))
     first = graph.add1(Conv((1, 1), (1, 1, 1, 1), (1, 1)), x, weights[0])
-        Conv((1, 1), (1, 1, 1, 1), (1, 1)), x, graph.constant("w", normal(6, 3, 3, 3) * ranges.reshape(-1, 1, 1, 1))
-    )
     a = graph.add1(Relu(), first, name="a")
     deep = graph.add1(Conv((1, 1), (1, 1, 1, 1), (1, 1), 6), a, weights[1], bias)
     total = graph.add1(Relu(), graph.add1(Add(), deep, a), name="total")
