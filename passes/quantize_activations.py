@@ -29,7 +29,7 @@ from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["QuantizeActivations", "accumulating"]
+__all__ = ["QuantizeActivations", "accumulating", "known_values", "levels_of"]
 
 _MOST = 8
 """The most bits of all activations at once: each more bit doubles the steps of every window."""
@@ -85,7 +85,7 @@ class QuantizeActivations(Pass):
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
         overrides, unknown = self.overrides(), set(self.overrides())
-        inputs, states, starts = _inputs(graph, set(graph.inputs)), accumulating(graph), _starts(graph)
+        inputs, states, starts = known_values(graph), accumulating(graph), _starts(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
             given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
             if given:
@@ -99,7 +99,7 @@ class QuantizeActivations(Pass):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
             bits = max((overrides[name] for name in names & set(overrides)), default=bits)
             unknown -= names
-            found = {node: _quantization(node, bits) for node in nodes}
+            found = {node: levels_of(node, bits) for node in nodes}
             whole = reduce(Quantization.join, found.values())
             levels.update((node, Quantize(whole if node in starts else own)) for node, own in found.items())
         if unknown:
@@ -110,12 +110,13 @@ class QuantizeActivations(Pass):
         return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True)
 
 
-def _inputs(graph: Graph, known: set[Value]) -> set[Value]:
+def known_values(graph: Graph, known: set[Value] | None = None) -> set[Value]:
     """What is known before the network runs: inputs, and what the host computes from them, bodies included."""
+    known = set(graph.inputs) if known is None else known
     for node in graph.nodes:
         if isinstance(node.op, Scan) and node.body is not None:
             pairs = zip(node.operands, node.body.inputs, strict=True)
-            known |= _inputs(node.body, {inner for outer, inner in pairs if outer in known})
+            known |= known_values(node.body, {inner for outer, inner in pairs if outer in known})
         elif not isinstance(node.op, Observe):
             changing = [value for value in node.operands if not value.is_constant]
             if changing and all(value in known for value in changing):
@@ -159,7 +160,8 @@ def _summands(value: Value) -> set[Value]:
     return {value}
 
 
-def _quantization(node: Node, bits: int) -> Quantization:
+def levels_of(node: Node, bits: int) -> Quantization:
+    """The levels of `bits` bits that an `observe` gets."""
     assert isinstance(node.op, Observe)
     source = node.operands[0]
     if source.producer is not None and isinstance(source.producer.op, SequenceMask):

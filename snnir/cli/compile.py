@@ -22,6 +22,7 @@ from snnir.cli.options import (
     compile_options,
     constants_of,
     dims_of,
+    options_from,
 )
 from snnir.errors import UsageError
 from snnir.runtime.accuracy import worst_sqnr
@@ -34,6 +35,7 @@ __all__ = ["compile_command"]
 @click.option("--calibration", type=FILE, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
 @compile_options()
+@click.option("--options", "file", type=FILE, help="A JSON file of options, as snnir tune writes it; flags go first.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
@@ -47,6 +49,7 @@ def compile_command(
     model: Path,
     calibration: Path | None,
     output: Path,
+    file: Path | None,
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
@@ -71,7 +74,7 @@ def compile_command(
             check=check,
             dump_ir=dump_ir,
             progress=advance,
-            **chosen(options),
+            **(chosen(options) if file is None else options_from(file, click.get_current_context(), chosen(options))),
         )
         enough = _reaches(program, min_sqnr)
         if enough:

@@ -31,6 +31,7 @@ __all__ = [
     "compile_options",
     "constants_of",
     "dims_of",
+    "options_from",
 ]
 
 FILE = click.Path(path_type=Path)
@@ -112,6 +113,21 @@ def chosen(options: Mapping[str, Any]) -> CompileKeywords:
         if declaration(item).metavar is not None and item.name in found:
             found[item.name] = _sizes(f"--{item.name.replace('_', '-')}", found[item.name])
     return cast("CompileKeywords", found)
+
+
+def options_from(file: Path, context: click.Context, given: CompileKeywords) -> CompileKeywords:
+    """The options of a JSON file, and in their place those that the command line gives itself. Raises `UsageError`."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--options {file}: it cannot be read as JSON: {error}") from error
+    known = {item.name for item in fields(CompileOptions)}
+    if not isinstance(found, dict) or not set(found) <= known:
+        unknown = ", ".join(sorted(set(found) - known)) if isinstance(found, dict) else "no object"
+        raise UsageError(f"--options {file}: expected options of snnir compile by name, found {unknown}")
+    by_hand = click.core.ParameterSource.COMMANDLINE
+    kept = {name: value for name, value in given.items() if context.get_parameter_source(name) is by_hand}
+    return cast("CompileKeywords", {**given, **found, **kept})
 
 
 def _sizes(flag: str, items: Iterable[str]) -> dict[str, int]:
