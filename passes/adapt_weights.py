@@ -53,7 +53,7 @@ class AdaptWeights(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. It needs calibration data, and the graph before quantization (`Context.exact`)."""
         given = any(isinstance(node.op, Quantize) and node.op.given for _, node in graph.walk())
-        if given or context.calibration is None or context.exact is None or context.exact is graph:
+        if given or not context.calibration or context.exact is None or context.exact is graph:
             return Result(graph, False)
         data = first_samples(graph, context.calibration, _SAMPLES)
         seen, unseen = _split(graph, data)

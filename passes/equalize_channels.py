@@ -15,6 +15,7 @@ from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.calibrate import chunks
 from snnir.passes.channel_scales import ChannelScales, homogeneous
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.place_observers import try_observers
 
 __all__ = ["EqualizeChannels"]
 
@@ -63,7 +64,7 @@ class EqualizeChannels(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        if context.calibration is None or not self.share:
+        if not context.calibration or not self.share or try_observers(graph, True).refused:
             return Result(graph, False)
         analyses = {id(body): ChannelScales(body) for body in _bodies(graph)}
         ranges = self._ranges(graph, analyses, context.calibration)
@@ -83,6 +84,8 @@ class EqualizeChannels(Pass):
             for value in body.values.values()
             if analysis.free(value) and _becomes_levels(value)
         }
+        if not axes:
+            return {}
         kept: dict[Value, list[np.ndarray]] = {value: [] for value in axes}
         parts = list(chunks(graph, data))
 

@@ -88,7 +88,7 @@ class QuantizeWeights(Pass):
         """Apply the pass. Raises `PassError` where no quantize-activations went before."""
         new, rounding, lost = self.trace(graph)
         given = any(isinstance(node.op, Quantize) and node.op.given for _, node in graph.walk())
-        if self.refine and not given and context.calibration is not None:
+        if self.refine and not given and context.calibration:
             data = first_samples(new, context.calibration, REFINING_SAMPLES)
             new, count = refine_rounding(new, rounding, self.bits, data)
             lost.append(f"{count} layers were rounded for the least error of what they give out")

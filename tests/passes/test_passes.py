@@ -313,8 +313,9 @@ def test_the_default_pipeline_reaches_neurons_and_keeps_origins() -> None:
     assert spiking.nodes[-1].op.host
     assert all(node.op.settle >= 0 and node.op.accumulator for node in populations.values() if isinstance(node.op, Bif))
     lossy = {stage.pass_.name for stage in stages if stage.pass_.error}
-    assert lossy == {"quantize-activations", "quantize-weights"}
-    assert all(any("move by" in remark for remark in stage.remarks) for stage in stages if stage.pass_.error)
+    assert lossy <= {"quantize-activations", "adapt-weights", "quantize-weights"}
+    assert lossy >= {"quantize-activations", "quantize-weights"}
+    assert all(any("move by" in remark for remark in stage.remarks) for stage in stages if stage.pass_.error and stage.changed)
 
 
 def test_residual_connections_become_one_to_one_synapses() -> None:
