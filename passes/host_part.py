@@ -21,28 +21,10 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import (
-    Abs,
-    Add,
-    AveragePool,
-    Clip,
-    Conv,
-    Div,
-    FakeQuantize,
-    Linear,
-    Lookup,
-    MatMul,
-    Movement,
-    Mul,
-    Quantize,
-    Scan,
-    SparseLinear,
-    Sub,
-)
+from snnir.ir.op import Trait
+from snnir.ir.ops import Abs, Clip, Conv, Div, FakeQuantize, Linear, Lookup, Movement, Quantize, Scan
 
 __all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host", "work"]
-
-_PLAIN = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool, Abs)
 
 
 def needs_host(node: Node) -> bool:
@@ -73,7 +55,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     for node in reversed(graph.nodes):
         # tokens are looked up, and integers computed with, before the network: as levels they would be others
         closes = needs_host(node) and not (node in early and (isinstance(node.op, Lookup) or _holds_integers(node)))
-        closes = closes or isinstance(node.op, (Movement, FakeQuantize, *_PLAIN)) or _guards(node)
+        closes = closes or _is_plain(node) or isinstance(node.op, FakeQuantize) or _guards(node)
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
     after = {node for node in tail if needs_host(node)}
@@ -111,7 +93,12 @@ def host_nodes(graph: Graph) -> set[Node]:
 
 
 def _signal(node: Node) -> bool:
-    return needs_host(node) or isinstance(node.op, (Movement, *_PLAIN)) or _guards(node)
+    return needs_host(node) or _is_plain(node) or _guards(node)
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether the node is affine, data movement or a magnitude: what host ops may stand behind or before."""
+    return node.op.has(Trait.AFFINE) or isinstance(node.op, Movement | Abs)
 
 
 def _holds_integers(node: Node) -> bool:
