@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +50,9 @@ class BatchFirst(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        new, changed = rebuild(graph, _rule)
-        return Result(new, changed > 0)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild(graph, _rule, hits=hits)
+        return Result(new, changed > 0, rewrites=hits)
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -15,6 +15,7 @@ from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import place_observers
+from snnir.passes.properties import AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED, LAYERS_LOWERED
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["METHODS", "Calibrate"]
@@ -42,6 +43,7 @@ class Calibrate(Pass):
 
     name = "calibrate"
     takes = gives = FLOAT
+    requires = (LAYERS_LOWERED, AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED)
 
     method: str = "mse"
     percentile: float = 99.9
