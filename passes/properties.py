@@ -18,7 +18,6 @@ from snnir.ir.ops import (
     Population,
     Readout,
     Recurrent,
-    ReduceMean,
     Relu,
 )
 
@@ -61,7 +60,7 @@ def _lowerable(node: Node) -> bool:
 
 LAYERS_LOWERED = Property("no recurrent layers, but scans", "lower-recurrent", _lowerable)
 AVERAGES_SUBSTITUTED = Property(
-    "no averages, but weighted sums", "substitute-operators", lambda node: isinstance(node.op, AveragePool | ReduceMean)
+    "no average pools, but weighted sums", "substitute-operators", lambda node: isinstance(node.op, AveragePool)
 )
 BATCH_NORM_FOLDED = Property(
     "no batch norm",
