@@ -157,8 +157,8 @@ def check(
 
     With `calibration` (inputs like those to come) the model is compiled, where nothing is refused, and the steps are its
     certified bounds; else they are estimated from `bits`. `neuron`, `allow_host`, `batch_axes`, `constants`, `dims` and
-    `requantize` are those of `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data. Raises `ModelError`
-    for what cannot be read; what snnir does not support is part of the report.
+    `requantize` are those of `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data.
+    Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
     """
     from snnir.compiler.importing import as_read
     from snnir.frontends.onnx import with_constants
