@@ -73,7 +73,7 @@ def markdown_ops() -> str:
         "of ONNX and of PyTorch (`aten`) are imported as which op and on what conditions, and what each op means. PyTorch's",
         "other operators are taken apart by PyTorch's own decompositions where these lead to operators of the table; all others",
         "are refused by name. Refused operators stand at the end. *inside* says what computes an op inside the network: spikes",
-        "(or data movement), a function of complete levels in integers, or nothing: such an op is the host's, before or after it.",
+        "(or data movement), a function of complete levels in integers, or nothing: such an op is the host's, outside of it.",
         "",
         "| op | operands | float | quantized | spiking | inside | from ONNX | from PyTorch | meaning |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
