@@ -15,10 +15,20 @@ from snnir.errors import InputError
 from snnir.ir.dims import Dim
 from snnir.ir.finite import needs_finite
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Scan
+from snnir.ir.ops import Function, Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Observer", "bind_sizes", "check_inputs", "compute", "drawn", "execute", "fixed_size_note", "real"]
+__all__ = [
+    "Observer",
+    "bind_sizes",
+    "check_inputs",
+    "compute",
+    "drawn",
+    "execute",
+    "fixed_size_note",
+    "function_levels",
+    "real",
+]
 
 Observer = Callable[[Value, np.ndarray], None]
 """Called with every value computed, once for each element inside a scan."""
@@ -197,7 +207,11 @@ def compute(
     node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int], observe: Observer | None = None
 ) -> Sequence[np.ndarray]:
     """Results of one node, from what its operands hold; `observe` sees the values of its body."""
-    return _scan(node, operands, dict(sizes), observe) if isinstance(node.op, Scan) else apply(node, operands, sizes)
+    if isinstance(node.op, Scan):
+        return _scan(node, operands, dict(sizes), observe)
+    if isinstance(node.op, Function):
+        return function_levels(node, operands, dict(sizes))
+    return apply(node, operands, sizes)
 
 
 def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> tuple[np.ndarray, ...]:
@@ -207,6 +221,16 @@ def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) 
         operands = [real(array, type_) for array, type_ in zip(operands, types, strict=True)]
     results = node.op.bind(sizes).evaluate(*operands)
     return tuple(array.astype(DTYPES[value.type.dtype], copy=False) for array, value in zip(results, node.outputs, strict=True))
+
+
+def function_levels(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+    """The levels, int64, that a `function` gives for complete levels and sums of its operands."""
+    assert isinstance(node.op, Function) and node.body is not None
+    body = node.body
+    arrays = {value: np.asarray(array, np.int64) for value, array in zip(body.inputs, operands, strict=True)}
+    _run(body, arrays, dict(sizes), None, set(body.outputs.values()))
+    bounds = zip(body.outputs.values(), node.op.lo, node.op.hi, strict=True)
+    return tuple(np.clip(arrays[value], lo, hi) for value, lo, hi in bounds)
 
 
 def real(array: np.ndarray, type_: TensorType) -> np.ndarray:
