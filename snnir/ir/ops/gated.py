@@ -33,9 +33,10 @@ class Gated(ElementFunction):
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        self._gates()
+        self.gates()
 
-    def _gates(self) -> tuple[Elementwise, ...]:
+    def gates(self) -> tuple[Elementwise, ...]:
+        """The increasing functions, one after another, that the gate is made of."""
         kinds = [OPS.get(name) for name in (("softplus", "tanh") if self.gate == "mish" else (self.gate,))]
         found = []
         for kind in kinds:
@@ -52,7 +53,7 @@ class Gated(ElementFunction):
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays
         inner = (self.scale * x + self.shift).astype(x.dtype, copy=False)
-        for gate in self._gates():
+        for gate in self.gates():
             (inner,) = gate.evaluate(inner)
         return ((x * inner).astype(x.dtype, copy=False),)
 
