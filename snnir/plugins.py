@@ -3,7 +3,7 @@
 | group | the entry point is | it is used |
 | --- | --- | --- |
 | `snnir.ops` | a module whose import registers ops (`snnir.ir.op.register`) | where a text names an unknown one |
-| `snnir.passes` | a module whose import registers passes (`snnir.passes.infra.register`) | where a pipeline names an unknown one |
+| `snnir.passes` | a module whose import registers passes (`register` of `snnir.passes.infra`) | where a pipeline names one |
 | `snnir.frontends` | a `Frontend` | for files with one of its suffixes |
 | `snnir.backends` | a `Backend` | by `Program.run(backend=its name)` and `snnir run --backend` |
 
