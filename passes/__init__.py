@@ -13,12 +13,14 @@ from snnir.passes.infra import Context, Pass, Result, format_pipeline
 if TYPE_CHECKING:
     from snnir.passes.infra import PASSES, parse_pipeline
     from snnir.passes.manager import Stage, check_samples, run_pipeline
-    from snnir.passes.pipelines import default_pipeline, simplify
+    from snnir.passes.options import CompileOptions
+    from snnir.passes.pipelines import default_pipeline, pipeline_for, simplify
     from snnir.passes.place_observers import Placed, try_observers
     from snnir.passes.quantize_activations import accumulating
 
 __all__ = [
     "PASSES",
+    "CompileOptions",
     "Context",
     "Pass",
     "Placed",
@@ -30,6 +32,7 @@ __all__ = [
     "event_ranges",
     "format_pipeline",
     "parse_pipeline",
+    "pipeline_for",
     "run_pipeline",
     "settling_bounds",
     "simplify",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CompileOptions": "options",
     "PASSES": "infra",
     "Placed": "place_observers",
     "Stage": "manager",
@@ -44,6 +48,7 @@ _HOMES = {
     "check_samples": "manager",
     "default_pipeline": "pipelines",
     "parse_pipeline": "infra",
+    "pipeline_for": "pipelines",
     "run_pipeline": "manager",
     "simplify": "pipelines",
     "try_observers": "place_observers",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.ir import FLOAT, Graph, Node, Value
-from snnir.ir.dims import product
+from snnir.ir import BATCH, FLOAT, Graph, Node, Value
+from snnir.ir.batch import holds_batch
+from snnir.ir.dims import concrete, dim, product
 from snnir.ir.ops import (
     Add,
     AveragePool,
@@ -16,6 +17,7 @@ from snnir.ir.ops import (
     Conv,
     Div,
     Elementwise,
+    Expand,
     Gather,
     Linear,
     MaxPool,
@@ -43,7 +45,8 @@ class BatchFirst(Pass):
        before the batch away.
     2. So is a `conv` that looks at one position only, as `linear`: then the batch may stand at its positions.
     3. So is a pool whose windows do not reach over the batch, with axis 0 and the batch in each other's place.
-    4. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
+    4. An operand of a broadcast that is one for all samples, and changes from call to call, is repeated for each of them.
+    5. `canonicalize`, which runs next, merges the transposes: between such ops none are left.
     """
 
     name = "batch-first"
@@ -66,9 +69,11 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
     if not isinstance(op, (Elementwise, Linear, Concat, Slice, Gather, *_BROADCASTING)):
         return None
     batch = node.output.type.batch_axis
+    rank = node.output.type.rank
+    if batch == 0 and isinstance(op, _BROADCASTING):
+        return _for_each(rewriter, node, operands)
     if batch is None or (batch == 0 and not (isinstance(op, Gather) and operands[0].type.batch_axis)):
         return None
-    rank = node.output.type.rank
     if isinstance(op, _BROADCASTING):
         moved = tuple(_front(rewriter, _ranked(rewriter, value, rank), batch) for value in operands)
     elif isinstance(op, Linear):
@@ -86,6 +91,20 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
             op = dataclasses.replace(op, axis=op.axis + 1 if op.axis < source else op.axis)
     name = node.output.name
     return (_back(rewriter, rewriter.emit(op, *moved, name=f"{name}.batch_first"), batch, name),)
+
+
+def _for_each(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+    """An operand that is one for all samples, and no constant, repeated for each of them."""
+    shared = [not value.is_constant and not any(map(holds_batch, value.type.shape)) for value in operands]
+    if not any(shared) or not node.output.type.is_real:
+        return None
+    rank = node.output.type.rank
+    spread = []
+    for value, one in zip(operands, shared, strict=True):
+        ranked = _ranked(rewriter, value, rank) if one else value
+        shape = (dim(BATCH), *ranked.type.shape[1:])
+        spread.append(rewriter.emit(Expand(shape), ranked, name=f"{value.name}.for_each") if one else value)
+    return rewriter.emit_all(node.op, *spread, names=(node.output.name,))
 
 
 def _pool(rewriter: Rewriter, node: Node, op: MaxPool | AveragePool, x: Value) -> tuple[Value, ...] | None:
@@ -143,7 +162,7 @@ def _ranked(rewriter: Rewriter, value: Value, rank: int) -> Value:
     if shape == value.type.shape:
         return value
     if value.is_constant:
-        return rewriter.constant(f"{value.name}.ranked", value.array.reshape([int(str(size)) for size in shape]))
+        return rewriter.constant(f"{value.name}.ranked", value.array.reshape([concrete(size) for size in shape]))
     return rewriter.emit(Reshape(shape), value, name=f"{value.name}.ranked")
 
 

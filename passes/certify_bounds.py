@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.errors import UsageError
 from snnir.ir import SPIKING, Graph, Node, Quantization, Value
 from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Movement, Population, Readout, Scan, Sparse
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
+from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -72,7 +72,7 @@ def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int], exe
     """
     if neuron_of(graph) == FEW_SPIKES:
         check_phased(delivery, execution)
-        windows = phases_of(graph, delivery).windows
+        windows = phases_of(graph, delivery, lengths).windows
         return {name: [steps] * (lengths[name] if name else 1) for name, steps in windows.items()}
     settling = _Settling(graph, delivery, lengths, execution)
     emitting = (node for node in graph.nodes if not isinstance(node.op, Scan))
@@ -84,13 +84,9 @@ class _Settling:
     """For every spike train, the number of steps after which it is silent."""
 
     def __init__(self, graph: Graph, delivery: str, lengths: Mapping[str, int] | None = None, execution: str = "reset") -> None:
-        if delivery not in ("relay", "graded", "replay"):
-            raise UsageError(f"delivery {delivery!r} is unknown; choose relay, graded or replay")
-        if execution not in ("reset", "carry"):
-            raise UsageError(f"execution {execution!r} is unknown; choose reset or carry")
-        self.delivery = delivery
+        self.delivery = Delivery.of(delivery)
         self.lengths = lengths
-        self.carry = execution == "carry"
+        self.carry = Execution.of(execution) == Execution.CARRY
         self.resumed = False
         self.encoded: set[Value] = set()
         self.of: dict[Value, int] = {}

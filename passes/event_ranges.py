@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from snnir.errors import UsageError
 from snnir.ir import Graph, Node, Quantization, Value
 from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Product, Scan
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of
+from snnir.ir.protocols import Delivery, Execution
 
 __all__ = ["event_ranges"]
 
@@ -18,11 +18,10 @@ def event_ranges(graph: Graph, delivery: str = "relay", execution: str = "reset"
     Names are those of results (`<first result of a scan>/<value>` inside a body). A tracer of levels lo..hi changes by at
     most `hi - lo`; where it starts at 0 and is charged once, by a level. Raises `UsageError`.
     """
-    if delivery not in ("relay", "graded", "replay") or execution not in ("reset", "carry"):
-        raise UsageError(f"delivery {delivery!r}, execution {execution!r}: choose relay, graded or replay, and reset or carry")
+    delivery, execution = Delivery.of(delivery), Execution.of(execution)
     if neuron_of(graph) == FEW_SPIKES:
         check_phased(delivery, execution)
-    found = _Ranges(delivery, execution == "carry", neuron_of(graph) == FEW_SPIKES)
+    found = _Ranges(delivery, execution == Execution.CARRY, neuron_of(graph) == FEW_SPIKES)
     found.graph(graph, "", False)
     return found.named
 

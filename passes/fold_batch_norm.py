@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Value
+from snnir.ir.dims import concrete
 from snnir.ir.ops import Add, BatchNorm, Concat, Conv, Linear, MaxPool, Movement, Mul, Pad, Scan, Transpose
 from snnir.ir.rewrite import Rewriter, extend
 from snnir.ir.types import DTYPES
@@ -132,7 +133,7 @@ def _bias_map(op: Conv, x: Value, weight: np.ndarray, d: np.ndarray) -> np.ndarr
         sizes = tuple(step * (size - 1) + 1 for step, size in zip(op.dilation, weight.shape[2:], strict=True))
     if any(isinstance(size, Dim) for size in sizes):
         return None
-    shape = (1, len(d), *(int(str(size)) for size in sizes))
+    shape = (1, len(d), *(concrete(size) for size in sizes))
     constant = np.broadcast_to(d.reshape(1, -1, *([1] * len(sizes))), shape)
     return op.evaluate(constant, weight.astype(np.float64))[0]
 

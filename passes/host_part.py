@@ -40,7 +40,7 @@ from snnir.ir.ops import (
     Sub,
 )
 
-__all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host"]
+__all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host", "work"]
 
 _PLAIN = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool, Abs)
 
@@ -82,7 +82,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
         for node in graph.nodes:
             if needs_host(node) and node not in after and node not in plain:
                 before, behind = _ancestors(graph, {node}), _descendants(graph, {node})
-                if _work(behind) < _work(before):
+                if work(behind) < work(before):
                     after |= behind
     after = _descendants(graph, after)
     for node in reversed(graph.nodes):
@@ -157,7 +157,7 @@ def _descendants(graph: Graph, nodes: Collection[Node]) -> set[Node]:
     return found
 
 
-def _work(nodes: Iterable[Node]) -> float:
+def work(nodes: Iterable[Node]) -> float:
     """Multiply-accumulates, about: weights by the positions that use them, a sequence counted as one element."""
     total = 0.0
     for node in nodes:
@@ -165,5 +165,5 @@ def _work(nodes: Iterable[Node]) -> float:
             sizes = [size for size in node.output.type.shape if isinstance(size, int)]
             total += float(np.prod(sizes)) * float(np.prod(node.operands[1].type.static_shape("weights")[1:]))
         elif node.body is not None:
-            total += _work(node.body.nodes)
+            total += work(node.body.nodes)
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from snnir.ir import FLOAT, Dim, Graph, Value
 from snnir.ir.execute import check_inputs, drawn, execute
 from snnir.ir.storage import write_graph
 from snnir.ir.verify import verify
+from snnir.passes.host_part import work
 from snnir.passes.infra import ANY_LEVEL, Context, Pass, Result, format_pipeline
 
 __all__ = ["Stage", "check_samples", "run_pipeline"]
@@ -23,6 +25,8 @@ TOLERANCE = 1e-4
 """How far an exact pass on the float level may move an output, relative to the output's largest magnitude: float32
 sums in another order, through many layers."""
 _SAMPLES = 4
+_MUCH = 3e8
+"""Multiply-accumulates of a sample from which on one sample is enough: the checks stay below half of the time of a compile."""
 
 _Values = dict[tuple[str, bool], np.ndarray]
 
@@ -51,12 +55,14 @@ def run_pipeline(
     """Apply `passes` in order and return the stages.
 
     After each pass the verifier runs, and with `check` the graphs before and after are executed on a few samples: an
-    exact pass must keep float outputs within `TOLERANCE` and integers equal; what others change is remarked. `dump` is a
-    folder for `NN_pass.ir` files. A pass that fails leaves a reproducer: the graph before it and the rest of the pipeline.
+    exact pass must keep float outputs within `TOLERANCE` and integers equal; what others change is remarked. Exact passes of
+    the float level that follow one another are held together, and one by one only where they fail. `dump` is a folder for
+    `NN_pass.ir` files. A pass that fails leaves a reproducer, and its error the command that runs it.
     """
     if dump is not None:
         _write(graph, dump, 0, "import")
     checks = _Checks(check_samples(graph, context.calibration)) if check else None
+    held = _Run(passes, context, dump)
     stages: list[Stage] = []
     for number, pass_ in enumerate(passes, 1):
         if context.progress is not None:
@@ -66,22 +72,28 @@ def run_pipeline(
                 f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level"
             )
         started = time.perf_counter()
+        if checks is not None and not _is_deferred(pass_):
+            held.settle(checks)
         try:
             stage = _apply(graph, pass_, context, checks, number, started)
         except SnnirError as error:
-            if isinstance(error, (PassError, GraphError)) and not isinstance(error, UsageError):
-                place = _reproducer(graph, passes[number - 1 :], dump)
-                raise type(error)(f"pass {pass_.name}: {error}\nA reproducer was written to {place}") from error
-            raise
+            raise held.failure(error, graph, number) from error
         graph = stage.graph
         stages.append(stage)
         if dump is not None and stage.changed:
             _write(graph, dump, number, pass_.name)
         if on_stage is not None:
             on_stage(stage)
+    if checks is not None:
+        held.settle(checks)
     if context.progress is not None:
         context.progress("compiled", len(passes), len(passes))
     return stages
+
+
+def _is_deferred(pass_: Pass) -> bool:
+    """Whether a pass may be held to its promise together with its neighbours: it is exact and stays on the float level."""
+    return not pass_.error and pass_.takes == pass_.gives == FLOAT
 
 
 class _Checks:
@@ -90,6 +102,43 @@ class _Checks:
     def __init__(self, samples: Mapping[str, np.ndarray]) -> None:
         self.samples = samples
         self.values: _Values | None = None
+        self.pending: list[tuple[int, Pass, Graph, Result]] = []
+        """Passes that changed the graph and are not held yet: place in the pipeline, pass, graph before, result."""
+
+
+class _Run:
+    """What a failure says: the pass, and a reproducer of it."""
+
+    def __init__(self, passes: Sequence[Pass], context: Context, dump: Path | None) -> None:
+        self.passes, self.context, self.dump = passes, context, dump
+
+    def failure(self, error: SnnirError, before: Graph, number: int, count: int = 1) -> SnnirError:
+        """The error to raise for one of pass `number`, which took the graph `before`, or of `count` passes together."""
+        if not isinstance(error, (PassError, GraphError)) or isinstance(error, UsageError):
+            return error
+        failing = self.passes[number - 1 : number - 1 + count]
+        command = _reproducer(before, failing, self.passes[number - 1 :], self.context, self.dump)
+        what = f"pass {failing[0].name}" if count == 1 else f"passes {failing[0].name} to {failing[-1].name} together"
+        return type(error)(f"{what}: {error}\nReproduce it with: {command}")
+
+    def settle(self, checks: _Checks) -> None:
+        """Hold the passes that wait for it. Raises `PassError` naming the first that broke its promise."""
+        waiting, checks.pending = checks.pending, []
+        if not waiting:
+            return
+        known = checks.values
+        try:
+            _hold(waiting[-1][1], waiting[0][2], waiting[-1][3], checks)
+            return
+        except SnnirError as whole:
+            checks.values = known
+            for number, pass_, before, result in waiting:
+                try:
+                    _hold(pass_, before, result, checks)
+                except SnnirError as error:
+                    raise self.failure(error, before, number) from error
+            first, last = waiting[0], waiting[-1]
+            raise self.failure(whole, first[2], first[0], last[0] - first[0] + 1) from whole
 
 
 def _apply(before: Graph, pass_: Pass, context: Context, checks: _Checks | None, number: int, started: float) -> Stage:
@@ -98,7 +147,10 @@ def _apply(before: Graph, pass_: Pass, context: Context, checks: _Checks | None,
     verify(result.graph)
     remarks = result.remarks
     if checks is not None and result.changed:
-        remarks += _hold(pass_, before, result, checks)
+        if _is_deferred(pass_):
+            checks.pending.append((number, pass_, before, result))
+        else:
+            remarks += _hold(pass_, before, result, checks)
     return Stage(number, pass_, result.graph, result.changed, time.perf_counter() - started, remarks)
 
 
@@ -106,8 +158,9 @@ def check_samples(graph: Graph, data: Mapping[str, np.ndarray] | None) -> dict[s
     """A few samples to execute graphs on: the first of the data, or drawn ones where there is none."""
     if data is not None:
         batched = all(value.type.batch_axis is not None for value in graph.inputs)
+        count = _SAMPLES if work(graph.nodes) < _MUCH else 1
         arrays = {
-            value.name: data[value.name].take(range(min(_SAMPLES, data[value.name].shape[axis])), axis=axis)
+            value.name: data[value.name].take(range(min(count, data[value.name].shape[axis])), axis=axis)
             if batched and (axis := value.type.batch_axis) is not None
             else data[value.name]
             for value in graph.inputs
@@ -167,7 +220,11 @@ def _values(graph: Graph, samples: Mapping[str, np.ndarray]) -> _Values:
         seen.setdefault((value.name, value.type.is_levels), []).append(array)
 
     outputs = execute(graph, samples, observe)
-    values = {key: np.stack(arrays) for key, arrays in seen.items() if len({array.shape for array in arrays}) == 1}
+    values = {
+        key: arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)
+        for key, arrays in seen.items()
+        if len({array.shape for array in arrays}) == 1
+    }
     for name, value in graph.outputs.items():
         quantization = value.type.quantization
         values[f"output {name}", False] = outputs[name] * quantization.scale if quantization is not None else outputs[name]
@@ -191,9 +248,14 @@ def _write(graph: Graph, folder: Path, number: int, name: str) -> None:
     write_graph(graph, folder / f"{number:02d}_{name}.ir")
 
 
-def _reproducer(graph: Graph, rest: Sequence[Pass], dump: Path | None) -> Path:
+def _reproducer(graph: Graph, failing: Sequence[Pass], rest: Sequence[Pass], context: Context, dump: Path | None) -> str:
+    """Write the graph before failing passes, its data and the rest of the pipeline; returns the command that fails again."""
     folder = Path(tempfile.mkdtemp(prefix="snnir-reproducer-")) if dump is None else dump / "reproducer"
     folder.mkdir(parents=True, exist_ok=True)
     write_graph(graph, folder / "graph.ir")
     (folder / "pipeline.txt").write_text(format_pipeline(rest) + "\n", encoding="utf-8")
-    return folder
+    words = ["snnir", "opt", str(folder / "graph.ir"), "--pipeline", format_pipeline(failing)]
+    if context.calibration is not None:
+        np.savez(folder / "calibration.npz", **dict(context.calibration))  # type: ignore[arg-type]
+        words += ["--calibration", str(folder / "calibration.npz")]
+    return shlex.join(words)

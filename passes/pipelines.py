@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from snnir.errors import UsageError
+from dataclasses import fields
+from typing import Unpack
+
 from snnir.ir.phases import FEW_SPIKES
 from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
@@ -13,6 +15,7 @@ from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
 from snnir.passes.one_sample import OneSample
+from snnir.passes.options import CompileKeywords, CompileOptions
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.remove_dead_code import RemoveDeadCode
@@ -20,9 +23,10 @@ from snnir.passes.roll_recurrences import RollRecurrences
 from snnir.passes.schedule_phases import SchedulePhases
 from snnir.passes.substitute_neurons import SubstituteNeurons
 from snnir.passes.substitute_operators import SubstituteOperators
+from snnir.passes.truncate_levels import TruncateLevels
 from snnir.passes.unfold_batch import UnfoldBatch
 
-__all__ = ["default_pipeline", "simplify"]
+__all__ = ["default_pipeline", "pipeline_for", "simplify"]
 
 
 def simplify() -> tuple[Pass, ...]:
@@ -44,30 +48,24 @@ def simplify() -> tuple[Pass, ...]:
     )
 
 
-def default_pipeline(
-    bits: int = 4,
-    weight_bits: int = 8,
-    input_bits: int = 8,
-    state_bits: int = 0,
-    values: str = "",
-    method: str = "mse",
-    percentile: float = 99.9,
-    allow_host: bool = False,
-    rounding: str = "exact",
-    neuron: str = "bif",
-) -> tuple[Pass, ...]:
-    """From an imported float graph to certified spikes. Raises `UsageError` for options out of range."""
-    for name, value in (("bits", bits), ("weight_bits", weight_bits), ("input_bits", input_bits), ("state_bits", state_bits)):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UsageError(f"{name}={value!r} must be a whole number")
+def default_pipeline(*values: int, **options: Unpack[CompileKeywords]) -> tuple[Pass, ...]:
+    """`pipeline_for` with options by name; `values` are those of the first options. Raises `UsageError`."""
+    first = dict(zip((item.name for item in fields(CompileOptions)), values, strict=False))
+    return pipeline_for(CompileOptions.of({**first, **options}))
+
+
+def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
+    """The default order of passes with these options. Raises `UsageError` for options out of range."""
+    values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
     return (
         *simplify(),
-        Calibrate(method, percentile, allow_host),
-        QuantizeActivations(bits, input_bits, state_bits, values),
-        QuantizeWeights(weight_bits, rounding),
+        Calibrate(options.method, options.percentile, options.allow_host),
+        QuantizeActivations(options.bits, options.input_bits, options.state_bits, values),
+        QuantizeWeights(options.weight_bits, options.rounding),
         RemoveDeadCode(),
-        SubstituteNeurons(neuron),
+        *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
+        SubstituteNeurons(options.neuron),
         RemoveDeadCode(),
-        *((SchedulePhases(),) if neuron == FEW_SPIKES else ()),
+        *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
         CertifyBounds(),
     )

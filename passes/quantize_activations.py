@@ -85,7 +85,7 @@ class QuantizeActivations(Pass):
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
         overrides, unknown = self.overrides(), set(self.overrides())
-        inputs, states = _inputs(graph, set(graph.inputs)), accumulating(graph)
+        inputs, states, starts = _inputs(graph, set(graph.inputs)), accumulating(graph), _starts(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
             given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
             if given:
@@ -99,8 +99,9 @@ class QuantizeActivations(Pass):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
             bits = max((overrides[name] for name in names & set(overrides)), default=bits)
             unknown -= names
-            for node in nodes:
-                levels[node] = Quantize(_quantization(node, bits))
+            found = {node: _quantization(node, bits) for node in nodes}
+            whole = reduce(Quantization.join, found.values())
+            levels.update((node, Quantize(whole if node in starts else own)) for node, own in found.items())
         if unknown:
             known = sorted(node.operands[0].name for node in levels)
             raise UsageError(f"no value {', '.join(sorted(unknown))} becomes levels; those that do are {', '.join(known)}")
@@ -132,6 +133,21 @@ def accumulating(graph: Graph) -> set[Node]:
             last = value.producer
             if last is not None and isinstance(last.op, Observe) and state in _summands(last.operands[0]):
                 found.add(last)
+    return found
+
+
+def _starts(graph: Graph) -> set[Node]:
+    """The `observe` nodes of what scans start from: it may be a state that was given out before, whatever calibration saw."""
+    found = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Scan):
+            behind = list(node.operands[: node.op.states])
+            while behind:
+                made = behind.pop().producer
+                if made is not None and isinstance(made.op, Observe):
+                    found.add(made)
+                elif made is not None and isinstance(made.op, Movement):
+                    behind += made.operands
     return found
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.errors import GraphError, Refusal, UnsupportedError
 from snnir.ir import FLOAT, Dim, Graph, Node, Shape, Value
+from snnir.ir.dims import concrete
+from snnir.ir.graph import LARGEST
 from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -72,7 +75,7 @@ def _many_matrices(rewriter: Rewriter, node: Node, a: Value, b: Value) -> tuple[
     apart = x.type.rank == rank and x.type.shape[0] == node.output.type.shape[0]
     if not apart or (known.array.ndim == rank and known.array.shape[0] != 1):
         return None
-    result = tuple(int(str(size)) for size in node.output.type.shape[1:])
+    result = tuple(concrete(size) for size in node.output.type.shape[1:])
     matrices = known.array.reshape(known.array.shape[-(rank - 1) :])
     inputs, outputs = _places(x.type.shape[1:]), _places(result)
     if known is a:  # y[m, n] = sum over k of matrix[m, k] x[k, n]
@@ -86,7 +89,7 @@ def _many_matrices(rewriter: Rewriter, node: Node, a: Value, b: Value) -> tuple[
 
 def _places(shape: Shape) -> np.ndarray:
     """The place of each element in C order."""
-    sizes = [int(str(size)) for size in shape]
+    sizes = [concrete(size) for size in shape]
     return np.arange(int(np.prod(sizes))).reshape(sizes)
 
 
@@ -143,6 +146,8 @@ def _depthwise(
     channels = x.type.shape[1]
     if isinstance(channels, Dim):
         raise GraphError(f"an average needs a known number of channels, found {x.type}")
+    if channels * math.prod(kernel) > LARGEST:
+        raise GraphError(f"an average over windows of {kernel}, which are more elements than {LARGEST}")
     weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float64 if x.type.dtype == "f64" else np.float32)
     name = node.output.name
     return rewriter.emit(Conv(stride, padding, dilation, channels), x, rewriter.constant(f"{name}.mean", weight), name=name)
@@ -155,7 +160,7 @@ def _reduce_mean(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Va
     if any(isinstance(x.type.shape[axis], Dim) for axis in op.axes):
         raise GraphError("a mean over an axis of unknown length has weights that change with every input")
     if rank > 2 and tuple(sorted(op.axes)) == tuple(range(2, rank)) and isinstance(x.type.shape[1], int):
-        kernel = tuple(int(str(size)) for size in x.type.shape[2:])
+        kernel = tuple(concrete(size) for size in x.type.shape[2:])
         ones, none = (1,) * len(kernel), (0,) * (2 * len(kernel))
         pooled = _depthwise(rewriter, node, x, kernel, ones, none, ones)
         return pooled if op.keep else rewriter.emit(Reshape(node.output.type.shape), pooled, name=f"{node.output.name}.flat")
@@ -166,7 +171,7 @@ def _mean_of_lines(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> 
     """The mean over any axes as a linear map of lines [..., K] to [..., 1], all of whose weights are 1/K."""
     name, batch = node.output.name, x.type.batch_axis
     kept = sorted((axis for axis in range(x.type.rank) if axis not in op.axes), key=lambda axis: (axis != batch, axis))
-    count = int(np.prod([int(str(x.type.shape[axis])) for axis in op.axes]))
+    count = int(np.prod([concrete(x.type.shape[axis]) for axis in op.axes]))
     front = _turned(rewriter, x, (*kept, *op.axes), f"{name}.kept")
     sizes = tuple(x.type.shape[axis] for axis in kept)
     lines = _shaped(rewriter, front, (*sizes, count), f"{name}.lines")

@@ -12,10 +12,12 @@ from snnir.backends.bundle.tensors import TensorReader
 from snnir.errors import FileFormatError, GraphError
 from snnir.ir.ops import Conv
 from snnir.ir.ops.affine import MOST_GAIN
+from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.types import Quantization, TensorType
 from snnir.machine.program import (
     Constant,
     Element,
+    FewSpikes,
     IndexMap,
     Input,
     IntegerProgram,
@@ -108,8 +110,11 @@ class Fields:
 def decode_program(manifest: Fields, tensors: TensorReader) -> IntegerProgram:
     """The program of a manifest, whose fields are taken out. Raises `FileFormatError`."""
     name, delivery, execution = (manifest.get(key, str) for key in ("name", "delivery", "execution"))
-    if delivery not in ("relay", "replay", "graded") or execution not in ("reset", "carry"):
+    if delivery not in tuple(Delivery) or execution not in tuple(Execution):
         raise manifest.error(f"delivery {delivery!r} and execution {execution!r} are unknown")
+    neuron = manifest.get("neuron", str) if manifest.has("neuron") else "bif"
+    if neuron not in ("bif", "few-spikes"):
+        raise manifest.error(f"neuron {neuron!r} is unknown")
     decoder = _Decoder(tensors, {}, set())
     ops = decoder.ops(manifest.objects("program"))
     manifest.get("steps", dict)
@@ -126,7 +131,7 @@ def decode_program(manifest: Fields, tensors: TensorReader) -> IntegerProgram:
         fields.done()
         outputs.append(output)
     host, provenance = manifest.names("host"), manifest.get("provenance", dict)
-    return IntegerProgram(name, delivery, execution, ops, tuple(outputs), host, provenance)
+    return IntegerProgram(name, delivery, execution, ops, tuple(outputs), host, provenance, neuron)
 
 
 class _Decoder:
@@ -141,7 +146,8 @@ class _Decoder:
             "input": lambda fields: Input(*self._input(fields)),
             "constant": self._constant,
             "route": self._route,
-            "population": self._population,
+            "population": lambda fields: Population(*self._neurons(fields)),
+            "few_spikes": self._few_spikes,
             "readout": self._readout,
             "max": self._max,
             "product": self._product,
@@ -250,7 +256,7 @@ class _Decoder:
         if len(sources) != 2:
             raise fields.error(f"a product of {len(sources)} sources")
         left, right = (self._known(fields, name, train.size).name for name in sources)
-        return Product(train, (left, right))
+        return Product(train, (left, right), fields.count("step", 0, _LARGEST_LEVEL) if fields.has("step") else None)
 
     def _summing(self, fields: Fields, size: int) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
         synapses = tuple(self._synapse(item, size) for item in fields.objects("synapses"))
@@ -264,7 +270,7 @@ class _Decoder:
             register.done()
         return synapses, initial, initial_map
 
-    def _population(self, fields: Fields) -> Population:
+    def _neurons(self, fields: Fields) -> tuple[Train, tuple[Synapse, ...], np.ndarray, IndexMap, np.ndarray, IndexMap, bool]:
         read = fields.object("train")
         size = math.prod(_shape_of(read))
         summing = self._summing(fields, size)
@@ -278,7 +284,11 @@ class _Decoder:
         if neuron == "uniform" and theta.min(initial=1) < 1:
             raise fields.error("a threshold is less than 1")
         theta_map = self._map(fields.object("theta_map"), train.size, 0, len(theta))
-        return Population(train, *summing, theta, theta_map, neuron == "staircase")
+        return train, *summing, theta, theta_map, neuron == "staircase"
+
+    def _few_spikes(self, fields: Fields) -> FewSpikes:
+        neurons = self._neurons(fields)
+        return FewSpikes(*neurons, fields.count("start", 0, _LARGEST_LEVEL), fields.count("omitted", 0, neurons[0].bits))
 
     def _readout(self, fields: Fields) -> Readout:
         name, shape = self._name(fields), fields.integers("shape")
@@ -347,12 +357,12 @@ class _Decoder:
         for item in fields.objects("elements"):
             train = inner._train(item.object("input"))
             source = self._known(item, item.get("source", str), train.size * windows).name
-            elements.append(Element(train, source, item.get("at_once", bool)))
+            elements.append(Element(train, source, item.get("at_once", bool), _first(item)))
             item.done()
         shared = []
         for item in fields.objects("shared"):
             train = inner._train(item.object("input"))
-            shared.append(Shared(train, self._known(item, item.get("source", str), train.size).name))
+            shared.append(Shared(train, self._known(item, item.get("source", str), train.size).name, _first(item)))
             item.done()
         ops = inner.ops(fields.objects("ops"))
         states = []
@@ -362,18 +372,22 @@ class _Decoder:
             final = self._train(item.object("final"))
             if final.size != train.size:
                 raise item.error("its final state has another size")
-            states.append(State(train, initial, following, final))
+            states.append(State(train, initial, following, final, _first(item)))
             item.done()
         results = []
         for item in fields.objects("results"):
             source = item.get("source", str)
             train = self._train(item.object("train"))
-            results.append(Result(train, inner._known(item, source, train.size // windows).name))
+            results.append(Result(train, inner._known(item, source, train.size // windows).name, _first(item)))
             if train.size % windows:
                 raise item.error(f"{train.size} addresses for {windows} windows")
             item.done()
         self.readouts |= inner.readouts
         return Scan(name, windows, reverse, tuple(states), tuple(elements), tuple(shared), tuple(results), ops)
+
+
+def _first(item: Fields) -> int:
+    return item.count("first", 0, _LARGEST_LEVEL) if item.has("first") else 0
 
 
 def _shape_of(read: Fields) -> list[int]:

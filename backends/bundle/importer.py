@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError
 from snnir.ir import SPIKING, Graph, Quantization, Value
-from snnir.ir.dims import BATCH, dim
+from snnir.ir.dims import BATCH, concrete, dim
 from snnir.ir.ops import (
     Bif,
     Concat,
@@ -18,13 +18,16 @@ from snnir.ir.ops import (
     Diagonal,
     Encode,
     Expand,
+    Fs,
     Gather,
     MaxPool,
     Pad,
+    Population,
     Product,
     Rbif,
     Readout,
     Reshape,
+    Rfs,
     Scan,
     Sparse,
 )
@@ -91,12 +94,15 @@ class _Importer:
             return graph.add1(Expand((_N, *train.shape)), graph.add1(Encode(quantization), real, name=f"{name}~one"), name=name)
         if isinstance(op, bundle.Route):
             return self._route(op, name)
-        if isinstance(op, bundle.Population):
-            neurons = Rbif if self.prefix else Bif
+        if isinstance(op, bundle.Population | bundle.FewSpikes):
             rows = op.theta.T if op.staircase else op.theta
             index = op.theta_map.array().reshape(train.shape)
             theta = graph.constant(f"{name}~theta", rows[..., index].astype(np.int64))
-            return self._summing(op, neurons(quantization, op.staircase), (theta, self._bias(op)))
+            parameters = theta, self._bias(op)
+            if isinstance(op, bundle.FewSpikes):
+                few = Rfs if self.prefix else Fs
+                return self._summing(op, few(quantization, op.staircase, omitted=op.omitted), parameters)
+            return self._summing(op, (Rbif if self.prefix else Bif)(quantization, op.staircase), parameters)
         if isinstance(op, bundle.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
@@ -124,7 +130,7 @@ class _Importer:
         whole = flat[0] if len(flat) == 1 else graph.add1(Concat(1), *flat, name=f"{name}~joined")
         index = op.map.array()
         if (index < 0).any():  # an address more, from which nothing comes
-            total = int(str(whole.type.shape[1]))
+            total = concrete(whole.type.shape[1])
             index = np.where(index < 0, total, index)
             whole = graph.add1(Pad((0, 0, 0, 1)), whole, name=f"{name}~padded")
         return graph.add1(Gather(1, tuple(index.tolist()), (index.size,)), whole, name=name)
@@ -135,7 +141,7 @@ class _Importer:
     def _bias(self, op: Summing) -> Value:
         return self._parameter(op, op.initial, op.initial_map, "bias")
 
-    def _summing(self, op: Summing, neuron: Bif | Readout, parameters: tuple[Value, Value]) -> Value:
+    def _summing(self, op: Summing, neuron: Population | Readout, parameters: tuple[Value, Value]) -> Value:
         shape = op.train.shape
         currents = [self._synapse(synapse, shape) for synapse in op.synapses]
         if not currents:
@@ -217,13 +223,13 @@ class _Importer:
 
 
 def _sizes(value: Value) -> list[int]:
-    return [int(str(size)) for size in value.type.shape[1:]]
+    return [concrete(size) for size in value.type.shape[1:]]
 
 
 def _as_list(synapse: Synapse, shape: tuple[int, ...]) -> Synapse:
     """A sparse synapse with sorted rows, of the population's own shape where it has its size."""
     together = synapse.gain is not None and len(synapse.gain) == 1
-    sources, targets, weights = connections(synapse, synapse.weights if together else None)
+    sources, targets, weights = connections(dataclasses.replace(synapse, gain=None) if together else synapse)
     order = np.argsort(targets, kind="stable")
     outputs = synapse.outputs
     if synapse.spread is None and int(np.prod(outputs, dtype=np.int64)) == int(np.prod(shape, dtype=np.int64)):

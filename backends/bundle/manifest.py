@@ -9,6 +9,7 @@ from snnir.backends.bundle.tensors import TensorWriter
 from snnir.errors import UnsupportedError
 from snnir.machine.program import (
     Constant,
+    FewSpikes,
     IndexMap,
     Input,
     IntegerProgram,
@@ -60,13 +61,15 @@ class _Encoder:
             own |= {"levels": self.tensors.integers(op.levels)}
         elif isinstance(op, Route):
             own |= {"sources": list(op.sources), "map": self.map(op.map)}
-        elif isinstance(op, Population):
+        elif isinstance(op, Population | FewSpikes):
             own |= {**self.summing(op), "neuron": "staircase" if op.staircase else "uniform"}
             own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
+            if isinstance(op, FewSpikes):
+                kind, own = "few_spikes", own | {"start": op.start_step, "omitted": op.omitted}
         elif isinstance(op, Max):
             own |= {"source": op.source, "width": op.width}
         elif isinstance(op, Product):
-            own |= {"sources": list(op.sources)}
+            own |= {"sources": list(op.sources)} | ({} if op.step is None else {"step": op.step})
         else:
             raise UnsupportedError(f"{op.train.name}: a bundle of version {VERSION} holds no {kind}")
         return {"op": kind, **own}
@@ -132,17 +135,32 @@ class _Encoder:
                     "initial": state.initial,
                     "following": state.following,
                     "final": self.train(state.final),
+                    **_first(state.first),
                 }
                 for state in op.states
             ],
             "elements": [
-                {"input": self.train(element.input), "source": element.source, "at_once": element.at_once(self.delivery)}
+                {
+                    "input": self.train(element.input),
+                    "source": element.source,
+                    "at_once": element.at_once(self.delivery),
+                    **_first(element.first),
+                }
                 for element in op.elements
             ],
-            "shared": [{"input": self.train(shared.input), "source": shared.source} for shared in op.shared],
-            "results": [{"train": self.train(result.train), "source": result.source} for result in op.results],
+            "shared": [
+                {"input": self.train(shared.input), "source": shared.source, **_first(shared.first)} for shared in op.shared
+            ],
+            "results": [
+                {"train": self.train(result.train), "source": result.source, **_first(result.first)} for result in op.results
+            ],
             "ops": self.ops(op.ops),
         }
+
+
+def _first(step: int) -> Json:
+    """The step from which on a train crosses a border, where that is not step 0."""
+    return {"first": step} if step else {}
 
 
 def _register(interval: Interval) -> Json:
@@ -160,6 +178,7 @@ def encode_program(
         "name": program.name,
         "delivery": program.delivery,
         "execution": program.execution,
+        **({"neuron": program.neuron} if program.few else {}),
         "program": encoder.ops(program.ops),
         "steps": {"outside": schedule.outer, "scans": schedule.windows},
         "outputs": [{"name": output.name, "kind": output.kind, "source": output.source} for output in program.outputs],

@@ -13,9 +13,11 @@ import numpy as np
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UnsupportedError, UsageError
+from snnir.ir.protocols import Delivery
 from snnir.machine.program import (
     Constant,
     Emitter,
+    FewSpikes,
     Input,
     Max,
     Op,
@@ -26,15 +28,17 @@ from snnir.machine.program import (
     Scan,
     Synapse,
     Train,
+    trains_of,
     walk,
 )
 
 __all__ = ["checksum", "unpacked"]
 
 _MAGIC = b"snnu\0\0\0\2"
-_DELIVERIES = ("relay", "replay", "graded")
+_DELIVERIES = (Delivery.RELAY, Delivery.REPLAY, Delivery.GRADED)
+"""In the order of `snnir_replay.c`."""
 _KINDS = ("dense", "conv", "one", "list", "csr")
-_OPS = (Input, Constant, Route, Population, Readout, Max, Product, Scan)
+_OPS = (Input, Constant, Route, Population, Readout, Max, Product, FewSpikes, Scan)
 _CELLS = (np.int8, np.int16, np.int32, np.int64)
 _MOST_VALUE, _MOST_EVENT, _MOST_WEIGHT, _MOST_FACTOR = 1 << 47, 1 << 38, 1 << 24, 1 << 30
 """Largest magnitudes of registers, of events and tracers, of weights, and of what is multiplied with one another: with these
@@ -68,7 +72,7 @@ class _Writer:
         self.numbers: dict[str, int] = {}
 
     def whole(self) -> bytes:
-        self.words(_DELIVERIES.index(self.program.delivery), self.program.carry, self.golden.samples)
+        self.words(_DELIVERIES.index(self.program.delivery), self.program.carry, self.program.few, self.golden.samples)
         trains = list(_trains(self.program.ops))
         self.words(len(trains))
         for train in trains:
@@ -136,22 +140,25 @@ class _Writer:
                 if reach > _MOST_FACTOR:
                     raise UnsupportedError(f"product {name}: {source} goes to {reach}, the replay in C takes {_MOST_FACTOR}")
             self.names(*op.sources)
-        elif isinstance(op, Population | Readout):
+            self.words(-1 if op.step is None else op.step)
+        elif isinstance(op, Population | FewSpikes | Readout):
             self.summing(op)
         if not isinstance(op, Constant | Route):
             self.expected(op, windows or 1)
 
-    def summing(self, op: Population | Readout) -> None:
+    def summing(self, op: Population | FewSpikes | Readout) -> None:
         registers = self.bounds.registers[op.train.name]
         self.words(len(op.synapses))
         for synapse in op.synapses:
             self.synapse(synapse)
         name = op.train.name
         self.list(op.initial[op.initial_map.array()], f"starting sums of {name}")
-        for register in ("membrane", "current", *(("tracer",) if isinstance(op, Population) else ())):
+        for register in ("membrane", "current", *(() if isinstance(op, Readout) else ("tracer",))):
             self.range(f"{register} of {name}", registers[register], _MOST_VALUE)
-        if isinstance(op, Population):
+        if not isinstance(op, Readout):
             self.words(op.train.lo, op.train.hi, op.staircase)
+            if isinstance(op, FewSpikes):
+                self.words(op.start_step, op.train.bits, op.omitted)
             self.list(op.theta, f"thresholds of {name}")
             self.list(op.theta_map.array())
 
@@ -187,16 +194,18 @@ class _Writer:
         self.words(op.windows, op.reverse, len(op.ops), len(op.states))
         for state in op.states:
             self.names(state.input.name, state.initial, state.following, state.final.name)
+            self.words(state.first, state.input.bits)
         self.words(len(op.elements) + len(op.shared))
         for element in op.elements:
             self.names(element.input.name, element.source)
-            self.words(element.input.size, element.at_once(self.program.delivery))
+            self.words(element.input.size, element.at_once(self.program.delivery), element.first)
         for shared in op.shared:
             self.names(shared.input.name, shared.source)
-            self.words(0, 0)
+            self.words(0, 0, shared.first)
         self.words(len(op.results))
         for result in op.results:
             self.names(result.train.name, result.source)
+            self.words(result.first)
 
     def expected(self, op: Emitter, windows: int) -> None:
         name = op.train.name
@@ -216,12 +225,4 @@ class _Writer:
 
 def _trains(ops: Sequence[Op]) -> list[Train]:
     """All trains of a program, each once."""
-    found: dict[str, Train] = {}
-    for op, _ in walk(ops):
-        if isinstance(op, Scan):
-            inner = [link.input for links in (op.states, op.elements, op.shared) for link in links]
-            for train in (*inner, *(state.final for state in op.states), *(result.train for result in op.results)):
-                found[train.name] = train
-        else:
-            found[op.train.name] = op.train
-    return list(found.values())
+    return list({train.name: train for op, _ in walk(ops) for train in trains_of(op)}.values())

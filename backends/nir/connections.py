@@ -16,6 +16,7 @@ import numpy as np
 from snnir.backends.nir.library import exact_floats, load_nir
 from snnir.backends.nir.maps import MOST_ENTRIES
 from snnir.backends.nir.network import Network, Target
+from snnir.ir.dims import concrete
 from snnir.ir.graph import Node, Value
 from snnir.ir.ops import Conv, Dense, Diagonal, Reshape, Sparse
 
@@ -97,7 +98,7 @@ def _own_geometry(
     assert isinstance(op, Dense | Diagonal | Sparse | Conv)
     weight = op.expanded(synapse.operands[1].array).astype(np.int64)  # NIR has no gain: weights are float there
     sample, written = network.maps.sample(emitter), shapes[emitter]
-    if tuple(int(str(size)) for size in synapse.output.type.shape[1:]) != target.shape:
+    if tuple(concrete(size) for size in synapse.output.type.shape[1:]) != target.shape:
         return "it spreads over more neurons than it names"
     flattens = False
     if spikes is not emitter:

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.backends.nir.synapses import pair
 from snnir.errors import GraphError, Refusal, UnsupportedError
-from snnir.ir.dims import BATCH, dim
+from snnir.ir.dims import BATCH, concrete, dim
 from snnir.ir.graph import Graph, Value
 from snnir.ir.ops import Add, AveragePool, Conv, Linear, Mul, Reshape
 from snnir.ir.types import TensorType
@@ -154,7 +154,7 @@ def _conv(graph: Graph, node: Any, value: Value, name: str) -> Value:
 
 
 def _flatten(graph: Graph, node: Any, value: Value, name: str) -> Value:
-    shape = [int(str(size)) for size in value.type.shape[1:]]
+    shape = [concrete(size) for size in value.type.shape[1:]]
     end = int(node.end_dim) % len(shape)
     start = int(node.start_dim) % len(shape)
     flat = [*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :]]
@@ -170,7 +170,7 @@ def _average(graph: Graph, node: Any, value: Value, name: str) -> Value:
 
 def _sum(graph: Graph, node: Any, value: Value, name: str) -> Value:
     kernel, stride, padding = (pair(option, 2) for option in (node.kernel_size, node.stride, node.padding))
-    channels = int(str(value.type.shape[1]))
+    channels = concrete(value.type.shape[1])
     op = Conv(stride, (*padding, *padding), (1, 1), channels)
     ones = _weights(graph, f"{name}.ones", np.ones((channels, 1, *kernel)))
     return graph.add1(op, value, ones, name=name, origin=(f"NIR {name}",))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from snnir.errors import UnsupportedError
-from snnir.ir.dims import BATCH
+from snnir.ir.dims import BATCH, concrete
 from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Encode, Movement, Readout
@@ -41,7 +41,7 @@ class Maps:
 
     def sample(self, value: Value) -> tuple[int, ...]:
         """The shape of one sample of a value with a batch axis."""
-        return tuple(int(str(size)) for size in value.type.shape[1:])
+        return tuple(concrete(size) for size in value.type.shape[1:])
 
     def heard(self, value: Value) -> tuple[Value, ...]:
         """The emitters that a spiking value or a current depends on, in order."""

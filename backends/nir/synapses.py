@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from snnir.ir.dims import BATCH, dim
+from snnir.ir.dims import BATCH, concrete, dim
 from snnir.ir.graph import Graph, Value
 from snnir.ir.ops import Conv, Dense, Diagonal, Reshape, Sparse
 
@@ -26,7 +26,7 @@ def add_synapse(graph: Graph, emitter: Value, layers: Sequence[Any], shape: tupl
     if len(weighted) != 1:
         raise ValueError(f"expected one layer of weights, perhaps with Flatten, found {', '.join(kinds) or 'none'}")
     layer, kind = weighted[0], type(weighted[0]).__name__
-    sample = tuple(int(str(size)) for size in emitter.type.shape[1:])
+    sample = tuple(concrete(size) for size in emitter.type.shape[1:])
     if kind == "Linear":
         current = _matrix(graph, emitter, sample, _integers(layer.weight), shape, name)
     elif kind == "Scale":

@@ -10,21 +10,12 @@ import numpy as np
 
 from snnir.backends.simulator.segment import COLLECTED
 from snnir.errors import UnsupportedError
-from snnir.ir.ops import Conv
-from snnir.ir.ops.rules import pad_amounts
+from snnir.machine.program import Synapse
 
 __all__ = ["tables"]
 
 
-def tables(
-    row: np.void,
-    op: Conv,
-    weight: np.ndarray,
-    inputs: tuple[int, ...],
-    outputs: tuple[int, ...],
-    by_position: bool,
-    index_count: int,
-) -> tuple[np.ndarray, np.ndarray]:
+def tables(row: np.void, op: Synapse, by_position: bool, index_count: int) -> tuple[np.ndarray, np.ndarray]:
     """Fill in the row of a convolution from inputs[channels, ...] to outputs[maps, ...], whose index begins at `index_count`.
 
     Returns weights by input channel, tap and map, then the same negated; and the index. That holds: for each address where
@@ -32,19 +23,18 @@ def tables(
     weights, at which neuron, how many weights; for each position the number of its synapses; and, where all channels
     reach all maps of a position side by side, for each place of the output the positions and the taps' weights that it reads.
     """
-    weight = weight.astype(np.int32)
+    weight, inputs, outputs = op.weights.astype(np.int32), op.inputs, op.outputs
     maps, per_group = weight.shape[0] // op.groups, weight.shape[1]
-    spatial, missing = weight.ndim - 2, 5 - weight.ndim
+    missing = 5 - weight.ndim
     taps = (1,) * missing + weight.shape[2:]
     sizes = (1,) * missing + inputs[1:]
     positions = (1,) * missing + outputs[1:]
-    pads = pad_amounts(op.padding, spatial)
     order = _tap_order(op, taps[2])
     collected = by_position and op.groups == 1
     met, links = [], []
     for axis in range(3):
         own = axis - missing
-        stride, dilation, before = (op.stride[own], op.dilation[own], pads[own][0]) if own >= 0 else (1, 1, 0)
+        stride, dilation, before = (op.stride[own], op.dilation[own], op.padding[own]) if own >= 0 else (1, 1, 0)
         along = order if collected and axis == 2 else None
         found = _links(sizes[axis], taps[axis], positions[axis], stride, dilation, before, along)
         met.append(_taps(sizes[axis], found, along is not None))
@@ -84,7 +74,7 @@ def tables(
     return np.concatenate([flat, -flat]), index.astype(np.int32)
 
 
-def _tap_order(op: Conv, taps: int) -> list[int]:
+def _tap_order(op: Synapse, taps: int) -> list[int]:
     """The innermost taps in the order in which one input position meets them at output positions side by side."""
     step = max(op.stride[-1] // op.dilation[-1], 1)
     return sorted(range(taps), key=lambda tap: (tap % step, -tap))

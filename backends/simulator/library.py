@@ -21,7 +21,7 @@ from typing import Any
 
 from snnir.backends.simulator.kernels import SOURCE, source_digest
 
-__all__ = ["address", "cache_folder", "function", "listeners", "prepare"]
+__all__ = ["address", "cache_folder", "function", "listeners", "names", "prepare"]
 
 listeners: list[Callable[[str, float | None], None]] = []
 """Each is called with a function's name and None before the process compiles it, and with its name and the seconds after."""
@@ -78,6 +78,11 @@ def _alone(folder: Path | None) -> Iterator[None]:
                 file = stack.enter_context(open(folder / "lock", "a"))
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def names() -> list[str]:
+    """The names of all functions."""
+    return list(_natives())
 
 
 def prepare(names: Sequence[str]) -> None:

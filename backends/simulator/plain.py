@@ -35,9 +35,9 @@ from snnir.ir.ops import (
 )
 from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
 from snnir.ir.types import Quantization
-from snnir.machine.encodings import check_encoding, portions
+from snnir.machine.encodings import portions
 from snnir.machine.host import Host, concrete_shape, fixed_values, window_order
-from snnir.machine.options import batch_size, check_graph, check_neurons, check_options
+from snnir.machine.options import RunOptions, batch_size, check_graph
 
 __all__ = ["PlainResult", "simulate_plain"]
 
@@ -59,14 +59,19 @@ def simulate_plain(
     check_graph(graph)
     arrays = check_inputs(graph, inputs)
     sizes = bind_sizes(graph, arrays)
-    check_neurons(graph, steps, delivery, execution)
-    check_options(steps, delivery, execution, record, _names(graph))
-    check_encoding(encoding, steps, execution)
+    options = RunOptions.of(steps=steps, delivery=delivery, execution=execution, encoding=encoding, record=record)
+    options.check(graph, _names(graph))
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
-    phases = phases_of(graph, delivery) if neuron_of(graph) == FEW_SPIKES else None
-    sending = Sending(delivery, execution == "carry", steps, phases)
-    run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record), encoding == "m-analog")
+    phases = phases_of(graph, delivery, _lengths(graph, sizes)) if neuron_of(graph) == FEW_SPIKES else None
+    sending = Sending(delivery, options.carry, steps, phases)
+    run = _Run(sizes, batch_size(graph, sizes), sending, frozenset(record), options.in_portions)
     return run.whole(graph, host)
+
+
+def _lengths(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The number of elements of each scan, by its first result."""
+    scans = [(node, node.op) for node in graph.nodes if isinstance(node.op, Scan)]
+    return {node.outputs[0].name: concrete_shape(node.operands[op.states].type, sizes)[op.axis] for node, op in scans}
 
 
 def _names(graph: Graph, prefix: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.kernels.constants import SPARE
-from snnir.backends.simulator.synapses import Segments
+from snnir.backends.simulator.segments import Segments
 
 __all__ = ["Pool", "flat", "storage"]
 

@@ -1,22 +1,23 @@
-"""A plan as flat tables, which one compiled call runs: instructions, and the arrays that they take.
+"""A machine program as flat tables, which one compiled call runs: instructions, and the arrays that they take.
 
-Every root value has a slot, where the kernel notes the train that the value emitted last. What is moved on the way
-from values to synapses, or joined of several, is a train of its own, made by a `GATHER`; where nothing moves, the
-root's slot is read. A scan's instruction names the instructions of its body, which run once for each window.
+Every train that an emitter or a border of a scan writes has a slot, where the kernel notes what was emitted last. What a route
+moves on the way to a receiver is a train of its own, made by a `GATHER` where it is first read. A scan's instruction names the
+instructions of its body, which run once for each window.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import EncodePlan, Plan, PopulationPlan, ScanPlan, TracerPlan
+from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
 from snnir.backends.simulator.kernels.constants import COMBINE, ENCODE, GATHER, POPULATE, SCAN
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.segment import SEGMENT
+from snnir.backends.simulator.segments import Segments, build
 from snnir.backends.simulator.tables import (
     COMBINATION,
     ELEMENT,
@@ -32,42 +33,81 @@ from snnir.backends.simulator.tables import (
     STACKED,
     STATE,
     WINDOWS,
+    Charged,
     Layout,
     Program,
 )
-from snnir.backends.simulator.wiring import AddressMap, Source
 from snnir.errors import UnsupportedError
-from snnir.ir.graph import Value
-from snnir.ir.ops import Scan
-from snnir.machine.host import window_order
+from snnir.ir.graph import Node
+from snnir.ir.ops import Encode
+from snnir.machine import Lowered
+from snnir.machine.program import (
+    Constant,
+    Emitter,
+    FewSpikes,
+    Input,
+    Max,
+    Op,
+    Population,
+    Product,
+    Readout,
+    Route,
+    Scan,
+    Summing,
+    Train,
+    trains_of,
+    walk,
+)
 
-__all__ = ["assemble"]
+__all__ = ["Cache", "assemble", "rounds_plainly"]
+
+_LARGEST_EVENT = (1 << 30) - 1
+"""An event is a number of 32 bits: twice its value, and a mark."""
 
 
-def assemble(plan: Plan, pool: Pool, name: str) -> tuple[Program, Layout]:
-    """The program of a plan, and where its results stand; `name` is that of the outermost window.
+@dataclass
+class Cache:
+    """Segments by population and input shapes, and all of them in flat arrays, shared by the programs of different sequence
+    lengths."""
 
-    Raises `UnsupportedError` where two values that are told apart by name have the same one.
+    segments: dict[tuple[str, tuple[tuple[int, ...], ...]], Segments] = field(default_factory=dict)
+    pool: Pool = field(default_factory=Pool)
+
+
+def rounds_plainly(node: Node) -> bool:
+    """Whether a node is an encoder that rounds numbers of float32 half up, sample by sample: the kernel does that."""
+    op = node.op
+    if not isinstance(op, Encode) or op.rounding != "half-up" or op.single:
+        return False
+    type_ = node.operands[0].type
+    return type_.dtype == "f32" and type_.batch_axis == 0
+
+
+def assemble(lowered: Lowered, cache: Cache) -> tuple[Program, Layout]:
+    """The tables of a machine program, and where its results stand.
+
+    Raises `UnsupportedError` naming the node whose events are too large, or an emitter that the kernels lack.
     """
-    return _Assembler(plan, pool, name).finish(plan)
+    return _Assembler(lowered, cache).finish()
 
 
 class _Assembler:
-    def __init__(self, plan: Plan, pool: Pool, name: str) -> None:
-        self.pool = pool
-        self.windows = [name]
-        self.slots: dict[Value, int] = {}
+    def __init__(self, lowered: Lowered, cache: Cache) -> None:
+        self.lowered, self.cache = lowered, cache
+        self.windows = [lowered.program.name]
+        self.routes: dict[str, Route] = {}
+        self.trains: dict[str, Train] = {}
+        self.slots: dict[str, int] = {}
         self.slot_count = 0
         self.rows: dict[np.dtype, list[tuple[int, ...]]] = {}
         self.maps: list[np.ndarray] = []
-        self.map_at: dict[int, int] = {}
         self.map_size = 0
-        self.gathered: dict[tuple[int, ...], int] = {}
-        self.emitters: list[tuple[EncodePlan | PopulationPlan | TracerPlan, int | None]] = []
-        self.encoders: list[tuple[EncodePlan, ScanPlan | None, int]] = []
+        self.gathered: dict[tuple[int, tuple[str, ...]], int] = {}
+        self.emitters: list[tuple[Emitter, int | None]] = []
+        self.encoders: list[Charged] = []
         self.roundings: list[tuple[int, int, float, int, int]] = []
-        self.readouts: list[tuple[PopulationPlan, int, int | None]] = []
-        self.populations: list[PopulationPlan] = []
+        self.readouts: list[tuple[Readout, int, int | None]] = []
+        self.populations: list[tuple[Summing, Segments]] = []
         self.segment_rows: list[np.ndarray] = []
         self.segment_names: list[str] = []
         self.inputs: list[int] = []
@@ -80,7 +120,23 @@ class _Assembler:
         self.columns = 1
         self.top: list[tuple[int, int]] = []
         self.bodies: list[list[tuple[int, int]]] = []
-        self._run(plan, self.top, None)
+        for op, _ in walk(lowered.program.ops):
+            self._enter(op)
+        self._run(lowered.program.ops, self.top, None)
+
+    def _enter(self, op: Op) -> None:
+        """Note the trains of an op, and refuse those whose events are too large."""
+        if isinstance(op, Route):
+            self.routes[op.train.name] = op
+        for train in trains_of(op):
+            self.trains[train.name] = train
+            if train.hi - train.lo > _LARGEST_EVENT:
+                node = self.lowered.nodes.get(op.name if isinstance(op, Scan) else train.name)
+                raise UnsupportedError(
+                    f"{train.name if node is None else node.describe()}: {train.name} changes by up to {train.hi - train.lo} "
+                    f"levels at once; an event of the simulator carries at most {_LARGEST_EVENT}. Give what it comes from "
+                    "fewer bits"
+                )
 
     def add(self, table: np.dtype, *row: int) -> int:
         """Append a row to a table; its number."""
@@ -108,85 +164,116 @@ class _Assembler:
         self.slot_count += 1
         return self.slot_count - 1
 
-    def slot(self, value: Value) -> int:
-        """The slot of a root."""
-        if value not in self.slots:
-            self.slots[value] = self.new_slot()
-        return self.slots[value]
+    def slot(self, name: str) -> int:
+        """The slot of a train."""
+        if name not in self.slots:
+            self.slots[name] = self.new_slot()
+        return self.slots[name]
 
-    def read(self, sources: Sequence[Source], code: list[tuple[int, int]]) -> int:
-        """The slot of what comes from `sources`; gathered by an instruction where it is no root."""
-        if len(sources) == 1 and sources[0].map is None:
-            return self.slot(sources[0].root)
-        key = (id(code), *(number for source in sources for number in (self.slot(source.root), id(source.map))))
+    def read(self, names: Sequence[str], code: list[tuple[int, int]]) -> int:
+        """The slot of trains side by side; gathered by an instruction where it is not one that is written as it is."""
+        if len(names) == 1 and names[0] not in self.routes:
+            return self.slot(names[0])
+        key = id(code), tuple(names)
         if key not in self.gathered:
+            sources, index = self._joined(names)
+            sizes = [self.trains[source].size for source in sources]
+            if len(sources) == 1 and np.array_equal(index, np.arange(sizes[0])):
+                self.gathered[key] = self.slot(sources[0])
+                return self.gathered[key]
+            slots = [self.read([source], code) for source in sources]
             first = self.count(PART)
-            for source in sources:
-                self.add(PART, self.slot(source.root), -1 if source.map is None else self._map(source.map))
+            for slot, map_ in zip(slots, parts_of(index, sizes), strict=True):
+                if map_ is not None:
+                    self.add(PART, slot, self._map(map_))
             self.gathered[key] = self.new_slot()
             code.append((GATHER, self.add(GATHERED, self.gathered[key], first, self.count(PART))))
         return self.gathered[key]
 
+    def _joined(self, names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """What trains side by side read: the sources, and which of their addresses each address is (-1: silent)."""
+        sources: list[str] = []
+        parts, first = [], 0
+        for name in names:
+            route = self.routes.get(name)
+            own = [name] if route is None else list(route.sources)
+            index = np.arange(self.trains[name].size) if route is None else route.map.array()
+            parts.append(np.where(index >= 0, index + first, -1) if first else index)
+            sources += own
+            first += sum(self.trains[source].size for source in own)
+        return sources, np.concatenate(parts)
+
     def _map(self, map_: AddressMap) -> int:
         """Where a map stands: pointers into the flat array itself, then targets."""
-        if id(map_) not in self.map_at:
-            first = self.map_size
-            pointers = map_.offsets.astype(np.int64) + first + map_.offsets.size
-            self.maps += [pointers, map_.targets.astype(np.int64)]
-            self.map_size += map_.offsets.size + map_.targets.size
-            self.map_at[id(map_)] = first
-        return self.map_at[id(map_)]
+        first = self.map_size
+        pointers = map_.offsets.astype(np.int64) + first + map_.offsets.size
+        self.maps += [pointers, map_.targets.astype(np.int64)]
+        self.map_size += map_.offsets.size + map_.targets.size
+        return first
 
-    def _run(self, plan: Plan, code: list[tuple[int, int]], scan: ScanPlan | None) -> None:
-        for step in plan.steps:
-            if isinstance(step, EncodePlan):
-                self._encode(step, code, scan)
-            elif isinstance(step, PopulationPlan):
-                self._populate(step, code, scan)
-            elif isinstance(step, TracerPlan):
-                self._combine(step, code, scan)
-            else:
-                self._scan(step, code)
+    def _run(self, ops: Sequence[Op], code: list[tuple[int, int]], scan: Scan | None) -> None:
+        for op in ops:
+            if isinstance(op, Input | Constant):
+                self._encode(op, code, scan)
+            elif isinstance(op, Population | FewSpikes | Readout):
+                self._populate(op, code, scan)
+            elif isinstance(op, Max | Product):
+                self._combine(op, code, scan)
+            elif isinstance(op, Scan):
+                self._scan(op, code)
+            elif isinstance(op, Emitter):
+                raise UnsupportedError(f"{op.train.name}: the simulator has no kernel for a {type(op).__name__.lower()}")
 
-    def _emitter(self, step: EncodePlan | PopulationPlan | TracerPlan, scan: ScanPlan | None) -> int:
-        size = int(np.prod(step.shape))
-        windows = None if scan is None else scan.length
-        told = not (isinstance(step, EncodePlan) and step.fixed) and not (isinstance(step, PopulationPlan) and step.readout)
-        counts = self.take("counts", size * (1 if windows is None else windows)) if told else -1
-        self.emitters.append((step, windows))
-        return self.add(EMITTER, self.slot(step.value), size, counts, isinstance(step, PopulationPlan), windows or 1)
+    def _emitter(self, op: Emitter, scan: Scan | None) -> int:
+        windows = None if scan is None else scan.windows
+        size = op.train.size
+        counts = self.take("counts", size * (1 if windows is None else windows)) if op.counted and op.emits else -1
+        self.emitters.append((op, windows))
+        return self.add(EMITTER, self.slot(op.train.name), size, counts, isinstance(op, Summing), windows or 1)
 
-    def _encode(self, step: EncodePlan, code: list[tuple[int, int]], scan: ScanPlan | None) -> None:
-        size = int(np.prod(step.shape))
-        moving = scan is not None and not step.fixed
-        levels = self.take("levels", size * (scan.length if scan is not None and moving else 1))
-        self.encoders.append((step, scan, levels))
-        if step.given is not None:
-            grid = step.value.type.quantization
-            assert grid is not None
-            for k in range(scan.length if scan is not None else 1):
-                self.roundings.append((size, levels + k * size, grid.scale, grid.lo, grid.hi))
+    def _encode(self, op: Input | Constant, code: list[tuple[int, int]], scan: Scan | None) -> None:
+        name, size, fixed = op.train.name, op.train.size, isinstance(op, Constant)
+        moving = scan is not None and not fixed
+        windows = scan.windows if scan is not None and moving else 1
+        levels = self.take("levels", size * windows)
+        node = None if fixed else self.lowered.nodes[name]
+        given = node.operands[0] if node is not None and rounds_plainly(node) else None
+        outer = None if scan is None else self.lowered.nodes[scan.name]
+        self.encoders.append(Charged(op, None if node is None else node.output, given, outer, windows, levels))
+        if given is not None:
+            for k in range(windows):
+                self.roundings.append((size, levels + k * size, op.train.scale, op.train.lo, op.train.hi))
         kept, stride = self.keep("encoders", size), size if moving else 0
-        row = (self._emitter(step, scan), self.slot(step.value), size, step.fixed, levels, stride, kept)
+        row = (self._emitter(op, scan), self.slot(name), size, fixed, levels, stride, kept)
         code.append((ENCODE, self.add(ENCODER, *row)))
 
-    def _populate(self, step: PopulationPlan, code: list[tuple[int, int]], scan: ScanPlan | None) -> None:
-        segments = step.segments
-        storage, size, first = storage_of(segments), segments.bias.size, len(self.inputs)
-        self.inputs += [self.read(sources, code) for sources in step.inputs]
+    def _segments(self, op: Summing) -> Segments:
+        key = op.train.name, tuple(synapse.inputs for synapse in op.synapses)
+        if key not in self.cache.segments:
+            self.cache.segments[key] = build(op, self.trains)
+        return self.cache.segments[key]
+
+    def _populate(self, op: Population | FewSpikes | Readout, code: list[tuple[int, int]], scan: Scan | None) -> None:
+        segments = self._segments(op)
+        storage, size, first = storage_of(segments), op.train.size, len(self.inputs)
+        self.inputs += [self.read([source], code) for source in op.sources]
         self.segment_names += segments.names
-        sums = -1
-        if step.readout:
-            sums = self.take("sums", size * (1 if scan is None else scan.length))
-            self.readouts.append((step, sums, None if scan is None else scan.length))
-        lo, hi, staircase = step.levels
+        sums, lo, hi, staircase = -1, op.train.lo, op.train.hi, False
+        bits, omitted = (op.train.bits, op.omitted) if isinstance(op, FewSpikes) else (0, 0)
+        thresholds = np.ones((1, 1), np.int64)
+        if isinstance(op, Readout):
+            sums = self.take("sums", size * (1 if scan is None else scan.windows))
+            self.readouts.append((op, sums, None if scan is None else scan.windows))
+        else:
+            staircase = op.staircase
+            thresholds = op.theta.reshape(len(op.theta), -1)
         weights, index = self.take(f"w{storage}", segments.weights.size), self.take("index", segments.index.size)
         rows = segments.table.copy()
         rows["weights"] += weights
         self.segment_rows.append(rows)
         row = (
-            self._emitter(step, scan),
-            self.slot(step.value),
+            self._emitter(op, scan),
+            self.slot(op.train.name),
             storage,
             size,
             self.take("neurons", size),
@@ -194,77 +281,97 @@ class _Assembler:
             lo,
             hi,
             staircase,
-            self.take("thresholds", step.table.size),
-            step.table.shape[1],
+            bits,
+            omitted,
+            self.take("thresholds", thresholds.size),
+            thresholds.shape[1],
             first,
             len(self.inputs),
             index,
             index + segments.index.size,
             sums,
         )
-        self.thresholds.append(step.table.reshape(-1))
-        self.populations.append(step)
+        self.thresholds.append(thresholds.reshape(-1))
+        self.populations.append((op, segments))
         code.append((POPULATE, self.add(POPULATION, *row)))
 
-    def _combine(self, step: TracerPlan, code: list[tuple[int, int]], scan: ScanPlan | None) -> None:
-        source, inputs, count = self.read(step.inputs, code), step.rows.offsets.size - 1, len(step.members)
-        members, pointers = self.take("members", step.members.size), self._map(step.rows)
+    def _combine(self, op: Max | Product, code: list[tuple[int, int]], scan: Scan | None) -> None:
+        count, product = op.train.size, isinstance(op, Product)
+        sources, members = self._members(op)
+        source, inputs = self.read(sources, code), sum(self.trains[name].size for name in sources)
+        held = invert(members, inputs)
+        rows = AddressMap(held.offsets, held.targets // max(members.shape[1], 1))
+        at, pointers = self.take("members", members.size), self._map(rows)
         kept = self.keep("combinations", inputs + count)
-        self.members.append(step.members.reshape(-1))
-        width = step.members.shape[1]
-        row = (source, count, inputs, members, members + step.members.size, width, pointers, step.product, kept)
-        code.append((COMBINE, self.add(COMBINATION, self._emitter(step, scan), self.slot(step.value), *row)))
+        self.members.append(members.astype(np.int32).reshape(-1))
+        row = (source, count, inputs, at, at + members.size, members.shape[1], pointers, product, kept)
+        code.append((COMBINE, self.add(COMBINATION, self._emitter(op, scan), self.slot(op.train.name), *row)))
 
-    def _scan(self, step: ScanPlan, code: list[tuple[int, int]]) -> None:
-        op = step.node.op
-        assert isinstance(op, Scan)
+    def _members(self, op: Max | Product) -> tuple[list[str], np.ndarray]:
+        """The trains that a combination reads side by side, and for each of its addresses which of theirs it combines.
+
+        A member that stands twice in a row is there once and -1 otherwise. A maximum reads what a route moves from where the
+        route reads it, unless that is silent somewhere: silence is level 0, and no member.
+        """
+        count = op.train.size
+        if isinstance(op, Product):
+            return list(op.sources), np.arange(2 * count).reshape(2, count).T
+        sources, index = self._joined([op.source])
+        if (index < 0).any():
+            sources, index = [op.source], np.arange(index.size)
+        members = index.reshape(count, op.width)
+        order = np.argsort(members, axis=1, kind="stable")
+        ordered = np.take_along_axis(members, order, axis=1)
+        again = np.zeros(members.shape, bool)
+        np.put_along_axis(again, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+        return sources, np.where(again, -1, members)
+
+    def _scan(self, op: Scan, code: list[tuple[int, int]]) -> None:
         body: list[tuple[int, int]] = []
-        self.windows += [f"{step.node.outputs[0].name}[{element}]" for element in window_order(op, step.length)]
-        row = [step.length, op.reverse, self.columns, len(self.bodies), 0]
-        self.columns += step.length
-        elements = [
-            (value, self.read(emission.sources, code), emission.size // max(step.length, 1), emission.encoded)
-            for value, emission in step.elements
-        ]
-        initial = [self.read(state.initial.sources, code) for state in step.states]
-        shared = [(value, self.read(emission.sources, code)) for value, emission in step.shared]
+        order = range(op.windows - 1, -1, -1) if op.reverse else range(op.windows)
+        self.windows += [f"{op.name}[{element}]" for element in order]
+        row = [op.windows, op.reverse, self.columns, len(self.bodies), 0]
+        self.columns += op.windows
+        elements = [(element, self.read([element.source], code)) for element in op.elements]
+        initial = [self.read([state.initial], code) for state in op.states]
+        shared = [(link.input.name, self.read([link.source], code)) for link in op.shared]
         for table in (ELEMENT, STATE, SHARED, STACKED):
             row += [self.count(table)] * 2
-        for value, outer, size, encoded in elements:
-            self.add(ELEMENT, self.slot(value), outer, size, encoded, self.keep("borders", size))
-        for value, outer in shared:
-            self.add(SHARED, self.slot(value), outer)
-        self._run(step.body, body, step)
-        for state, outer in zip(step.states, initial, strict=True):
-            following, size = self.read(state.following.sources, body), state.initial.size
-            self.add(STATE, self.slot(state.input), outer, following, self.slot(state.final), size, self.keep("states", 3 * size))
-        for value, emission in step.stacked:
-            size = emission.size
-            self.add(STACKED, self.read(emission.sources, body), self.slot(value), size, self.keep("borders", size))
+        for element, outer in elements:
+            size = element.input.size
+            self.add(ELEMENT, self.slot(element.input.name), outer, size, element.encoded, self.keep("borders", size))
+        for name, outer in shared:
+            self.add(SHARED, self.slot(name), outer)
+        self._run(op.ops, body, op)
+        for state, outer in zip(op.states, initial, strict=True):
+            following, size = self.read([state.following], body), state.input.size
+            slots = self.slot(state.input.name), outer, following, self.slot(state.final.name)
+            self.add(STATE, *slots, size, self.keep("states", 3 * size), state.input.bits)
+        for result in op.results:
+            size = result.train.size // max(op.windows, 1)
+            self.add(STACKED, self.read([result.source], body), self.slot(result.train.name), size, self.keep("borders", size))
         for place, table in enumerate((ELEMENT, STATE, SHARED, STACKED)):
             row[6 + 2 * place] = self.count(table)
         self.bodies.append(body)
         code.append((SCAN, self.add(WINDOWS, *row)))
 
-    def finish(self, plan: Plan) -> tuple[Program, Layout]:
+    def finish(self) -> tuple[Program, Layout]:
         """All tables."""
-        names = [step.name for step, _ in self.emitters if not (isinstance(step, EncodePlan) and step.fixed)]
-        for name, count in Counter(names).items():
-            if count > 1:
-                raise UnsupportedError(f"two values are called {name} (a scan's name stands before its body's); rename one")
         outputs, settles = [], 0
-        for name, emission in plan.outputs:
-            self.add(SETTLED, self.read(emission.sources, self.top), emission.size, settles)
-            outputs.append((name, emission.shape, settles))
-            settles += emission.size
+        for output in self.lowered.program.outputs:
+            if output.kind == "levels":
+                train = self.trains[output.source]
+                self.add(SETTLED, self.read([output.source], self.top), train.size, settles)
+                outputs.append((output.name, train.shape, settles))
+                settles += train.size
         code = list(self.top)
         windows = self.table(WINDOWS)
         for row in windows:
             body = self.bodies[row["body"]]
             row["body"], row["body_end"] = len(code), len(code) + len(body)
             code += body
-        segments = [step.segments for step in self.populations]
-        weights8, weights16, weights64, index, bias32, bias64 = self.pool.of(segments)
+        segments = [own for _, own in self.populations]
+        weights8, weights16, weights64, index, bias32, bias64 = self.cache.pool.of(segments)
         layout = Layout(
             tuple(self.emitters),
             tuple(self.segment_names),
@@ -277,10 +384,12 @@ class _Assembler:
             self.sizes["sums"],
             settles,
             self.sizes["levels"],
+            {op.train.name: self.lowered.nodes[op.train.name].output for op, _, _ in self.readouts},
         )
         program = Program(
             len(self.top),
             self.slot_count,
+            self.lowered.program.few,
             np.array(code, np.int64).reshape(-1, 2).copy().view(INSTRUCTION).reshape(-1),
             self.table(GATHERED),
             self.table(PART),
@@ -297,8 +406,8 @@ class _Assembler:
             index,
             bias32,
             bias64,
-            flat([step.parameter for step in self.populations], np.int32),
-            flat([step.segments.layout for step in self.populations], np.int32),
+            flat([_parameters(op, own) for op, own in self.populations], np.int32),
+            flat([own.layout for own in segments], np.int32),
             flat(self.thresholds, np.int64),
             self.table(COMBINATION),
             flat(self.members, np.int32),
@@ -316,3 +425,11 @@ class _Assembler:
     def table(self, kind: np.dtype) -> np.ndarray:
         """The rows of a table as records."""
         return np.array(self.rows.get(kind, []), kind)
+
+
+def _parameters(op: Summing, segments: Segments) -> np.ndarray:
+    """The row of thresholds of each neuron, in their order of storage (int32)."""
+    if not isinstance(op, Population | FewSpikes):
+        return np.zeros(op.train.size, np.int32)
+    rows: np.ndarray = op.theta_map.array().astype(np.int32)[segments.layout]
+    return rows

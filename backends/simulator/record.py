@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, TracerPlan
 from snnir.backends.simulator.kernels.constants import (
     CHARGES,
     COUNTS,
@@ -24,6 +23,7 @@ from snnir.backends.simulator.kernels.constants import (
 )
 from snnir.backends.simulator.tables import Layout
 from snnir.ir.graph import Value
+from snnir.machine.program import Emitter, Summing
 from snnir.machine.results import SimulationResult
 
 __all__ = ["RecordedResult", "Recorder"]
@@ -44,13 +44,12 @@ class Recorder:
         """One of the parts that `kernels/constants.py` lists, int64[N, ...]."""
         return self.results[:, self.layout.results[part] : self.layout.results[part + 1]]
 
-    def _flags(self, emitter: EncodePlan | PopulationPlan | TracerPlan) -> int:
-        if isinstance(emitter, EncodePlan) and emitter.fixed:
+    def _flags(self, op: Emitter) -> int:
+        if not op.counted:
             return 0
-        readout = isinstance(emitter, PopulationPlan) and emitter.readout
-        wanted = self.trace if readout else emitter.name in self.record
-        keeps = wanted and isinstance(emitter, PopulationPlan)
-        return (RECORDED if wanted and not readout else 0) | (KEEPS_HISTORY if keeps else 0)
+        wanted = op.train.name in self.record if op.emits else self.trace
+        keeps = wanted and isinstance(op, Summing)
+        return (RECORDED if wanted and op.emits else 0) | (KEEPS_HISTORY if keeps else 0)
 
     def enter(self, events: np.ndarray, history: np.ndarray) -> None:
         """Enter what was recorded, as the kernel gives it."""
@@ -98,7 +97,10 @@ class Recorder:
     def sums(self) -> dict[Value, np.ndarray]:
         """The settled sums of readouts, int64[N, (windows,) ...]."""
         flat = self._part(SUMS)
-        return {step.value: self._cut(flat, first, windows, step.shape) for step, first, windows in self.layout.readouts}
+        values = self.layout.values
+        return {
+            values[op.train.name]: self._cut(flat, first, windows, op.train.shape) for op, first, windows in self.layout.readouts
+        }
 
     @property
     def settles(self) -> dict[str, np.ndarray]:
@@ -113,30 +115,31 @@ class Recorder:
             return {}
         found, first, flat = {}, 0, self._part(COUNTS)
         for emitter, windows in self.layout.emitters:
-            if isinstance(emitter, PopulationPlan) and emitter.readout:
-                found[emitter.name] = self.sums[emitter.value]
-            elif not (isinstance(emitter, EncodePlan) and emitter.fixed):
-                found[emitter.name] = self._cut(flat, first, windows, emitter.shape)
-                first += math.prod(emitter.shape) * (1 if windows is None else windows)
+            name = emitter.train.name
+            if not emitter.emits:
+                found[name] = self.sums[self.layout.values[name]]
+            elif emitter.counted:
+                found[name] = self._cut(flat, first, windows, emitter.train.shape)
+                first += emitter.train.size * (1 if windows is None else windows)
         return found
 
     def _raster(self, name: str) -> np.ndarray:
         """All events of one value, sorted: sample, window, step, address, value."""
-        (row,) = [row for row, (emitter, _) in enumerate(self.layout.emitters) if emitter.name == name and self.flags[row]]
+        (row,) = [row for row, (emitter, _) in enumerate(self.layout.emitters) if emitter.train.name == name and self.flags[row]]
         events = self._events[self._events[:, 0] == row, 1:]
         return events[np.lexsort(events.T[::-1])]
 
     @cached_property
-    def _sums_by_step(self) -> dict[PopulationPlan, dict[tuple[int, int], list[np.ndarray]]]:
+    def _sums_by_step(self) -> dict[Summing, dict[tuple[int, int], list[np.ndarray]]]:
         """The sums that were kept: of each population, for each sample and window, one array for each step."""
-        populations = [emitter for emitter, _ in self.layout.emitters if isinstance(emitter, PopulationPlan)]
-        found: dict[PopulationPlan, dict[tuple[int, int], list[np.ndarray]]] = {
+        populations = [emitter for emitter, _ in self.layout.emitters if isinstance(emitter, Summing)]
+        found: dict[Summing, dict[tuple[int, int], list[np.ndarray]]] = {
             step: defaultdict(list) for step in populations if self._flags(step) & KEEPS_HISTORY
         }
         kept, at = self._history, 0
         while at < kept.size:
             step, sample, k = populations[kept[at]], int(kept[at + 1]), int(kept[at + 2])
-            size = step.segments.bias.size
+            size = step.train.size
             found[step][sample, k].append(kept[at + 3 : at + 3 + size])
             at += 3 + size
         return found
@@ -147,22 +150,22 @@ class Recorder:
         rows = [len(sums) for windows in self._sums_by_step.values() for sums in windows.values()]
         return max(1, int(self.steps.max(initial=0)), *rows)
 
-    def _kept(self, step: PopulationPlan, windows: int | None) -> np.ndarray:
+    def _kept(self, step: Summing, windows: int | None) -> np.ndarray:
         """The sums of one population after each step, the last ones held: [N, (windows,) steps, ...]."""
-        size = math.prod(step.shape)
+        size = step.train.size
         whole = np.zeros((self.batch, 1 if windows is None else windows, self.length, size), np.int64)
         for (sample, k), rows in self._sums_by_step[step].items():
             whole[sample, k, : len(rows)] = rows
             whole[sample, k, len(rows) :] = rows[-1]
-        return whole.reshape(self.batch, *(() if windows is None else (windows,)), self.length, *step.shape)
+        return whole.reshape(self.batch, *(() if windows is None else (windows,)), self.length, *step.train.shape)
 
     @property
     def histories(self) -> dict[Value, np.ndarray]:
         """The sums of readouts after each step, where a trace is wanted: [steps, N, (windows,) ...]."""
         return {
-            step.value: np.moveaxis(self._kept(step, windows), 1 if windows is None else 2, 0)
+            self.layout.values[step.train.name]: np.moveaxis(self._kept(step, windows), 1 if windows is None else 2, 0)
             for step, windows in self.layout.emitters
-            if isinstance(step, PopulationPlan) and step.readout and self.trace
+            if isinstance(step, Summing) and not step.emits and self.trace
         }
 
     @property
@@ -171,9 +174,9 @@ class Recorder:
         if not self.record:
             return {}
         return {
-            step.name: self._kept(step, windows)
+            step.train.name: self._kept(step, windows)
             for step, windows in self.layout.emitters
-            if isinstance(step, PopulationPlan) and not step.readout and step.name in self.record
+            if isinstance(step, Summing) and step.emits and step.train.name in self.record
         }
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -28,6 +27,7 @@ from snnir.errors import InputError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.types import not_a_level
 from snnir.machine.host import Host
+from snnir.machine.program import Constant
 from snnir.machine.results import SimulationResult
 
 __all__ = ["Recorder", "acquire_pool", "release_pool", "simulate"]
@@ -156,22 +156,24 @@ def _charge(sized: Sized, host: Host) -> tuple[np.ndarray, list[np.ndarray]]:
     rounds itself: by row of `Program.roundings` float32[batch, ...]. One row of levels where it is the same for all samples.
     """
     encoders, batch = sized.layout.encoders, sized.batch
-    alike = all(step.fixed or step.given is not None for step, _, _ in encoders)
+    alike = all(isinstance(own.op, Constant) or own.given is not None for own in encoders)
     known, rounded = sized.levels, []
     levels = np.empty((1 if alike else batch, sized.layout.levels), np.int32) if known is None else known
-    for step, scan, column in encoders:
-        size = math.prod(step.shape)
-        bodies = [host] if scan is None else host.windows.get(scan.node, [])
-        for k, body in enumerate(bodies[:1] if step.fixed else bodies):
-            if step.given is not None:
-                rounded.append(np.ascontiguousarray(body.reals[step.given], np.float32))
-                assert rounded[-1].size == batch * size, f"{step.name}: {rounded[-1].shape} for {batch} samples of {step.shape}"
+    for own in encoders:
+        train = own.op.train
+        if isinstance(own.op, Constant):
+            if known is None:
+                levels[:, own.column : own.column + train.size] = own.op.levels
+            continue
+        for k, body in enumerate([host] if own.scan is None else host.windows.get(own.scan, [])):
+            if own.given is not None:
+                rounded.append(np.ascontiguousarray(body.reals[own.given], np.float32))
+                assert rounded[-1].size == batch * train.size, f"{train.name}: {rounded[-1].shape} for {batch} of {train.shape}"
             elif known is None:
-                told = body.reals[step.value] if step.fixed else body.charged(step.value)
-                if alike and told.ndim > len(step.shape):  # fixed: every sample has the same
-                    told = told[:1]
-                first, shape = column + k * size, (len(levels), *step.shape)
-                levels[:, first : first + size] = np.broadcast_to(told, shape).reshape(len(levels), size)
+                assert own.value is not None
+                first = own.column + k * train.size
+                charged = np.broadcast_to(body.charged(own.value), (len(levels), *train.shape))
+                levels[:, first : first + train.size] = charged.reshape(len(levels), train.size)
     if alike:
         sized.levels = levels
     return levels, rounded
@@ -179,7 +181,7 @@ def _charge(sized: Sized, host: Host) -> tuple[np.ndarray, list[np.ndarray]]:
 
 def _refuse(layout: Layout, rounded: list[np.ndarray]) -> None:
     """Raise `InputError` of the first encoder that was given NaN. Infinities that the host computed are the outermost levels."""
-    names = [step.name for step, scan, _ in layout.encoders if step.given for _ in range(scan.length if scan else 1)]
+    names = [own.op.train.name for own in layout.encoders if own.given for _ in range(own.windows)]
     for name, reals in zip(names, rounded, strict=True):
         wrong = int(np.isnan(reals).sum())
         if wrong:

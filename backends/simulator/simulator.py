@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from snnir.backends.simulator.plan import Cache, make_plan, rounds_plainly
-from snnir.backends.simulator.program import assemble
+from snnir.backends.simulator.program import Cache, assemble, rounds_plainly
 from snnir.backends.simulator.tables import Layout, Program, Sized
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
-from snnir.machine.encodings import ENCODINGS, check_encoding
+from snnir.machine import lower
 from snnir.machine.host import Host, Schedule
-from snnir.machine.options import DELIVERIES, EXECUTIONS, batch_size, check_graph, check_neurons, check_options
+from snnir.machine.options import DELIVERIES, ENCODINGS, EXECUTIONS, RunOptions, batch_size, check_graph
 from snnir.machine.results import SimulationResult
 
 __all__ = ["DELIVERIES", "ENCODINGS", "EXECUTIONS", "Simulator"]
@@ -88,14 +87,20 @@ class Simulator:
         on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
         arrays, sized = self._checked(inputs)
-        check_neurons(self.graph, steps, delivery, execution)
-        check_options(steps, delivery, execution, record, sized.layout.recordable)
-        check_encoding(encoding, steps, execution)
+        options = RunOptions.of(
+            steps=steps,
+            delivery=delivery,
+            execution=execution,
+            encoding=encoding,
+            trace=trace,
+            record=record,
+            counts=counts,
+            threads=threads,
+        )
+        options.check(self.graph, sized.layout.recordable)
         threads = cores() if threads is None else threads
         if phases and platform.machine().lower() not in ("x86_64", "amd64"):
             raise UsageError(f"phases counts cycles with a counter of x86 processors; this one is {platform.machine()}")
-        if threads < 1:
-            raise UsageError(f"threads is {threads}; it must be 1 or more")
         driver = _driver()
         pool = driver.acquire_pool(max(1, min(threads, sized.batch)))
         try:
@@ -110,9 +115,9 @@ class Simulator:
                 driver.Recorder(sized.layout, sized.batch, frozenset(record), counts, trace),
                 pool=pool,
                 steps=steps,
-                delivery=delivery,
-                carry=execution == "carry",
-                spread=encoding == "m-analog",
+                delivery=options.delivery,
+                carry=options.carry,
+                spread=options.in_portions,
                 phases=phases,
                 unseen=lambda: check_inputs(self.graph, inputs),
                 progress=progress,
@@ -141,6 +146,5 @@ class Simulator:
             while len(self._plans) >= _PLANS:
                 self._plans.pop(next(iter(self._plans)))
                 self._sized.clear()
-            plan = make_plan(self.graph, sizes, self._cache)
-            self._plans[key] = assemble(plan, self._cache.pool, self.graph.name)
+            self._plans[key] = assemble(lower(self.graph, sizes), self._cache)
         return self._plans[key]

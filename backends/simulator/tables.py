@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from snnir.backends.simulator.blocks import EncodePlan, PopulationPlan, ScanPlan, TracerPlan
-from snnir.ir.graph import Value
+from snnir.ir.graph import Node, Value
+from snnir.machine.program import Constant, Emitter, Input, Readout, Summing
 
 __all__ = [
     "COMBINATION",
@@ -30,6 +30,7 @@ __all__ = [
     "STACKED",
     "STATE",
     "WINDOWS",
+    "Charged",
     "Layout",
     "Program",
     "Sized",
@@ -55,6 +56,8 @@ POPULATION = _record(
     "lo",
     "hi",
     "staircase",
+    "bits",  # few-spike neurons: of the largest level, and how many of them are omitted
+    "omitted",
     "thresholds",
     "steps",  # thresholds of a row
     "first",  # segments
@@ -67,7 +70,7 @@ COMBINATION = _record(
     "emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept"
 )
 ELEMENT = _record("slot", "outer", "size", "encoded", "kept")
-STATE = _record("slot", "outer", "following", "final", "size", "level")
+STATE = _record("slot", "outer", "following", "final", "size", "level", "bits")
 SHARED = _record("slot", "outer")
 STACKED = _record("slot", "outer", "size", "level")
 WINDOWS = _record(
@@ -95,6 +98,8 @@ class Program(NamedTuple):
 
     top: int
     slots: int
+    few: int
+    """Whether neurons are few-spike neurons."""
     instructions: np.ndarray
     gathers: np.ndarray
     parts: np.ndarray
@@ -130,24 +135,40 @@ class Program(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Charged:
+    """What an encoder charges, from `column` of the levels on: those of a constant, or of the graph's `value`, for each of
+    `windows` windows of a `scan`. `given`: the reals (f32, batch in front) that the kernel rounds half up; None where the host
+    finds the levels."""
+
+    op: Input | Constant
+    value: Value | None
+    given: Value | None
+    scan: Node | None
+    windows: int
+    column: int
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where in the flat results of a program everything stands.
 
-    `emitters` are the steps by row of the emitters, with the number of their windows (None: outermost); `segments` the
-    names of synapses by column, `windows` those of windows by column of the steps; the others are sizes of one sample.
+    `emitters` are the ops by row of the emitters, with the number of their windows (None: outermost); `segments` the
+    names of synapses by column, `windows` those of windows by column of the steps, `values` the graph's readouts by the names of
+    theirs; the others are sizes of one sample.
     """
 
-    emitters: tuple[tuple[EncodePlan | PopulationPlan | TracerPlan, int | None], ...]
+    emitters: tuple[tuple[Emitter, int | None], ...]
     segments: tuple[str, ...]
-    readouts: tuple[tuple[PopulationPlan, int, int | None], ...]
+    readouts: tuple[tuple[Readout, int, int | None], ...]
     outputs: tuple[tuple[str, tuple[int, ...], int], ...]
-    encoders: tuple[tuple[EncodePlan, ScanPlan | None, int], ...]
+    encoders: tuple[Charged, ...]
     windows: list[str]
     columns: int
     counts: int
     sums: int
     settles: int
     levels: int
+    values: dict[str, Value]
 
     @cached_property
     def prepared(self) -> list[Any]:
@@ -164,8 +185,8 @@ class Layout:
     @cached_property
     def spiking(self) -> list[tuple[str, int]]:
         """The populations that spike, and their rows of the emitters."""
-        rows = enumerate(step for step, _ in self.emitters)
-        return [(step.name, row) for row, step in rows if isinstance(step, PopulationPlan) and not step.readout]
+        rows = enumerate(op for op, _ in self.emitters)
+        return [(op.train.name, row) for row, op in rows if isinstance(op, Summing) and op.emits]
 
     @cached_property
     def shared(self) -> dict[str, list[int]]:
@@ -178,11 +199,7 @@ class Layout:
     @cached_property
     def recordable(self) -> list[str]:
         """The names of values whose events can be recorded."""
-        return [
-            step.name
-            for step, _ in self.emitters
-            if not (isinstance(step, EncodePlan) and step.fixed) and not (isinstance(step, PopulationPlan) and step.readout)
-        ]
+        return [op.train.name for op, _ in self.emitters if op.counted and op.emits]
 
 
 @dataclass

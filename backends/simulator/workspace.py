@@ -61,6 +61,7 @@ def _size(dtype: Any) -> int:
 
 _INSTRUCTIONS = {ENCODE: "encode_levels", GATHER: "gather_trains", COMBINE: "combine_tracers", SCAN: "scan_windows"}
 _POPULATIONS = {0: "populate_32", 1: "populate_32", 2: "populate_64"}
+_FEW_SPIKES = {0: "few_spikes_32", 1: "few_spikes_32", 2: "few_spikes_64"}
 _DELIVERIES = {DENSE: "dense", SCATTERED: "convolution", COLLECTED: "convolution", CSR: "sparse"}
 _WIDTHS = {0: 8, 1: 16, 2: 64}
 
@@ -71,9 +72,9 @@ class Code:
     def __init__(self, program: Program, layout: Layout) -> None:
         self.arrays = program
         self.program = pack(PROGRAM, program._asdict())
-        populations = program.populations
+        populations, neurons = program.populations, _FEW_SPIKES if program.few else _POPULATIONS
         routines = [
-            _POPULATIONS[int(populations["storage"][row])] if kind == POPULATE else _INSTRUCTIONS[int(kind)]
+            neurons[int(populations["storage"][row])] if kind == POPULATE else _INSTRUCTIONS[int(kind)]
             for kind, row in program.instructions.tolist()
         ]
         deliveries = [""] * len(program.segments)
@@ -198,6 +199,7 @@ def _room(program: Program) -> dict[str, np.ndarray]:
         np.int64: {
             "first": program.slots,
             "steps": program.slots,
+            "lead": program.slots,
             "kept64": program.bias64.size,
             "sums64": most_wide + SPARE,
             "up64": most_wide,

@@ -8,6 +8,7 @@ import torch
 
 from snnir.backends.torch.registry import meaning
 from snnir.ir import ops
+from snnir.ir.dims import concrete
 
 __all__: list[str] = []
 
@@ -170,5 +171,5 @@ def _argmax(op: ops.ArgMax, x: torch.Tensor) -> _Result:
 
 @meaning(ops.SequenceMask)
 def _sequence_mask(op: ops.SequenceMask, lengths: torch.Tensor) -> _Result:
-    exists = torch.arange(int(str(op.length)), device=lengths.device) < lengths[:, None]
+    exists = torch.arange(concrete(op.length), device=lengths.device) < lengths[:, None]
     return ((exists != op.padding).float()[:, :, None],)

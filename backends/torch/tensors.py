@@ -14,6 +14,7 @@ from torch.nn import functional
 from snnir.backends.torch.registry import meaning
 from snnir.errors import UnsupportedError
 from snnir.ir import ops
+from snnir.ir.dims import concrete
 from snnir.ir.ops.rules import pad_amounts, window_size
 
 __all__: list[str] = []
@@ -102,7 +103,7 @@ def _batch_norm(op: ops.BatchNorm, x: torch.Tensor, *parameters: torch.Tensor) -
 
 @meaning(ops.Reshape)
 def _reshape(op: ops.Reshape, x: torch.Tensor) -> _Result:
-    return (x.reshape([int(str(size)) for size in op.shape]),)
+    return (x.reshape([concrete(size) for size in op.shape]),)
 
 
 @meaning(ops.Transpose)
@@ -148,7 +149,7 @@ def _extend(op: ops.Extend, x: torch.Tensor) -> _Result:
 
 @meaning(ops.Expand)
 def _expand(op: ops.Expand, x: torch.Tensor) -> _Result:
-    return (torch.broadcast_to(x, [int(str(size)) for size in op.shape]),)
+    return (torch.broadcast_to(x, [concrete(size) for size in op.shape]),)
 
 
 @meaning(ops.MaxPool)
@@ -176,7 +177,7 @@ def _windows(op: ops.MaxPool | ops.AveragePool, x: torch.Tensor, fill: float, ex
     pads = pad_amounts(op.padding, spatial)
     spans = [d * (k - 1) + 1 for k, d in zip(op.kernel, op.dilation, strict=True)]
     counts = [
-        int(str(window_size(size, op.kernel[axis], op.stride[axis], op.dilation[axis], pads[axis], op.ceil)))
+        concrete(window_size(size, op.kernel[axis], op.stride[axis], op.dilation[axis], pads[axis], op.ceil))
         for axis, size in enumerate(x.shape[2:])
     ]
     beyond = [

@@ -22,7 +22,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Bif, Encode, MaxPool, Product, Readout, Scan
 from snnir.ir.phases import FEW_SPIKES, neuron_of
 from snnir.machine.host import Host, concrete_shape, window_order
-from snnir.machine.options import batch_size, check_graph, check_options
+from snnir.machine.options import RunOptions, batch_size, check_graph
 
 __all__ = ["SpikingModule"]
 
@@ -45,7 +45,7 @@ class SpikingModule(nn.Module):
         """
         super().__init__()
         check_graph(graph)
-        check_options(steps, delivery, "reset", (), ())
+        RunOptions.of(steps=steps, delivery=delivery).check(graph, ())
         if neuron_of(graph) == FEW_SPIKES:
             raise UnsupportedError(f"graph {graph.name} is of few-spike neurons, which the torch backend lacks; use neuron='bif'")
         self.graph, self.steps, self.delivery = graph, steps, delivery
@@ -134,7 +134,8 @@ class SpikingModule(nn.Module):
         host, sizes, batch = self._host(inputs)
         known = {name: (inside, shape) for name, _, inside, shape in self._emitters(sizes)}
         names = [name for name, op, _, _ in self._emitters(sizes) if not isinstance(op, Readout)]
-        check_options(steps, delivery, execution, record, names)
+        options = RunOptions.of(steps=steps, delivery=delivery, execution=execution, record=record, counts=counts)
+        options.check(self.graph, names)
         if any(parameter.dtype != torch.float64 for parameter in self.parameters()):
             raise UsageError("exact runs need parameters in float64; call module.double() on a module as it was made")
         windows = [self.graph.name]
@@ -144,8 +145,8 @@ class SpikingModule(nn.Module):
                 windows += [f"{node.outputs[0].name}[{element}]" for element in window_order(node.op, length)]
         device = self.anchor.device
         populations = [name for name, op, _, _ in self._emitters(sizes) if isinstance(op, Bif)]
-        recorder = Recorder(batch, windows, populations, known, record, counts, execution == "carry", device)
-        run = Run(self._parts(), sizes, batch, device, recorder, delivery=delivery, cap=steps, carry=execution == "carry")
+        recorder = Recorder(batch, windows, populations, known, record, counts, options.carry, device)
+        run = Run(self._parts(), sizes, batch, device, recorder, delivery=delivery, cap=steps, carry=options.carry)
         window = self._outermost(host)
         run.window(window)
         sums = {}

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from snnir.backends.torch_spiking.trains import aligned, lengthen
 from snnir.errors import UnsupportedError
+from snnir.ir.dims import concrete
 from snnir.ir.ops import Concat, Expand, Extend, Gather, MaxPool, Movement, Pad, Product, Reshape, Slice, Transpose
 from snnir.ir.ops.rules import pad_amounts, window_size
 
@@ -21,7 +22,7 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
     """A movement op on tensors [T, ...] of one length. Raises `UnsupportedError` for an op that is not known here."""
     op, x = op.bind(sizes), operands[0]
     if isinstance(op, Reshape):
-        return x.reshape(len(x), *(int(str(size)) for size in op.shape))
+        return x.reshape(len(x), *(concrete(size) for size in op.shape))
     if isinstance(op, Transpose):
         return x.permute(0, *(axis + 1 for axis in op.perm))
     if isinstance(op, Slice):
@@ -46,7 +47,7 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
             x = x.index_select(axis + 1, torch.from_numpy(places).to(x.device))
         return x
     if isinstance(op, Expand):
-        shape = [int(str(size)) for size in op.shape]
+        shape = [concrete(size) for size in op.shape]
         return x.reshape(len(x), *([1] * (len(shape) - x.ndim + 1)), *x.shape[1:]).expand(len(x), *shape)
     raise UnsupportedError(f"the torch backend does not know the movement {op.name}")
 
@@ -85,7 +86,7 @@ def _pooled(op: MaxPool, x: Tensor) -> Tensor:
     positions, amounts = [], []
     for axis, size in enumerate(x.shape[2:]):
         kernel, stride, dilation = op.kernel[axis], op.stride[axis], op.dilation[axis]
-        count = int(str(window_size(size, kernel, stride, dilation, pads[axis], op.ceil)))
+        count = concrete(window_size(size, kernel, stride, dilation, pads[axis], op.ceil))
         needed = (count - 1) * stride + dilation * (kernel - 1) + 1
         positions.append(count)
         amounts.append((pads[axis][0], pads[axis][1] + max(needed - size - sum(pads[axis]), 0)))

@@ -188,6 +188,8 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
         return "f32"
     if element == onnx.TensorProto.STRING:
         return "str"
+    if element not in onnx.TensorProto.DataType.values() or element == onnx.TensorProto.UNDEFINED:
+        raise UnsupportedError(f"input {entry.name} is of element type {element}, which ONNX does not have")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(element)
     if dtype.name in FEW_BITS:
         return "u8" if dtype.name[0] == "u" else "i8"

@@ -15,7 +15,9 @@ from snnir.errors import GraphError
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.model import usual
 from snnir.frontends.onnx.registry import BECOMES, Known, RefusalError
-from snnir.ir import Dim, Shape, Value
+from snnir.ir import BATCH, Dim, Shape, Value
+from snnir.ir.dims import names_of
+from snnir.ir.lowering.sizes import Undecided
 from snnir.ir.ops.rules import broadcast
 
 __all__ = ["RULES", "chosen", "fold", "folded_operators", "shape_array"]
@@ -31,9 +33,10 @@ def shape_array(shape: Shape) -> Known:
 
 def _plain(array: Known) -> Known:
     """int64 where no named size is left in an object array."""
-    if array.dtype != object or any(isinstance(item, Dim) for item in array.reshape(-1).tolist()):
+    items = array.reshape(-1).tolist() if array.dtype == object else []
+    if array.dtype != object or any(isinstance(item, Dim | Undecided) for item in items):
         return array
-    return array.astype(np.int64)
+    return array.astype(np.bool_ if items and all(isinstance(item, bool) for item in items) else np.int64)
 
 
 def _rule(call: Call, operands: Sequence[Known]) -> Known:
@@ -105,6 +108,45 @@ def _where(call: Call, operands: Sequence[Known]) -> Known:
     return np.where(operands[0].astype(bool), operands[1], operands[2])
 
 
+def _compared(relation: str) -> Callable[[Call, Sequence[Known]], Known]:
+    """A comparison of sizes. All sizes are at least 1; the batch is any number of samples, one among them."""
+
+    def decide(a: object, b: object) -> object:
+        if not isinstance(a, int | Dim) or not isinstance(b, int | Dim):
+            raise TypeError(f"a size is compared with {a if isinstance(b, int | Dim) else b}")
+        gap = a - b
+        if isinstance(gap, int):
+            return {"Equal": gap == 0, "Greater": gap > 0, "Less": gap < 0}[relation]
+        for size, other, sign in ((a, b, 1), (b, a, -1)):
+            if isinstance(size, Dim) and isinstance(other, int) and other < 1 and _is_size(size):
+                return {"Equal": False, "Greater": sign > 0, "Less": sign < 0}[relation]
+        names = names_of(gap)
+        usual = {"Equal": False, "Greater": isinstance(a, Dim), "Less": isinstance(b, Dim)}[relation]
+        sign_text = {"Equal": "==", "Greater": ">", "Less": "<"}[relation]
+        return usual if names == {BATCH} else Undecided(f"{a} {sign_text} {b}", frozenset(names), usual)
+
+    def rule(call: Call, operands: Sequence[Known]) -> Known:
+        pairs = np.broadcast(*(operand.astype(object) for operand in operands[:2]))
+        found = np.empty(pairs.shape, object)
+        for index, (a, b) in zip(np.ndindex(*pairs.shape), pairs, strict=True):
+            found[index] = decide(a, b)
+        return found
+
+    return rule
+
+
+def _is_size(size: Dim) -> bool:
+    """Whether a dimension is a product of sizes, so that it is at least 1: no differences."""
+    return all(coefficient > 0 for _, coefficient in size.terms)
+
+
+def _not(call: Call, operands: Sequence[Known]) -> Known:
+    items = [item.opposite() if isinstance(item, Undecided) else not item for item in operands[0].reshape(-1).tolist()]
+    found = np.empty(len(items), object)
+    found[:] = items
+    return found.reshape(operands[0].shape)
+
+
 def _shape(call: Call, operands: Sequence[Known]) -> Known:
     stop = call.attribute("end")
     return np.array(operands[0].shape[call.integer("start", 0) : None if stop is None else int(str(stop))], np.int64)
@@ -124,7 +166,10 @@ RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {
     "Sub": lambda call, operands: np.asarray(operands[0] - operands[1]),
     "Mul": lambda call, operands: np.asarray(operands[0] * operands[1]),
     "Div": _div,
-    "Equal": lambda call, operands: np.asarray(operands[0] == operands[1]),
+    "Equal": _compared("Equal"),
+    "Greater": _compared("Greater"),
+    "Less": _compared("Less"),
+    "Not": _not,
     "Where": _where,
     "ReduceProd": _product,
     "Size": lambda call, operands: np.array(operands[0].size, np.int64),
@@ -172,12 +217,41 @@ def fold(call: Call) -> list[Known]:
     return _reference(call)
 
 
+def _elements(call: Call) -> float:
+    """How many elements a node gives that makes more of few, about; 0 for all others. Its operands are known."""
+    first, *rest = [np.asarray(operand, np.float64) if _is_numeric(operand) else None for operand in call.operands]
+    others = [operand for operand in rest if operand is not None]
+    operator = call.node.op_type
+    size = float(first.size) if first is not None else 0.0
+    if operator in ("Expand", "Reshape") and others:
+        return float(np.prod(np.maximum(others[0], 1))) * (size if operator == "Expand" and not others[0].size else 1)
+    if operator in ("Tile", "Upsample", "Resize") and others:
+        return size * float(max(np.prod(np.maximum(np.abs(other), 1)) for other in others))
+    if operator == "Range" and len(others) == 2 and first is not None:
+        return float(np.max(np.abs((others[0] - first) / np.where(others[1], others[1], 1)), initial=0))
+    if operator == "OneHot" and others:
+        return size * float(np.max(np.abs(others[0]), initial=1))
+    if operator == "Pad" and first is not None:
+        pads = others[0] if others else np.asarray(call.attribute("pads", ()), np.float64)
+        sides = np.abs(pads).reshape(2, -1).sum(0) if pads.size == 2 * first.ndim else np.abs(pads).sum()
+        return float(np.prod(first.shape + sides))
+    if operator in ("BlackmanWindow", "HammingWindow", "HannWindow", "ConstantOfShape", "EyeLike") and first is not None:
+        return float(np.prod(np.maximum(np.abs(first), 1))) if operator != "EyeLike" else size
+    return 0.0
+
+
+def _is_numeric(operand: object) -> bool:
+    return isinstance(operand, np.ndarray) and operand.dtype.kind in "fiub"
+
+
 def _reference(call: Call) -> list[Known]:
     """By ONNX's reference evaluator."""
     from onnx.reference import ReferenceEvaluator
 
     node = call.node
     names = [name for name in node.input if name]
+    if _elements(call) > LARGEST:
+        raise RefusalError(f"its result would have more than {LARGEST} elements")
     feeds = {name: operand for name, operand in zip(node.input, call.operands, strict=True) if operand is not None}
     inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names)]
     outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]

@@ -102,15 +102,16 @@ class _Reading:
 
     def open(self, plan: InputPlan) -> Graph:
         """A model whose batch is open. Where nothing but its place tells axis 0, the batch may be axis 1, of size 1, or none."""
-        graph, error = None, None
+        graph: Graph | None = None
+        error: Exception | None = None
         try:
             graph = self.imported(plan)
         except (UnsupportedError, GraphError) as problem:
             error = problem
         except SizesForcedError as problem:
-            if not (plan.guessed and _by_batch(problem)):
+            if not _by_batch(problem):
                 raise
-            error = UnsupportedError(str(problem))
+            error = problem
         if graph is not None and not (plan.guessed and batch_places(graph)[1]):
             return graph
         second = second_axes(self.model, self.constants)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.inlined import inlined
@@ -46,15 +46,30 @@ def load_model(source: Source, as_stored: bool = False) -> tuple[onnx.ModelProto
         model, name = _read(Path(source)), Path(source).stem
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{_label(source)} holds no ONNX graph; is it an ONNX model?")
+    if not _is_text(model):
+        raise ModelError(f"{_label(source)} is not a valid ONNX model: it holds names that are not UTF-8")
     model = model if as_stored else raised(model, OLDEST_OPSET)
     if not as_stored:
         opset_of(model)
-    model = inlined(model)
     try:
+        model = inlined(model)
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
+    except (ModelError, UnsupportedError):
+        raise
+    except Exception as error:  # the checker's own errors, and what its C++ side raises on damaged files
         raise ModelError(f"{_label(source)} is not a valid ONNX model: {_first_line(error)}") from error
     return model, name
+
+
+def _is_text(message: Message) -> bool:
+    """Whether all texts of a message are UTF-8: protobuf hands out others as bytes."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            if any(isinstance(item, bytes) for item in ([value] if isinstance(value, str | bytes) else value)):
+                return False
+        elif field.type == field.TYPE_MESSAGE and not all(map(_is_text, [value] if isinstance(value, Message) else value)):
+            return False
+    return True
 
 
 def _label(source: Source) -> str:
@@ -147,7 +162,7 @@ def to_array(tensor: onnx.TensorProto) -> np.ndarray:
     """The tensor's data; real numbers of fewer bits become float32. Raises `ModelError`."""
     try:
         array = onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, KeyError) as error:
         raise ModelError(f"tensor {tensor.name} cannot be read: {_first_line(error)}") from error
     return usual(array)
 

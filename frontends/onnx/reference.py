@@ -59,7 +59,7 @@ def run_serialized(
         for entry in session.get_inputs():
             if entry.name in inputs:
                 kind = onnx.helper.tensor_dtype_to_np_dtype(_ELEMENTS[entry.type])
-                feeds[entry.name] = np.ascontiguousarray(inputs[entry.name], dtype=kind)
+                feeds[entry.name] = np.asarray(inputs[entry.name], dtype=kind, order="C")
         axes = dict(batch_axes or {})
         pieces = _pieces(session, feeds, axes)
         names = [entry.name for entry in session.get_outputs()]

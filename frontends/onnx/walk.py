@@ -232,7 +232,8 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
                 sizes = forced(error, scope.open_sizes)
                 if sizes:
                     raise SizesForcedError(sizes, origin_of(node)) from error
-                refused.append(_line(node, str(error), open_sizes(operands) & scope.open_sizes))
+                about = open_sizes(operands) | getattr(error, "sizes", frozenset())
+                refused.append(_line(node, str(error), about & scope.open_sizes))
             except (SnnirError, SizesForcedError):
                 raise
             except Exception as error:  # a file may hold anything, and one node must not hide what becomes of the others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,13 @@ class Example:
         """All tensors, in order."""
         return [leaf for leaf in pytree.tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, torch.Tensor)]
 
-    def repeated(self, axis: int) -> Example:
-        """The same with two samples for one along `axis` of every tensor; torch.export takes a size of 1 for fixed."""
+    def repeated(self, axis_of: Callable[[torch.Tensor], int]) -> Example:
+        """The same with two samples for one along an axis of every tensor; torch.export takes a size of 1 for fixed."""
 
         def twice(item: Any) -> Any:
-            return torch.cat([item, item], axis) if isinstance(item, torch.Tensor) and item.dim() > axis else item
+            return (
+                torch.cat([item, item], axis_of(item)) if isinstance(item, torch.Tensor) and item.dim() > axis_of(item) else item
+            )
 
         return Example(pytree.tree_map(twice, self.args), pytree.tree_map(twice, dict(self.kwargs)))
 
@@ -107,10 +109,14 @@ def _time_major(module: torch.nn.Module) -> bool:
 
 
 def _widened(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, int]) -> Example:
-    axes = set(batch_axes.values())
-    axis = axes.pop() if len(axes) == 1 else 1 if _time_major(module) else 0
-    tensors = [tensor for tensor in example.tensors() if tensor.dim() > axis]
-    return example.repeated(axis) if axis >= 0 and tensors and all(tensor.shape[axis] == 1 for tensor in tensors) else example
+    axes, time_major = set(batch_axes.values()), _time_major(module)
+    named = axes.pop() if len(axes) == 1 else None
+
+    def axis_of(tensor: torch.Tensor) -> int:
+        return named if named is not None else 1 if time_major and tensor.dim() == 3 else 0
+
+    tensors = [tensor for tensor in example.tensors() if tensor.dim() > axis_of(tensor) >= 0]
+    return example.repeated(axis_of) if tensors and all(tensor.shape[axis_of(tensor)] == 1 for tensor in tensors) else example
 
 
 def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, int], sequences: bool) -> dict[str, Any]:
@@ -175,7 +181,8 @@ def reexported(program: ExportedProgram, axes: Mapping[str, int]) -> ExportedPro
         warnings.simplefilter("ignore")
         module, example = program.module(check_guards=False), Example(tuple(args), dict(kwargs))
     if len(set(axes.values())) == 1:
-        example = example.repeated(next(iter(axes.values())))  # torch.export takes a size of 1 for fixed
+        axis = next(iter(axes.values()))
+        example = example.repeated(lambda _: axis)  # torch.export takes a size of 1 for fixed
     remaining = iter(axes.values())
 
     def spec(item: Any) -> Any:

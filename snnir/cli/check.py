@@ -9,7 +9,7 @@ import click
 import snnir
 from snnir.cli.check_report import checked
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BATCH_AXIS, BITS, CONSTANT, DIM, FILE, JSON, SHAPE, batch_axes_of, constants_of, dims_of
+from snnir.cli.options import BATCH_AXIS, CONSTANT, DIM, FILE, JSON, SHAPE, batch_axes_of, compile_options, constants_of, dims_of
 
 __all__ = ["check_command"]
 
@@ -17,8 +17,7 @@ __all__ = ["check_command"]
 @click.command("check")
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, help="Inputs like those to come, for certified steps instead of estimates.")
-@BITS
-@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
+@compile_options("bits", "neuron", "allow_host")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @CONSTANT
 @BATCH_AXIS
@@ -29,6 +28,7 @@ def check_command(
     model: Path,
     calibration: Path | None,
     bits: int,
+    neuron: str,
     allow_host: bool,
     every: bool,
     constants: tuple[str, ...],
@@ -43,6 +43,7 @@ def check_command(
         model,
         calibration=data,
         bits=bits,
+        neuron=neuron,
         allow_host=allow_host,
         constants=constants_of(constants),
         batch_axes=batch_axes_of(batch_axes),

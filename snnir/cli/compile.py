@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,18 +12,16 @@ from snnir.cli import report
 from snnir.cli.files import read_arrays
 from snnir.cli.options import (
     BATCH_AXIS,
-    BITS,
     CONSTANT,
     DIM,
     FILE,
     JSON,
-    ROUNDING,
     SHAPE,
-    WEIGHT_BITS,
     batch_axes_of,
+    chosen,
+    compile_options,
     constants_of,
     dims_of,
-    value_bits_of,
 )
 from snnir.errors import UsageError
 from snnir.runtime.accuracy import worst_sqnr
@@ -34,15 +33,7 @@ __all__ = ["compile_command"]
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
-@BITS
-@WEIGHT_BITS
-@click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 16.")
-@click.option("--state-bits", default=0, help="Bits of states that add up (LSTM cells, GRU); 0: two more than --bits.")
-@click.option("--value-bits", multiple=True, metavar="NAME=BITS", help="Bits of one value; may be given again.")
-@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
-@click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
-@click.option("--percentile", default=99.9, show_default=True, help="Share of the data in range, for the percentile method.")
-@ROUNDING
+@compile_options()
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
@@ -56,15 +47,6 @@ def compile_command(
     model: Path,
     calibration: Path | None,
     output: Path,
-    bits: int,
-    weight_bits: int,
-    input_bits: int,
-    state_bits: int,
-    value_bits: tuple[str, ...],
-    allow_host: bool,
-    method: str,
-    percentile: float,
-    rounding: str,
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
@@ -74,6 +56,7 @@ def compile_command(
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     json: bool,
+    **options: Any,
 ) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
     data = read_arrays(calibration) if calibration is not None else None
@@ -81,15 +64,6 @@ def compile_command(
         program = snnir.compile(
             model,
             calibration=data,
-            bits=bits,
-            weight_bits=weight_bits,
-            input_bits=input_bits,
-            state_bits=state_bits,
-            value_bits=value_bits_of(value_bits),
-            allow_host=allow_host,
-            method=method,
-            percentile=percentile,
-            rounding=rounding,
             pipeline=pipeline,
             constants=constants_of(constants),
             batch_axes=batch_axes_of(batch_axes),
@@ -97,6 +71,7 @@ def compile_command(
             check=check,
             dump_ir=dump_ir,
             progress=advance,
+            **chosen(options),
         )
         enough = _reaches(program, min_sqnr)
         if enough:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.table import Table
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BITS, CONSTANT, FILE, JSON, WEIGHT_BITS, constants_of, value_bits_of
+from snnir.cli.options import CONSTANT, FILE, JSON, chosen, compile_options, constants_of
 from snnir.runtime.accuracy import MOST_DB, distance_text
 
 if TYPE_CHECKING:
@@ -25,28 +25,16 @@ __all__ = ["debug_command"]
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(min=1), help="Calibration samples to measure on.")
-@BITS
-@WEIGHT_BITS
-@click.option("--input-bits", default=8, show_default=True, help="Bits of the model's inputs, 2 to 16.")
-@click.option("--state-bits", default=0, help="Bits of states that add up (LSTM cells, GRU); 0: two more than --bits.")
-@click.option("--value-bits", multiple=True, metavar="NAME=BITS", help="Bits of one value; may be given again.")
-@click.option("--allow-host", is_flag=True, help="Let ops without spiking form inside the network run on the host.")
-@click.option("--method", default="mse", show_default=True, help="How scales are chosen: mse, percentile or minmax.")
+@compile_options("bits", "weight_bits", "input_bits", "state_bits", "value_bits", "allow_host", "method")
 @CONSTANT
 @JSON
 def debug_command(
     model: Path,
     calibration: Path,
     samples: int,
-    bits: int,
-    weight_bits: int,
-    input_bits: int,
-    state_bits: int,
-    value_bits: tuple[str, ...],
-    allow_host: bool,
-    method: str,
     constants: tuple[str, ...],
     json: bool,
+    **options: Any,
 ) -> None:
     """Compile MODEL and print what every value and weight costs: together with all before it, alone, and at the outputs."""
     with report.progress("compiling", quiet=json) as advance:
@@ -55,14 +43,8 @@ def debug_command(
             calibration=read_arrays(calibration),
             samples=samples,
             progress=advance,
-            bits=bits,
-            weight_bits=weight_bits,
-            input_bits=input_bits,
-            state_bits=state_bits,
-            value_bits=value_bits_of(value_bits),
-            allow_host=allow_host,
-            method=method,
             constants=constants_of(constants),
+            **chosen(options),
         )
     if json:
         report.print_json(table.facts())

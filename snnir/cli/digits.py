@@ -6,15 +6,14 @@ from pathlib import Path
 
 import click
 
-from snnir.cli.options import BITS, FILE, JSON, WEIGHT_BITS
+from snnir.cli.options import FILE, JSON, compile_options
 
 __all__ = ["demo_command"]
 
 
 @click.command("demo")
 @click.option("--output", "-o", type=FILE, default=Path("out"), help="A folder for the program and the pictures.")
-@BITS
-@WEIGHT_BITS
+@compile_options("bits", "weight_bits")
 @JSON
 def demo_command(output: Path, bits: int, weight_bits: int, json: bool) -> int:
     """Compile a real CRNN for handwritten digits, simulate it on held-out digits, and prove it exact."""

@@ -16,8 +16,11 @@ from snnir.cli.digits import demo_command
 from snnir.cli.inspect import inspect_command
 from snnir.cli.listings import ops_command, passes_command
 from snnir.cli.nir import nir_command
+from snnir.cli.opt import opt_command
+from snnir.cli.reduce import reduce_command
 from snnir.cli.run import run_command
 from snnir.cli.verify import verify_command
+from snnir.cli.warm_up import warm_up_command
 from snnir.errors import SnnirError, UsageError
 
 __all__ = ["cli", "main"]
@@ -29,9 +32,12 @@ COMMANDS = (
     run_command,
     verify_command,
     inspect_command,
+    opt_command,
+    reduce_command,
     passes_command,
     ops_command,
     demo_command,
+    warm_up_command,
     nir_command,
     *BUNDLE_COMMANDS,
 )
@@ -48,12 +54,15 @@ for command in COMMANDS:
     cli.add_command(command)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line with `arguments` (those of the process by default); returns the exit code."""
+def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
+    """Run the command line with `arguments` (those of the process by default); returns the exit code.
+
+    `own_process` says that the process does nothing else, so that libraries may be loaded for snnir alone.
+    """
     given = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in given
+    debug, obj = "--debug" in given, report.OWN_PROCESS if own_process else None
     try:
-        code = cli.main([word for word in given if word != "--debug"], prog_name="snnir", standalone_mode=False)
+        code = cli.main([word for word in given if word != "--debug"], prog_name="snnir", standalone_mode=False, obj=obj)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

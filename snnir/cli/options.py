@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
 
 from snnir.cli.files import read_arrays
 from snnir.errors import UsageError
+from snnir.ir.protocols import Delivery, Execution
+from snnir.passes.options import CompileKeywords, CompileOptions, declaration
 
 __all__ = [
     "BATCH_AXIS",
-    "BITS",
     "COMPARE",
     "CONSTANT",
     "DELIVERY",
@@ -21,24 +24,26 @@ __all__ = [
     "EXECUTION",
     "FILE",
     "JSON",
-    "ROUNDING",
     "SHAPE",
     "THREADS",
-    "WEIGHT_BITS",
     "batch_axes_of",
+    "chosen",
+    "compile_options",
     "constants_of",
     "dims_of",
-    "value_bits_of",
 ]
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
 DELIVERY = click.option(
-    "--delivery", type=click.Choice(["relay", "replay", "graded"]), default="relay", help="How recurrent spikes are delivered."
+    "--delivery",
+    type=click.Choice([each.value for each in Delivery]),
+    default="relay",
+    help="How recurrent spikes are delivered.",
 )
 EXECUTION = click.option(
     "--execution",
-    type=click.Choice(["reset", "carry"]),
+    type=click.Choice([each.value for each in Execution]),
     default="reset",
     help="What neurons of recurrent layers do at the next sequence element: start afresh, or go on and send changes only.",
 )
@@ -72,15 +77,50 @@ SHAPE = click.option(
 )
 COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
-BITS = click.option("--bits", default=4, show_default=True, help="Bits of activations, 2 to 8.")
-WEIGHT_BITS = click.option("--weight-bits", default=8, show_default=True, help="Bits of weights, 2 to 16.")
-ROUNDING = click.option(
-    "--rounding",
-    type=click.Choice(["exact", "half-up", "refuse"]),
-    default="exact",
-    show_default=True,
-    help="Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
-)
+
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def compile_options(*names: str) -> Callable[[Command], Command]:
+    """Decorator: the options of `CompileOptions` called `names` (all of them by default), as they are declared there."""
+    items = [item for item in fields(CompileOptions) if not names or item.name in names]
+
+    def add(command: Command) -> Command:
+        for item in reversed(items):
+            command = _compile_option(item)(command)
+        return command
+
+    return add
+
+
+def _compile_option(item: Field[Any]) -> Callable[[Command], Command]:
+    told, flag = declaration(item), f"--{item.name.replace('_', '-')}"
+    if told.metavar is not None:
+        return click.option(flag, multiple=True, metavar=told.metavar, help=told.help)
+    if isinstance(item.default, bool):
+        return click.option(flag, is_flag=True, default=item.default, help=told.help)
+    kind = click.Choice(told.choices) if told.choices else type(item.default)
+    return click.option(flag, type=kind, default=item.default, show_default=True, help=told.help)
+
+
+def chosen(options: Mapping[str, Any]) -> CompileKeywords:
+    """The values of `compile_options` as `snnir.compile` takes them. Raises `UsageError`."""
+    found: dict[str, Any] = dict(options)
+    for item in fields(CompileOptions):
+        if declaration(item).metavar is not None and item.name in found:
+            found[item.name] = _sizes(f"--{item.name.replace('_', '-')}", found[item.name])
+    return cast("CompileKeywords", found)
+
+
+def _sizes(flag: str, items: Iterable[str]) -> dict[str, int]:
+    sizes = {}
+    for each in items:
+        name, sign, bits = each.rpartition("=")
+        if not sign or not name or not bits.isdecimal():
+            raise UsageError(f"{flag} {each!r}: give the value's name and its bits, like cell.next=12")
+        sizes[name] = int(bits)
+    return sizes
 
 
 def dims_of(items: Iterable[str], shapes: Iterable[str]) -> dict[str, int]:
@@ -125,15 +165,4 @@ def batch_axes_of(items: Iterable[str]) -> dict[str, int | None]:
         if not sign or not name or not (axis == "none" or axis.removeprefix("-").isdecimal()):
             raise UsageError(f"--batch-axis {item!r}: give the input's name and its axis, like state=1 or state=none")
         found[name] = None if axis == "none" else int(axis)
-    return found
-
-
-def value_bits_of(items: Iterable[str]) -> dict[str, int]:
-    """Bits by the names of values, of what `--value-bits` was given. Raises `UsageError`."""
-    found = {}
-    for item in items:
-        name, sign, bits = item.rpartition("=")
-        if not sign or not name or not bits.isdecimal():
-            raise UsageError(f"--value-bits {item!r}: give the value's name and its bits, like cell.next=12")
-        found[name] = int(bits)
     return found

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from snnir.runtime.verification import Verification
 
 __all__ = [
+    "OWN_PROCESS",
     "accuracy",
     "compiled",
     "distance_rows",
     "error",
+    "in_own_process",
     "print_json",
     "progress",
     "ran",
@@ -47,6 +50,10 @@ __all__ = [
     "verified",
     "warn",
 ]
+
+
+OWN_PROCESS = "a process of its own"
+"""The object of a command's context in a process that is a command of snnir's and nothing else."""
 
 
 def error(message: str) -> None:
@@ -65,18 +72,23 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
-ALONE = False
-"""Whether this process is a command of snnir's, and nobody else's."""
+def in_own_process() -> bool:
+    """Whether a command runs in a process that does nothing else."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.obj == OWN_PROCESS
 
 
 @contextmanager
 def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
-    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took."""
+    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took.
+
+    In a process of its own (see `own_process` of `snnir.cli.main.main`) Numba is loaded without what nothing here uses.
+    """
     with progress(what, quiet) as advance:
         if not kernels:
             yield advance
             return
-        if ALONE:
+        if in_own_process():
             load_numba_without_blas()
         with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
             yield advance
@@ -123,39 +135,32 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     """What `snnir compile` prints; `output` is None where nothing was written."""
     from snnir.compiler.inspection import graph_facts
 
-    size = output.stat().st_size if output is not None else 0
-    facts = {**program.facts, **graph_facts(program.graph("spiking")), "output": output and str(output), "bytes": size}
+    known, size = program.facts, output.stat().st_size if output is not None else 0
+    facts = {**known, **graph_facts(program.graph("spiking")), "output": output and str(output), "bytes": size}
     if json:
         print_json(facts)
         return
-    checked = "0 between quantized and spiking graph (every pass, a few samples)" if facts.get("checked") else "not counted"
-    rows = {
+    checked = "0 between quantized and spiking graph (every pass, a few samples)" if known.checked else "not counted"
+    rows: dict[str, object] = {
         **{name: escape(text) for name, text in distance_rows(program).items()},
         "mismatches": f"{checked}; snnir verify counts those of the spikes",
-        "model": facts["source"],
+        "model": known.source,
         **{name: escape(value) for name, value in origin_rows(facts).items()},
-        "pipeline": facts["pipeline"],
-        "calibration samples": facts["calibration_samples"],
-        "import against ONNX Runtime": _import_error(facts.get("import_error")),
+        "pipeline": known.pipeline,
+        "calibration samples": known.calibration_samples,
+        "import against ONNX Runtime": "not compared"
+        if known.import_error is None
+        else f"equal within {known.import_error:.2g} of the output's span",
+        "integers of the import": known.import_levels,
+        "integers on the grids": known.given_levels,
     }
-    for key, label in (("import_levels", "integers of the import"), ("given_levels", "integers on the grids")):
-        if key in facts:
-            rows[label] = facts[key]
-    host = facts.get("host_nodes")
-    if isinstance(host, list) and host:
-        share = 100 * float(str(facts["spiking_mac_share"]))
-        rows["on the host"] = f"{', '.join(map(str, host))}; {share:.1f} % of the multiply-accumulates are spiking"
-    for key in ("notes", "remarks"):
-        lines = facts.get(key)
-        if isinstance(lines, list) and lines:
-            rows[key] = "\n".join(map(str, lines))
+    if known.host_nodes and known.spiking_mac_share is not None:
+        share = 100 * known.spiking_mac_share
+        rows["on the host"] = f"{', '.join(known.host_nodes)}; {share:.1f} % of the multiply-accumulates are spiking"
+    rows |= {"notes": "\n".join(known.notes or ()) or None, "remarks": "\n".join(known.remarks or ()) or None}
     rows["written"] = f"{output} ({size:,} bytes)" if output is not None else "nothing"
-    rows_table("compiled", rows)
+    rows_table("compiled", {name: value for name, value in rows.items() if value is not None})
     warn(program.warnings)
-
-
-def _import_error(value: object) -> str:
-    return f"equal within {value:.2g} of the output's span" if isinstance(value, float) else "not compared"
 
 
 def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:

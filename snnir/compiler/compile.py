@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
@@ -14,17 +15,20 @@ from snnir.compiler.importing import (
     IMPORT_SAMPLES,
     check_import,
     example_from,
-    import_model,
+    import_with,
     is_torch,
     needs_example,
     with_constants,
 )
 from snnir.compiler.open_sizes import OpenSizes, with_numbers
+from snnir.compiler.options import ImportOptions, Keywords, keywords_of, split
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, UnsupportedError, UsageError
 from snnir.ir import Graph
 from snnir.ir.phases import neuron_of
+from snnir.passes.options import CompileOptions
 from snnir.runtime.costs import dense_macs, host_work
+from snnir.runtime.facts import CompileFacts
 from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.runtime.program import Program
 
@@ -36,45 +40,32 @@ if TYPE_CHECKING:
 __all__ = ["compile"]
 
 
+@keywords_of(CompileOptions, ImportOptions)
 def compile(  # the field's word for it; shadowing the builtin is confined to this namespace
     model: Model | TrainableModule,
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
-    bits: int = 4,
-    weight_bits: int = 8,
-    input_bits: int = 8,
-    state_bits: int = 0,
-    value_bits: Mapping[str, int] | None = None,
-    allow_host: bool = False,
-    method: str = "mse",
-    percentile: float = 99.9,
-    rounding: str = "exact",
-    neuron: str = "bif",
     pipeline: str | None = None,
-    batch_axes: Mapping[str, int | None] | None = None,
-    example_inputs: Any = None,
-    dynamic_shapes: Any = None,
-    constants: Mapping[str, Any] | None = None,
-    dims: Mapping[str, int] | None = None,
     check: bool = True,
     dump_ir: str | Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     on_stage: Callable[[Stage], None] | None = None,
+    **options: Unpack[Keywords],
 ) -> Program:
     """Compile a trained model into an exact spiking program.
 
-    `calibration` holds inputs like those the model will see (one array, or arrays by input name). `bits` (2 to 8) is for
-    activations, `input_bits` (2 to 16) for the model's inputs and what the host computes from them, `state_bits` (2 to 16)
-    for states that add to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for
-    single values by their names in the calibrated graph, `weight_bits` (2 to 16) for weights; `method` chooses
-    scales (`mse`, `percentile`, `minmax`). `neuron` is the family of neurons: `bif` (one level a spike) or `few-spikes`
-    (the level's bits). `pipeline` replaces the default order of passes. `batch_axes`, `example_inputs`, `dynamic_shapes`,
-    `constants` and `dims` are those of `import_model`; the example of a module of PyTorch whose batch is
-    axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size that is still
-    open, it gets that of the calibration data, and a note says so. With `check` the import is compared with ONNX Runtime, or with
-    the module itself, and every pass is held to its promise on a few samples. `dump_ir` is a folder for the
-    graph after each pass. `progress` is called with (what, done, total). Ops without spiking form run on the host before
-    and after the network; `allow_host` permits them inside it, with all that they depend on or all that depends on them.
+    `calibration` holds inputs like those the model will see (one array, or arrays by input name). `options` are those of
+    `snnir.passes.CompileOptions`: `bits` (2 to 8) for activations, `weight_bits` (2 to 16), `input_bits` (2 to 16) for the
+    model's inputs and what the host computes from them, `state_bits` (2 to 16) for states that add to what they were, such
+    as the cell state of an LSTM (0: two more than `bits`), `value_bits` for single values by their names in the calibrated
+    graph, `method` of choosing scales (`mse`, `percentile`, `minmax`), `neuron` for the family of neurons (`bif`: one level
+    a spike, `few-spikes`: the level's bits), and so on; and those of `import_model`. The example of a module of PyTorch
+    whose batch is axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size
+    that is still open, it gets that of the calibration data, and a note says so. `pipeline` replaces the default order of
+    passes. With `check` the import is compared with ONNX Runtime, or with the module itself, and every pass is held to its
+    promise on a few samples. `dump_ir` is a folder for the graph after each pass. `progress` is called with (what, done,
+    total). Ops without spiking form run on the host before and after the network; `allow_host` permits them inside it, with
+    all that they depend on or all that depends on them.
 
     A model that is quantized already (ONNX QuantizeLinear and DequantizeLinear, integer operators, QONNX) keeps its own
     scales, bounds and roundings, and needs no calibration data where it quantizes every value that neurons stand for.
@@ -91,38 +82,33 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
 
     Raises `CalibrationError`, `ModelError`, `UnsupportedError`, `UsageError`.
     """
-    from snnir.passes import default_pipeline, parse_pipeline
+    from snnir.passes import parse_pipeline, pipeline_for
 
-    values = ";".join(f"{name}={bits}" for name, bits in (value_bits or {}).items())
-    passes = (
-        default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host, rounding, neuron)
-        if pipeline is None
-        else parse_pipeline(pipeline)
-    )
+    imports, rest = split(options)
+    chosen = CompileOptions.of(rest)
+    passes = pipeline_for(chosen) if pipeline is None else parse_pipeline(pipeline)
     trained = _trained(model)
     if trained is not None:
         from snnir.compiler.training import passes_after_training
 
         model, calibration = trained.trained_graph(), trained.calibration
         passes = passes_after_training(trained.weight_bits) if pipeline is None else passes
-    if example_inputs is None and needs_example(model) and calibration is not None:
-        example_inputs = example_from(calibration)
+    if imports.example_inputs is None and needs_example(model) and calibration is not None:
+        imports = dataclasses.replace(imports, example_inputs=example_from(calibration, imports.batch_axes))
 
     build = partial(
         _compiled,
         model,
         passes,
         calibration,
-        batch_axes=batch_axes,
-        example_inputs=example_inputs,
-        dynamic_shapes=dynamic_shapes,
-        constants=constants,
+        imports=imports,
+        options=chosen.facts() if pipeline is None and trained is None else None,
         check=check,
         dump_ir=dump_ir,
         progress=progress,
         on_stage=on_stage,
     )
-    return with_numbers(build, OpenSizes(dims, calibration))
+    return with_numbers(build, OpenSizes(imports.dims, calibration))
 
 
 def _compiled(
@@ -131,10 +117,8 @@ def _compiled(
     calibration: np.ndarray | Mapping[str, np.ndarray] | None,
     sizes: OpenSizes,
     *,
-    batch_axes: Mapping[str, int | None] | None,
-    example_inputs: Any,
-    dynamic_shapes: Any,
-    constants: Mapping[str, Any] | None,
+    imports: ImportOptions,
+    options: Mapping[str, object] | None,
     check: bool,
     dump_ir: str | Path | None,
     progress: Callable[[str, int, int], None] | None,
@@ -143,59 +127,54 @@ def _compiled(
     """The program with the sizes that are known so far. Raises `UnsupportedError`, with the graph as far as it was imported."""
     from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
 
-    graph = import_model(
-        model,
-        batch_axes=batch_axes,
-        example_inputs=example_inputs,
-        dynamic_shapes=dynamic_shapes,
-        constants=constants,
-        dims=sizes.dims,
-    )
+    graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims))
     graph.notes += sizes.notes
     own = is_quantized(graph)
     if calibration is None and not own:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
     known = None if calibration is None else calibration_data(graph, calibration)
     data = check_samples(graph, None) if known is None else known
-    facts: dict[str, object] = {
-        "source": str(model) if isinstance(model, str | Path) else graph.name,
-        "pipeline": format_pipeline(passes),
-        "checked": check,
-        "calibration_samples": 0 if known is None else sample_count(graph, known),
-        "notes": list(graph.notes),
-    }
+    facts = CompileFacts(
+        source=str(model) if isinstance(model, str | Path) else graph.name,
+        pipeline=format_pipeline(passes),
+        options=options,
+        checked=check,
+        calibration_samples=0 if known is None else sample_count(graph, known),
+        notes=list(graph.notes),
+    )
     if not isinstance(model, Graph) and not is_torch(model):
         from snnir.frontends.onnx import survey
 
         surveyed = survey(cast("Any", model))
-        facts["provenance"], facts["metadata"] = surveyed.provenance, dict(surveyed.metadata)
+        facts |= {"provenance": surveyed.provenance, "metadata": dict(surveyed.metadata)}
     if check and not isinstance(model, Graph):
         if own and not is_torch(model):
-            facts |= check_levels(with_constants(model, constants), graph, first_samples(graph, data, IMPORT_SAMPLES))
+            facts |= check_levels(with_constants(model, imports.constants), graph, first_samples(graph, data, IMPORT_SAMPLES))
         else:
-            facts["import_error"] = check_import(model, graph, data, example_inputs, constants)
+            facts |= {"import_error": check_import(model, graph, data, imports.example_inputs, imports.constants)}
     dump = Path(dump_ir) if dump_ir is not None else None
     try:
         stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)
     except UnsupportedError as error:
-        made = f"model {graph.name} ({facts['provenance']})" if "provenance" in facts else f"model {graph.name}"
+        made = f"model {graph.name} ({facts.provenance})" if facts.provenance is not None else f"model {graph.name}"
         raise UnsupportedError(f"{made}: {error}", error.refusals, graph) from error
-    facts["remarks"] = [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]
+    facts |= {"remarks": [f"{stage.pass_.name}: {remark}" for stage in stages for remark in stage.remarks]}
     if own:
         facts |= integers_kept(graph, stages, data)
     graphs = {"float": graph}
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
-    if "spiking" in graphs:
-        facts["neuron"] = neuron_of(graphs["spiking"])
-    if "quantized" in graphs:
-        facts["host_nodes"] = host_work(graphs["quantized"])
-        macs = dense_macs(graphs["quantized"], data)
-        facts["spiking_mac_share"] = macs.spiking_share
-        if known is not None:
-            facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
         raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+    macs = dense_macs(graphs["quantized"], data)
+    facts = dataclasses.replace(
+        facts,
+        neuron=neuron_of(graphs["spiking"]),
+        host_nodes=host_work(graphs["quantized"]),
+        spiking_mac_share=macs.spiking_share,
+    )
+    if known is not None:
+        facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
     return Program(graphs, facts)
 
 

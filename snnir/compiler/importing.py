@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
+from snnir.compiler.options import ImportKeywords, ImportOptions, keywords_of
 from snnir.compiler.quantized_models import IMPORT_TOLERANCE, check_levels, is_quantized
 from snnir.errors import ModelError, UsageError
 from snnir.ir import Graph
@@ -22,22 +23,26 @@ if TYPE_CHECKING:
     Model = str | Path | bytes | onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | Graph
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
-__all__ = ["check_import", "example_from", "import_model", "is_torch", "model_outputs", "needs_example", "with_constants"]
+__all__ = [
+    "check_import",
+    "example_from",
+    "import_model",
+    "import_with",
+    "is_torch",
+    "model_outputs",
+    "needs_example",
+    "with_constants",
+]
 
+_LEAST_SPAN = 1e-3
+"""Outputs that stay below it are compared with it: ONNX Runtime's sigmoid is off by the rounding of numbers near 1."""
 IMPORT_SAMPLES = 16
 """Samples on which an import is compared with the model itself."""
 _EXAMPLE_SAMPLES = 2
 
 
-def import_model(
-    model: Model,
-    *,
-    batch_axes: Mapping[str, int | None] | None = None,
-    example_inputs: Any = None,
-    dynamic_shapes: Any = None,
-    constants: Mapping[str, Any] | None = None,
-    dims: Mapping[str, int] | None = None,
-) -> Graph:
+@keywords_of(ImportOptions)
+def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
     """The model as a float-level graph.
 
     `batch_axes` names the batch axis of inputs where it is not the one that is found; None: the input has no batch.
@@ -50,28 +55,33 @@ def import_model(
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
     """
-    if constants and (isinstance(model, Graph) or is_torch(model)):
+    return import_with(model, ImportOptions(**options))
+
+
+def import_with(model: Model, options: ImportOptions) -> Graph:
+    """`import_model` with its options as one value."""
+    if options.constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
-        if dims:
+        if options.dims:
             raise UsageError("dims are for models that are imported; a graph has its sizes")
         return model
     if is_torch(model):
         from snnir.frontends.torch import import_torch
 
-        axes = {name: axis for name, axis in (batch_axes or {}).items() if axis is not None}
+        axes = {name: axis for name, axis in (options.batch_axes or {}).items() if axis is not None}
         return import_torch(
             cast("Any", model),
-            example_inputs=example_inputs,
-            dynamic_shapes=dynamic_shapes,
+            example_inputs=options.example_inputs,
+            dynamic_shapes=options.dynamic_shapes,
             batch_axes=axes,
-            dims=dims,
+            dims=options.dims,
         )
-    if example_inputs is not None or dynamic_shapes is not None:
+    if options.example_inputs is not None or options.dynamic_shapes is not None:
         raise UsageError("example_inputs and dynamic_shapes are for modules of PyTorch; an ONNX model needs neither")
     from snnir.frontends.onnx import import_onnx
 
-    return import_onnx(cast("Any", model), batch_axes=batch_axes, constants=constants, dims=dims)
+    return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants, dims=options.dims)
 
 
 def is_torch(model: object) -> bool:
@@ -88,11 +98,31 @@ def needs_example(model: object) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def example_from(calibration: np.ndarray | Mapping[str, np.ndarray]) -> object:
-    """Arguments of one call from calibration data: two samples, or all where there is one."""
-    if isinstance(calibration, Mapping):
-        return {name: np.asarray(array)[:_EXAMPLE_SAMPLES] for name, array in calibration.items()}
-    return (np.asarray(calibration)[:_EXAMPLE_SAMPLES],)
+def example_from(
+    calibration: np.ndarray | Mapping[str, np.ndarray], batch_axes: Mapping[str, int | None] | None = None
+) -> object:
+    """Arguments of one call from calibration data: two samples, or all where there is one.
+
+    Samples stand along the axis that `batch_axes` names, else along the first that is as long as axis 0 of the first input
+    with a batch there: states of recurrent layers have theirs behind the layers.
+    """
+    if not isinstance(calibration, Mapping):
+        return (_first(np.asarray(calibration), (batch_axes or {}).get("", 0)),)
+    arrays = {name: np.asarray(array) for name, array in calibration.items()}
+    given = dict(batch_axes or {})
+    counts = [
+        array.shape[given.get(name) or 0] for name, array in arrays.items() if array.ndim and given.get(name, 0) is not None
+    ]
+    count = next((size for size in counts if all(size in array.shape for array in arrays.values() if array.ndim > 1)), None)
+    example = {}
+    for name, array in arrays.items():
+        axis = given.get(name, array.shape.index(count) if count in array.shape else 0)
+        example[name] = _first(array, axis)
+    return example
+
+
+def _first(array: np.ndarray, axis: int | None) -> np.ndarray:
+    return array if axis is None or not array.ndim else array.take(range(min(_EXAMPLE_SAMPLES, array.shape[axis])), axis)
 
 
 def with_constants(model: Model, constants: Mapping[str, Any] | None) -> Any:
@@ -167,5 +197,5 @@ def _apart(expected: np.ndarray, found: np.ndarray) -> float:
     finite = np.isfinite(expected)
     if not np.array_equal(expected[~finite], found[~finite], equal_nan=True):
         return float("inf")
-    span = max(float(np.abs(expected[finite]).max(initial=0)), 1e-6)
+    span = max(float(np.abs(expected[finite]).max(initial=0)), _LEAST_SPAN)
     return float(np.abs(found[finite] - expected[finite]).max(initial=0)) / span

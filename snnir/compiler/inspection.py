@@ -26,7 +26,7 @@ def open_graph(source: Path, level: str | None) -> tuple[Graph, str, dict[str, o
     if source.suffix == ".snnir":
         program = Program.load(source)
         kept: dict[str, object] = {key: program.facts[key] for key in _TOLD if key in program.facts}
-        pipeline = str(program.facts.get("pipeline", format_pipeline(default_pipeline())))
+        pipeline = program.facts.pipeline or format_pipeline(default_pipeline())
         return program.graph(level or "spiking"), pipeline, kept
     if level not in (None, "float"):
         raise UsageError(f"--level {level} needs a compiled .snnir file; for a model, use --after PASS --calibration X.npy")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from snnir.compiler.importing import import_model
 from snnir.errors import UsageError
 from snnir.ir import Graph
 from snnir.ir.ops import FakeQuantize, Quantize, SequenceMask
-from snnir.passes import Context, Pass, default_pipeline, run_pipeline
+from snnir.passes import Context, Pass, default_pipeline, pipeline_for, run_pipeline
+from snnir.passes.options import CompileKeywords, CompileOptions, declaration
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.scale_groups import scale_groups
@@ -32,20 +33,14 @@ def trainable(
     model: str | Path | bytes | onnx.ModelProto | Graph,
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray],
-    bits: int = 3,
-    weight_bits: int = 4,
-    input_bits: int = 8,
-    state_bits: int = 0,
-    value_bits: Mapping[str, int] | None = None,
-    allow_host: bool = False,
-    method: str = "mse",
-    percentile: float = 99.9,
     batch_axes: Mapping[str, int | None] | None = None,
     check: bool = True,
+    **options: Unpack[CompileKeywords],
 ) -> TrainableModule:
     """The model as a torch module that trains at the bits it will be compiled with.
 
-    The options are those of `snnir.compile`. Scales start as calibration finds them, weights as the model has them, so
+    The options are those of `snnir.compile` that come before the weights are quantized; `bits` are 3 and `weight_bits` 4
+    where they are not given. Scales start as calibration finds them, weights as the model has them, so
     that before training the module computes what `snnir.compile` with these options would. Train it with any optimiser
     and give it to `snnir.compile`, which needs no options then: the program's integers are those of the module.
 
@@ -53,8 +48,11 @@ def trainable(
     """
     from snnir.backends.torch import TrainableModule
 
-    values = ";".join(f"{name}={bits}" for name, bits in (value_bits or {}).items())
-    passes = default_pipeline(bits, weight_bits, input_bits, state_bits, values, method, percentile, allow_host)
+    late = [item.name for item in fields(CompileOptions) if item.name in options and not declaration(item).trainable]
+    if late:
+        raise UsageError(f"{late[0]} is decided after training: give it to the compilation of the trained module's graph")
+    chosen = CompileOptions.of({"bits": 3, "weight_bits": 4, **options})
+    passes = pipeline_for(chosen)
     last = next(index for index, pass_ in enumerate(passes) if isinstance(pass_, QuantizeActivations))
     graph = import_model(model, batch_axes=batch_axes)
     if any(isinstance(node.op, FakeQuantize) for _, node in graph.walk()):
@@ -63,7 +61,7 @@ def trainable(
     quantized = run_pipeline(graph, passes[: last + 1], Context(data), check=check)[-1].graph
     groups = [[node for node in nodes if not _is_mask(node.operands[0].producer)] for nodes in scale_groups(quantized, Quantize)]
 
-    return TrainableModule(quantized, [nodes for nodes in groups if nodes], _Lower(weight_bits), data, weight_bits)
+    return TrainableModule(quantized, [nodes for nodes in groups if nodes], _Lower(chosen.weight_bits), data, chosen.weight_bits)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _weight_bits(program: Program) -> int:
     from snnir.passes import parse_pipeline
     from snnir.passes.quantize_weights import QuantizeWeights
 
-    passes = parse_pipeline(str(program.facts.get("pipeline", "")))
+    passes = parse_pipeline(program.facts.pipeline or "")
     return next((pass_.bits for pass_ in passes if isinstance(pass_, QuantizeWeights)), 0)
 
 
@@ -87,8 +87,8 @@ def _with_weight_bits(program: Program, bits: int, calibration: np.ndarray | Map
 
     if bits < _FEWEST_BITS:
         raise UsageError(f"weights of {bits} bits; {_FEWEST_BITS} are the fewest")
-    passes = parse_pipeline(str(program.facts["pipeline"]))
+    passes = parse_pipeline(program.facts.pipeline or "")
     changed = [dataclasses.replace(pass_, bits=bits) if isinstance(pass_, QuantizeWeights) else pass_ for pass_ in passes]
     made = compile_model(program.graph("float"), calibration=calibration, pipeline=format_pipeline(changed), check=False)
-    made.facts.update({key: program.facts[key] for key in ("source", "provenance") if key in program.facts})
+    made.facts = dataclasses.replace(made.facts, source=program.facts.source, provenance=program.facts.provenance)
     return made

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from snnir.errors import GraphError, TextError
 
-__all__ = ["BATCH", "Dim", "Dimension", "Shape", "dim", "names_of", "parse_dim", "product", "solve", "substitute"]
+__all__ = ["BATCH", "Dim", "Dimension", "Shape", "concrete", "dim", "names_of", "parse_dim", "product", "solve", "substitute"]
 
 BATCH = "N"
 """The name of the batch dimension in every graph."""
@@ -100,6 +100,13 @@ class Dim:
 
 Dimension = int | Dim
 Shape = tuple[Dimension, ...]
+
+
+def concrete(size: Dimension) -> int:
+    """A size that is known. Raises `GraphError` naming one that is open."""
+    if isinstance(size, Dim):
+        raise GraphError(f"the size {size} is open where a number is needed")
+    return int(size)
 
 
 def dim(name: str) -> Dim:

@@ -7,6 +7,7 @@ types hold at every moment and nothing needs repair afterwards.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -177,6 +178,7 @@ class Graph:
         """Add an input; returns its value. The name must be new."""
         if name in self._values:
             raise GraphError(f"graph {self.name} has two values called {name!r}")
+        _bounded(type_, f"input {name}")
         value = self._enter(Value(name, type_), name)
         self.inputs.append(value)
         return value
@@ -219,6 +221,8 @@ class Graph:
             taken = ", ".join(f"{value.name} {value.type}" for value in operands)
             message = f"{', '.join(node.origin) or op.name}: {error} (op {op.name} on {taken})"
             raise (SizeError(message, error.equal) if isinstance(error, SizeError) else GraphError(message)) from error
+        for type_ in types:
+            _bounded(type_, ", ".join(node.origin) or op.name)
         return self._append(node, types, names)
 
     def copy(self, node: Node, operands: Sequence[Value], body: Graph | None = None) -> tuple[Value, ...]:
@@ -263,6 +267,16 @@ class Graph:
             raise GraphError(f"graph {self.name} has two outputs called {name!r}")
         self._outputs[name] = value
         value.uses.append((None, len(self._outputs) - 1))
+
+
+LARGEST = 1 << 28
+"""No value has more elements, its open sizes (the batch) left out: what has is a damaged file, and would fill the memory."""
+
+
+def _bounded(type_: TensorType, what: str) -> None:
+    count = math.prod(size for size in type_.shape if isinstance(size, int))
+    if count > LARGEST:
+        raise GraphError(f"{what}: a value of {type_} has {count} elements, and no more than {LARGEST} are supported")
 
 
 def _count(least: int, most: int | None) -> str:

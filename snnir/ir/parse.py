@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from snnir.errors import GraphError, TextError
-from snnir.ir.dims import Dim
+from snnir.ir.dims import Dim, concrete
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import LEVELS, OPS
 from snnir.ir.ops import Scan
@@ -169,7 +169,7 @@ class _Reader:
         name, type_ = self.name(words[1]), self.type(words[2])
         if any(isinstance(size, Dim) for size in type_.shape):
             raise self.fail("a constant has a fixed shape")
-        shape = tuple(int(str(size)) for size in type_.shape)
+        shape = tuple(concrete(size) for size in type_.shape)
         if words[3] == "=" and len(words) == 5:
             array = self.inline(words[4], type_, shape)
         else:

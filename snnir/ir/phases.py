@@ -6,13 +6,13 @@ complete, the same for every input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from snnir.errors import UsageError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, Fs, Population, Product, Readout, Scan
+from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Population, Product, Readout, Scan
 
 __all__ = ["FEW_SPIKES", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
 
@@ -73,8 +73,11 @@ def check_phased(delivery: str, execution: str) -> None:
         )
 
 
-def phases_of(graph: Graph, delivery: str = "relay") -> Phases:
+def phases_of(graph: Graph, delivery: str = "relay", lengths: Mapping[str, int] | None = None) -> Phases:
     """The schedule of a spiking graph of few-spike neurons, scans in `reset` execution. Raises `UsageError`.
+
+    `lengths` gives the number of elements of scans, by their first results: a scan without elements leaves its states as they
+    came. Where it does not say, there are some.
 
     1. An encoder charges at step 0: [0, 1).
     2. A population starts when all its sources are complete, and takes a step for each bit: [s, s + b).
@@ -85,22 +88,24 @@ def phases_of(graph: Graph, delivery: str = "relay") -> Phases:
     """
     check_phased(delivery, "reset")
     found = Phases(windows={"": 0})
-    found.windows[""] = _walk(graph, delivery, found)
+    found.windows[""] = _walk(graph, delivery, found, lengths or {})
     return found
 
 
-def _walk(graph: Graph, delivery: str, found: Phases) -> int:
+def _walk(graph: Graph, delivery: str, found: Phases, lengths: Mapping[str, int]) -> int:
     """Enter the phases of a graph; the number of steps of its window."""
     last = 0
     for node in graph.nodes:
         if isinstance(node.op, Scan):
-            _scan(node, node.op, delivery, found)
+            _scan(node, node.op, delivery, found, lengths)
             continue
         inputs = [found.of[value] for value in node.operands if value in found.of]
-        last = max([last, *(phase.end for phase in inputs)])
         phase = _phase(node, inputs)
-        if phase is not None and not isinstance(node.op, Readout):
+        if phase is None:
+            continue
+        if not isinstance(node.op, Readout):
             found.of.update(dict.fromkeys(node.outputs, phase))
+        if isinstance(node.op, Encode | Population | Readout | Product | MaxPool):  # what is only moved takes no step
             last = max(last, phase.end)
     return last
 
@@ -119,7 +124,7 @@ def _phase(node: Node, inputs: list[Phase]) -> Phase | None:
     return Phase(min(phase.first for phase in inputs), end) if inputs else None
 
 
-def _scan(node: Node, op: Scan, delivery: str, found: Phases) -> None:
+def _scan(node: Node, op: Scan, delivery: str, found: Phases, lengths: Mapping[str, int]) -> None:
     body = node.body
     assert body is not None
     for index, (inner, outer) in enumerate(zip(body.inputs, node.operands, strict=True)):
@@ -127,12 +132,13 @@ def _scan(node: Node, op: Scan, delivery: str, found: Phases) -> None:
             continue
         found.of[inner] = _delivered(inner, delivery) if index < op.states else Phase(0, found.of.get(outer, _CHARGED).steps)
     entering = [found.of[value].end for value in body.inputs if value in found.of]
-    found.windows[node.outputs[0].name] = max([_walk(body, delivery, found), *entering])
+    found.windows[node.outputs[0].name] = max([_walk(body, delivery, found, lengths), *entering])
+    empty = lengths.get(node.outputs[0].name, 1) == 0
     for index, (outer, inner) in enumerate(zip(node.outputs, body.outputs.values(), strict=True)):
         if inner in found.of:
-            steps = found.of[inner].steps
-            if index < op.states:  # a sequence without elements leaves its state as it came
-                steps = max(steps, found.of.get(node.operands[index], _CHARGED).end)
+            steps = 0 if empty else found.of[inner].steps
+            if empty and index < op.states:
+                steps = found.of.get(node.operands[index], _CHARGED).end
             found.of[outer] = Phase(0, steps)
 
 

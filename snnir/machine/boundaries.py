@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnir.ir.bits import bit_planes
 from snnir.machine.scans import Element
-from snnir.machine.spans import FIRST, LATER, TRACER, Interval, charged, swing, union, with_zero
+from snnir.machine.spans import FIRST, LATER, TRACER, Interval, bits_span, charged, swing, union, with_zero
 from snnir.machine.trains import DenseTrain, lengthen
 
 __all__ = ["ElementIn", "Protocol", "ResultOut", "StateIn"]
@@ -27,13 +28,17 @@ class Protocol:
 
     delivery: str
     carry: bool
+    few: bool = False
     cap: int | None = None
     undelivered: int = 0
 
-    def send(self, levels: np.ndarray, encoded: bool = False) -> DenseTrain:
-        """Levels [samples, n]: encoded ones at step 0, others as the delivery says (`replay` sends them as `relay` does)."""
+    def send(self, levels: np.ndarray, encoded: bool = False, bits: int = 0) -> DenseTrain:
+        """Levels [samples, n]: encoded ones at step 0, others as the delivery says (`replay` sends them as `relay` does);
+        few-spike neurons send that many bits."""
         if encoded or self.delivery == "graded":
             return DenseTrain.of(levels[:, np.newaxis], encoded)
+        if self.few:
+            return DenseTrain.of_bits(np.moveaxis(bit_planes(levels, bits), 0, 1))
         most = int(np.abs(levels).max(initial=0))
         steps = np.arange(most if self.cap is None else min(most, self.cap))[np.newaxis, :, np.newaxis]
         self.undelivered += int(np.maximum(np.abs(levels) - steps.size, 0).sum())
@@ -48,13 +53,17 @@ class Protocol:
     def _sent_span(self, tracer: np.ndarray, changes: bool, encoded: bool = False) -> np.ndarray:
         if encoded or self.delivery == "graded":
             return charged(tracer, changes)
+        if self.few:
+            return bits_span(tracer, first=True)
         step = np.clip(swing(tracer) if changes else tracer, -1, 1)
         return np.stack([tracer, step, step])
 
-    def _sent_steps(self, tracer: Interval, changes: bool, encoded: bool = False) -> int:
+    def _sent_steps(self, tracer: Interval, changes: bool, encoded: bool = False, bits: int = 0) -> int:
         low, high = tracer
         if encoded or self.delivery == "graded":
             return 1
+        if self.few:
+            return bits
         return high - low if changes else max(high, -low)
 
     # Values that every window takes, and results.
@@ -98,11 +107,11 @@ class Protocol:
             return np.stack([tracer, swing(tracer), union([span, self._sent_span(tracer, True)])[LATER]])
         return self._sent_span(tracer, self.resumed(k))
 
-    def state_steps(self, train: int, tracer: Interval, k: int) -> int:
-        """A state's steps in window k, whose train in the window before took `train`."""
+    def state_steps(self, train: int, tracer: Interval, k: int, bits: int) -> int:
+        """A state's steps in window k, whose train in the window before took `train`, and whose level has so many bits."""
         if self.delivery == "replay":
             return max(train, 1) if self.resumed(k) else train
-        return self._sent_steps(tracer, self.resumed(k))
+        return self._sent_steps(tracer, self.resumed(k), bits=bits)
 
     def different(self, windows: int) -> int:
         """How many windows of a scan may take different numbers of steps; those after them are like the last of them."""
@@ -112,10 +121,10 @@ class Protocol:
 
 
 class StateIn:
-    """A state on its way into windows; `initial` is the train that it starts with."""
+    """A state of levels of so many `bits` on its way into windows; `initial` is the train that it starts with."""
 
-    def __init__(self, initial: DenseTrain, protocol: Protocol) -> None:
-        self.protocol, self.train = protocol, initial
+    def __init__(self, initial: DenseTrain, protocol: Protocol, bits: int) -> None:
+        self.protocol, self.train, self.bits = protocol, initial, bits
         self.level = initial.tracer
         self.before, self.sent = np.zeros_like(self.level), np.zeros_like(self.level)
         self.windows = 0
@@ -127,7 +136,7 @@ class StateIn:
             # The first train of a carried state counts from 0, but its receivers hold what the state started as.
             train = self.train.raised(-self.before) if carry and self.windows == 1 else self.train
         else:
-            train = self.protocol.send(self.level - self.sent)
+            train = self.protocol.send(self.level - self.sent, bits=self.bits)
         if carry:
             self.sent = self.sent + train.tracer
         return train
@@ -178,7 +187,7 @@ class ResultOut:
         self.rows.append(train)
 
     def stacked(self, reverse: bool) -> DenseTrain:
-        """All windows side by side: [samples, steps, windows * n]."""
+        """All windows, one or more, side by side: [samples, steps, windows * n]."""
         steps = max(row.steps for row in self.rows)
         rows = self.rows[::-1] if reverse else self.rows
         values = np.concatenate([lengthen(row.values, steps) for row in rows], axis=2)

@@ -9,21 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnir.errors import UsageError
-
-__all__ = ["ENCODINGS", "check_encoding", "portions"]
-
-ENCODINGS = ("s-analog", "m-analog")
-
-
-def check_encoding(encoding: str, steps: int | None, execution: str) -> None:
-    """Raise `UsageError` naming the choices, or what m-analog needs."""
-    if encoding not in ENCODINGS:
-        raise UsageError(f"encoding {encoding!r} is unknown; choose one of {', '.join(ENCODINGS)}")
-    if encoding == "m-analog" and steps is None:
-        raise UsageError("m-analog spreads inputs over the steps of a window, so it needs their number: give steps")
-    if encoding == "m-analog" and execution != "reset":
-        raise UsageError(f"m-analog is for execution reset, where every window is told whole levels; execution is {execution!r}")
+__all__ = ["portions"]
 
 
 def portions(levels: np.ndarray, steps: int) -> np.ndarray:

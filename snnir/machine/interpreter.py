@@ -87,7 +87,7 @@ class Interpreter:
         self.batch = next((len(array) for array in inputs.values()), 1) if batch is None else batch
         self.cap, self.spread, self.record = cap, spread, frozenset(record)
         self.sizes = {op.train.name: op.train.size for op, _ in walk(program.ops) if isinstance(op, Input)}
-        self.protocol = Protocol(program.delivery, program.carry, cap)
+        self.protocol = Protocol(program.delivery, program.carry, program.few, cap)
         self.rows: dict[str, list[Emission]] = {}
         self.inside: set[str] = set()
         self.found = Execution(observed=self.registers.observed)
@@ -119,10 +119,14 @@ class Interpreter:
                 if isinstance(op, Summing):
                     self._count(op, window)
                 emission = self.emitter(op, window)
-                train = DenseTrain.of(emission.events, op.charges)
+                shifted = self.program.few and op.shifted
+                train = DenseTrain.of_bits(emission.events) if shifted else DenseTrain.of(emission.events, op.charges)
                 window.trains[op.train.name] = train
                 window.kept[op.train.name] = emission.kept
                 self._enter(op, emission, name)
+                if self.program.few:  # a window takes the steps of its schedule, whatever is silent
+                    longest = [emission.events.shape[1], *(window.trains[source].steps for source in op.sources)]
+                    self._take(name, np.array(max(longest)))
 
     def emitter(self, op: Emitter, window: Window) -> Emission:
         """What an emitter does in a window."""
@@ -137,10 +141,14 @@ class Interpreter:
         self.found.unsettled += emission.unsettled
         events = emission.events
         if isinstance(op, Summing) and op.emits:
-            self._add(self.found.spikes, op.train.name, np.abs(events).sum(axis=(1, 2)))
+            self._add(self.found.spikes, op.train.name, np.count_nonzero(events, axis=(1, 2)))
         active = events.any(axis=2) * np.arange(1, events.shape[1] + 1)
+        self._take(name, active.max(axis=1, initial=0))
+
+    def _take(self, name: str | None, steps: np.ndarray) -> None:
+        """A window takes at least these steps."""
         place = self.program.name if name is None else name
-        self.used[place] = np.maximum(self.used[place], active.max(axis=1, initial=0))
+        self.used[place] = np.maximum(self.used[place], steps)
 
     def _count(self, op: Summing, window: Window) -> None:
         """Count synaptic operations: one for each event and synapse that it goes through."""
@@ -169,15 +177,18 @@ class Interpreter:
 
     def _scan(self, op: Scan, outer: Window) -> None:
         protocol, trains = self.protocol, outer.trains
-        states = [StateIn(trains[state.initial], protocol) for state in op.states]
-        elements = [ElementIn(trains[element.source], op.windows, element.encoded, protocol) for element in op.elements]
+        states = [StateIn(trains[state.initial], protocol, state.input.bits) for state in op.states]
+        elements = [
+            ElementIn(trains[element.source].crossing(element.first), op.windows, element.encoded, protocol)
+            for element in op.elements
+        ]
         results = [ResultOut(protocol) for _ in op.results]
         memory: dict[str, Memory] | None = None
         for k in range(op.windows):
             at = op.windows - 1 - k if op.reverse else k
             inside: dict[str, DenseTrain] = {}
             for shared in op.shared:
-                train = trains[shared.source]
+                train = trains[shared.source].crossing(shared.first)
                 inside[shared.input.name] = train if memory is None else train.silenced()
             inside.update((plan.input.name, element.window(at)) for plan, element in zip(op.elements, elements, strict=True))
             inside.update((plan.input.name, state.window()) for plan, state in zip(op.states, states, strict=True))
@@ -186,14 +197,15 @@ class Interpreter:
             window = self.window(k, inside, memory)
             self.ops(op.ops, window, name)
             for plan, state in zip(op.states, states, strict=True):
-                state.follow(inside[plan.following])
+                state.follow(inside[plan.following].crossing(plan.first))
             for result, leaving in zip(op.results, results, strict=True):
-                leaving.window(inside[result.source])
+                leaving.window(inside[result.source].crossing(result.first))
             memory = window.kept if protocol.carry else None
         for plan, state in zip(op.states, states, strict=True):
             trains[plan.final.name] = state.final()
         for result, leaving in zip(op.results, results, strict=True):
-            trains[result.train.name] = leaving.stacked(op.reverse)
+            silent = np.zeros((self.batch, 0, result.train.size), np.int64)
+            trains[result.train.name] = leaving.stacked(op.reverse) if leaving.rows else DenseTrain.of(silent)
 
     def execution(self, trains: Mapping[str, DenseTrain]) -> Execution:
         """What was counted, emitted and observed; `trains` are those outside scans."""

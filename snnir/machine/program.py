@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Constant, Emitter, Input, Max, Population, Product, Readout, Summing
+from snnir.machine.emitters import Constant, Emitter, FewSpikes, Input, Max, Population, Product, Readout, Summing
 from snnir.machine.route import Route
 from snnir.machine.scans import Element, Result, Scan, Shared, State
 from snnir.machine.synapses import Synapse
@@ -21,6 +21,7 @@ __all__ = [
     "Constant",
     "Element",
     "Emitter",
+    "FewSpikes",
     "IndexMap",
     "Input",
     "IntegerProgram",
@@ -40,6 +41,7 @@ __all__ = [
     "Train",
     "emitting",
     "outside",
+    "trains_of",
     "walk",
 ]
 
@@ -71,6 +73,13 @@ class IntegerProgram:
     outputs: tuple[Output, ...]
     host: tuple[str, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
+    neuron: str = "bif"
+    """The family of neurons: `bif` or `few-spikes`. Windows of few-spike neurons take the steps of their schedule."""
+
+    @property
+    def few(self) -> bool:
+        """Whether neurons are few-spike neurons."""
+        return self.neuron == "few-spikes"
 
     @property
     def carry(self) -> bool:
@@ -84,6 +93,15 @@ def walk(ops: Sequence[Op], windows: int | None = None) -> Iterator[tuple[Op, in
         yield op, windows
         if isinstance(op, Scan):
             yield from walk(op.ops, op.windows)
+
+
+def trains_of(op: Op) -> list[Train]:
+    """The trains that an op writes; of a scan also those that enter its body."""
+    if not isinstance(op, Scan):
+        return [op.train]
+    entering = [*(state.input for state in op.states), *(element.input for element in op.elements)]
+    entering += [shared.input for shared in op.shared]
+    return [*entering, *(state.final for state in op.states), *(result.train for result in op.results)]
 
 
 def outside(ops: Sequence[Op]) -> Iterator[Train]:

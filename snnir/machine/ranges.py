@@ -13,7 +13,7 @@ import numpy as np
 
 from snnir.machine.boundaries import Protocol
 from snnir.machine.program import IntegerProgram, Op, Route, Scan
-from snnir.machine.spans import Bounds, Interval, Spans, anything, bits_of, union
+from snnir.machine.spans import Bounds, Interval, Spans, anything, bits_of, crossing, union
 
 __all__ = ["Bounds", "Interval", "bits_of", "certify"]
 
@@ -30,7 +30,7 @@ def certify(program: IntegerProgram) -> Bounds:
 
 class _Analysis:
     def __init__(self, program: IntegerProgram) -> None:
-        self.protocol = Protocol(program.delivery, program.carry)
+        self.protocol = Protocol(program.delivery, program.carry, program.few)
         self.bounds = Bounds()
 
     def ops(self, ops: Sequence[Op], spans: Spans, resumed: bool) -> None:
@@ -63,18 +63,20 @@ class _Analysis:
         for k in range(min(op.windows, _ROUNDS + 1)):
             inside: Spans = {}
             for shared in op.shared:
-                inside[shared.input.name] = protocol.shared_span(spans[shared.source], k)
+                inside[shared.input.name] = protocol.shared_span(crossing(spans[shared.source], shared.first), k)
             for element in op.elements:
-                inside[element.input.name] = protocol.element_span(element, spans[element.source], op.windows, k)
+                inside[element.input.name] = protocol.element_span(
+                    element, crossing(spans[element.source], element.first), op.windows, k
+                )
             for state, span in zip(op.states, held, strict=True):
                 inside[state.input.name] = protocol.state_span(span, k)
             for name, span in list(inside.items()):
                 self._enter(name, span, inside)
             self.ops(op.ops, inside, protocol.resumed(k))
             for rows, result in zip(leaving, op.results, strict=True):
-                rows.append(protocol.result_span(inside[result.source], k))
+                rows.append(protocol.result_span(crossing(inside[result.source], result.first), k))
             for rows, state in zip(following, op.states, strict=True):
-                rows.append(protocol.result_span(inside[state.following], k))
+                rows.append(protocol.result_span(crossing(inside[state.following], state.first), k))
             grown = [union([span, inside[state.following]]) for span, state in zip(held, op.states, strict=True)]
             if k == _ROUNDS - 1:
                 grown = [union([span, anything(state.input)]) for span, state in zip(grown, op.states, strict=True)]

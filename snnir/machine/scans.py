@@ -22,6 +22,8 @@ class State:
     initial: str
     following: str
     final: Train
+    first: int = 0
+    """The step from which on `following` leaves the body, before which it is silent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,8 @@ class Element:
     input: Train
     source: str
     encoded: bool
+    first: int = 0
+    """The step from which on `source` enters, before which it is silent."""
 
     def at_once(self, delivery: str) -> bool:
         """Whether its change is sent at step 0."""
@@ -40,18 +44,20 @@ class Element:
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """A train that every window takes."""
+    """A train that every window takes, from its step `first` on."""
 
     input: Train
     source: str
+    first: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A body's train `source`, all windows side by side: `train` [windows, n]."""
+    """A body's train `source` from its step `first` on, all windows side by side: `train` [windows, n]."""
 
     train: Train
     source: str
+    first: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from snnir.machine.boundaries import Protocol
-from snnir.machine.program import IntegerProgram, Op, Route, Scan
+from snnir.machine.program import Emitter, IntegerProgram, Op, Route, Scan
 from snnir.machine.spans import Bounds
 
 __all__ = ["Settling", "settling"]
@@ -15,7 +15,7 @@ __all__ = ["Settling", "settling"]
 @dataclass
 class Settling:
     """`steps`: the most steps of each train in any window; `windows`: those of each scan's windows, by its name; `outer`:
-    those of all that is outside scans."""
+    those of all that is outside scans. For few-spike neurons these are not bounds but the steps of every run."""
 
     steps: dict[str, int] = field(default_factory=dict)
     windows: dict[str, list[int]] = field(default_factory=dict)
@@ -27,14 +27,17 @@ def settling(program: IntegerProgram, bounds: Bounds) -> Settling:
     work = _Steps(program, bounds)
     here: dict[str, int] = {}
     work.ops(program.ops, here, False)
-    emitting = [op.train.name for op in program.ops if not isinstance(op, Scan)]
-    work.found.outer = max((here[name] for name in emitting), default=0)
+    if program.few:  # what is only moved takes no step
+        names = [name for op in program.ops if isinstance(op, Emitter) for name in (op.train.name, *op.sources)]
+    else:
+        names = [op.train.name for op in program.ops if not isinstance(op, Scan)]
+    work.found.outer = max((here[name] for name in names), default=0)
     return work.found
 
 
 class _Steps:
     def __init__(self, program: IntegerProgram, bounds: Bounds) -> None:
-        self.protocol, self.bounds = Protocol(program.delivery, program.carry), bounds
+        self.protocol, self.bounds = Protocol(program.delivery, program.carry, program.few), bounds
         self.found = Settling()
 
     def ops(self, ops: Sequence[Op], steps: dict[str, int], resumed: bool) -> None:
@@ -57,17 +60,19 @@ class _Steps:
         longest: dict[str, int] = {}
         windows = []
         for k in range(protocol.different(op.windows)):
-            inside = {shared.input.name: protocol.shared_steps(steps[shared.source], k) for shared in op.shared}
+            inside = {shared.input.name: protocol.shared_steps(steps[shared.source] - shared.first, k) for shared in op.shared}
             for element in op.elements:
                 name = element.input.name
-                inside[name] = protocol.element_steps(element, steps[element.source], tracers[name], k)
-            inside.update({name: protocol.state_steps(last, tracers[name], k) for name, last in states.items()})
+                inside[name] = protocol.element_steps(element, steps[element.source] - element.first, tracers[name], k)
+            bits = {state.input.name: state.input.bits for state in op.states}
+            inside.update({name: protocol.state_steps(last, tracers[name], k, bits[name]) for name, last in states.items()})
             for name, last in list(inside.items()):
                 self._enter(inside, name, last)
             self.ops(op.ops, inside, protocol.resumed(k))
             windows.append(max(inside.values(), default=0))
-            for source in (*(state.following for state in op.states), *(result.source for result in op.results)):
-                longest[source] = max(longest.get(source, 0), protocol.result_steps(inside[source], k))
+            leaving = [(state.following, state.first) for state in op.states]
+            for source, first in (*leaving, *((result.source, result.first) for result in op.results)):
+                longest[source] = max(longest.get(source, 0), protocol.result_steps(inside[source] - first, k))
             states = {state.input.name: inside[state.following] for state in op.states}
         self.found.windows[op.name] = windows + windows[-1:] * (op.windows - len(windows))
         for state in op.states:

@@ -22,7 +22,9 @@ __all__ = [
     "Spans",
     "anything",
     "bits_of",
+    "bits_span",
     "charged",
+    "crossing",
     "hull",
     "levels_of",
     "limited",
@@ -96,6 +98,21 @@ def anything(train: Train) -> np.ndarray:
 def charged(tracer: np.ndarray, changes: bool) -> np.ndarray:
     """The span of levels (or of their changes) that are sent at step 0."""
     return np.stack([tracer, swing(tracer) if changes else tracer, np.zeros_like(tracer)])
+
+
+def bits_span(tracer: np.ndarray, first: bool) -> np.ndarray:
+    """The span of levels [2, n] that are sent as bits, from step 0 on (`first`) or later."""
+    highest = np.frompyfunc(lambda level: 1 << int(level).bit_length() >> 1, 1, 1)
+    bits = np.stack([-highest(np.maximum(-tracer[0], 0)), highest(np.maximum(tracer[1], 0))]).astype(np.int64)
+    return np.stack([tracer, bits if first else np.zeros_like(bits), bits])
+
+
+def crossing(span: np.ndarray, first: int) -> np.ndarray:
+    """The span of a train from its step `first` on."""
+    if not first:
+        return span
+    later = span[LATER]
+    return np.stack([span[TRACER], later, later])
 
 
 def times(a: np.ndarray, b: np.ndarray) -> np.ndarray:

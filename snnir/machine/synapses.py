@@ -12,7 +12,7 @@ import numpy as np
 from snnir.ir.ops import Conv
 from snnir.machine.addresses import IndexMap
 
-__all__ = ["Synapse", "connections", "currents"]
+__all__ = ["Synapse", "connections", "currents", "to_neurons"]
 
 _LARGEST = 1 << 22
 """Events times connections of a list that are computed at once."""
@@ -72,7 +72,7 @@ def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = 
         assert synapse.weight_map is not None
         found = events * weights[synapse.weight_map.array()]
     else:
-        sources, targets, held = connections(synapse, weights)
+        sources, targets, held = _listed(synapse, weights)
         found = np.zeros((rows, int(np.prod(synapse.outputs, dtype=np.int64))), np.int64)
         block = max(_LARGEST // max(held.size, 1), 1)
         for first in range(0, rows, block):
@@ -82,9 +82,52 @@ def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = 
     return found if synapse.spread is None else found[:, synapse.spread.array()]
 
 
-def connections(synapse: Synapse, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source address, current and weight, gain included, of every synapse of a `list` or `csr`."""
-    weights = synapse.expanded() if weights is None else weights
+def connections(synapse: Synapse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source address, current and weight, gain included, of every connection of a synapse."""
+    weights = synapse.expanded()
+    size, count = (int(np.prod(shape, dtype=np.int64)) for shape in (synapse.inputs, synapse.outputs))
+    if synapse.kind in ("list", "csr"):
+        return _listed(synapse, weights)
+    if synapse.kind == "one":
+        assert synapse.weight_map is not None
+        return np.arange(size), np.arange(count), weights[synapse.weight_map.array()]
+    if synapse.kind == "dense":
+        outputs, inputs = weights.shape
+        shape = synapse.groups, outputs, inputs
+        source = np.broadcast_to(np.arange(size).reshape(synapse.groups, 1, inputs), shape)
+        target = np.broadcast_to(np.arange(count).reshape(synapse.groups, outputs, 1), shape)
+        return source.reshape(-1), target.reshape(-1), np.broadcast_to(weights, shape).reshape(-1)
+    conv = Conv(synapse.stride, synapse.padding, synapse.dilation, synapse.groups)
+    places = np.arange(1, size + 1).reshape(1, *synapse.inputs)
+    parts = []
+    for tap in np.ndindex(weights.shape[1:]):
+        one = np.zeros(weights.shape, np.int64)
+        one[(slice(None), *tap)] = 1
+        held = conv.evaluate(places, one)[0].reshape(weights.shape[0], -1)  # 0: this tap lies in the padding
+        target = np.flatnonzero(held)
+        parts.append((held.reshape(-1)[target] - 1, target, weights[(slice(None), *tap)][target // held.shape[1]]))
+    none = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    source, target, weight = (np.concatenate(arrays) for arrays in zip(none, *parts, strict=True))
+    return source, target, weight
+
+
+def to_neurons(synapse: Synapse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source address, neuron and weight of every connection: a current that is spread over neurons once for each of them."""
+    sources, targets, weights = connections(synapse)
+    if synapse.spread is None:
+        return sources, targets, weights
+    held = synapse.spread.array()
+    order = np.argsort(held, kind="stable")
+    copies = np.bincount(held, minlength=int(np.prod(synapse.outputs, dtype=np.int64)))
+    starts = np.cumsum(copies) - copies
+    repeats = copies[targets]
+    within = np.arange(int(repeats.sum())) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    neurons = order[np.repeat(starts[targets], repeats) + within]
+    return np.repeat(sources, repeats), neurons, np.repeat(weights, repeats)
+
+
+def _listed(synapse: Synapse, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source address, current and weight of every connection of a `list` or `csr`."""
     assert synapse.rows is not None and synapse.columns is not None
     if synapse.kind == "csr":
         return np.repeat(np.arange(len(synapse.columns) - 1), np.diff(synapse.columns)), synapse.rows, weights

@@ -26,6 +26,11 @@ class Train:
         """Number of addresses."""
         return int(np.prod(self.shape, dtype=np.int64))
 
+    @property
+    def bits(self) -> int:
+        """Bits of the largest magnitude of a level."""
+        return max(self.hi, -self.lo).bit_length()
+
 
 @dataclass(frozen=True, eq=False)
 class DenseTrain:
@@ -39,6 +44,16 @@ class DenseTrain:
     def of(values: np.ndarray, charged: bool = False) -> DenseTrain:
         """A train of these events. All events of a `charged` one are charged; else those beyond +-1."""
         return DenseTrain(values, (values != 0) if charged else np.abs(values) > 1)
+
+    @staticmethod
+    def of_bits(values: np.ndarray) -> DenseTrain:
+        """A train of bits: an event of a power of two is not charged, because synapses shift by it."""
+        size = np.abs(values)
+        return DenseTrain(values, (size & (size - 1)) > 0)
+
+    def crossing(self, first: int) -> DenseTrain:
+        """The train from step `first` on, before which it is silent."""
+        return DenseTrain(self.values[:, first:], self.charged[:, first:]) if first else self
 
     @property
     def steps(self) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from snnir.errors import FileFormatError, GraphError, UsageError
 from snnir.ir import LEVELS, Graph
 from snnir.ir.execute import execute
+from snnir.machine.options import RunKeywords, RunOptions
+from snnir.runtime.facts import CompileFacts
 from snnir.runtime.inputs import as_inputs, by_name
 from snnir.version import __version__
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from snnir.backends.torch_spiking import SpikingModule
     from snnir.runtime.accuracy import Diagnostic, Distance
     from snnir.runtime.comparison import Comparison
+    from snnir.runtime.stream import Stream
     from snnir.runtime.verification import Verification
 
 __all__ = ["Program"]
@@ -33,12 +36,12 @@ class Program:
 
     def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
         self._graphs = dict(graphs)
-        self.facts = dict(facts)
+        self.facts = facts if isinstance(facts, CompileFacts) else CompileFacts.of(facts)
         self._simulator: Simulator | None = None
         self._modules: dict[str, SpikingModule] = {}
 
     def __repr__(self) -> str:
-        return f"<Program {self._graphs['spiking'].name}: {self.facts.get('pipeline', '')}>"
+        return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
 
     def graph(self, level: str = "spiking") -> Graph:
         """The graph at `level`: `float` (as imported), `quantized` or `spiking`. Raises `UsageError`."""
@@ -56,16 +59,14 @@ class Program:
         """How far each output was from the float model's on calibration data; none where there were no such data."""
         from snnir.runtime.accuracy import Distance
 
-        found = self.facts.get("distances", [])
-        return [Distance.read(item) for item in found] if isinstance(found, list) else []
+        return [Distance.read(item) for item in self.facts.distances or ()]
 
     @property
     def warnings(self) -> list[Diagnostic]:
         """What the compiler warned of: accuracy that was lost, suspect data and weights."""
         from snnir.runtime.accuracy import Diagnostic
 
-        found = self.facts.get("warnings", [])
-        return [Diagnostic(**item) for item in found] if isinstance(found, list) else []
+        return [Diagnostic(**item) for item in self.facts.warnings or ()]
 
     @property
     def simulator(self) -> Simulator:
@@ -89,17 +90,8 @@ class Program:
         self,
         x: np.ndarray | Mapping[str, np.ndarray],
         *,
-        steps: int | str | None = None,
-        delivery: str = "relay",
-        execution: str = "reset",
-        encoding: str = "s-analog",
-        trace: bool = False,
-        record: Sequence[str] = (),
-        counts: bool = False,
-        threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
-        backend: str = "simulator",
-        device: str | None = None,
+        **options: Unpack[RunKeywords],
     ) -> SimulationResult:
         """Simulate the spiking network, event by event.
 
@@ -113,37 +105,43 @@ class Program:
         keeps no trace and no membranes, and counts no synaptic operations. Raises `InputError`,
         `UsageError`.
         """
-        if isinstance(steps, str):
-            if steps != "auto":
-                raise UsageError(f"steps={steps!r}: give a number of inner time-steps, or auto")
-            steps = None
+        chosen = RunOptions.of(**options)
         inputs = by_name(self.graph("spiking"), x)  # both backends check them
-        if backend == "torch":
-            if trace or threads is not None:
-                raise UsageError("the torch backend takes neither trace nor threads (torch.set_num_threads sets them)")
-            if encoding != "s-analog":
-                raise UsageError(f"the torch backend charges inputs as s-analog only; encoding {encoding!r} is the simulator's")
-            module = self.spiking_module(device or "cpu")
-            result = module.run(inputs, steps=steps, delivery=delivery, execution=execution, record=record, counts=counts)
+        if chosen.backend == "torch":
+            module = self.spiking_module(chosen.device or "cpu")
+            result = module.run(
+                inputs,
+                steps=chosen.steps,
+                delivery=chosen.delivery,
+                execution=chosen.execution,
+                record=chosen.record,
+                counts=chosen.counts,
+            )
             if progress is not None:
                 progress(len(result.steps), len(result.steps))
             return result
-        if backend != "simulator":
-            raise UsageError(f"backend {backend!r} is unknown; choose one of simulator, torch")
-        if device is not None:
-            raise UsageError(f"device {device!r} is for backend 'torch'; the simulator runs on the processor")
         return self.simulator.run(
             inputs,
-            steps=steps,
-            delivery=delivery,
-            execution=execution,
-            encoding=encoding,
-            trace=trace,
-            record=record,
-            counts=counts,
-            threads=threads,
+            steps=chosen.steps,
+            delivery=chosen.delivery,
+            execution=chosen.execution,
+            encoding=chosen.encoding,
+            trace=chosen.trace,
+            record=chosen.record,
+            counts=chosen.counts,
+            threads=chosen.threads,
             progress=progress,
         )
+
+    def stream(self, states: Mapping[str, str] | None = None, **options: Any) -> Stream:
+        """A stream of calls: the states that one call gives out are what the next one starts from, integer for integer.
+
+        `states` names the output that gives the next value of each input that is a state; they are found where recurrences
+        tell. `options` are those of `run`. Raises `UsageError` where the model has no states among inputs and outputs.
+        """
+        from snnir.runtime.stream import Stream
+
+        return Stream(self, states, **options)
 
     def reference(self, x: np.ndarray | Mapping[str, np.ndarray], level: str = "quantized") -> dict[str, np.ndarray]:
         """Outputs by the reference executor at `level`: real numbers (float), or int64 arithmetic (quantized)."""
@@ -211,7 +209,7 @@ class Program:
         for graph in self._graphs.values():
             data.update(tensors(graph))
         texts = {level: text(graph) for level, graph in self._graphs.items()}
-        return archive(texts, data, {"kind": _KIND, "snnir": __version__, "facts": self.facts})
+        return archive(texts, data, {"kind": _KIND, "snnir": __version__, "facts": dict(self.facts)})
 
     @classmethod
     def load(cls, path: str | Path) -> Program:
@@ -237,4 +235,7 @@ class Program:
                     raise FileFormatError(f"its {level} graph is of the {graph.level} level")
         except GraphError as error:
             raise FileFormatError(f"{path} holds a graph that does not hold together: {error}") from error
-        return cls(graphs, facts)
+        try:
+            return cls(graphs, facts)
+        except ValueError as error:
+            raise FileFormatError(f"{path} holds facts that snnir does not write: {error}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
+from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Dequantize, Encode, MaxPool, Population, Product, Readout, Scan
 from snnir.runtime.accuracy import Distance, Meter
@@ -111,7 +112,7 @@ def scan_lengths(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, in
     for node in graph.nodes:
         if isinstance(node.op, Scan):
             sequence = node.operands[node.op.states].type.substitute(dict(sizes))
-            lengths[node.outputs[0].name] = int(str(sequence.shape[node.op.axis]))
+            lengths[node.outputs[0].name] = concrete(sequence.shape[node.op.axis])
     return lengths
 
 

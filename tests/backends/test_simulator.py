@@ -246,7 +246,7 @@ def refused() -> dict[str, tuple[Graph, dict[str, np.ndarray], str]]:
         "batch": (batch, wide, "batch axis"),
         "merged batch": (merged, wide, "batch axis"),
         "current as output": (current, flat, "gives out real values and spikes"),
-        "encoded readout": (again, flat, "after the simulation"),
+        "encoded readout": (again, flat, "only after the network"),
         "moved current": (moved, flat, "cannot run slice"),
         "large event": (large, flat, "carries at most"),
         "empty window": (padded, {"x": np.zeros((1, 1, 1))}, "padding only"),

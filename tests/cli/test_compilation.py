@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -126,3 +127,23 @@ def test_numba_without_blas_leaves_scipy_alone() -> None:
     )
     result = run("\n".join(lines))
     assert result.returncode == 0, result.stderr
+
+
+def test_warm_up_leaves_nothing_to_compile(capsys: pytest.CaptureFixture[str]) -> None:
+    from snnir.cli.main import main
+
+    for again in (False, True):
+        assert main(["warm-up", "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["compiled"] + facts["kept_before"] == len(library.names())
+        assert not again or facts["compiled"] == 0
+    assert all(library.address(name) for name in library.names())
+
+
+def test_warm_up_without_a_folder_is_refused(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("", encoding="utf-8")
+    code = "import sys; from snnir.cli.main import main; sys.exit(main(['warm-up']))"
+    result = run(code, XDG_CACHE_HOME=str(blocked), HOME=str(blocked))
+    assert result.returncode == 2
+    assert "XDG_CACHE_HOME" in result.stderr

@@ -260,7 +260,7 @@ SPIKING_REASONS = {
     "both sides change": "quotients inside the network",
     "neurons need": "no axis could be the batch",
     "along the batch axis": "movement from sample to sample",
-    "the simulator supports axis 1": "scans without a batch",
+    "the machine level supports axis 1": "scans without a batch",
     "only the host computes it": "host ops inside the network",
     "makes it a synapse": "products of vectors",
     "is not supported": "products of vectors",

@@ -53,13 +53,15 @@ typedef struct {
     List neurons, copies;        /* current c goes to neurons[copies[c] .. copies[c + 1] - 1]; empty: to neuron c */
 } Synapse;
 
-typedef struct { Train *input, *initial, *following, *final, held; List level, before; } State;
-typedef struct { Train *input, *source; num stride, at_once; } Element; /* of a shared train: stride 0 */
-typedef struct { Train *train, *source; } Result;
+/* A train crosses the border of a window from its step `first` on. */
+typedef struct { Train *input, *initial, *following, *final, held; num first, bits; List level, before; } State;
+typedef struct { Train *input, *source; num stride, at_once, first; } Element; /* of a shared train: stride 0 */
+typedef struct { Train *train, *source; num first; } Result;
 
-enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, SCAN };
+enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, FEW_SPIKES, SCAN };
 typedef struct {
     num kind, lo, hi, staircase, width, windows, body, reverse; /* a scan's body: the `body` ops that follow it */
+    num start, bits, omitted; /* few-spike neurons: the step at which input is complete; of a product, that of its one event, or -1 */
     num synapses, sources, states, elements, results;
     Train *train, **source;
     Synapse *synapse;
@@ -77,7 +79,7 @@ static const char *const tally_names[TALLIES] = {"counts compared", "events comp
     "of these with a multiplication", "threshold comparisons", "maximum comparisons", "product multiplications", "spikes"};
 
 enum { RELAY, REPLAY, GRADED };
-static num delivery, carry, samples, trains, ops, taken, wrong, tally[TALLIES];
+static num delivery, carry, few, samples, trains, ops, taken, wrong, tally[TALLIES];
 static Train *train;
 static Op *op;
 static int apart;
@@ -187,20 +189,23 @@ static num level(const Train *x, num i) /* the settled tracer */
     return sum;
 }
 
-static void copy(Train *y, num to, const Train *x, num from, num n)
+static void copy(Train *y, num to, const Train *x, num from, num n, num first)
 {
     num t, i;
-    for (t = 0; t < x->length; t++)
+    for (t = first; t < x->length; t++)
         for (i = 0; i < n; i++)
-            emit(y, t, to + i, event(x, t, from + i));
+            emit(y, t - first, to + i, event(x, t, from + i));
 }
 
-static void send(Train *y, num i, num value, num at_once)
+static void send(Train *y, num i, num value, num at_once, num bits)
 {
     num t, size = value < 0 ? -value : value;
     if (at_once)
         emit(y, 0, i, value);
-    for (t = 0; !at_once && t < size; t++)
+    for (t = 0; !at_once && few && t < bits; t++)
+        if (size >> (bits - 1 - t) & 1)
+            emit(y, t, i, value < 0 ? -((num)1 << (bits - 1 - t)) : (num)1 << (bits - 1 - t));
+    for (t = 0; !at_once && !few && t < size; t++)
         emit(y, t, i, value < 0 ? -1 : 1);
 }
 
@@ -216,7 +221,7 @@ static void arrive(Op *o, const Synapse *s, num current, num weight, num x)
         neuron = s->copies.count ? get(&s->neurons, j) : j;
         put(l, neuron, get(l, neuron) + weight * x); /* x is 1: add; x is -1: subtract */
         tally[ADDITIONS]++;
-        tally[MULTIPLIED] += x != 1 && x != -1;
+        tally[MULTIPLIED] += few ? ((x < 0 ? -x : x) & ((x < 0 ? -x : x) - 1)) != 0 : x != 1 && x != -1;
     }
 }
 
@@ -306,6 +311,53 @@ static num fire(Op *o, num i) /* what neuron i fires */
     return y;
 }
 
+static num negative(Op *o, num i) /* whether the level of neuron i is below 0 */
+{
+    num row = get(&o->row, i);
+    if (o->lo == 0)
+        return 0;
+    tally[THRESHOLDS]++;
+    return get(&o->membrane, i) < (o->staircase ? get(&o->theta, row * (o->hi - o->lo) - o->lo - 1) : 0);
+}
+
+static num tell(Op *o, num i, num bit, num below) /* what few-spike neuron i emits in the step of a bit */
+{
+    num v = get(&o->membrane, i), s = get(&o->tracer, i), row = get(&o->row, i), y = 0;
+    tally[THRESHOLDS]++;
+    if (below && s - bit >= o->lo)
+        y = v < (o->staircase ? get(&o->theta, row * (o->hi - o->lo) + s - bit - o->lo) : (1 - bit) * get(&o->theta, row)) ? -bit : 0;
+    else if (!below && s + bit <= o->hi)
+        y = v >= (o->staircase ? get(&o->theta, row * (o->hi - o->lo) + s + bit - o->lo - 1) : bit * get(&o->theta, row)) ? bit : 0;
+    if (y && !o->staircase)
+        put(&o->membrane, i, v - y * get(&o->theta, row));
+    if (y)
+        put(&o->tracer, i, s + y);
+    return y;
+}
+
+static void tell_bits(Op *o, num steps) /* few-spike neurons: all input, then the bits of the level */
+{
+    num t, i, k, y;
+    here.train = o->train;
+    if (steps > o->start)
+        stop(1, "input arrives after step %lld, at which it should be complete", o->start);
+    for (i = 0; i < o->train->n; i++)
+        put(&o->membrane, i, get(&o->initial, i) + (o->staircase ? 0 : get(&o->theta, get(&o->row, i)) / 2));
+    for (t = 0; t < steps; t++) {
+        here.step = t;
+        receive(o, t);
+    }
+    for (i = 0; i < o->train->n; i++) {
+        num below = negative(o, i);
+        for (k = o->bits - 1, t = o->start; k >= o->omitted; k--, t++) {
+            here.step = t;
+            y = tell(o, i, (num)1 << k, below);
+            emit(o->train, t, i, y);
+            tally[SPIKES] += y != 0;
+        }
+    }
+}
+
 static void sum_up(Op *o, num fresh) /* populations and readouts */
 {
     num t, i, y, fired = 1, steps = longest(o);
@@ -342,6 +394,22 @@ static num product(Op *o, num t, num i)
     put(&o->right, i, b + db);
     tally[PRODUCTS] += da || db ? 2 : 0;
     return da * (b + db) + a * db;
+}
+
+static void multiply(Op *o, num steps) /* a product that is one event, of complete factors */
+{
+    num t, i;
+    here.train = o->train;
+    if (steps > o->start + 1)
+        stop(1, "a factor changes after step %lld, at which it should be complete", o->start);
+    for (i = 0; i < o->train->n; i++) {
+        for (t = 0; t < steps; t++) {
+            put(&o->left, i, get(&o->left, i) + event(o->source[0], t, i));
+            put(&o->right, i, get(&o->right, i) + event(o->source[1], t, i));
+        }
+        emit(o->train, o->start, i, get(&o->left, i) * get(&o->right, i));
+        tally[PRODUCTS]++;
+    }
 }
 
 static num routed(Op *o, num t, num i)
@@ -392,12 +460,12 @@ static void enter(State *s, num k) /* what a state gives to window k */
         if (k == 0)
             put(&s->level, i, level(s->initial, i));
         if (delivery != REPLAY)
-            send(s->input, i, get(&s->level, i) - (resumed ? get(&s->before, i) : 0), delivery == GRADED);
+            send(s->input, i, get(&s->level, i) - (resumed ? get(&s->before, i) : 0), delivery == GRADED, s->bits);
         else if (carry && k == 1)
             emit(s->input, 0, i, -get(&s->before, i));
     }
     if (delivery == REPLAY)
-        copy(s->input, 0, k ? &s->held : s->initial, 0, s->input->n);
+        copy(s->input, 0, k ? &s->held : s->initial, 0, s->input->n, 0);
 }
 
 static void follow(State *s, num k) /* what it has become in window k */
@@ -409,7 +477,7 @@ static void follow(State *s, num k) /* what it has become in window k */
         put(&s->level, i, (carry && k > 0 ? get(&s->level, i) : 0) + level(s->following, i));
     }
     s->held.length = 0;
-    copy(&s->held, 0, s->following, 0, s->input->n);
+    copy(&s->held, 0, s->following, 0, s->input->n, s->first);
 }
 
 static void scan(Op *o)
@@ -425,9 +493,9 @@ static void scan(Op *o)
             Element *l = &o->element[j];
             l->input->length = 0;
             if (!carry || k == 0)
-                copy(l->input, 0, l->source, e * l->stride, l->input->n);
+                copy(l->input, 0, l->source, e * l->stride, l->input->n, l->first);
             for (i = 0; carry && k > 0 && i < l->input->n; i++)
-                send(l->input, i, level(l->source, e * l->stride + i) - level(l->source, last * l->stride + i), l->at_once);
+                send(l->input, i, level(l->source, e * l->stride + i) - level(l->source, last * l->stride + i), l->at_once, 0);
         }
         for (j = 0; j < o->states; j++)
             enter(&o->state[j], k);
@@ -438,7 +506,7 @@ static void scan(Op *o)
             Result *r = &o->result[j];
             for (i = 0; carry && k > 0 && i < r->source->n; i++) /* outside all starts from 0: first the level, then its change */
                 emit(r->train, 0, e * r->source->n + i, level(r->train, last * r->source->n + i));
-            copy(r->train, e * r->source->n, r->source, 0, r->source->n);
+            copy(r->train, e * r->source->n, r->source, 0, r->source->n, r->first);
         }
     }
     here.window = 0;
@@ -447,7 +515,7 @@ static void scan(Op *o)
         s->final->length = 0;
         for (i = 0; carry && o->windows > 1 && i < s->final->n; i++)
             emit(s->final, 0, i, get(&s->before, i));
-        copy(s->final, 0, &s->held, 0, s->final->n);
+        copy(s->final, 0, &s->held, 0, s->final->n, 0);
     }
 }
 
@@ -471,7 +539,11 @@ static void run(Op *first, num count, num window)
             emit(o->train, 0, i, get(&o->levels, i));
         if (o->kind == POPULATION || o->kind == READOUT)
             sum_up(o, fresh);
-        for (t = 0; (o->kind == ROUTE || o->kind == MAX || o->kind == PRODUCT) && t < steps; t++)
+        if (o->kind == FEW_SPIKES)
+            tell_bits(o, steps);
+        if (o->kind == PRODUCT && o->start >= 0)
+            multiply(o, steps);
+        for (t = 0; (o->kind == ROUTE || o->kind == MAX || (o->kind == PRODUCT && o->start < 0)) && t < steps; t++)
             for (i = 0; i < n; i++) {
                 here.train = o->train, here.step = t;
                 emit(o->train, t, i, o->kind == ROUTE ? routed(o, t, i) : o->kind == MAX ? largest(o, t, i) : product(o, t, i));
@@ -585,6 +657,7 @@ static void read_scan(Op *o)
     for (j = 0; j < o->states; j++) {
         State *s = &o->state[j];
         s->input = a_train(), s->initial = a_train(), s->following = a_train(), s->final = a_train();
+        s->first = word(0, MOST_STEPS), s->bits = word(0, 60);
         s->held = *s->following;
         s->held.events = registers(times(s->held.n, s->held.steps), s->held.events.lo, s->held.events.hi);
         s->level = registers(s->input->n, s->initial->lo < s->held.lo ? s->initial->lo : s->held.lo,
@@ -595,16 +668,17 @@ static void read_scan(Op *o)
     for (j = 0; j < o->elements; j++) {
         o->element[j].input = a_train(), o->element[j].source = a_train();
         o->element[j].stride = word(0, MOST_SIZE), o->element[j].at_once = word(0, 1);
+        o->element[j].first = word(0, MOST_STEPS);
     }
     o->result = take(o->results = word(0, MOST_SIZE), sizeof(Result));
     for (j = 0; j < o->results; j++)
-        o->result[j].train = a_train(), o->result[j].source = a_train();
+        o->result[j].train = a_train(), o->result[j].source = a_train(), o->result[j].first = word(0, MOST_STEPS);
 }
 
 static void read_op(Op *o, num windows)
 {
     num k, n;
-    o->kind = word(INPUT, windows ? PRODUCT : SCAN); /* no scan within a scan */
+    o->kind = word(INPUT, windows ? FEW_SPIKES : SCAN); /* no scan within a scan */
     o->windows = windows ? windows : 1;
     if (o->kind == SCAN) {
         read_scan(o);
@@ -622,18 +696,22 @@ static void read_op(Op *o, num windows)
                                    || o->source[k]->events.lo < -MOST_SIZE / 2 || o->source[k]->events.hi > MOST_SIZE / 2))
             stop(2, "the file has a product of trains of more than 30 bits");
     }
+    if (o->kind == PRODUCT)
+        o->start = word(-1, MOST_STEPS);
     if (o->kind == ROUTE)
         o->map = list(-1, MOST_ITEMS);
-    if (o->kind == POPULATION || o->kind == READOUT) {
+    if (o->kind == POPULATION || o->kind == FEW_SPIKES || o->kind == READOUT) {
         o->synapse = take(o->synapses = word(0, MOST_SIZE), sizeof(Synapse));
         for (k = 0; k < o->synapses; k++)
             read_synapse(&o->synapse[k]);
         o->initial = list(-MOST_VALUE, MOST_VALUE);
         o->membrane = certified(n), o->current = certified(n);
     }
-    if (o->kind == POPULATION) {
+    if (o->kind == POPULATION || o->kind == FEW_SPIKES) {
         o->tracer = certified(n);
         o->lo = word(-MOST_STEPS / 2, o->tracer.lo), o->hi = word(o->tracer.hi, MOST_STEPS / 2), o->staircase = word(0, 1);
+        if (o->kind == FEW_SPIKES)
+            o->start = word(0, MOST_STEPS), o->bits = word(0, 30), o->omitted = word(0, o->bits);
         o->theta = list(-MOST_VALUE, MOST_VALUE), o->row = list(0, MOST_SIZE);
     }
     if (o->kind == MAX)
@@ -663,7 +741,7 @@ static void read_file(const char *path)
     stream = fopen(path, "rb");
     if (!stream || fread(start, 1, 8, stream) != 8 || memcmp(start, magic, 8))
         stop(2, "%s cannot be read, or is no unpacked bundle of version 2; `snnir bundle --emit c` writes one", path);
-    delivery = word(RELAY, GRADED), carry = word(0, 1), samples = word(1, MOST_STEPS);
+    delivery = word(RELAY, GRADED), carry = word(0, 1), few = word(0, 1), samples = word(1, MOST_STEPS);
     train = take(trains = word(0, MOST_SIZE), sizeof(Train));
     for (i = 0; i < trains; i++) {
         Train *t = &train[i];

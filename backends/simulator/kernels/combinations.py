@@ -12,6 +12,13 @@ __all__ = ["combine"]
 
 
 @part
+def _all(touched, size):
+    for window in range(size):
+        touched[window] = window
+    return size
+
+
+@part
 def combine(run, worker, number):
     """The change of the largest tracer of each window, or of the product of two tracers, step by step.
 
@@ -34,6 +41,7 @@ def combine(run, worker, number):
     grow(trains, base + inputs + 1, cursor)
     offsets, address, event = events_of(trains)
     offsets[base] = cursor
+    few, last = run.program.few != 0, max(inputs - 1, 0)
     for t in range(inputs):
         found = 0
         cursors[TICK] += 1
@@ -46,6 +54,8 @@ def combine(run, worker, number):
                     stamps[window] = cursors[TICK]
                     touched[found] = window
                     found += 1
+        if few and row.product:  # one event, of complete factors
+            found = _all(touched, row.size) if t == last else 0
         if grow(trains, 0, cursor + found):
             offsets, address, event = events_of(trains)
         for k in range(found):
@@ -60,12 +70,17 @@ def combine(run, worker, number):
             change = value - current[window]
             if change:
                 current[window] = value
-                address[cursor], event[cursor] = window, 2 * change + (abs(change) > 1)
+                size = abs(change)
+                charged = (size & (size - 1)) != 0 if few and not row.product else size > 1
+                address[cursor], event[cursor] = window, 2 * change + charged
                 cursor += 1
                 used = t + 1
         offsets[base + t + 1] = cursor
     if window_state[KEEPS]:
         copy(kept_tracers, tracers)
         copy(kept_values, current)
+    if few:  # its train is as long as its schedule
+        used = inputs
+        worker.lead[row.slot] = last if row.product else worker.lead[row.input]
     worker.first[row.slot], worker.steps[row.slot] = base, used
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor

@@ -45,8 +45,8 @@ def encode(run, worker, number):
         spread_levels(sent, run.cap, trains, cursors)
         steps = run.cap
     else:
-        charge(sent, True, trains, cursors)
+        charge(sent, np.bool_(True), trains, cursors)
     offsets, _, _ = events_of(trains)
-    while steps and offsets[base + steps] == offsets[base + steps - 1]:
+    while not run.program.few and steps and offsets[base + steps] == offsets[base + steps - 1]:
         steps -= 1
-    worker.first[encoder.slot], worker.steps[encoder.slot] = base, steps
+    worker.first[encoder.slot], worker.steps[encoder.slot], worker.lead[encoder.slot] = base, steps, 0

@@ -113,14 +113,20 @@ class _Locator(caching._CacheLocator):
 class _CacheImplementation(caching.CompileResultCacheImpl):
     _locator_classes: Any = [_Locator]
 
+    def reduce(self, result: Any) -> Any:
+        """What is kept: machine code, without the code for LLVM to become part of other functions."""
+        (name, kind, (machine_code, _)), *others = result._reduce()
+        empty = result.library._codegen._create_empty_module(name)
+        return (name, kind, (machine_code, llvmlite.binding.parse_assembly(str(empty)).as_bitcode())), *others
+
 
 class _Cache(caching.FunctionCache):
     """Numba's cache of functions, in a folder whose name follows from all that the code depends on."""
 
     _impl_class = _CacheImplementation
 
-    def _index_key(self, signature: Any, target: Any) -> tuple[Any, ...]:
-        return signature, target.magic_tuple()
+    def _index_key(self, signature: Any, target: Any) -> Any:
+        return signature
 
 
 class Native:
@@ -141,7 +147,8 @@ class Native:
         if found is not None:
             function._library = found.library
             function._wrapper_name = found.fndesc.llvm_cfunc_wrapper_name
-            function._wrapper_address = found.library.get_pointer_to_function(function._wrapper_name)
+            engine = found.library.codegen._engine  # the library knows no symbols: `_CacheImplementation` left them out
+            function._wrapper_address = engine.get_function_address(function._wrapper_name)
         return found is not None
 
     def compile(self, folder: Path | None) -> None:

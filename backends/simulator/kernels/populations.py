@@ -23,11 +23,11 @@ from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver
 from snnir.backends.simulator.kernels.neurons import able, emit, fire, fire_again, fire_staircase, neighbours
 from snnir.backends.simulator.kernels.numba_compat import part
 
-__all__ = ["populate"]
+__all__ = ["keep_history", "populate"]
 
 
 @part
-def _keep_history(worker, population, sums, tracers, theta, layout):
+def keep_history(worker, population, sums, tracers, theta, layout):
     """Append the sums after a step, in order of addresses, behind population, sample and window."""
     entry, n = worker.cursors[HISTORY], sums.size
     enlarge(worker.history, entry + n + 3, 8)
@@ -103,7 +103,7 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
                     deliver_by(run.deliveries[s], run, worker, number, s, begin, end)
                     active = hi > lo
         if keeps_history:
-            _keep_history(worker, number, a, tracers, theta, layout)
+            keep_history(worker, number, a, tracers, theta, layout)
         if timed:
             now = cycles()
             cursors[DELIVERING] += now - since
@@ -129,7 +129,7 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
             since = now
     # All input is there: from its last step on every neuron changes by one level a step, until it has reached its own.
     if keeps_history and last == 0:
-        _keep_history(worker, number, a, tracers, theta, layout)
+        keep_history(worker, number, a, tracers, theta, layout)
     t = max(last - 1, 0)
     count = np.int64(0)
     if hi > lo and t < cap:

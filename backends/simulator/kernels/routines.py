@@ -11,6 +11,7 @@ from typing import Any
 from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
 from snnir.backends.simulator.kernels.encoders import encode
+from snnir.backends.simulator.kernels.few_spikes import few_spikes
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Native
@@ -93,6 +94,26 @@ def populate_64(run, worker, row):
     own = as_worker(worker)
     try:
         populate(as_run(run), own, row, own.start64, own.theta64, own.kept64, own.sums64, own.up64, own.down64)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def few_spikes_32(run, worker, row):
+    own = as_worker(worker)
+    try:
+        few_spikes(as_run(run), own, row, own.start32, own.theta32, own.sums32)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def few_spikes_64(run, worker, row):
+    own = as_worker(worker)
+    try:
+        few_spikes(as_run(run), own, row, own.start64, own.theta64, own.sums64)
     except Exception:
         return 1
     return 0

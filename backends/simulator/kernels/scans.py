@@ -22,7 +22,9 @@ def begin_scan(run, worker, row):
         worker.element_first[i], worker.element_steps[i] = split(element, row.length, worker)
     for i in range(row.shared, row.shared_end):
         shared = program.shared[i]
-        first[shared.slot], steps[shared.slot] = first[shared.outer], steps[shared.outer]
+        lead = worker.lead[shared.outer]
+        first[shared.slot], steps[shared.slot] = first[shared.outer] + lead, steps[shared.outer] - lead
+        worker.lead[shared.slot] = 0
     for i in range(row.states, row.states_end):
         state = program.states[i]
         clear(worker.kept_states[state.level : state.level + 3 * state.size])
@@ -37,8 +39,9 @@ def _begin_elements(run, worker, row, k, place):
     for i in range(row.elements_end - row.elements):
         element = run.program.elements[row.elements + i]
         slot = element.slot
-        first[slot] = worker.element_first[i] + place * (worker.element_steps[i] + 1)
-        steps[slot] = worker.element_steps[i]
+        lead = worker.lead[element.outer]
+        first[slot] = worker.element_first[i] + place * (worker.element_steps[i] + 1) + lead
+        steps[slot], worker.lead[slot] = worker.element_steps[i] - lead, 0
         if run.carry:
             sent = worker.kept_borders[element.kept : element.kept + element.size]
             if k > 0:
@@ -47,7 +50,7 @@ def _begin_elements(run, worker, row, k, place):
                     change[j] = -sent[j]
                 accumulate(change, first[slot], steps[slot], trains)
                 first[slot] = cursors[OFFSETS]
-                steps[slot] = send(change, element.encoded != 0, run.delivery == GRADED, run.cap, trains, cursors)
+                steps[slot] = send(change, element.encoded != 0, run.delivery == GRADED, np.int64(-1), run.cap, trains, cursors)
             else:
                 clear(sent)
             accumulate(sent, first[slot], steps[slot], trains)
@@ -80,7 +83,9 @@ def begin_window(run, worker, row, k, place):
             change = worker.differences[: state.size]
             for j in range(state.size):
                 change[j] = level[j] - sent[j]
-            steps[slot] = send(change, False, delivery == GRADED, run.cap, trains, cursors)
+            bits = state.bits if program.few else np.int64(-1)
+            steps[slot] = send(change, np.bool_(False), delivery == GRADED, bits, run.cap, trains, cursors)
+            worker.lead[slot] = 0
             if carry:
                 accumulate(sent, first[slot], steps[slot], trains)
     if carry and k > 0:  # receivers keep what they received: shared values do not change
@@ -104,8 +109,9 @@ def end_window(run, worker, row, k, place):
         if run.delivery == REPLAY or k == row.length - 1:
             worker.state_first[i] = base
             worker.state_steps[i], cursor = copy_train(
-                first[slot], steps[slot], trains, level, np.int64(1), False, worker, worker.state_trains, base, cursor
-            )
+                first[slot] + worker.lead[slot], steps[slot] - worker.lead[slot], trains, level, np.int64(1), np.bool_(False),
+                worker, worker.state_trains, base, cursor,
+            )  # fmt: skip
             base += worker.state_steps[i] + 1
     ends = worker.stacked_ends
     for i in range(row.stacked_end - row.stacked):
@@ -116,8 +122,8 @@ def end_window(run, worker, row, k, place):
         window, base = i * row.length + place, ends[0]
         # Receivers outside are fresh, so they first receive what the body keeps.
         copied, cursor = copy_train(
-            first[value.slot], steps[value.slot], trains, level, np.int64(1), carry and k > 0,
-            worker, worker.stacked_trains, base, ends[1],
+            first[value.slot] + worker.lead[value.slot], steps[value.slot] - worker.lead[value.slot], trains, level, np.int64(1),
+            carry and k > 0, worker, worker.stacked_trains, base, ends[1],
         )  # fmt: skip
         worker.stacked_first[window], worker.stacked_steps[window] = base, copied
         ends[0], ends[1] = base + copied + 1, cursor
@@ -147,7 +153,7 @@ def _join_windows(run, worker, row, i):
                     address[cursor], event[cursor] = own_address[e] + k * value.size, own_event[e]
                     cursor += 1
         offsets[base + t + 1] = cursor
-    worker.first[value.outer], worker.steps[value.outer] = base, steps
+    worker.first[value.outer], worker.steps[value.outer], worker.lead[value.outer] = base, steps, 0
     cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
 
 
@@ -157,6 +163,7 @@ def end_scan(run, worker, row):
     first, steps, trains, cursors = worker.first, worker.steps, worker.trains, worker.cursors
     for i in range(row.states_end - row.states):
         state = run.program.states[row.states + i]
+        worker.lead[state.final] = 0
         if row.length == 0:
             first[state.final], steps[state.final] = first[state.outer], steps[state.outer]
             continue

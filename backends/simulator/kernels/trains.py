@@ -79,11 +79,34 @@ def _unary(levels, cap, trains, cursors):
 
 
 @part
-def send(levels, encoded, graded, cap, trains, cursors):
-    """A train of what the border of a window sends: at step 0, or one level a step. Returns its number of steps."""
+def _bits(levels, bits, trains, cursors):
+    """A train that gives the bits of `levels`, most significant first. Returns its number of steps."""
+    base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
+    grow(trains, base + bits + 1, cursor)
+    offsets, address, event = events_of(trains)
+    offsets[base] = cursor
+    for t in range(bits):
+        if grow(trains, 0, cursor + n):
+            offsets, address, event = events_of(trains)
+        bit = np.int64(1) << (bits - 1 - t)
+        for i in range(n):
+            if abs(levels[i]) & bit:
+                address[cursor], event[cursor] = i, 2 * bit if levels[i] > 0 else -2 * bit
+                cursor += 1
+        offsets[base + t + 1] = cursor
+    cursors[OFFSETS], cursors[EVENTS] = base + bits + 1, cursor
+    return np.int64(bits)
+
+
+@part
+def send(levels, encoded, graded, bits, cap, trains, cursors):
+    """A train of what the border of a window sends: at step 0, as that many bits, or (-1) one level a step. Returns its number
+    of steps."""
     if encoded or graded:
         charge(levels, encoded, trains, cursors)
         return np.int64(1)
+    if bits >= 0:
+        return _bits(levels, bits, trains, cursors)
     return _unary(levels, cap, trains, cursors)
 
 
@@ -92,8 +115,10 @@ def gather(run, worker, number):
     """One train of several, each after its map of addresses."""
     program, trains, cursors = run.program, worker.trains, worker.cursors
     row, maps, steps = program.gathers[number], program.maps, 0
+    lead = worker.lead[program.parts[row.first].slot]
     for p in range(row.first, row.last):
-        steps = max(steps, worker.steps[program.parts[p].slot])
+        slot = program.parts[p].slot
+        steps, lead = max(steps, worker.steps[slot]), min(lead, worker.lead[slot])
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
     grow(trains, base + steps + 1, cursor)
     offsets, address, event = events_of(trains)
@@ -117,7 +142,7 @@ def gather(run, worker, number):
                     address[cursor], event[cursor] = maps[j], event[e]
                     cursor += 1
         offsets[base + t + 1] = cursor
-    worker.first[row.slot], worker.steps[row.slot] = base, steps
+    worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, steps, lead
     cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
 
 

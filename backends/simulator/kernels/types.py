@@ -31,6 +31,7 @@ PROGRAM = Struct(
     "program",
     top=_WORD,
     slots=_WORD,
+    few=_WORD,
     instructions=_array(tables.INSTRUCTION),
     gathers=_array(tables.GATHERED),
     parts=_array(tables.PART),
@@ -93,6 +94,7 @@ WORKER = Struct(
     "worker",
     first=_INT64,  # of each slot: where its train begins
     steps=_INT64,  # of each slot
+    lead=_INT64,  # of each slot, few-spike neurons: how many steps its train is silent at first
     trains=_INT64,  # stores
     state_trains=_INT64,
     stacked_trains=_INT64,

@@ -16,6 +16,7 @@ from snnir.ir import Value
 from snnir.ir.dims import product
 from snnir.ir.lowering.choose import opposite
 from snnir.ir.lowering.finite import source_of_infinity
+from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import Add, Cast, IntWhere, Mul
 
 __all__: list[str] = []
@@ -31,7 +32,8 @@ def branch(call: Call) -> list[Result]:
         return _either(call)
     condition = known.reshape(-1)
     if condition.dtype == object:
-        raise RefusalError("its condition depends on a size that is known only at run time")
+        sizes = ", ".join(sorted(open_sizes([condition])))
+        raise RefusalError(f"its condition ({condition[0]}) depends on open sizes ({sizes}): give numbers for them")
     return _run(call, call.body("then_branch" if bool(condition[0]) else "else_branch"))
 
 
@@ -42,7 +44,7 @@ def _run(call: Call, graph: onnx.GraphProto) -> list[Result]:
         scope.names[tensor.name] = finite(to_array(tensor), f"initializer {tensor.name}")
     refused = walk(scope, graph.node)
     if refused:
-        raise RefusalError("in its branch, " + "; ".join(map(str, refused)))
+        raise RefusalError("in its branch, " + "; ".join(map(str, refused)), (name for item in refused for name in item.sizes))
     results: list[Result] = []
     for output in graph.output:
         entry = scope.find(output.name)
@@ -56,6 +58,30 @@ def _either(call: Call) -> list[Result]:
     condition = call.value(0)
     if product(condition.type.shape) != 1:
         raise RefusalError(f"its condition is {condition.type}; it must be one element, also where the batch is open")
+    try:
+        return _chosen(call)
+    except RefusalError as error:
+        names = _deciding(condition)
+        if not names:
+            raise
+        options = " ".join(f"--constant {name}=VALUE" for name in names)
+        raise RefusalError(
+            f"{error}; where {', '.join(names)} is always the same, give it while importing ({options})"
+        ) from error
+
+
+def _deciding(condition: Value) -> list[str]:
+    """The inputs that a condition depends on, where none of them has a batch: they may be known before any sample is."""
+    found, behind = set[Value](), [condition]
+    while behind:
+        value = behind.pop()
+        if value.producer is None and not value.is_constant:
+            found.add(value)
+        behind += value.producer.operands if value.producer is not None else ()
+    return sorted(value.name for value in found) if all(value.type.batch_axis is None for value in found) else []
+
+
+def _chosen(call: Call) -> list[Result]:
     results: list[Result] = []
     both = (_run(call, call.body(name)) for name in ("then_branch", "else_branch"))
     for index, (yes, no) in enumerate(zip(*both, strict=True)):

@@ -12,7 +12,7 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import reduced
 from snnir.frontends.onnx.handlers.pooling import window
 from snnir.frontends.onnx.registry import HANDLERS, RefusalError, Result, integer_handler
-from snnir.ir import Op, Value
+from snnir.ir import Dim, Op, Value
 from snnir.ir.lowering.compose import static
 from snnir.ir.lowering.integers import compared, least_place
 from snnir.ir.lowering.masks import hides, masked
@@ -46,6 +46,7 @@ from snnir.ir.ops import (
     Pad,
     Pow,
 )
+from snnir.ir.ops.rules import broadcast
 from snnir.ir.types import DTYPES
 
 __all__: list[str] = []
@@ -86,7 +87,18 @@ def _binary(operator: str, op: Op, said: str) -> None:
 
 _binary("Add", IntAdd(), "Wraps at the width of the type.")
 _binary("Sub", IntSub(), "Wraps at the width of the type.")
-_binary("Mul", IntMul(), "Wraps at the width of the type.")
+
+
+@integer_handler("Mul", "int_mul")
+def multiply(call: Call) -> list[Result]:
+    """Wraps at the width of the type; nothing is left of a product with 0."""
+    pair = _pair(call, 0, 1)
+    shape = broadcast(*(value.type.shape for value in pair))
+    if any(value.is_constant and not value.array.any() for value in pair) and not any(isinstance(size, Dim) for size in shape):
+        return [np.zeros([int(str(size)) for size in shape], DTYPES[pair[0].type.dtype])]
+    return [call.emit(IntMul(), *pair)]
+
+
 _binary("Div", IntDiv(), "Truncated towards 0; a division by 0 is an error when it happens.")
 _binary("Equal", IntEqual(), "Exact.")
 _binary("Greater", IntGreater(), "Exact.")

@@ -12,7 +12,7 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import constant, plus, real, reshaped, sum_over, times
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
-from snnir.ir.dims import product
+from snnir.ir.dims import concrete, product
 from snnir.ir.ops import (
     Abs,
     ArgMax,
@@ -80,7 +80,7 @@ def linear_regressor(call: Call) -> list[Result]:
 def linear_classifier(call: Call) -> list[Result]:
     """Scores of each class, and the label of the largest."""
     labels = _labels(call)
-    rows = len(call.numbers("coefficients")) // int(str(call.type(0).shape[-1]))
+    rows = len(call.numbers("coefficients")) // concrete(call.type(0).shape[-1])
     if rows != len(labels) or rows < 2:
         raise RefusalError(f"it has {rows} rows of coefficients and {len(labels)} labels; supported is one for each label")
     scores = _linear(call, rows, call.name(1, "scores"))

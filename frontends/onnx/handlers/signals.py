@@ -7,6 +7,7 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import real, reshaped
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.ir.dims import concrete
 from snnir.ir.lowering.columns import columns_to_image as lowered
 from snnir.ir.lowering.fourier import fourier_matrix, fourier_transformed, onesided_inverse, short_time
 
@@ -28,7 +29,7 @@ def dft(call: Call) -> list[Result]:
     inverse, onesided = bool(call.integer("inverse", 0)), bool(call.integer("onesided", 0))
     whole = 2 * (size - 1) if inverse and onesided else size
     length = call.known_integers(1, "the length")[0] if call.has(1) else whole
-    parts = int(str(x.type.shape[-1]))
+    parts = concrete(x.type.shape[-1])
     if inverse and onesided:
         matrix, gives = onesided_inverse(size, length), 1
     else:

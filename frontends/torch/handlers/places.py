@@ -9,6 +9,7 @@ from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.arithmetic import operand
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Shape, Value
+from snnir.ir.dims import concrete
 from snnir.ir.lowering.choose import selected
 from snnir.ir.lowering.compose import static, times, transposed
 from snnir.ir.lowering.places import along, picked, rows_picked, written
@@ -113,7 +114,7 @@ def _scattered(call: Call, reduction: str, fresh: bool = False, mean: bool = Fal
         news = operand(call, "src")
         for place in range(start, x.type.rank):
             if news.type.shape[place] != shape[place]:
-                news = call.emit(Slice(place, 0, int(str(shape[place]))), news, label=f"src.axis{place}")
+                news = call.emit(Slice(place, 0, concrete(shape[place])), news, label=f"src.axis{place}")
         news = _spread(call, news, shape, "src.spread")
     else:
         news = _constant(call, x, call.number("value"), shape)

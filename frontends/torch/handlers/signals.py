@@ -11,6 +11,7 @@ from snnir.frontends.torch.call import Call, to_array
 from snnir.frontends.torch.complex_value import Complex, is_complex
 from snnir.frontends.torch.registry import Entry, RefusalError, handler
 from snnir.ir import Value
+from snnir.ir.dims import concrete
 from snnir.ir.lowering.columns import columns_to_image, image_to_columns
 from snnir.ir.lowering.compose import reshaped, transposed
 from snnir.ir.lowering.fourier import fourier_matrix, fourier_transformed, onesided_inverse, short_time
@@ -40,7 +41,7 @@ def _scale(norm: str | None, length: int, inverse: bool) -> float:
 def _forward(call: Call, x: Value, axis: int, length: int | None, kind: str, norm: str | None, label: str = "") -> Value:
     """One axis of `x`[..., parts] transformed; `kind` is fft, ifft, rfft, irfft, hfft or ihfft."""
     (size,) = call.static((x.type.shape[axis],), "a Fourier transform")
-    parts, inverse = int(str(x.type.shape[-1])), kind in ("ifft", "irfft", "ihfft")
+    parts, inverse = concrete(x.type.shape[-1]), kind in ("ifft", "irfft", "ihfft")
     back = kind in ("irfft", "hfft")
     count = length if length is not None else 2 * (size - 1) if back else size
     if count < 1:

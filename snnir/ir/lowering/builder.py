@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,14 @@ __all__ = ["Builder", "RefusalError"]
 
 
 class RefusalError(Exception):
-    """A node of a model cannot be imported, for the reason given; a frontend says which node, and where."""
+    """A node of a model cannot be imported, for the reason given; a frontend says which node, and where.
+
+    `sizes` names open sizes that the reason is about, where the node's operands do not tell.
+    """
+
+    def __init__(self, reason: str, sizes: Iterable[str] = ()) -> None:
+        super().__init__(reason)
+        self.sizes = frozenset(sizes)
 
 
 class Builder(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.ir.dims import Dim, Shape, product
+from snnir.ir.dims import Dim, Shape, concrete, product
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
 from snnir.ir.ops import Add, Concat, Expand, Linear, MaxPool, Mul, Reshape, Transpose
@@ -32,7 +32,7 @@ def static(shape: Shape, what: str) -> tuple[int, ...]:
     """`shape` as plain integers. Raises `RefusalError` naming `what`."""
     if any(isinstance(size, Dim) for size in shape):
         raise RefusalError(f"{what} needs a fixed size, found {tuple(map(str, shape))}")
-    return tuple(int(str(size)) for size in shape)
+    return tuple(concrete(size) for size in shape)
 
 
 def constant(call: Builder, like: Value, label: str, array: np.ndarray | float) -> Value:
@@ -100,7 +100,7 @@ def largest(call: Builder, values: Sequence[Value], label: str = "") -> Value:
 def sum_over(call: Builder, x: Value, axes: Sequence[int], keep: bool, label: str = "") -> Value:
     """The sum over `axes`, as a linear map whose weights are 1. Raises `RefusalError` for axes of unknown length."""
     lines, kept = _lines(call, x, axes, "a sum", label)
-    ones = constant(call, x, f"{label or 'result'}.ones", np.ones((1, int(str(lines.type.shape[-1])))))
+    ones = constant(call, x, f"{label or 'result'}.ones", np.ones((1, concrete(lines.type.shape[-1]))))
     total = call.emit(Linear(), lines, ones, label=f"{label or 'result'}.sum")
     return _restored(call, x, total, axes, kept, keep, label)
 
@@ -109,7 +109,7 @@ def largest_over(call: Builder, x: Value, axes: Sequence[int], keep: bool, label
     """The largest element over `axes`, as a max pool. Raises `RefusalError` for axes of unknown length."""
     lines, kept = _lines(call, x, axes, "a maximum", label)
     lead = lines.type.shape[0] if len(kept) else 1
-    count = int(str(lines.type.shape[-1]))
+    count = concrete(lines.type.shape[-1])
     if not count:
         raise RefusalError("it takes the extreme of no elements")
     rows = reshaped(call, lines, (lead, 1, product(lines.type.shape[1:-1]), count), f"{label or 'result'}.rows")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from snnir.ir.dims import Dim
+from snnir.ir.dims import Dim, concrete
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
 from snnir.ir.lowering.compose import along_axis, constant
@@ -88,7 +88,7 @@ def _mapped(call: Builder, x: Value, matrices: Mapping[int, np.ndarray]) -> Valu
         for axis, matrix in matrices.items():
             x = along_axis(call, x, axis, matrix, "" if axis == max(matrices) else f"axis{axis}")
         return x
-    sizes = [int(str(size)) for size in sample]
+    sizes = [concrete(size) for size in sample]
     rows, cols, weights = np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1)
     shape = []
     for axis, size in enumerate(sizes, 1):

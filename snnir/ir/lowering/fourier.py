@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from snnir.ir.dims import concrete
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
 from snnir.ir.lowering.compose import along_axis, reshaped, static, transposed
@@ -59,7 +60,7 @@ def short_time(call: Builder, x: Value, step: int, window: np.ndarray, onesided:
         raise RefusalError(f"its frames of {length} elements are longer than the signal of {total}")
     places = np.arange(frames)[:, None] * step + np.arange(length)
     cut = call.emit(Gather(1, tuple(int(place) for place in places.reshape(-1)), places.shape), x, label="frames")
-    parts = int(str(x.type.shape[2]))
+    parts = concrete(x.type.shape[2])
     count = length // 2 + 1 if onesided else length
     matrix = fourier_matrix(length, length, parts, False, count) * np.repeat(window, parts)
     return fourier_transformed(call, cut, 2, matrix, 2, label)

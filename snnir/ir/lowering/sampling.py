@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from snnir.ir.dims import product
+from snnir.ir.dims import concrete, product
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
 from snnir.ir.lowering.compose import constant, reshaped, static
@@ -79,7 +79,7 @@ def grid_of(call: Builder, theta: Value, places: int, respond: Callable[[np.ndar
     """The affine grids of matrices `theta` [N, axes, axes + 1], of `places` places: linear in the matrices. `respond` gives the
     grids of known ones.
     """
-    entries = int(str(product(theta.type.shape[1:])))
+    entries = concrete(product(theta.type.shape[1:]))
     shape = static(theta.type.shape[1:], "an affine grid")
     response = respond(units(shape, entries * places).reshape(entries, *shape))
     flat = reshaped(call, theta, (theta.type.shape[0], entries), "flat")

@@ -14,7 +14,24 @@ from snnir.errors import SizeError
 from snnir.ir.dims import Dim, Dimension, names_of, solve, substitute
 from snnir.ir.graph import Value
 
-__all__ = ["SizesForcedError", "forced", "open_sizes"]
+__all__ = ["SizesForcedError", "Undecided", "forced", "open_sizes"]
+
+
+class Undecided:
+    """The truth of a comparison of sizes that is known only where these are; `usual` for most of them."""
+
+    def __init__(self, text: str, names: frozenset[str], usual: bool) -> None:
+        self.text, self.names, self.usual = text, names, usual
+
+    def __bool__(self) -> bool:
+        return self.usual
+
+    def __str__(self) -> str:
+        return self.text
+
+    def opposite(self) -> Undecided:
+        """Its negation."""
+        return Undecided(f"not {self.text}", self.names, not self.usual)
 
 
 class SizesForcedError(Exception):
@@ -52,4 +69,6 @@ def open_sizes(operands: Iterable[object]) -> frozenset[str]:
         for size in sizes:
             if isinstance(size, Dim):
                 found |= names_of(size)
+            elif isinstance(size, Undecided):
+                found |= size.names
     return frozenset(found)

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from snnir.errors import GraphError, SizeError
 from snnir.ir.dims import Dimension
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
-from snnir.ir.ops.rules import broadcast, example, pad_amounts, sum_dtype, window_size
+from snnir.ir.ops.rules import broadcast, example, matrix_product, pad_amounts, sum_dtype, window_size
 from snnir.ir.types import Quantization, TensorType
 
 __all__ = ["Add", "BatchNorm", "Conv", "Div", "Linear", "MatMul", "Mul", "SparseLinear", "Sub"]
@@ -97,7 +97,7 @@ class Linear(_Weighted):
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x, weight = arrays[0], self.expanded(arrays[1])
-        y = x @ weight.T.astype(x.dtype, copy=False)
+        y = matrix_product(x, weight.T.astype(x.dtype, copy=False))
         return (y + arrays[2] if len(arrays) == 3 else y,)
 
     @classmethod
@@ -165,7 +165,7 @@ class Conv(_Weighted):
         order = (1, 0, *range(3, 3 + spatial), 2, *range(3 + spatial, 3 + 2 * spatial))
         columns = windows.transpose(order).reshape(self.groups, -1, channels * int(np.prod(kernel)))
         maps = weight.shape[0] // self.groups
-        y = columns @ weight.reshape(self.groups, maps, -1).transpose(0, 2, 1)
+        y = matrix_product(columns, weight.reshape(self.groups, maps, -1).transpose(0, 2, 1))
         y = y.reshape(self.groups, batch, *positions, maps)
         y = y.transpose(1, 0, 2 + spatial, *range(2, 2 + spatial)).reshape(batch, self.groups * maps, *positions)
         return (y + arrays[2].reshape(-1, *([1] * spatial)) if len(arrays) == 3 else y,)

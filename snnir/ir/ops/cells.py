@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from snnir.errors import GraphError, SizeError
+from snnir.ir.dims import concrete
 from snnir.ir.op import Example, Op, register
 from snnir.ir.ops.activation import (
     Affine,
@@ -193,8 +194,8 @@ class Gru(Recurrent):
         x, weight, recurrent, bias, initial, *mask = types
         self.check_activations(self.activations, 2)
         results = self.check(x, weight, recurrent, initial, mask=next(iter(mask), None))
-        if bias.shape != (4 * int(str(recurrent.shape[1])),):
-            raise GraphError(f"gru needs bias[{4 * int(str(recurrent.shape[1]))}]")
+        if bias.shape != (4 * concrete(recurrent.shape[1]),):
+            raise GraphError(f"gru needs bias[{4 * concrete(recurrent.shape[1])}]")
         return results
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -249,8 +250,8 @@ class Lstm(Recurrent):
         x, weight, recurrent, bias, initial, cell, *peephole = types
         self.check_activations(self.activations, 3)
         results = self.check(x, weight, recurrent, initial, cell, mask=next(iter(peephole[1:]), None))
-        if bias.shape != weight.shape[:1] or (peephole and peephole[0].shape != (3 * int(str(recurrent.shape[1])),)):
-            raise GraphError(f"lstm needs bias[{weight.shape[0]}] and peephole[{3 * int(str(recurrent.shape[1]))}]")
+        if bias.shape != weight.shape[:1] or (peephole and peephole[0].shape != (3 * concrete(recurrent.shape[1]),)):
+            raise GraphError(f"lstm needs bias[{weight.shape[0]}] and peephole[{3 * concrete(recurrent.shape[1])}]")
         return results
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.dims import Dimension, substitute
+from snnir.ir.dims import Dimension, concrete, substitute
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
@@ -278,7 +278,7 @@ class SequenceMask(Op):
         return SequenceMask(substitute(self.length, dict(sizes)), self.padding)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        exists = np.arange(int(str(self.length))) < arrays[0][:, np.newaxis]
+        exists = np.arange(concrete(self.length)) < arrays[0][:, np.newaxis]
         return ((exists != self.padding).astype(np.float32)[:, :, np.newaxis],)
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.errors import GraphError, SizeError
-from snnir.ir.dims import Dimension, Shape, product
+from snnir.ir.dims import Dimension, Shape, concrete, product
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
@@ -55,7 +55,7 @@ class Reshape(Movement):
         return Reshape(TensorType(self.shape, "f32").substitute(dict(sizes)).shape)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (arrays[0].reshape([int(str(size)) for size in self.shape]),)
+        return (arrays[0].reshape([concrete(size) for size in self.shape]),)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -294,7 +294,7 @@ class Expand(Movement):
         return Expand(TensorType(self.shape, "f32").substitute(dict(sizes)).shape)
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (np.broadcast_to(arrays[0], [int(str(size)) for size in self.shape]),)
+        return (np.broadcast_to(arrays[0], [concrete(size) for size in self.shape]),)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

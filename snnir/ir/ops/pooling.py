@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snnir.errors import GraphError
-from snnir.ir.dims import Dimension
+from snnir.ir.dims import Dimension, concrete
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
 from snnir.ir.ops.rules import example, pad_amounts, sum_dtype, window_size
 from snnir.ir.types import Quantization, TensorType
@@ -49,7 +49,7 @@ class _Pool(Op):
         pads = pad_amounts(self.padding, spatial)
         spans = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
         positions = [
-            int(str(window_size(size, self.kernel[axis], self.stride[axis], self.dilation[axis], pads[axis], self.ceil)))
+            concrete(window_size(size, self.kernel[axis], self.stride[axis], self.dilation[axis], pads[axis], self.ceil))
             for axis, size in enumerate(x.shape[2:])
         ]
         needed = [(count - 1) * step + span for count, step, span in zip(positions, self.stride, spans, strict=True)]

@@ -11,7 +11,7 @@ from snnir.ir.dims import Dimension, Shape
 from snnir.ir.op import Example, Op
 from snnir.ir.types import Quantization, TensorType, dtype_of
 
-__all__ = ["broadcast", "example", "is_number", "pad_amounts", "sum_dtype", "window_size"]
+__all__ = ["broadcast", "example", "is_number", "matrix_product", "pad_amounts", "sum_dtype", "window_size"]
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -52,6 +52,15 @@ def sum_dtype(*types: TensorType) -> str:
     elif not any(type_.is_exact for type_ in types):
         return "f64" if "f64" in kinds else "f32"
     raise GraphError(f"element types {', '.join(type_.dtype for type_ in types)} do not go together")
+
+
+def matrix_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`a @ b`. Of integers it is computed in float64 where no partial sum can reach 2^53: exact, and by BLAS."""
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu" and a.size and b.size:
+        largest = max(int(a.max()), -int(a.min()))
+        if largest * int(np.abs(b).sum(axis=-2, dtype=np.float64).max()) < 1 << 52:
+            return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.result_type(a, b))
+    return np.asarray(a @ b)
 
 
 def is_number(type_: TensorType) -> bool:

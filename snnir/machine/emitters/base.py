@@ -28,6 +28,9 @@ class Emitter(ABC):
     charges: ClassVar[bool] = False
     """Whether all its events are charged, as the host's levels are: synapses multiply by them."""
 
+    shifted: ClassVar[bool] = False
+    """Whether, among few-spike neurons, its events of powers of two are bits, which synapses shift by, and do not multiply."""
+
     train: Train
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ __all__ = ["Max"]
 @dataclass(frozen=True, eq=False)
 class Max(Combining):
     """The change of the largest tracer among every `width` neighbouring addresses of the source."""
+
+    shifted: ClassVar[bool] = True
 
     source: str
     width: int

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.machine.emitters.combining import Combining
 from snnir.machine.spans import FIRST, LATER, TRACER, Bounds, Spans, limited, times, with_zero
+from snnir.machine.window import Emission, Window
 
 __all__ = ["Product"]
 
 
 @dataclass(frozen=True, eq=False)
 class Product(Combining):
-    """The change of the product of the tracers of two sources, address by address."""
+    """The change of the product of the tracers of two sources, address by address; or, with `step`, one event in that step, in
+    which both are complete."""
 
     factors: tuple[str, str]
+    step: int | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -28,10 +32,26 @@ class Product(Combining):
         found: np.ndarray = tracers[0] * tracers[1]
         return found
 
+    def emit(self, window: Window) -> Emission:
+        """Its changes step by step, or what it comes to at the step `step`."""
+        if self.step is None:
+            return super().emit(window)
+        a, b = (window.trains[source].tracer for source in self.factors)
+        events = np.zeros((window.batch, self.step + 1, self.train.size), np.int64)
+        events[:, self.step] = a * b
+        return Emission(events, (), a * b)
+
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """`d(ab) = da S_b(t) + S_a(t-1) db`, and at step 0 of a fresh window S_a(t-1) = 0."""
         a, b = (spans[source] for source in self.factors)
+        if self.step is not None:
+            levels = with_zero(times(a[TRACER], b[TRACER]))
+            return np.stack([levels, *((levels if first == (self.step == 0) else 0 * levels) for first in (True, False))])
         events = np.stack([times(a[row], b[TRACER]) + times(a[TRACER], b[row]) for row in (FIRST, LATER)])
         if not resumed:
             events[0] = times(a[FIRST], b[FIRST])
         return limited(with_zero(times(a[TRACER], b[TRACER])), events)
+
+    def last_step(self, steps: Mapping[str, int], bounds: Bounds, resumed: bool) -> int:
+        """That of its last factor, or that of its one event."""
+        return super().last_step(steps, bounds, resumed) if self.step is None else self.step + 1

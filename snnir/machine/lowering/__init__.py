@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from snnir.errors import UsageError
+from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.dims import BATCH
-from snnir.ir.graph import Graph, Value
+from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
+from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
+from snnir.ir.protocols import Delivery, Execution
 from snnir.machine.lowering import encode, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
-from snnir.machine.options import DELIVERIES, EXECUTIONS
 from snnir.machine.program import IntegerProgram
 
 __all__ = ["Lowered", "lower"]
@@ -24,11 +25,10 @@ _BATCH = 2
 
 @dataclass(frozen=True)
 class Lowered:
-    """A machine program, and the values of the graph behind its names: the encoders of `inputs`, and `readouts`."""
+    """A machine program, and the `nodes` of the graph behind its ops, by the names of their trains or of scans."""
 
     program: IntegerProgram
-    inputs: dict[str, Value]
-    readouts: dict[Value, str]
+    nodes: dict[str, Node]
 
 
 def lower(
@@ -44,12 +44,20 @@ def lower(
     """
     if graph.level != SPIKING:
         raise UsageError(f"graph {graph.name} is at the {graph.level} level; a machine program is made of the {SPIKING} level")
-    if delivery not in DELIVERIES or execution not in EXECUTIONS:
-        raise UsageError(
-            f"delivery {delivery!r}, execution {execution!r}: choose {' or '.join(DELIVERIES)}, and {' or '.join(EXECUTIONS)}"
-        )
-    work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set())
+    delivery, execution = Delivery.of(delivery), Execution.of(execution)
+    neuron = neuron_of(graph)
+    if neuron == FEW_SPIKES:
+        check_phased(delivery, execution)
+    phases = phases_of(graph, delivery) if neuron == FEW_SPIKES else None
+    work = Lowering(graph, {**sizes, BATCH: _BATCH}, {}, "", set(), phases)
+    for value in graph.inputs:
+        if not value.type.is_plain:
+            raise UnsupportedError(f"input {value.name} is {value.type}; the machine level takes real inputs and encodes them")
     work.all()
+    for name, value in graph.outputs.items():
+        if not (value.type.dtype == "spike" or value.type.is_plain or value in work.fixed):
+            raise UnsupportedError(f"output {name} is {value.type}; the machine level gives out real values and spikes")
     outputs = tuple(work.output(name, value) for name, value in graph.outputs.items())
-    program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), dict(provenance or {}))
-    return Lowered(program, work.inputs, work.readouts)
+    made = dict(provenance or {})
+    program = IntegerProgram(graph.name, delivery, execution, tuple(work.ops), outputs, tuple(work.host), made, neuron)
+    return Lowered(program, work.nodes)

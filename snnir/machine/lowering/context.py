@@ -15,10 +15,12 @@ from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op as GraphOp
 from snnir.ir.ops import Movement, Scan
+from snnir.ir.phases import Phases
 from snnir.machine.addresses import IndexMap
 from snnir.machine.host import concrete_shape, fixed_values
 from snnir.machine.movement import Wiring, move
 from snnir.machine.program import Constant, Op, Output, Route, Train
+from snnir.machine.scans import Scan as MachineScan
 
 __all__ = ["RULES", "Lowering", "Rule", "lowers"]
 
@@ -51,13 +53,21 @@ class Lowering:
     """Writes the ops of one graph or body; `prefix` stands before the names of a body's values.
 
     `wirings` says where the elements of spiking values come from, `trains` which train a value emits, `currents` which synapse
-    gives a current, `readouts` by which name the sums of a readout are known, `inputs` the encoders of what the host gives,
-    `late` what the host knows only after the network, `encoded` what nothing but inputs and constants emit.
+    gives a current, `readouts` by which name the sums of a real value are known, `late` what the host knows only after the
+    network, `encoded` what nothing but inputs and constants emit. `nodes` are those behind the ops, by the ops' names. `phases`
+    is the schedule of few-spike neurons (None: of no other).
     """
 
     def __init__(
-        self, graph: Graph, sizes: Mapping[str, int], constants: Mapping[Value, np.ndarray], prefix: str, names: set[str]
+        self,
+        graph: Graph,
+        sizes: Mapping[str, int],
+        constants: Mapping[Value, np.ndarray],
+        prefix: str,
+        names: set[str],
+        phases: Phases | None,
     ) -> None:
+        self.phases = phases
         self.graph, self.sizes, self.prefix, self.names = graph, dict(sizes), prefix, names
         self.constants = {**{value: value.array for value in graph.constants}, **constants}
         self.fixed = fixed_values(graph, constants)
@@ -68,7 +78,7 @@ class Lowering:
         self.encoded: set[Value] = set()
         self.routes: dict[tuple[tuple[str, ...], bytes, tuple[int, ...]], Train] = {}
         self.readouts: dict[Value, str] = {}
-        self.inputs: dict[str, Value] = {}
+        self.nodes: dict[str, Node] = {}
         self.currents: dict[Value, Node] = {}
         self.ops: list[Op] = []
         self.host: list[str] = []
@@ -76,7 +86,10 @@ class Lowering:
     def all(self) -> None:
         """Write every node."""
         for node in self.graph.nodes:
+            before = len(self.ops)
             self._node(node)
+            for op in self.ops[before:]:
+                self.nodes[op.name if isinstance(op, MachineScan) else op.train.name] = node
 
     def _node(self, node: Node) -> None:
         op = node.op
@@ -92,11 +105,15 @@ class Lowering:
             self.wirings[node.output] = move(node, wirings, self.sizes, concrete_shape(node.operands[0].type, self.sizes)[0])
         elif any(not (value.type.is_plain or value in self.fixed) for value in node.operands):
             types = ", ".join(str(value.type) for value in node.operands)
-            raise UnsupportedError(f"{node.describe()}: no machine op is {op.name} on {types}")
+            raise UnsupportedError(f"{node.describe()}: the machine level cannot run {op.name} on {types}")
         else:
             self.host.append(f"{self.prefix}{node.outputs[0].name} = {op.name}")
             if any(value in self.late for value in node.operands):
                 self.late.update(node.outputs)
+
+    def first(self, value: Value) -> int:
+        """The step before which a value is silent."""
+        return 0 if self.phases is None or value not in self.phases.of else self.phases.of[value].first
 
     def known(self, value: Value) -> np.ndarray:
         """The levels or numbers of a fixed value."""
@@ -178,7 +195,12 @@ class Lowering:
     def output(self, name: str, value: Value) -> Output:
         """An output of the model, and what it is in the program."""
         if value.type.dtype == "spike":
-            return Output(name, "levels", self.source(value).name)
+            source, shape = self.source(value), self.wiring(value).index.shape
+            if source.shape != shape:
+                train = self.train(value, shape, f"{value.name}.shaped")
+                self.ops.append(Route(train, (source.name,), IndexMap.of(np.arange(source.size).reshape(shape))))
+                source = train
+            return Output(name, "levels", source.name)
         return Output(name, "real", self.readouts[value]) if value in self.readouts else Output(name, "host", "")
 
     def is_charged(self, value: Value) -> bool:

@@ -22,7 +22,7 @@ def scan(work: Lowering, node: Node) -> None:
     first, last = op.states, op.states + op.elements
     pairs = list(zip(body.inputs, node.operands, strict=True))
     constants = {inner: work.constants[outer] for inner, outer in pairs[last:] if outer in work.constants}
-    inner = Lowering(body, work.sizes, constants, f"{node.outputs[0].name}/", work.names)
+    inner = Lowering(body, work.sizes, constants, f"{node.outputs[0].name}/", work.names, work.phases)
     for value, outer in pairs:
         if value.type.dtype == "spike":
             inner.root(value, concrete_shape(value.type, work.sizes)[1:])
@@ -35,25 +35,32 @@ def scan(work: Lowering, node: Node) -> None:
     states = []
     for (value, outer), (final, following) in zip(pairs[:first], results, strict=False):
         shape = inner.wirings[value].index.shape
-        initial = work.source(outer, shape)
-        states.append(State(inner.trains[value], initial.name, inner.source(following).name, work.root(final, shape)))
+        try:
+            initial = work.source(outer, shape)
+        except ValueError:
+            raise UnsupportedError(
+                f"{node.describe()}: the initial state {outer.name} {outer.type} does not spread over samples of {list(shape)}"
+            ) from None
+        names = initial.name, inner.source(following).name
+        states.append(State(inner.trains[value], *names, work.root(final, shape), work.first(following)))
     cut = [(value, outer) for value, outer in pairs[first:last] if value in inner.trains]
-    elements = [Element(inner.trains[value], work.source(outer).name, work.is_charged(outer)) for value, outer in cut]
-    shared = [Shared(inner.trains[value], work.source(outer).name) for value, outer in pairs[last:] if value in inner.trains]
+    elements = [
+        Element(inner.trains[value], work.source(outer).name, work.is_charged(outer), work.first(outer)) for value, outer in cut
+    ]
+    taken = [(value, outer) for value, outer in pairs[last:] if value in inner.trains]
+    shared = [Shared(inner.trains[value], work.source(outer).name, work.first(outer)) for value, outer in taken]
     stacked = []
     for outer, value in results[first:]:
         if value.type.dtype == "spike":
             source = inner.source(value)
             train = work.root(outer, concrete_shape(outer.type, work.sizes)[1:])
-            stacked.append(Result(train, source.name))
+            stacked.append(Result(train, source.name, work.first(value)))
         else:
             work.late.add(outer)
             if value in inner.readouts:
                 work.readouts[outer] = inner.readouts[value]
     windows = concrete_shape(pairs[first][1].type, work.sizes)[1]
-    if windows < 1:
-        raise UnsupportedError(f"{node.describe()}: a sequence of {windows} elements; the machine level needs one or more")
     work.host += inner.host
-    work.inputs |= inner.inputs
+    work.nodes |= inner.nodes
     whole = tuple(states), tuple(elements), tuple(shared), tuple(stacked), tuple(inner.ops)
     work.ops.append(Scan(node.outputs[0].name, windows, op.reverse, *whole))

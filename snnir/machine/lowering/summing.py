@@ -7,25 +7,29 @@ import numpy as np
 from snnir.errors import UnsupportedError
 from snnir.ir import ops
 from snnir.ir.graph import Node
-from snnir.ir.ops import Bif
 from snnir.machine.addresses import IndexMap, spread
 from snnir.machine.lowering.context import Lowering, lowers
 from snnir.machine.lowering.synapses import synapse_of
-from snnir.machine.program import Population, Readout, Synapse, Train
+from snnir.machine.program import FewSpikes, Population, Readout, Synapse, Train
 
 
-@lowers(Bif)
+@lowers(ops.Population)
 def population(work: Lowering, node: Node) -> None:
     """Thresholds become one row for each distinct parameter."""
     op, value = node.op, node.output
-    assert isinstance(op, Bif)
+    assert isinstance(op, ops.Population)
     shape = work.sample(value)
     common = _sums(work, node, shape)
     rows = work.constant(node, node.operands[0]).astype(np.int64)
     own = rows.shape[1:] if op.staircase else rows.shape
     theta = rows.reshape(rows.shape[0], int(np.prod(own))).T if op.staircase else rows.reshape(-1)
     train = work.root(value, shape)
-    work.ops.append(Population(train, *common, np.ascontiguousarray(theta), spread(own, shape), op.staircase))
+    neurons = train, *common, np.ascontiguousarray(theta), spread(own, shape), op.staircase
+    if isinstance(op, ops.Fs):
+        assert work.phases is not None
+        work.ops.append(FewSpikes(*neurons, work.phases.of[value].first, op.omitted))
+    else:
+        work.ops.append(Population(*neurons))
 
 
 @lowers(ops.Readout)

@@ -29,7 +29,7 @@ def synapse_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[Syna
     own = work.wiring(value).index.shape
     rank = node.output.type.rank - value.type.rank + len(own)  # an input without batch axis gives a current without one
     outputs = concrete_shape(node.output.type, work.sizes)[node.output.type.rank - rank :] if rank else ()
-    weights = weights.astype(np.int64)
+    weights = weights.astype(np.int64, copy=False)
     assert isinstance(op, Dense | Diagonal | Sparse | Conv)
     gain = np.array(op.gain, np.int64) if any(op.gain) else None
     bias: np.ndarray | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnir.machine.options import RunOptions
 from snnir.runtime.totals import RunTotals
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Options:
     execution: str = "reset"
     backend: str = "simulator"
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        RunOptions.of(**asdict(self))
 
 
 @dataclass(frozen=True)

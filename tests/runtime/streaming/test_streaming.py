@@ -362,7 +362,7 @@ def test_a_run_that_failed_before_its_first_chunk_binds_nothing(program: snnir.P
     np.save(tmp_path / "x.npy", x)
     run_stream(program, tmp_path / "x.npy", tmp_path / "whole")
     with pytest.raises(UsageError, match="device"):
-        run_stream(program, tmp_path / "x.npy", tmp_path / "out", Options(device="cuda"))
+        run_stream(program, tmp_path / "x.npy", tmp_path / "out", Options(backend="torch", device="abacus"))
     (tmp_path / "out" / "spikes").mkdir()
     (tmp_path / "out" / "spikes" / "half.npy").write_bytes(b"")
     (tmp_path / "out" / ".run.json.a1b2").write_bytes(b"")

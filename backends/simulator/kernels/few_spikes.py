@@ -1,0 +1,116 @@
+"""A population of few-spike neurons (or a readout: levels 0..0) over one window of one sample."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnir.backends.simulator.kernels.constants import (
+    COLUMN,
+    DELIVERING,
+    EVENTS,
+    FIRING,
+    KEEPS_HISTORY,
+    OFFSETS,
+    SAMPLE,
+    STEPS,
+    SUMS,
+    WINDOW,
+)
+from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver_by, events_of, grow
+from snnir.backends.simulator.kernels.numba_compat import part
+from snnir.backends.simulator.kernels.populations import keep_history
+
+__all__ = ["few_spikes"]
+
+
+@part
+def _deliver(run, worker, number, row, begin, end):
+    """Deliver what the sources emit in the steps begin..end-1."""
+    offsets, _, _ = events_of(worker.trains)
+    for s in range(row.first, row.last):
+        slot = run.program.inputs[s]
+        first, steps = worker.first[slot], worker.steps[slot]
+        if begin < steps:
+            events, behind = offsets[first + begin], offsets[first + min(end, steps)]
+            if events < behind:
+                deliver_by(run.deliveries[s], run, worker, number, s, events, behind)
+
+
+@part
+def _tell(row, k, a, tracers, theta, table, parameter, layout, address, event, cursor):
+    """The step of bit k: neurons whose sums `a` reach the threshold of 2^k levels more (or, below 0, less) spike.
+
+    The sums of uniform neurons are half a theta more. Returns the cursor behind the last event.
+    """
+    lo, hi, bit, staircase = row.lo, row.hi, np.int64(1) << k, row.staircase
+    for i in range(a.size):
+        level, total = np.int64(tracers[i]), np.int64(a[i])
+        thresholds = table[parameter[i] * row.steps :]
+        negative = lo < 0 and total < (thresholds[-lo - 1] if staircase else 0)
+        if negative:
+            following = level - bit
+            fires = following >= lo and total < (thresholds[following - lo] if staircase else theta[i] * (following + 1))
+        else:
+            following = level + bit
+            fires = following <= hi and total >= (thresholds[following - lo - 1] if staircase else theta[i] * following)
+        if fires:
+            tracers[i] = following
+            address[cursor], event[cursor] = layout[i], 2 * (following - level)
+            cursor += 1
+    return cursor
+
+
+@part
+def few_spikes(run, worker, number, start, theta, sums):
+    """Run one population: sum up all input, and tell the levels bit by bit from the step on in which it is complete.
+
+    `start` and `theta` are arrays over all neurons, `sums` has room for the largest population. Every train is as long as its
+    schedule, so that the longest of its sources says when the input is complete.
+    """
+    program, timed, window, cursors, trains = run.program, run.timed != 0, worker.window, worker.cursors, worker.trains
+    row = program.populations[number]
+    keeps_history = run.flags[row.emitter] & KEEPS_HISTORY != 0
+    n, steps = row.size, max(row.bits - row.omitted, 0)
+    parameter = program.parameter[row.neurons : row.neurons + n]
+    layout = program.layout[row.neurons : row.neurons + n]
+    table, theta = program.thresholds[row.thresholds :], theta[row.own : row.own + n]
+    a, tracers = sums[:n], worker.tracers[:n]
+    copy(a, start[row.own : row.own + n])
+    clear(tracers)
+    since = cycles() if timed else 0
+    complete = 0
+    for s in range(row.first, row.last):
+        complete = max(complete, worker.steps[program.inputs[s]])
+    if keeps_history:  # with tracers at 0, what is kept is the sum
+        for t in range(complete):
+            _deliver(run, worker, number, row, t, t + 1)
+            keep_history(worker, number, a, tracers, theta, layout)
+        for _ in range(steps):
+            keep_history(worker, number, a, tracers, theta, layout)
+    else:
+        _deliver(run, worker, number, row, 0, complete)
+    if timed:
+        now = cycles()
+        cursors[DELIVERING] += now - since
+        since = now
+    base, cursor = cursors[OFFSETS], cursors[EVENTS]
+    grow(trains, base + complete + steps + 1, cursor)
+    offsets, address, event = events_of(trains)
+    for t in range(complete + 1):
+        offsets[base + t] = cursor
+    for t in range(steps):
+        if grow(trains, 0, cursor + n):
+            offsets, address, event = events_of(trains)
+        cursor = _tell(row, row.bits - 1 - t, a, tracers, theta, table, parameter, layout, address, event, cursor)
+        offsets[base + complete + t + 1] = cursor
+    if timed:
+        cursors[FIRING] += cycles() - since
+    if row.sums >= 0:
+        result = run.results[window[SAMPLE]]
+        column = program.results[STEPS] + window[COLUMN]
+        result[column] = max(result[column], complete)
+        settled = result[program.results[SUMS] + row.sums + window[WINDOW] * n :]
+        for i in range(n):
+            settled[layout[i]] = a[i]
+    worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, complete + steps, complete
+    cursors[OFFSETS], cursors[EVENTS] = base + complete + steps + 1, cursor

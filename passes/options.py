@@ -1,0 +1,107 @@
+"""The options of compiling, each declared once.
+
+`snnir.compile`, `snnir compile`, `snnir.torch.trainable`, the facts of a program and its file read this declaration. An option
+is a field of `CompileOptions` with its help, its line in `CompileKeywords` (what type checkers and editors see of
+`snnir.compile`), and its use in `pipeline_for` (`pipelines.py`). Ranges are checked by the passes that take the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, TypedDict
+
+from snnir.errors import UsageError
+from snnir.ir.phases import NEURONS
+
+__all__ = ["CompileKeywords", "CompileOptions", "Declaration", "declaration"]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the command line says of an option."""
+
+    help: str
+    choices: tuple[str, ...] = ()
+    """The values of an option of strings, where they are few."""
+    metavar: str | None = None
+    trainable: bool = True
+    """Whether `snnir.torch.trainable` takes it: what is decided before the weights are quantized."""
+
+
+def _option(default: Any, help: str, choices: tuple[str, ...] = (), metavar: str | None = None, trainable: bool = True) -> Any:
+    metadata = {"option": Declaration(help, choices, metavar, trainable)}
+    return field(default_factory=dict, metadata=metadata) if default is None else field(default=default, metadata=metadata)
+
+
+def declaration(item: Field[Any]) -> Declaration:
+    """What is declared of a field of `CompileOptions`."""
+    found = item.metadata["option"]
+    assert isinstance(found, Declaration)
+    return found
+
+
+class CompileKeywords(TypedDict, total=False):
+    """`CompileOptions` as keyword arguments; a test holds the two together."""
+
+    bits: int
+    weight_bits: int
+    input_bits: int
+    state_bits: int
+    value_bits: Mapping[str, int] | None
+    allow_host: bool
+    method: str
+    percentile: float
+    rounding: str
+    neuron: str
+    omitted_bits: int
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """How a model is quantized and which neurons it gets. Raises `UsageError` for values of another type."""
+
+    bits: int = _option(4, "Bits of activations, 2 to 8.")
+    weight_bits: int = _option(8, "Bits of weights, 2 to 16.")
+    input_bits: int = _option(8, "Bits of the model's inputs, and of what the host computes from them, 2 to 16.")
+    state_bits: int = _option(0, "Bits of states that add up (LSTM cells, GRU), 2 to 16; 0: two more than --bits.")
+    value_bits: Mapping[str, int] = _option(
+        None, "Bits of one value, by its name in the calibrated graph; may be given again.", metavar="NAME=BITS"
+    )
+    allow_host: bool = _option(False, "Let ops without spiking form inside the network run on the host.")
+    method: str = _option("mse", "How scales are chosen: mse, percentile or minmax.")
+    percentile: float = _option(99.9, "Share of the data in range, for the percentile method.")
+    rounding: str = _option(
+        "exact",
+        "Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
+        choices=("exact", "half-up", "refuse"),
+        trainable=False,
+    )
+    neuron: str = _option(
+        "bif",
+        "The family of neurons: bif sends one level a spike, few-spikes the bits of the level.",
+        choices=NEURONS,
+        trainable=False,
+    )
+
+    omitted_bits: int = _option(
+        0, "Few-spike neurons: how many of the last bits of levels are not told; an error for fewer spikes.", trainable=False
+    )
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> CompileOptions:
+        """Options by name. Raises `TypeError` for a name that is none, `UsageError` for values of another type."""
+        return cls(**{name: value for name, value in options.items() if (name, value) != ("value_bits", None)})
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(item.default, int) and not isinstance(item.default, bool):
+                if not isinstance(value, int) or isinstance(value, bool):
+                    raise UsageError(f"{item.name}={value!r} must be a whole number")
+            elif (choices := declaration(item).choices) and value not in choices:
+                raise UsageError(f"{item.name} {value!r} is unknown; choose one of {', '.join(choices)}")
+
+    def facts(self) -> dict[str, object]:
+        """All options by name, for the file of a program."""
+        return asdict(self)

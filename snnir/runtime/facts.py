@@ -1,0 +1,96 @@
+"""What is known of how a program was compiled, as one record that files hold too."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_origin, get_type_hints
+
+__all__ = ["CompileFacts"]
+
+
+@dataclass(frozen=True, eq=False)
+class CompileFacts(Mapping[str, object]):
+    """How a program came about. As a mapping it holds what is known by name, and nothing that is None.
+
+    `other` holds what a file says besides: facts of bundles, or of a later version of snnir.
+    """
+
+    source: str | None = None
+    """The file of the model, or its name."""
+    pipeline: str | None = None
+    """The passes that ran, as text."""
+    options: Mapping[str, object] | None = None
+    """`CompileOptions` by name; None where the pipeline was given as text, or the program is older."""
+    checked: bool | None = None
+    """Whether every pass was held to its promise on a few samples."""
+    calibration_samples: int | None = None
+    notes: Sequence[str] | None = None
+    """What the import had to say."""
+    provenance: str | None = None
+    """Who made the model."""
+    metadata: Mapping[str, str] | None = None
+    """What the model says of itself."""
+    import_error: float | None = None
+    """The largest relative difference between the import and the model itself; None where they were not compared."""
+    import_levels: str | None = None
+    """Quantized models: how many integers of the import differ from ONNX Runtime's."""
+    given_levels: str | None = None
+    """Quantized models: how many integers on the model's own grids differ from the import's."""
+    remarks: Sequence[str] | None = None
+    """What the passes had to say."""
+    neuron: str | None = None
+    """The family of neurons."""
+    host_nodes: Sequence[str] | None = None
+    """The nodes that the host computes."""
+    spiking_mac_share: float | None = None
+    """The share of the multiply-accumulates that spikes compute."""
+    distances: Sequence[Mapping[str, Any]] | None = None
+    """How far each output is from the float model's on calibration data (`snnir.runtime.accuracy.Distance`)."""
+    warnings: Sequence[Mapping[str, Any]] | None = None
+    """What the compiler warns of (`snnir.runtime.accuracy.Diagnostic`)."""
+    other: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, object]) -> CompileFacts:
+        """Facts by name. Raises `ValueError` naming a fact that is of another type than it has here."""
+        return cls() | facts
+
+    def __or__(self, facts: Mapping[str, object]) -> CompileFacts:
+        """These facts and others. Raises `ValueError` naming a fact that is of another type than it has here."""
+        known = {name: value for name, value in facts.items() if name in _TYPES and value is not None}
+        for name, value in known.items():
+            if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and bool not in _TYPES[name]):
+                raise ValueError(f"the fact {name} is {value!r}")
+        other = {**self.other, **{name: value for name, value in facts.items() if name not in _TYPES}}
+        changed: dict[str, Any] = {**known, "other": other}
+        return dataclasses.replace(self, **changed)
+
+    def __getitem__(self, name: str) -> object:
+        value = getattr(self, name) if name in _TYPES else self.other[name]
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in _TYPES if getattr(self, name) is not None)
+        yield from self.other
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _runtime_types() -> dict[str, tuple[type, ...]]:
+    """The types of each fact, for `isinstance`; a file's whole number may stand for a real one."""
+    found = {}
+    for name, hint in get_type_hints(CompileFacts).items():
+        if name != "other":
+            parts = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+            kinds = tuple(get_origin(part) or part for part in parts if part is not types.NoneType)
+            found[name] = (*kinds, int) if float in kinds else kinds
+    return found
+
+
+_TYPES = _runtime_types()
