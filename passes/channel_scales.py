@@ -38,8 +38,8 @@ _NEAR = 2.0
 _MEETING = 1.25
 """How many times the range of another part one part must have that it meets, to be divided at all."""
 _HEADROOM = 0.8
-"""Factors of an activation's channels are the ranges to this power: a channel of a small range, known from few numbers, keeps some
-room above it."""
+"""Factors of an activation's channels are the ranges to this power: one of a small range, known from few numbers, keeps some room
+above it."""
 
 
 @dataclass
