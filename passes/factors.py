@@ -73,15 +73,15 @@ def weighed(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
         axis = channel_axis(node)
         vector = compressed(factor, (axis,)).reshape(-1)
         if vector.size == 1:
-            return weight * vector
+            return np.asarray(weight * vector)
         if isinstance(node.op, Linear):
-            return weight * vector
+            return np.asarray(weight * vector)
         groups, inner = node.op.groups, weight.shape[1]
         own = np.repeat(vector.reshape(groups, inner), len(weight) // groups, axis=0)
-        return weight * own.reshape(*own.shape, *(1,) * (weight.ndim - 2))
+        return np.asarray(weight * own.reshape(*own.shape, *(1,) * (weight.ndim - 2)))
     if isinstance(node.op, SparseLinear):
         sample = compressed(factor, tuple(range(1, factor.ndim)))
-        return weight * np.broadcast_to(sample[0], factor.shape[1:]).reshape(-1)[node.operands[3].array]
+        return np.asarray(weight * np.broadcast_to(sample[0], factor.shape[1:]).reshape(-1)[node.operands[3].array])
     return _times(node, weight, factor)
 
 
@@ -90,10 +90,10 @@ def divided(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
     weight = weight.astype(np.float64)
     if isinstance(node.op, Linear | Conv):
         vector = _rows(node, factor)
-        return weight / vector.reshape(-1, *(1,) * (weight.ndim - 1))
+        return np.asarray(weight / vector.reshape(-1, *(1,) * (weight.ndim - 1)))
     if isinstance(node.op, SparseLinear):
         sample = compressed(factor, tuple(range(1, factor.ndim)))
-        return weight / np.broadcast_to(sample[0], factor.shape[1:]).reshape(-1)[node.operands[2].array]
+        return np.asarray(weight / np.broadcast_to(sample[0], factor.shape[1:]).reshape(-1)[node.operands[2].array])
     return _times(node, weight, 1 / factor)
 
 
@@ -105,7 +105,7 @@ def _rows(node: Node, factor: np.ndarray) -> np.ndarray:
 
 def divided_bias(node: Node, bias: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """The bias operand of a linear or conv whose result is to be divided by `factor`."""
-    return bias.astype(np.float64) / _rows(node, factor)
+    return np.asarray(bias.astype(np.float64) / _rows(node, factor))
 
 
 def _times(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
