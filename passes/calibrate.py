@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import CalibrationError, UsageError
-from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir import FLOAT, Graph, Node, Op, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.channel_scales import apply_factors, candidates, choose_factors
+from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
 from snnir.passes.scale_groups import scale_groups
@@ -30,17 +31,22 @@ _CHUNK = 64
 class Calibrate(Pass):
     """Put an `observe` on every value that becomes levels, with the best scale for each number of bits.
 
-    1. Inputs, activations, and sums that something other than a population or an output takes, get an `observe`.
-    2. Values that must share a scale (operands of a concat, a state and what it becomes) are measured together.
-    3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
-       the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
-       Scales are rounded to 4 significant digits.
-    4. Values are signed where the calibration data holds a negative one.
-    5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
-       left to measure, no data are needed.
-    6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
-    7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights can
-       carry it: those of inputs by the host (`channel_scales.py`).
+        1. Inputs, activations, and sums that something other than a population or an output takes, get an `observe`.
+        2. Values that must share a scale (operands of a concat, a state and what it becomes) are measured together.
+        3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
+           the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
+           Scales are rounded to 4 significant digits.
+        4. Values are signed where the calibration data holds a negative one.
+        5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
+           left to measure, no data are needed.
+        6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
+    <<<<<<< HEAD
+        7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights can
+           carry it: those of inputs by the host (`channel_scales.py`).
+    =======
+        7. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
+           range that the data take, widened, so that their integers have a known size.
+    >>>>>>> main
     """
 
     name = "calibrate"
@@ -61,7 +67,11 @@ class Calibrate(Pass):
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
         observed = place_observers(graph, self.allow_host)
         placed, remarks = observed.graph, []
-        groups, found = _own_scales(placed)
+        groups, _ = _own_scales(placed)
+        if groups and self.channels and context.calibration is not None:
+            placed, remarks = _with_channel_scales(observed, context.calibration)
+        groups, own = _own_scales(placed)
+        found: dict[Node, Op] = {**own, **saturations(placed, context)}
         if not groups:
             remark = "every value that needs neurons has a quantizer of the model's own"
             return Result(_filled(placed, found), True, (remark,))
@@ -73,9 +83,6 @@ class Calibrate(Pass):
                 f"calibration data are needed for values that the model does not quantize itself ({names}): "
                 "give inputs like those the model will see"
             )
-        if self.channels:
-            placed, remarks = _with_channel_scales(observed, context.calibration)
-            groups, found = _own_scales(placed)
         group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
         histograms = _measure(placed, group_of, len(groups), context)
         for nodes, histogram in zip(groups, histograms, strict=True):
@@ -145,7 +152,7 @@ def _own_scales(graph: Graph) -> tuple[list[list[Node]], dict[Node, Observe]]:
     return groups, found
 
 
-def _filled(graph: Graph, found: Mapping[Node, Observe]) -> Graph:
+def _filled(graph: Graph, found: Mapping[Node, Op]) -> Graph:
     def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         return rewriter.copy(node, operands, found[node]) if node in found else None
 

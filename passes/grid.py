@@ -26,7 +26,7 @@ __all__ = ["FINEST", "Grid", "population_grid", "sum_grid"]
 
 FINEST = 1 << 16
 """No threshold is larger, and no synapse has steps more than this many times those of another, where levels have up to 8 bits:
-what is finer is lost in the rounding of the levels, or of the coarser synapse. Levels of more bits (products) need finer steps."""
+what is finer is lost in the rounding of the levels, or of the coarser synapse. Levels of more bits (products) need more."""
 _MOST_THETA = 1 << 30
 COARSEST = 16
 """No threshold is smaller: a bias is then off by 1/32 of a level at most."""

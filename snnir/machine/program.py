@@ -11,17 +11,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Constant, Emitter, FewSpikes, Input, Max, Population, Product, Readout, Summing
+from snnir.machine.emitters import (
+    Accumulator,
+    Constant,
+    Emitter,
+    FewSpikes,
+    Function,
+    Input,
+    Max,
+    Population,
+    Product,
+    Readout,
+    Settled,
+    Summing,
+)
 from snnir.machine.route import Route
 from snnir.machine.scans import Element, Result, Scan, Shared, State
 from snnir.machine.synapses import Synapse
 from snnir.machine.trains import Train
 
 __all__ = [
+    "Accumulator",
     "Constant",
     "Element",
     "Emitter",
     "FewSpikes",
+    "Function",
     "IndexMap",
     "Input",
     "IntegerProgram",
@@ -34,6 +49,7 @@ __all__ = [
     "Result",
     "Route",
     "Scan",
+    "Settled",
     "Shared",
     "State",
     "Summing",

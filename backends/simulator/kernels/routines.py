@@ -12,6 +12,7 @@ from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
 from snnir.backends.simulator.kernels.encoders import encode
 from snnir.backends.simulator.kernels.few_spikes import few_spikes
+from snnir.backends.simulator.kernels.functions import compute
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Native
@@ -71,6 +72,15 @@ def gather_trains(run, worker, row):
 
 
 @_native(returns=True)
+def compute_function(run, worker, row):
+    try:
+        compute(as_run(run), as_worker(worker), row)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
 def combine_tracers(run, worker, row):
     try:
         combine(as_run(run), as_worker(worker), row)
@@ -122,19 +132,19 @@ def few_spikes_64(run, worker, row):
 @_native(returns=False)
 def dense_8(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
+    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
 
 
 @_native(returns=False)
 def dense_16(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
+    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
 
 
 @_native(returns=False)
 def dense_64(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
+    deliver_dense(given, own, population, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
 
 
 @_native(returns=False)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.machine.addresses import IndexMap
+from snnir.machine.emitters.accumulator import summed
 from snnir.machine.emitters.summing import Summing
 from snnir.machine.spans import Bounds, Spans
 from snnir.machine.window import Emission, Window
@@ -27,16 +28,7 @@ class Readout(Summing):
 
     def emit(self, window: Window) -> Emission:
         """Nothing; its count is the sum after the last step."""
-        name, registers = self.train.name, window.registers
-        before = window.before(name)
-        total = registers.hold(name, "membrane", self.start(window.batch)) if before is None else before[0]
-        current = self.arriving(window)
-        sums = []
-        for t in range(current.shape[1]):
-            total = registers.hold(name, "membrane", total + current[:, t])
-            sums.append(total)
-        wanted = np.stack(sums, axis=1) if sums and window.sums(name) else None
-        return Emission(current[:, :0], (total,), total, sums=wanted)
+        return summed(self, window)
 
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """Silence."""
