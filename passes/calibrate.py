@@ -66,7 +66,8 @@ class Calibrate(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
         observed = place_observers(graph, self.allow_host)
-        placed, remarks = observed.graph, []
+        placed = observed.graph
+        remarks: list[str] = []
         groups, _ = _own_scales(placed)
         if groups and self.channels and context.calibration is not None:
             placed, remarks = _with_channel_scales(observed, context.calibration)
