@@ -31,22 +31,19 @@ _CHUNK = 64
 class Calibrate(Pass):
     """Put an `observe` on every value that becomes levels, with the best scale for each number of bits.
 
-        1. Inputs, activations, and sums that something other than a population or an output takes, get an `observe`.
-        2. Values that must share a scale (operands of a concat, a state and what it becomes) are measured together.
-        3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
-           the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
-           Scales are rounded to 4 significant digits.
-        4. Values are signed where the calibration data holds a negative one.
-        5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
-           left to measure, no data are needed.
-        6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
-    <<<<<<< HEAD
-        7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights can
-           carry it: those of inputs by the host (`channel_scales.py`).
-    =======
-        7. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
-           range that the data take, widened, so that their integers have a known size.
-    >>>>>>> main
+    1. Inputs, activations, and sums that something other than a population or an output takes, get an `observe`.
+    2. Values that must share a scale (operands of a concat, a state and what it becomes) are measured together.
+    3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
+       the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
+       Scales are rounded to 4 significant digits.
+    4. Values are signed where the calibration data holds a negative one.
+    5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
+       left to measure, no data are needed.
+    6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
+    7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights
+       can carry it: those of inputs by the host (`channel_scales.py`).
+    8. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
+       range that the data take, widened, so that their integers have a known size.
     """
 
     name = "calibrate"
