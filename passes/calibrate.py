@@ -17,6 +17,7 @@ from snnir.passes.channel_scales import apply_factors, candidates, choose_factor
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
+from snnir.passes.properties import AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED, LAYERS_LOWERED
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["METHODS", "Calibrate"]
@@ -48,6 +49,7 @@ class Calibrate(Pass):
 
     name = "calibrate"
     takes = gives = FLOAT
+    requires = (LAYERS_LOWERED, AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED)
 
     method: str = "mse"
     percentile: float = 99.9
