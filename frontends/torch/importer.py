@@ -16,7 +16,7 @@ from snnir.frontends.torch import handlers as handlers  # fills the registry
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.decompose import decomposed
 from snnir.frontends.torch.export import attempts, example_of, functional, reexported
-from snnir.frontends.torch.inputs import exported_batch_axes, input_types, user_inputs
+from snnir.frontends.torch.inputs import exported_batch_axes, input_types, upper_ends, user_inputs
 from snnir.frontends.torch.registry import RefusalError
 from snnir.frontends.torch.source import Source, loaded, named
 from snnir.frontends.torch.walk import Scope, walk
@@ -35,7 +35,7 @@ def import_torch(
     dynamic_shapes: Any = None,
     batch_axes: Mapping[str, int] | None = None,
     name: str | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | str] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -69,7 +69,7 @@ def import_torch(
     raise refusal
 
 
-def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None) -> Graph:
+def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int | str] | None) -> Graph:
     """The graph of a user's program. A batch that was fixed is left open where the result provably treats samples alike:
     open, the program takes two batches for one and gives for each what it gives alone. Lengths stay as exported.
     """
@@ -105,7 +105,9 @@ def _named_after(source: Source) -> str:
     return Path(source).stem if isinstance(source, str | Path) else "model"
 
 
-def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None = None) -> Graph:
+def _program(
+    program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int | str] | None = None
+) -> Graph:
     """The program's graph; operators that no handler knows are taken apart where that helps."""
     try:
         return imported(lambda questions: _import(program, name, batch_axes, questions, dims))
@@ -125,10 +127,11 @@ def _import(
     name: str,
     batch_axes: Mapping[str, int],
     questions: Questions,
-    dims: Mapping[str, int] | None,
+    dims: Mapping[str, int | str] | None,
 ) -> Graph:
     types, notes = input_types(program, batch_axes, dims)
     graph = Graph(name, notes=notes)
+    graph.limits.update(upper_ends(types, dims))
     scope = Scope(graph)
     scope.questions = questions
     _known(scope, program)

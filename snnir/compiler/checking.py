@@ -147,7 +147,7 @@ def check(
     allow_host: bool = False,
     batch_axes: Mapping[str, int | None] | None = None,
     constants: Mapping[str, Any] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | str] | None = None,
 ) -> ModelCheck:
     """What would become of a model, without compiling it.
 
@@ -333,7 +333,7 @@ def _certified(
     bits: int,
     allow_host: bool,
     batch_axes: Mapping[str, int | None] | None,
-    dims: Mapping[str, int],
+    dims: Mapping[str, int | str],
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""
     from snnir.compiler.compile import compile
