@@ -25,11 +25,11 @@ from snnir.backends.simulator import Simulator
 from snnir.ir import Graph
 from snnir.ir.execute import drawn
 from snnir.passes import Context, parse_pipeline, run_pipeline
-from snnir.runtime.costs import dense_macs
+from snnir.runtime.costs import ENERGY_TABLES, Operations, dense_macs, operations_of
 from snnir.runtime.inputs import samples
 from snnir.runtime.verification import integer_counts
 
-__all__ = ["Row", "Subject", "main", "measure", "table"]
+__all__ = ["Row", "Subject", "energies", "main", "measure", "table"]
 
 _PIPELINE = "substitute-neurons{{neuron={}}},remove-dead-code,schedule-phases,certify-bounds"
 NEURONS = ("bif", "few-spikes")
@@ -86,6 +86,9 @@ class Row:
     """ONNX Runtime's float pass of a sample, one thread."""
     samples: int
     drawn: bool
+    arithmetic: dict[str, float]
+    """Nanojoules a sample by technology, and of the dense int8 and float32 networks."""
+    memory: dict[str, float]
 
 
 def measure(subject: Subject, bits: Sequence[int], count: int, threads: int) -> Iterator[Row]:
@@ -121,7 +124,29 @@ def measure(subject: Subject, bits: Sequence[int], count: int, threads: int) -> 
                 reference,
                 len(result.steps),
                 subject.inputs is None,
+                *_energy(operations_of(spiking, few, result), macs),
             )
+
+
+def _energy(spiking: Operations, macs: int) -> tuple[dict[str, float], dict[str, float]]:
+    arithmetic, memory = {}, {}
+    for name, costs in ENERGY_TABLES.items():
+        for kind, operations in (("spiking", spiking), ("int8", Operations.dense(macs))):
+            arithmetic[f"{kind}, {name}"] = operations.arithmetic(costs)
+            memory[f"{kind}, {name}"] = operations.memory(costs)
+        arithmetic[f"float32, {name}"] = macs * costs.float_mac / 1e3
+    return arithmetic, memory
+
+
+def energies(rows: Sequence[Row]) -> str:
+    """A Markdown table of energy a sample: arithmetic, and memory accesses apart."""
+    kinds = [f"{kind}, {name}" for name in ENERGY_TABLES for kind in ("spiking", "int8", "float32")]
+    head = "| model | bits | neuron | " + " | ".join(kinds) + " |"
+    lines = [head, re.sub(r"[^|]+", " --- ", head)]
+    for row in rows:
+        cells = [f"{row.arithmetic[kind]:,.0f}" + (f" + {row.memory[kind]:,.0f}" if kind in row.memory else "") for kind in kinds]
+        lines.append(f"| {row.model} | {row.bits} | {row.neuron} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _float_milliseconds(model: Path, inputs: Mapping[str, np.ndarray], count: int) -> float:
@@ -168,6 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(row)
             print(f"{row.model} {row.bits} {row.neuron}: {row.mismatches} mismatches, {row.spikes:,.0f} spikes", flush=True)
     print(table(rows))
+    print("Nanojoules a sample, arithmetic + memory accesses:")
+    print(energies(rows))
     if given.json is not None:
         given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return 1 if any(row.mismatches for row in rows) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,12 +57,12 @@ def run_pipeline(
     After each pass the verifier runs, and with `check` the graphs before and after are executed on a few samples: an
     exact pass must keep float outputs within `TOLERANCE` and integers equal; what others change is remarked. Exact passes of
     the float level that follow one another are held together, and one by one only where they fail. `dump` is a folder for
-    `NN_pass.ir` files. A pass that fails leaves a reproducer: the graph before it and the rest of the pipeline.
+    `NN_pass.ir` files. A pass that fails leaves a reproducer, and its error the command that runs it.
     """
     if dump is not None:
         _write(graph, dump, 0, "import")
     checks = _Checks(check_samples(graph, context.calibration)) if check else None
-    held = _Run(passes, dump)
+    held = _Run(passes, context, dump)
     stages: list[Stage] = []
     for number, pass_ in enumerate(passes, 1):
         if context.progress is not None:
@@ -108,15 +109,17 @@ class _Checks:
 class _Run:
     """What a failure says: the pass, and a reproducer of it."""
 
-    def __init__(self, passes: Sequence[Pass], dump: Path | None) -> None:
-        self.passes, self.dump = passes, dump
+    def __init__(self, passes: Sequence[Pass], context: Context, dump: Path | None) -> None:
+        self.passes, self.context, self.dump = passes, context, dump
 
-    def failure(self, error: SnnirError, before: Graph, number: int) -> SnnirError:
-        """The error to raise for one of pass `number`, which took the graph `before`."""
+    def failure(self, error: SnnirError, before: Graph, number: int, count: int = 1) -> SnnirError:
+        """The error to raise for one of pass `number`, which took the graph `before`, or of `count` passes together."""
         if not isinstance(error, (PassError, GraphError)) or isinstance(error, UsageError):
             return error
-        place = _reproducer(before, self.passes[number - 1 :], self.dump)
-        return type(error)(f"pass {self.passes[number - 1].name}: {error}\nA reproducer was written to {place}")
+        failing = self.passes[number - 1 : number - 1 + count]
+        command = _reproducer(before, failing, self.passes[number - 1 :], self.context, self.dump)
+        what = f"pass {failing[0].name}" if count == 1 else f"passes {failing[0].name} to {failing[-1].name} together"
+        return type(error)(f"{what}: {error}\nReproduce it with: {command}")
 
     def settle(self, checks: _Checks) -> None:
         """Hold the passes that wait for it. Raises `PassError` naming the first that broke its promise."""
@@ -134,7 +137,8 @@ class _Run:
                     _hold(pass_, before, result, checks)
                 except SnnirError as error:
                     raise self.failure(error, before, number) from error
-            raise self.failure(whole, waiting[-1][2], waiting[-1][0]) from whole
+            first, last = waiting[0], waiting[-1]
+            raise self.failure(whole, first[2], first[0], last[0] - first[0] + 1) from whole
 
 
 def _apply(before: Graph, pass_: Pass, context: Context, checks: _Checks | None, number: int, started: float) -> Stage:
@@ -244,9 +248,14 @@ def _write(graph: Graph, folder: Path, number: int, name: str) -> None:
     write_graph(graph, folder / f"{number:02d}_{name}.ir")
 
 
-def _reproducer(graph: Graph, rest: Sequence[Pass], dump: Path | None) -> Path:
+def _reproducer(graph: Graph, failing: Sequence[Pass], rest: Sequence[Pass], context: Context, dump: Path | None) -> str:
+    """Write the graph before failing passes, its data and the rest of the pipeline; returns the command that fails again."""
     folder = Path(tempfile.mkdtemp(prefix="snnir-reproducer-")) if dump is None else dump / "reproducer"
     folder.mkdir(parents=True, exist_ok=True)
     write_graph(graph, folder / "graph.ir")
     (folder / "pipeline.txt").write_text(format_pipeline(rest) + "\n", encoding="utf-8")
-    return folder
+    words = ["snnir", "opt", str(folder / "graph.ir"), "--pipeline", format_pipeline(failing)]
+    if context.calibration is not None:
+        np.savez(folder / "calibration.npz", **dict(context.calibration))  # type: ignore[arg-type]
+        words += ["--calibration", str(folder / "calibration.npz")]
+    return shlex.join(words)

@@ -54,6 +54,7 @@ class CompileKeywords(TypedDict, total=False):
     percentile: float
     rounding: str
     neuron: str
+    omitted_bits: int
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class CompileOptions:
         "The family of neurons: bif sends one level a spike, few-spikes the bits of the level.",
         choices=NEURONS,
         trainable=False,
+    )
+
+    omitted_bits: int = _option(
+        0, "Few-spike neurons: how many of the last bits of levels are not told; an error for fewer spikes.", trainable=False
     )
 
     @classmethod

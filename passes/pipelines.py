@@ -23,6 +23,7 @@ from snnir.passes.roll_recurrences import RollRecurrences
 from snnir.passes.schedule_phases import SchedulePhases
 from snnir.passes.substitute_neurons import SubstituteNeurons
 from snnir.passes.substitute_operators import SubstituteOperators
+from snnir.passes.truncate_levels import TruncateLevels
 from snnir.passes.unfold_batch import UnfoldBatch
 
 __all__ = ["default_pipeline", "pipeline_for", "simplify"]
@@ -62,6 +63,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values),
         QuantizeWeights(options.weight_bits, options.rounding),
         RemoveDeadCode(),
+        *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
         SubstituteNeurons(options.neuron),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +120,13 @@ def _population(new: Graph, values: dict[Value, Value], node: Node, recurrent: s
     quantization: Quantization = node.op.quantization
     kind = kinds[any(term.source in recurrent for term in terms if not term.value.is_constant)]
     op = kind(quantization, isinstance(node.op, MultiThreshold))
+    if node.op.omitted:
+        if not isinstance(op, Fs):
+            raise UnsupportedError(
+                f"{node.describe()}: omits the last {node.op.omitted} bits of its levels; a {op.name} neuron does not tell bits. "
+                "Use neuron=few-spikes, or leave truncate-levels away"
+            )
+        op = dataclasses.replace(op, omitted=node.op.omitted)
     theta = _get(new, values, node.operands[1])
     return _sum(new, values, node, op, theta, terms)
 

@@ -17,7 +17,7 @@ from snnir.backends.bundle import Bundle
 from snnir.backends.bundle.c_replay import compile_engine
 from snnir.backends.bundle.unpacked import unpacked
 from snnir.backends.simulator import Simulator, simulate_plain
-from snnir.errors import GraphError, UsageError
+from snnir.errors import GraphError, UnsupportedError, UsageError
 from snnir.export.bundle import bundle, bundle_to_program
 from snnir.export.replay import replay_bundle
 from snnir.ir import Graph, Quantization, TensorType
@@ -35,6 +35,7 @@ from snnir.machine.lowering import lower
 from snnir.machine.ranges import bits_of, certify
 from snnir.machine.settling import settling
 from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds
+from snnir.runtime.costs import ENERGY_TABLES, operations_of
 from snnir.runtime.program import Program
 from snnir.runtime.verification import integer_counts, scan_lengths
 from tests.backends.test_bundle import run_again, schema_validator
@@ -215,6 +216,25 @@ def test_bundles_and_the_replay_in_c_do_the_same(first: int, tmp_path: Path, eng
                 assert done.returncode == 0, f"{where}: {done.stderr.decode()}"
 
 
+@pytest.mark.parametrize("first", SEEDS[:40:BATCH_OF_SEEDS])
+def test_truncated_levels_are_the_integers_of_the_truncated_network(first: int) -> None:
+    for seed in range(first, first + BATCH_OF_SEEDS):
+        whole, _, data = few_spikes(seed)
+        passes = parse_pipeline("truncate-levels{bits=2}," + FEW)
+        stages = run_pipeline(whole, passes, Context(data))
+        quantized, spiking = stages[0].graph, stages[-1].graph
+        expected = integer_counts(quantized, spiking, data)
+        result = Simulator(spiking).run(data, counts=True)
+        plain = simulate_plain(spiking, data)
+        for name, counts in result.counts.items():
+            np.testing.assert_array_equal(counts, expected[name], err_msg=f"seed {seed}: {name}")
+            np.testing.assert_array_equal(counts, plain.counts.get(name, counts), err_msg=f"seed {seed}: {name}")
+        steps = [
+            bound for windows in settling_bounds(spiking, "relay", scan_lengths(spiking, data)).values() for bound in windows
+        ]
+        np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape))
+
+
 def single(op: Fs | Bif, theta: np.ndarray, weight: int = 1) -> Graph:
     """One population over an input of levels -127..127."""
     graph = Graph("single", "spiking")
@@ -263,6 +283,29 @@ def test_what_few_spikes_do_not_have_is_refused() -> None:
             simulate_plain(graph, x, **options)
     with pytest.raises(UsageError, match="neuron 'fs' is unknown"):
         run_pipeline(few_spikes(0)[0], parse_pipeline("substitute-neurons{neuron=fs}"), Context(None))
+
+
+def test_bif_neurons_tell_no_bits_that_could_be_left_out() -> None:
+    quantized, _, data = few_spikes(0)
+    with pytest.raises(UnsupportedError, match="does not tell bits"):
+        run_pipeline(quantized, parse_pipeline("truncate-levels,substitute-neurons"), Context(data))
+    with pytest.raises(UsageError, match="no population is called 'nothing'"):
+        run_pipeline(quantized, parse_pipeline("truncate-levels{values=nothing}"), Context(data))
+
+
+def test_operations_of_all_kinds() -> None:
+    for seed in range(20):
+        _, spiking, data = few_spikes(seed)
+        result = Simulator(spiking).run(data, counts=True)
+        found = operations_of(spiking, data, result)
+        assert found.additions + found.multiplications >= result.total_synops.mean()
+        expected = 0
+        for name, op in emitting(spiking).items():
+            assert isinstance(op, Fs)
+            expected += result.counts[name][0].size * (op.steps + (op.quantization.lo < 0))
+        assert found.comparisons == expected
+        for table in ENERGY_TABLES.values():
+            assert found.arithmetic(table) >= 0 and found.memory(table) >= 0
 
 
 def test_the_verifier_holds_the_schedule() -> None:

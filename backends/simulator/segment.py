@@ -16,6 +16,8 @@ SEGMENT = np.dtype(
             "begin",  # addresses
             "end",
             "weights",  # where they begin: of the population's, in a program of all
+            "shift",  # what events add is shifted by so many bits
+            "gains",  # and by index[gains - 1 + neuron] more, where this is not 0
             "inputs",  # dense: those of a row, and its length
             "outputs",
             "pointers",  # csr: in the index, where the entries of each address begin; and the neurons

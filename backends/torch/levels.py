@@ -85,14 +85,19 @@ def _fake_quantize(op: ops.FakeQuantize, x: torch.Tensor) -> _Result:
     return (units * levels.scale,)
 
 
+def _truncated(levels: torch.Tensor, omitted: int) -> torch.Tensor:
+    """Levels without their last `omitted` bits."""
+    return torch.trunc(levels / 2**omitted) * 2**omitted if omitted else levels
+
+
 @meaning(ops.Requantize)
 def _requantize(op: ops.Requantize, x: torch.Tensor, theta: torch.Tensor) -> _Result:
-    return (uniform(x, theta, op.quantization),)
+    return (_truncated(uniform(x, theta, op.quantization), op.omitted),)
 
 
 @meaning(ops.MultiThreshold)
 def _multi_threshold(op: ops.MultiThreshold, x: torch.Tensor, table: torch.Tensor) -> _Result:
-    return (staircase(x, table, op.quantization),)
+    return (_truncated(staircase(x, table, op.quantization), op.omitted),)
 
 
 @meaning(ops.Dequantize)

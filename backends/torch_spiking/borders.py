@@ -11,7 +11,9 @@ from torch import Tensor
 
 from snnir.backends.torch_spiking.result import Recorder
 from snnir.backends.torch_spiking.surrogates import Surrogate, spike
-from snnir.backends.torch_spiking.trains import raised, unary
+from snnir.backends.torch_spiking.trains import bit_planes, raised, unary
+from snnir.ir.graph import Value
+from snnir.ir.phases import Phases
 
 __all__ = ["ElementsIn", "Sending", "StateIn", "ValueOut"]
 
@@ -20,15 +22,28 @@ class Sending:
     """How levels are sent in one run: its options. The recorder counts the spikes that the cap on steps cuts off."""
 
     def __init__(
-        self, delivery: str, carry: bool, cap: int | None, recorder: Recorder | None, surrogate: Surrogate | None
+        self,
+        delivery: str,
+        carry: bool,
+        cap: int | None,
+        recorder: Recorder | None,
+        surrogate: Surrogate | None,
+        phases: Phases | None = None,
     ) -> None:
         self.delivery, self.carry, self.cap = delivery, carry, cap
-        self.recorder, self.surrogate = recorder, surrogate
+        self.recorder, self.surrogate, self.phases = recorder, surrogate, phases
 
-    def send(self, levels: Tensor, encoded: bool) -> Tensor:
-        """The train of levels [N, ...]: encoded ones at step 0, others as the delivery says (`replay` as `relay`)."""
+    def crossing(self, value: Value, train: Tensor) -> Tensor:
+        """A train that crosses the border of a window, from the step on before which few-spike neurons are silent."""
+        return train if self.phases is None or value not in self.phases.of else train[self.phases.of[value].first :]
+
+    def send(self, levels: Tensor, encoded: bool, bits: int = 0) -> Tensor:
+        """The train of levels [N, ...]: encoded ones at step 0, others as the delivery says (`replay` as `relay`); few-spike
+        neurons send that many bits."""
         if encoded or self.delivery == "graded":
             return levels[None]
+        if self.phases is not None:
+            return bit_planes(levels, bits)
         if self.surrogate is not None:
             assert self.cap is not None
             # spike t comes where |level| > t: thresholds at t + 1/2 on both sides, with the same surrogate
@@ -64,10 +79,10 @@ class ElementsIn:
 
 
 class StateIn:
-    """A state on its way into windows; `initial` is the train that it starts with."""
+    """A state of levels of so many `bits` on its way into windows; `initial` is the train that it starts with."""
 
-    def __init__(self, initial: Tensor, sending: Sending) -> None:
-        self.train, self.sending = initial, sending
+    def __init__(self, initial: Tensor, sending: Sending, bits: int) -> None:
+        self.train, self.sending, self.bits = initial, sending, bits
         self.level = initial.sum(dim=0)
         self.before, self.sent = torch.zeros_like(self.level), torch.zeros_like(self.level)
         self.windows = 0
@@ -79,7 +94,7 @@ class StateIn:
             # the first train of a carried state counts from 0, but its receivers hold what the state started as
             train = raised(self.train, -self.before) if carry and self.windows == 1 else self.train
         else:
-            train = self.sending.send(self.level - self.sent, False)
+            train = self.sending.send(self.level - self.sent, False, self.bits)
         if carry:
             self.sent = self.sent + train.sum(dim=0)
         return train

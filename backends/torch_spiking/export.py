@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from snnir.backends.torch_spiking.neurons import Summing
 from snnir.backends.torch_spiking.synapses import Synapse, whole
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Readout
+from snnir.ir.ops import Population, Readout
 from snnir.ir.rewrite import Rewriter, rebuild
 
 __all__ = ["with_parameters"]
@@ -36,7 +36,7 @@ def with_parameters(graph: Graph, parts: Mapping[Node, nn.Module]) -> Graph:
         if isinstance(part, Summing):
             set_(1, part.bias, part.unit)
             op = node.op
-            if isinstance(op, Bif):
+            if isinstance(op, Population):
                 return rewriter.copy(node, new, replace(op, accumulator=(), membrane=(), settle=-1))
             assert isinstance(op, Readout)
             return rewriter.copy(node, new, replace(op, accumulator=()))

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from snnir.backends.torch_spiking.export import with_parameters
-from snnir.backends.torch_spiking.neurons import Population, Summing, grid_of
+from snnir.backends.torch_spiking.neurons import FewSpikes, Population, Summing, grid_of
 from snnir.backends.torch_spiking.outputs import TrainedOutputs
 from snnir.backends.torch_spiking.result import Recorder, TorchResult, integers
 from snnir.backends.torch_spiking.run import Run, Window
 from snnir.backends.torch_spiking.surrogates import surrogate_gradient
 from snnir.backends.torch_spiking.synapses import Synapse
 from snnir.errors import InputError, UnsupportedError, UsageError
+from snnir.ir import ops
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, MaxPool, Product, Readout, Scan
-from snnir.ir.phases import FEW_SPIKES, neuron_of
+from snnir.ir.ops import Encode, Fs, MaxPool, Product, Readout, Scan
+from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
 from snnir.machine.host import Host, concrete_shape, window_order
 from snnir.machine.options import RunOptions, batch_size, check_graph
 
@@ -38,7 +39,8 @@ class SpikingModule(nn.Module):
     """
 
     def __init__(self, graph: Graph, *, surrogate: str | None = None, steps: int | None = None, delivery: str = "relay") -> None:
-        """`steps` caps every window (None: to quiescence; training needs a number), `delivery` as in `Simulator.run`.
+        """`steps` caps every window (None: to quiescence; training of bif neurons needs a number, few-spike neurons take their
+        schedule), `delivery` as in `Simulator.run`.
 
         A module without surrogate starts in evaluation, one with a surrogate in training, as PyTorch's modules do.
         Raises `UsageError` for a graph of another level or an unknown option, `UnsupportedError` for an op by name.
@@ -46,8 +48,6 @@ class SpikingModule(nn.Module):
         super().__init__()
         check_graph(graph)
         RunOptions.of(steps=steps, delivery=delivery).check(graph, ())
-        if neuron_of(graph) == FEW_SPIKES:
-            raise UnsupportedError(f"graph {graph.name} is of few-spike neurons, which the torch backend lacks; use neuron='bif'")
         self.graph, self.steps, self.delivery = graph, steps, delivery
         self.surrogate = None if surrogate is None else surrogate_gradient(surrogate)
         self.parts = nn.ModuleDict()
@@ -68,12 +68,13 @@ class SpikingModule(nn.Module):
                 pairs = zip(node.body.inputs, node.operands, strict=True)
                 inner.update({value: constants[outer] for value, outer in pairs if outer in constants})
                 self._fill(node.body, f"{name}/", inner)
-            elif isinstance(node.op, Bif | Readout):
+            elif isinstance(node.op, ops.Population | Readout):
                 first, bias = (constants[value] for value in node.operands[:2])
-                self._add(node, name, (Population if isinstance(node.op, Bif) else Summing)(node, first, bias))
+                neurons = FewSpikes if isinstance(node.op, Fs) else Population
+                self._add(node, name, (neurons if isinstance(node.op, ops.Population) else Summing)(node, first, bias))
             elif node.outputs[0].type.dtype == "current" and node.outputs[0].users:
                 user = node.outputs[0].users[0]
-                if not isinstance(user.op, Bif | Readout):
+                if not isinstance(user.op, ops.Population | Readout):
                     raise UnsupportedError(f"{user.describe()}: {node.outputs[0].name} goes into no population")
                 grid = grid_of(user, constants[user.operands[0]])
                 sample = tuple(size if isinstance(size, int) else -1 for size in user.output.type.shape[1:])
@@ -98,7 +99,8 @@ class SpikingModule(nn.Module):
             return {name: torch.from_numpy(array).to(self.anchor.device) for name, array in tensors.items()}
         if self.surrogate is None:
             raise UsageError("training needs a surrogate gradient: SpikingModule(graph, surrogate='arctan', steps=...)")
-        if self.steps is None:
+        phases = self._phases(self.delivery)
+        if self.steps is None and phases is None:
             raise UsageError("training needs a fixed number of steps: SpikingModule(graph, surrogate=..., steps=...)")
         host, sizes, batch = self._host(x)
         run = Run(
@@ -110,6 +112,7 @@ class SpikingModule(nn.Module):
             delivery=self.delivery,
             cap=self.steps,
             surrogate=self.surrogate,
+            phases=phases,
         )
         window = self._outermost(host)
         run.window(window)
@@ -144,9 +147,10 @@ class SpikingModule(nn.Module):
                 length = concrete_shape(node.operands[node.op.states].type, sizes)[node.op.axis]
                 windows += [f"{node.outputs[0].name}[{element}]" for element in window_order(node.op, length)]
         device = self.anchor.device
-        populations = [name for name, op, _, _ in self._emitters(sizes) if isinstance(op, Bif)]
+        populations = [name for name, op, _, _ in self._emitters(sizes) if isinstance(op, ops.Population)]
         recorder = Recorder(batch, windows, populations, known, record, counts, options.carry, device)
-        run = Run(self._parts(), sizes, batch, device, recorder, delivery=delivery, cap=steps, carry=options.carry)
+        phases = self._phases(delivery, sizes)
+        run = Run(self._parts(), sizes, batch, device, recorder, delivery=delivery, cap=steps, carry=options.carry, phases=phases)
         window = self._outermost(host)
         run.window(window)
         sums = {}
@@ -158,7 +162,21 @@ class SpikingModule(nn.Module):
         for name, value in self.graph.outputs.items():
             spikes = value.type.dtype == "spike"
             outputs[name] = integers(run.train(window, value).sum(dim=0)) if spikes else reals[value]
+        if phases is not None:  # a window takes the steps of its schedule, whatever is silent
+            for name in windows:
+                scan = name.rpartition("[")[0] if name != self.graph.name else ""
+                recorder.used[name].clamp_(min=phases.windows[scan])
         return recorder.result(outputs)
+
+    def _phases(self, delivery: str, sizes: Mapping[str, int] | None = None) -> Phases | None:
+        """The schedule of few-spike neurons; None for others."""
+        if neuron_of(self.graph) != FEW_SPIKES:
+            return None
+        scans = [] if sizes is None else [(node, node.op) for node in self.graph.nodes if isinstance(node.op, Scan)]
+        lengths = {
+            node.outputs[0].name: concrete_shape(node.operands[op.states].type, sizes or {})[op.axis] for node, op in scans
+        }
+        return phases_of(self.graph, delivery, lengths)
 
     def to_graph(self) -> Graph:
         """The spiking graph with the present parameters as whole numbers, for any backend.
@@ -193,7 +211,7 @@ class SpikingModule(nn.Module):
             prefix = f"{outer.outputs[0].name}/" if body is not None else ""
             for node in [outer] if body is None else body.nodes:
                 value = node.outputs[0]
-                counted = isinstance(node.op, Bif | Encode | Readout) or (
+                counted = isinstance(node.op, ops.Population | Encode | Readout) or (
                     isinstance(node.op, MaxPool | Product) and value.type.dtype == "spike"
                 )
                 if counted and not (isinstance(node.op, Encode) and node.operands[0].is_constant):

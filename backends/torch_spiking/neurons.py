@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from snnir.backends.torch_spiking.surrogates import Surrogate, spike
 from snnir.backends.torch_spiking.synapses import whole
-from snnir.backends.torch_spiking.trains import lengthen, unary
+from snnir.backends.torch_spiking.trains import bit_planes, lengthen, unary
+from snnir.ir import ops
 from snnir.ir.graph import Node
-from snnir.ir.ops import Bif
+from snnir.ir.ops import Fs
 
-__all__ = ["Population", "Summing", "grid_of"]
+__all__ = ["FewSpikes", "Population", "Summing", "grid_of"]
 
 _BEYOND = 2.0**53
 """Stands for thresholds that no sum reaches: exact sums are smaller."""
@@ -25,7 +26,7 @@ _BEYOND = 2.0**53
 
 def grid_of(node: Node, first: np.ndarray) -> np.ndarray:
     """What one unit of a population's or readout's sum is worth, given its first operand: thresholds or a scale."""
-    if not isinstance(node.op, Bif):
+    if not isinstance(node.op, ops.Population):
         return first.astype(np.float64)
     return np.asarray(node.op.quantization.scale / _theta(first, node.op.staircase))
 
@@ -62,12 +63,12 @@ class Summing(nn.Module):
 
 
 class Population(Summing):
-    """A population of bipolar integrate-and-fire neurons with tracers in lo..hi."""
+    """A population of neurons with levels lo..hi: those of `Bif`, whose tracers settle to them, or of a subclass."""
 
     def __init__(self, node: Node, thresholds: np.ndarray, bias: np.ndarray) -> None:
         super().__init__(node, thresholds, bias)
         op = node.op
-        assert isinstance(op, Bif)
+        assert isinstance(op, ops.Population)
         self.staircase = op.staircase
         self.lo, self.hi = op.quantization.lo, op.quantization.hi
         table = np.clip(thresholds.astype(np.float64), -_BEYOND, _BEYOND)
@@ -146,3 +147,46 @@ class Population(Summing):
         place = torch.arange(count, device=total.device).reshape(own)
         index = (tracer - self.lo).to(torch.int64) * count + place
         return table[index + count], table[index]
+
+
+class FewSpikes(Population):
+    """A population of few-spike neurons: the bits of the level, most significant first."""
+
+    def __init__(self, node: Node, thresholds: np.ndarray, bias: np.ndarray) -> None:
+        super().__init__(node, thresholds, bias)
+        assert isinstance(node.op, Fs)
+        self.bits, self.omitted = node.op.quantization.magnitude_bits, node.op.omitted
+
+    def tell(self, total: Tensor, surrogate: Surrogate | None) -> Tensor:
+        """The events [bits, N, ...] of complete sums [N, ...]; with a surrogate, bit after bit, with gradients.
+
+        Backward, A reaches the event of bit k through its distance from the threshold, in steps of 2^k thetas, and so do the bits
+        before it, with t[S] read as theta S.
+        """
+        if surrogate is None:
+            return bit_planes(self.levels(total[None].clone())[0], self.bits)[: self.bits - self.omitted]
+        negative = total < self._threshold(torch.zeros_like(total)) if self.lo < 0 else torch.zeros_like(total, dtype=torch.bool)
+        tracer, train = torch.zeros_like(total), [total.new_zeros((0, *total.shape))]
+        for k in range(self.bits - 1, self.omitted - 1, -1):
+            bit, known = 2.0**k, tracer.detach()
+            change, unit = self.theta * (tracer - known), bit * self.theta
+            spikes = bit * spike(
+                (total - self._threshold(known + bit) - change) / unit,
+                (total - self._threshold(known - bit + 1) - change) / unit,
+                ~negative & (known + bit <= self.hi),
+                negative & (known - bit >= self.lo),
+                surrogate,
+            )
+            tracer = tracer + spikes
+            train.append(spikes[None])
+        return torch.cat(train)
+
+    def _threshold(self, level: Tensor) -> Tensor:
+        """t[level]; of levels outside of lo+1..hi, which are never asked for, any number."""
+        if not self.staircase:
+            return self.theta * level - torch.div(self.theta, 2, rounding_mode="floor")
+        own = self.thresholds.shape[1:]
+        count = int(np.prod(own))
+        place = torch.arange(count, device=level.device).reshape(own)
+        row = (level - self.lo - 1).clamp(0, self.hi - self.lo - 1).to(torch.int64)
+        return self.thresholds.reshape(-1)[row * count + place]

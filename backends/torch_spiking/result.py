@@ -63,7 +63,7 @@ class Recorder:
         """Enter the train [T, N, ...] of a value in one window."""
         self.use(window, train)
         if name in self.spikes:
-            self.spikes[name] += train.abs().sum(dim=(0, *range(2, train.ndim)))
+            self.spikes[name] += (train != 0).sum(dim=(0, *range(2, train.ndim)))
         if name in self.trains:
             self.trains[name].append(train.to(torch.int64).cpu().numpy())
         if self.wants_counts:

@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from snnir.backends.torch_spiking.borders import ElementsIn, Sending, StateIn, ValueOut
 from snnir.backends.torch_spiking.movement import combine, move
-from snnir.backends.torch_spiking.neurons import Population, Summing
+from snnir.backends.torch_spiking.neurons import FewSpikes, Population, Summing
 from snnir.backends.torch_spiking.result import Recorder
 from snnir.backends.torch_spiking.surrogates import Surrogate
 from snnir.backends.torch_spiking.synapses import Synapse
 from snnir.backends.torch_spiking.trains import aligned, lengthen, spread, stack
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, MaxPool, Movement, Product, Readout, Scan
+from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Product, Readout, Scan
+from snnir.ir.phases import Phases
 from snnir.machine.host import Host, concrete_shape, fixed_values, window_order
 
 __all__ = ["Run", "Window"]
@@ -64,10 +65,12 @@ class Run:
         cap: int | None,
         carry: bool = False,
         surrogate: Surrogate | None = None,
+        phases: Phases | None = None,
     ) -> None:
         self.parts, self.sizes, self.batch, self.device = parts, sizes, batch, device
         self.recorder, self.cap, self.surrogate = recorder, cap, surrogate
-        self.sending = Sending(delivery, carry, cap, recorder, surrogate)
+        self.sending = Sending(delivery, carry, cap, recorder, surrogate, phases)
+        self.phases = phases
         self.sums: dict[Value, list[Tensor]] = {}
         # rounded once, not in every window
         self.weights = {node: part.integers() for node, part in parts.items() if isinstance(part, Synapse)}
@@ -87,6 +90,8 @@ class Run:
                 self._emit(window, value, (levels if before is None else levels - before[0])[None])
             elif isinstance(op, Bif):
                 self._emit(window, value, self._population(window, node))
+            elif isinstance(op, Fs):
+                self._emit(window, value, self._few_spikes(window, node))
             elif isinstance(op, Readout):
                 before = window.before(value)
                 total = self._start(node) if before is None else before[0]
@@ -102,6 +107,9 @@ class Run:
             elif value.type.dtype == "spike" and isinstance(op, MaxPool | Product):
                 trains = [self.train(window, operand) for operand in node.operands]
                 train, window.kept[value] = combine(op, trains, window.before(value))
+                if self.phases is not None and isinstance(op, Product):  # one event, of complete levels
+                    silent = train.new_zeros((self.phases.of[value].first, *train.shape[1:]))
+                    train = torch.cat([silent, train.sum(dim=0, keepdim=True)])
                 self._emit(window, value, train)
             elif value.type.dtype == "spike" and isinstance(op, Movement):
                 trains = [self.train(window, operand) for operand in node.operands]
@@ -199,6 +207,16 @@ class Run:
             self.recorder.unsettled += unsettled
         return train
 
+    def _few_spikes(self, window: Window, node: Node) -> Tensor:
+        """The bits of the levels of complete sums, from the step on at which they are complete."""
+        part = self.parts[node]
+        assert isinstance(part, FewSpikes) and self.phases is not None
+        total = self._start(node)
+        for current in self._currents(window, node, summed=True):
+            total = total + current[0]
+        told = part.tell(total, self.surrogate)
+        return torch.cat([told.new_zeros((self.phases.of[node.output].first, *told.shape[1:])), told])
+
     def _scan(self, window: Window, node: Node, op: Scan) -> None:
         body = node.body
         assert body is not None and window.host is not None
@@ -207,10 +225,15 @@ class Run:
         constants.update({inner: window.constants[outer] for inner, outer in pairs if outer in window.constants})
         outputs = list(body.outputs.values())
         states = [
-            StateIn(spread(self.train(window, outer), concrete_shape(inner.type, self.sizes)), self.sending)
+            StateIn(spread(self.train(window, outer), concrete_shape(inner.type, self.sizes)), self.sending, _bits(inner))
             for inner, outer in pairs[: op.states]
         ]
-        given = [(inner, outer, self.train(window, outer)) for inner, outer in pairs[op.states :] if inner.type.dtype == "spike"]
+        crossing = self.sending.crossing
+        given = [
+            (inner, outer, crossing(outer, self.train(window, outer)))
+            for inner, outer in pairs[op.states :]
+            if inner.type.dtype == "spike"
+        ]
         cut = body.inputs[op.states : op.states + op.elements]
         elements = {inner: ElementsIn(train, encoded(outer), self.sending) for inner, outer, train in given if inner in cut}
         shared = {inner: train for inner, _, train in given if inner not in cut}
@@ -230,15 +253,20 @@ class Run:
             inside = Window(body, host, trains, constants, f"{name}/", f"{name}[{element}]", memory)
             self.window(inside)
             for state, value in zip(states, outputs, strict=False):
-                state.follow(self.train(inside, value))
+                state.follow(crossing(value, self.train(inside, value)))
             for value, out, rows in leaving:
-                rows.append(out.window(self.train(inside, value)))
+                rows.append(out.window(crossing(value, self.train(inside, value))))
             memory = inside.kept if self.sending.carry else None
         window.trains.update(zip(node.outputs, (state.final() for state in states), strict=False))
         results = [value for value in node.outputs[op.states :] if value.type.dtype == "spike"]
         for outer, (_, _, rows) in zip(results, leaving, strict=True):
             empty = torch.zeros((0, *concrete_shape(outer.type, self.sizes)), dtype=torch.float64, device=self.device)
             window.trains[outer] = stack(rows[::-1] if op.reverse else rows, empty)
+
+
+def _bits(value: Value) -> int:
+    assert value.type.quantization is not None
+    return value.type.quantization.magnitude_bits
 
 
 def encoded(value: Value) -> bool:

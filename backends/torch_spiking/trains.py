@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["aligned", "lengthen", "raised", "spread", "stack", "unary"]
+__all__ = ["aligned", "bit_planes", "lengthen", "raised", "spread", "stack", "unary"]
 
 
 def lengthen(train: Tensor, steps: int) -> Tensor:
@@ -50,3 +50,14 @@ def unary(levels: Tensor, steps: int) -> Tensor:
     """Levels [N, ...] as single spikes of their sign from step 0, one a step: [steps, N, ...]."""
     at = torch.arange(steps, dtype=levels.dtype, device=levels.device).reshape(-1, *([1] * levels.ndim))
     return levels.sign() * (levels.abs() > at)
+
+
+def bit_planes(levels: Tensor, bits: int) -> Tensor:
+    """The bits of levels [N, ...] with their worth and sign, most significant first: [bits, N, ...]. Gradients go through the
+    last one, as if the levels did."""
+    size = levels.detach().abs().to(torch.int64)
+    worth = [1 << k for k in range(bits - 1, -1, -1)]
+    planes = [(size & bit).to(levels.dtype) * levels.detach().sign() for bit in worth]
+    if levels.requires_grad and planes:
+        planes[-1] = planes[-1] + (levels - levels.detach())
+    return torch.stack(planes) if planes else levels.new_zeros((0, *levels.shape))

@@ -17,7 +17,7 @@ __all__ = ["check_command"]
 @click.command("check")
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, help="Inputs like those to come, for certified steps instead of estimates.")
-@compile_options("bits", "allow_host")
+@compile_options("bits", "neuron", "allow_host")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @CONSTANT
 @BATCH_AXIS
@@ -28,6 +28,7 @@ def check_command(
     model: Path,
     calibration: Path | None,
     bits: int,
+    neuron: str,
     allow_host: bool,
     every: bool,
     constants: tuple[str, ...],
@@ -42,6 +43,7 @@ def check_command(
         model,
         calibration=data,
         bits=bits,
+        neuron=neuron,
         allow_host=allow_host,
         constants=constants_of(constants),
         batch_axes=batch_axes_of(batch_axes),

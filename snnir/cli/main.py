@@ -16,6 +16,8 @@ from snnir.cli.digits import demo_command
 from snnir.cli.inspect import inspect_command
 from snnir.cli.listings import ops_command, passes_command
 from snnir.cli.nir import nir_command
+from snnir.cli.opt import opt_command
+from snnir.cli.reduce import reduce_command
 from snnir.cli.run import run_command
 from snnir.cli.verify import verify_command
 from snnir.cli.warm_up import warm_up_command
@@ -30,6 +32,8 @@ COMMANDS = (
     run_command,
     verify_command,
     inspect_command,
+    opt_command,
+    reduce_command,
     passes_command,
     ops_command,
     demo_command,

@@ -13,9 +13,10 @@ import numpy as np
 
 from snnir.compiler.estimates import Population, estimated_steps, populations
 from snnir.compiler.open_sizes import OpenSizes, advice
-from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, unforeseen
+from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, UsageError, unforeseen
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
+from snnir.ir.phases import NEURONS
 from snnir.passes import Context, Placed, simplify, try_observers
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def check(
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     bits: int = 4,
+    neuron: str = "bif",
     allow_host: bool = False,
     batch_axes: Mapping[str, int | None] | None = None,
     constants: Mapping[str, Any] | None = None,
@@ -152,17 +154,19 @@ def check(
     """What would become of a model, without compiling it.
 
     With `calibration` (inputs like those to come) the model is compiled, where nothing is refused, and the steps are its
-    certified bounds; else they are estimated from `bits`. `allow_host`, `batch_axes`, `constants` and `dims` are those of
-    `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data. Raises `ModelError`
+    certified bounds; else they are estimated from `bits`. `neuron`, `allow_host`, `batch_axes`, `constants` and `dims` are those
+    of `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data. Raises `ModelError`
     for what cannot be read; what snnir does not support is part of the report.
     """
     from snnir.frontends.onnx import with_constants
 
+    if neuron not in NEURONS:
+        raise UsageError(f"neuron {neuron!r} is unknown; choose one of {', '.join(NEURONS)}")
     if constants:
         model = with_constants(model, constants)
     sizes = OpenSizes(dims, calibration)
     while True:
-        found, graph = _checked(model, calibration, bits, allow_host, batch_axes, sizes)
+        found, graph = _checked(model, calibration, bits, neuron, allow_host, batch_axes, sizes)
         if found.ok or not sizes.take(found.refusals, graph):
             hint = "" if found.ok else advice(found.refusals, graph)
             return dataclasses.replace(found, notes=(*found.notes, hint)) if hint else found
@@ -172,6 +176,7 @@ def _checked(
     model: str | Path | bytes | onnx.ModelProto,
     calibration: np.ndarray | Mapping[str, np.ndarray] | None,
     bits: int,
+    neuron: str,
     allow_host: bool,
     batch_axes: Mapping[str, int | None] | None,
     sizes: OpenSizes,
@@ -204,7 +209,7 @@ def _checked(
         spiking, hosts = _origins(placed)
         costs = populations(placed)
         scans = {node.outputs[0].name: _label(node) for _, node in placed.graph.walk() if isinstance(node.op, Scan)}
-        steps = {} if refused else estimated_steps(placed, bits)
+        steps = {} if refused else estimated_steps(placed, bits, neuron)
     except Exception as error:  # where nodes are refused already, what is left of the graph need not make sense
         if not refused:
             reason, trace = unforeseen(error)
@@ -212,7 +217,7 @@ def _checked(
     fates = tuple(_fates(known, refused, imported, spiking, hosts))
     certified = False
     if calibration is not None and not refused:
-        steps, certified = _certified(model, calibration, bits, allow_host, batch_axes, sizes.dims), True
+        steps, certified = _certified(model, calibration, bits, neuron, allow_host, batch_axes, sizes.dims), True
     found = ModelCheck(
         known.name,
         known.provenance,
@@ -331,6 +336,7 @@ def _certified(
     model: str | Path | bytes | onnx.ModelProto,
     calibration: np.ndarray | Mapping[str, np.ndarray],
     bits: int,
+    neuron: str,
     allow_host: bool,
     batch_axes: Mapping[str, int | None] | None,
     dims: Mapping[str, int | str],
@@ -341,7 +347,14 @@ def _certified(
     from snnir.runtime.verification import scan_lengths
 
     program = compile(
-        model, calibration=calibration, bits=bits, allow_host=allow_host, batch_axes=batch_axes, dims=dims, check=False
+        model,
+        calibration=calibration,
+        bits=bits,
+        neuron=neuron,
+        allow_host=allow_host,
+        batch_axes=batch_axes,
+        dims=dims,
+        check=False,
     )
     spiking = program.graph("spiking")
     bounds = program.bounds(scan_lengths(spiking, as_inputs(spiking, calibration)))

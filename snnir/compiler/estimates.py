@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from snnir.ir import BATCH, Dimension, Graph, Node, Value
 from snnir.ir.dims import product, substitute
 from snnir.ir.ops import Add, Conv, Elementwise, FakeQuantize, Linear, Mul, Observe, Scan, SparseLinear
+from snnir.ir.phases import FEW_SPIKES
 from snnir.passes import Placed, accumulating
 
 __all__ = ["Population", "estimated_steps", "populations"]
@@ -121,16 +122,18 @@ def _connections(node: Node) -> Dimension:
     return product(node.operands[1].type.shape)
 
 
-def estimated_steps(placed: Placed, bits: int) -> dict[str, int]:
+def estimated_steps(placed: Placed, bits: int, neuron: str = "bif") -> dict[str, int]:
     """Inner time-steps of a window: 1 for inputs, and `2^bits - 1` (or the levels of the model's own quantizer) for each
     population on the longest way to an output; states that add to what they were have two bits more, as in `snnir.compile`.
+    Few-spike neurons take their bits, and what crosses the border of a scan begins there at step 0.
 
     `""` is all outside scans; each scan, by its first result, is one of its windows, whose states are relayed. No data is
     needed: where calibration finds fewer levels, the certified bound is lower.
     """
     found = {"": 0}
     of: dict[Value, int] = {}
-    _Depths(bits, placed.raw, accumulating(placed.graph), of, found).walk(placed.graph)
+    depths = _FewSpikes if neuron == FEW_SPIKES else _Depths
+    depths(bits, placed.raw, accumulating(placed.graph), of, found).walk(placed.graph)
     emitting = [value for node in placed.graph.nodes if not isinstance(node.op, Scan) for value in node.outputs]
     found[""] = max((of.get(value, 0) for value in (*emitting, *placed.graph.outputs.values())), default=0)
     return found
@@ -166,3 +169,42 @@ class _Depths:
                 of.update((value, of.get(result, 0)) for value, result in zip(node.outputs, body.outputs.values(), strict=True))
                 continue
             of.update(dict.fromkeys(node.outputs, last))
+
+
+class _FewSpikes(_Depths):
+    """The same for few-spike neurons: a population starts when its input is complete, and takes a step for each bit."""
+
+    def walk(self, graph: Graph) -> None:
+        of = self.of
+        for node in graph.nodes:
+            last = max((of.get(value, 0) for value in node.operands), default=0)
+            if isinstance(node.op, Observe | FakeQuantize):
+                last = 1 if node.operands[0] in self.raw else last + self.bits_of(node)
+            elif isinstance(node.op, Scan) and node.body is not None:
+                self._scan(node, node.op, node.body)
+                continue
+            of.update(dict.fromkeys(node.outputs, last))
+
+    def _scan(self, node: Node, op: Scan, body: Graph) -> None:
+        of, results = self.of, list(body.outputs.values())
+        for index, (outer, inner) in enumerate(zip(node.operands, body.inputs, strict=True)):
+            of[inner] = self.crossing(results[index] if index < op.states else outer)
+        self.walk(body)
+        self.found[node.outputs[0].name] = max((of[value] for item in body.nodes for value in item.outputs), default=0)
+        of.update((value, self.crossing(result)) for value, result in zip(node.outputs, results, strict=True))
+
+    def bits_of(self, node: Node | None) -> int:
+        """The bits of a population's levels."""
+        if node is not None and isinstance(node.op, FakeQuantize):
+            return node.op.quantization.magnitude_bits
+        return self.bits + 2 if node in self.accumulating else self.bits
+
+    def crossing(self, value: Value) -> int:
+        """How many steps a value takes where it enters another window: its bits; a product and an input are there at once."""
+        node = value.producer
+        if node is not None and isinstance(node.op, Observe | FakeQuantize) and node.operands[0] not in self.raw:
+            return self.bits_of(node)
+        if node is not None and isinstance(node.op, Mul):
+            return 1
+        moved = [operand for operand in (() if node is None else node.operands) if not operand.is_constant]
+        return max((self.crossing(operand) for operand in moved), default=1 if self.of.get(value, 0) else 0)

@@ -25,15 +25,15 @@ SIGNED = Quantization(0.5, -3, 4)
 
 
 @numba.njit
-def added(sums, first, weights, base, rows, begin, plus, minus, end, stride, size):  # type: ignore[no-untyped-def]
+def added(sums, first, weights, base, rows, begin, plus, minus, end, stride, size, shift, index, gains):  # type: ignore[no-untyped-def]
     into, table, listed = pointer(sums), pointer(weights), pointer(rows)
-    add_rows(into, first, table, base, listed, begin, plus, minus, end, stride, size)
+    add_rows(into, first, table, base, listed, begin, plus, minus, end, stride, size, shift, pointer(index), gains)
 
 
 @numba.njit
-def scaled(sums, first, weights, base, rows, values, count, stride, size):  # type: ignore[no-untyped-def]
+def scaled(sums, first, weights, base, rows, values, count, stride, size, shift, index, gains):  # type: ignore[no-untyped-def]
     into, table, listed, by = pointer(sums), pointer(weights), pointer(rows), pointer(values)
-    add_scaled_rows(into, first, table, base, listed, by, count, stride, size)
+    add_scaled_rows(into, first, table, base, listed, by, count, stride, size, shift, pointer(index), gains)
 
 
 def neurons(graph: Graph, rng: np.random.Generator, current: Value, theta: int) -> Value:
@@ -119,16 +119,18 @@ def test_rows_are_added_and_nothing_beside_them(size: int, kind: type[np.signedi
     flat = np.concatenate([np.full(5, 9, kind), weights.reshape(-1), rng.integers(-9, 9, spare).astype(kind)])
     total: np.dtype = np.dtype(np.int64 if kind is np.int64 else np.int32)
     rows, values = rng.permutation(300).astype(np.int32), rng.integers(-99, 99, 300)
-    before = rng.integers(-1000, 1000, first + size + spare)
-    for plus, minus, end in ((0, 0, 0), (1, 1, 1), (0, 3, 7), (130, 140, 265), (255, 255, 255), (2, 45, 298)):
-        sums: np.ndarray = before.astype(total)
-        added(sums, first, flat, 5, rows, 0, plus, minus, end, size, size)
-        expected = weights[rows[:plus]].sum(0, dtype=np.int64) - weights[rows[minus:end]].sum(0, dtype=np.int64)
-        np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected)
-        np.testing.assert_array_equal(np.delete(sums - before, slice(first, first + size)), 0)
-    for count in (0, 1, 5, 300):
-        sums = before.astype(total)
-        scaled(sums, first, flat, 5, rows, values.astype(total), count, size, size)
-        expected = (weights[rows[:count]].astype(np.int64) * values[:count, None]).sum(0)
-        np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected)
-        np.testing.assert_array_equal(np.delete(sums - before, slice(first, first + size)), 0)
+    before, gains = rng.integers(-1000, 1000, first + size + spare), rng.integers(0, 4, 7 + first + size + spare).astype(np.int32)
+    for shift, at in ((0, -1), (3, -1), (0, 7), (2, 7)):
+        factor = 1 << (shift + (gains[at + first : at + first + size].astype(np.int64) if at >= 0 else 0))
+        for plus, minus, end in ((0, 0, 0), (1, 1, 1), (0, 3, 7), (130, 140, 265), (255, 255, 255), (2, 45, 298)):
+            sums: np.ndarray = before.astype(total)
+            added(sums, first, flat, 5, rows, 0, plus, minus, end, size, size, shift, gains, at)
+            expected = weights[rows[:plus]].sum(0, dtype=np.int64) - weights[rows[minus:end]].sum(0, dtype=np.int64)
+            np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected * factor)
+            np.testing.assert_array_equal(np.delete(sums - before, slice(first, first + size)), 0)
+        for count in (0, 1, 5, 300):
+            sums = before.astype(total)
+            scaled(sums, first, flat, 5, rows, values.astype(total), count, size, size, shift, gains, at)
+            expected = (weights[rows[:count]].astype(np.int64) * values[:count, None]).sum(0)
+            np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected * factor)
+            np.testing.assert_array_equal(np.delete(sums - before, slice(first, first + size)), 0)

@@ -17,6 +17,7 @@ from snnir.backends.simulator.kernels.constants import (
     WINDOW,
 )
 from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver_by, events_of, grow
+from snnir.backends.simulator.kernels.neurons import emit_plane, level_bits, level_bits_staircase
 from snnir.backends.simulator.kernels.numba_compat import part
 from snnir.backends.simulator.kernels.populations import keep_history
 
@@ -25,39 +26,15 @@ __all__ = ["few_spikes"]
 
 @part
 def _deliver(run, worker, number, row, begin, end):
-    """Deliver what the sources emit in the steps begin..end-1."""
+    """Deliver what the sources emit in the steps begin..end-1, each step by itself: its spikes have one value."""
     offsets, _, _ = events_of(worker.trains)
     for s in range(row.first, row.last):
         slot = run.program.inputs[s]
         first, steps = worker.first[slot], worker.steps[slot]
-        if begin < steps:
-            events, behind = offsets[first + begin], offsets[first + min(end, steps)]
+        for t in range(max(begin, worker.lead[slot]), min(end, steps)):
+            events, behind = offsets[first + t], offsets[first + t + 1]
             if events < behind:
                 deliver_by(run.deliveries[s], run, worker, number, s, events, behind)
-
-
-@part
-def _tell(row, k, a, tracers, theta, table, parameter, layout, address, event, cursor):
-    """The step of bit k: neurons whose sums `a` reach the threshold of 2^k levels more (or, below 0, less) spike.
-
-    The sums of uniform neurons are half a theta more. Returns the cursor behind the last event.
-    """
-    lo, hi, bit, staircase = row.lo, row.hi, np.int64(1) << k, row.staircase
-    for i in range(a.size):
-        level, total = np.int64(tracers[i]), np.int64(a[i])
-        thresholds = table[parameter[i] * row.steps :]
-        negative = lo < 0 and total < (thresholds[-lo - 1] if staircase else 0)
-        if negative:
-            following = level - bit
-            fires = following >= lo and total < (thresholds[following - lo] if staircase else theta[i] * (following + 1))
-        else:
-            following = level + bit
-            fires = following <= hi and total >= (thresholds[following - lo - 1] if staircase else theta[i] * following)
-        if fires:
-            tracers[i] = following
-            address[cursor], event[cursor] = layout[i], 2 * (following - level)
-            cursor += 1
-    return cursor
 
 
 @part
@@ -94,14 +71,19 @@ def few_spikes(run, worker, number, start, theta, sums):
         cursors[DELIVERING] += now - since
         since = now
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
-    grow(trains, base + complete + steps + 1, cursor)
+    high, low = row.bits - 1, row.omitted
+    spikes = np.int64(0)
+    if steps:
+        if row.staircase:
+            spikes = level_bits_staircase(a, tracers, table, row.steps, parameter, row.lo, row.hi, high, low)
+        else:
+            spikes = level_bits(a, theta, tracers, row.lo, row.hi, high, low)
+    grow(trains, base + complete + steps + 1, cursor + spikes + 8)
     offsets, address, event = events_of(trains)
     for t in range(complete + 1):
         offsets[base + t] = cursor
     for t in range(steps):
-        if grow(trains, 0, cursor + n):
-            offsets, address, event = events_of(trains)
-        cursor = _tell(row, row.bits - 1 - t, a, tracers, theta, table, parameter, layout, address, event, cursor)
+        cursor = emit_plane(tracers, high - t, row.lo < 0, layout, address, event, cursor)
         offsets[base + complete + t + 1] = cursor
     if timed:
         cursors[FIRING] += cycles() - since

@@ -122,19 +122,19 @@ def few_spikes_64(run, worker, row):
 @_native(returns=False)
 def dense_8(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
+    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
 
 
 @_native(returns=False)
 def dense_16(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
+    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
 
 
 @_native(returns=False)
 def dense_64(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
+    deliver_dense(given, own, population, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
 
 
 @_native(returns=False)

@@ -7,17 +7,25 @@ import numpy as np
 from snnir.backends.simulator.kernels.constants import CHARGES, COLLECTED, LINKS_PER_EVENT, ROWS, SAMPLE, SYNOPS
 from snnir.backends.simulator.kernels.memory import clear, events_of, pointer
 from snnir.backends.simulator.kernels.numba_compat import part
-from snnir.backends.simulator.kernels.vectors import add_rows, add_scaled_rows, gather_links
+from snnir.backends.simulator.kernels.vectors import add_rows, add_scaled_rows, gather_links, trailing_zeros
 
 __all__ = ["deliver_convolution", "deliver_dense", "deliver_sparse"]
 
 
 @part
-def _dense(sums, begin, end, address, event, segment, weights, worker, factors):
-    """Add the rows of events begin..end-1 to the sums of one sample, many at once: single spikes by sign, others by value.
+def _unit(event):
+    """The value that spikes of a step have, by sign: 1, or for few-spike neurons a power of two."""
+    return np.int32(1) if event & 1 else abs(event >> 1)
+
+
+@part
+def _dense(sums, begin, end, address, event, segment, weights, index, worker, factors):
+    """Add the rows of the events begin..end-1 of a step to the sums of one sample, many at once: spikes by sign, others by value.
 
     Returns how many events were charged.
     """
+    unit, gains, scale = _unit(event[begin]), segment.gains - 1, segment.shift
+    shift, gain_of = scale + trailing_zeros(unit), pointer(index)
     inputs, size, rows, by = np.int32(segment.inputs), segment.outputs, worker.rows, worker.scaled_rows
     grouped, base, zero, half = segment.end - segment.begin != inputs, segment.weights, np.int64(0), np.int64(ROWS)
     into, table, listed, multiplied, multiples = pointer(sums), pointer(weights), pointer(rows), pointer(by), pointer(factors)
@@ -38,28 +46,31 @@ def _dense(sums, begin, end, address, event, segment, weights, worker, factors):
             costly += spikes[k] & 1
             rows[plus] = rows[minus] = by[scaled] = row
             factors[scaled] = value
-            up, down = np.uint64(value == 1), np.uint64(value == -1)
+            up, down = np.uint64(value == unit), np.uint64(value == -unit)
             plus += up
             minus += down
             scaled += one - up - down
         more, less, others = np.int64(plus), np.int64(minus), np.int64(scaled)
         if more + less > half:
-            add_rows(into, group * size, table, base, listed, zero, more, half, less, size, size)
+            add_rows(into, group * size, table, base, listed, zero, more, half, less, size, size, shift, gain_of, gains)
         if others:
-            add_scaled_rows(into, group * size, table, base, multiplied, multiples, others, size, size)
+            at = group * size
+            add_scaled_rows(into, at, table, base, multiplied, multiples, others, size, size, scale, gain_of, gains)
         begin = stop
     return costly
 
 
 @part
 def _scatter(sums, begin, end, address, event, segment, weights, index, worker, factors):
-    """Convolve events begin..end-1, each into the outputs that it reaches: those of one position together.
+    """Convolve the events begin..end-1 of a step, each into the outputs that it reaches: those of one position together.
 
     Output positions that lie side by side take one run of weights. Returns the synapses used, and those of them by charged
     events.
     """
     rows, by, zero, one, map_stride = worker.rows, worker.scaled_rows, np.int64(0), np.int64(1), segment.map_stride
     into, table, listed, multiplied, multiples = pointer(sums), pointer(weights), pointer(rows), pointer(by), pointer(factors)
+    unit, gains, scale, gain_of = _unit(event[begin]), segment.gains - 1, segment.shift, pointer(index)
+    shift = scale + trailing_zeros(unit)
     position, group, count, scaled, synops, charges = zero, zero, zero, zero, zero, zero
     at, here, first = zero, zero, zero
     for e in range(begin, end + 1):
@@ -68,24 +79,26 @@ def _scatter(sums, begin, end, address, event, segment, weights, index, worker, 
             here, first = np.int64(index[at + 1]), np.int64(index[at + 2])
         if e == end or here != position or first != group or count == ROWS or scaled == ROWS:
             for r in range(index[segment.runs + position], index[segment.runs + position + 1], 3):
-                shift, target, size = segment.weights + index[r], group + index[r + 1], np.int64(index[r + 2])
+                base, target, size = segment.weights + index[r], group + index[r + 1], np.int64(index[r + 2])
                 if map_stride != 1:
                     for k in range(count + scaled):
-                        start = (rows[k] if k < count else by[k - count]) + shift
-                        value = 1 if k < count else factors[k - count]
+                        start = (rows[k] if k < count else by[k - count]) + base
+                        value = np.int64(unit) if k < count else np.int64(factors[k - count])
                         for j in range(size):
-                            sums[target + j * map_stride] += weights[start + j] * value
+                            neuron = target + j * map_stride
+                            gain = scale + (index[gains + neuron] if gains >= 0 else 0)
+                            sums[neuron] += weights[start + j] * value << gain
                     continue
                 if count:
-                    add_rows(into, target, table, shift, listed, zero, count, count, count, one, size)
+                    add_rows(into, target, table, base, listed, zero, count, count, count, one, size, shift, gain_of, gains)
                 if scaled:
-                    add_scaled_rows(into, target, table, shift, multiplied, multiples, scaled, one, size)
+                    add_scaled_rows(into, target, table, base, multiplied, multiples, scaled, one, size, scale, gain_of, gains)
             if e == end:
                 break
             position, group, count, scaled = here, first, zero, zero
         spike = event[e] >> 1
-        if spike == 1 or spike == -1:
-            rows[count] = index[at] + (segment.negated if spike == -1 else zero)
+        if spike == unit or spike == -unit:
+            rows[count] = index[at] + (segment.negated if spike < 0 else zero)
             count += 1
         else:
             by[scaled], factors[scaled] = index[at], spike
@@ -109,14 +122,15 @@ def _collect(sums, begin, end, address, event, segment, weights, index, worker, 
     clear(filled[: segment.positions])
     synops, charges, fans = np.int64(0), np.int64(0), index[segment.fans : segment.fans + segment.positions]
     negated, full, channel_size = np.int32(segment.negated), np.int32(width - 8), np.uint32(segment.spread)
-    places, spikes = address[begin:end], event[begin:end]
+    places, spikes, unit = address[begin:end], event[begin:end], _unit(event[begin])
+    shift, gain_of, gains = segment.shift + trailing_zeros(unit), pointer(index), segment.gains - 1
     for k in range(places.size):
         value, local = spikes[k] >> 1, np.uint32(places[k])
         channel = local // positions
         position = np.uint64(local - channel * positions)
         place = filled[position]
-        if (value == 1 or value == -1) and place < full:
-            row = np.int32(channel * channel_size) + (negated & (value >> 1))
+        if (value == unit or value == -unit) and place < full:
+            row = np.int32(channel * channel_size) + (negated & (value >> 31))
             channels[position * np.uint64(width) + np.uint64(place)] = row
             filled[position] = place + 1
             if spikes[k] & 1:
@@ -131,7 +145,8 @@ def _collect(sums, begin, end, address, event, segment, weights, index, worker, 
         begin, end = np.int64(index[segment.reads + q]), np.int64(index[segment.reads + q + 1])
         count = gather_links(rows, channels, filled, index, begin, end, width)
         for k in range(0, count, most):
-            add_rows(into, q * size, table, base, listed, k, min(k + most, count), zero, zero, one, size)
+            last = min(k + most, count)
+            add_rows(into, q * size, table, base, listed, k, last, zero, zero, one, size, shift, gain_of, gains)
     return synops, charges
 
 
@@ -143,7 +158,9 @@ def _sparse(sums, begin, end, address, event, segment, weights, index):
         local, value = np.int64(address[e]), event[e] >> 1
         first, last = index[segment.pointers + local], index[segment.pointers + local + 1]
         for j in range(first, last):
-            sums[index[segment.targets + j]] += weights[segment.weights + j] * value
+            neuron = index[segment.targets + j]
+            gain = segment.shift + (index[segment.gains - 1 + neuron] if segment.gains else 0)
+            sums[neuron] += weights[segment.weights + j] * np.int64(value) << gain
         synops += last - first
         charges += (last - first) * (event[e] & 1)
     return synops, charges
@@ -158,11 +175,14 @@ def _count(run, worker, number, synops, charges):
 
 
 @part
-def deliver_dense(run, worker, number, begin, end, sums, weights, factors):
-    """Add the currents of events begin..end-1 of the worker's trains through a dense segment to the sums of its population."""
+def deliver_dense(run, worker, population, number, begin, end, sums, weights, factors):
+    """Add the currents of the events begin..end-1 of a step of the worker's trains through a dense segment to the sums of its
+    population. Where there are events of several steps, those of others than the first are multiplied one by one.
+    """
     _, address, event = events_of(worker.trains)
-    segment = run.program.segments[number]
-    charged = _dense(sums, begin, end, address, event, segment, weights, worker, factors)
+    segment, row = run.program.segments[number], run.program.populations[population]
+    index = run.program.indices[row.index : row.index_end]
+    charged = _dense(sums, begin, end, address, event, segment, weights, index, worker, factors)
     _count(run, worker, number, segment.outputs * (end - begin), segment.outputs * charged)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from snnir.backends.simulator.kernels.numba_compat import allocate_once, array_pointer, element_type, for_range, intrinsic, part
 
-__all__ = ["add_rows", "add_scaled_rows", "gather_links", "spread", "vector_at"]
+__all__ = ["add_rows", "add_scaled_rows", "gather_links", "spread", "trailing_zeros", "vector_at"]
 
 _REGISTERS = 4
 """Vectors of sums that are kept in registers while rows are added to them."""
@@ -32,23 +32,26 @@ def vector_at(builder, array, place, kind):
 
 
 @intrinsic
-def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, end, factors, stride, size):
-    """Add rows of weights to `size` sums from `first` on, in vectors: registers hold the sums over all rows.
+def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, end, factors, stride, size, shift, index, gains):
+    """Add rows of weights to `size` sums from `first` on, in vectors: registers hold the sums over all rows, which are shifted
+    by `shift` bits and, where `gains` is no -1, by index[gains + j] for sum j.
 
     Row r of `weights` begins at base + r * stride. Added are rows[begin:plus]; then, where `factors` is None, rows[minus:end] are
     subtracted; else row k is first multiplied by factors[k]. Without factors, int8 rows are summed up in 16 bits: at most
     `ROWS` of them. Up to a vector behind the last weight is read, and written unchanged behind the last sum.
-    `sums`, `weights`, `rows` and `factors` are pointers.
+    `sums`, `weights`, `rows`, `factors` and `index` are pointers.
     """
     scaled, narrow = not isinstance(factors, numba.types.NoneType), weights.dtype.bitwidth == 8
     lanes = 16 if narrow and not scaled else 8
 
     def generate(context, builder, signature, arguments):
-        into, first, table, base, listed, begin, plus, minus, end, given, stride, size = arguments
+        into, first, table, base, listed, begin, plus, minus, end, given, stride, size, shift, index, gains = arguments
         element, total = element_type(context, weights), element_type(context, sums)
         table = builder.gep(table, [base])
         word = llvmlite.ir.VectorType(llvmlite.ir.IntType(16) if lanes == 16 else total, lanes)
         nothing, whole = llvmlite.ir.Constant(word, None), llvmlite.ir.VectorType(total, lanes)
+        bits = shift if total == _LONG else builder.trunc(shift, total)
+        gained = builder.icmp_signed(">=", gains, _LONG(0))
 
         def widened(value, kind):
             return value if value.type == kind else builder.sext(value, kind)
@@ -65,7 +68,7 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
                     builder.store(change(builder.load(register), weight), register)
 
         def add(j, vectors, mask):
-            registers = [allocate_once(builder, word) for _ in range(vectors)]
+            registers, shifted = [allocate_once(builder, word) for _ in range(vectors)], allocate_once(builder, whole)
             for register in registers:
                 builder.store(nothing, register)
             add_listed(registers, j, begin, plus, builder.add)
@@ -74,8 +77,14 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
             for place, register in enumerate(registers):
                 found = builder.load(register)
                 found = found if mask is None else builder.select(mask, found, nothing)
-                at = vector_at(builder, into, builder.add(first, builder.add(j, _LONG(lanes * place))), whole)
-                builder.store(builder.add(builder.load(at, align=1), widened(found, whole)), at, align=1)
+                neuron = builder.add(first, builder.add(j, _LONG(lanes * place)))
+                builder.store(builder.shl(widened(found, whole), spread(builder, bits, lanes)), shifted)
+                with builder.if_then(gained):
+                    gain = vector_at(builder, index, builder.add(gains, neuron), llvmlite.ir.VectorType(_INT, lanes))
+                    further = widened(builder.load(gain, align=4), whole)
+                    builder.store(builder.shl(builder.load(shifted), further), shifted)
+                at = vector_at(builder, into, neuron, whole)
+                builder.store(builder.add(builder.load(at, align=1), builder.load(shifted)), at, align=1)
 
         most = builder.and_(size, _LONG(-lanes * _REGISTERS))
         with for_range(builder, _LONG(0), most, _LONG(lanes * _REGISTERS)) as (j, _):
@@ -86,19 +95,32 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
             add(j, 1, builder.icmp_signed("<", lane, spread(builder, left, lanes)))
         return context.get_dummy_value()
 
-    return numba.types.void(sums, first, weights, base, rows, begin, plus, minus, end, factors, stride, size), generate
+    given = sums, first, weights, base, rows, begin, plus, minus, end, factors, stride, size, shift, index, gains
+    return numba.types.void(*given), generate
 
 
 @part
-def add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, size):
-    """Add rows[begin:plus] and subtract rows[minus:end]: at most `ROWS` in all."""
-    _add_vectors(sums, first, weights, base, rows, begin, plus, minus, end, None, stride, size)
+def add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, size, shift, index, gains):
+    """Add rows[begin:plus] and subtract rows[minus:end]: at most `ROWS` in all; their sums are shifted."""
+    _add_vectors(sums, first, weights, base, rows, begin, plus, minus, end, None, stride, size, shift, index, gains)
 
 
 @part
-def add_scaled_rows(sums, first, weights, base, rows, factors, count, stride, size):
-    """Add rows[:count] times their factors."""
-    _add_vectors(sums, first, weights, base, rows, np.int64(0), count, count, count, factors, stride, size)
+def add_scaled_rows(sums, first, weights, base, rows, factors, count, stride, size, shift, index, gains):
+    """Add rows[:count] times their factors, shifted."""
+    none = np.int64(0)
+    _add_vectors(sums, first, weights, base, rows, none, count, count, count, factors, stride, size, shift, index, gains)
+
+
+@intrinsic
+def trailing_zeros(context, number):
+    """The number of bits (int64) below the lowest one that is set."""
+
+    def generate(context, builder, signature, arguments):
+        wide = context.cast(builder, arguments[0], number, numba.types.int64)
+        return builder.cttz(wide, llvmlite.ir.Constant(llvmlite.ir.IntType(1), 1))
+
+    return numba.types.int64(number), generate
 
 
 @intrinsic

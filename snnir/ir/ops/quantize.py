@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.errors import GraphError
+from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
 from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, register
 from snnir.ir.ops.rules import broadcast, example
@@ -115,15 +116,21 @@ class Quantize(Op):
 
 @dataclass(frozen=True)
 class _Threshold(Op):
+    """Levels of sums. `omitted` least significant bits of their magnitudes are left out: levels are rounded towards 0 to whole
+    multiples of 2^omitted."""
+
     levels = (QUANTIZED,)
 
     quantization: Quantization = Quantization(1.0, 0, 15)
+    omitted: int = 0
 
     def stored(self, types: Sequence[TensorType]) -> bool:
         return True
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         sums, parameter = types
+        if not 0 <= self.omitted <= self.quantization.magnitude_bits:
+            raise GraphError(f"{self.name} cannot omit {self.omitted} bits of {self.quantization.magnitude_bits}")
         if sums.dtype != "acc" or not parameter.is_weight:
             raise GraphError(f"{self.name} needs sums on an accumulator grid and integer thresholds")
         shape = parameter.shape
@@ -144,7 +151,7 @@ class Requantize(_Threshold):
     operands = ("x", "theta")
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (uniform_levels(arrays[0], arrays[1], self.quantization),)
+        return (truncated(uniform_levels(arrays[0], arrays[1], self.quantization), self.omitted),)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -164,7 +171,7 @@ class MultiThreshold(_Threshold):
     operands = ("x", "table")
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (staircase(arrays[0], arrays[1], self.quantization),)
+        return (truncated(staircase(arrays[0], arrays[1], self.quantization), self.omitted),)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
