@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import CalibrationError, UsageError
-from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir import FLOAT, Graph, Node, Op, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import place_observers
 from snnir.passes.scale_groups import scale_groups
@@ -38,6 +39,8 @@ class Calibrate(Pass):
     5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
        left to measure, no data are needed.
     6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
+    7. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
+       range that the data take, widened, so that their integers have a known size.
     """
 
     name = "calibrate"
@@ -56,7 +59,8 @@ class Calibrate(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
         placed = place_observers(graph, self.allow_host)
-        groups, found = _own_scales(placed)
+        groups, own = _own_scales(placed)
+        found: dict[Node, Op] = {**own, **saturations(placed, context)}
         if not groups:
             remark = "every value that needs neurons has a quantizer of the model's own"
             return Result(_filled(placed, found), True, (remark,))
@@ -108,7 +112,7 @@ def _own_scales(graph: Graph) -> tuple[list[list[Node]], dict[Node, Observe]]:
     return groups, found
 
 
-def _filled(graph: Graph, found: Mapping[Node, Observe]) -> Graph:
+def _filled(graph: Graph, found: Mapping[Node, Op]) -> Graph:
     def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         return rewriter.copy(node, operands, found[node]) if node in found else None
 

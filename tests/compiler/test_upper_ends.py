@@ -77,7 +77,7 @@ def test_the_user_gives_another_upper_end() -> None:
 def test_a_module_gets_the_length_of_its_example_as_upper_end() -> None:
     torch: Any = pytest.importorskip("torch")
 
-    class Pool(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Pool(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.first = torch.nn.Linear(4, 5)
