@@ -11,11 +11,11 @@ from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
 from snnir.passes.certify_bounds import CertifyBounds
-from snnir.passes.equalize_channels import EqualizeChannels
 from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.merge_gates import MergeGates
 from snnir.passes.merge_prelu import MergePRelu
 from snnir.passes.one_sample import OneSample
 from snnir.passes.options import CompileKeywords, CompileOptions
@@ -63,7 +63,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
     return (
         *simplify(),
-        *((EqualizeChannels(options.bits),) if options.fit else ()),
+        *((MergeGates(),) if options.gates == "table" else ()),
         Calibrate(options.method, options.percentile, options.allow_host),
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values),
         *((AdaptWeights(),) if options.fit else ()),

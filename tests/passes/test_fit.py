@@ -13,8 +13,6 @@ from snnir.ir.ops import Add, Bif, Clip, Concat, Conv, Linear, MaxPool, Mul, PRe
 from snnir.ir.types import TensorType
 from snnir.passes import Context, default_pipeline, run_pipeline
 from snnir.passes.adapt_weights import AdaptWeights
-from snnir.passes.channel_scales import ChannelScales
-from snnir.passes.equalize_channels import EqualizeChannels
 from snnir.passes.merge_prelu import MergePRelu
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.runtime.accuracy import measure
@@ -44,39 +42,6 @@ def residual_network() -> tuple[Graph, dict[str, np.ndarray]]:
     columns = 1 / np.tile(np.concatenate([ranges, ranges]), 16)
     graph.output("y", graph.add1(Linear(), flat, graph.constant("v", normal(5, 192) * columns)))
     return graph, {"x": normal(48, 3, 8, 8)}
-
-
-def test_equalized_channels_have_like_ranges_and_the_same_outputs() -> None:
-    graph, data = residual_network()
-    result = EqualizeChannels(4).run(graph, Context(data))
-    assert result.changed
-    before, after = (execute(item, data)["y"] for item in (graph, result.graph))
-    np.testing.assert_allclose(after, before, atol=1e-4 * np.abs(before).max())
-
-    def spread(item: Graph) -> float:
-        peaks = execute(item, data, only=[item.values["a"]])["a"].max(axis=(0, 2, 3))
-        return float(peaks.max() / peaks.min())
-
-    assert spread(result.graph) < 0.3 * spread(graph)
-    assert not EqualizeChannels(8).run(graph, Context(data)).changed
-    assert not EqualizeChannels(4).run(graph, Context()).changed
-
-
-def test_channels_that_meet_share_their_factors() -> None:
-    graph, _ = residual_network()
-    scales = ChannelScales(graph)
-    a, total, flat = (scales.find(scales.places[graph.values[name]][1]) for name in ("a", "total", "reshape"))
-    assert np.array_equal(a, total)
-    assert np.array_equal(flat.reshape(16, 12), np.tile(np.concatenate([total, a]), (16, 1)))
-    assert not scales.free(graph.inputs[0])
-    assert not scales.free(graph.outputs["y"]) or scales.places[graph.outputs["y"]]
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_equalizing_keeps_the_outputs_of_any_graph(seed: int) -> None:
-    graph, data = random_graph(seed)
-    stages = run_pipeline(graph, [item for item in default_pipeline() if item.name == "equalize-channels"], Context(data))
-    assert stages[-1].graph.level == "float"
 
 
 def sloped(slopes: np.ndarray) -> tuple[Graph, dict[str, np.ndarray]]:
