@@ -181,7 +181,14 @@ class _Placement:
     def function(self, node: Node, operands: Sequence[Value]) -> None:
         """A node that is computed in integers between two segments: of what comes from the network, levels and sums."""
         taken = [self.input_of(node, position, value) for position, value in enumerate(operands)]
-        if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in ("log", "sqrt", "sin", "cos", "tan"):
+        if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in (
+            "log",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "gated",
+        ):
             taken = [self.saturate(value) if self.kinds[value] in (_FUNCTION, _SUM) else value for value in taken]
         self.add(node, taken, _FUNCTION)
         linear = isinstance(node.op, Add | Sub | Movement | ReduceMean | Softmax | Clip | Relu)

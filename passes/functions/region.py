@@ -26,6 +26,7 @@ from snnir.ir.ops import (
     Div,
     Elementwise,
     FakeQuantize,
+    Gated,
     Linear,
     LogSoftmax,
     Movement,
@@ -77,7 +78,7 @@ def inner_functions(graph: Graph, suffix: Collection[Node]) -> set[Node]:
     closing = {
         node
         for node in found
-        if isinstance(node.op, Softmax | LogSoftmax) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
+        if isinstance(node.op, Softmax | LogSoftmax | Gated) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
     }
     weighted: set[Value] = set()
     for node in graph.nodes:
