@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from snnir.backends.bundle.combinations import encode_combination
 from snnir.backends.bundle.tensors import TensorWriter
 from snnir.errors import UnsupportedError
+from snnir.machine.emitters import Combining
 from snnir.machine.program import (
     Constant,
     FewSpikes,
     IndexMap,
     Input,
     IntegerProgram,
-    Max,
     Op,
     Population,
-    Product,
     Readout,
     Route,
     Scan,
@@ -66,10 +66,8 @@ class _Encoder:
             own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
             if isinstance(op, FewSpikes):
                 kind, own = "few_spikes", own | {"start": op.start_step, "omitted": op.omitted}
-        elif isinstance(op, Max):
-            own |= {"source": op.source, "width": op.width}
-        elif isinstance(op, Product):
-            own |= {"sources": list(op.sources)} | ({} if op.step is None else {"step": op.step})
+        elif isinstance(op, Combining):
+            own |= encode_combination(op)
         else:
             raise UnsupportedError(f"{op.train.name}: a bundle of version {VERSION} holds no {kind}")
         return {"op": kind, **own}

@@ -14,12 +14,12 @@ from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.protocols import Delivery
+from snnir.machine.emitters import Max
 from snnir.machine.program import (
     Constant,
     Emitter,
     FewSpikes,
     Input,
-    Max,
     Op,
     Population,
     Product,
