@@ -16,6 +16,7 @@ from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import place_observers
+from snnir.passes.properties import AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED, LAYERS_LOWERED
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["METHODS", "Calibrate"]
@@ -45,6 +46,7 @@ class Calibrate(Pass):
 
     name = "calibrate"
     takes = gives = FLOAT
+    requires = (LAYERS_LOWERED, AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED)
 
     method: str = "mse"
     percentile: float = 99.9

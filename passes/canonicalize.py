@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from snnir.ir.ops import (
 from snnir.ir.rewrite import Rewriter
 from snnir.passes.affine import channel_vector, is_constant, used_once
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import RELU_IS_CLIP
 from snnir.passes.remove_dead_code import rebuild_until_settled
 
 __all__ = ["Canonicalize"]
@@ -55,11 +57,13 @@ class Canonicalize(Pass):
 
     name = "canonicalize"
     takes = gives = FLOAT
+    ensures = (RELU_IS_CLIP,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        new, changed = rebuild_until_settled(graph, _rule)
-        return Result(new, changed)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild_until_settled(graph, _rule, hits)
+        return Result(new, changed, rewrites=hits)
 
 
 _RuleFunction = Callable[[Rewriter, Node, tuple[Value, ...]], Value | None]
@@ -71,6 +75,7 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
             for rule in rules:
                 value = rule(rewriter, node, operands)
                 if value is not None:
+                    rewriter.applied = rule.__name__.strip("_").replace("_", " ")
                     return (value,)
     return None
 

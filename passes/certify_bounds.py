@@ -14,6 +14,7 @@ from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import CERTIFIED, SCHEDULED
 
 __all__ = ["CertifyBounds", "register_bits", "settling_bounds"]
 
@@ -34,6 +35,8 @@ class CertifyBounds(Pass):
 
     name = "certify-bounds"
     takes = gives = SPIKING
+    requires = (SCHEDULED,)
+    ensures = (CERTIFIED,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from snnir.errors import UsageError
 from snnir.ir import Graph
+from snnir.passes.properties import Property
 
 __all__ = ["ANY_LEVEL", "PASSES", "Context", "Pass", "Result", "format_pipeline", "parse_pipeline", "register"]
 
@@ -43,6 +44,8 @@ class Result:
     changed: bool
     remarks: tuple[str, ...] = field(default=())
     """Sentences for the report: what was found, chosen or lost."""
+    rewrites: Mapping[str, int] = field(default_factory=dict)
+    """How many nodes each rule replaced, by the rule's name."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Pass:
     """The level of graphs it takes, or `ANY_LEVEL`."""
     gives: ClassVar[str]
     """The level of graphs it gives; `ANY_LEVEL` for the one it took."""
+    requires: ClassVar[tuple[Property, ...]] = ()
+    """What the graph must have before the pass."""
+    ensures: ClassVar[tuple[Property, ...]] = ()
+    """What the graph has after it."""
     error: ClassVar[str] = ""
     """Empty where the meaning is kept; else the error that the pass may introduce, in a phrase."""
 

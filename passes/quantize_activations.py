@@ -29,6 +29,7 @@ from snnir.ir.ops import (
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import NO_OBSERVERS
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["QuantizeActivations", "accumulating"]
@@ -58,6 +59,7 @@ class QuantizeActivations(Pass):
     name = "quantize-activations"
     takes = gives = FLOAT
     error = "rounding and clipping of activations"
+    ensures = (NO_OBSERVERS,)
 
     bits: int = 4
     input_bits: int = 8

@@ -31,6 +31,7 @@ from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_
 from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
 from snnir.passes.host_part import function_interior, host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import NO_OBSERVERS
 from snnir.passes.round_terms import (
     bias_parts,
     integer_bias,
@@ -75,6 +76,7 @@ class QuantizeWeights(Pass):
     takes = FLOAT
     gives = QUANTIZED
     error = "rounding of weights and biases"
+    requires = (NO_OBSERVERS,)
 
     bits: int = 8
     rounding: str = "exact"

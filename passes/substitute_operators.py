@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.functions.region import function_nodes, inner_functions
 from snnir.passes.host_part import host_prefix, host_suffix
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import AVERAGES_SUBSTITUTED
 
 __all__ = ["SubstituteOperators"]
 
@@ -38,6 +40,7 @@ class SubstituteOperators(Pass):
 
     name = "substitute-operators"
     takes = gives = FLOAT
+    ensures = (AVERAGES_SUBSTITUTED,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` naming every mean that no fixed weights can compute."""
@@ -53,10 +56,11 @@ class SubstituteOperators(Pass):
                 refused.append(Refusal(node.describe(), str(error), node.origin, open_sizes((*node.operands, *node.outputs))))
                 return None
 
-        new, changed = rebuild(graph, rule)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild(graph, rule, hits=hits)
         if refused:
             raise UnsupportedError("\n".join(map(str, refused)), refused)
-        return Result(new, changed > 0)
+        return Result(new, changed > 0, rewrites=hits)
 
 
 def _in_functions(graph: Graph, in_body: bool = False) -> set[Node]:

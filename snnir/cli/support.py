@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from snnir.ir import FLOAT, OPS, QUANTIZED, SPIKING
 
-__all__ = ["OpSupport", "markdown_ops", "op_support", "pass_support"]
+__all__ = ["OpSupport", "markdown_ops", "op_support", "pass_properties", "pass_support"]
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,19 @@ def _hosted(ops: tuple[str, ...]) -> str:
     from snnir.passes.functions.lowering import has_integer_form
 
     return ", ".join(f"`{op}`" for op in ops if OPS[op].host and not has_integer_form(OPS[op]))
+
+
+def pass_properties() -> dict[str, dict[str, list[str]]]:
+    """For each pass, what it requires of a graph and what it ensures, by their names."""
+    from snnir.passes import PASSES
+
+    return {
+        name: {
+            "requires": [item.name for item in pass_.requires],
+            "ensures": [item.name for item in pass_.ensures],
+        }
+        for name, pass_ in sorted(PASSES.items())
+    }
 
 
 def pass_support() -> list[tuple[str, str, str, str, str]]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import Example, Op, register
+from snnir.ir.op import Example, Op, Trait, register
 from snnir.ir.ops.rules import example, sum_dtype
 from snnir.ir.types import TensorType
 
@@ -42,6 +42,7 @@ class Elementwise(Op):
     """Base: a non-decreasing function of one real number."""
 
     operands = ("x",)
+    traits = frozenset({Trait.ELEMENTWISE, Trait.MONOTONE, Trait.PER_SAMPLE})
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         return (TensorType(types[0].shape, sum_dtype(types[0])),)
@@ -65,6 +66,7 @@ class Relu(Elementwise):
     """`max(x, 0)`."""
 
     name = "relu"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.maximum(x, 0))
@@ -76,6 +78,7 @@ class Clip(Elementwise):
     """`min(max(x, low), high)`; either end may be infinite."""
 
     name = "clip"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     low: float = float("-inf")
     high: float = float("inf")
@@ -99,6 +102,7 @@ class LeakyRelu(Elementwise):
     """`x` where positive, else `alpha x`; `alpha >= 0`."""
 
     name = "leaky_relu"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     alpha: float = 0.01
 
@@ -116,6 +120,7 @@ class Sigmoid(Elementwise):
     """`1 / (1 + exp(-x))`, evaluated as `(1 + tanh(x/2)) / 2`, which cannot overflow."""
 
     name = "sigmoid"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return 0.5 * (1 + np.tanh(0.5 * x))
@@ -127,6 +132,7 @@ class Tanh(Elementwise):
     """Hyperbolic tangent."""
 
     name = "tanh"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.tanh(x))
@@ -138,6 +144,7 @@ class HardSigmoid(Elementwise):
     """`min(max(alpha x + beta, 0), 1)`; `alpha >= 0`."""
 
     name = "hard_sigmoid"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     alpha: float = 0.2
     beta: float = 0.5
@@ -261,6 +268,7 @@ class Erf(Elementwise):
     """The error function."""
 
     name = "erf"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return _erf(x)

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.dims import Dimension, concrete, substitute
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
@@ -56,6 +56,7 @@ class Softmax(_Host):
     """`exp(x) / sum(exp(x))` along `axis`; 0 where all of a line is masked (minus infinity), as ONNX's Attention has it."""
 
     name = "softmax"
+    traits = frozenset({Trait.ALONG_AXIS, Trait.FINITE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         largest = arrays[0].max(axis=self.axis, keepdims=True)
@@ -70,6 +71,7 @@ class LogSoftmax(_Host):
     """The logarithm of `softmax` along `axis`."""
 
     name = "log_softmax"
+    traits = frozenset({Trait.ALONG_AXIS})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         shifted = arrays[0] - arrays[0].max(axis=self.axis, keepdims=True)
@@ -82,6 +84,7 @@ class ArgMax(_Host):
     """The index of the largest element along `axis`; of equal ones the first, or the last with `last`."""
 
     name = "argmax"
+    traits = frozenset({Trait.ALONG_AXIS})
 
     keep: bool = True
     last: bool = False
@@ -124,6 +127,7 @@ class Sqrt(_Function):
     """The square root."""
 
     name = "sqrt"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.sqrt(arrays[0]),)
@@ -135,6 +139,7 @@ class Log(_Function):
     """The natural logarithm."""
 
     name = "log"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.log(arrays[0]),)
@@ -146,6 +151,7 @@ class Abs(_Function):
     """The magnitude."""
 
     name = "abs"
+    traits = frozenset({Trait.ELEMENTWISE, Trait.FINITE})
 
     def takes_any(self) -> bool:
         return False  # in the network it is a sum
@@ -160,6 +166,7 @@ class Reciprocal(_Function):
     """`1 / x`."""
 
     name = "reciprocal"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.reciprocal(arrays[0]),)
@@ -171,6 +178,7 @@ class Sin(_Function):
     """The sine."""
 
     name = "sin"
+    traits = frozenset({Trait.ELEMENTWISE, Trait.FINITE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.sin(arrays[0]),)
@@ -182,6 +190,7 @@ class Cos(_Function):
     """The cosine."""
 
     name = "cos"
+    traits = frozenset({Trait.ELEMENTWISE, Trait.FINITE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.cos(arrays[0]),)
@@ -193,6 +202,7 @@ class Tan(_Function):
     """The tangent."""
 
     name = "tan"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.tan(arrays[0]),)
@@ -204,6 +214,7 @@ class Pow(Op):
     """`x` to the power `y`, element by element, with NumPy's broadcasting."""
 
     name = "pow"
+    traits = frozenset({Trait.BROADCASTING})
     operands = ("x", "y")
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True
@@ -230,6 +241,7 @@ class Remainder(Op):
     """
 
     name = "remainder"
+    traits = frozenset({Trait.BROADCASTING})
     operands = ("x", "y")
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True

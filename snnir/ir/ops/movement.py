@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.errors import GraphError, SizeError
 from snnir.ir.dims import Dimension, Shape, concrete, product
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
 
@@ -23,6 +23,7 @@ _S3 = Quantization(0.25, -4, 3)
 class Movement(Op):
     """Base: every element of the result is an element of an operand (or a zero, for `pad`)."""
 
+    traits = frozenset({Trait.FINITE})
     operands: ClassVar[tuple[str, ...]] = ("x",)
     levels = (FLOAT, QUANTIZED, SPIKING)
 

@@ -15,7 +15,7 @@ import numpy as np
 from snnir.errors import GraphError
 from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
-from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.ties import check_rounding
 from snnir.ir.types import Quantization, TensorType
@@ -53,6 +53,7 @@ class Observe(Op):
     """
 
     name = "observe"
+    traits = frozenset({Trait.PER_SAMPLE, Trait.ROUNDS})
     operands = ("x",)
 
     scales: tuple[float, ...] = ()
@@ -87,6 +88,7 @@ class Quantize(Op):
     """
 
     name = "quantize"
+    traits = frozenset({Trait.PER_SAMPLE, Trait.ROUNDS})
     operands = ("x",)
     levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
@@ -148,6 +150,7 @@ class Requantize(_Threshold):
     """`clip((x + theta//2) // theta, lo, hi)` with integer thresholds theta (per channel or finer)."""
 
     name = "requantize"
+    traits = frozenset({Trait.PER_SAMPLE})
     operands = ("x", "theta")
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -168,6 +171,7 @@ class MultiThreshold(_Threshold):
     """
 
     name = "multi_threshold"
+    traits = frozenset({Trait.PER_SAMPLE})
     operands = ("x", "table")
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -186,6 +190,7 @@ class Dequantize(Op):
     """The real value of integers: `x * scale`, computed in float64, given as f32. `scale` is f64, per channel or finer."""
 
     name = "dequantize"
+    traits = frozenset({Trait.PER_SAMPLE})
     operands = ("x", "scale")
     levels = (FLOAT, QUANTIZED)
 
