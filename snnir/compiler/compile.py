@@ -19,6 +19,7 @@ from snnir.compiler.importing import (
     import_with,
     is_torch,
     needs_example,
+    plugin_import,
     requantization_distance,
     with_constants,
 )
@@ -130,6 +131,7 @@ def _compiled(
     from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
 
     source = model
+    model = plugin_import(model, imports) or model
     model, notes = as_read(model, imports)
     graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims, requantize=False))
     graph.notes += [*notes, *sizes.notes]

@@ -13,8 +13,10 @@ import numpy as np
 from snnir.compiler.options import ImportKeywords, ImportOptions, keywords_of
 from snnir.compiler.quantized_models import IMPORT_TOLERANCE, check_levels, is_quantized
 from snnir.errors import ModelError, UsageError
-from snnir.ir import Graph
+from snnir.ir import FLOAT, Graph
 from snnir.ir.execute import execute
+from snnir.ir.verify import verify
+from snnir.plugins import frontend_of
 from snnir.runtime.inputs import first_samples
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ __all__ = [
     "is_torch",
     "model_outputs",
     "needs_example",
+    "plugin_import",
     "requantization_distance",
     "with_constants",
 ]
@@ -71,6 +74,7 @@ def import_with(model: Model, options: ImportOptions) -> Graph:
         return graph
     if options.constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
+    model = plugin_import(model, options) or model
     if isinstance(model, Graph):
         if options.dims:
             raise UsageError("dims are for models that are imported; a graph has its sizes")
@@ -113,6 +117,23 @@ def as_read(model: Model, options: ImportOptions) -> tuple[Any, list[str]]:
         f"{count} dynamically quantized {what} are read as real ones, with the weights that their integers stand for; "
         "activations are calibrated as for a float model"
     ]
+
+
+def plugin_import(model: object, options: ImportOptions) -> Graph | None:
+    """The graph of a file that a plugin's frontend imports; None for anything else. Raises what the frontend raises."""
+    if not isinstance(model, str | Path) or Path(model).suffix in ("", ".onnx", ".pt2"):
+        return None
+    frontend = frontend_of(Path(model).suffix)
+    if frontend is None:
+        return None
+    if any((options.batch_axes, options.constants, options.dims, options.dynamic_shapes)):
+        raise UsageError(f"options of the import are for ONNX and PyTorch; the plugin {frontend.name} takes none for {model}")
+    graph = frontend.import_model(Path(model))
+    if not isinstance(graph, Graph) or graph.level != FLOAT:
+        raise UsageError(f"the frontend {frontend.name} gave {graph!r} for {model}, not a graph of the float level")
+    verify(graph)
+    graph.notes.append(f"imported by the plugin {frontend.name}; the import was not compared with the model itself")
+    return graph
 
 
 def is_torch(model: object) -> bool:
