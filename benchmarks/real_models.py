@@ -30,7 +30,8 @@ import onnx
 import snnir
 from benchmarks.real_inputs import FILES, File, inputs_of
 from snnir.errors import SnnirError
-from snnir.frontends.onnx import run_onnxruntime
+from snnir.frontends.onnx import run_onnxruntime, with_constants
+from snnir.ir import Graph
 
 __all__ = ["main", "measured", "table"]
 
@@ -74,22 +75,18 @@ def _close(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _axes(file: File, path: Path, outputs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The batch axis of inputs and outputs where it is not the first."""
-    axes = dict(file.batch_axes)
-    for name, array in outputs.items():
-        where = [axis for axis, size in enumerate(array.shape) if size == file.tested]
-        if where and where[0] and file.tested > 1:
-            axes[name] = where[0]
-    return axes
+def _axes(graph: Graph) -> dict[str, int]:
+    """The batch axis of inputs and outputs that have one."""
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    return {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
 
 
 def measured(file: File, path: Path) -> dict[str, Any]:
     """All figures of one file; `refused` holds the reasons where it does not compile."""
     facts: dict[str, Any] = {"nodes": len(onnx.load(path, load_external_data=False).graph.node)}
     data, tested = inputs_of(file, file.samples, 0), inputs_of(file, file.tested, 1)
-    options: dict[str, Any] = {"constants": dict(file.constants), "batch_axes": dict(file.batch_axes)}
-    options = {name: value for name, value in options.items() if value}
+    options: dict[str, Any] = {"constants": file.constants, "batch_axes": file.batch_axes, "dims": file.dims}
+    options = {name: dict(value) for name, value in options.items() if value}
     began = time.perf_counter()
     try:
         found = snnir.check(path, **options)
@@ -108,17 +105,14 @@ def measured(file: File, path: Path) -> dict[str, Any]:
     began = time.perf_counter()
     facts["mismatches"] = int(program.verify(tested).mismatches)
     facts["verify_seconds"] = time.perf_counter() - began
-    expected = run_onnxruntime(path, tested | _constants(file), _axes(file, path, result.outputs))
+    source: Any = with_constants(path, file.constants) if file.constants else path
+    expected = run_onnxruntime(source, tested, _axes(program.graph("float")))
     facts["correlation"] = {
         name: _close(result.outputs[name], array)
         for name, array in expected.items()
         if name in result.outputs and np.asarray(result.outputs[name]).shape == array.shape
     }
     return facts | _memory()
-
-
-def _constants(file: File) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in file.constants.items()}
 
 
 def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, Any], facts: dict[str, Any]) -> Any:
