@@ -21,7 +21,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ def _axes(graph: Graph) -> dict[str, int]:
     return {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
 
 
-def measured(file: File, path: Path) -> dict[str, Any]:
-    """All figures of one file; `refused` holds the reasons where it does not compile."""
+def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lambda facts: None) -> dict[str, Any]:
+    """All figures of one file; `refused` holds the reasons where it does not compile. `say` is given those known so far."""
     facts: dict[str, Any] = {"nodes": len(onnx.load(path, load_external_data=False).graph.node)}
     data, tested = inputs_of(file, file.samples, 0), inputs_of(file, file.tested, 1)
     options: dict[str, Any] = {"constants": file.constants, "batch_axes": file.batch_axes, "dims": file.dims}
@@ -92,20 +92,18 @@ def measured(file: File, path: Path) -> dict[str, Any]:
     try:
         found = snnir.check(path, **options)
         facts["check"] = {"seconds": time.perf_counter() - began, "ok": found.ok}
-        facts["program"], facts["options"] = None, []
+        say(facts)
         program = _compiled(path, data, options, facts)
     except SnnirError as error:
         facts["refused"] = [str(item) for item in getattr(error, "refusals", ())] or [str(error)]
         return facts | _memory()
     facts["share"] = program.facts.get("spiking_mac_share")
     facts["notes"] = list(map(str, program.facts.get("notes", [])))
+    say(facts | _memory())
     began = time.perf_counter()
     result = program.run(tested)
     facts["run_seconds"], facts["steps"] = time.perf_counter() - began, int(np.max(result.steps))
     facts["spikes"] = int(sum(int(np.sum(count)) for count in result.spikes.values()))
-    began = time.perf_counter()
-    facts["mismatches"] = int(program.verify(tested).mismatches)
-    facts["verify_seconds"] = time.perf_counter() - began
     source: Any = with_constants(path, file.constants) if file.constants else path
     expected = run_onnxruntime(source, tested, _axes(program.graph("float")))
     facts["correlation"] = {
@@ -113,6 +111,8 @@ def measured(file: File, path: Path) -> dict[str, Any]:
         for name, array in expected.items()
         if name in result.outputs and np.asarray(result.outputs[name]).shape == array.shape
     }
+    say(facts | _memory())
+    facts["mismatches"] = int(program.verify(tested).mismatches)
     return facts | _memory()
 
 
@@ -146,19 +146,20 @@ def _memory() -> dict[str, int]:
 
 def _row(label: str, facts: Mapping[str, Any]) -> str:
     cells = [label, str(facts.get("nodes", ""))]
-    if "refused" in facts or "mismatches" not in facts:
-        reasons = facts.get("refused", ["stopped"])
+    if "refused" in facts:
+        reasons = facts["refused"]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         return "| " + " | ".join([*cells, f"refused: {reasons[0][:240]}{more}".replace("|", "\\|"), "", "", "", "", ""]) + " |"
-    share = facts.get("share")
-    worst = min(facts["correlation"].values(), default=float("nan"))
+    stopped = [f"stopped after {facts['stopped']:g} minutes"] if "stopped" in facts else []
+    share, near = facts.get("share"), facts.get("correlation", {}).values()
+    seconds = [f"{facts[key]:.1f}" for key in ("compile_seconds", "run_seconds") if key in facts]
     cells += [
-        ", ".join(facts["options"]),
+        ", ".join([*facts.get("options", []), *stopped]),
         "" if share is None else f"{100 * share:.1f} %",
-        str(facts["mismatches"]),
-        f"{worst:.4f}",
-        f"{facts['compile_seconds']:.0f} + {facts['run_seconds']:.1f}",
-        f"{facts['memory'] / 2**30:.1f} GiB",
+        str(facts.get("mismatches", "")),
+        f"{min(near):.4f}" if near else "",
+        " + ".join(seconds),
+        f"{facts['memory'] / 2**30:.1f} GiB" if "memory" in facts else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -192,7 +193,7 @@ Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/re
 than for the comparison. *MACs that spike* is the share of the multiply-accumulates that the network computes, not the host;
 *mismatches* counts settled spike counts that differ from the quantized network; *correlation* is that of the worst output with
 the float model in ONNX Runtime; *memory* is the peak of the process. Where a file is refused, the first reason stands in its
-line. A file that does not end within the limit of the program is *stopped*.
+line. A file that does not end within the limit of the program is *stopped*; its line has what was known by then.
 
 {table(results)}
 """
@@ -212,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.one is not None:
         path = _found(FILES[given.one], folder)
         assert path is not None
-        print(json.dumps(measured(FILES[given.one], path)))
+        print(json.dumps(measured(FILES[given.one], path, lambda facts: print(json.dumps(facts), flush=True))))
         return 0
     chosen = {
         index: file
@@ -241,13 +242,16 @@ def _alone(index: int, file: File, folder: Path, seconds: float) -> dict[str, An
         return {"refused": [f"{folder} has no {file.path}"]}
     command = [sys.executable, "-m", "benchmarks.real_models", "--one", str(index), "--folder", str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return {"refused": [f"stopped after {seconds / 60:g} minutes"]}
-    if done.returncode:
-        return {"refused": [f"failed: {(done.stderr.strip().splitlines() or ['killed'])[-1]}"]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+        output, ended = done.stdout, {} if done.returncode == 0 else {"refused": [f"failed: {_last(done.stderr)}"]}
+    except subprocess.TimeoutExpired as error:
+        output, ended = error.stdout or b"", {"stopped": seconds / 60}
+    known: dict[str, Any] = json.loads(_last(output) or "{}")
+    return known | ended
+
+
+def _last(output: bytes) -> str:
+    return (output.decode(errors="replace").strip().splitlines() or [""])[-1]
 
 
 if __name__ == "__main__":
