@@ -241,6 +241,7 @@ def _alone(index: int, file: File, folder: Path, seconds: float) -> dict[str, An
     if _found(file, folder) is None:
         return {"refused": [f"{folder} has no {file.path}"]}
     command = [sys.executable, "-m", "benchmarks.real_models", "--one", str(index), "--folder", str(folder)]
+    ended: dict[str, Any]
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
         output, ended = done.stdout, {} if done.returncode == 0 else {"refused": [f"failed: {_last(done.stderr)}"]}
