@@ -55,6 +55,7 @@ class CompileKeywords(TypedDict, total=False):
     rounding: str
     neuron: str
     omitted_bits: int
+    gates: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,13 @@ class CompileOptions:
 
     omitted_bits: int = _option(
         0, "Few-spike neurons: how many of the last bits of levels are not told; an error for fewer spikes.", trainable=False
+    )
+
+    gates: str = _option(
+        "product",
+        "SiLU, hard swish, GELU and mish: the product of a value with its gate, or a table of the complete sum.",
+        choices=("product", "table"),
+        trainable=False,
     )
 
     @classmethod

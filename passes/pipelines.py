@@ -14,6 +14,7 @@ from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.merge_gates import MergeGates
 from snnir.passes.one_sample import OneSample
 from snnir.passes.options import CompileKeywords, CompileOptions
 from snnir.passes.quantize_activations import QuantizeActivations
@@ -59,6 +60,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
     return (
         *simplify(),
+        *((MergeGates(),) if options.gates == "table" else ()),
         Calibrate(options.method, options.percentile, options.allow_host),
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values),
         QuantizeWeights(options.weight_bits, options.rounding),

@@ -14,10 +14,13 @@ from snnir.ir.ops import Conv
 from snnir.ir.ops.affine import MOST_GAIN
 from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.types import Quantization, TensorType
+from snnir.machine.microcode import KINDS, Step
 from snnir.machine.program import (
+    Accumulator,
     Constant,
     Element,
     FewSpikes,
+    Function,
     IndexMap,
     Input,
     IntegerProgram,
@@ -30,6 +33,7 @@ from snnir.machine.program import (
     Result,
     Route,
     Scan,
+    Settled,
     Shared,
     State,
     Synapse,
@@ -140,6 +144,7 @@ class _Decoder:
     def __init__(self, tensors: TensorReader, trains: dict[str, Train], names: set[str]) -> None:
         self.tensors, self.trains, self.names = tensors, trains, names
         self.readouts: dict[str, object] = {}
+        self.accumulators: dict[str, Train] = {}
 
     def ops(self, found: list[Fields]) -> tuple[Op, ...]:
         readers: dict[str, Callable[[Fields], Op]] = {
@@ -149,6 +154,9 @@ class _Decoder:
             "population": lambda fields: Population(*self._neurons(fields)),
             "few_spikes": self._few_spikes,
             "readout": self._readout,
+            "accumulator": self._accumulator,
+            "function": self._function,
+            "settled": self._settled,
             "max": self._max,
             "product": self._product,
             "scan": self._scan,
@@ -300,6 +308,68 @@ class _Decoder:
         scale_map = self._map(fields.object("scale_map"), train.size, 0, scale.size)
         self.readouts[name] = train
         return Readout(train, *summing, scale, scale_map)
+
+    def _accumulator(self, fields: Fields) -> Accumulator:
+        name, shape = self._name(fields), fields.integers("shape")
+        if math.prod(shape) > LARGEST_TRAIN:
+            raise fields.error(f"shape {list(shape)} has more than {LARGEST_TRAIN} addresses")
+        train = Train(name, shape, 0, 0, 1.0)
+        summing = self._summing(fields, train.size)
+        self.accumulators[name] = train
+        return Accumulator(train, *summing)
+
+    def _settled(self, fields: Fields) -> Settled:
+        train = self._train(fields.object("train"))
+        source = self._known(fields, fields.get("source", str), train.size).name
+        return Settled(train, fields.count("start"), fields.count("segment"), source)
+
+    def _function(self, fields: Fields) -> Function:
+        train, names = self._train(fields.object("train")), fields.names("sources")
+        sums = tuple(name in self.accumulators for name in names)
+        sizes = [
+            self.accumulators[name].size if is_sum else self._known(fields, name).size
+            for name, is_sum in zip(names, sums, strict=True)
+        ]
+        if not names:
+            raise fields.error("a function without sources")
+        code = []
+        for item in fields.objects("code"):
+            code.append(self._step(item, sizes))
+            sizes.append(code[-1].size)
+        if sizes[-1] != train.size:
+            raise fields.error(f"its last step gives {sizes[-1]} integers for {train.size} addresses")
+        return Function(train, fields.count("start"), fields.count("segment"), names, sums, tuple(code))
+
+    def _step(self, fields: Fields, sizes: list[int]) -> Step:
+        """One step of microcode, whose operands are registers of these sizes."""
+        kind, size = fields.get("kind", str), fields.count("size")
+        operands = fields.integers("operands", 0, len(sizes) - 1)
+        count = {"constant": 0, **dict.fromkeys(("table", "sqrt", "bit_length", "sum", "max"), 1)}.get(kind, 2)
+        if kind not in KINDS or (len(operands) != count if kind != "join" else not operands):
+            raise fields.error(f"a step {kind!r} of {len(operands)} operands is unknown")
+        width = fields.count("width", 1) if kind in ("sum", "max") else 1
+        read, extents = size * width, [sizes[operand] for operand in operands]
+        if kind == "join":
+            extents = [sum(extents)]
+        maps: list[IndexMap | None] = []
+        given = fields.get("maps", list)
+        if len(given) != len(extents):
+            raise fields.error(f"{len(given)} maps for {len(extents)} operands")
+        for place, extent in enumerate(extents):
+            if given[place] is None:
+                if extent != read:
+                    raise fields.error(f"an operand of {extent} integers, and no map; {read} are read")
+                maps.append(None)
+            else:
+                least = -1 if kind == "join" else 0
+                maps.append(self._map(Fields(given[place], f"{fields.what}, map {place}"), read, least, extent))
+        data = None
+        if kind in ("constant", "table"):
+            data = self.tensors.integers(fields.get("data", str)).reshape(-1)
+            if data.size != size if kind == "constant" else not data.size:
+                raise fields.error(f"a {kind} of {data.size} integers")
+        fields.done()
+        return Step(kind, operands, tuple(maps), size, width, data)
 
     def _synapse(self, fields: Fields, size: int) -> Synapse:
         name, kind = fields.get("name", str), fields.get("kind", str)

@@ -106,6 +106,11 @@ class _Importer:
         if isinstance(op, bundle.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
+        if isinstance(op, bundle.Accumulator | bundle.Function | bundle.Settled):
+            raise UnsupportedError(
+                f"{train.name}: functions of complete levels are microcode in a bundle, which is no graph any more: "
+                "run the bundle with `snnir replay`, or use the program that it was made of"
+            )
         if not isinstance(op, bundle.Product):
             raise UnsupportedError(f"{train.name}: no op of the spiking graph is a {type(op).__name__.lower()}")
         return graph.add1(Product(), *(self._shaped(source, (train.size,)) for source in op.sources), name=name)

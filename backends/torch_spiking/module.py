@@ -20,7 +20,7 @@ from snnir.errors import InputError, UnsupportedError, UsageError
 from snnir.ir import ops
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Encode, Fs, MaxPool, Product, Readout, Scan
+from snnir.ir.ops import Encode, Fs, Function, MaxPool, Product, Readout, Scan
 from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
 from snnir.machine.host import Host, concrete_shape, window_order
 from snnir.machine.options import RunOptions, batch_size, check_graph
@@ -59,6 +59,12 @@ class SpikingModule(nn.Module):
             self.eval()
 
     def _fill(self, graph: Graph, prefix: str, constants: Mapping[Value, np.ndarray]) -> None:
+        for node in graph.nodes:
+            if isinstance(node.op, Function):
+                raise UnsupportedError(
+                    f"{node.describe()}: the torch backend runs no functions of complete levels; use the simulator "
+                    "(backend='simulator'), or the plain interpreter"
+                )
         for node in graph.nodes:
             name = prefix + node.outputs[0].name
             if node.body is not None:

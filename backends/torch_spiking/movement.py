@@ -38,12 +38,13 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
         return torch.cat(list(operands), dim=op.axis + 1)
     if isinstance(op, Pad):
         rank = x.ndim - 1
-        amounts = [amount for axis in reversed(range(rank)) for amount in (op.padding[axis], op.padding[axis + rank])]
+        pairs = [(concrete(op.padding[axis]), concrete(op.padding[axis + rank])) for axis in range(rank)]
+        amounts = [amount for pair in reversed(pairs) for amount in pair]
         return functional.pad(x, amounts)
     if isinstance(op, Extend):
         rank = x.ndim - 1
         for axis in range(rank):
-            places = np.pad(np.arange(x.shape[axis + 1]), (op.padding[axis], op.padding[axis + rank]), mode=op.mode)  # type: ignore[call-overload]
+            places = np.pad(np.arange(x.shape[axis + 1]), tuple(map(concrete, op.padding[axis::rank])), mode=op.mode)  # type: ignore[call-overload]
             x = x.index_select(axis + 1, torch.from_numpy(places).to(x.device))
         return x
     if isinstance(op, Expand):

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import Abs, Add, Conv, Div, Elementwise, Linear, LogSoftmax, Movement, Mul, Pow, ReduceMean, Softmax, Sub
+from snnir.ir.ops import Abs, Add, Conv, Div, Elementwise, Gated, Linear, LogSoftmax, Movement, Mul, Pow, ReduceMean, Softmax, Sub
 from snnir.passes.functions.lowering import lowered
 from snnir.passes.host_part import needs_host
 
@@ -62,7 +62,7 @@ def inner_functions(graph: Graph, suffix: Collection[Node]) -> set[Node]:
     closing = {
         node
         for node in found
-        if isinstance(node.op, Softmax | LogSoftmax) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
+        if isinstance(node.op, Softmax | LogSoftmax | Gated) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
     }
     weighted: set[Value] = set()
     for node in graph.nodes:

@@ -66,6 +66,8 @@ class _Reader:
                 graph.notes.append(self.note(words[1]))
             elif words[0] == "finite" and len(words) == 2:
                 graph.finite.add(self.name(words[1]))
+            elif words[0] == "limit" and len(words) == 3 and words[2].isdecimal():
+                graph.limits[self.name(words[1])] = int(words[2])
             elif words[0] == "input" and len(words) == 3:
                 self.guard(graph.input, self.name(words[1]), self.type(words[2]))
             elif words[0] == "output" and len(words) == 4 and words[2] == "=":

@@ -17,6 +17,7 @@ __all__ = [
     "Abs",
     "ArgMax",
     "Cos",
+    "ElementFunction",
     "Log",
     "LogSoftmax",
     "Pow",
@@ -103,7 +104,7 @@ class ArgMax(_Host):
 
 
 @dataclass(frozen=True)
-class _Function(Op):
+class ElementFunction(Op):
     """Base: a function of each element that does not increase, or is not defined, everywhere."""
 
     operands = ("x",)
@@ -123,7 +124,7 @@ class _Function(Op):
 
 @register
 @dataclass(frozen=True)
-class Sqrt(_Function):
+class Sqrt(ElementFunction):
     """The square root."""
 
     name = "sqrt"
@@ -135,7 +136,7 @@ class Sqrt(_Function):
 
 @register
 @dataclass(frozen=True)
-class Log(_Function):
+class Log(ElementFunction):
     """The natural logarithm."""
 
     name = "log"
@@ -147,7 +148,7 @@ class Log(_Function):
 
 @register
 @dataclass(frozen=True)
-class Abs(_Function):
+class Abs(ElementFunction):
     """The magnitude."""
 
     name = "abs"
@@ -162,7 +163,7 @@ class Abs(_Function):
 
 @register
 @dataclass(frozen=True)
-class Reciprocal(_Function):
+class Reciprocal(ElementFunction):
     """`1 / x`."""
 
     name = "reciprocal"
@@ -174,7 +175,7 @@ class Reciprocal(_Function):
 
 @register
 @dataclass(frozen=True)
-class Sin(_Function):
+class Sin(ElementFunction):
     """The sine."""
 
     name = "sin"
@@ -186,7 +187,7 @@ class Sin(_Function):
 
 @register
 @dataclass(frozen=True)
-class Cos(_Function):
+class Cos(ElementFunction):
     """The cosine."""
 
     name = "cos"
@@ -198,7 +199,7 @@ class Cos(_Function):
 
 @register
 @dataclass(frozen=True)
-class Tan(_Function):
+class Tan(ElementFunction):
     """The tangent."""
 
     name = "tan"
