@@ -282,7 +282,8 @@ class _Placement:
         elif isinstance(op, FakeQuantize):  # the model's own quantizer: it takes sums and activations as they are
             if self.batched and node.output.type.batch_axis != 0:
                 self.refuse(node, f"neurons need the batch (N) as axis 0, found {node.output.type}")
-            self.add(node, operands, _LEVELS)
+            held = [self.saturate(value) if kind == _FUNCTION else value for value, kind in zip(operands, kinds, strict=True)]
+            self.add(node, held, _LEVELS)
         elif isinstance(op, Elementwise):
             self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
         else:

@@ -15,7 +15,7 @@ from snnir.ir.dims import concrete
 from snnir.ir.ops import Concat, Expand, Extend, Gather, MaxPool, Movement, Pad, Product, Reshape, Slice, Transpose
 from snnir.ir.ops.rules import pad_amounts, window_size
 
-__all__ = ["combine", "move", "windows"]
+__all__ = ["COMBINED", "combine", "move", "windows"]
 
 
 def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> Tensor:
@@ -51,6 +51,10 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
         shape = [concrete(size) for size in op.shape]
         return x.reshape(len(x), *([1] * (len(shape) - x.ndim + 1)), *x.shape[1:]).expand(len(x), *shape)
     raise UnsupportedError(f"the torch backend does not know the movement {op.name}")
+
+
+COMBINED = (MaxPool, Product)
+"""The ops that combine tracers."""
 
 
 def combine(

@@ -15,7 +15,7 @@ from snnir.errors import GraphError, Refusal, UnsupportedError, UsageError
 from snnir.frontends.torch import handlers as handlers  # fills the registry
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.decompose import decomposed
-from snnir.frontends.torch.export import Example, attempts, example_of, functional, reexported
+from snnir.frontends.torch.export import Example, attempts, example_of, functional, half_type, reexported
 from snnir.frontends.torch.inputs import exported_batch_axes, input_types, upper_ends, user_inputs
 from snnir.frontends.torch.registry import RefusalError
 from snnir.frontends.torch.source import Source, loaded, named
@@ -53,7 +53,8 @@ def import_torch(
         return _exported(model, name or _named_after(source), batch_axes or {}, dims)
     if example_inputs is None:
         raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
-    title, refusal, example = name or type(model).__name__, None, example_of(example_inputs)
+    title, refusal = name or type(model).__name__, None
+    example = example_of(example_inputs).stored_as(half_type(model))
     for program, note in attempts(model, example, dynamic_shapes, batch_axes or {}):
         try:
             graph = _program_up_to(program, title, batch_axes or {}, dims, example)
