@@ -62,7 +62,8 @@ def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     debug, obj = "--debug" in given, report.OWN_PROCESS if own_process else None
     try:
-        code = cli.main([word for word in given if word != "--debug"], prog_name="snnir", standalone_mode=False, obj=obj)
+        words = [*(["--debug"] if debug else []), *(word for word in given if word != "--debug")]
+        code = cli.main(words, prog_name="snnir", standalone_mode=False, obj=obj)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
