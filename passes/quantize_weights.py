@@ -28,10 +28,10 @@ from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Roundin
 from snnir.passes.calibrate import first_samples
 from snnir.passes.functions.body import FunctionBody
 from snnir.passes.functions.region import segments
-from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_table, steady
 from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
 from snnir.passes.host_part import function_interior, host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.model_grid import GivenGrid, given_readout, given_table, model_grid, steady
 from snnir.passes.properties import NO_OBSERVERS
 from snnir.passes.refine_rounding import REFINING_SAMPLES, refine_rounding
 from snnir.passes.round_terms import (
@@ -65,7 +65,7 @@ class QuantizeWeights(Pass):
        increasing activations it gets a table of integer thresholds, found by bisection; it becomes `multi_threshold`.
     3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.
     4. A sum that several of these take is weighed anew for each.
-    5. A quantizer that the model brought with it gets the grid that its weights are whole multiples of (`given_grid.py`):
+    5. A quantizer that the model brought with it gets the grid that its weights are whole multiples of (`model_grid.py`):
        no weight is rounded, its threshold may be any real number, and ties go where the file's rounding puts them.
        `rounding` says what happens where no constant V(0) does that: `exact` keeps a staircase, `half-up` rounds ties up,
        `refuse` refuses. In such a model a sum that leaves the network keeps its weights, too.
@@ -212,7 +212,7 @@ class _Descent:
         """A population of the model's own: no weight that the file stores as integers is rounded."""
         name, origin, levels = node.output.name, node.origin, op.quantization
         terms, rank = self.sample_terms(base), base.type.rank - 1
-        found = given_grid(terms, rank, levels)
+        found = model_grid(terms, rank, levels)
         if found is None:
             found = GivenGrid(sum_grid(terms, rank, self.bits, levels.scale / FINEST), 0.0, self.bits)
             self.lost.append(

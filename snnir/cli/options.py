@@ -101,14 +101,14 @@ def compile_options(*names: str) -> Callable[[Command], Command]:
 
 
 def _compile_option(item: Field[Any]) -> Callable[[Command], Command]:
-    told, flag = declaration(item), f"--{item.name.replace('_', '-')}"
-    if told.metavar is not None:
-        return click.option(flag, multiple=True, metavar=told.metavar, help=told.help)
+    declared, flag = declaration(item), f"--{item.name.replace('_', '-')}"
+    if declared.metavar is not None:
+        return click.option(flag, multiple=True, metavar=declared.metavar, help=declared.help)
     if isinstance(item.default, bool):
         words = f"{flag}/--no-{flag[2:]}" if item.default else flag
-        return click.option(words, is_flag=True, default=item.default, show_default=item.default, help=told.help)
-    kind = click.Choice(told.choices) if told.choices else type(item.default)
-    return click.option(flag, type=kind, default=item.default, show_default=True, help=told.help)
+        return click.option(words, is_flag=True, default=item.default, show_default=item.default, help=declared.help)
+    kind = click.Choice(declared.choices) if declared.choices else type(item.default)
+    return click.option(flag, type=kind, default=item.default, show_default=True, help=declared.help)
 
 
 def chosen(options: Mapping[str, Any]) -> CompileKeywords:
