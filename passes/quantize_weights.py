@@ -25,6 +25,7 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import like
 from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
+from snnir.passes.calibrate import first_samples
 from snnir.passes.functions.body import FunctionBody
 from snnir.passes.functions.region import segments
 from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
@@ -32,6 +33,7 @@ from snnir.passes.host_part import function_interior, host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.model_grid import GivenGrid, given_readout, given_table, model_grid, steady
 from snnir.passes.properties import NO_OBSERVERS
+from snnir.passes.refine_rounding import REFINING_SAMPLES, refine_rounding
 from snnir.passes.round_terms import (
     bias_parts,
     integer_bias,
@@ -70,6 +72,7 @@ class QuantizeWeights(Pass):
     6. A function inside the network becomes `function`, with an integer body (`functions/`); sums that it takes get a grid of
        their own and no threshold.
     7. Weights that all round to 0 are remarked upon by name.
+    8. With `refine` and calibration data, weights are rounded so that outputs of layers are off the least (`refine_rounding.py`).
     """
 
     name = "quantize-weights"
@@ -80,6 +83,7 @@ class QuantizeWeights(Pass):
 
     bits: int = 8
     rounding: str = "exact"
+    refine: bool = True
 
     def __post_init__(self) -> None:
         if self.rounding not in TIES:
@@ -89,7 +93,12 @@ class QuantizeWeights(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no quantize-activations went before."""
-        new, _, lost = self.trace(graph)
+        new, rounding, lost = self.trace(graph)
+        given = any(isinstance(node.op, Quantize) and node.op.given for _, node in graph.walk())
+        if self.refine and not given and context.calibration:
+            data = first_samples(new, context.calibration, REFINING_SAMPLES)
+            new, count = refine_rounding(new, rounding, self.bits, data)
+            lost.append(f"{count} layers were rounded for the least error of what they give out")
         return Result(new, True, tuple(lost))
 
     def trace(self, graph: Graph) -> tuple[Graph, Rounding, list[str]]:
