@@ -24,6 +24,7 @@ from snnir.ir.ops import (
     Cos,
     Div,
     Elementwise,
+    Gated,
     IntLeast,
     IntMost,
     IntMul,
@@ -46,7 +47,7 @@ from snnir.ir.ops import (
 )
 from snnir.passes.functions.fixed import Arithmetic, Fixed
 
-__all__ = ["LOWERED", "lowered", "lowers"]
+__all__ = ["LOWERED", "has_integer_form", "lowered", "lowers"]
 
 LOWERED: dict[type[Op], Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed]] = {}
 """The integer form of ops, by class; subclasses without an entry of their own take that of their base."""
@@ -64,6 +65,11 @@ def lowers(*ops: type[Op]) -> Callable[[_Rule], _Rule]:
         return rule
 
     return register
+
+
+def has_integer_form(kind: type[Op]) -> bool:
+    """Whether ops of a class have an integer form."""
+    return any(base in LOWERED for base in kind.__mro__)
 
 
 def lowered(op: Op) -> Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed] | None:
@@ -148,7 +154,7 @@ def _pow(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed
     return arithmetic.curve(x, lambda numbers: np.power(numbers, exponent))
 
 
-@lowers(Sin, Cos, Tan)
+@lowers(Sin, Cos, Tan, Gated)
 def _periodic(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.curve(operands[0], lambda numbers: np.asarray(node.op.evaluate(numbers)[0]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 from snnir.compiler.options import ImportKeywords, ImportOptions, keywords_of
 from snnir.compiler.quantized_models import IMPORT_TOLERANCE, check_levels, is_quantized
 from snnir.errors import ModelError, UsageError
-from snnir.ir import Graph
+from snnir.ir import FLOAT, Graph
 from snnir.ir.execute import execute
+from snnir.ir.verify import verify
+from snnir.plugins import frontend_of
 from snnir.runtime.inputs import first_samples
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
 __all__ = [
+    "as_read",
     "check_import",
     "example_from",
     "import_model",
@@ -31,11 +35,15 @@ __all__ = [
     "is_torch",
     "model_outputs",
     "needs_example",
+    "plugin_import",
+    "requantization_distance",
     "with_constants",
 ]
 
 _LEAST_SPAN = 1e-3
 """Outputs that stay below it are compared with it: ONNX Runtime's sigmoid is off by the rounding of numbers near 1."""
+_HALF_TOLERANCE = {"float16": 5e-3, "bfloat16": 4e-2}
+"""The same for a model that computes in 16 bits: some roundings of 11 and of 8 bits, one behind the other."""
 IMPORT_SAMPLES = 16
 """Samples on which an import is compared with the model itself."""
 _EXAMPLE_SAMPLES = 2
@@ -51,6 +59,7 @@ def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
     graph no more. A module of PyTorch needs `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a
     dict by name); `dynamic_shapes`, as `torch.export` takes them, says which sizes are open where those found are not wanted.
     `dims` gives numbers for sizes of inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
+    `requantize` reads dynamically quantized operators and layers as real ones, with the weights that their integers stand for.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
@@ -60,8 +69,14 @@ def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
 
 def import_with(model: Model, options: ImportOptions) -> Graph:
     """`import_model` with its options as one value."""
+    if options.requantize:
+        model, notes = as_read(model, options)
+        graph = import_with(model, dataclasses.replace(options, requantize=False))
+        graph.notes += notes
+        return graph
     if options.constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
+    model = plugin_import(model, options) or model
     if isinstance(model, Graph):
         if options.dims:
             raise UsageError("dims are for models that are imported; a graph has its sizes")
@@ -82,6 +97,45 @@ def import_with(model: Model, options: ImportOptions) -> Graph:
     from snnir.frontends.onnx import import_onnx
 
     return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants, dims=options.dims)
+
+
+def as_read(model: Model, options: ImportOptions) -> tuple[Any, list[str]]:
+    """The model with real numbers in place of dynamic quantization, where the options ask for that; and notes on it."""
+    if not options.requantize or isinstance(model, Graph):
+        return model, []
+    if is_torch(model):
+        from snnir.frontends.torch import requantized as requantized_module
+
+        read, count = requantized_module(cast("Any", model))
+        what = "layers"
+    else:
+        from snnir.frontends.onnx import requantized
+
+        read, count = requantized(cast("Any", model))
+        what = "nodes"
+    if not count:
+        return read, ["nothing in the model is quantized dynamically: requantize changes nothing"]
+    return read, [
+        f"{count} dynamically quantized {what} are read as real ones, with the weights that their integers stand for; "
+        "activations are calibrated as for a float model"
+    ]
+
+
+def plugin_import(model: object, options: ImportOptions) -> Graph | None:
+    """The graph of a file that a plugin's frontend imports; None for anything else. Raises what the frontend raises."""
+    if not isinstance(model, str | Path) or Path(model).suffix in ("", ".onnx", ".pt2"):
+        return None
+    frontend = frontend_of(Path(model).suffix)
+    if frontend is None:
+        return None
+    if any((options.batch_axes, options.constants, options.dims, options.dynamic_shapes)):
+        raise UsageError(f"options of the import are for ONNX and PyTorch; the plugin {frontend.name} takes none for {model}")
+    graph = frontend.import_model(Path(model))
+    if not isinstance(graph, Graph) or graph.level != FLOAT:
+        raise UsageError(f"the frontend {frontend.name} gave {graph!r} for {model}, not a graph of the float level")
+    verify(graph)
+    graph.notes.append(f"imported by the plugin {frontend.name}; the import was not compared with the model itself")
+    return graph
 
 
 def is_torch(model: object) -> bool:
@@ -163,7 +217,8 @@ def check_import(
     """The largest relative difference between the imported graph and ONNX Runtime, or the module itself, on a few samples.
 
     Integer outputs (argmax) are compared in shape only: a tie within rounding may fall either way. Raises `ModelError`
-    naming the output where a difference exceeds `IMPORT_TOLERANCE`.
+    naming the output where a difference exceeds `IMPORT_TOLERANCE`, or what a model in float16 or bfloat16 rounds, and
+    `NoReferenceError` where nothing can run the model.
     """
     few = first_samples(graph, data, IMPORT_SAMPLES)
     model = with_constants(model, constants)
@@ -175,6 +230,7 @@ def check_import(
     ours = execute(graph, few)
     reference = "the model itself" if is_torch(model) else "ONNX Runtime"
     theirs = model_outputs(model, graph, few, example_inputs)
+    allowed = max((_HALF_TOLERANCE[kind] for kind in _half_types(model)), default=IMPORT_TOLERANCE)
     worst = 0.0
     for name, expected in theirs.items():
         found = ours[name]
@@ -183,13 +239,33 @@ def check_import(
         if expected.dtype.kind != "f":
             continue
         difference = _apart(expected, found)
-        if not difference <= IMPORT_TOLERANCE:
+        if not difference <= allowed:
             raise ModelError(
                 f"output {name}: the import differs from {reference} by {difference:.3g} of its span "
-                f"(allowed {IMPORT_TOLERANCE:g}); please report this model"
+                f"(allowed {allowed:g}); please report this model, or leave the comparison out (check=False, --no-check)"
             )
         worst = max(worst, difference)
     return worst
+
+
+def _half_types(model: Model) -> set[str]:
+    """The element types of 16 bits that the model computes in, where snnir computes in float32."""
+    if not is_torch(model):
+        from snnir.frontends.onnx import half_types
+
+        return half_types(cast("Any", model))
+    torch = sys.modules["torch"]
+    parameters = cast("Any", model).parameters() if isinstance(model, torch.nn.Module) else ()
+    return {str(each.dtype).removeprefix("torch.") for each in parameters} & set(_HALF_TOLERANCE)
+
+
+def requantization_distance(
+    model: Model, read: Model, graph: Graph, data: Mapping[str, np.ndarray], options: ImportOptions
+) -> float:
+    """How far outputs of a dynamically quantized model are from those of the real-valued reading, relative to their span."""
+    few = first_samples(graph, data, IMPORT_SAMPLES)
+    own, real = (model_outputs(each, graph, few, options.example_inputs, options.constants) for each in (model, read))
+    return max((_apart(real[name], own[name]) for name in real if real[name].dtype.kind == "f"), default=0.0)
 
 
 def _apart(expected: np.ndarray, found: np.ndarray) -> float:

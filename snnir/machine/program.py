@@ -18,13 +18,13 @@ from snnir.machine.emitters import (
     FewSpikes,
     Function,
     Input,
-    Max,
     Population,
     Product,
     Readout,
     Settled,
     Summing,
 )
+from snnir.machine.equality import same
 from snnir.machine.route import Route
 from snnir.machine.scans import Element, Result, Scan, Shared, State
 from snnir.machine.synapses import Synapse
@@ -40,7 +40,6 @@ __all__ = [
     "IndexMap",
     "Input",
     "IntegerProgram",
-    "Max",
     "Op",
     "Output",
     "Population",
@@ -91,6 +90,11 @@ class IntegerProgram:
     provenance: dict[str, object] = field(default_factory=dict)
     neuron: str = "bif"
     """The family of neurons: `bif` or `few-spikes`. Windows of few-spike neurons take the steps of their schedule."""
+
+    def __eq__(self, other: object) -> bool:
+        return same(self, other)
+
+    __hash__ = object.__hash__
 
     @property
     def few(self) -> bool:

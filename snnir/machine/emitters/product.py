@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnir.machine.emitters.combining import Combining
 from snnir.machine.spans import FIRST, LATER, TRACER, Bounds, Spans, limited, times, with_zero
+from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
 __all__ = ["Product"]
@@ -19,8 +20,16 @@ class Product(Combining):
     """The change of the product of the tracers of two sources, address by address; or, with `step`, one event in that step, in
     which both are complete."""
 
-    factors: tuple[str, str]
+    factors: tuple[str, str] = field(metadata={"stored": "sources"})
     step: int | None = None
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Both factors have as many addresses as it has."""
+        if len(self.factors) != 2:
+            yield f"it has {len(self.factors)} factors"
+        for factor in self.factors:
+            if trains[factor].size != self.train.size:
+                yield f"{factor!r} has {trains[factor].size} addresses, not {self.train.size}"
 
     @property
     def sources(self) -> tuple[str, ...]:

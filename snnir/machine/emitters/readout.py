@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from snnir.machine.addresses import IndexMap
 from snnir.machine.emitters.accumulator import summed
 from snnir.machine.emitters.summing import Summing
 from snnir.machine.spans import Bounds, Spans
+from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
 __all__ = ["Readout"]
@@ -25,6 +26,12 @@ class Readout(Summing):
 
     scale: np.ndarray
     scale_map: IndexMap
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Every sum has a scale."""
+        yield from super().problems(trains)
+        if not self.scale_map.reaches(self.train.size, 0, self.scale.size):
+            yield f"its {self.train.size} sums have other than the {self.scale.size} scales that are there"
 
     def emit(self, window: Window) -> Emission:
         """Nothing; its count is the sum after the last step."""
