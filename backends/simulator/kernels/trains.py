@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from snnir.backends.simulator.kernels.constants import EVENTS, OFFSETS, UNDELIVERED
@@ -240,7 +242,7 @@ def split(row, windows, worker):
 @part
 def _next_train(run, worker, i, above):
     """The slot whose train begins first among those that begin behind `above` and are read after instruction i; or -1."""
-    found = np.int64(-1)
+    found: Any = np.int64(-1)
     for slot in range(worker.first.size):
         alive = 0 <= run.made[slot] <= i < run.read[slot] and worker.first[slot] > above
         if alive and (found < 0 or worker.first[slot] < worker.first[found]):
