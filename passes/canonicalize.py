@@ -179,12 +179,12 @@ def _into_weights(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -
 
 def _pad_into_conv(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
     inner, op = operands[0].producer, node.op
-    if inner is None or not isinstance(inner.op, Pad) or not isinstance(op, Conv) or min(inner.op.padding) < 0:
+    if inner is None or not isinstance(inner.op, Pad) or not isinstance(op, Conv):
         return None
-    rank = operands[0].type.rank
-    if any(inner.op.padding[axis] for axis in (0, 1, rank, rank + 1)):
+    rank, amounts = operands[0].type.rank, [amount for amount in inner.op.padding if isinstance(amount, int)]
+    if len(amounts) < 2 * rank or min(amounts) < 0 or any(amounts[axis] for axis in (0, 1, rank, rank + 1)):
         return None
-    extra = (*inner.op.padding[2:rank], *inner.op.padding[rank + 2 :])
+    extra = (*amounts[2:rank], *amounts[rank + 2 :])
     padding = tuple(a + b for a, b in zip(op.padding, extra, strict=True))
     return rewriter.emit(dataclasses.replace(op, padding=padding), inner.operands[0], *operands[1:], name=node.output.name)
 

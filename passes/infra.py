@@ -18,6 +18,7 @@ import numpy as np
 from snnir.errors import UsageError
 from snnir.ir import Graph
 from snnir.passes.properties import Property
+from snnir.plugins import load_passes
 
 __all__ = ["ANY_LEVEL", "PASSES", "Context", "Pass", "Result", "format_pipeline", "parse_pipeline", "register"]
 
@@ -119,6 +120,8 @@ def parse_pipeline(text: str) -> tuple[Pass, ...]:
 
 
 def _make(name: str, options: str) -> Pass:
+    if name not in PASSES:
+        load_passes()
     if name not in PASSES:
         near = difflib.get_close_matches(name, PASSES, 1)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -49,7 +49,7 @@ _PERMIT = "; allow_host (--allow-host) permits it"
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
 
 
-def place_observers(graph: Graph, allow_host: bool = False) -> Graph:
+def place_observers(graph: Graph, allow_host: bool = False) -> Placed:
     """`graph` with an `observe` on every value that neurons will stand for.
 
     `allow_host` permits host ops inside the network (see `host_part.py`). Raises one `UnsupportedError` that lists every
@@ -59,7 +59,7 @@ def place_observers(graph: Graph, allow_host: bool = False) -> Graph:
     if placed.refused:
         lines = "\n".join(f"  {refusal}" for refusal in placed.refused)
         raise UnsupportedError(f"these nodes have no exact spiking form:\n{lines}", placed.refused)
-    return placed.graph
+    return placed
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ class _Placement:
             self.products.add(self.values[node.output])
         elif isinstance(op, Add):
             alike = all(value in self.products or is_constant(value) for value in operands)
-            self.add(node, [self.summand(node, position, value, alike) for position, value in enumerate(operands)], _SUM)
+            self.add(node, [self.summand(node, position, value) for position, value in enumerate(operands)], _SUM)
             if alike:
                 self.products.add(self.values[node.output])
         elif isinstance(op, Abs):
@@ -282,7 +282,8 @@ class _Placement:
         elif isinstance(op, FakeQuantize):  # the model's own quantizer: it takes sums and activations as they are
             if self.batched and node.output.type.batch_axis != 0:
                 self.refuse(node, f"neurons need the batch (N) as axis 0, found {node.output.type}")
-            self.add(node, operands, _LEVELS)
+            held = [self.saturate(value) if kind == _FUNCTION else value for value, kind in zip(operands, kinds, strict=True)]
+            self.add(node, held, _LEVELS)
         elif isinstance(op, Elementwise):
             self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
         else:
@@ -358,14 +359,10 @@ class _Placement:
         whole = node is not None and isinstance(node.op, Cast) and node.operands[0].type.is_exact and not self.in_body
         return value if known or whole else self.levels(value)
 
-    def summand(self, node: Node, position: int, value: Value, alike: bool) -> Value:
-        """An operand of a sum. One level of a product is worth far less than one of a weighted value: on a grid with
-        those its weight would round to nothing, so that products are summed up directly only with one another.
-        """
+    def summand(self, node: Node, position: int, value: Value) -> Value:
+        """An operand of a sum: what only this sum takes flows into it directly, products of two changing values too."""
         if is_constant(value) or self.kinds[value] == _LEVELS:
             return value
-        if value in self.products and not alike:
-            return self.levels(value)
         if self.kinds[value] == _SUM and not self.shared(node.operands[position]):
             return value
         return self.levels(value)

@@ -17,6 +17,7 @@ __all__ = [
     "ImportMismatchError",
     "InputError",
     "ModelError",
+    "NoReferenceError",
     "PassError",
     "Refusal",
     "SizeError",
@@ -68,6 +69,10 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.node}: {self.reason}"
+
+
+class NoReferenceError(ModelError):
+    """Nothing that is installed can run a model as it is, so that its import is compared with nothing."""
 
 
 class UnsupportedError(SnnirError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from functools import partial
 
 import numpy as np
 
+from snnir.backends.bundle.combinations import COMBINATIONS, decode_combination
+from snnir.backends.bundle.fields import LARGEST_TRAIN, Fields
 from snnir.backends.bundle.tensors import TensorReader
-from snnir.errors import FileFormatError, GraphError
+from snnir.errors import GraphError
 from snnir.ir.ops import Conv
 from snnir.ir.ops.affine import MOST_GAIN
 from snnir.ir.protocols import Delivery, Execution
@@ -24,11 +26,9 @@ from snnir.machine.program import (
     IndexMap,
     Input,
     IntegerProgram,
-    Max,
     Op,
     Output,
     Population,
-    Product,
     Readout,
     Result,
     Route,
@@ -40,75 +40,11 @@ from snnir.machine.program import (
     Train,
 )
 
-__all__ = ["Fields", "decode_program"]
+__all__ = ["decode_program"]
 
-LARGEST_TRAIN = 1 << 28
-"""The most addresses of one train."""
 _LARGEST_LEVEL = 1 << 40
 
 _NONE: dict[str, object] = {}
-
-T = TypeVar("T")
-
-
-class Fields:
-    """A JSON object whose fields are asked for by type; whatever is missing, of another type or left over is an error."""
-
-    def __init__(self, value: object, what: str) -> None:
-        if not isinstance(value, dict):
-            raise FileFormatError(f"its manifest: {what} is no object")
-        self.value, self.what = dict(value), what
-
-    def error(self, message: str) -> FileFormatError:
-        """An error about this object."""
-        return FileFormatError(f"its manifest: {self.what}: {message}")
-
-    def get(self, key: str, kind: type[T], default: T | None = None) -> T:
-        """The field `key`, taken out."""
-        found = self.value.pop(key, default)
-        if kind is float and isinstance(found, int) and not isinstance(found, bool):
-            found = cast("T", float(found))
-        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
-            raise self.error(f"{key!r} is {str(found)[:40]!r}, not of type {kind.__name__}")
-        return found
-
-    def has(self, key: str) -> bool:
-        """Whether a field is there."""
-        return key in self.value
-
-    def count(self, key: str, least: int = 0, most: int = LARGEST_TRAIN) -> int:
-        """An integer within bounds."""
-        found = self.get(key, int)
-        if not least <= found <= most:
-            raise self.error(f"{key!r} is {found}; {least} to {most} are possible")
-        return found
-
-    def integers(self, key: str, least: int = 0, most: int = LARGEST_TRAIN) -> tuple[int, ...]:
-        """A list of integers within bounds."""
-        found = self.get(key, list)
-        if not all(isinstance(item, int) and not isinstance(item, bool) and least <= item <= most for item in found):
-            raise self.error(f"{key!r} is no list of integers from {least} to {most}")
-        return tuple(found)
-
-    def names(self, key: str) -> tuple[str, ...]:
-        """A list of strings."""
-        found = self.get(key, list)
-        if not all(isinstance(item, str) for item in found):
-            raise self.error(f"{key!r} is no list of names")
-        return tuple(found)
-
-    def objects(self, key: str) -> list[Fields]:
-        """A list of objects."""
-        return [Fields(item, f"{self.what}, {key} {index}") for index, item in enumerate(self.get(key, list))]
-
-    def object(self, key: str) -> Fields:
-        """One object."""
-        return Fields(self.value.pop(key, None), f"{self.what}, {key}")
-
-    def done(self) -> None:
-        """Raise `FileFormatError` where fields are left over."""
-        if self.value:
-            raise self.error(f"unknown field {next(iter(self.value))!r}")
 
 
 def decode_program(manifest: Fields, tensors: TensorReader) -> IntegerProgram:
@@ -157,10 +93,9 @@ class _Decoder:
             "accumulator": self._accumulator,
             "function": self._function,
             "settled": self._settled,
-            "max": self._max,
-            "product": self._product,
             "scan": self._scan,
         }
+        readers |= {kind: partial(self._combination, kind) for kind in COMBINATIONS}
         ops = []
         for fields in found:
             kind = fields.get("op", str)
@@ -253,18 +188,15 @@ class _Decoder:
             raise fields.error("a route without sources")
         return Route(train, sources, self._map(fields.object("map"), train.size, -1, total))
 
-    def _max(self, fields: Fields) -> Max:
-        width = fields.count("width", 1)
-        train = self._train(fields.object("train"))
-        return Max(train, self._known(fields, fields.get("source", str), train.size * width).name, width)
-
-    def _product(self, fields: Fields) -> Product:
-        sources = fields.names("sources")
-        train = self._train(fields.object("train"))
-        if len(sources) != 2:
-            raise fields.error(f"a product of {len(sources)} sources")
-        left, right = (self._known(fields, name, train.size).name for name in sources)
-        return Product(train, (left, right), fields.count("step", 0, _LARGEST_LEVEL) if fields.has("step") else None)
+    def _combination(self, kind: str, fields: Fields) -> Op:
+        train = self._train(fields.object("train"), enter=False)
+        op = decode_combination(kind, train, fields)
+        for source in op.sources:
+            self._known(fields, source)
+        for problem in op.problems(self.trains):
+            raise fields.error(problem)
+        self.trains[train.name] = train
+        return op
 
     def _summing(self, fields: Fields, size: int) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
         synapses = tuple(self._synapse(item, size) for item in fields.objects("synapses"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from snnir.backends.bundle.combinations import encode_combination
 from snnir.backends.bundle.tensors import WIDEST, TensorWriter
 from snnir.errors import UnsupportedError
+from snnir.machine.emitters import Combining
 from snnir.machine.microcode import Step
 from snnir.machine.program import (
     Accumulator,
@@ -16,10 +18,8 @@ from snnir.machine.program import (
     IndexMap,
     Input,
     IntegerProgram,
-    Max,
     Op,
     Population,
-    Product,
     Readout,
     Route,
     Scan,
@@ -72,10 +72,8 @@ class _Encoder:
             own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
             if isinstance(op, FewSpikes):
                 kind, own = "few_spikes", own | {"start": op.start_step, "omitted": op.omitted}
-        elif isinstance(op, Max):
-            own |= {"source": op.source, "width": op.width}
-        elif isinstance(op, Product):
-            own |= {"sources": list(op.sources)} | ({} if op.step is None else {"step": op.step})
+        elif isinstance(op, Combining):
+            own |= encode_combination(op)
         elif isinstance(op, Settled):
             own |= {"source": op.source, "start": op.start, "segment": op.segment}
         elif isinstance(op, Function):

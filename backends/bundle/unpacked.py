@@ -14,6 +14,7 @@ from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.protocols import Delivery
+from snnir.machine.emitters import Max
 from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
@@ -22,7 +23,6 @@ from snnir.machine.program import (
     FewSpikes,
     Function,
     Input,
-    Max,
     Op,
     Population,
     Product,

@@ -44,6 +44,7 @@ from snnir.errors import UnsupportedError
 from snnir.ir.graph import Node
 from snnir.ir.ops import Encode
 from snnir.machine import Lowered
+from snnir.machine.emitters import Max
 from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
@@ -52,7 +53,6 @@ from snnir.machine.program import (
     FewSpikes,
     Function,
     Input,
-    Max,
     Op,
     Population,
     Product,

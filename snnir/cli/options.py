@@ -69,7 +69,8 @@ DIM = click.option(
     "dims",
     multiple=True,
     metavar="NAME=NUMBER",
-    help="A number for an open size of an input, by its name in the model or as INPUT:AXIS; may be given again.",
+    help="A number for an open size of an input, by its name in the model or as INPUT:AXIS, or (like 'T<=512') its upper end; "
+    "may be given again.",
 )
 SHAPE = click.option(
     "--shape",
@@ -129,14 +130,14 @@ def _sizes(flag: str, items: Iterable[str]) -> dict[str, int]:
     return sizes
 
 
-def dims_of(items: Iterable[str], shapes: Iterable[str]) -> dict[str, int]:
-    """Numbers for open sizes, of what `--dim` and `--shape` were given. Raises `UsageError`."""
-    found: dict[str, int] = {}
+def dims_of(items: Iterable[str], shapes: Iterable[str]) -> dict[str, int | str]:
+    """Numbers and upper ends of open sizes, of what `--dim` and `--shape` were given. Raises `UsageError`."""
+    found: dict[str, int | str] = {}
     for item in items:
         name, _, number = item.rpartition("=")
-        if not name or not number.isdecimal():
-            raise UsageError(f"--dim {item!r}: give the size's name and a number, like height=320 or x:2=320")
-        found[name] = int(number)
+        if not name.removesuffix("<") or not number.isdecimal():
+            raise UsageError(f"--dim {item!r}: give the size's name and a number, like height=320, x:2=320 or T<=512")
+        found[name.removesuffix("<")] = f"<={number}" if name.endswith("<") else int(number)
     for item in shapes:
         name, sign, sizes = item.rpartition("=")
         words = [word.strip() for word in sizes.strip("[]").split(",")]

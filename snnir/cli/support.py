@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnir.ir import FLOAT, OPS, QUANTIZED, SPIKING
+from snnir.plugins import load_passes
 
 __all__ = ["OpSupport", "markdown_ops", "op_support", "pass_properties", "pass_support"]
 
@@ -148,6 +149,7 @@ def pass_properties() -> dict[str, dict[str, list[str]]]:
     """For each pass, what it requires of a graph and what it ensures, by their names."""
     from snnir.passes import PASSES
 
+    load_passes()
     return {
         name: {
             "requires": [item.name for item in pass_.requires],
@@ -161,4 +163,5 @@ def pass_support() -> list[tuple[str, str, str, str, str]]:
     """All passes: name, level taken, level given, error it may introduce (empty: exact), summary."""
     from snnir.passes import PASSES
 
+    load_passes()
     return [(name, pass_.takes, pass_.gives, pass_.error, pass_.summary()) for name, pass_ in sorted(PASSES.items())]

@@ -72,6 +72,13 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], unseen: Collect
         for size, found in zip(value.type.shape, array.shape, strict=False):
             expected = size if isinstance(size, int) else sizes.setdefault(str(size), found)
             fits = fits and found == expected
+        for axis, size in enumerate(value.type.shape):
+            limit = graph.limits.get(str(size))
+            if fits and limit is not None and array.shape[axis] > limit:
+                raise InputError(
+                    f"input {value.name}: {size} (axis {axis}) is {array.shape[axis]}, and at most {limit} in this program; "
+                    f"compile it with a higher upper end (--dim '{size}<={array.shape[axis]}')"
+                )
         if not fits:
             said = f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}"
             raise InputError(said + _fixed_sizes(graph, value, array.shape))

@@ -11,10 +11,11 @@ from snnir.errors import GraphError, TextError
 from snnir.ir import Graph
 from snnir.ir.execute import bind_sizes
 from snnir.machine import IntegerProgram, interpret, lower
+from snnir.machine.emitters import Max
 from snnir.machine.equality import same
 from snnir.machine.parse import parse
 from snnir.machine.plain import simulate_plain
-from snnir.machine.program import Input, Max, Population, Route, Scan, emitting, walk
+from snnir.machine.program import Input, Population, Route, Scan, emitting, walk
 from snnir.machine.text import tensors, text
 from snnir.machine.verify import verify
 from snnir.runtime.verification import integer_counts
