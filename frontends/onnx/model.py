@@ -12,7 +12,7 @@ from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.foreign_files import recognised
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
-from snnir.frontends.onnx.older import STORED, raised
+from snnir.frontends.onnx.upgrade import STORED, raised
 
 __all__ = [
     "OLDEST_OPSET",
