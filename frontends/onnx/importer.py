@@ -13,6 +13,7 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
 from snnir.frontends.onnx.bodies import names_used
+from snnir.frontends.onnx.element_types import INT2, UINT2
 from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
@@ -216,7 +217,7 @@ def _walked(
     kept = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
     stored = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]
     stored += [(entry.name, entry.type.tensor_type.elem_type) for entry in model.graph.input]
-    few = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.INT2, onnx.TensorProto.UINT2)
+    few = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, INT2, UINT2)
     scope.narrow = {name: kind for name, kind in stored if (kind in REAL and kind not in kept) or kind in few}
     scope.exact = is_quantized(model)
     for entry, type_ in plan.types.items():

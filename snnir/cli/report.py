@@ -19,6 +19,7 @@ from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.provenance import origin_rows
 from snnir.cli.support import op_support, pass_properties, pass_support
 from snnir.runtime.accuracy import distance_text
+from snnir.runtime.clipping import MOST_CLIPPED
 from snnir.runtime.costs import ENERGY_SOURCE, ENERGY_TABLES, Operations, dense_macs, estimate_energy
 from snnir.runtime.inputs import as_inputs
 from snnir.runtime.totals import RunTotals, right_answers
@@ -163,6 +164,22 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     rows["written"] = f"{output} ({size:,} bytes)" if output is not None else "nothing"
     rows_table("compiled", {name: value for name, value in rows.items() if value is not None})
     warn(program.warnings)
+
+
+def warn_clipped(shares: Mapping[str, float]) -> None:
+    """Warn, on stderr, of inputs of which more than 1 % saturate."""
+    for name, share in shares.items():
+        if share > MOST_CLIPPED:
+            click.echo(
+                f"warning: {share:.1%} of input {name} lies beyond the levels that calibration found for it, and saturates; "
+                "scale it as the calibration data were, or compile with calibration data like these",
+                err=True,
+            )
+
+
+def json_error(kind: str, message: str, nodes: Sequence[str]) -> None:
+    """Print an error as one JSON object: its kind, its message, and the nodes of the model that it names."""
+    click.echo(json_module.dumps({"error": {"kind": kind, "message": message, "nodes": list(nodes)}}))
 
 
 def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
