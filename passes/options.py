@@ -90,9 +90,9 @@ class CompileOptions:
     )
 
     gates: str = _option(
-        "product",
-        "SiLU, hard swish, GELU and mish: the product of a value with its gate, or a table of the complete sum.",
-        choices=("product", "table"),
+        "auto",
+        "SiLU, hard swish, GELU, mish: a product of two populations, or a table of the sum; auto: a table for few-spikes.",
+        choices=("auto", "product", "table"),
         trainable=False,
     )
 
