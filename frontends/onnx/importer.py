@@ -18,6 +18,7 @@ from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.sizes import Place, normalised, places_of, with_limits, with_sizes, written
+from snnir.frontends.onnx.sorted_batches import in_given_order
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import BATCH, Graph, Value
@@ -58,7 +59,7 @@ def import_onnx(
     """
     model, found = load_model(with_constants(source, constants) if constants else source)
     numbers, upper = split_dims(dims)
-    model, notes = with_sizes(normalised(model), numbers), list[str]()
+    model, notes = with_sizes(in_given_order(normalised(model)), numbers), list[str]()
     limits = with_limits(model, upper)
     while True:
         try:
