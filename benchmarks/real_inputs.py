@@ -124,7 +124,6 @@ def _light(name: str, entry: str, size: int = 224, kind: str = "image of imagene
 _STATE: tuple[str, tuple[Size, ...]] = ("state", (2, "N", 128))
 _RATE = {"sr": 16000}
 _AXIS = {"state": 1}
-_MANY = {"samples": 64, "tested": 8}
 _OCR = "rapidocr_onnxruntime/models/"
 
 FILES: tuple[File, ...] = (
@@ -156,21 +155,50 @@ FILES: tuple[File, ...] = (
         samples=2,
         tested=1,
     ),
-    File("silero-vad", "data/silero_vad.onnx", {"input": ("speech", ("N", 576)), "state": _STATE}, _RATE, _AXIS, **_MANY),
     File(
-        "silero-vad", "data/silero_vad_16k_op15.onnx", {"input": ("speech", ("N", 576)), "state": _STATE}, _RATE, _AXIS, **_MANY
+        "silero-vad",
+        "data/silero_vad.onnx",
+        {"input": ("speech", ("N", 576)), "state": _STATE},
+        _RATE,
+        _AXIS,
+        samples=64,
+        tested=8,
     ),
-    File("silero-vad", "data/silero_vad_half.onnx", {"input": ("speech", ("N", 576)), "state": _STATE}, {}, _AXIS, **_MANY),
+    File(
+        "silero-vad",
+        "data/silero_vad_16k_op15.onnx",
+        {"input": ("speech", ("N", 576)), "state": _STATE},
+        _RATE,
+        _AXIS,
+        samples=64,
+        tested=8,
+    ),
+    File(
+        "silero-vad",
+        "data/silero_vad_half.onnx",
+        {"input": ("speech", ("N", 576)), "state": _STATE},
+        {},
+        _AXIS,
+        samples=64,
+        tested=8,
+    ),
     File(
         "silero-vad",
         "data/silero_vad_op18_ifless.onnx",
         {"input": ("speech", ("N", 576)), "state": _STATE},
         _RATE,
         _AXIS,
-        **_MANY,
+        samples=64,
+        tested=8,
     ),
     File(
-        "silero-vad", "data/silero_vad_openvino_16k.onnx", {"input": ("speech", ("N", 576)), "state": _STATE}, {}, _AXIS, **_MANY
+        "silero-vad",
+        "data/silero_vad_openvino_16k.onnx",
+        {"input": ("speech", ("N", 576)), "state": _STATE},
+        {},
+        _AXIS,
+        samples=64,
+        tested=8,
     ),
     File(
         "silero-vad",
