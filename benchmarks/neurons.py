@@ -91,7 +91,7 @@ class Row:
     memory: dict[str, float]
 
 
-def measure(subject: Subject, bits: Sequence[int], count: int, threads: int, gates: str = "product") -> Iterator[Row]:
+def measure(subject: Subject, bits: Sequence[int], count: int, threads: int, gates: str = "auto") -> Iterator[Row]:
     """Rows of one model, both families for each number of bits."""
     graph = snnir.import_model(subject.model)
     data = subject.load(graph, count)
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", nargs="+", type=int, default=[4, 8])
     parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--gates", choices=("product", "table"), default="product")
+    parser.add_argument("--gates", choices=("auto", "product", "table"), default="auto")
     parser.add_argument("--json", type=Path, help="also write the rows there")
     given = parser.parse_args(arguments)
     rows = []

@@ -35,6 +35,8 @@ class Context:
     """Input arrays by name, batch first as the model takes them; None where there are none."""
     progress: Callable[[str, int, int], None] | None = None
     """Called with (what, done, total) during long work."""
+    exact: Graph | None = None
+    """The last graph that computed what the model does: that before the first pass with an `error`."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,8 @@ def run_pipeline(
             raise UsageError(
                 f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level"
             )
+        if pass_.error and context.exact is None:
+            context = replace(context, exact=graph)
         for needed in pass_.requires:
             if found := needed.missing(graph):
                 raise UsageError(f"pass {pass_.name} needs {needed.name}, but there is {found}; run {needed.by} before it")

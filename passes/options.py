@@ -52,6 +52,7 @@ class CompileKeywords(TypedDict, total=False):
     allow_host: bool
     method: str
     percentile: float
+    fit: bool
     rounding: str
     neuron: str
     omitted_bits: int
@@ -72,6 +73,11 @@ class CompileOptions:
     allow_host: bool = _option(False, "Let ops without spiking form inside the network run on the host.")
     method: str = _option("mse", "How scales are chosen: mse, percentile or minmax.")
     percentile: float = _option(99.9, "Share of the data in range, for the percentile method.")
+    fit: bool = _option(
+        True,
+        "Fit channels, weights and their rounding to calibration data, for outputs closer to the model's.",
+        trainable=False,
+    )
     rounding: str = _option(
         "exact",
         "Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
@@ -90,9 +96,9 @@ class CompileOptions:
     )
 
     gates: str = _option(
-        "product",
-        "SiLU, hard swish, GELU and mish: the product of a value with its gate, or a table of the complete sum.",
-        choices=("product", "table"),
+        "auto",
+        "SiLU, hard swish, GELU, mish: a product of two populations, or a table of the sum; auto: a table for few-spikes.",
+        choices=("auto", "product", "table"),
         trainable=False,
     )
 

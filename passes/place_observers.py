@@ -46,7 +46,7 @@ __all__ = ["Placed", "place_observers", "try_observers"]
 
 _RAW, _LEVELS, _SUM, _ACTIVATION, _HOST, _FUNCTION = "raw", "levels", "sum", "activation", "host", "function"
 _PERMIT = "; allow_host (--allow-host) permits it"
-_UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
+_UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), Observe.lowest(False))
 
 
 def place_observers(graph: Graph, allow_host: bool = False) -> Placed:

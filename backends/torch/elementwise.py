@@ -25,6 +25,12 @@ def _clip(op: ops.Clip, x: torch.Tensor) -> _Result:
     return (x.clamp(op.low, op.high),)
 
 
+@meaning(ops.PRelu)
+def _prelu(op: ops.PRelu, x: torch.Tensor) -> _Result:
+    slopes = torch.tensor(op.slopes, dtype=x.dtype, device=x.device).reshape(op.shape)
+    return (torch.where(x >= 0, x, slopes * x),)
+
+
 @meaning(ops.LeakyRelu)
 def _leaky_relu(op: ops.LeakyRelu, x: torch.Tensor) -> _Result:
     return (torch.where(x >= 0, x, op.alpha * x),)

@@ -13,7 +13,7 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
 from snnir.frontends.onnx.bodies import names_used
-from snnir.frontends.onnx.given import with_constants
+from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.sizes import Place, normalised, places_of, with_limits, with_sizes, written
@@ -49,8 +49,9 @@ def import_onnx(
     allow it and it then computes the same, or computes sample by sample what it does for one; the notes say which.
 
     `constants` gives values of inputs that must be known while importing, such as a shape or a trip count; they are inputs
-    of the graph no more (`given.py`). `dims` gives numbers, or upper ends like "<=512", for open sizes, by the names of the file
-    or `input:axis` (`sizes.py`); sizes that the model itself forces, since its weights compute with no others, are found.
+    of the graph no more (`known_inputs.py`). `dims` gives numbers, or upper ends like "<=512", for open sizes, by the names of
+    the file or `input:axis` (`sizes.py`); sizes that the model itself forces, since its weights compute with no others, are
+    found.
 
     Raises `ModelError` for what cannot be read, and one `UnsupportedError` that lists every node that cannot be imported.
     """

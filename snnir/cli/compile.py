@@ -23,6 +23,7 @@ from snnir.cli.options import (
     compile_options,
     constants_of,
     dims_of,
+    options_from,
 )
 from snnir.errors import UsageError
 from snnir.runtime.accuracy import worst_sqnr
@@ -38,6 +39,7 @@ __all__ = ["compile_command"]
 @click.option("--calibration", type=FILE, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
 @compile_options()
+@click.option("--options", "file", type=FILE, help="A JSON file of options, as snnir tune writes it; flags go first.")
 @click.option("--timing", is_flag=True, help="Print the time and the rewrites of every pass, on stderr.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
@@ -53,6 +55,7 @@ def compile_command(
     model: Path,
     calibration: Path | None,
     output: Path,
+    file: Path | None,
     timing: bool,
     pipeline: str | None,
     dump_ir: Path | None,
@@ -82,7 +85,7 @@ def compile_command(
             dump_ir=dump_ir,
             progress=advance,
             on_stage=stages.append,
-            **chosen(options),
+            **(chosen(options) if file is None else options_from(file, click.get_current_context(), chosen(options))),
         )
         enough = _reaches(program, min_sqnr)
         if enough:

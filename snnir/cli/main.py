@@ -19,6 +19,7 @@ from snnir.cli.nir import nir_command
 from snnir.cli.opt import opt_command
 from snnir.cli.reduce import reduce_command
 from snnir.cli.run import run_command
+from snnir.cli.tune import tune_command
 from snnir.cli.verify import verify_command
 from snnir.cli.warm_up import warm_up_command
 from snnir.errors import SnnirError, UsageError
@@ -29,6 +30,7 @@ COMMANDS = (
     check_command,
     compile_command,
     debug_command,
+    tune_command,
     run_command,
     verify_command,
     inspect_command,

@@ -11,7 +11,7 @@ import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.op import Example, Op, Trait, register
-from snnir.ir.ops.rules import example, sum_dtype
+from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "GeluGate",
     "HardSigmoid",
     "LeakyRelu",
+    "PRelu",
     "Relu",
     "Round",
     "ScaledTanh",
@@ -136,6 +137,36 @@ class Tanh(Elementwise):
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.tanh(x))
+
+
+@register
+@dataclass(frozen=True)
+class PRelu(Elementwise):
+    """`x` where positive, else `slopes x`: one slope of 0 or more for each channel (He et al., arXiv:1502.01852).
+
+    `slopes`, of the shape `shape`, spread over the last axes of a sample.
+    """
+
+    name = "prelu"
+
+    slopes: tuple[float, ...] = (0.25,)
+    shape: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        if math.prod(self.shape) != len(self.slopes) or not all(slope >= 0 for slope in self.slopes):
+            raise GraphError(f"prelu needs slopes of 0 or more, {math.prod(self.shape)} of them, to increase")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if broadcast(types[0].shape[1:], self.shape) != types[0].shape[1:]:
+            raise GraphError(f"prelu: slopes of shape {self.shape} do not spread over samples of shape {types[0].shape[1:]}")
+        return super().infer(*types)
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x >= 0, x, np.array(self.slopes).reshape(self.shape) * x)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls((0.5, 0.0), (2, 1)), np.linspace(-4, 4, 12, dtype=np.float32).reshape(2, 2, 3))
 
 
 @register
