@@ -13,8 +13,9 @@ from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.channel_scales import apply_factors, candidates, choose_factors
 from snnir.passes.infra import Context, Pass, Result, register
-from snnir.passes.place_observers import place_observers
+from snnir.passes.place_observers import Placed, place_observers
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["METHODS", "Calibrate"]
@@ -38,6 +39,8 @@ class Calibrate(Pass):
     5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
        left to measure, no data are needed.
     6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
+    7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights can
+       carry it: those of inputs by the host (`channel_scales.py`).
     """
 
     name = "calibrate"
@@ -46,6 +49,7 @@ class Calibrate(Pass):
     method: str = "mse"
     percentile: float = 99.9
     allow_host: bool = False
+    channels: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -55,7 +59,8 @@ class Calibrate(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
-        placed = place_observers(graph, self.allow_host)
+        observed = place_observers(graph, self.allow_host)
+        placed, remarks = observed.graph, []
         groups, found = _own_scales(placed)
         if not groups:
             remark = "every value that needs neurons has a quantizer of the model's own"
@@ -68,13 +73,16 @@ class Calibrate(Pass):
                 f"calibration data are needed for values that the model does not quantize itself ({names}): "
                 "give inputs like those the model will see"
             )
+        if self.channels:
+            placed, remarks = _with_channel_scales(observed, context.calibration)
+            groups, found = _own_scales(placed)
         group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
         histograms = _measure(placed, group_of, len(groups), context)
         for nodes, histogram in zip(groups, histograms, strict=True):
             scales = tuple(self.scale(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1))
             found.update({node: Observe(scales, histogram.low < 0) for node in nodes})
         remark = f"{len(groups)} scales for {len(found)} values, by {self.method}"
-        return Result(_filled(placed, found), bool(found), (remark,))
+        return Result(_filled(placed, found), bool(found), (remark, *remarks))
 
     def scale(self, histogram: Histogram, bits: int) -> float:
         """The worth of a level, for levels of `bits` bits (signed where the data is)."""
@@ -92,6 +100,35 @@ class Calibrate(Pass):
             coarse = histogram.best_scale(widest * np.geomspace(0.02, 1.0, 48), least, most)
             widest = histogram.best_scale(np.minimum(coarse * np.linspace(0.93, 1.08, 16), widest), least, most)
         return float(f"{widest:.4g}")
+
+
+def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray]) -> tuple[Graph, list[str]]:
+    """The graph with factors for channels and parts that differ in range, and remarks on those that the host divides by."""
+    graph = observed.graph
+    found = candidates(graph, observed.raw, data)
+    if not found:
+        return graph, []
+    seen = {candidate.node.operands[0]: candidate for candidate in found}
+
+    def observe(value: Value, array: np.ndarray) -> None:
+        if value in seen:
+            seen[value].see(array)
+
+    for chunk in _chunks(graph, data):
+        execute(graph, chunk, observe)
+    chosen = choose_factors(graph, found)
+    if not chosen:
+        return graph, []
+    remarks = []
+    for candidate in found:
+        factors = chosen.get(candidate.node)
+        if factors is not None and candidate.raw and len(factors) > 1:
+            name, axis = candidate.node.operands[0].name, candidate.axis
+            spread = f"{factors.min() / factors.max():.2g} to 1"
+            remarks.append(f"the host divides {name} by a factor for each of {len(factors)} places along axis {axis} ({spread})")
+    changed = apply_factors(graph, found, chosen, data)
+    remarks.append(f"{len(chosen)} values have a scale for each channel or part")
+    return changed, remarks
 
 
 def _own_scales(graph: Graph) -> tuple[list[list[Node]], dict[Node, Observe]]:

@@ -41,7 +41,7 @@ _PERMIT = "; allow_host (--allow-host) permits it"
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
 
 
-def place_observers(graph: Graph, allow_host: bool = False) -> Graph:
+def place_observers(graph: Graph, allow_host: bool = False) -> Placed:
     """`graph` with an `observe` on every value that neurons will stand for.
 
     `allow_host` permits host ops inside the network (see `host_part.py`). Raises one `UnsupportedError` that lists every
@@ -51,7 +51,7 @@ def place_observers(graph: Graph, allow_host: bool = False) -> Graph:
     if placed.refused:
         lines = "\n".join(f"  {refusal}" for refusal in placed.refused)
         raise UnsupportedError(f"these nodes have no exact spiking form:\n{lines}", placed.refused)
-    return placed.graph
+    return placed
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ class _Descent:
         op = node.op
         if isinstance(op, Quantize):
             base, chain = activation_chain(node.operands[0])
-            if chain or base.type.is_levels or (base.producer is not None and isinstance(base.producer.op, (Add, *WEIGHTED))):
+            made = base.producer
+            if chain or base.type.is_levels or (made not in self.host and made and isinstance(made.op, (Add, *WEIGHTED))):
                 population = self.given_population if op.given else self.population
                 self.values[node.output] = population(node, op, base, chain)
                 return
