@@ -25,7 +25,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 import snnir
-from snnir.backends.simulator import simulate_plain
+from snnir.machine.plain import simulate_plain
 
 
 def build(layers: list[int], rng: np.random.Generator) -> onnx.ModelProto:

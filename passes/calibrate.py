@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import CalibrationError, UsageError
-from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir import FLOAT, Graph, Node, Op, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.channel_scales import apply_factors, candidates, choose_factors
+from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
 from snnir.passes.scale_groups import scale_groups
@@ -39,8 +40,10 @@ class Calibrate(Pass):
     5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
        left to measure, no data are needed.
     6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
-    7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights can
-       carry it: those of inputs by the host (`channel_scales.py`).
+    7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights
+       can carry it: those of inputs by the host (`channel_scales.py`).
+    8. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
+       range that the data take, widened, so that their integers have a known size.
     """
 
     name = "calibrate"
@@ -60,8 +63,13 @@ class Calibrate(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
         observed = place_observers(graph, self.allow_host)
-        placed, remarks = observed.graph, []
-        groups, found = _own_scales(placed)
+        placed = observed.graph
+        remarks: list[str] = []
+        groups, _ = _own_scales(placed)
+        if groups and self.channels and context.calibration is not None:
+            placed, remarks = _with_channel_scales(observed, context.calibration)
+        groups, own = _own_scales(placed)
+        found: dict[Node, Op] = {**own, **saturations(placed, context)}
         if not groups:
             remark = "every value that needs neurons has a quantizer of the model's own"
             return Result(_filled(placed, found), True, (remark,))
@@ -73,9 +81,6 @@ class Calibrate(Pass):
                 f"calibration data are needed for values that the model does not quantize itself ({names}): "
                 "give inputs like those the model will see"
             )
-        if self.channels:
-            placed, remarks = _with_channel_scales(observed, context.calibration)
-            groups, found = _own_scales(placed)
         group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
         histograms = _measure(placed, group_of, len(groups), context)
         for nodes, histogram in zip(groups, histograms, strict=True):
@@ -145,7 +150,7 @@ def _own_scales(graph: Graph) -> tuple[list[list[Node]], dict[Node, Observe]]:
     return groups, found
 
 
-def _filled(graph: Graph, found: Mapping[Node, Observe]) -> Graph:
+def _filled(graph: Graph, found: Mapping[Node, Op]) -> Graph:
     def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
         return rewriter.copy(node, operands, found[node]) if node in found else None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.ir import SPIKING, Graph, Node, Quantization, Value
-from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Movement, Population, Readout, Scan, Sparse
+from snnir.ir.ops import Accumulate, Bif, Conv, Dense, Diagonal, Encode, Movement, Population, Readout, Scan, Sparse, Summing
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -42,11 +42,11 @@ class CertifyBounds(Pass):
 
         def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
             op = node.op
-            if not isinstance(op, Population | Readout):
+            if not isinstance(op, Population | Readout | Accumulate):
                 return None
             accumulator = _accumulator(node)
-            if isinstance(op, Readout):
-                certified: Population | Readout = dataclasses.replace(op, accumulator=accumulator)
+            if isinstance(op, Readout | Accumulate):
+                certified: Population | Readout | Accumulate = dataclasses.replace(op, accumulator=accumulator)
             else:
                 membrane = () if op.staircase else _membrane(node, op.quantization)
                 certified = dataclasses.replace(op, accumulator=accumulator, membrane=membrane, settle=settle[node.output])
@@ -177,10 +177,11 @@ def _population_settles(quantization: Quantization, last: int, resumed: bool) ->
 
 def _intervals(node: Node) -> tuple[np.ndarray, np.ndarray]:
     """Per neuron, the interval of `bias + sum of weight * S`, as arrays that spread over the sample."""
-    rank = node.outputs[0].type.rank - 1
-    bias = node.operands[1].array.astype(np.int64)
+    assert isinstance(node.op, Summing)
+    rank, at = node.outputs[0].type.rank - 1, node.op.bias_at
+    bias = node.operands[at].array.astype(np.int64)
     low = high = bias.reshape((1,) * (rank - bias.ndim) + bias.shape)
-    for current in node.operands[2:]:
+    for current in node.operands[at + 1 :]:
         assert current.producer is not None
         least, most = _swing(current.producer, rank)
         low, high = low + least, high + most

@@ -41,6 +41,8 @@ class Flows:
     """Axes along which some synapse shares weights, so that all neurons share a grid: size 1 in the shape of a grid."""
     reach: np.ndarray
     """A bound on the magnitude of the sum, over one sample or less."""
+    levels: int
+    """The largest magnitude of a level of any source: of products, that of both factors together."""
     per_channel: bool
     """Whether all synapses can have one gain for each channel of theirs."""
 
@@ -69,7 +71,8 @@ def flows_of(terms: Sequence[Term], rank: int) -> Flows:
     for value, shape in bias_parts(terms, rank):
         bias = bias + value.array.astype(np.float64).reshape(shape)
     sparse = any(term.node is not None and isinstance(term.node.op, SparseLinear) for term in synapses)
-    flows = Flows(tuple(found), axes, np.zeros(()), not sparse)
+    most = max(_most_level(term) for term in synapses)
+    flows = Flows(tuple(found), axes, np.zeros(()), most, not sparse)
     reach = sum(flows.together(flow.reach) for flow in found) + float(np.abs(bias).max(initial=0))
     return replace(flows, reach=np.asarray(reach))
 

@@ -25,8 +25,9 @@ from snnir.passes.sums import Term
 __all__ = ["FINEST", "Grid", "population_grid", "sum_grid"]
 
 FINEST = 1 << 16
-"""No threshold is larger, and no synapse has steps more than this many times those of another: what is finer is lost in the
-rounding of the levels, or of the coarser synapse."""
+"""No threshold is larger, and no synapse has steps more than this many times those of another, where levels have up to 8 bits:
+what is finer is lost in the rounding of the levels, or of the coarser synapse. Levels of more bits (products) need more."""
+_MOST_THETA = 1 << 30
 COARSEST = 16
 """No threshold is smaller: a bias is then off by 1/32 of a level at most."""
 _COARSEST_OF_ONE = 1 << 10
@@ -65,7 +66,7 @@ def population_grid(terms: Sequence[Term], rank: int, quantization: Quantization
     flows, scale = flows_of(terms, rank), quantization.scale
     step, per_channel = _aligned(flows, bits, np.array(scale / FINEST))
     span = flows.reach + scale * max(quantization.hi, -quantization.lo)
-    limit = np.minimum(np.maximum(np.floor(_LARGEST_SUM * scale / span), 1), FINEST)
+    limit = np.minimum(np.maximum(np.floor(_LARGEST_SUM * scale / span), 1), min(_finest(flows), _MOST_THETA))
     coarser = np.maximum(np.ceil(np.log2(scale / step / limit) - 1e-9), 0)
     per_channel |= bool(coarser.any())
 
@@ -125,6 +126,11 @@ def _fitted(
     return np.asarray(np.take_along_axis(np.stack(steps), choice, axis=0)[0])
 
 
+def _finest(flows: Flows) -> float:
+    """How many times finer than a level, or than the steps of another synapse, steps are of use."""
+    return FINEST * max(1.0, flows.levels / 255)
+
+
 def _most(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
@@ -145,7 +151,7 @@ def _aligned(flows: Flows, bits: int, fallback: np.ndarray) -> tuple[np.ndarray,
     lowest = np.where(silent, highest, needs).min(axis=0)
     if flows.per_channel:
         lowest = np.minimum.reduce([lowest, *(_least(flows, flow.peak, lowest) / _most(bits) for flow in flows.synapses)])
-    lowest = np.maximum(lowest, highest / FINEST)  # a finer step than this is of no use
+    lowest = np.maximum(lowest, highest / _finest(flows))  # a finer step than this is of no use
     needs = np.where(silent, lowest, np.maximum(needs, lowest))
 
     common = []

@@ -5,7 +5,7 @@ A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It m
 1. before the network: all that it depends on is affine, data movement, a magnitude, a clip whose interval does not
    hold 0 (a guard before a logarithm) or another such op, and starts from inputs; then all of that is computed in real numbers;
 2. after the network: only affine ops, data movement, such clips, quantizers of the model itself and host ops take what it
-   gives, down to the outputs.
+   gives, down to the outputs; where a layer with weights follows and the op has an integer form, it is a function instead.
 
 Ops on integers and truth, and casts to them and from them, are host ops. What of them is known from the inputs alone is
 computed before the network, so that integers are never rounded to levels.
@@ -29,18 +29,24 @@ from snnir.ir.ops import (
     Conv,
     Div,
     FakeQuantize,
+    Function,
     Linear,
     Lookup,
     MatMul,
+    MaxPool,
     Movement,
     Mul,
+    Observe,
+    Product,
     Quantize,
+    Saturate,
     Scan,
     SparseLinear,
     Sub,
 )
+from snnir.passes.functions.lowering import lowered
 
-__all__ = ["host_nodes", "host_prefix", "host_suffix", "needs_host", "work"]
+__all__ = ["function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host", "work"]
 
 _PLAIN = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool, Abs)
 
@@ -53,26 +59,34 @@ def needs_host(node: Node) -> bool:
     return (node.op.host and not isinstance(node.op, Abs)) or (isinstance(node.op, Div) and not node.operands[1].is_constant)
 
 
-def host_prefix(graph: Graph, raw: Collection[Value], suffix: Collection[Node], allow: bool = False) -> set[Node]:
+def host_prefix(
+    graph: Graph, raw: Collection[Value], suffix: Collection[Node], allow: bool = False, functions: Collection[Node] = ()
+) -> set[Node]:
     """Nodes that are computed in real numbers before the network; `raw` are the inputs that are known as real numbers.
 
+    Nodes of `functions` are none: they stand behind layers of the network, and integers compute them there.
     With `allow`, host ops that stand inside the network count, where that takes fewer operations than `host_suffix`.
     """
-    plain = _forward(graph, raw, _signal)
+    plain = _forward(graph, raw, lambda node: _signal(node) and node not in functions)
     wanted = {node for node in plain if needs_host(node) and node not in suffix}
     if allow:
         anything = _forward(graph, raw, lambda node: node.body is None)
-        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node)}
+        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and lowered(node.op) is None}
     return _ancestors(graph, wanted)
 
 
 def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     """Nodes that are computed in real numbers after the network."""
     tail: set[Node] = set()
+    before = _before_layers(graph)
     early = _forward(graph, graph.inputs, lambda node: isinstance(node.op, Movement | Lookup) or _holds_integers(node))
     for node in reversed(graph.nodes):
         # tokens are looked up, and integers computed with, before the network: as levels they would be others
-        closes = needs_host(node) and not (node in early and (isinstance(node.op, Lookup) or _holds_integers(node)))
+        closes = (
+            needs_host(node)
+            and node not in before
+            and not (node in early and (isinstance(node.op, Lookup) or _holds_integers(node)))
+        )
         closes = closes or isinstance(node.op, (Movement, FakeQuantize, *_PLAIN)) or _guards(node)
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
@@ -80,7 +94,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     if allow:
         plain = _ancestor_free(graph)
         for node in graph.nodes:
-            if needs_host(node) and node not in after and node not in plain:
+            if needs_host(node) and lowered(node.op) is None and node not in after and node not in plain:
                 before, behind = _ancestors(graph, {node}), _descendants(graph, {node})
                 if work(behind) < work(before):
                     after |= behind
@@ -97,9 +111,10 @@ def host_nodes(graph: Graph) -> set[Node]:
     raw = {value for value in graph.inputs if value.type.is_plain}
     late: set[Value] = set()
     found = set()
+    functions = function_interior(graph)
     for node in graph.nodes:
         changing = [value for value in node.operands if not value.is_constant]
-        if isinstance(node.op, Scan | Quantize):
+        if isinstance(node.op, Scan | Quantize | Function) or node in functions:
             continue
         if changing and all(value in raw for value in changing):
             raw.update(node.outputs)
@@ -108,6 +123,59 @@ def host_nodes(graph: Graph) -> set[Node]:
             late.update(node.outputs)
             found.add(node)
     return found
+
+
+def function_interior(graph: Graph) -> dict[Node, object]:
+    """The nodes of a calibrated graph that functions inside the network compute, each with what stands for its function.
+
+    They lead from levels and sums to a `saturate` that is quantized; those that take one another's real values are one function.
+    """
+    from networkx.utils import UnionFind
+
+    ends = [node for node in graph.nodes if isinstance(node.op, Saturate) and any(_observes(user) for user in node.output.users)]
+    if not ends:
+        return {}
+    union: UnionFind[Node | Value] = UnionFind()
+    rest, seen = list(ends), set(ends)
+    while rest:
+        node = rest.pop()
+        union[node]
+        for value in node.operands:
+            made = value.producer
+            if made is None or value.is_constant or is_sum(value):
+                if not (value.is_constant or _is_levels(value)):
+                    union.union(node, value)  # who takes one sum is one function: it is added up once
+                continue
+            union.union(node, made)
+            if made not in seen:
+                seen.add(made)
+                rest.append(made)
+    return {node: union[node] for node in graph.nodes if node in seen}
+
+
+def _observes(node: Node | None) -> bool:
+    return node is not None and isinstance(node.op, Observe | Quantize)
+
+
+def is_sum(value: Value) -> bool:
+    """Whether a value of a calibrated graph is what synapses can give: levels, a constant, or a sum of weighted levels."""
+    node = value.producer
+    if node is None or value.type.is_levels or isinstance(node.op, Observe | Quantize | Scan):
+        return True
+    if isinstance(node.op, Add):
+        return all(is_sum(operand) for operand in node.operands)
+    if isinstance(node.op, Linear | Conv | SparseLinear | Mul):
+        return all(operand.is_constant for operand in node.operands[1:]) and _is_levels(node.operands[0])
+    return _is_levels(value)
+
+
+def _is_levels(value: Value) -> bool:
+    """Whether a value is levels, or moves and combines levels as spikes do."""
+    node = value.producer
+    if value.type.is_levels or node is None or isinstance(node.op, Observe | Quantize | Scan):
+        return not value.is_constant
+    moves = isinstance(node.op, Movement | MaxPool | Product) or (isinstance(node.op, Mul) and not node.operands[1].is_constant)
+    return moves and all(_is_levels(operand) for operand in node.operands)
 
 
 def _signal(node: Node) -> bool:
@@ -122,6 +190,12 @@ def _holds_integers(node: Node) -> bool:
 def _guards(node: Node) -> bool:
     """A clip whose interval does not hold 0: a guard before a logarithm or below a fraction."""
     return isinstance(node.op, Clip) and not node.op.low <= 0 <= node.op.high
+
+
+def _before_layers(graph: Graph) -> set[Node]:
+    """Nodes with an integer form that a layer with weights follows: functions inside the network compute them."""
+    layers = {node for node in graph.nodes if isinstance(node.op, Linear | Conv) and not node.operands[0].is_constant}
+    return {node for node in _ancestors(graph, layers) - layers if lowered(node.op) is not None and not _holds_integers(node)}
 
 
 def _ancestor_free(graph: Graph) -> set[Node]:

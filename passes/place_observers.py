@@ -24,19 +24,27 @@ from snnir.ir.ops import (
     Movement,
     Mul,
     Observe,
+    Pow,
+    Reciprocal,
+    ReduceMean,
+    Relu,
     Round,
+    Saturate,
     Scan,
+    Softmax,
+    Sub,
 )
 from snnir.ir.rewrite import copy_constants, like
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
+from snnir.passes.functions.region import function_nodes, inner_functions, segments
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
 from snnir.passes.scale_groups import scale_groups
 from snnir.passes.sums import WEIGHTED
 
 __all__ = ["Placed", "place_observers", "try_observers"]
 
-_RAW, _LEVELS, _SUM, _ACTIVATION, _HOST = "raw", "levels", "sum", "activation", "host"
+_RAW, _LEVELS, _SUM, _ACTIVATION, _HOST, _FUNCTION = "raw", "levels", "sum", "activation", "host", "function"
 _PERMIT = "; allow_host (--allow-host) permits it"
 _UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
 
@@ -121,13 +129,17 @@ class _Placement:
         copy_constants(old, self.new, self.values)
         self.kinds.update((self.values[value], _RAW) for value in old.constants)
         self.suffix = set() if self.in_body else host_suffix(old, placer.allow_host)
-        self.prefix = host_prefix(old, raw, self.suffix, placer.allow_host)
+        self.prefix = host_prefix(old, raw, self.suffix, placer.allow_host, inner_functions(old, self.suffix))
+        self.functions = function_nodes(old, self.prefix | self.suffix)
+        self.segments = segments(old, self.functions)
+        self.saturated: dict[Value, Value] = {}
         for node in old.nodes:
             self.visit(node)
         for name, value in old.outputs.items():
             result = self.values[value]
             known = not self.in_body and (result.is_constant or result.type.is_exact)
-            needs = (not known and self.kinds[result] in (_RAW, _ACTIVATION)) or (self.in_body and self.kinds[result] == _SUM)
+            needs = not known and self.kinds[result] in (_RAW, _ACTIVATION, _FUNCTION)
+            needs |= self.in_body and self.kinds[result] == _SUM
             self.new.output(name, self.levels(result) if needs else result)
 
     def levels(self, value: Value) -> Value:
@@ -149,9 +161,48 @@ class _Placement:
             if not value.is_constant:
                 self.align(value, value.producer)
             origin = value.producer.origin if value.producer is not None else ()
-            self.observed[value] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
+            source, value = value, self.saturate(value) if self.kinds[value] == _FUNCTION else value
+            self.observed[source] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
+            value = source
             self.kinds[self.observed[value]] = _LEVELS
         return self.observed[value]
+
+    def saturate(self, value: Value) -> Value:
+        """The value, held in the range that calibration will find."""
+        made = value.producer
+        if value.is_constant or (made is not None and isinstance(made.op, Saturate)):
+            return value
+        if value not in self.saturated:
+            origin = made.origin if made is not None else ()
+            self.saturated[value] = self.new.add1(Saturate(), value, name=f"{value.name}.held", origin=origin)
+            self.kinds[self.saturated[value]] = _FUNCTION
+        return self.saturated[value]
+
+    def function(self, node: Node, operands: Sequence[Value]) -> None:
+        """A node that is computed in integers between two segments: of what comes from the network, levels and sums."""
+        taken = [self.input_of(node, position, value) for position, value in enumerate(operands)]
+        if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in ("log", "sqrt", "sin", "cos", "tan"):
+            taken = [self.saturate(value) if self.kinds[value] in (_FUNCTION, _SUM) else value for value in taken]
+        self.add(node, taken, _FUNCTION)
+        linear = isinstance(node.op, Add | Sub | Movement | ReduceMean | Softmax | Clip | Relu)
+        scales = isinstance(node.op, Mul | Div) and node.operands[1].is_constant
+        if not (linear or scales or node.op.name == "masked"):
+            self.values[node.output] = self.saturate(self.values[node.output])
+
+    def input_of(self, node: Node, position: int, value: Value) -> Value:
+        old = node.operands[position]
+        if value.is_constant or self.kinds[value] == _LEVELS:
+            return value
+        if self.kinds[value] == _FUNCTION and self.segments[old] == self.segments[node.output]:
+            return value
+        if self.kinds[value] == _SUM and not (self.shared(old) and self.leaves(old)):
+            return value
+        return self.levels(value)
+
+    def leaves(self, old: Value) -> bool:
+        """Whether other nodes on chip than those of one function take the value."""
+        users = [user for user in old.users if user not in self.suffix]
+        return any(user not in self.functions for user in users) or len({self.segments[user.outputs[0]] for user in users}) > 1
 
     def add(self, node: Node, operands: Sequence[Value], kind: str, body: Graph | None = None) -> None:
         names = [value.name for value in node.outputs]
@@ -179,6 +230,8 @@ class _Placement:
         kinds = [self.kinds[value] for value in operands]
         if node in self.prefix:
             self.add(node, operands, _RAW, node.body)
+        elif node in self.functions:
+            self.function(node, operands)
         elif needs_host(node) and node not in self.suffix:
             where = "inside a recurrence" if self.in_body else "inside the network"
             self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else _PERMIT}")
@@ -214,7 +267,7 @@ class _Placement:
             self.products.add(self.values[node.output])
         elif isinstance(op, Add):
             alike = all(value in self.products or is_constant(value) for value in operands)
-            self.add(node, [self.summand(node, position, value, alike) for position, value in enumerate(operands)], _SUM)
+            self.add(node, [self.summand(node, position, value) for position, value in enumerate(operands)], _SUM)
             if alike:
                 self.products.add(self.values[node.output])
         elif isinstance(op, Abs):
@@ -298,14 +351,10 @@ class _Placement:
         whole = node is not None and isinstance(node.op, Cast) and node.operands[0].type.is_exact and not self.in_body
         return value if known or whole else self.levels(value)
 
-    def summand(self, node: Node, position: int, value: Value, alike: bool) -> Value:
-        """An operand of a sum. One level of a product is worth far less than one of a weighted value: on a grid with
-        those its weight would round to nothing, so that products are summed up directly only with one another.
-        """
+    def summand(self, node: Node, position: int, value: Value) -> Value:
+        """An operand of a sum: what only this sum takes flows into it directly, products of two changing values too."""
         if is_constant(value) or self.kinds[value] == _LEVELS:
             return value
-        if value in self.products and not alike:
-            return self.levels(value)
         if self.kinds[value] == _SUM and not self.shared(node.operands[position]):
             return value
         return self.levels(value)

@@ -22,10 +22,12 @@ from snnir.ir.ops import (
     Observe,
     Product,
     Quantize,
+    Saturate,
     Scan,
     SequenceMask,
 )
 from snnir.ir.rewrite import copy_constants, like
+from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.scale_groups import scale_groups
 
@@ -44,8 +46,8 @@ class QuantizeActivations(Pass):
     2. A `clip` (ReLU, ReLU6) before it becomes bounds of the levels, which is the same function:
        `round(clip(x, a, b)/s) = clip(round(x/s), round(a/s), round(b/s))`. Other activations stay before the quantizer.
     3. A product of two values that both change with the input becomes `product`, which multiplies levels exactly.
-    4. Inputs of the model, and what the host computes from them, get `input_bits` bits: they are charged at once, so that
-       more bits cost no inner time-steps.
+    4. Inputs of the model, what the host computes from them, and what functions inside the network give, get `input_bits`
+       bits: they are charged at once, so that more bits cost no inner time-steps.
     5. States that add to what they were (the cell state of an LSTM, the state of a GRU) get `state_bits` bits, because
        their rounding errors add up over the sequence; 0 means two more than `bits`.
     6. A quantizer of the model itself (`fake_quantize`) becomes `quantize` to its own levels, with its own rounding; what
@@ -93,7 +95,7 @@ class QuantizeActivations(Pass):
                 continue
             names = {name for node in nodes for name in (node.output.name, node.operands[0].name)}
             bits = self.bits
-            if all(node.operands[0] in inputs for node in nodes):
+            if all(node.operands[0] in inputs or _charged(node) for node in nodes):
                 bits = self.input_bits
             if any(node in states for node in nodes):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
@@ -108,6 +110,12 @@ class QuantizeActivations(Pass):
         if not levels and not all(node.op.host or isinstance(node.op, Movement) for node in graph.nodes):
             raise PassError("pass quantize-activations found no observed value; run calibrate before it")
         return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True)
+
+
+def _charged(node: Node) -> bool:
+    """Whether a function inside the network gives the value: its levels are charged at once, as those of inputs are."""
+    made = node.operands[0].producer
+    return made is not None and isinstance(made.op, Saturate)
 
 
 def _inputs(graph: Graph, known: set[Value]) -> set[Value]:
@@ -210,6 +218,7 @@ def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType],
     values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
     copy_constants(old, new, values)
     absorbed = {node.operands[0].producer for node in levels if _absorbed(node) is not None}
+    functions = function_interior(old)
     alone = not in_body and not any(dim(BATCH) in type_.shape for type_ in types)
     for node in old.nodes:
         if node in absorbed:
@@ -226,7 +235,8 @@ def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType],
             body = _quantize_body(node.op, body, levels, [value.type for value in operands])
         if (isinstance(node.op, Concat) and _apart(operands)) or (alone and _leaves_samples(node, operands)):
             operands = [_real(new, value) for value in operands]
-        op = Product() if isinstance(node.op, Mul) and all(value.type.is_levels for value in operands) else node.op
+        multiplies = isinstance(node.op, Mul) and all(value.type.is_levels for value in operands) and node not in functions
+        op = Product() if multiplies else node.op
         names = [value.name for value in node.outputs]
         results = new.add(op, *operands, names=names, origin=node.origin, body=body)
         values.update(zip(node.outputs, results, strict=True))

@@ -14,6 +14,7 @@ from snnir.ir.ops import (
     Add,
     Dequantize,
     Elementwise,
+    Function,
     Movement,
     Mul,
     MultiThreshold,
@@ -24,9 +25,11 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import like
 from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
+from snnir.passes.functions.body import FunctionBody
+from snnir.passes.functions.region import segments
 from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_table, steady
 from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
-from snnir.passes.host_part import host_nodes
+from snnir.passes.host_part import function_interior, host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.round_terms import (
     bias_parts,
@@ -63,7 +66,9 @@ class QuantizeWeights(Pass):
        no weight is rounded, its threshold may be any real number, and ties go where the file's rounding puts them.
        `rounding` says what happens where no constant V(0) does that: `exact` keeps a staircase, `half-up` rounds ties up,
        `refuse` refuses. In such a model a sum that leaves the network keeps its weights, too.
-    6. Weights that all round to 0 are remarked upon by name.
+    6. A function inside the network becomes `function`, with an integer body (`functions/`); sums that it takes get a grid of
+       their own and no threshold.
+    7. Weights that all round to 0 are remarked upon by name.
     """
 
     name = "quantize-weights"
@@ -112,7 +117,14 @@ class _Descent:
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
         self.reals: dict[Value, Value] = {}
         self.host = host_nodes(old)
+        self.functions = function_interior(old)
+        self.groups: dict[object, list[Node]] = {}
         for node in old.nodes:
+            made = node.operands[0].producer if isinstance(node.op, Quantize) else None
+            if made in self.functions:
+                self.groups.setdefault(self.functions[made], []).append(node)
+        order = segments(old, self.functions)
+        for node in sorted(old.nodes, key=lambda node: order[node.outputs[0]]) if self.functions else old.nodes:
             self.visit(node)
         for name, value in old.outputs.items():
             self.new.output(name, self.get(value) if in_body else self.real(value))
@@ -128,10 +140,18 @@ class _Descent:
 
     def visit(self, node: Node) -> None:
         op = node.op
+        if node in self.functions:
+            return
         if isinstance(op, Quantize):
+            if node.operands[0].producer in self.functions:
+                if node.output not in self.values:
+                    self.function(self.groups[self.functions[node.operands[0].producer]])
+                return
             base, chain = activation_chain(node.operands[0])
-            made = base.producer
-            if chain or base.type.is_levels or (made not in self.host and made and isinstance(made.op, (Add, *WEIGHTED))):
+            summed = (
+                base.producer is not None and isinstance(base.producer.op, (Add, *WEIGHTED)) and base.producer not in self.host
+            )
+            if chain or base.type.is_levels or summed:
                 population = self.given_population if op.given else self.population
                 self.values[node.output] = population(node, op, base, chain)
                 return
@@ -246,6 +266,35 @@ class _Descent:
         result = self.new.add1(op_, total, self.new.constant(label, parameter), name=name, origin=origin)
         self.rounding.populations[result] = RoundedLevels(node, tuple(chain), grid.unit)
         return result
+
+    def function(self, ends: Sequence[Node]) -> None:
+        """One function inside the network: the quantizers `ends` round what it gives, levels and sums go in."""
+        body = FunctionBody(self.functions, ends)
+        operands = [self.taken(body, value) for value in body.taken]
+        quantizations, graph = body.write()
+        op = Function(
+            tuple(each.scale for each in quantizations),
+            tuple(each.lo for each in quantizations),
+            tuple(each.hi for each in quantizations),
+        )
+        names, origin = [end.output.name for end in ends], tuple(word for end in ends for word in body.origin(end))
+        results = self.new.add(op, *operands, names=names, origin=origin, body=graph)
+        for end, result in zip(ends, results, strict=True):
+            self.values[end.output] = result
+            self.rounding.populations[result] = RoundedLevels(end)
+
+    def taken(self, body: FunctionBody, value: Value) -> Value:
+        """What a function takes, in the new graph, and what the body knows of it: levels, or a sum on a grid."""
+        levels = self.get(value) if value in self.values else None
+        if levels is not None and levels.type.quantization is not None:
+            quantization = levels.type.quantization
+            body.take(value, levels.type, np.array(quantization.scale), quantization.lo, quantization.hi)
+            return levels
+        terms, rank = self.sample_terms(value), value.type.rank - 1
+        grid = sum_grid(terms, rank, self.bits, 1.0 / FINEST)
+        total, reach = self.sum(value.name, terms, grid, self.bits), self.reach(terms, grid, self.bits)
+        body.take(value, total.type, grid.unit, -reach, reach)
+        return total
 
     def sample_terms(self, value: Value) -> list[Term]:
         terms = terms_of(value)

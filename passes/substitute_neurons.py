@@ -10,6 +10,7 @@ import numpy as np
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import QUANTIZED, SPIKING, Graph, Node, Op, Quantization, TensorType, Value
 from snnir.ir.ops import (
+    Accumulate,
     Add,
     Bif,
     Conv,
@@ -18,6 +19,7 @@ from snnir.ir.ops import (
     Diagonal,
     Encode,
     Fs,
+    Function,
     Linear,
     MaxPool,
     Movement,
@@ -34,7 +36,7 @@ from snnir.ir.ops import (
     SparseLinear,
 )
 from snnir.ir.phases import FEW_SPIKES, NEURONS
-from snnir.ir.rewrite import like
+from snnir.ir.rewrite import extend, like
 from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.sums import WEIGHTED, Term, terms_of
@@ -52,7 +54,8 @@ class SubstituteNeurons(Pass):
     3. `requantize` and `multi_threshold` become `bif` populations that take the currents of all their synapses; in a
        scan body, a population that receives spikes of the element before is an `rbif` (arXiv:2408.09403). With
        `neuron=few-spikes` they become `fs` and `rfs` (after arXiv:2002.00860).
-    4. `dequantize` becomes a `readout`. Data movement, max pooling and products work on spikes as they are.
+    4. A sum that a `function` takes becomes `accumulate`: it is summed up without neurons.
+    5. `dequantize` becomes a `readout`. Data movement, max pooling and products work on spikes as they are.
     """
 
     name = "substitute-neurons"
@@ -67,6 +70,14 @@ class SubstituteNeurons(Pass):
             raise UsageError(f"neuron {self.neuron!r} is unknown; choose one of {', '.join(NEURONS)}")
         kinds = (Fs, Rfs) if self.neuron == FEW_SPIKES else (Bif, Rbif)
         return Result(_substitute(graph, [value.type for value in graph.inputs], 0, kinds), True)
+
+
+def _copied(graph: Graph | None, level: str) -> Graph:
+    """The body of a function at another level: its ops stay."""
+    assert graph is not None
+    new = like(graph, level)
+    extend(new, graph, {value: new.input(value.name, value.type) for value in graph.inputs})
+    return new
 
 
 def _spiking(type_: TensorType) -> TensorType:
@@ -87,6 +98,13 @@ def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds)
             values[node.output] = _population(new, values, node, recurrent, kinds)
         elif isinstance(node.op, Dequantize):
             values[node.output] = _readout(new, values, node)
+        elif isinstance(node.op, Function):
+            operands = [
+                _get(new, values, value) if value in values else _accumulate(new, values, value) for value in node.operands
+            ]
+            names = [value.name for value in node.outputs]
+            results = new.add(node.op, *operands, names=names, origin=node.origin, body=_copied(node.body, SPIKING))
+            values.update(zip(node.outputs, results, strict=True))
         elif isinstance(node.op, Quantize):
             operand = _get(new, values, node.operands[0])
             encode = Encode(node.op.quantization, node.op.rounding, node.op.single, node.op.given)
@@ -137,7 +155,14 @@ def _readout(new: Graph, values: dict[Value, Value], node: Node) -> Value:
     return _sum(new, values, node, Readout(), _get(new, values, node.operands[1]), terms)
 
 
-def _sum(new: Graph, values: dict[Value, Value], node: Node, op: Op, parameter: Value, terms: list[Term]) -> Value:
+def _accumulate(new: Graph, values: dict[Value, Value], value: Value) -> Value:
+    """A sum that a function takes."""
+    node = value.producer
+    assert node is not None
+    return _sum(new, values, node, Accumulate(), None, terms_of(value))
+
+
+def _sum(new: Graph, values: dict[Value, Value], node: Node, op: Op, parameter: Value | None, terms: list[Term]) -> Value:
     name = node.output.name
     currents = [_synapse(new, values, name, term) for term in terms if not term.value.is_constant]
     constants = [term.value for term in terms if term.value.is_constant]
@@ -146,7 +171,8 @@ def _sum(new: Graph, values: dict[Value, Value], node: Node, op: Op, parameter: 
     else:
         total = sum((value.array.astype(np.int64) for value in constants), np.zeros((), np.int64))
         bias = new.constant(f"{name}.bias", total.astype(np.int32) if np.abs(total).max() < 1 << 31 else total)
-    result = new.add1(op, parameter, bias, *currents, name=name, origin=node.origin)
+    parameters = () if parameter is None else (parameter,)
+    result = new.add1(op, *parameters, bias, *currents, name=name, origin=node.origin)
     if result.type.shape != node.output.type.shape:
         raise UnsupportedError(
             f"{node.describe()}: its currents have shape {result.type.shape}, the population {node.output.type.shape}; "

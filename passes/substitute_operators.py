@@ -14,6 +14,8 @@ from snnir.ir.graph import LARGEST
 from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
 from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.functions.region import function_nodes, inner_functions
+from snnir.passes.host_part import host_prefix, host_suffix
 from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["SubstituteOperators"]
@@ -30,7 +32,8 @@ class SubstituteOperators(Pass):
        length the axes that stay have; never over the batch, and never over an axis of unknown length, since its weights
        would change with every input.
     4. `matmul` of two values that change with the input becomes element-wise products [..., M, N, K] and their sum over K.
-    5. `matmul` with several constant matrices, such as one for each head, becomes a `sparse_linear`.
+    5. Averages inside functions (`functions/region.py`) stay: integers compute them.
+    6. `matmul` with several constant matrices, such as one for each head, becomes a `sparse_linear`.
     """
 
     name = "substitute-operators"
@@ -39,8 +42,11 @@ class SubstituteOperators(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` naming every mean that no fixed weights can compute."""
         refused: list[Refusal] = []
+        inside = _in_functions(graph)
 
         def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+            if node in inside:
+                return None
             try:
                 return _rule(rewriter, node, operands)
             except GraphError as error:
@@ -51,6 +57,15 @@ class SubstituteOperators(Pass):
         if refused:
             raise UnsupportedError("\n".join(map(str, refused)), refused)
         return Result(new, changed > 0)
+
+
+def _in_functions(graph: Graph, in_body: bool = False) -> set[Node]:
+    """Averages that functions inside the network compute in integers, bodies included."""
+    suffix = set() if in_body else host_suffix(graph)
+    raw = () if in_body else graph.inputs
+    found = function_nodes(graph, suffix | host_prefix(graph, raw, suffix, functions=inner_functions(graph, suffix)))
+    averages = {node for node in found if isinstance(node.op, ReduceMean)}
+    return averages.union(*(_in_functions(node.body, True) for node in graph.nodes if node.body is not None))
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import DELIVERIES, EXECUTIONS, PlainResult, Simulator, simulate_plain
+from snnir.backends.simulator import DELIVERIES, EXECUTIONS, Simulator
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import Population
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
+from snnir.machine.plain import PlainResult, simulate_plain
 from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
 from snnir.runtime.verification import integer_counts, scan_lengths
 from tests.random_graphs import random_graph
@@ -142,7 +143,9 @@ def check_ranges(value: Value, op: Population, plain: PlainResult, name: str, ca
     if not sums.size:
         return
     axis = sums.ndim - value.type.rank
-    length = min(sums.shape[axis], spikes.shape[axis])
+    length = sums.shape[axis]
+    silent = np.zeros((*spikes.shape[:axis], max(length - spikes.shape[axis], 0), *spikes.shape[axis + 1 :]), np.int64)
+    spikes = np.concatenate([spikes, silent], axis=axis)
     start = np.zeros((), np.int64)
     if carried:  # windows start at what those before them sent
         sent = spikes.sum(axis=axis, keepdims=True)

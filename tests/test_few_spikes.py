@@ -16,7 +16,7 @@ import pytest
 from snnir.backends.bundle import Bundle
 from snnir.backends.bundle.c_replay import compile_engine
 from snnir.backends.bundle.unpacked import unpacked
-from snnir.backends.simulator import Simulator, simulate_plain
+from snnir.backends.simulator import Simulator
 from snnir.errors import GraphError, UnsupportedError, UsageError
 from snnir.export.bundle import bundle, bundle_to_program
 from snnir.export.replay import replay_bundle
@@ -32,6 +32,7 @@ from snnir.ir.verify import verify
 from snnir.machine import program as machine
 from snnir.machine.interpreter import interpret
 from snnir.machine.lowering import lower
+from snnir.machine.plain import simulate_plain
 from snnir.machine.ranges import bits_of, certify
 from snnir.machine.settling import settling
 from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
-from snnir.backends.simulator.kernels.constants import COMBINE, ENCODE, GATHER, POPULATE, SCAN
+from snnir.backends.simulator.functions import Microprogram
+from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.segment import SEGMENT
@@ -23,8 +24,11 @@ from snnir.backends.simulator.tables import (
     ELEMENT,
     EMITTER,
     ENCODER,
+    FUNCTION,
+    FUNCTION_SOURCE,
     GATHERED,
     INSTRUCTION,
+    MICROCODE,
     PART,
     POPULATION,
     ROUNDING,
@@ -42,9 +46,11 @@ from snnir.ir.graph import Node
 from snnir.ir.ops import Encode
 from snnir.machine import Lowered
 from snnir.machine.program import (
+    Accumulator,
     Constant,
     Emitter,
     FewSpikes,
+    Function,
     Input,
     Max,
     Op,
@@ -53,13 +59,17 @@ from snnir.machine.program import (
     Readout,
     Route,
     Scan,
+    Settled,
     Summing,
     Train,
     trains_of,
     walk,
 )
+from snnir.machine.segments import segments
 
 __all__ = ["Cache", "assemble", "rounds_plainly"]
+
+_Summing = Population | FewSpikes | Readout | Accumulator
 
 _LARGEST_EVENT = (1 << 30) - 1
 """An event is a number of 32 bits: twice its value, and a mark."""
@@ -117,7 +127,11 @@ class _Assembler:
             ("counts", "sums", "levels", "members", "thresholds", "index", "neurons", "narrow", "wide", "w0", "w1", "w2"), 0
         )
         self.kept = dict.fromkeys(("encoders", "combinations", "states", "borders"), 0)
-        self.columns = 1
+        self.microprogram = Microprogram()
+        self.accumulated: dict[str, int] = {}
+        self.segments = segments(lowered.program.ops)
+        self.columns_of = [1 + max(self.segments.values(), default=0)]
+        self.columns = self.columns_of[0]
         self.top: list[tuple[int, int]] = []
         self.bodies: list[list[tuple[int, int]]] = []
         for op, _ in walk(lowered.program.ops):
@@ -215,7 +229,9 @@ class _Assembler:
         for op in ops:
             if isinstance(op, Input | Constant):
                 self._encode(op, code, scan)
-            elif isinstance(op, Population | FewSpikes | Readout):
+            elif isinstance(op, Function | Settled):
+                self._compute(op, code, scan)
+            elif isinstance(op, Population | FewSpikes | Readout | Accumulator):
                 self._populate(op, code, scan)
             elif isinstance(op, Max | Product):
                 self._combine(op, code, scan)
@@ -229,7 +245,8 @@ class _Assembler:
         size = op.train.size
         counts = self.take("counts", size * (1 if windows is None else windows)) if op.counted and op.emits else -1
         self.emitters.append((op, windows))
-        return self.add(EMITTER, self.slot(op.train.name), size, counts, isinstance(op, Summing), windows or 1)
+        spikes, segment = isinstance(op, Summing), self.segments[op.train.name]
+        return self.add(EMITTER, self.slot(op.train.name), size, counts, spikes, windows or 1, segment)
 
     def _encode(self, op: Input | Constant, code: list[tuple[int, int]], scan: Scan | None) -> None:
         name, size, fixed = op.train.name, op.train.size, isinstance(op, Constant)
@@ -253,17 +270,21 @@ class _Assembler:
             self.cache.segments[key] = build(op, self.trains)
         return self.cache.segments[key]
 
-    def _populate(self, op: Population | FewSpikes | Readout, code: list[tuple[int, int]], scan: Scan | None) -> None:
+    def _populate(
+        self, op: Population | FewSpikes | Readout | Accumulator, code: list[tuple[int, int]], scan: Scan | None
+    ) -> None:
         segments = self._segments(op)
         storage, size, first = storage_of(segments), op.train.size, len(self.inputs)
         self.inputs += [self.read([source], code) for source in op.sources]
         self.segment_names += segments.names
-        sums, lo, hi, staircase = -1, op.train.lo, op.train.hi, False
+        sums, register, lo, hi, staircase = -1, -1, op.train.lo, op.train.hi, False
         bits, omitted = (op.train.bits, op.omitted) if isinstance(op, FewSpikes) else (0, 0)
         thresholds = np.ones((1, 1), np.int64)
         if isinstance(op, Readout):
             sums = self.take("sums", size * (1 if scan is None else scan.windows))
             self.readouts.append((op, sums, None if scan is None else scan.windows))
+        elif isinstance(op, Accumulator):
+            self.accumulated[op.train.name] = register = self.microprogram.room(size)
         else:
             staircase = op.staircase
             thresholds = op.theta.reshape(len(op.theta), -1)
@@ -290,10 +311,39 @@ class _Assembler:
             index,
             index + segments.index.size,
             sums,
+            register,
         )
         self.thresholds.append(thresholds.reshape(-1))
         self.populations.append((op, segments))
         code.append((POPULATE, self.add(POPULATION, *row)))
+
+    def _compute(self, op: Function | Settled, code: list[tuple[int, int]], scan: Scan | None) -> None:
+        first, size, given = self.count(FUNCTION_SOURCE), op.train.size, []
+        for name in op.sources:
+            extent = self.trains[name].size
+            if name in self.accumulated:
+                slot, register = -1, self.accumulated[name]
+            else:
+                slot, register = self.read([name], code), self.microprogram.room(extent)
+            self.add(FUNCTION_SOURCE, slot, register, extent)
+            given.append((register, extent))
+        step = len(self.microprogram.rows)
+        result = self.microprogram.write(op.code if isinstance(op, Function) else (), given)
+        row = (
+            self._emitter(op, scan),
+            self.slot(op.train.name),
+            size,
+            op.train.lo,
+            op.train.hi,
+            op.start,
+            first,
+            self.count(FUNCTION_SOURCE),
+            step,
+            len(self.microprogram.rows),
+            result,
+            self.microprogram.room(size),
+        )
+        code.append((COMPUTE, self.add(FUNCTION, *row)))
 
     def _combine(self, op: Max | Product, code: list[tuple[int, int]], scan: Scan | None) -> None:
         count, product = op.train.size, isinstance(op, Product)
@@ -330,8 +380,12 @@ class _Assembler:
         body: list[tuple[int, int]] = []
         order = range(op.windows - 1, -1, -1) if op.reverse else range(op.windows)
         self.windows += [f"{op.name}[{element}]" for element in order]
-        row = [op.windows, op.reverse, self.columns, len(self.bodies), 0]
-        self.columns += op.windows
+        here = segments(op.ops)
+        self.segments |= here
+        columns = 1 + max(here.values(), default=0)
+        row = [op.windows, op.reverse, self.columns, columns, len(self.bodies), 0]
+        self.columns += op.windows * columns
+        self.columns_of += [columns] * op.windows
         elements = [(element, self.read([element.source], code)) for element in op.elements]
         initial = [self.read([state.initial], code) for state in op.states]
         shared = [(link.input.name, self.read([link.source], code)) for link in op.shared]
@@ -351,7 +405,7 @@ class _Assembler:
             size = result.train.size // max(op.windows, 1)
             self.add(STACKED, self.read([result.source], body), self.slot(result.train.name), size, self.keep("borders", size))
         for place, table in enumerate((ELEMENT, STATE, SHARED, STACKED)):
-            row[6 + 2 * place] = self.count(table)
+            row[7 + 2 * place] = self.count(table)
         self.bodies.append(body)
         code.append((SCAN, self.add(WINDOWS, *row)))
 
@@ -370,8 +424,8 @@ class _Assembler:
             body = self.bodies[row["body"]]
             row["body"], row["body_end"] = len(code), len(code) + len(body)
             code += body
-        segments = [own for _, own in self.populations]
-        weights8, weights16, weights64, index, bias32, bias64 = self.cache.pool.of(segments)
+        populations = [own for _, own in self.populations]
+        weights8, weights16, weights64, index, bias32, bias64 = self.cache.pool.of(populations)
         layout = Layout(
             tuple(self.emitters),
             tuple(self.segment_names),
@@ -379,6 +433,7 @@ class _Assembler:
             tuple(outputs),
             tuple(self.encoders),
             self.windows,
+            self.columns_of,
             self.columns,
             self.sizes["counts"],
             self.sizes["sums"],
@@ -407,7 +462,7 @@ class _Assembler:
             bias32,
             bias64,
             flat([_parameters(op, own) for op, own in self.populations], np.int32),
-            flat([own.layout for own in segments], np.int32),
+            flat([own.layout for own in populations], np.int32),
             flat(self.thresholds, np.int64),
             self.table(COMBINATION),
             flat(self.members, np.int32),
@@ -417,6 +472,11 @@ class _Assembler:
             self.table(SHARED),
             self.table(STACKED),
             self.table(SETTLED),
+            self.table(FUNCTION),
+            self.table(FUNCTION_SOURCE),
+            np.array(self.microprogram.rows, MICROCODE),
+            self.microprogram.register_maps(),
+            self.microprogram.registers(),
             np.array(layout.results[:-1], np.int64),
             np.array(list(self.kept.values()), np.int64),
         )

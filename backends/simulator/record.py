@@ -62,8 +62,10 @@ class Recorder:
 
     @property
     def steps(self) -> np.ndarray:
-        """Steps of each window, int64[N, windows]."""
-        return self._part(STEPS)
+        """Steps of each window, int64[N, windows]: those of its segments together."""
+        columns = self.layout.columns_of
+        starts = np.cumsum([0, *columns[:-1]])
+        return self._part(STEPS) if len(columns) == self.layout.columns else np.add.reduceat(self._part(STEPS), starts, axis=1)
 
     @property
     def spikes(self) -> dict[str, np.ndarray]:
@@ -116,9 +118,11 @@ class Recorder:
         found, first, flat = {}, 0, self._part(COUNTS)
         for emitter, windows in self.layout.emitters:
             name = emitter.train.name
+            if not emitter.counted:
+                continue
             if not emitter.emits:
                 found[name] = self.sums[self.layout.values[name]]
-            elif emitter.counted:
+            else:
                 found[name] = self._cut(flat, first, windows, emitter.train.shape)
                 first += emitter.train.size * (1 if windows is None else windows)
         return found

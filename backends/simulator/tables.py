@@ -20,8 +20,11 @@ __all__ = [
     "ELEMENT",
     "EMITTER",
     "ENCODER",
+    "FUNCTION",
+    "FUNCTION_SOURCE",
     "GATHERED",
     "INSTRUCTION",
+    "MICROCODE",
     "PART",
     "POPULATION",
     "ROUNDING",
@@ -44,7 +47,7 @@ def _record(*fields: str) -> np.dtype:
 INSTRUCTION = _record("kind", "row")
 PART = _record("slot", "map")  # map: where in `maps` the pointers of the addresses stand, or -1: addresses stay
 GATHERED = _record("slot", "first", "last")  # parts
-EMITTER = _record("slot", "size", "counts", "spikes", "windows")
+EMITTER = _record("slot", "size", "counts", "spikes", "windows", "segment")
 ENCODER = _record("emitter", "slot", "size", "fixed", "levels", "stride", "kept")
 POPULATION = _record(
     "emitter",
@@ -65,7 +68,24 @@ POPULATION = _record(
     "index",
     "index_end",
     "sums",  # where a readout's sums stand in the result, or -1
+    "register",  # where an accumulator leaves its sums for functions, or -1
 )
+FUNCTION = _record(
+    "emitter",
+    "slot",
+    "size",
+    "lo",
+    "hi",
+    "start",  # the step at which it charges
+    "first_source",
+    "last_source",
+    "first_step",
+    "last_step",
+    "result",  # where its last step leaves the levels among the registers
+    "kept",  # where it keeps the levels of this window
+)
+FUNCTION_SOURCE = _record("slot", "register", "size")  # slot -1: an accumulator has left its sums in the register
+MICROCODE = _record("kind", "size", "width", "result", "x", "x_map", "y", "y_map")  # maps: where in `register_maps`, or -1
 COMBINATION = _record(
     "emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept"
 )
@@ -77,6 +97,7 @@ WINDOWS = _record(
     "length",
     "reverse",
     "column",
+    "segments",  # how many columns of steps a window has
     "body",
     "body_end",
     "elements",
@@ -127,6 +148,12 @@ class Program(NamedTuple):
     shared: np.ndarray
     stacked: np.ndarray
     settled: np.ndarray
+    functions: np.ndarray
+    function_sources: np.ndarray
+    microcode: np.ndarray
+    register_maps: np.ndarray
+    registers: np.ndarray
+    """int64: what the registers of functions hold at first, which is their constants."""
     results: np.ndarray
     """int64[7]: where in what a run writes of a sample begin steps by window, spikes by emitter, synaptic operations and those
     that multiply by segment, the sums of readouts, what spiking outputs settle to, and all tracers."""
@@ -163,6 +190,8 @@ class Layout:
     outputs: tuple[tuple[str, tuple[int, ...], int], ...]
     encoders: tuple[Charged, ...]
     windows: list[str]
+    columns_of: list[int]
+    """How many columns of steps each window has: one for each of its segments."""
     columns: int
     counts: int
     sums: int

@@ -16,6 +16,7 @@ from snnir.backends.simulator.kernels.constants import (
     ALL,
     COLLECTED,
     COMBINE,
+    COMPUTE,
     CSR,
     DENSE,
     ENCODE,
@@ -59,7 +60,13 @@ def _size(dtype: Any) -> int:
     return int(dtype.size if hasattr(dtype, "size") else dtype.bitwidth // 8)
 
 
-_INSTRUCTIONS = {ENCODE: "encode_levels", GATHER: "gather_trains", COMBINE: "combine_tracers", SCAN: "scan_windows"}
+_INSTRUCTIONS = {
+    ENCODE: "encode_levels",
+    GATHER: "gather_trains",
+    COMBINE: "combine_tracers",
+    SCAN: "scan_windows",
+    COMPUTE: "compute_function",
+}
 _POPULATIONS = {0: "populate_32", 1: "populate_32", 2: "populate_64"}
 _FEW_SPIKES = {0: "few_spikes_32", 1: "few_spikes_32", 2: "few_spikes_64"}
 _DELIVERIES = {DENSE: "dense", SCATTERED: "convolution", COLLECTED: "convolution", CSR: "sparse"}
@@ -95,8 +102,9 @@ class Code:
         """The emitter whose train an instruction makes; -1 for those of several, or of none, and for readouts."""
         if kind == POPULATE:
             population = self.arrays.populations[row]
-            return -1 if population["sums"] >= 0 else int(population["emitter"])
-        table = {ENCODE: self.arrays.encoders, COMBINE: self.arrays.combinations}.get(kind)
+            return -1 if population["sums"] >= 0 or population["register"] >= 0 else int(population["emitter"])
+        tables = {ENCODE: self.arrays.encoders, COMBINE: self.arrays.combinations, COMPUTE: self.arrays.functions}
+        table = tables.get(kind)
         return -1 if table is None else int(table["emitter"][row])
 
     def take(self, threads: int) -> RunMemory:
@@ -240,7 +248,7 @@ def _room(program: Program) -> dict[str, np.ndarray]:
         },
     }
     arrays = {name: np.zeros(extent, dtype) for dtype, named in shapes.items() for name, extent in named.items()}
-    return {**arrays, "stamps": np.full(size, -1, np.int64)}
+    return {**arrays, "stamps": np.full(size, -1, np.int64), "registers": program.registers.copy()}
 
 
 def _starts(program: Program) -> dict[str, np.ndarray]:

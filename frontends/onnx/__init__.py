@@ -7,6 +7,7 @@ from snnir.frontends.onnx.levels import foreign_domains, run_levels
 from snnir.frontends.onnx.reference import run_onnxruntime
 from snnir.frontends.onnx.refused import refused_operators, written_out
 from snnir.frontends.onnx.registry import conditions, onnx_operators
+from snnir.frontends.onnx.requantize import requantized
 from snnir.frontends.onnx.survey import survey
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "import_onnx",
     "onnx_operators",
     "refused_operators",
+    "requantized",
     "run_levels",
     "run_onnxruntime",
     "survey",

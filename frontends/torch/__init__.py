@@ -16,7 +16,7 @@ from snnir.ir import Graph
 if TYPE_CHECKING:
     from snnir.frontends.torch.source import Source
 
-__all__ = ["import_torch", "run_torch", "torch_conditions", "torch_operators", "torch_refused"]
+__all__ = ["import_torch", "requantized", "run_torch", "torch_conditions", "torch_operators", "torch_refused"]
 
 _HINT = "PyTorch is not installed, and this needs it: pip install 'snnir[torch]'"
 
@@ -58,6 +58,18 @@ def run_torch(
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     return reference.run_torch(source, inputs, example_inputs, batch_axes)
+
+
+def requantized(source: Source) -> tuple[Any, int]:
+    """A module with real layers in the place of dynamically quantized ones, and how many there are.
+
+    Raises `UsageError` where PyTorch is not installed.
+    """
+    try:
+        from snnir.frontends.torch import requantize
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return requantize.requantized(source)
 
 
 def torch_operators() -> dict[str, list[str]]:

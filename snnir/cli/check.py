@@ -9,7 +9,19 @@ import click
 import snnir
 from snnir.cli.check_report import checked
 from snnir.cli.files import read_arrays
-from snnir.cli.options import BATCH_AXIS, CONSTANT, DIM, FILE, JSON, SHAPE, batch_axes_of, compile_options, constants_of, dims_of
+from snnir.cli.options import (
+    BATCH_AXIS,
+    CONSTANT,
+    DIM,
+    FILE,
+    JSON,
+    REQUANTIZE,
+    SHAPE,
+    batch_axes_of,
+    compile_options,
+    constants_of,
+    dims_of,
+)
 
 __all__ = ["check_command"]
 
@@ -23,6 +35,7 @@ __all__ = ["check_command"]
 @BATCH_AXIS
 @DIM
 @SHAPE
+@REQUANTIZE
 @JSON
 def check_command(
     model: Path,
@@ -35,6 +48,7 @@ def check_command(
     batch_axes: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
+    requantize: bool,
     json: bool,
 ) -> int:
     """Say what would become of the ONNX file MODEL, node by node; exit code 1 where anything is refused."""
@@ -48,6 +62,7 @@ def check_command(
         constants=constants_of(constants),
         batch_axes=batch_axes_of(batch_axes),
         dims=dims_of(dims, shapes),
+        requantize=requantize,
     )
     checked(found, every, json)
     return 0 if found.ok else 1

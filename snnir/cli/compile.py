@@ -16,6 +16,7 @@ from snnir.cli.options import (
     DIM,
     FILE,
     JSON,
+    REQUANTIZE,
     SHAPE,
     batch_axes_of,
     chosen,
@@ -42,6 +43,7 @@ __all__ = ["compile_command"]
 @BATCH_AXIS
 @DIM
 @SHAPE
+@REQUANTIZE
 @JSON
 def compile_command(
     model: Path,
@@ -55,6 +57,7 @@ def compile_command(
     batch_axes: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
+    requantize: bool,
     json: bool,
     **options: Any,
 ) -> int:
@@ -68,6 +71,7 @@ def compile_command(
             constants=constants_of(constants),
             batch_axes=batch_axes_of(batch_axes),
             dims=dims_of(dims, shapes),
+            requantize=requantize,
             check=check,
             dump_ir=dump_ir,
             progress=advance,

@@ -24,6 +24,7 @@ __all__ = [
     "EXECUTION",
     "FILE",
     "JSON",
+    "REQUANTIZE",
     "SHAPE",
     "THREADS",
     "batch_axes_of",
@@ -74,6 +75,9 @@ SHAPE = click.option(
     multiple=True,
     metavar="INPUT=SIZE,SIZE,...",
     help="Numbers for open sizes of one input, in order, like x=N,3,320,320; what is no number stays open.",
+)
+REQUANTIZE = click.option(
+    "--requantize", is_flag=True, help="Read what is quantized dynamically as real numbers, and calibrate it like a float model."
 )
 COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")

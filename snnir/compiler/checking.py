@@ -13,6 +13,7 @@ import numpy as np
 
 from snnir.compiler.estimates import Population, estimated_steps, populations
 from snnir.compiler.open_sizes import OpenSizes, advice
+from snnir.compiler.options import ImportOptions
 from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, UsageError, unforeseen
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
@@ -150,21 +151,25 @@ def check(
     batch_axes: Mapping[str, int | None] | None = None,
     constants: Mapping[str, Any] | None = None,
     dims: Mapping[str, int] | None = None,
+    requantize: bool = False,
 ) -> ModelCheck:
     """What would become of a model, without compiling it.
 
     With `calibration` (inputs like those to come) the model is compiled, where nothing is refused, and the steps are its
-    certified bounds; else they are estimated from `bits`. `neuron`, `allow_host`, `batch_axes`, `constants` and `dims` are those
-    of `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data. Raises `ModelError`
-    for what cannot be read; what snnir does not support is part of the report.
+    certified bounds; else they are estimated from `bits`. `neuron`, `allow_host`, `batch_axes`, `constants`, `dims` and
+    `requantize` are those of `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data.
+    Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
     """
+    from snnir.compiler.importing import as_read
     from snnir.frontends.onnx import with_constants
 
     if neuron not in NEURONS:
         raise UsageError(f"neuron {neuron!r} is unknown; choose one of {', '.join(NEURONS)}")
     if constants:
         model = with_constants(model, constants)
+    model, notes = as_read(model, ImportOptions(requantize=requantize))
     sizes = OpenSizes(dims, calibration)
+    sizes.notes += notes
     while True:
         found, graph = _checked(model, calibration, bits, neuron, allow_host, batch_axes, sizes)
         if found.ok or not sizes.take(found.refusals, graph):

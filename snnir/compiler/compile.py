@@ -13,11 +13,13 @@ import numpy as np
 from snnir.compiler.diagnostics import loss_facts
 from snnir.compiler.importing import (
     IMPORT_SAMPLES,
+    as_read,
     check_import,
     example_from,
     import_with,
     is_torch,
     needs_example,
+    requantization_distance,
     with_constants,
 )
 from snnir.compiler.open_sizes import OpenSizes, with_numbers
@@ -127,15 +129,17 @@ def _compiled(
     """The program with the sizes that are known so far. Raises `UnsupportedError`, with the graph as far as it was imported."""
     from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
 
-    graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims))
-    graph.notes += sizes.notes
+    source = model
+    model, notes = as_read(model, imports)
+    graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims, requantize=False))
+    graph.notes += [*notes, *sizes.notes]
     own = is_quantized(graph)
     if calibration is None and not own:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
     known = None if calibration is None else calibration_data(graph, calibration)
     data = check_samples(graph, None) if known is None else known
     facts = CompileFacts(
-        source=str(model) if isinstance(model, str | Path) else graph.name,
+        source=str(source) if isinstance(source, str | Path) else graph.name,
         pipeline=format_pipeline(passes),
         options=options,
         checked=check,
@@ -152,6 +156,12 @@ def _compiled(
             facts |= check_levels(with_constants(model, imports.constants), graph, first_samples(graph, data, IMPORT_SAMPLES))
         else:
             facts |= {"import_error": check_import(model, graph, data, imports.example_inputs, imports.constants)}
+        if imports.requantize and model is not source:
+            distance = requantization_distance(source, model, graph, data, imports)
+            graph.notes.append(
+                f"as the file quantizes dynamically, its outputs are {distance:.3g} of their span from that reading"
+            )
+            facts |= {"notes": list(graph.notes)}
     dump = Path(dump_ir) if dump_ir is not None else None
     try:
         stages = run_pipeline(graph, passes, Context(known, progress), check=check, dump=dump, on_stage=on_stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     """An ONNX file, its bytes or a loaded model; a module of PyTorch, an exported program or its `.pt2` file; a graph."""
 
 __all__ = [
+    "as_read",
     "check_import",
     "example_from",
     "import_model",
@@ -31,6 +33,7 @@ __all__ = [
     "is_torch",
     "model_outputs",
     "needs_example",
+    "requantization_distance",
     "with_constants",
 ]
 
@@ -51,6 +54,7 @@ def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
     graph no more. A module of PyTorch needs `example_inputs`, the arguments of one call (a tensor or array, a tuple, or a
     dict by name); `dynamic_shapes`, as `torch.export` takes them, says which sizes are open where those found are not wanted.
     `dims` gives numbers for sizes of inputs that are open, by their names (ONNX's `dim_param`, `T` of a module) or `input:axis`.
+    `requantize` reads dynamically quantized operators and layers as real ones, with the weights that their integers stand for.
 
     Raises `ModelError` for files that cannot be read, `UnsupportedError` listing every node that snnir does not know,
     `UsageError` for a module without example inputs or where PyTorch is not installed.
@@ -60,6 +64,11 @@ def import_model(model: Model, **options: Unpack[ImportKeywords]) -> Graph:
 
 def import_with(model: Model, options: ImportOptions) -> Graph:
     """`import_model` with its options as one value."""
+    if options.requantize:
+        model, notes = as_read(model, options)
+        graph = import_with(model, dataclasses.replace(options, requantize=False))
+        graph.notes += notes
+        return graph
     if options.constants and (isinstance(model, Graph) or is_torch(model)):
         raise UsageError("constants are for ONNX models; bind arguments of a module of PyTorch before the export")
     if isinstance(model, Graph):
@@ -82,6 +91,28 @@ def import_with(model: Model, options: ImportOptions) -> Graph:
     from snnir.frontends.onnx import import_onnx
 
     return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants, dims=options.dims)
+
+
+def as_read(model: Model, options: ImportOptions) -> tuple[Any, list[str]]:
+    """The model with real numbers in place of dynamic quantization, where the options ask for that; and notes on it."""
+    if not options.requantize or isinstance(model, Graph):
+        return model, []
+    if is_torch(model):
+        from snnir.frontends.torch import requantized as requantized_module
+
+        read, count = requantized_module(cast("Any", model))
+        what = "layers"
+    else:
+        from snnir.frontends.onnx import requantized
+
+        read, count = requantized(cast("Any", model))
+        what = "nodes"
+    if not count:
+        return read, ["nothing in the model is quantized dynamically: requantize changes nothing"]
+    return read, [
+        f"{count} dynamically quantized {what} are read as real ones, with the weights that their integers stand for; "
+        "activations are calibrated as for a float model"
+    ]
 
 
 def is_torch(model: object) -> bool:
@@ -190,6 +221,15 @@ def check_import(
             )
         worst = max(worst, difference)
     return worst
+
+
+def requantization_distance(
+    model: Model, read: Model, graph: Graph, data: Mapping[str, np.ndarray], options: ImportOptions
+) -> float:
+    """How far outputs of a dynamically quantized model are from those of the real-valued reading, relative to their span."""
+    few = first_samples(graph, data, IMPORT_SAMPLES)
+    own, real = (model_outputs(each, graph, few, options.example_inputs, options.constants) for each in (model, read))
+    return max((_apart(real[name], own[name]) for name in real if real[name].dtype.kind == "f"), default=0.0)
 
 
 def _apart(expected: np.ndarray, found: np.ndarray) -> float:

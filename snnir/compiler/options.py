@@ -24,6 +24,7 @@ class ImportKeywords(TypedDict, total=False):
     dynamic_shapes: Any
     constants: Mapping[str, Any] | None
     dims: Mapping[str, int] | None
+    requantize: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ImportOptions:
     """Values of inputs of an ONNX model that must be known while importing it, by their names."""
     dims: Mapping[str, int] | None = None
     """Numbers for open sizes of inputs, by their names in the model or as `input:axis`."""
+    requantize: bool = False
+    """Whether what is quantized dynamically is read as real numbers, and calibrated like a float model."""
 
 
 class Keywords(CompileKeywords, ImportKeywords, total=False):

@@ -15,10 +15,10 @@ from snnir.errors import InputError
 from snnir.ir.dims import Dim
 from snnir.ir.finite import needs_finite
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Scan
+from snnir.ir.ops import Function, Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute", "fixed_size_note"]
+__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute", "fixed_size_note", "function_levels"]
 
 Observer = Callable[[Value, np.ndarray], None]
 """Called with every value computed, once for each element inside a scan."""
@@ -182,7 +182,12 @@ def _run(
         if all(value in arrays for value in node.outputs):
             continue
         operands = [arrays[value] for value in node.operands]
-        results = _scan(node, operands, sizes, observe) if isinstance(node.op, Scan) else apply(node, operands, sizes)
+        if isinstance(node.op, Scan):
+            results: Sequence[np.ndarray] = _scan(node, operands, sizes, observe)
+        elif isinstance(node.op, Function):
+            results = function_levels(node, operands, sizes)
+        else:
+            results = apply(node, operands, sizes)
         for value, array in zip(node.outputs, results, strict=True):
             arrays[value] = array
             if observe is not None:
@@ -200,6 +205,16 @@ def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) 
         operands = [real(array, type_) for array, type_ in zip(operands, types, strict=True)]
     results = node.op.bind(sizes).evaluate(*operands)
     return tuple(array.astype(DTYPES[value.type.dtype], copy=False) for array, value in zip(results, node.outputs, strict=True))
+
+
+def function_levels(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+    """The levels, int64, that a `function` gives for complete levels and sums of its operands."""
+    assert isinstance(node.op, Function) and node.body is not None
+    body = node.body
+    arrays = {value: np.asarray(array, np.int64) for value, array in zip(body.inputs, operands, strict=True)}
+    _run(body, arrays, dict(sizes), None, set(body.outputs.values()))
+    bounds = zip(body.outputs.values(), node.op.lo, node.op.hi, strict=True)
+    return tuple(np.clip(arrays[value], lo, hi) for value, lo, hi in bounds)
 
 
 def real(array: np.ndarray, type_: TensorType) -> np.ndarray:

@@ -13,7 +13,7 @@ from snnir.errors import GraphError, TextError
 from snnir.ir.dims import Dim, concrete
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import LEVELS, OPS
-from snnir.ir.ops import Scan
+from snnir.ir.ops import Function, Scan
 from snnir.ir.types import DTYPES, TensorType, parse_type
 from snnir.ir.words import read_attributes, read_name, read_word, split_words
 
@@ -122,8 +122,8 @@ class _Reader:
         if op_name not in OPS:
             near = difflib.get_close_matches(op_name, OPS, 1)
             raise self.fail(f"unknown op {op_name!r}" + (f"; did you mean {near[0]}?" if near else ""))
-        if issubclass(OPS[op_name], Scan):
-            self.scan(graph, results, rest)
+        if issubclass(OPS[op_name], Scan | Function):
+            self.with_body(graph, op_name, results, rest)
             return
         rest, types = self.split_types(rest, len(results))
         operands = [self.value(graph, word) for word in rest if not _is_attribute(word)]
@@ -196,22 +196,23 @@ class _Reader:
         except (ValueError, KeyError, OverflowError) as error:
             raise self.fail(f"{word} is not {type_}: {error}") from None
 
-    def scan(self, graph: Graph, results: list[str], rest: list[str]) -> None:
+    def with_body(self, graph: Graph, op_name: str, results: list[str], rest: list[str]) -> None:
         if not rest or rest[-1] != "{":
             raise self.fail("expected { at the end of the line, and the body below")
         body = Graph(self.name(rest[0]), graph.level)
-        counts = {"state": 0, "element": 0, "shared": 0}
+        scan = issubclass(OPS[op_name], Scan)
+        counts = {"state": 0, "element": 0, "shared": 0} if scan else {"given": 0}
         operands: list[Value] = []
         attributes = list(rest[1:-1])
         while True:
             line = self.next()
             if line is None:
-                raise self.fail("the body of a scan has no closing }")
+                raise self.fail(f"the body of {op_name} has no closing }}")
             words, comment = line
             if words[0] == "}":
                 break
             if words[0] in ("note", "input", "output"):
-                raise self.fail("the body of a scan has no closing }")
+                raise self.fail(f"the body of {op_name} has no closing }}")
             if words[0] in counts and len(words) == 5 and words[2] == "=":
                 counts[words[0]] += 1
                 operands.append(self.value(graph, words[3]))
@@ -223,9 +224,10 @@ class _Reader:
         rest, types = self.split_types(words[1:], len(results))
         if rest:
             raise self.fail("expected only the types of the results after }")
-        attributes += [f"states={counts['state']}", f"elements={counts['element']}"]
+        if scan:
+            attributes += [f"states={counts['state']}", f"elements={counts['element']}"]
         try:
-            op = read_attributes(Scan, attributes)
+            op = read_attributes(OPS[op_name], attributes)
             values = graph.add(op, *operands, names=results, origin=self.origin(comment), body=body)
         except GraphError as error:
             raise self.fail(str(error)) from error

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from snnir.errors import UsageError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.ops import Bif, Encode, Fs, Function, MaxPool, Population, Product, Readout, Scan
 
 __all__ = ["FEW_SPIKES", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
 
@@ -82,8 +82,9 @@ def phases_of(graph: Graph, delivery: str = "relay", lengths: Mapping[str, int] 
     1. An encoder charges at step 0: [0, 1).
     2. A population starts when all its sources are complete, and takes a step for each bit: [s, s + b).
     3. A product of two values is one event, in the last step before both are complete: [e - 1, e).
-    4. A maximum, and what is moved or joined, is there when its parts are: [first of all, end of all).
-    5. What crosses the border of a scan's windows begins there at step 0: an element, a value shared by all windows, a result.
+    4. A function charges its levels in the step after all that it takes is complete: [e, e + 1).
+    5. A maximum, and what is moved or joined, is there when its parts are: [first of all, end of all).
+    6. What crosses the border of a scan's windows begins there at step 0: an element, a value shared by all windows, a result.
        A state of the window before comes as its bits ([0, b), `relay`) or at once ([0, 1), `graded`).
     """
     check_phased(delivery, "reset")
@@ -119,6 +120,8 @@ def _phase(node: Node, inputs: list[Phase]) -> Phase | None:
     if isinstance(op, Fs):
         return Phase(end, end + op.steps)
     assert not isinstance(op, Population)
+    if isinstance(op, Function):
+        return Phase(end, end + 1)
     if isinstance(op, Product):
         return Phase(max(end - 1, 0), end)
     return Phase(min(phase.first for phase in inputs), end) if inputs else None

@@ -70,7 +70,7 @@ def tensors(graph: Graph) -> dict[str, np.ndarray]:
 def _content(graph: Graph, indent: int) -> list[_Line]:
     lines = [_constant(value, indent) for value in graph.constants]
     for node in graph.nodes:
-        lines += _scan(node, node.op, indent) if isinstance(node.op, Scan) else [_node(node, indent)]
+        lines += [_node(node, indent)] if node.body is None else _with_body(node, node.body, indent)
     return lines
 
 
@@ -111,13 +111,14 @@ def _node(node: Node, indent: int) -> _Line:
     return _Line(indent, f"{_results(node)} = {' '.join(word for word in words if word)}", types, _origin(node))
 
 
-def _scan(node: Node, op: Scan, indent: int) -> list[_Line]:
-    body = node.body
-    assert body is not None
+def _with_body(node: Node, body: Graph, indent: int) -> list[_Line]:
+    op = node.op
     attributes = " ".join(word for word in attributes_text(op).split() if not word.startswith(("states=", "elements=")))
-    lines = [_Line(indent, " ".join(filter(None, (_results(node), "= scan", name_text(body.name), attributes, "{"))))]
+    lines = [_Line(indent, " ".join(filter(None, (_results(node), f"= {op.name}", name_text(body.name), attributes, "{"))))]
     for index, (value, operand) in enumerate(zip(body.inputs, node.operands, strict=True)):
-        kind = "state" if index < op.states else "element" if index < op.states + op.elements else "shared"
+        kind = "given"
+        if isinstance(op, Scan):
+            kind = "state" if index < op.states else "element" if index < op.states + op.elements else "shared"
         lines.append(_Line(indent + 1, f"{kind} {name_text(value.name)} = {name_text(operand.name)}", str(value.type)))
     lines += _content(body, indent + 1)
     for name, value in body.outputs.items():

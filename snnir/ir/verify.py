@@ -10,7 +10,7 @@ from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING
-from snnir.ir.ops import Bif, Dequantize, Encode, Fs, Population, Readout
+from snnir.ir.ops import Bif, Dequantize, Encode, Fs, Function, Summing
 from snnir.ir.phases import FEW_SPIKES, neuron_of, phases_of
 
 __all__ = ["verify"]
@@ -79,10 +79,10 @@ def _verify_schedule(graph: Graph) -> None:
             raise GraphError(f"{node.describe()} (op {node.op.name}) stands in a graph of few-spike neurons")
     phases = phases_of(graph)
     for node in nodes:
-        if isinstance(node.op, Fs) and node.op.start not in (-1, phases.of[node.output].first):
+        if isinstance(node.op, Fs | Function) and node.op.start not in (-1, phases.of[node.outputs[0]].first):
             raise GraphError(
                 f"{node.describe()} (op {node.op.name}) starts at step {node.op.start}, but its input is complete at step "
-                f"{phases.of[node.output].first}"
+                f"{phases.of[node.outputs[0]].first}"
             )
 
 
@@ -99,8 +99,8 @@ def _verify_lower(node: Node, level: str, where: str, batched: bool) -> None:
     if level == QUANTIZED and mixed and node.body is None and not isinstance(node.op, Dequantize):
         raise GraphError(f"{where} makes real numbers out of levels; only dequantize does at the quantized level")
     if level == SPIKING:
-        if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Population | Readout):
-            raise GraphError(f"{where} takes a current; only populations and readouts do")
+        if any(type_.dtype == "current" for type_ in operands) and not isinstance(node.op, Summing):
+            raise GraphError(f"{where} takes a current; only populations, readouts and sums for functions do")
         constant = isinstance(node.op, Encode) and node.operands[0].is_constant
         spiking = result is not None and result.dtype in ("spike", "current")
         if batched and result is not None and spiking and result.batch_axis != 0 and not constant:

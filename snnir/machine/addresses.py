@@ -42,6 +42,15 @@ class IndexMap:
         """How many integers."""
         return int(np.prod([size for size, _ in self.dims], dtype=np.int64)) if self.table is None else self.table.size
 
+    def reaches(self, size: int, least: int, end: int) -> bool:
+        """Whether it has `size` integers, all of them in least..end - 1."""
+        if self.table is None:
+            ends = [(min(stride * (count - 1), 0), max(stride * (count - 1), 0)) for count, stride in self.dims]
+            low, high = self.offset + sum(low for low, _ in ends), self.offset + sum(high for _, high in ends)
+        else:
+            low, high = int(self.table.min(initial=least)), int(self.table.max(initial=least))
+        return self.size == size and (not size or least <= low <= high < end)
+
     def array(self) -> np.ndarray:
         """The integers, int64."""
         if self.table is not None:

@@ -14,6 +14,7 @@ from snnir.errors import UsageError
 from snnir.machine.boundaries import ElementIn, Protocol, ResultOut, StateIn
 from snnir.machine.program import Emitter, Input, IntegerProgram, Op, Route, Scan, Summing, outside, walk
 from snnir.machine.registers import Observed, Registers, Widths
+from snnir.machine.segments import segments
 from snnir.machine.synapses import currents
 from snnir.machine.trains import DenseTrain, join, lengthen
 from snnir.machine.window import Emission, Memory, Window
@@ -90,8 +91,9 @@ class Interpreter:
         self.protocol = Protocol(program.delivery, program.carry, program.few, cap)
         self.rows: dict[str, list[Emission]] = {}
         self.inside: set[str] = set()
+        self.segments: dict[int, dict[str, int]] = {}
         self.found = Execution(observed=self.registers.observed)
-        self.used: dict[str, np.ndarray] = {program.name: np.zeros(self.batch, np.int64)}
+        self.used: dict[str, list[np.ndarray]] = {program.name: []}
 
     def run(self) -> dict[str, DenseTrain]:
         """Run everything; the trains outside scans."""
@@ -110,6 +112,7 @@ class Interpreter:
 
     def ops(self, ops: Sequence[Op], window: Window, name: str | None) -> None:
         """Enter the train of every op; `name` is that of a scan's window (None: outside scans)."""
+        of = self.segments.setdefault(id(ops), segments(ops))
         for op in ops:
             if isinstance(op, Scan):
                 self._scan(op, window)
@@ -123,16 +126,16 @@ class Interpreter:
                 train = DenseTrain.of_bits(emission.events) if shifted else DenseTrain.of(emission.events, op.charges)
                 window.trains[op.train.name] = train
                 window.kept[op.train.name] = emission.kept
-                self._enter(op, emission, name)
+                self._enter(op, emission, name, of[op.train.name])
                 if self.program.few:  # a window takes the steps of its schedule, whatever is silent
                     longest = [emission.events.shape[1], *(window.trains[source].steps for source in op.sources)]
-                    self._take(name, np.array(max(longest)))
+                    self._take(name, of[op.train.name], np.array(max(longest)))
 
     def emitter(self, op: Emitter, window: Window) -> Emission:
         """What an emitter does in a window."""
         return op.emit(window)
 
-    def _enter(self, op: Emitter, emission: Emission, name: str | None) -> None:
+    def _enter(self, op: Emitter, emission: Emission, name: str | None, segment: int) -> None:
         """Note what an emitter did."""
         if op.counted:
             self.rows.setdefault(op.train.name, []).append(emission)
@@ -143,12 +146,13 @@ class Interpreter:
         if isinstance(op, Summing) and op.emits:
             self._add(self.found.spikes, op.train.name, np.count_nonzero(events, axis=(1, 2)))
         active = events.any(axis=2) * np.arange(1, events.shape[1] + 1)
-        self._take(name, active.max(axis=1, initial=0))
+        self._take(name, segment, active.max(axis=1, initial=0))
 
-    def _take(self, name: str | None, steps: np.ndarray) -> None:
-        """A window takes at least these steps."""
-        place = self.program.name if name is None else name
-        self.used[place] = np.maximum(self.used[place], steps)
+    def _take(self, name: str | None, segment: int, steps: np.ndarray) -> None:
+        """A segment of a window takes at least these steps."""
+        used = self.used[self.program.name if name is None else name]
+        used += [np.zeros(self.batch, np.int64) for _ in range(segment + 1 - len(used))]
+        used[segment] = np.maximum(used[segment], steps)
 
     def _count(self, op: Summing, window: Window) -> None:
         """Count synaptic operations: one for each event and synapse that it goes through."""
@@ -193,7 +197,7 @@ class Interpreter:
             inside.update((plan.input.name, element.window(at)) for plan, element in zip(op.elements, elements, strict=True))
             inside.update((plan.input.name, state.window()) for plan, state in zip(op.states, states, strict=True))
             name = f"{op.name}[{at}]"
-            self.used[name] = np.zeros(self.batch, np.int64)
+            self.used[name] = []
             window = self.window(k, inside, memory)
             self.ops(op.ops, window, name)
             for plan, state in zip(op.states, states, strict=True):
@@ -213,7 +217,7 @@ class Interpreter:
         shapes = {train.name: train.shape for train in outside(self.program.ops)}
         for output in self.program.outputs:
             if output.kind == "levels":
-                found.settled[output.source] = trains[output.source].tracer.reshape(-1, *shapes[output.source])
+                found.settled[output.source] = trains[output.source].tracer.reshape(self.batch, *shapes[output.source])
         for name, rows in self.rows.items():
             counts, events = [row.count for row in rows], [row.events for row in rows]
             sums = [row.sums for row in rows if row.sums is not None]
@@ -230,7 +234,8 @@ class Interpreter:
                     found.sums[name] = sums[0]
         found.undelivered = self.protocol.undelivered
         found.windows = list(self.used)
-        found.steps = np.stack(list(self.used.values()), axis=1)
+        nothing = np.zeros(self.batch, np.int64)
+        found.steps = np.stack([np.sum([nothing, *used], axis=0) for used in self.used.values()], axis=1)
         return found
 
 

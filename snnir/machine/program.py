@@ -11,17 +11,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Constant, Emitter, FewSpikes, Input, Max, Population, Product, Readout, Summing
+from snnir.machine.emitters import (
+    Accumulator,
+    Constant,
+    Emitter,
+    FewSpikes,
+    Function,
+    Input,
+    Max,
+    Population,
+    Product,
+    Readout,
+    Settled,
+    Summing,
+)
+from snnir.machine.equality import same
 from snnir.machine.route import Route
 from snnir.machine.scans import Element, Result, Scan, Shared, State
 from snnir.machine.synapses import Synapse
 from snnir.machine.trains import Train
 
 __all__ = [
+    "Accumulator",
     "Constant",
     "Element",
     "Emitter",
     "FewSpikes",
+    "Function",
     "IndexMap",
     "Input",
     "IntegerProgram",
@@ -34,6 +50,7 @@ __all__ = [
     "Result",
     "Route",
     "Scan",
+    "Settled",
     "Shared",
     "State",
     "Summing",
@@ -75,6 +92,11 @@ class IntegerProgram:
     provenance: dict[str, object] = field(default_factory=dict)
     neuron: str = "bif"
     """The family of neurons: `bif` or `few-spikes`. Windows of few-spike neurons take the steps of their schedule."""
+
+    def __eq__(self, other: object) -> bool:
+        return same(self, other)
+
+    __hash__ = object.__hash__
 
     @property
     def few(self) -> bool:

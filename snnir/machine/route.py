@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from snnir.machine.addresses import IndexMap
@@ -17,3 +18,11 @@ class Route:
     train: Train
     sources: tuple[str, ...]
     map: IndexMap
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """What is not well-formed, given the trains of its sources."""
+        total = sum(trains[source].size for source in self.sources)
+        if not self.sources:
+            yield "it has no source"
+        elif not self.map.reaches(self.train.size, -1, total):
+            yield f"its map has other than {self.train.size} integers in -1..{total - 1}"

@@ -72,3 +72,9 @@ class Scan:
     shared: tuple[Shared, ...]
     results: tuple[Result, ...]
     ops: tuple[Op, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The trains outside that it reads."""
+        states = (state.initial for state in self.states)
+        return (*states, *(element.source for element in self.elements), *(shared.source for shared in self.shared))

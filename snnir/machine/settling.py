@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from snnir.machine.boundaries import Protocol
 from snnir.machine.program import Emitter, IntegerProgram, Op, Route, Scan
+from snnir.machine.segments import segments, steps_of_segments
 from snnir.machine.spans import Bounds
 
 __all__ = ["Settling", "settling"]
@@ -31,7 +32,7 @@ def settling(program: IntegerProgram, bounds: Bounds) -> Settling:
         names = [name for op in program.ops if isinstance(op, Emitter) for name in (op.train.name, *op.sources)]
     else:
         names = [op.train.name for op in program.ops if not isinstance(op, Scan)]
-    work.found.outer = max((here[name] for name in names), default=0)
+    work.found.outer = steps_of_segments({name: here[name] for name in names}, segments(program.ops))
     return work.found
 
 
@@ -54,7 +55,7 @@ class _Steps:
         self.found.steps[name] = max(self.found.steps.get(name, 0), last)
 
     def _scan(self, op: Scan, steps: dict[str, int]) -> None:
-        protocol = self.protocol
+        protocol, of = self.protocol, segments(op.ops)
         tracers = {name: ranges["tracer"] for name, ranges in self.bounds.trains.items()}
         states = {state.input.name: steps[state.initial] for state in op.states}
         longest: dict[str, int] = {}
@@ -69,7 +70,7 @@ class _Steps:
             for name, last in list(inside.items()):
                 self._enter(inside, name, last)
             self.ops(op.ops, inside, protocol.resumed(k))
-            windows.append(max(inside.values(), default=0))
+            windows.append(steps_of_segments(inside, of))
             leaving = [(state.following, state.first) for state in op.states]
             for source, first in (*leaving, *((result.source, result.first) for result in op.results)):
                 longest[source] = max(longest.get(source, 0), protocol.result_steps(inside[source] - first, k))

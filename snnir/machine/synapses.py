@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from snnir.errors import GraphError
 from snnir.ir.ops import Conv
+from snnir.ir.types import TensorType
 from snnir.machine.addresses import IndexMap
+from snnir.machine.trains import Train
 
 __all__ = ["Synapse", "connections", "currents", "to_neurons"]
 
@@ -46,12 +51,55 @@ class Synapse:
     spread: IndexMap | None = None
     gain: np.ndarray | None = None
 
+    def problems(self, source: Train, neurons: Train) -> Iterator[str]:
+        """What is not well-formed between a source and neurons: texts for errors."""
+        size, count = math.prod(self.inputs), math.prod(self.outputs)
+        if source.size != size:
+            yield f"it takes {size} addresses, {source.name!r} has {source.size}"
+        if self.spread is None and count != neurons.size:
+            yield f"it gives {count} currents to {neurons.size} neurons"
+        if self.spread is not None and not self.spread.reaches(neurons.size, 0, count):
+            yield f"its {count} currents spread over other than {neurons.size} neurons"
+        if self.gain is not None and (self.gain.shape not in ((1,), (len(self.weights),)) or self.gain.min(initial=0) < 0):
+            yield f"gains {list(self.gain.shape)} for weights {list(self.weights.shape)}"
+        if not self._leads(size, count):
+            yield f"{self.kind} weights {list(self.weights.shape)} do not lead from {list(self.inputs)} to {list(self.outputs)}"
+
+    def _leads(self, size: int, count: int) -> bool:
+        weights, lists = self.weights, (self.rows, self.columns)
+        if self.kind == "dense":
+            return weights.ndim == 2 and (self.groups * weights.shape[1], self.groups * weights.shape[0]) == (size, count)
+        if self.kind == "conv":
+            conv = Conv(self.stride, self.padding, self.dilation, self.groups)
+            try:
+                types = TensorType((1, *self.inputs), "f32"), TensorType(weights.shape, "f32")
+                return bool(conv.infer(*types)[0].shape[1:] == self.outputs)
+            except (GraphError, IndexError, ValueError, ZeroDivisionError):
+                return False
+        if weights.ndim != 1:
+            return False
+        if self.kind == "one":
+            return self.weight_map is not None and size == count and self.weight_map.reaches(count, 0, weights.size)
+        rows, columns = lists
+        if self.kind not in ("list", "csr") or rows is None or columns is None or rows.shape != weights.shape:
+            return False
+        if not _within(rows, count):
+            return False
+        if self.kind == "list":
+            return columns.shape == weights.shape and _within(columns, size) and not (np.diff(rows) < 0).any()
+        ends = columns.size == size + 1 and (int(columns[0]), int(columns[-1])) == (0, weights.size)
+        return ends and not (np.diff(columns) < 0).any()
+
     def expanded(self) -> np.ndarray:
         """What one event of 1 adds: the weights times 2^gain, int64."""
         if self.gain is None:
             return self.weights
         expanded: np.ndarray = self.weights << self.gain.reshape(-1, *(1,) * (self.weights.ndim - 1))
         return expanded
+
+
+def _within(index: np.ndarray, count: int) -> bool:
+    return not index.size or (int(index.min()) >= 0 and int(index.max()) < count)
 
 
 def currents(synapse: Synapse, events: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

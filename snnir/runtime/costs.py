@@ -11,7 +11,7 @@ import numpy as np
 from snnir.ir import Graph, Node, Value
 from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes
-from snnir.ir.ops import Conv, Fs, Linear, MatMul, Movement, Mul, Population, Product, Scan, SparseLinear
+from snnir.ir.ops import Conv, Fs, Function, Linear, MatMul, Movement, Mul, Population, Product, Scan, SparseLinear
 
 if TYPE_CHECKING:
     from snnir.machine.results import SimulationResult
@@ -151,10 +151,12 @@ def dense_macs(quantized: Graph, inputs: Mapping[str, np.ndarray]) -> Macs:
 
 def host_work(graph: Graph) -> list[str]:
     """The nodes of a quantized or spiking graph that the host computes in real numbers, data movement aside."""
+    integers = {id(node.body) for _, node in graph.walk() if isinstance(node.op, Function)}
     return [
         f"{node.describe()} ({node.op.name})"
-        for _, node in graph.walk()
+        for where, node in graph.walk()
         if node.body is None
+        and id(where) not in integers
         and not isinstance(node.op, Movement)
         and _on_host(node)
         and any(not value.is_constant for value in node.operands)

@@ -11,7 +11,7 @@ import numpy as np
 from snnir.ir import Graph, Node, Value
 from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.ops import Dequantize, Encode, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
 from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import sample_count, samples
 
@@ -93,6 +93,9 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
             continue
         elif isinstance(node.op, Population | Encode | MaxPool | Product):
             names.setdefault(quantized.values[node.output.name], []).append(prefix + node.output.name)
+        elif isinstance(node.op, Function):
+            for value in node.outputs:
+                names.setdefault(quantized.values[value.name], []).append(prefix + value.name)
         elif isinstance(node.op, Readout):
             twin = _producer(quantized, node)
             assert isinstance(twin.op, Dequantize)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import DELIVERIES, Simulator, simulate_plain
+from snnir.backends.simulator import DELIVERIES, Simulator
 from snnir.ir import Graph, Op, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif, Dense, Diagonal, Encode, Gru, Linear, Lstm, MaxPool, Product, Rbif, Readout, Reshape, Rnn, Scan
+from snnir.machine.plain import simulate_plain
 from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator import cell

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from snnir.backends.simulator import ENCODINGS, Simulator, simulate_plain
+from snnir.backends.simulator import ENCODINGS, Simulator
 from snnir.errors import UsageError
 from snnir.machine.encodings import portions
+from snnir.machine.plain import simulate_plain
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator_properties import assert_alike, recordable
 

@@ -8,12 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import Simulator, simulate_plain
+from snnir.backends.simulator import Simulator
 from snnir.errors import InputError, SnnirError, UnsupportedError, UsageError
 from snnir.ir import Graph, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Expand, MaxPool, Rbif, Readout, Reshape, Scan, Slice, Transpose
+from snnir.machine.plain import simulate_plain
 
 LEVELS = Quantization(1.0, -4, 7)
 

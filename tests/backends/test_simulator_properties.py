@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import DELIVERIES, EXECUTIONS, PlainResult, SimulationResult, Simulator, simulate_plain
+from snnir.backends.simulator import DELIVERIES, EXECUTIONS, SimulationResult, Simulator
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif, Encode, MaxPool, Product
+from snnir.machine.plain import PlainResult, simulate_plain
 from tests.backends.spiking_graphs import random_spiking_graph
 
 SEEDS = 200

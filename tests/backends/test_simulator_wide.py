@@ -12,13 +12,14 @@ import numba
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import Simulator, simulate_plain
+from snnir.backends.simulator import Simulator
 from snnir.backends.simulator.kernels.memory import pointer
 from snnir.backends.simulator.kernels.vectors import add_rows, add_scaled_rows
 from snnir.ir import Graph, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif, Conv, Dense, Encode, Readout, Reshape
+from snnir.machine.plain import simulate_plain
 from tests.backends.test_simulator_properties import assert_alike, recordable
 
 SIGNED = Quantization(0.5, -3, 4)

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import snnir
-from snnir.backends.simulator import DELIVERIES, PlainResult, simulate_plain
+from snnir.backends.simulator import DELIVERIES
 from snnir.backends.torch_spiking import SpikingModule, TorchResult
 from snnir.errors import InputError, UnsupportedError, UsageError
 from snnir.ir import Graph, Quantization, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.ops import Dense, Encode, Readout
+from snnir.machine.plain import PlainResult, simulate_plain
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator_properties import raster
 from tests.models import crnn, data

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import snnir
-from snnir.backends.simulator import simulate_plain
 from snnir.backends.torch_spiking import SURROGATES, SpikingModule
 from snnir.backends.torch_spiking.surrogates import spike, surrogate_gradient
 from snnir.backends.torch_spiking.synapses import Synapse
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.verify import verify
+from snnir.machine.plain import simulate_plain
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.models import crnn, data, perceptron
 from tests.test_conversion import compiled

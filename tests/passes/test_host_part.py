@@ -11,7 +11,7 @@ import snnir
 from snnir.errors import UnsupportedError
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Clip, Conv, Div, Linear, Log, LogSoftmax, Mul, Relu, Scan, Softmax, Sqrt, Tanh
+from snnir.ir.ops import Add, Clip, Conv, Div, Function, Linear, Log, LogSoftmax, Mul, Relu, Remainder, Scan, Softmax, Sqrt, Tanh
 
 N = dim("N")
 
@@ -85,18 +85,26 @@ def test_softmax_and_what_follows_it_close_the_network() -> None:
     assert np.abs(program.run(draft.data()).outputs["entropy"] - expected).max() < 0.15
 
 
+def _rest(draft: Draft, x: Value, origin: str) -> Value:
+    """An op that has no integer form."""
+    return draft.graph.add1(Remainder(), x, draft.number(0.75), name=origin, origin=(f"Mod /{origin}",))
+
+
 def in_the_middle(draft: Draft) -> None:
+    rest = _rest(draft, draft.dense(draft.x, 40, "a"), "rest")
+    draft.graph.output("y", draft.dense(draft.dense(rest, 60, "b"), 3, "c"))
+
+
+def late_in_the_network(draft: Draft) -> None:
+    rest = _rest(draft, draft.dense(draft.dense(draft.x, 40, "a"), 40, "b"), "rest")
+    draft.graph.output("y", draft.dense(rest, 2, "c"))
+
+
+def in_the_middle_as_function(draft: Draft) -> None:
     graph = draft.graph
     h = draft.dense(draft.x, 40, "a")
     root = graph.add1(Sqrt(), graph.add1(Add(), h, draft.number(0.5)), name="root", origin=("Sqrt /root",))
     graph.output("y", draft.dense(draft.dense(root, 60, "b"), 3, "c"))
-
-
-def late_in_the_network(draft: Draft) -> None:
-    graph = draft.graph
-    h = draft.dense(draft.dense(draft.x, 40, "a"), 40, "b")
-    root = graph.add1(Sqrt(), graph.add1(Add(), h, draft.number(0.5)), name="root", origin=("Sqrt /root",))
-    graph.output("y", draft.dense(root, 2, "c"))
 
 
 def normalised(draft: Draft) -> None:
@@ -106,16 +114,28 @@ def normalised(draft: Draft) -> None:
     graph.output("y", draft.dense(graph.add1(Div(), h, size, name="share", origin=("Div /share",)), 2, "c"))
 
 
-@pytest.mark.parametrize("build", [in_the_middle, late_in_the_network, normalised])
+@pytest.mark.parametrize("build", [in_the_middle_as_function, normalised])
+@pytest.mark.parametrize("allow_host", [False, True])
+def test_what_has_an_integer_form_is_a_function_inside_the_network(build: Callable[[Draft], None], allow_host: bool) -> None:
+    draft = Draft(8)
+    build(draft)
+    program = snnir.compile(draft.graph, calibration=draft.data(), allow_host=allow_host, bits=6)
+    assert program.facts["host_nodes"] == []
+    assert program.facts["spiking_mac_share"] == 1.0
+    assert any(isinstance(node.op, Function) for _, node in program.graph("spiking").walk())
+    assert program.verify(draft.data(40)).ok
+
+
+@pytest.mark.parametrize("build", [in_the_middle, late_in_the_network])
 def test_host_ops_inside_the_network_are_refused_unless_allowed(build: Callable[[Draft], None]) -> None:
     draft = Draft(8)
     build(draft)
-    with pytest.raises(UnsupportedError, match=r"/(root|share) .*only the host computes it; allow_host \(--allow-host\) permits"):
+    with pytest.raises(UnsupportedError, match=r"/rest .*only the host computes it; allow_host \(--allow-host\) permits"):
         snnir.compile(draft.graph, calibration=draft.data())
     program = snnir.compile(draft.graph, calibration=draft.data(), allow_host=True, bits=6)
     host = program.facts["host_nodes"]
     assert isinstance(host, list)
-    assert any("/root" in line or "/share" in line for line in host)
+    assert any("/rest" in line for line in host)
     share = program.facts["spiking_mac_share"]
     assert isinstance(share, float)
     # the side with fewer operations goes to the host: what is before it, or what is behind it
@@ -129,11 +149,13 @@ def test_host_ops_inside_the_network_are_refused_unless_allowed(build: Callable[
 def test_host_ops_inside_a_recurrence_are_refused_by_name() -> None:
     draft, body = Draft(5, 3), Graph("body")
     state, element = body.input("s", TensorType((N, 3), "f32")), body.input("e", TensorType((N, 3), "f32"))
-    odd = body.add1(Sqrt(), body.add1(Add(), state, element), origin=("Sqrt /odd",))
+    odd = body.add1(
+        Remainder(), body.add1(Add(), state, element), body.constant("m", np.array(0.75, np.float32)), origin=("Mod /odd",)
+    )
     body.output("s", body.add1(Tanh(), odd))
     start = draft.graph.constant("start", np.zeros((1, 3), np.float32))
     draft.graph.output("y", draft.graph.add(Scan(1, 1, 1), start, draft.x, body=body)[0])
-    with pytest.raises(UnsupportedError, match=r"Sqrt /odd \(op sqrt\): inside a recurrence, and only the host computes it"):
+    with pytest.raises(UnsupportedError, match=r"Mod /odd \(op remainder\): inside a recurrence, and only the host computes it"):
         snnir.compile(draft.graph, calibration=draft.data(), allow_host=True)
 
 

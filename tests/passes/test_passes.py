@@ -15,7 +15,6 @@ from snnir.ir import Graph, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import (
-    Abs,
     Add,
     AveragePool,
     BatchNorm,
@@ -34,11 +33,11 @@ from snnir.ir.ops import (
     Recurrent,
     ReduceMean,
     Relu,
+    Remainder,
     Reshape,
     Rnn,
     Scan,
     Sigmoid,
-    Sin,
     Softmax,
     Sub,
     Tanh,
@@ -281,11 +280,11 @@ def test_a_product_of_two_changing_values_multiplies_levels_exactly() -> None:
 def test_everything_without_spiking_form_is_refused_together() -> None:
     draft = Draft(4)
     h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), draft.x, draft.constant(4, 4)))
-    h = draft.graph.add1(Sin(), h, origin=("Sin one",))
+    h = draft.graph.add1(Remainder(), h, draft.graph.constant("m", np.array(0.75, np.float32)), origin=("Mod one",))
     h = draft.graph.add1(Relu(), draft.graph.add1(Linear(), h, draft.constant(4, 4)))
-    h = draft.graph.add1(Abs(), h, origin=("Abs two",))
+    h = draft.graph.add1(Remainder(), h, draft.graph.constant("m", np.array(0.5, np.float32)), origin=("Mod two",))
     graph = draft.done(draft.graph.add1(Relu(), draft.graph.add1(Linear(), h, draft.constant(4, 4))))
-    with pytest.raises(UnsupportedError, match="(?s)Sin one.*Abs two"):
+    with pytest.raises(UnsupportedError, match="(?s)Mod one.*Mod two"):
         run_pipeline(graph, default_pipeline(), Context(draft.data()))
 
 

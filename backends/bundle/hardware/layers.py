@@ -34,6 +34,8 @@ def layer_files(bundle: Bundle) -> dict[str, str]:
     if bundle.golden is None:
         raise UsageError("the bundle has no golden vectors to run the Verilog core from; make it with --samples")
     populations = [(op, windows) for op, windows in walk(bundle.program.ops) if isinstance(op, Population)]
+    if bundle.program.few:
+        raise UsageError("the Verilog core is of bif neurons, and this program of few-spike neurons; compile with neuron='bif'")
     if not populations:
         raise UsageError("the program has no population to run on the Verilog core")
     trains = arrivals(bundle.program, bundle.golden)

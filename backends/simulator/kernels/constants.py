@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 __all__ = [
+    "ADD",
     "ALL",
+    "AND",
+    "BIT_LENGTH",
     "CHARGES",
     "COLLECTED",
     "COLUMN",
     "COMBINE",
+    "COMPUTE",
     "CONTEXT",
     "COUNTS",
     "CSR",
@@ -17,6 +21,7 @@ __all__ = [
     "EVENTS",
     "FAILED",
     "FIRING",
+    "FLOOR_DIV",
     "FUNCTION",
     "GATHER",
     "GRADED",
@@ -24,10 +29,14 @@ __all__ = [
     "HISTORY",
     "INSIDE",
     "JOB",
+    "JOIN",
     "KEEPS",
     "KEEPS_HISTORY",
     "LAST",
+    "LEAST",
     "LINKS_PER_EVENT",
+    "MOST",
+    "MUL",
     "NEXT",
     "OFFSETS",
     "OPEN",
@@ -35,6 +44,8 @@ __all__ = [
     "POPULATE",
     "RECORDED",
     "RECORDS",
+    "REDUCE_MAX",
+    "REDUCE_SUM",
     "RELAY",
     "REPLAY",
     "RESUMES",
@@ -44,12 +55,17 @@ __all__ = [
     "SCATTERED",
     "SETTLES",
     "SETTLING",
+    "SHIFT_LEFT",
+    "SHIFT_RIGHT",
     "SPARE",
     "SPIKES",
+    "SQRT",
     "STATE",
     "STEPS",
+    "SUB",
     "SUMS",
     "SYNOPS",
+    "TABLE",
     "TICK",
     "UNDELIVERED",
     "UNSETTLED",
@@ -62,8 +78,13 @@ __all__ = [
 DENSE, SCATTERED, COLLECTED, CSR = range(4)
 """Kinds of segments; the kernel computes steps with many events of collected ones from the side of the outputs."""
 
-ENCODE, GATHER, POPULATE, COMBINE, SCAN = range(5)
+ENCODE, GATHER, POPULATE, COMBINE, SCAN, COMPUTE = range(6)
 """Kinds of instructions."""
+
+ADD, SUB, MUL, FLOOR_DIV, LEAST, MOST, SHIFT_LEFT, SHIFT_RIGHT, AND, JOIN, TABLE, SQRT, BIT_LENGTH, REDUCE_SUM, REDUCE_MAX = (
+    range(15)
+)
+"""Kinds of microcode steps: up to `AND` those with two operands."""
 
 RELAY, REPLAY, GRADED = range(3)
 """How a state reaches the next window."""

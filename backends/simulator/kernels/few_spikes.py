@@ -94,5 +94,8 @@ def few_spikes(run, worker, number, start, theta, sums):
         settled = result[program.results[SUMS] + row.sums + window[WINDOW] * n :]
         for i in range(n):
             settled[layout[i]] = a[i]
+    if row.register >= 0:
+        for i in range(n):
+            worker.registers[row.register + layout[i]] = a[i]
     worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, complete + steps, complete
     cursors[OFFSETS], cursors[EVENTS] = base + complete + steps + 1, cursor

@@ -53,7 +53,7 @@ def _enter_results(run, worker, emitter):
     result = run.results[window[SAMPLE]]
     offsets, address, event = events_of(worker.trains)
     at, length = worker.first[row.slot], worker.steps[row.slot]
-    column = places[STEPS] + window[COLUMN]
+    column = places[STEPS] + window[COLUMN] + row.segment
     result[column] = max(result[column], length)
     first, last = offsets[at], offsets[at + length]
     if row.spikes:
@@ -92,7 +92,7 @@ def scan(run, worker, number):
         place = row.length - 1 - k if row.reverse else k
         cursors[OFFSETS], cursors[EVENTS] = inside_offsets, inside_events
         begin_window(run, worker, row, k, place)
-        window[WINDOW], window[COLUMN] = k, row.column + k
+        window[WINDOW], window[COLUMN] = k, row.column + k * row.segments
         window[KEEPS], window[RESUMES] = run.carry, run.carry != 0 and k > 0
         _execute(run, worker, row.body, row.body_end)
         end_window(run, worker, row, k, place)

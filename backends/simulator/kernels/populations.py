@@ -156,6 +156,9 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
         settled = run.results[window[SAMPLE]][program.results[SUMS] + row.sums + window[WINDOW] * n :]
         for i in range(n):
             settled[layout[i]] = a[i]
+    if row.register >= 0:
+        for i in range(n):
+            worker.registers[row.register + layout[i]] = a[i]
     if window[KEEPS]:
         copy(kept[row.own : row.own + n], a)
         copy(worker.kept_levels[row.neurons : row.neurons + n], tracers)

@@ -12,6 +12,7 @@ from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
 from snnir.backends.simulator.kernels.encoders import encode
 from snnir.backends.simulator.kernels.few_spikes import few_spikes
+from snnir.backends.simulator.kernels.functions import compute
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Native
@@ -65,6 +66,15 @@ def encode_levels(run, worker, row):
 def gather_trains(run, worker, row):
     try:
         gather(as_run(run), as_worker(worker), row)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def compute_function(run, worker, row):
+    try:
+        compute(as_run(run), as_worker(worker), row)
     except Exception:
         return 1
     return 0

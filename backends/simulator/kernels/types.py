@@ -57,6 +57,11 @@ PROGRAM = Struct(
     shared=_array(tables.SHARED),
     stacked=_array(tables.STACKED),
     settled=_array(tables.SETTLED),
+    functions=_array(tables.FUNCTION),
+    function_sources=_array(tables.FUNCTION_SOURCE),
+    microcode=_array(tables.MICROCODE),
+    register_maps=_INT64,
+    registers=_INT64,
     results=_INT64,
 )
 """The tables of a program, by the names of `tables.Program`."""
@@ -129,6 +134,7 @@ WORKER = Struct(
     values=_INT64,
     stamps=_INT64,
     touched=_INT32,
+    registers=_INT64,  # of functions: constants, complete levels and sums, and what steps of microcode give
     kept_encoded=_INT32,  # kept from window to window: levels of encoders
     kept_tracers=_INT64,  # of combinations
     kept_states=_INT64,

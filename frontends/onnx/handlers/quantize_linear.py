@@ -12,6 +12,7 @@ from snnir.frontends.onnx.compose import real
 from snnir.frontends.onnx.handlers.casts import NARROW
 from snnir.frontends.onnx.quantizers import CHANNELS, bounds_of, dequantize, known_number, quantize, spread
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
+from snnir.frontends.onnx.requantize import REMEDY
 from snnir.frontends.onnx.stored import range_of
 from snnir.ir import Value
 from snnir.ir.dims import product
@@ -22,7 +23,7 @@ __all__: list[str] = []
 
 _MICROSOFT = ("com.microsoft",)
 DYNAMIC = (
-    "it finds the scale of a value anew for every input, so that no threshold is fixed; quantize the float model "
+    f"it finds the scale of a value anew for every input, so that no threshold is fixed: {REMEDY}, quantize the float model "
     "statically (what onnxruntime.quantization.quantize_static leaves real, snnir calibrates), or compile the float "
     "model itself"
 )

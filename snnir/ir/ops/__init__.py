@@ -29,6 +29,8 @@ from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
+from snnir.ir.ops.fixed_point import IntBitLength, IntFloorDiv, IntSqrt, IntTable
+from snnir.ir.ops.function import Accumulate, Function, Saturate
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, Remainder, SequenceMask, Sin, Softmax, Sqrt, Tan
 from snnir.ir.ops.integer_axes import IntCumulate, IntReduce
 from snnir.ir.ops.integers import (
@@ -62,11 +64,12 @@ from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.questions import IsInf, IsNan, Question
 from snnir.ir.ops.recurrent import Scan
-from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Fs, Population, Rbif, Readout, Rfs, Sparse
+from snnir.ir.ops.spiking import Bif, Dense, Diagonal, Encode, Fs, Population, Rbif, Readout, Rfs, Sparse, Summing
 from snnir.ir.ops.storing import DynamicStore, Store
 
 __all__ = [
     "Abs",
+    "Accumulate",
     "Acosh",
     "Add",
     "Affine",
@@ -99,6 +102,7 @@ __all__ = [
     "FakeQuantize",
     "Find",
     "Fs",
+    "Function",
     "Gather",
     "GeluGate",
     "Gru",
@@ -107,9 +111,11 @@ __all__ = [
     "IntAbs",
     "IntAdd",
     "IntAnd",
+    "IntBitLength",
     "IntCumulate",
     "IntDiv",
     "IntEqual",
+    "IntFloorDiv",
     "IntGreater",
     "IntLeast",
     "IntMod",
@@ -124,7 +130,9 @@ __all__ = [
     "IntShiftLeft",
     "IntShiftRight",
     "IntSign",
+    "IntSqrt",
     "IntSub",
+    "IntTable",
     "IntWhere",
     "IntXor",
     "Integer",
@@ -166,6 +174,7 @@ __all__ = [
     "Rfs",
     "Rnn",
     "Round",
+    "Saturate",
     "ScaledTanh",
     "Scan",
     "SequenceMask",
@@ -184,6 +193,7 @@ __all__ = [
     "Step",
     "Store",
     "Sub",
+    "Summing",
     "Tan",
     "Tanh",
     "ThresholdedRelu",

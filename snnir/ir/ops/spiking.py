@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.bits import truncated
+from snnir.ir.dims import Shape
 from snnir.ir.op import SPIKING, Example, Op, register
 from snnir.ir.ops.affine import Linear, Mul, SparseLinear
 from snnir.ir.ops.quantize import Quantize, check_parameter, staircase, uniform_levels
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
 
-__all__ = ["Bif", "Dense", "Diagonal", "Encode", "Fs", "Population", "Rbif", "Readout", "Rfs", "Sparse"]
+__all__ = ["Bif", "Dense", "Diagonal", "Encode", "Fs", "Population", "Rbif", "Readout", "Rfs", "Sparse", "Summing"]
 
 
 @register
@@ -64,13 +66,19 @@ class Sparse(SparseLinear):
 
 
 @dataclass(frozen=True)
-class _Summing(Op):
+class Summing(Op):
+    """Base: what adds up currents; `sum_shape` is the shape of the sum."""
+
     levels = (SPIKING,)
+
+    bias_at: ClassVar[int] = 1
+    """Which operand is the bias; all behind it are currents."""
 
     def stored(self, types: Sequence[TensorType]) -> bool:
         return True
 
-    def _sum_shape(self, bias: TensorType, currents: Sequence[TensorType]) -> tuple[object, ...]:
+    def sum_shape(self, bias: TensorType, currents: Sequence[TensorType]) -> Shape:
+        """The shape of the sum. Raises `GraphError` where bias and currents do not fit."""
         if not currents or any(current.dtype != "current" for current in currents):
             raise GraphError(f"{self.name} needs one or more input currents")
         if not bias.is_weight:
@@ -81,7 +89,7 @@ class _Summing(Op):
 
 
 @dataclass(frozen=True)
-class Population(_Summing):
+class Population(Summing):
     """Neurons that tell the level of their complete sum: base of all families of neurons.
 
     The level is `clip((A + theta//2) // theta, lo, hi)` of the sum A of bias and currents, theta[...]; with `staircase`,
@@ -103,7 +111,7 @@ class Population(_Summing):
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         theta, bias, *currents = types
         shape = broadcast(*(current.shape for current in currents)) if currents else ()
-        self._sum_shape(bias, currents)
+        self.sum_shape(bias, currents)
         parameter = theta.shape
         if self.staircase:
             if not parameter or parameter[0] != self.quantization.hi - self.quantization.lo:
@@ -206,7 +214,7 @@ class Rfs(Fs):
 
 @register
 @dataclass(frozen=True)
-class Readout(_Summing):
+class Readout(Summing):
     """An exact sum without neurons: `(sum of currents + bias) * scale`, scale f64, result f32.
 
     `accumulator` is the certified inclusive range of the sum (empty: not certified yet).
@@ -219,7 +227,7 @@ class Readout(_Summing):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         scale, bias, *currents = types
-        self._sum_shape(bias, currents)
+        self.sum_shape(bias, currents)
         shape = broadcast(*(current.shape for current in currents))
         if scale.dtype != "f64":
             raise GraphError("readout needs an f64 scale")

@@ -4,13 +4,28 @@ its fields, what it emits (`emit`), what its train and registers can reach (`spa
 (`last_step`). `snnir/machine/lowering/` says which op of the spiking graph becomes which emitter.
 """
 
+from snnir.machine.emitters.accumulator import Accumulator
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.emitters.charged import Constant, Input
 from snnir.machine.emitters.few_spikes import FewSpikes
+from snnir.machine.emitters.function import Function, Settled
 from snnir.machine.emitters.maximum import Max
 from snnir.machine.emitters.population import Population
 from snnir.machine.emitters.product import Product
 from snnir.machine.emitters.readout import Readout
 from snnir.machine.emitters.summing import Summing
 
-__all__ = ["Constant", "Emitter", "FewSpikes", "Input", "Max", "Population", "Product", "Readout", "Summing"]
+__all__ = [
+    "Accumulator",
+    "Constant",
+    "Emitter",
+    "FewSpikes",
+    "Function",
+    "Input",
+    "Max",
+    "Population",
+    "Product",
+    "Readout",
+    "Settled",
+    "Summing",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,6 +37,10 @@ class Emitter(ABC):
     @abstractmethod
     def sources(self) -> tuple[str, ...]:
         """The names of the trains that it reads."""
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """What is not well-formed, given the trains of its sources: texts for errors."""
+        yield from ()
 
     @abstractmethod
     def emit(self, window: Window) -> Emission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.encodings import portions
 from snnir.machine.spans import FIRST, TRACER, Bounds, Spans, charged, levels_of, with_zero
+from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
 __all__ = ["Constant", "Input"]
@@ -58,6 +59,12 @@ class Constant(Emitter):
     charges: ClassVar[bool] = True
 
     levels: np.ndarray
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Its levels are those of its train."""
+        low, high = self.levels.min(initial=self.train.hi), self.levels.max(initial=self.train.lo)
+        if self.levels.shape != (self.train.size,) or low < self.train.lo or high > self.train.hi:
+            yield f"its levels are not {self.train.size} integers in {self.train.lo}..{self.train.hi}"
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from snnir.ir.bits import truncated
 from snnir.machine.addresses import IndexMap
+from snnir.machine.emitters.population import threshold_problems
 from snnir.machine.emitters.summing import Summing
 from snnir.machine.spans import TRACER, Bounds, Spans, bits_span, hull
+from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
 __all__ = ["FewSpikes"]
@@ -37,6 +39,11 @@ class FewSpikes(Summing):
     def bits(self) -> tuple[int, ...]:
         """The bits that are emitted, in order."""
         return tuple(range(self.train.bits - 1, self.omitted - 1, -1))
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Every neuron has thresholds: one of 1 or more, or a sorted table of one for each level above the lowest."""
+        yield from super().problems(trains)
+        yield from threshold_problems(self.train, self.theta, self.theta_map, self.staircase)
 
     def emit(self, window: Window) -> Emission:
         """Nothing before the step `start`; then, for k from the highest bit on, +-2^k where the level has that bit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from snnir.machine.emitters.combining import Combining
 from snnir.machine.spans import TRACER, Bounds, Spans, limited
+from snnir.machine.trains import Train
 
 __all__ = ["Max"]
 
@@ -21,6 +23,11 @@ class Max(Combining):
 
     source: str
     width: int
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Its source has `width` addresses for each of its own."""
+        if trains[self.source].size != self.train.size * self.width:
+            yield f"{self.source!r} has {trains[self.source].size} addresses, not {self.train.size} times {self.width}"
 
     @property
     def sources(self) -> tuple[str, ...]:

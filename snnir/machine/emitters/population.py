@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,10 @@ from snnir.machine.addresses import IndexMap
 from snnir.machine.emitters.summing import Summing
 from snnir.machine.membranes import membrane_range
 from snnir.machine.spans import TRACER, Bounds, Spans, hull
+from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
-__all__ = ["Population"]
+__all__ = ["Population", "threshold_problems"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,11 @@ class Population(Summing):
     theta: np.ndarray
     theta_map: IndexMap
     staircase: bool
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Every neuron has thresholds: one of 1 or more, or a sorted table of one for each level above the lowest."""
+        yield from super().problems(trains)
+        yield from threshold_problems(self.train, self.theta, self.theta_map, self.staircase)
 
     def emit(self, window: Window) -> Emission:
         """At every step at most one spike, +1 or -1, until the input has ended and nothing fires."""
@@ -105,3 +111,14 @@ class Population(Summing):
         if resumed:
             return last - 1 + high - low if last else 0
         return max(high, -low) if last <= 1 else last - 1 + high - low
+
+
+def threshold_problems(train: Train, theta: np.ndarray, theta_map: IndexMap, staircase: bool) -> Iterator[str]:
+    """What is not well-formed in the thresholds of neurons."""
+    shape = (len(theta), train.hi - train.lo) if staircase else (len(theta),)
+    if theta.shape != shape:
+        yield f"thresholds {list(theta.shape)} do not fit the levels {train.lo}..{train.hi}"
+    elif (np.diff(theta, axis=1) < 0).any() if staircase else theta.min(initial=1) < 1:
+        yield "its thresholds are not sorted" if staircase else "a threshold is less than 1"
+    if not theta_map.reaches(train.size, 0, len(theta)):
+        yield f"its {train.size} neurons have other than the {len(theta)} thresholds that are there"

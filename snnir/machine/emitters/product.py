@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.machine.emitters.combining import Combining
 from snnir.machine.spans import FIRST, LATER, TRACER, Bounds, Spans, limited, times, with_zero
+from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
 __all__ = ["Product"]
@@ -21,6 +22,12 @@ class Product(Combining):
 
     factors: tuple[str, str]
     step: int | None = None
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Both factors have as many addresses as it has."""
+        for factor in self.factors:
+            if trains[factor].size != self.train.size:
+                yield f"{factor!r} has {trains[factor].size} addresses, not {self.train.size}"
 
     @property
     def sources(self) -> tuple[str, ...]:

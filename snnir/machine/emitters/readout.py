@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from snnir.machine.addresses import IndexMap
+from snnir.machine.emitters.accumulator import summed
 from snnir.machine.emitters.summing import Summing
 from snnir.machine.spans import Bounds, Spans
+from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
 __all__ = ["Readout"]
@@ -25,18 +27,15 @@ class Readout(Summing):
     scale: np.ndarray
     scale_map: IndexMap
 
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Every sum has a scale."""
+        yield from super().problems(trains)
+        if not self.scale_map.reaches(self.train.size, 0, self.scale.size):
+            yield f"its {self.train.size} sums have other than the {self.scale.size} scales that are there"
+
     def emit(self, window: Window) -> Emission:
         """Nothing; its count is the sum after the last step."""
-        name, registers = self.train.name, window.registers
-        before = window.before(name)
-        total = registers.hold(name, "membrane", self.start(window.batch)) if before is None else before[0]
-        current = self.arriving(window)
-        sums = []
-        for t in range(current.shape[1]):
-            total = registers.hold(name, "membrane", total + current[:, t])
-            sums.append(total)
-        wanted = np.stack(sums, axis=1) if sums and window.sums(name) else None
-        return Emission(current[:, :0], (total,), total, sums=wanted)
+        return summed(self, window)
 
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """Silence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from snnir.machine.addresses import IndexMap
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.spans import TRACER, Bounds, Spans, hull
 from snnir.machine.synapses import Synapse, currents
+from snnir.machine.trains import Train
 from snnir.machine.window import Window
 
 __all__ = ["Summing"]
@@ -22,6 +24,13 @@ class Summing(Emitter):
     synapses: tuple[Synapse, ...]
     initial: np.ndarray
     initial_map: IndexMap
+
+    def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
+        """Every neuron has a sum to start with, and every synapse leads from its source to the neurons."""
+        if self.initial.ndim != 1 or not self.initial_map.reaches(self.train.size, 0, self.initial.size):
+            yield f"its {self.train.size} neurons start with other than the {self.initial.size} sums that are there"
+        for synapse in self.synapses:
+            yield from (f"synapse {synapse.name}: {problem}" for problem in synapse.problems(trains[synapse.source], self.train))
 
     @property
     def sources(self) -> tuple[str, ...]:

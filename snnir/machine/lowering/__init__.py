@@ -11,13 +11,13 @@ from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
-from snnir.machine.lowering import encode, maximum, product, scan, summing, synapses
+from snnir.machine.lowering import encode, function, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
 from snnir.machine.program import IntegerProgram
 
 __all__ = ["Lowered", "lower"]
 
-_RULES = (encode, maximum, product, scan, summing, synapses)
+_RULES = (encode, function, maximum, product, scan, summing, synapses)
 
 _BATCH = 2
 """Movement is tried on two samples, to see that none reaches into the other."""

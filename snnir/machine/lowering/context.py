@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from snnir.errors import UnsupportedError
+from snnir.ir import ops
 from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op as GraphOp
-from snnir.ir.ops import Movement, Scan
+from snnir.ir.ops import Movement
 from snnir.ir.phases import Phases
 from snnir.machine.addresses import IndexMap
 from snnir.machine.host import concrete_shape, fixed_values
 from snnir.machine.movement import Wiring, move
-from snnir.machine.program import Constant, Op, Output, Route, Train
+from snnir.machine.program import Constant, Op, Output, Route, Settled, Train
 from snnir.machine.scans import Scan as MachineScan
+from snnir.machine.segments import segment_of
 
 __all__ = ["RULES", "Lowering", "Rule", "lowers"]
 
@@ -44,7 +46,7 @@ def lowers(*ops: type[GraphOp]) -> Callable[[Rule], Rule]:
 def _rule(node: Node) -> Rule | None:
     """The rule of a node that takes or gives spikes, or has a body."""
     spiking = any(value.type.dtype in ("spike", "current") for value in (*node.operands, *node.outputs))
-    if not spiking and not isinstance(node.op, Scan):
+    if not spiking and not isinstance(node.op, ops.Scan):
         return None
     return next((RULES[kind] for kind in type(node.op).__mro__ if kind in RULES), None)
 
@@ -54,8 +56,9 @@ class Lowering:
 
     `wirings` says where the elements of spiking values come from, `trains` which train a value emits, `currents` which synapse
     gives a current, `readouts` by which name the sums of a real value are known, `late` what the host knows only after the
-    network, `encoded` what nothing but inputs and constants emit. `nodes` are those behind the ops, by the ops' names. `phases`
-    is the schedule of few-spike neurons (None: of no other).
+    network, `encoded` what is charged at once and emitted by nothing else. `accumulators` says by which name the sums that
+    functions take are known, `segments` in which segment of the window a train is. `nodes` are those behind the ops, by the ops'
+    names. `phases` is the schedule of few-spike neurons (None: of no other).
     """
 
     def __init__(
@@ -80,6 +83,9 @@ class Lowering:
         self.readouts: dict[Value, str] = {}
         self.nodes: dict[str, Node] = {}
         self.currents: dict[Value, Node] = {}
+        self.accumulators: dict[Value, str] = {}
+        self.segments: dict[str, int] = {}
+        self.settled: dict[tuple[str, int], Train] = {}
         self.ops: list[Op] = []
         self.host: list[str] = []
 
@@ -110,6 +116,32 @@ class Lowering:
             self.host.append(f"{self.prefix}{node.outputs[0].name} = {op.name}")
             if any(value in self.late for value in node.operands):
                 self.late.update(node.outputs)
+
+    def add(self, op: Op) -> None:
+        """Append an op; its train is in the segment that follows from what it reads."""
+        self.ops.append(op)
+        segment = segment_of(op, self.segments)
+        if isinstance(op, MachineScan):
+            self.segments.update({state.final.name: segment for state in op.states})
+            self.segments.update({result.train.name: segment for result in op.results})
+        else:
+            self.segments[op.train.name] = segment
+
+    def together(self, trains: Sequence[Train]) -> list[Train]:
+        """The trains that one op reads, all in one segment: those of earlier ones as what they settled to."""
+        last = max((self.segments.get(train.name, 0) for train in trains), default=0)
+        return [self.settle(train, last) for train in trains]
+
+    def settle(self, train: Train, segment: int) -> Train:
+        """A train in a segment: itself, or its settled levels."""
+        if self.segments.get(train.name, 0) == segment:
+            return train
+        key = train.name, segment
+        if key not in self.settled:
+            name = self.name(f"{train.name.removeprefix(self.prefix)}.settled")
+            self.settled[key] = Train(name, train.shape, train.lo, train.hi, train.scale)
+            self.add(Settled(self.settled[key], 0, segment, train.name))
+        return self.settled[key]
 
     def first(self, value: Value) -> int:
         """The step before which a value is silent."""
@@ -164,7 +196,7 @@ class Lowering:
             sample = levels[0] if levels.ndim > len(shape) else levels
             self.encoded.add(value)
             train = self.root(value, shape)
-            self.ops.append(Constant(train, np.broadcast_to(sample, shape).reshape(-1).astype(np.int64)))
+            self.add(Constant(train, np.broadcast_to(sample, shape).reshape(-1).astype(np.int64)))
         return self.wirings[value]
 
     def source(self, value: Value, shape: Sequence[int] | None = None, wiring: Wiring | None = None) -> Train:
@@ -184,11 +216,11 @@ class Lowering:
         used = list(starts) or [wiring.roots[0]]
         if len(used) == 1 and np.array_equal(compact.reshape(-1), np.arange(self.trains[used[0]].size)):
             return self.trains[used[0]]
-        names = tuple(self.trains[root].name for root in used)
+        names = tuple(train.name for train in self.together([self.trains[root] for root in used]))
         key = names, np.ascontiguousarray(compact).tobytes(), compact.shape
         if key not in self.routes:
             train = self.train(value, compact.shape, f"{value.name}.routed")
-            self.ops.append(Route(train, names, IndexMap.of(compact)))
+            self.add(Route(train, names, IndexMap.of(compact)))
             self.routes[key] = train
         return self.routes[key]
 
@@ -198,7 +230,7 @@ class Lowering:
             source, shape = self.source(value), self.wiring(value).index.shape
             if source.shape != shape:
                 train = self.train(value, shape, f"{value.name}.shaped")
-                self.ops.append(Route(train, (source.name,), IndexMap.of(np.arange(source.size).reshape(shape))))
+                self.add(Route(train, (source.name,), IndexMap.of(np.arange(source.size).reshape(shape))))
                 source = train
             return Output(name, "levels", source.name)
         return Output(name, "real", self.readouts[value]) if value in self.readouts else Output(name, "host", "")

@@ -20,4 +20,4 @@ def encode(work: Lowering, node: Node) -> None:
         )
     train = work.root(node.output, work.sample(node.output))
     work.encoded.add(node.output)
-    work.ops.append(Input(train, work.prefix + real.name))
+    work.add(Input(train, work.prefix + real.name))

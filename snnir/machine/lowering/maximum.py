@@ -28,4 +28,4 @@ def max_pool(work: Lowering, node: Node) -> None:
         windows = np.where(members < 0, first[:, np.newaxis], members)
     held = wiring.index.reshape(-1)[windows]
     source = work.source(value, wiring=Wiring(wiring.roots, wiring.sizes, held))
-    work.ops.append(Max(work.root(node.output, shape), source.name, members.shape[1]))
+    work.add(Max(work.root(node.output, shape), source.name, members.shape[1]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from snnir.errors import UnsupportedError
 from snnir.ir import ops
-from snnir.ir.graph import Node
+from snnir.ir.graph import Node, Value
 from snnir.machine.host import concrete_shape
 from snnir.machine.lowering.context import Lowering, lowers
-from snnir.machine.program import Element, Result, Scan, Shared, State
+from snnir.machine.program import Element, Result, Scan, Shared, State, Train
 
 
 @lowers(ops.Scan)
@@ -32,23 +32,26 @@ def scan(work: Lowering, node: Node) -> None:
             raise UnsupportedError(f"{node.describe()}: takes {outer.name}, which the host knows only after the network")
     inner.all()
     results = list(zip(node.outputs, body.outputs.values(), strict=True))
-    states = []
-    for (value, outer), (final, following) in zip(pairs[:first], results, strict=False):
-        shape = inner.wirings[value].index.shape
-        try:
-            initial = work.source(outer, shape)
-        except ValueError:
-            raise UnsupportedError(
-                f"{node.describe()}: the initial state {outer.name} {outer.type} does not spread over samples of {list(shape)}"
-            ) from None
-        names = initial.name, inner.source(following).name
-        states.append(State(inner.trains[value], *names, work.root(final, shape), work.first(following)))
-    cut = [(value, outer) for value, outer in pairs[first:last] if value in inner.trains]
-    elements = [
-        Element(inner.trains[value], work.source(outer).name, work.is_charged(outer), work.first(outer)) for value, outer in cut
+    entering = [*pairs[:first], *((value, outer) for value, outer in pairs[first:] if value in inner.trains)]
+    outside = [
+        _initial(work, node, outer, inner.wirings[value].index.shape) if place < first else work.source(outer)
+        for place, (value, outer) in enumerate(entering)
     ]
-    taken = [(value, outer) for value, outer in pairs[last:] if value in inner.trains]
-    shared = [Shared(inner.trains[value], work.source(outer).name, work.first(outer)) for value, outer in taken]
+    trains = {value: train for (value, _), train in zip(entering, work.together(outside), strict=True)}
+    again = {train.name for train in work.settled.values()}
+    states = []
+    for (value, _), (final, following) in zip(pairs[:first], results, strict=False):
+        root = work.root(final, inner.wirings[value].index.shape)
+        names = trains[value].name, inner.source(following).name
+        states.append(State(inner.trains[value], *names, root, work.first(following)))
+    elements = [
+        Element(inner.trains[value], trains[value].name, trains[value].name in again or work.is_charged(outer), work.first(outer))
+        for value, outer in pairs[first:last]
+        if value in trains
+    ]
+    shared = [
+        Shared(inner.trains[value], trains[value].name, work.first(outer)) for value, outer in pairs[last:] if value in trains
+    ]
     stacked = []
     for outer, value in results[first:]:
         if value.type.dtype == "spike":
@@ -63,4 +66,14 @@ def scan(work: Lowering, node: Node) -> None:
     work.host += inner.host
     work.nodes |= inner.nodes
     whole = tuple(states), tuple(elements), tuple(shared), tuple(stacked), tuple(inner.ops)
-    work.ops.append(Scan(node.outputs[0].name, windows, op.reverse, *whole))
+    work.add(Scan(node.outputs[0].name, windows, op.reverse, *whole))
+
+
+def _initial(work: Lowering, node: Node, value: Value, shape: tuple[int, ...]) -> Train:
+    """The train that a state of `shape` starts as."""
+    try:
+        return work.source(value, shape)
+    except ValueError:
+        raise UnsupportedError(
+            f"{node.describe()}: the initial state {value.name} {value.type} does not spread over samples of {list(shape)}"
+        ) from None

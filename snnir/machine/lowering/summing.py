@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from snnir.errors import UnsupportedError
@@ -12,6 +14,8 @@ from snnir.machine.lowering.context import Lowering, lowers
 from snnir.machine.lowering.synapses import synapse_of
 from snnir.machine.program import FewSpikes, Population, Readout, Synapse, Train
 
+__all__ = ["sums_of"]
+
 
 @lowers(ops.Population)
 def population(work: Lowering, node: Node) -> None:
@@ -19,7 +23,7 @@ def population(work: Lowering, node: Node) -> None:
     op, value = node.op, node.output
     assert isinstance(op, ops.Population)
     shape = work.sample(value)
-    common = _sums(work, node, shape)
+    common = sums_of(work, node, shape)
     rows = work.constant(node, node.operands[0]).astype(np.int64)
     own = rows.shape[1:] if op.staircase else rows.shape
     theta = rows.reshape(rows.shape[0], int(np.prod(own))).T if op.staircase else rows.reshape(-1)
@@ -27,9 +31,9 @@ def population(work: Lowering, node: Node) -> None:
     neurons = train, *common, np.ascontiguousarray(theta), spread(own, shape), op.staircase
     if isinstance(op, ops.Fs):
         assert work.phases is not None
-        work.ops.append(FewSpikes(*neurons, work.phases.of[value].first, op.omitted))
+        work.add(FewSpikes(*neurons, work.phases.of[value].first, op.omitted))
     else:
-        work.ops.append(Population(*neurons))
+        work.add(Population(*neurons))
 
 
 @lowers(ops.Readout)
@@ -37,21 +41,26 @@ def readout(work: Lowering, node: Node) -> None:
     """A readout's sums are known by its name."""
     value = node.output
     shape = work.sample(value)
-    common = _sums(work, node, shape)
+    common = sums_of(work, node, shape)
     scale = work.constant(node, node.operands[0]).astype(np.float64)
     name = work.name(value.name)
     work.readouts[value] = name
     work.late.add(value)
-    work.ops.append(Readout(Train(name, shape, 0, 0, 1.0), *common, scale.reshape(-1), spread(scale.shape, shape)))
+    work.add(Readout(Train(name, shape, 0, 0, 1.0), *common, scale.reshape(-1), spread(scale.shape, shape)))
 
 
-def _sums(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
+def sums_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
     """The synapses, and the sums that neurons start with: their bias and those of the synaptic ops."""
-    synapses, bias = [], work.constant(node, node.operands[1]).astype(np.int64)
-    for current in node.operands[2:]:
+    assert isinstance(node.op, ops.Summing)
+    at = node.op.bias_at
+    synapses, trains, bias = [], [], work.constant(node, node.operands[at]).astype(np.int64)
+    for current in node.operands[at + 1 :]:
         if current not in work.currents:
             raise UnsupportedError(f"{node.describe()}: {current.name} must come from a synapse")
-        synapse, own = synapse_of(work, work.currents[current], shape)
+        synapse, train, own = synapse_of(work, work.currents[current], shape)
         synapses.append(synapse)
+        trains.append(train)
         bias = bias if own is None else bias + own
+    given = zip(synapses, work.together(trains), strict=True)
+    synapses = [dataclasses.replace(synapse, source=train.name) for synapse, train in given]
     return tuple(synapses), bias.reshape(-1), spread(bias.shape, shape)

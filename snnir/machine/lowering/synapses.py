@@ -11,7 +11,7 @@ from snnir.ir.ops.rules import pad_amounts
 from snnir.machine.addresses import IndexMap, spread
 from snnir.machine.host import concrete_shape
 from snnir.machine.lowering.context import Lowering, lowers
-from snnir.machine.program import Synapse
+from snnir.machine.program import Synapse, Train
 
 __all__ = ["synapse_of"]
 
@@ -22,8 +22,8 @@ def synapse(work: Lowering, node: Node) -> None:
     work.currents[node.output] = node
 
 
-def synapse_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[Synapse, np.ndarray | None]:
-    """The synapse into a population of `shape`, and the op's own bias shaped to spread over a sample."""
+def synapse_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[Synapse, Train, np.ndarray | None]:
+    """The synapse into a population of `shape`, its train, and the op's own bias shaped to spread over a sample."""
     value, op = node.operands[0], node.op
     weights, *rest = (work.constant(node, operand) for operand in node.operands[1:])
     own = work.wiring(value).index.shape
@@ -57,7 +57,7 @@ def synapse_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[Syna
     source = work.source(value, source_shape)
     name = work.prefix + node.output.name
     inputs = own if source_shape is None else source_shape
-    return Synapse(name, source.name, kind, weights, inputs, outputs, gain=gain, **extra), bias  # type: ignore[arg-type]
+    return Synapse(name, source.name, kind, weights, inputs, outputs, gain=gain, **extra), source, bias  # type: ignore[arg-type]
 
 
 def _spread_current(node: Node, outputs: tuple[int, ...], shape: tuple[int, ...]) -> IndexMap:

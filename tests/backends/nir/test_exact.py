@@ -11,12 +11,13 @@ from sklearn.datasets import load_digits
 
 from snnir.backends.nir import NirReport, read_nir, write_nir
 from snnir.backends.nir.unroll import unroll
-from snnir.backends.simulator import PlainResult, Simulator, simulate_plain
+from snnir.backends.simulator import Simulator
 from snnir.errors import FileFormatError, UnsupportedError
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import AveragePool, Bif, Conv, Linear, Relu, Reshape, Rnn, Sigmoid
+from snnir.machine.plain import PlainResult, simulate_plain
 from snnir.passes import Context, default_pipeline, parse_pipeline, run_pipeline
 from tests.backends.nir.interpreter import Interpreter
 from tests.backends.spiking_graphs import random_spiking_graph

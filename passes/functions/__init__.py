@@ -1,0 +1,1 @@
+"""Functions inside the network: which nodes they are, and their integer form."""

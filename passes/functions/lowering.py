@@ -1,0 +1,245 @@
+"""The integer form of each op that may stand in a function: fixed-point arithmetic of its real meaning.
+
+One entry an op; `LOWERED` says which ops a function may hold. Each takes the node and its operands as `Fixed` and gives the
+result as one. Softmax follows I-BERT (Kim et al., arXiv:2101.01321): the difference to the maximum, exponentials of it, and
+their quotient; here exponentials come from a table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from snnir.errors import UnsupportedError
+from snnir.ir import Node, Op
+from snnir.ir.ops import (
+    Abs,
+    Add,
+    Clip,
+    Concat,
+    Cos,
+    Div,
+    Elementwise,
+    IntLeast,
+    IntMost,
+    IntMul,
+    Log,
+    LogSoftmax,
+    Masked,
+    Movement,
+    Mul,
+    Pad,
+    Pow,
+    Reciprocal,
+    ReduceMean,
+    Relu,
+    Saturate,
+    Sin,
+    Softmax,
+    Sqrt,
+    Sub,
+    Tan,
+)
+from snnir.passes.functions.fixed import Arithmetic, Fixed
+
+__all__ = ["LOWERED", "has_integer_form", "lowered", "lowers"]
+
+LOWERED: dict[type[Op], Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed]] = {}
+"""The integer form of ops, by class; subclasses without an entry of their own take that of their base."""
+
+_Rule = TypeVar("_Rule", bound=Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed])
+_LEAST_EXPONENT = -18.0
+"""Below this, an exponential is less than 2^-25 and counts as 0."""
+
+
+def lowers(*ops: type[Op]) -> Callable[[_Rule], _Rule]:
+    """Decorator: the integer form of `ops`."""
+
+    def register(rule: _Rule) -> _Rule:
+        LOWERED.update(dict.fromkeys(ops, rule))
+        return rule
+
+    return register
+
+
+def has_integer_form(kind: type[Op]) -> bool:
+    """Whether ops of a class have an integer form."""
+    return any(base in LOWERED for base in kind.__mro__)
+
+
+def lowered(op: Op) -> Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed] | None:
+    """The integer form of `op`; None where it has none."""
+    for kind in type(op).__mro__:
+        if kind in LOWERED:
+            return LOWERED[kind]
+    return None
+
+
+@lowers(Add)
+def _add(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    x, y = operands
+    return arithmetic.sum(x, y)
+
+
+@lowers(Sub)
+def _sub(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    x, y = operands
+    return arithmetic.sum(x, y, sign=-1)
+
+
+@lowers(Mul)
+def _mul(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    x, y = operands
+    return arithmetic.product(x, y)
+
+
+@lowers(Div)
+def _div(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    x, y = operands
+    if node.operands[1].is_constant:
+        return arithmetic.product(x, arithmetic.constant(1.0 / node.operands[1].array.astype(np.float64)))
+    return arithmetic.quotient(x, y)
+
+
+@lowers(Reciprocal)
+def _reciprocal(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    return arithmetic.quotient(arithmetic.constant(np.array(1.0)), operands[0])
+
+
+@lowers(Sqrt)
+def _sqrt(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    return arithmetic.root(operands[0])
+
+
+@lowers(Log)
+def _log(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    return arithmetic.logarithm(operands[0])
+
+
+@lowers(Abs)
+def _abs(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    (x,) = operands
+    zero = Fixed(arithmetic.integers(0), x.scale, 0, 0)
+    negative = arithmetic.sum(zero, x, sign=-1)
+    ends = abs(x.lo), abs(x.hi)
+    value = arithmetic.emit(IntMost(), x.value, negative.value)
+    return Fixed(value, x.scale, 0 if x.lo <= 0 <= x.hi else min(ends), max(ends))
+
+
+@lowers(Pow)
+def _pow(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    x, _ = operands
+    exponents = np.unique(node.operands[1].array) if node.operands[1].is_constant else np.zeros(0)
+    if len(exponents) != 1:
+        raise UnsupportedError(f"{node.describe()}: a power inside the network needs one constant exponent")
+    exponent = float(exponents[0])
+    if exponent == 0.5:
+        return arithmetic.root(x)
+    if exponent == -0.5:
+        return arithmetic.quotient(arithmetic.constant(np.array(1.0)), arithmetic.root(x))
+    if exponent in (1.0, 2.0, 3.0, 4.0):
+        result = x
+        for _ in range(int(exponent) - 1):
+            result = arithmetic.product(result, x)
+        return result
+    if exponent == -1.0:
+        return arithmetic.quotient(arithmetic.constant(np.array(1.0)), x)
+    if exponent != math.floor(exponent):
+        x = arithmetic.clamped(x, 1 if exponent < 0 else 0, None)
+    return arithmetic.curve(x, lambda numbers: np.power(numbers, exponent))
+
+
+@lowers(Sin, Cos, Tan)
+def _periodic(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    return arithmetic.curve(operands[0], lambda numbers: np.asarray(node.op.evaluate(numbers)[0]))
+
+
+@lowers(Elementwise)
+def _elementwise(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    return arithmetic.curve(operands[0], lambda numbers: np.asarray(node.op.evaluate(numbers)[0]))
+
+
+@lowers(Clip)
+def _clip(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    assert isinstance(node.op, Clip)
+    return arithmetic.saturated(operands[0], node.op.low, node.op.high)
+
+
+@lowers(Relu)
+def _relu(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    return arithmetic.clamped(operands[0], 0, None)
+
+
+@lowers(Saturate)
+def _saturate(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    assert isinstance(node.op, Saturate)
+    return arithmetic.saturated(operands[0], node.op.low, node.op.high)
+
+
+@lowers(ReduceMean)
+def _mean(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    assert isinstance(node.op, ReduceMean)
+    axes = [axis % node.operands[0].type.rank for axis in node.op.axes]
+    count = arithmetic.count(operands[0], axes)
+    total = arithmetic.total(operands[0], axes, node.op.keep)
+    return replace(total, scale=total.scale / count)
+
+
+def _exponentials(arithmetic: Arithmetic, x: Fixed, axis: int) -> tuple[Fixed, Fixed]:
+    """`x - max(x)` along an axis, and its exponential: 0 for masked elements."""
+    lowest = math.floor(_LEAST_EXPONENT / x.scale)
+    keep, held = x.keep, x
+    if keep is not None:  # masked elements are no maximum: they stand for the least sum
+        zero = Fixed(arithmetic.integers(x.lo), x.scale, x.lo, x.lo)
+        above = arithmetic.sum(replace(x, keep=None), zero, sign=-1)
+        kept = replace(above, value=arithmetic.emit(IntMul(), above.value, keep, part="kept"), lo=0)
+        held = arithmetic.sum(kept, zero)
+    difference = arithmetic.sum(replace(held, keep=None), arithmetic.largest(held, (axis,)), sign=-1)
+    difference = replace(difference, hi=0)  # nothing exceeds the maximum
+    near = arithmetic.clamped(difference, lowest, None)
+    exponential = arithmetic.curve(near, lambda numbers: np.where(numbers <= lowest * x.scale, 0.0, np.exp(numbers)))
+    exponential = replace(exponential, lo=0)
+    if keep is not None:
+        exponential = replace(exponential, value=arithmetic.emit(IntMul(), exponential.value, keep, part="kept"))
+    return difference, exponential
+
+
+@lowers(Softmax)
+def _softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    assert isinstance(node.op, Softmax)
+    axis = node.op.axis % node.operands[0].type.rank
+    _, exponential = _exponentials(arithmetic, operands[0], axis)
+    quotient = arithmetic.quotient(exponential, arithmetic.total(exponential, (axis,), True))
+    one = math.ceil(1 / quotient.scale)
+    return replace(quotient, value=arithmetic.emit(IntLeast(), quotient.value, arithmetic.integers(one, "one")), lo=0, hi=one)
+
+
+@lowers(LogSoftmax)
+def _log_softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    assert isinstance(node.op, LogSoftmax)
+    axis = node.op.axis % node.operands[0].type.rank
+    difference, exponential = _exponentials(arithmetic, operands[0], axis)
+    return arithmetic.sum(difference, arithmetic.logarithm(arithmetic.total(exponential, (axis,), True)), sign=-1)
+
+
+@lowers(Masked)
+def _masked(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    x, keep = operands
+    seen = arithmetic.clamped(_abs(arithmetic, node, [keep]), None, 1).value
+    return replace(x, value=arithmetic.spread(x.value, seen), keep=arithmetic.spread(seen, x.value))
+
+
+@lowers(Movement)
+def _movement(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    if isinstance(node.op, Concat):
+        if any(part.keep is not None for part in operands):
+            raise UnsupportedError(f"{node.describe()}: masked values are joined; mask what they become instead")
+        parts = arithmetic.aligned(*operands)
+        value = arithmetic.emit(node.op, *(part.value for part in parts))
+        return Fixed(value, parts[0].scale, min(part.lo for part in parts), max(part.hi for part in parts))
+    result = arithmetic.moved(operands[0], node.op)
+    return replace(result, lo=min(result.lo, 0), hi=max(result.hi, 0)) if isinstance(node.op, Pad) else result

@@ -1,0 +1,136 @@
+"""Functions inside the network: the fast simulator and the plain interpreter, spike for spike, and both against the integers."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+import snnir
+from snnir.ir import Graph, TensorType, Value
+from snnir.ir.dims import dim
+from snnir.ir.ops import (
+    Add,
+    Div,
+    Linear,
+    MatMul,
+    Mul,
+    ReduceMean,
+    Relu,
+    Scan,
+    Softmax,
+    Sqrt,
+    Sub,
+    Tanh,
+    Transpose,
+)
+from snnir.machine.interpreter import interpret
+from snnir.machine.lowering import lower
+from snnir.machine.ranges import certify
+from snnir.machine.settling import settling
+
+_N = dim("N")
+
+
+def _weight(graph: Graph, generator: np.random.Generator, *shape: int) -> Value:
+    array = generator.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(shape[-1]))
+    return graph.constant("w", array)
+
+
+def _normalised(graph: Graph, x: Value) -> Value:
+    axis = (x.type.rank - 1,)
+    apart = graph.add1(Sub(), x, graph.add1(ReduceMean(axis), x))
+    variance = graph.add1(ReduceMean(axis), graph.add1(Mul(), apart, apart))
+    guarded = graph.add1(Add(), variance, graph.constant("epsilon", np.array(1e-3, np.float32)))
+    return graph.add1(Div(), apart, graph.add1(Sqrt(), guarded))
+
+
+def attention(generator: np.random.Generator) -> Graph:
+    """A layer, self-attention with a residual stream, normalised, and a layer."""
+    graph = Graph("attention", "float")
+    x = graph.input("x", TensorType((_N, 4, 5), "f32"))
+    stream = graph.add1(Linear(), x, _weight(graph, generator, 6, 5))
+    queries, keys, values = (graph.add1(Linear(), stream, _weight(graph, generator, 6, 6)) for _ in range(3))
+    scores = graph.add1(MatMul(), queries, graph.add1(Transpose((0, 2, 1)), keys))
+    mixed = graph.add1(MatMul(), graph.add1(Softmax(2), scores), values)
+    stream = graph.add1(Add(), stream, graph.add1(Linear(), mixed, _weight(graph, generator, 6, 6)))
+    hidden = graph.add1(Relu(), graph.add1(Linear(), _normalised(graph, stream), _weight(graph, generator, 7, 6)))
+    graph.output("y", graph.add1(Linear(), hidden, _weight(graph, generator, 3, 7)))
+    return graph
+
+
+def recurrent(generator: np.random.Generator) -> Graph:
+    """A recurrence whose state is normalised in every element, and a layer behind it that is normalised, too."""
+    body = Graph("cell", "float")
+    state, element = (body.input(name, TensorType((_N, size), "f32")) for name, size in (("h", 6), ("x", 5)))
+    total = body.add1(
+        Add(),
+        body.add1(Linear(), element, _weight(body, generator, 6, 5)),
+        body.add1(Linear(), state, _weight(body, generator, 6, 6)),
+    )
+    following = body.add1(Tanh(), body.add1(Linear(), _normalised(body, total), _weight(body, generator, 6, 6)))
+    body.output("next", following)
+    body.output("each", following)
+    graph = Graph("recurrent", "float")
+    x = graph.input("x", TensorType((_N, 5, 5), "f32"))
+    sequence = graph.add1(Relu(), graph.add1(Linear(), x, _weight(graph, generator, 5, 5)))
+    start = graph.constant("start", np.zeros((1, 6), np.float32))
+    last, each = graph.add(Scan(1, 1, 1), start, sequence, names=("last", "each"), body=body)
+    joined = graph.add1(Add(), graph.add1(ReduceMean((1,), False), each), last)
+    graph.output("y", graph.add1(Linear(), graph.add1(Relu(), _normalised(graph, joined)), _weight(graph, generator, 3, 6)))
+    return graph
+
+
+MODELS = {"attention": attention, "recurrent": recurrent}
+_RUNS = [
+    (neuron, delivery, execution)
+    for neuron in ("bif", "few-spikes")
+    for delivery in ("relay", "replay", "graded")
+    for execution in ("reset", "carry")
+    if neuron == "bif" or (delivery != "replay" and execution == "reset")
+]
+
+
+@functools.cache
+def compiled(name: str, neuron: str) -> tuple[snnir.Program, np.ndarray]:
+    generator = np.random.default_rng(7)
+    graph = MODELS[name](generator)
+    size = 5 if name == "recurrent" else 4
+    data = generator.standard_normal((40, size, 5)).astype(np.float32)
+    return snnir.compile(graph, calibration=data[:32], bits=4, neuron=neuron), data[32:]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("neuron", "delivery", "execution"), _RUNS)
+def test_every_integer_equals_the_reference_and_every_spike_the_interpreter(
+    name: str, neuron: str, delivery: str, execution: str
+) -> None:
+    program, x = compiled(name, neuron)
+    verification = program.verify(x, delivery=delivery, execution=execution)
+    assert verification.mismatches == 0 and verification.within_bounds
+    lowered = lower(program.graph(), {"N": 2}, delivery, execution)
+    fast = program.run(x, delivery=delivery, execution=execution, counts=True)
+    inputs = {
+        train: fast.counts[train].reshape(len(x), -1)
+        for train, node in lowered.nodes.items()
+        if node.op.name == "encode" and train in fast.counts
+    }
+    plain = interpret(lowered.program, inputs)
+    assert plain.windows == fast.windows and np.array_equal(plain.steps, fast.steps)
+    for value, count in plain.counts.items():
+        assert np.array_equal(count.reshape(fast.counts[value].shape), fast.counts[value]), value
+    for value, spikes in fast.spikes.items():
+        assert np.array_equal(plain.spikes[value], spikes), value
+    for synapse, operations in fast.synops.items():
+        assert np.array_equal(plain.synops[synapse], operations), synapse
+        assert np.array_equal(plain.charges[synapse], fast.charges[synapse]), synapse
+    bound = settling(lowered.program, certify(lowered.program))
+    assert (fast.steps[:, 0] <= bound.outer).all()
+
+
+def test_few_spike_neurons_and_functions_take_the_steps_of_their_schedule() -> None:
+    generator = np.random.default_rng(1)
+    data = generator.standard_normal((40, 4, 5)).astype(np.float32)
+    program = snnir.compile(attention(generator), calibration=data, bits=4, neuron="few-spikes")
+    assert len(np.unique(program.run(data).steps)) == 1
