@@ -25,12 +25,14 @@ from snnir.ir.rewrite import like
 from snnir.passes.factors import (
     Factors,
     NotCarriedError,
+    Reader,
     compressed,
     concrete,
     constant_of,
     divided,
     divided_bias,
     divisible,
+    reader_of,
     weighed,
 )
 from snnir.passes.sums import WEIGHTED
@@ -59,6 +61,8 @@ class Division:
             if node not in raw:
                 for changed in divisible(node.operands[0], factor):
                     self.wanted[changed.output] = factor
+        self.readers: list[Reader] = []
+        """The ops that weigh divided levels."""
         self.factors: Factors = {}
         """Levels that are divided."""
 
@@ -178,6 +182,9 @@ class Division:
         self, new: Graph, node: Node, operands: Sequence[Value], given: np.ndarray | None, wanted: np.ndarray | None
     ) -> Iterator[Value]:
         weight, *rest = node.operands[1:]
+        if given is not None:
+            reader = reader_of(node, weight.array, given)
+            self.readers += [] if reader is None else [reader]
         array = weight.array if given is None else weighed(node, weight.array, given)
         array = array if wanted is None else divided(node, array, wanted)
         yield new.constant(weight.name, array.astype(weight.array.dtype))
