@@ -91,14 +91,14 @@ class Row:
     memory: dict[str, float]
 
 
-def measure(subject: Subject, bits: Sequence[int], count: int, threads: int) -> Iterator[Row]:
+def measure(subject: Subject, bits: Sequence[int], count: int, threads: int, gates: str = "auto") -> Iterator[Row]:
     """Rows of one model, both families for each number of bits."""
     graph = snnir.import_model(subject.model)
     data = subject.load(graph, count)
     few = samples(graph, data, 0, count)
     reference = _float_milliseconds(subject.model, few, count)
     for number in bits:
-        program = snnir.compile(graph, calibration=data, bits=number, check=False)
+        program = snnir.compile(subject.model, calibration=data, bits=number, gates=gates, check=False)
         quantized = program.graph("quantized")
         macs = max(dense_macs(quantized, few).spiking, 1)
         for neuron in NEURONS:
@@ -185,11 +185,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", nargs="+", type=int, default=[4, 8])
     parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gates", choices=("auto", "product", "table"), default="auto")
     parser.add_argument("--json", type=Path, help="also write the rows there")
     given = parser.parse_args(arguments)
     rows = []
     for subject in given.subjects:
-        for row in measure(subject, given.bits, given.samples, given.threads):
+        for row in measure(subject, given.bits, given.samples, given.threads, given.gates):
             rows.append(row)
             print(f"{row.model} {row.bits} {row.neuron}: {row.mismatches} mismatches, {row.spikes:,.0f} spikes", flush=True)
     print(table(rows))

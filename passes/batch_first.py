@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,29 +11,24 @@ import numpy as np
 from snnir.ir import BATCH, FLOAT, Graph, Node, Value
 from snnir.ir.batch import holds_batch
 from snnir.ir.dims import concrete, dim, product
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
-    Add,
     AveragePool,
     Concat,
     Conv,
-    Div,
     Elementwise,
     Expand,
     Gather,
     Linear,
     MaxPool,
-    Mul,
     Reshape,
     Slice,
-    Sub,
     Transpose,
 )
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["BatchFirst"]
-
-_BROADCASTING = (Add, Sub, Mul, Div)
 
 
 @register
@@ -54,8 +50,9 @@ class BatchFirst(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        new, changed = rebuild(graph, _rule)
-        return Result(new, changed > 0)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild(graph, _rule, hits=hits)
+        return Result(new, changed > 0, rewrites=hits)
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
@@ -66,15 +63,16 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
         return _pointwise(rewriter, node, op, operands)
     if isinstance(op, MaxPool | AveragePool):
         return _pool(rewriter, node, op, operands[0])
-    if not isinstance(op, (Elementwise, Linear, Concat, Slice, Gather, *_BROADCASTING)):
+    broadcasting = op.has(Trait.BROADCASTING) and op.has(Trait.AFFINE)
+    if not broadcasting and not isinstance(op, Elementwise | Linear | Concat | Slice | Gather):
         return None
     batch = node.output.type.batch_axis
     rank = node.output.type.rank
-    if batch == 0 and isinstance(op, _BROADCASTING):
+    if batch == 0 and broadcasting:
         return _for_each(rewriter, node, operands)
     if batch is None or (batch == 0 and not (isinstance(op, Gather) and operands[0].type.batch_axis)):
         return None
-    if isinstance(op, _BROADCASTING):
+    if broadcasting:
         moved = tuple(_front(rewriter, _ranked(rewriter, value, rank), batch) for value in operands)
     elif isinstance(op, Linear):
         moved = (_front(rewriter, operands[0], batch), *operands[1:])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.errors import CalibrationError, UsageError
-from snnir.ir import FLOAT, Graph, Node, Op, Value
+from snnir.ir import FLOAT, Graph, Node, Op, Quantization, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -17,13 +18,18 @@ from snnir.passes.channel_scales import apply_factors, candidates, choose_factor
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
+from snnir.passes.properties import AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED, LAYERS_LOWERED
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["METHODS", "Calibrate"]
+__all__ = ["METHODS", "Calibrate", "chunks", "first_samples"]
 
 METHODS = ("mse", "percentile", "minmax")
 BINS = 2048
 _CHUNK = 64
+_COARSE = tuple(np.geomspace(1.0, 0.03, 12).tolist())
+"""Shares of the range of the data, at either end, that the levels may hold."""
+_FINE = (0.82, 0.88, 0.94, 1.0, 1.06, 1.13, 1.22)
+_FINER = (0.97, 0.985, 1.0, 1.015, 1.03)
 
 
 @register
@@ -36,7 +42,8 @@ class Calibrate(Pass):
     3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
        the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
        Scales are rounded to 4 significant digits.
-    4. Values are signed where the calibration data holds a negative one.
+    4. The lowest level is chosen with the scale: 0 for data without negative numbers; from -0.2 to 3 there are few levels
+       below 0 and many above.
     5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
        left to measure, no data are needed.
     6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
@@ -48,6 +55,7 @@ class Calibrate(Pass):
 
     name = "calibrate"
     takes = gives = FLOAT
+    requires = (LAYERS_LOWERED, AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED)
 
     method: str = "mse"
     percentile: float = 99.9
@@ -84,27 +92,39 @@ class Calibrate(Pass):
         group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
         histograms = _measure(placed, group_of, len(groups), context)
         for nodes, histogram in zip(groups, histograms, strict=True):
-            scales = tuple(self.scale(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1))
-            found.update({node: Observe(scales, histogram.low < 0) for node in nodes})
+            levels = [self.levels(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1)]
+            op = Observe(tuple(item.scale for item in levels), tuple(item.lo for item in levels))
+            found.update(dict.fromkeys(nodes, op))
         remark = f"{len(groups)} scales for {len(found)} values, by {self.method}"
         return Result(_filled(placed, found), bool(found), (remark, *remarks))
 
-    def scale(self, histogram: Histogram, bits: int) -> float:
-        """The worth of a level, for levels of `bits` bits (signed where the data is)."""
+    def levels(self, histogram: Histogram, bits: int) -> Quantization:
+        """The levels of `bits` bits, from the lowest one that the data need on."""
         low, high = histogram.low, histogram.high
-        most = (1 << (bits - 1)) - 1 if low < 0 else (1 << bits) - 1
-        least = -(1 << (bits - 1)) if low < 0 else 0
+        count = (1 << bits) - 1
         if self.method == "percentile":
             low, high = histogram.quantile(1 - self.percentile / 100), histogram.quantile(self.percentile / 100)
-        widest = max(high / most, low / least if least else 0.0, 0.0)
-        if widest <= 0 or not np.isfinite(widest):
-            widest = max(histogram.high / most, histogram.low / least if least else 0.0)
-        if widest <= 0:
-            return 1.0
+            low, high = min(low, 0.0), max(high, 0.0)
+        if not high > low:
+            low, high = histogram.low, histogram.high
+        if not (high > low and np.isfinite(high - low)):
+            return Quantization(1.0, -(1 << (bits - 1)) if histogram.low < 0 else 0, count)
         if self.method == "mse":
-            coarse = histogram.best_scale(widest * np.geomspace(0.02, 1.0, 48), least, most)
-            widest = histogram.best_scale(np.minimum(coarse * np.linspace(0.93, 1.08, 16), widest), least, most)
-        return float(f"{widest:.4g}")
+            return histogram.best_levels(bits)
+        return _levels(low, high, bits)
+
+
+def _near(share: float, factors: Sequence[float], changes: bool) -> list[float]:
+    """Shares close to one of them; that alone where the end of the range is 0."""
+    return sorted({min(share * factor, 1.0) for factor in factors}) if changes else [share]
+
+
+def _levels(low: float, high: float, bits: int) -> Quantization:
+    """Levels of `bits` bits from `low` to `high` (`low <= 0 <= high`), of a scale of 4 significant digits."""
+    count = (1 << bits) - 1
+    scale = float(f"{(high - low) / count:.4g}")
+    lo = max(math.floor(low / scale + 0.5), -count)
+    return Quantization(scale, lo, lo + count)
 
 
 def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray]) -> tuple[Graph, list[str]]:
@@ -119,7 +139,7 @@ def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray]) -> tu
         if value in seen:
             seen[value].see(array)
 
-    for chunk in _chunks(graph, data):
+    for chunk in chunks(graph, data):
         execute(graph, chunk, observe)
     chosen = choose_factors(graph, found)
     if not chosen:
@@ -144,7 +164,8 @@ def _own_scales(graph: Graph) -> tuple[list[list[Node]], dict[Node, Observe]]:
         observers = [node for node in nodes if isinstance(node.op, Observe)]
         if given:
             scales = (given[0].scale,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1)
-            found.update({node: Observe(scales, any(levels.lo < 0 for levels in given)) for node in observers})
+            lows = Observe.lowest(any(levels.lo < 0 for levels in given))
+            found.update({node: Observe(scales, lows) for node in observers})
         else:
             groups.append(observers)
     return groups, found
@@ -176,13 +197,26 @@ class Histogram:
         if self.high > self.low:
             self.counts += np.histogram(array, BINS, (self.low, self.high))[0]
 
-    def best_scale(self, scales: np.ndarray, least: int, most: int) -> float:
-        """The scale with the least squared error of rounding to levels `least..most`."""
+    def best_levels(self, bits: int) -> Quantization:
+        """The levels of `bits` bits with the least squared error of rounding and clipping.
+
+        Both ends are clipped at shares of the data's range, first coarsely, then close to the best of these.
+        """
         filled = self.counts > 0
         centers, counts = self.centers[filled], self.counts[filled]
-        levels = np.floor(centers / scales[:, None] + 0.5).clip(least, most)
-        errors = (levels * scales[:, None] - centers) ** 2 @ counts
-        return float(scales[errors.argmin()])
+        best, least, lowest = (1.0, 1.0), np.inf, (1.0,) if self.low >= 0 else _COARSE
+        for shares in (_COARSE, _FINE, _FINER):
+            around = best
+            for below in lowest if shares is _COARSE else _near(around[0], shares, self.low < 0):
+                for above in shares if shares is _COARSE else _near(around[1], shares, True):
+                    if below * self.low == above * self.high:
+                        continue
+                    found = _levels(below * self.low, above * self.high, bits)
+                    levels = np.floor(centers / found.scale + 0.5).clip(found.lo, found.hi)
+                    error = float((levels * found.scale - centers) ** 2 @ counts)
+                    if error < least:
+                        best, least = (below, above), error
+        return _levels(best[0] * self.low, best[1] * self.high, bits)
 
     def quantile(self, fraction: float) -> float:
         """The value below which `fraction` of all counted elements lie."""
@@ -207,16 +241,16 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
         if value in group_of:
             histograms[group_of[value]].add(array)
 
-    chunks = list(_chunks(graph, context.calibration))
+    parts = list(chunks(graph, context.calibration))
     for stage, observer in enumerate((range_of, count_of)):
-        for index, chunk in enumerate(chunks):
+        for index, chunk in enumerate(parts):
             execute(graph, chunk, observer)
             if context.progress is not None:
-                context.progress("calibrating", stage * len(chunks) + index + 1, 2 * len(chunks))
+                context.progress("calibrating", stage * len(parts) + index + 1, 2 * len(parts))
     return histograms
 
 
-def _chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+def chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """The data in pieces along the batch; whole where the model fixes its batch."""
     axes = {value.name: value.type.batch_axis for value in graph.inputs}
     if not axes or any(axis is None for axis in axes.values()):
@@ -226,3 +260,11 @@ def _chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.n
         {name: data[name].take(range(start, min(start + _CHUNK, total)), axis=axis) for name, axis in axes.items()}
         for start in range(0, total, _CHUNK)
     ]
+
+
+def first_samples(graph: Graph, data: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """The first `count` samples; whole where the model fixes its batch."""
+    axes = {value.name: value.type.batch_axis for value in graph.inputs}
+    if not axes or any(axis is None for axis in axes.values()):
+        return dict(data)
+    return {name: data[name].take(range(min(count, data[name].shape[axis or 0])), axis=axis) for name, axis in axes.items()}

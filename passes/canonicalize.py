@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from snnir.ir.ops import (
 from snnir.ir.rewrite import Rewriter
 from snnir.passes.affine import channel_vector, is_constant, used_once
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import RELU_IS_CLIP
 from snnir.passes.remove_dead_code import rebuild_until_settled
 
 __all__ = ["Canonicalize"]
@@ -55,11 +57,13 @@ class Canonicalize(Pass):
 
     name = "canonicalize"
     takes = gives = FLOAT
+    ensures = (RELU_IS_CLIP,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        new, changed = rebuild_until_settled(graph, _rule)
-        return Result(new, changed)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild_until_settled(graph, _rule, hits)
+        return Result(new, changed, rewrites=hits)
 
 
 _RuleFunction = Callable[[Rewriter, Node, tuple[Value, ...]], Value | None]
@@ -71,6 +75,7 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
             for rule in rules:
                 value = rule(rewriter, node, operands)
                 if value is not None:
+                    rewriter.applied = rule.__name__.strip("_").replace("_", " ")
                     return (value,)
     return None
 
@@ -174,12 +179,12 @@ def _into_weights(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -
 
 def _pad_into_conv(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
     inner, op = operands[0].producer, node.op
-    if inner is None or not isinstance(inner.op, Pad) or not isinstance(op, Conv) or min(inner.op.padding) < 0:
+    if inner is None or not isinstance(inner.op, Pad) or not isinstance(op, Conv):
         return None
-    rank = operands[0].type.rank
-    if any(inner.op.padding[axis] for axis in (0, 1, rank, rank + 1)):
+    rank, amounts = operands[0].type.rank, [amount for amount in inner.op.padding if isinstance(amount, int)]
+    if len(amounts) < 2 * rank or min(amounts) < 0 or any(amounts[axis] for axis in (0, 1, rank, rank + 1)):
         return None
-    extra = (*inner.op.padding[2:rank], *inner.op.padding[rank + 2 :])
+    extra = (*amounts[2:rank], *amounts[rank + 2 :])
     padding = tuple(a + b for a, b in zip(op.padding, extra, strict=True))
     return rewriter.emit(dataclasses.replace(op, padding=padding), inner.operands[0], *operands[1:], name=node.output.name)
 

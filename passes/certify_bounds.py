@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.ir import SPIKING, Graph, Node, Quantization, Value
-from snnir.ir.ops import Accumulate, Bif, Conv, Dense, Diagonal, Encode, Movement, Population, Readout, Scan, Sparse, Summing
+from snnir.ir.ops import (
+    Accumulate,
+    Bif,
+    Conv,
+    Dense,
+    Diagonal,
+    Encode,
+    Function,
+    Movement,
+    Population,
+    Readout,
+    Scan,
+    Sparse,
+    Summing,
+)
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import CERTIFIED, SCHEDULED
 
 __all__ = ["CertifyBounds", "register_bits", "settling_bounds"]
 
@@ -34,6 +49,8 @@ class CertifyBounds(Pass):
 
     name = "certify-bounds"
     takes = gives = SPIKING
+    requires = (SCHEDULED,)
+    ensures = (CERTIFIED,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
@@ -76,7 +93,7 @@ def settling_bounds(graph: Graph, delivery: str, lengths: Mapping[str, int], exe
         return {name: [steps] * (lengths[name] if name else 1) for name, steps in windows.items()}
     settling = _Settling(graph, delivery, lengths, execution)
     emitting = (node for node in graph.nodes if not isinstance(node.op, Scan))
-    outer = max((settling.of[value] for node in emitting for value in node.outputs), default=0)
+    outer = settling._longest(value for node in emitting for value in node.outputs)
     return {"": [outer], **settling.windows}
 
 
@@ -90,6 +107,8 @@ class _Settling:
         self.resumed = False
         self.encoded: set[Value] = set()
         self.of: dict[Value, int] = {}
+        self.segment: dict[Value, int] = {}
+        """The parts of a window that run one after another, each on a clock of its own: functions begin them."""
         self.windows: dict[str, list[int]] = {}
         self._graph(graph)
 
@@ -98,8 +117,13 @@ class _Settling:
             if isinstance(node.op, Scan):
                 self._scan(node, node.op)
                 continue
-            inputs = [self.of.get(value, 0) for value in node.operands]
+            segment = max((self.segment.get(value, 0) for value in node.operands), default=0)
+            # what comes from an earlier segment is charged again at step 0 of this one
+            inputs = [self.of.get(value, 0) if self.segment.get(value, 0) == segment else 1 for value in node.operands]
             last = max(inputs, default=0)
+            if isinstance(node.op, Function):  # it waits for its segment, and charges at step 0 of the next
+                segment, last = segment + 1, 1
+            self.segment.update(dict.fromkeys(node.outputs, segment))
             if isinstance(node.op, Encode):
                 last = 0 if self.resumed and node.operands[0].is_constant else 1
                 self.encoded.update(node.outputs)
@@ -109,9 +133,19 @@ class _Settling:
                 self.encoded.update(node.outputs)
             self.of.update(dict.fromkeys(node.outputs, last))
 
+    def _longest(self, values: Iterable[Value]) -> int:
+        """The steps of a window of these trains: those of its segments, one after another."""
+        longest: dict[int, int] = {}
+        for value in values:
+            segment = self.segment.get(value, 0)
+            longest[segment] = max(longest.get(segment, 0), self.of.get(value, 0))
+        return sum(longest.values())
+
     def _scan(self, node: Node, op: Scan) -> None:
         body = node.body
         assert body is not None
+        outer = max((self.segment.get(value, 0) for value in node.operands), default=0)
+        self.segment.update(dict.fromkeys(node.outputs, outer))
         given = {inner: self.of.get(value, 0) for inner, value in zip(body.inputs, node.operands, strict=True)}
         states, next_states = body.inputs[: op.states], list(body.outputs.values())[: op.states]
         length = 1 if self.lengths is None else self.lengths[node.outputs[0].name]
@@ -124,11 +158,12 @@ class _Settling:
                 given.update(self._changes(node, op, body))
             self.of.update({**given, **delivered})
             self._graph(body)
-            trains = [*delivered.values(), *(self.of[value] for inner in body.nodes for value in inner.outputs)]
-            windows.append(max([*trains, *(given[value] for value in body.inputs[op.states :])], default=0))
+            trains = (value for inner in body.nodes for value in inner.outputs)
+            windows.append(self._longest([*delivered, *body.inputs[op.states :], *trains]))
             # The outside is told the kept levels of a carried body at step 0.
             for value, inner in zip(node.outputs, body.outputs.values(), strict=True):
-                longest[value] = max(longest[value], self.of[inner], self.resumed)
+                last = windows[-1] if self.segment.get(inner, 0) else self.of[inner]
+                longest[value] = max(longest[value], last, self.resumed)
             delivered = {state: self._delivered(state, self.of[value]) for state, value in zip(states, next_states, strict=True)}
             if self.carry:
                 delivered = {state: self._changed(state, steps) for state, steps in delivered.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from snnir.ir.rewrite import Rewriter, extend
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import channel_vector, is_constant, used_once
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import BATCH_NORM_FOLDED
 from snnir.passes.remove_dead_code import rebuild_until_settled
 
 __all__ = ["FoldBatchNorm"]
@@ -33,11 +35,13 @@ class FoldBatchNorm(Pass):
 
     name = "fold-batch-norm"
     takes = gives = FLOAT
+    ensures = (BATCH_NORM_FOLDED,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        new, changed = rebuild_until_settled(graph, _rule)
-        return Result(new, changed)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild_until_settled(graph, _rule, hits)
+        return Result(new, changed, rewrites=hits)
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

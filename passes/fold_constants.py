@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +32,9 @@ class FoldConstants(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        new, changed = rebuild(graph, _fold)
-        return Result(new, changed > 0)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild(graph, _fold, hits=hits)
+        return Result(new, changed > 0, rewrites=hits)
 
 
 def _fold(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

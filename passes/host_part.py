@@ -21,10 +21,10 @@ from collections.abc import Callable, Collection, Iterable
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
     Abs,
     Add,
-    AveragePool,
     Clip,
     Conv,
     Div,
@@ -32,7 +32,6 @@ from snnir.ir.ops import (
     Function,
     Linear,
     Lookup,
-    MatMul,
     MaxPool,
     Movement,
     Mul,
@@ -42,13 +41,10 @@ from snnir.ir.ops import (
     Saturate,
     Scan,
     SparseLinear,
-    Sub,
 )
 from snnir.passes.functions.lowering import lowered
 
 __all__ = ["function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host", "work"]
-
-_PLAIN = (Add, Sub, Mul, Div, MatMul, Linear, Conv, SparseLinear, AveragePool, Abs)
 
 
 def needs_host(node: Node) -> bool:
@@ -87,7 +83,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
             and node not in before
             and not (node in early and (isinstance(node.op, Lookup) or _holds_integers(node)))
         )
-        closes = closes or isinstance(node.op, (Movement, FakeQuantize, *_PLAIN)) or _guards(node)
+        closes = closes or _is_plain(node) or isinstance(node.op, FakeQuantize) or _guards(node)
         if closes and all(user is None or user in tail for value in node.outputs for user, _ in value.uses):
             tail.add(node)
     after = {node for node in tail if needs_host(node)}
@@ -179,7 +175,12 @@ def _is_levels(value: Value) -> bool:
 
 
 def _signal(node: Node) -> bool:
-    return needs_host(node) or isinstance(node.op, (Movement, *_PLAIN)) or _guards(node)
+    return needs_host(node) or _is_plain(node) or _guards(node)
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether the node is affine, data movement or a magnitude: what host ops may stand behind or before."""
+    return node.op.has(Trait.AFFINE) or isinstance(node.op, Movement | Abs)
 
 
 def _holds_integers(node: Node) -> bool:

@@ -17,6 +17,8 @@ import numpy as np
 
 from snnir.errors import UsageError
 from snnir.ir import Graph
+from snnir.passes.properties import Property
+from snnir.plugins import load_passes
 
 __all__ = ["ANY_LEVEL", "PASSES", "Context", "Pass", "Result", "format_pipeline", "parse_pipeline", "register"]
 
@@ -33,6 +35,8 @@ class Context:
     """Input arrays by name, batch first as the model takes them; None where there are none."""
     progress: Callable[[str, int, int], None] | None = None
     """Called with (what, done, total) during long work."""
+    exact: Graph | None = None
+    """The last graph that computed what the model does: that before the first pass with an `error`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Result:
     changed: bool
     remarks: tuple[str, ...] = field(default=())
     """Sentences for the report: what was found, chosen or lost."""
+    rewrites: Mapping[str, int] = field(default_factory=dict)
+    """How many nodes each rule replaced, by the rule's name."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class Pass:
     """The level of graphs it takes, or `ANY_LEVEL`."""
     gives: ClassVar[str]
     """The level of graphs it gives; `ANY_LEVEL` for the one it took."""
+    requires: ClassVar[tuple[Property, ...]] = ()
+    """What the graph must have before the pass."""
+    ensures: ClassVar[tuple[Property, ...]] = ()
+    """What the graph has after it."""
     error: ClassVar[str] = ""
     """Empty where the meaning is kept; else the error that the pass may introduce, in a phrase."""
 
@@ -112,6 +122,8 @@ def parse_pipeline(text: str) -> tuple[Pass, ...]:
 
 
 def _make(name: str, options: str) -> Pass:
+    if name not in PASSES:
+        load_passes()
     if name not in PASSES:
         near = difflib.get_close_matches(name, PASSES, 1)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from snnir.ir.ops import Expand, Gru, Lstm, Recurrent, Reshape, Rnn, Scan, Seque
 from snnir.ir.rewrite import Rewriter, copy_constants, rebuild
 from snnir.passes.cells import gru_body, lstm_body, rnn_body
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import LAYERS_LOWERED
 
 __all__ = ["LowerRecurrent"]
 
@@ -31,11 +33,13 @@ class LowerRecurrent(Pass):
 
     name = "lower-recurrent"
     takes = gives = FLOAT
+    ensures = (LAYERS_LOWERED,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""
-        new, changed = rebuild(graph, _lower)
-        return Result(new, changed > 0)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild(graph, _lower, hits=hits)
+        return Result(new, changed > 0, rewrites=hits)
 
 
 def _lower(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

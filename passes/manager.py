@@ -6,7 +6,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,8 @@ class Stage:
     changed: bool
     seconds: float
     remarks: tuple[str, ...]
+    rewrites: Mapping[str, int]
+    """How many nodes each rule replaced, by the rule's name."""
 
 
 def run_pipeline(
@@ -54,10 +56,11 @@ def run_pipeline(
 ) -> list[Stage]:
     """Apply `passes` in order and return the stages.
 
-    After each pass the verifier runs, and with `check` the graphs before and after are executed on a few samples: an
-    exact pass must keep float outputs within `TOLERANCE` and integers equal; what others change is remarked. Exact passes of
-    the float level that follow one another are held together, and one by one only where they fail. `dump` is a folder for
-    `NN_pass.ir` files. A pass that fails leaves a reproducer, and its error the command that runs it.
+    What a pass requires must hold before it, what it ensures after it (`properties.py`). After each pass the verifier runs,
+    and with `check` the graphs before and after are executed on a few samples: an exact pass must keep float outputs within
+    `TOLERANCE` and integers equal; what others change is remarked. Exact passes of the float level that follow one another are
+    held together, and one by one only where they fail. `dump` is a folder for `NN_pass.ir` files. A pass that fails leaves a
+    reproducer, and its error the command that runs it.
     """
     if dump is not None:
         _write(graph, dump, 0, "import")
@@ -71,6 +74,11 @@ def run_pipeline(
             raise UsageError(
                 f"pass {pass_.name} takes a graph of the {pass_.takes} level, but gets one of the {graph.level} level"
             )
+        if pass_.error and context.exact is None:
+            context = replace(context, exact=graph)
+        for needed in pass_.requires:
+            if found := needed.missing(graph):
+                raise UsageError(f"pass {pass_.name} needs {needed.name}, but there is {found}; run {needed.by} before it")
         started = time.perf_counter()
         if checks is not None and not _is_deferred(pass_):
             held.settle(checks)
@@ -145,13 +153,16 @@ def _apply(before: Graph, pass_: Pass, context: Context, checks: _Checks | None,
     result = pass_.run(before, context)
     result.graph.after = pass_.name
     verify(result.graph)
+    for promised in pass_.ensures:
+        if found := promised.missing(result.graph):
+            raise PassError(f"promises {promised.name}, but leaves {found}")
     remarks = result.remarks
     if checks is not None and result.changed:
         if _is_deferred(pass_):
             checks.pending.append((number, pass_, before, result))
         else:
             remarks += _hold(pass_, before, result, checks)
-    return Stage(number, pass_, result.graph, result.changed, time.perf_counter() - started, remarks)
+    return Stage(number, pass_, result.graph, result.changed, time.perf_counter() - started, remarks, result.rewrites)
 
 
 def check_samples(graph: Graph, data: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:

@@ -11,59 +11,25 @@ from dataclasses import dataclass
 from snnir.ir import BATCH, FLOAT, Graph, Node, Value
 from snnir.ir.dims import Dim, dim
 from snnir.ir.lifting import lift
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
-    Abs,
-    Add,
-    ArgMax,
-    AveragePool,
-    BatchNorm,
-    BitCast,
-    Cast,
     Concat,
-    Conv,
-    Cos,
-    Div,
     DynamicStore,
-    Elementwise,
     Gather,
-    Hardmax,
     IntCumulate,
-    Integer,
     IntReduce,
     Linear,
-    Log,
-    LogSoftmax,
-    Masked,
     MatMul,
-    MaxPool,
-    Mul,
-    Narrow,
-    Pow,
-    Question,
-    Reciprocal,
     ReduceMean,
-    Remainder,
     Reshape,
     Scan,
-    Sin,
     Slice,
-    Softmax,
-    Sqrt,
-    Store,
-    Sub,
-    Tan,
-    TopK,
     Transpose,
 )
 from snnir.ir.rewrite import Rewriter, copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["OneSample"]
-
-_BROADCASTING = (Add, Sub, Mul, Div, Pow, Remainder, Masked, Store, Integer)
-_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan, Cast, BitCast, Narrow, Question)
-_ALONG = (Softmax, LogSoftmax, ArgMax, Hardmax, TopK, IntCumulate)
-_CHANNELS = (Conv, MaxPool, AveragePool, BatchNorm)
 
 
 @register
@@ -114,7 +80,7 @@ def _along_first(node: Node, changing: set[Value]) -> bool:
     if isinstance(op, DynamicStore):
         return rank > 0
     known = [value.type for value in node.operands if value not in changing]
-    if isinstance(op, _BROADCASTING) and not isinstance(op, IntReduce | IntCumulate):
+    if op.has(Trait.BROADCASTING):
         return any(type_.rank == rank and rank and type_.shape[0] != 1 for type_ in known)
     if isinstance(op, MatMul):
         short = any(value.type.rank < 2 for value in node.operands[:1])

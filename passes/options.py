@@ -52,9 +52,11 @@ class CompileKeywords(TypedDict, total=False):
     allow_host: bool
     method: str
     percentile: float
+    fit: bool
     rounding: str
     neuron: str
     omitted_bits: int
+    gates: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class CompileOptions:
     allow_host: bool = _option(False, "Let ops without spiking form inside the network run on the host.")
     method: str = _option("mse", "How scales are chosen: mse, percentile or minmax.")
     percentile: float = _option(99.9, "Share of the data in range, for the percentile method.")
+    fit: bool = _option(
+        True,
+        "Fit channels, weights and their rounding to calibration data, for outputs closer to the model's.",
+        trainable=False,
+    )
     rounding: str = _option(
         "exact",
         "Quantized models: what becomes of ties that no constant V(0) rounds as the model does.",
@@ -86,6 +93,13 @@ class CompileOptions:
 
     omitted_bits: int = _option(
         0, "Few-spike neurons: how many of the last bits of levels are not told; an error for fewer spikes.", trainable=False
+    )
+
+    gates: str = _option(
+        "auto",
+        "SiLU, hard swish, GELU, mish: a product of two populations, or a table of the sum; auto: a table for few-spikes.",
+        choices=("auto", "product", "table"),
+        trainable=False,
     )
 
     @classmethod

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Unpack
 
 from snnir.ir.phases import FEW_SPIKES
+from snnir.passes.adapt_weights import AdaptWeights
 from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
@@ -14,6 +15,8 @@ from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
+from snnir.passes.merge_gates import MergeGates
+from snnir.passes.merge_prelu import MergePRelu
 from snnir.passes.one_sample import OneSample
 from snnir.passes.options import CompileKeywords, CompileOptions
 from snnir.passes.quantize_activations import QuantizeActivations
@@ -44,6 +47,7 @@ def simplify() -> tuple[Pass, ...]:
         FoldBatchNorm(),
         Canonicalize(),
         FoldConstants(),
+        MergePRelu(),
         RemoveDeadCode(),
     )
 
@@ -56,12 +60,15 @@ def default_pipeline(*values: int, **options: Unpack[CompileKeywords]) -> tuple[
 
 def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     """The default order of passes with these options. Raises `UsageError` for options out of range."""
+    tables = options.gates == "table" or (options.gates == "auto" and options.neuron == FEW_SPIKES)
     values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
     return (
         *simplify(),
+        *((MergeGates(),) if tables else ()),
         Calibrate(options.method, options.percentile, options.allow_host),
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values),
-        QuantizeWeights(options.weight_bits, options.rounding),
+        *((AdaptWeights(),) if options.fit else ()),
+        QuantizeWeights(options.weight_bits, options.rounding, options.fit),
         RemoveDeadCode(),
         *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
         SubstituteNeurons(options.neuron),

@@ -46,7 +46,7 @@ __all__ = ["Placed", "place_observers", "try_observers"]
 
 _RAW, _LEVELS, _SUM, _ACTIVATION, _HOST, _FUNCTION = "raw", "levels", "sum", "activation", "host", "function"
 _PERMIT = "; allow_host (--allow-host) permits it"
-_UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), False)
+_UNSET = Observe((1.0,) * (Observe.MOST_BITS - Observe.FEWEST_BITS + 1), Observe.lowest(False))
 
 
 def place_observers(graph: Graph, allow_host: bool = False) -> Placed:
@@ -181,7 +181,14 @@ class _Placement:
     def function(self, node: Node, operands: Sequence[Value]) -> None:
         """A node that is computed in integers between two segments: of what comes from the network, levels and sums."""
         taken = [self.input_of(node, position, value) for position, value in enumerate(operands)]
-        if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in ("log", "sqrt", "sin", "cos", "tan"):
+        if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in (
+            "log",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "gated",
+        ):
             taken = [self.saturate(value) if self.kinds[value] in (_FUNCTION, _SUM) else value for value in taken]
         self.add(node, taken, _FUNCTION)
         linear = isinstance(node.op, Add | Sub | Movement | ReduceMean | Softmax | Clip | Relu)
@@ -275,7 +282,8 @@ class _Placement:
         elif isinstance(op, FakeQuantize):  # the model's own quantizer: it takes sums and activations as they are
             if self.batched and node.output.type.batch_axis != 0:
                 self.refuse(node, f"neurons need the batch (N) as axis 0, found {node.output.type}")
-            self.add(node, operands, _LEVELS)
+            held = [self.saturate(value) if kind == _FUNCTION else value for value, kind in zip(operands, kinds, strict=True)]
+            self.add(node, held, _LEVELS)
         elif isinstance(op, Elementwise):
             self.add(node, [self.argument(node, operands[0])], _ACTIVATION)
         else:

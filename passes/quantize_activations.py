@@ -29,9 +29,10 @@ from snnir.ir.ops import (
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import NO_OBSERVERS
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["QuantizeActivations", "accumulating"]
+__all__ = ["QuantizeActivations", "accumulating", "known_values", "levels_of"]
 
 _MOST = 8
 """The most bits of all activations at once: each more bit doubles the steps of every window."""
@@ -42,7 +43,7 @@ _MOST = 8
 class QuantizeActivations(Pass):
     """Round every observed value to levels, half up.
 
-    1. `observe` becomes `quantize` to `bits` bits with the scale that calibration found, signed where the data is.
+    1. `observe` becomes `quantize` to `bits` bits with the scale and the lowest level that calibration found.
     2. A `clip` (ReLU, ReLU6) before it becomes bounds of the levels, which is the same function:
        `round(clip(x, a, b)/s) = clip(round(x/s), round(a/s), round(b/s))`. Other activations stay before the quantizer.
     3. A product of two values that both change with the input becomes `product`, which multiplies levels exactly.
@@ -58,6 +59,7 @@ class QuantizeActivations(Pass):
     name = "quantize-activations"
     takes = gives = FLOAT
     error = "rounding and clipping of activations"
+    ensures = (NO_OBSERVERS,)
 
     bits: int = 4
     input_bits: int = 8
@@ -87,7 +89,7 @@ class QuantizeActivations(Pass):
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
         overrides, unknown = self.overrides(), set(self.overrides())
-        inputs, states, starts = _inputs(graph, set(graph.inputs)), accumulating(graph), _starts(graph)
+        inputs, states, starts = known_values(graph), accumulating(graph), _starts(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
             given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
             if given:
@@ -101,7 +103,7 @@ class QuantizeActivations(Pass):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
             bits = max((overrides[name] for name in names & set(overrides)), default=bits)
             unknown -= names
-            found = {node: _quantization(node, bits) for node in nodes}
+            found = {node: levels_of(node, bits) for node in nodes}
             whole = reduce(Quantization.join, found.values())
             levels.update((node, Quantize(whole if node in starts else own)) for node, own in found.items())
         if unknown:
@@ -118,12 +120,13 @@ def _charged(node: Node) -> bool:
     return made is not None and isinstance(made.op, Saturate)
 
 
-def _inputs(graph: Graph, known: set[Value]) -> set[Value]:
+def known_values(graph: Graph, known: set[Value] | None = None) -> set[Value]:
     """What is known before the network runs: inputs, and what the host computes from them, bodies included."""
+    known = set(graph.inputs) if known is None else known
     for node in graph.nodes:
         if isinstance(node.op, Scan) and node.body is not None:
             pairs = zip(node.operands, node.body.inputs, strict=True)
-            known |= _inputs(node.body, {inner for outer, inner in pairs if outer in known})
+            known |= known_values(node.body, {inner for outer, inner in pairs if outer in known})
         elif not isinstance(node.op, Observe):
             changing = [value for value in node.operands if not value.is_constant]
             if changing and all(value in known for value in changing):
@@ -167,13 +170,14 @@ def _summands(value: Value) -> set[Value]:
     return {value}
 
 
-def _quantization(node: Node, bits: int) -> Quantization:
+def levels_of(node: Node, bits: int) -> Quantization:
+    """The levels of `bits` bits that an `observe` gets."""
     assert isinstance(node.op, Observe)
     source = node.operands[0]
     if source.producer is not None and isinstance(source.producer.op, SequenceMask):
         return Quantization(1.0, 0, 1)
-    scale = node.op.scales[bits - Observe.FEWEST_BITS]
-    lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if node.op.signed else (0, (1 << bits) - 1)
+    found = node.op.quantization(bits)
+    scale, lo, hi = found.scale, found.lo, found.hi
     clip = _absorbed(node)
     if clip is not None:
         lo, hi = (_bounded(end, scale, lo, hi) for end in (clip.low, clip.high))

@@ -25,12 +25,15 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import like
 from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Rounding
+from snnir.passes.calibrate import first_samples
 from snnir.passes.functions.body import FunctionBody
 from snnir.passes.functions.region import segments
-from snnir.passes.given_grid import GivenGrid, given_grid, given_readout, given_table, steady
 from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
 from snnir.passes.host_part import function_interior, host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.model_grid import GivenGrid, given_readout, given_table, model_grid, steady
+from snnir.passes.properties import NO_OBSERVERS
+from snnir.passes.refine_rounding import REFINING_SAMPLES, refine_rounding
 from snnir.passes.round_terms import (
     bias_parts,
     integer_bias,
@@ -62,22 +65,25 @@ class QuantizeWeights(Pass):
        increasing activations it gets a table of integer thresholds, found by bisection; it becomes `multi_threshold`.
     3. A sum that leaves the network gets a grid of its own and a `dequantize`: it is read out exactly.
     4. A sum that several of these take is weighed anew for each.
-    5. A quantizer that the model brought with it gets the grid that its weights are whole multiples of (`given_grid.py`):
+    5. A quantizer that the model brought with it gets the grid that its weights are whole multiples of (`model_grid.py`):
        no weight is rounded, its threshold may be any real number, and ties go where the file's rounding puts them.
        `rounding` says what happens where no constant V(0) does that: `exact` keeps a staircase, `half-up` rounds ties up,
        `refuse` refuses. In such a model a sum that leaves the network keeps its weights, too.
     6. A function inside the network becomes `function`, with an integer body (`functions/`); sums that it takes get a grid of
        their own and no threshold.
     7. Weights that all round to 0 are remarked upon by name.
+    8. With `refine` and calibration data, weights are rounded so that outputs of layers are off the least (`refine_rounding.py`).
     """
 
     name = "quantize-weights"
     takes = FLOAT
     gives = QUANTIZED
     error = "rounding of weights and biases"
+    requires = (NO_OBSERVERS,)
 
     bits: int = 8
     rounding: str = "exact"
+    refine: bool = True
 
     def __post_init__(self) -> None:
         if self.rounding not in TIES:
@@ -87,7 +93,12 @@ class QuantizeWeights(Pass):
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no quantize-activations went before."""
-        new, _, lost = self.trace(graph)
+        new, rounding, lost = self.trace(graph)
+        given = any(isinstance(node.op, Quantize) and node.op.given for _, node in graph.walk())
+        if self.refine and not given and context.calibration:
+            data = first_samples(new, context.calibration, REFINING_SAMPLES)
+            new, count = refine_rounding(new, rounding, self.bits, data)
+            lost.append(f"{count} layers were rounded for the least error of what they give out")
         return Result(new, True, tuple(lost))
 
     def trace(self, graph: Graph) -> tuple[Graph, Rounding, list[str]]:
@@ -201,7 +212,7 @@ class _Descent:
         """A population of the model's own: no weight that the file stores as integers is rounded."""
         name, origin, levels = node.output.name, node.origin, op.quantization
         terms, rank = self.sample_terms(base), base.type.rank - 1
-        found = given_grid(terms, rank, levels)
+        found = model_grid(terms, rank, levels)
         if found is None:
             found = GivenGrid(sum_grid(terms, rank, self.bits, levels.scale / FINEST), 0.0, self.bits)
             self.lost.append(

@@ -10,6 +10,7 @@ from snnir.ir.ops import Fs, Function
 from snnir.ir.phases import FEW_SPIKES, neuron_of, phases_of
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import SCHEDULED
 
 __all__ = ["SchedulePhases"]
 
@@ -25,6 +26,7 @@ class SchedulePhases(Pass):
 
     name = "schedule-phases"
     takes = gives = SPIKING
+    ensures = (SCHEDULED,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass."""

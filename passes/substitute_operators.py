@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.errors import GraphError, Refusal, UnsupportedError
 from snnir.ir import FLOAT, Dim, Graph, Node, Shape, Value
-from snnir.ir.dims import concrete
+from snnir.ir.dims import at_most, concrete
 from snnir.ir.graph import LARGEST
 from snnir.ir.lowering.sizes import open_sizes
-from snnir.ir.ops import AveragePool, Conv, Linear, MatMul, Mul, ReduceMean, Reshape, SparseLinear, Transpose
+from snnir.ir.ops import (
+    Add,
+    AveragePool,
+    Conv,
+    Linear,
+    MatMul,
+    Mul,
+    Pad,
+    ReduceMean,
+    Reshape,
+    Slice,
+    SparseLinear,
+    Transpose,
+)
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.functions.region import function_nodes, inner_functions
 from snnir.passes.host_part import host_prefix, host_suffix
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.properties import AVERAGES_SUBSTITUTED
 
 __all__ = ["SubstituteOperators"]
 
@@ -29,8 +44,8 @@ class SubstituteOperators(Pass):
     1. `average_pool` whose windows all hold the same number of elements becomes a depthwise `conv`.
     2. `average_pool` with fewer elements at the border becomes a `sparse_linear`; its size must be known.
     3. `reduce_mean` over all spatial axes becomes a depthwise `conv`, over other axes a `linear` map of lines, of whatever
-       length the axes that stay have; never over the batch, and never over an axis of unknown length, since its weights
-       would change with every input.
+       length the axes that stay have; never over the batch. Over an axis of unknown length with an upper end each length
+       gets places, and weights, of its own; without an upper end it is refused.
     4. `matmul` of two values that change with the input becomes element-wise products [..., M, N, K] and their sum over K.
     5. Averages inside functions (`functions/region.py`) stay: integers compute them.
     6. `matmul` with several constant matrices, such as one for each head, becomes a `sparse_linear`.
@@ -38,6 +53,7 @@ class SubstituteOperators(Pass):
 
     name = "substitute-operators"
     takes = gives = FLOAT
+    ensures = (AVERAGES_SUBSTITUTED,)
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` naming every mean that no fixed weights can compute."""
@@ -53,10 +69,11 @@ class SubstituteOperators(Pass):
                 refused.append(Refusal(node.describe(), str(error), node.origin, open_sizes((*node.operands, *node.outputs))))
                 return None
 
-        new, changed = rebuild(graph, rule)
+        hits: Counter[str] = Counter()
+        new, changed = rebuild(graph, rule, hits=hits)
         if refused:
             raise UnsupportedError("\n".join(map(str, refused)), refused)
-        return Result(new, changed > 0)
+        return Result(new, changed > 0, rewrites=hits)
 
 
 def _in_functions(graph: Graph, in_body: bool = False) -> set[Node]:
@@ -117,6 +134,13 @@ def _sum_of_products(rewriter: Rewriter, node: Node, a: Value, b: Value) -> Valu
     turned = rewriter.emit(Transpose(swap), b, name=f"{name}.columns")
     left = rewriter.emit(Reshape((*a.type.shape[:-1], 1, a.type.shape[-1])), a, name=f"{name}.left")
     right = rewriter.emit(Reshape((*b.type.shape[:-2], 1, *turned.type.shape[-2:])), turned, name=f"{name}.right")
+    length, limits = left.type.shape[-1], rewriter.graph.limits
+    most = at_most(length, limits)
+    if isinstance(length, Dim) and most is not None:  # zeros add nothing
+        left, right = (
+            rewriter.emit(Pad((*([0] * (2 * side.type.rank - 1)), most - length)), side, name=f"{side.name}.filled")
+            for side in (left, right)
+        )
     products = rewriter.emit(Mul(), left, right, name=f"{name}.products")
     length = products.type.shape[-1]
     if isinstance(length, Dim):
@@ -173,13 +197,56 @@ def _reduce_mean(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Va
     if batch in op.axes or (batch is None and 0 in op.axes):
         raise GraphError("a mean over the batch mixes samples and cannot run as a spiking network")
     if any(isinstance(x.type.shape[axis], Dim) for axis in op.axes):
-        raise GraphError("a mean over an axis of unknown length has weights that change with every input")
+        return _mean_of_open_length(rewriter, node, op, x)
     if rank > 2 and tuple(sorted(op.axes)) == tuple(range(2, rank)) and isinstance(x.type.shape[1], int):
         kernel = tuple(concrete(size) for size in x.type.shape[2:])
         ones, none = (1,) * len(kernel), (0,) * (2 * len(kernel))
         pooled = _depthwise(rewriter, node, x, kernel, ones, none, ones)
         return pooled if op.keep else rewriter.emit(Reshape(node.output.type.shape), pooled, name=f"{node.output.name}.flat")
     return _mean_of_lines(rewriter, node, op, x)
+
+
+_MOST = 1 << 21
+"""Elements of a sample that the mean over an open length may be spread over."""
+
+
+def _mean_of_open_length(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Value:
+    """The mean over an axis of open length L with an upper end, exact for every length, with constant weights.
+
+    A line of K L elements is moved to a place of its own for every L, behind those of the shorter ones, K L (L-1) / 2. So each
+    place has one weight, 1 / (K L); those of L from 2^j on, below 2^(j+1), are a map of their own, so that rounding treats long
+    lines as well as short ones. Where L is open nothing else than the place depends on it.
+    """
+    name, batch = node.output.name, x.type.batch_axis
+    open_ = [axis for axis in op.axes if isinstance(x.type.shape[axis], Dim)]
+    known = math.prod(concrete(x.type.shape[axis]) for axis in op.axes if axis not in open_)
+    length = x.type.shape[open_[0]]
+    most = at_most(length, rewriter.graph.limits)
+    kept = sorted((axis for axis in range(x.type.rank) if axis not in op.axes), key=lambda axis: (axis != batch, axis))
+    if len(open_) > 1 or most is None:
+        raise GraphError("a mean over an axis of unknown length has weights that change with every input")
+    total = known * most * (most + 1) // 2
+    if total * math.prod(size for axis in kept if isinstance(size := x.type.shape[axis], int)) > _MOST:
+        raise GraphError(f"a mean over up to {most} elements, of unknown number, is spread over too many places; give its length")
+    front = _turned(rewriter, x, (*kept, *op.axes), f"{name}.kept")
+    sizes = tuple(x.type.shape[axis] for axis in kept)
+    lines = _shaped(rewriter, front, (*sizes, known * length), f"{name}.lines")
+    before = known * (length * (length - 1)) // 2
+    amounts = (*([0] * len(sizes)), before, *([0] * len(sizes)), total - before - known * length)
+    placed = rewriter.emit(Pad(amounts), lines, name=f"{name}.placed")
+    mean: Value | None = None
+    dtype = np.float64 if x.type.dtype == "f64" else np.float32
+    for octave in range(most.bit_length()):
+        lengths = np.arange(1 << octave, min(2 << octave, most + 1))
+        start, stop = (known * int(count * (count - 1) // 2) for count in (lengths[0], lengths[-1] + 1))
+        part = rewriter.emit(Slice(len(sizes), start, stop), placed, name=f"{name}.part{octave}")
+        weight = np.repeat(1 / (known * lengths), known * lengths)[np.newaxis].astype(dtype)
+        term = rewriter.emit(Linear(), part, rewriter.constant(f"{name}.weight{octave}", weight), name=f"{name}.mean{octave}")
+        mean = term if mean is None else rewriter.emit(Add(), mean, term, name=f"{name}.sum{octave}")
+    assert mean is not None
+    flat = _shaped(rewriter, mean, sizes, f"{name}.flat")
+    ordered = _turned(rewriter, flat, tuple(kept.index(axis) for axis in sorted(kept)), f"{name}.ordered")
+    return _shaped(rewriter, ordered, node.output.type.shape, name)
 
 
 def _mean_of_lines(rewriter: Rewriter, node: Node, op: ReduceMean, x: Value) -> Value:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snnir.compiler.compile import compile
     from snnir.compiler.debugging import debug
     from snnir.compiler.importing import import_model
+    from snnir.compiler.tuning import tune
     from snnir.errors import SnnirError
     from snnir.export.bundle import bundle, load_bundle
     from snnir.export.load import load
@@ -47,6 +48,7 @@ __all__ = [
     "load_bundle",
     "parse",
     "text",
+    "tune",
 ]
 
 _HOMES = {
@@ -56,6 +58,7 @@ _HOMES = {
     "check": "snnir.compiler.checking",
     "compile": "snnir.compiler.compile",
     "debug": "snnir.compiler.debugging",
+    "tune": "snnir.compiler.tuning",
     "export_nir": "snnir.export.nir",
     "import_nir": "snnir.export.nir",
     "import_model": "snnir.compiler.importing",

@@ -15,6 +15,7 @@ __all__ = [
     "GraphError",
     "InputError",
     "ModelError",
+    "NoReferenceError",
     "PassError",
     "Refusal",
     "SizeError",
@@ -53,6 +54,10 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.node}: {self.reason}"
+
+
+class NoReferenceError(ModelError):
+    """Nothing that is installed can run a model as it is, so that its import is compared with nothing."""
 
 
 class UnsupportedError(SnnirError):

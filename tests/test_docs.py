@@ -61,3 +61,21 @@ def test_files_that_the_documentation_names_exist() -> None:
 def test_every_export_is_kept_with_the_script_that_made_it() -> None:
     for path in FIXTURES.glob("*/*.onnx"):
         assert list(path.parent.glob("*.py")), path.parent
+
+
+def test_the_glossary_is_in_order_and_names_files_that_exist() -> None:
+    page = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\*\*(.+?)\.\*\*", page, re.MULTILINE)
+    assert len(terms) >= 60 and terms == sorted(terms, key=str.lower) and len(set(terms)) == len(terms)
+    entries = page.split("\n\n")[2:]
+    assert len(entries) == len(terms)
+    assert all(entry.strip().endswith(".") for entry in entries)
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "glossary.md"])
+def test_paths_in_pages_exist(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:snnir|passes|frontends|backends|tests|examples)/[\w/.]*)`", page)
+    assert paths
+    for path in paths:
+        assert (DOCS.parent / path).exists(), path

@@ -6,10 +6,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
 import snnir
+from snnir.cli.main import main
 from snnir.errors import Refusal, SnnirError, UnsupportedError
 from snnir.frontends.onnx.registry import HANDLERS
 from snnir.ir import Value
@@ -50,11 +52,15 @@ def test_sizes_are_bounded_before_anything_is_allocated() -> None:
     found = snnir.check(model_of(nodes, ["N", 1, 1 << 20, 1 << 20], {"w": np.ones((1, 1, 1, 1), np.float32)}))
     assert "elements, and no more than" in found.refusals[0].reason
     nodes = [helper.make_node("Tile", ["w", "count"], ["t"], "tile"), helper.make_node("Add", ["x", "t"], ["y"])]
-    found = snnir.check(model_of(nodes, ["N", 4], {"w": np.ones(4, np.float32), "count": np.array([1 << 40])}))
+    model = model_of(nodes, ["N", 4], {"w": np.ones(4, np.float32), "count": np.array([1 << 40])})
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", "m"]))
+    found = snnir.check(model)
     assert "tile (Tile): its result would have more than" in str(found.refusals[0])
 
 
-def test_what_was_not_foreseen_names_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_foreseen_names_its_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(call: object) -> list[Value]:
         raise IndexError("list index out of range")
 
@@ -64,5 +70,8 @@ def test_what_was_not_foreseen_names_its_node(monkeypatch: pytest.MonkeyPatch) -
     (refusal,) = snnir.check(model).refusals
     assert str(refusal).startswith("first (Relu): snnir failed on it (IndexError: list index out of range); please report")
     assert "in broken" in refusal.trace
+    onnx.save(model, tmp_path / "model.onnx")
+    assert main(["--debug", "check", str(tmp_path / "model.onnx")]) == 1
+    assert "in broken" in capsys.readouterr().err
     with pytest.raises(UnsupportedError, match=r"first \(Relu\): snnir failed on it"):
         snnir.import_model(model)

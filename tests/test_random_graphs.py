@@ -25,7 +25,7 @@ HOSTS = {"is_inf", "is_nan", "remainder", "reverse_parts", "store", "dynamic_sto
 INTEGERS = {"cast", "bit_cast", "narrow", "range", *(name for name in OPS if name.startswith("int_"))}
 """The graphs hold real numbers; `tests/ir/test_integers.py` draws integers."""
 NOT_DRAWN = INTEGERS | MADE | RARE | PLACES | HOSTS | {"fake_quantize"}
-"""`fake_quantize`: tests/passes/test_given_grid.py draws models that bring their quantizers."""
+"""`fake_quantize`: `tests/frontends/test_static_quantizer.py` draws models that bring their quantizers."""
 
 
 def families(graph: Graph, data: dict[str, np.ndarray]) -> set[str]:

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from snnir.backends.bundle.container import GOLDEN, MANIFEST, TENSORS, read_members, write_members
-from snnir.backends.bundle.decode import Fields, decode_program
+from snnir.backends.bundle.decode import decode_program
+from snnir.backends.bundle.fields import Fields
 from snnir.backends.bundle.golden import Golden, decode_golden, encode_golden
 from snnir.backends.bundle.manifest import FORMAT, VERSION, encode_program
 from snnir.backends.bundle.tensors import TensorReader, TensorWriter

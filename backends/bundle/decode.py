@@ -4,107 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from functools import partial
 
 import numpy as np
 
+from snnir.backends.bundle.combinations import COMBINATIONS, decode_combination
+from snnir.backends.bundle.fields import LARGEST_TRAIN, Fields
 from snnir.backends.bundle.tensors import TensorReader
-from snnir.errors import FileFormatError, GraphError
+from snnir.errors import GraphError
 from snnir.ir.ops import Conv
 from snnir.ir.ops.affine import MOST_GAIN
 from snnir.ir.protocols import Delivery, Execution
 from snnir.ir.types import Quantization, TensorType
+from snnir.machine.microcode import KINDS, Step
 from snnir.machine.program import (
+    Accumulator,
     Constant,
     Element,
     FewSpikes,
+    Function,
     IndexMap,
     Input,
     IntegerProgram,
-    Max,
     Op,
     Output,
     Population,
-    Product,
     Readout,
     Result,
     Route,
     Scan,
+    Settled,
     Shared,
     State,
     Synapse,
     Train,
 )
 
-__all__ = ["Fields", "decode_program"]
+__all__ = ["decode_program"]
 
-LARGEST_TRAIN = 1 << 28
-"""The most addresses of one train."""
 _LARGEST_LEVEL = 1 << 40
 
 _NONE: dict[str, object] = {}
-
-T = TypeVar("T")
-
-
-class Fields:
-    """A JSON object whose fields are asked for by type; whatever is missing, of another type or left over is an error."""
-
-    def __init__(self, value: object, what: str) -> None:
-        if not isinstance(value, dict):
-            raise FileFormatError(f"its manifest: {what} is no object")
-        self.value, self.what = dict(value), what
-
-    def error(self, message: str) -> FileFormatError:
-        """An error about this object."""
-        return FileFormatError(f"its manifest: {self.what}: {message}")
-
-    def get(self, key: str, kind: type[T], default: T | None = None) -> T:
-        """The field `key`, taken out."""
-        found = self.value.pop(key, default)
-        if kind is float and isinstance(found, int) and not isinstance(found, bool):
-            found = cast("T", float(found))
-        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
-            raise self.error(f"{key!r} is {str(found)[:40]!r}, not of type {kind.__name__}")
-        return found
-
-    def has(self, key: str) -> bool:
-        """Whether a field is there."""
-        return key in self.value
-
-    def count(self, key: str, least: int = 0, most: int = LARGEST_TRAIN) -> int:
-        """An integer within bounds."""
-        found = self.get(key, int)
-        if not least <= found <= most:
-            raise self.error(f"{key!r} is {found}; {least} to {most} are possible")
-        return found
-
-    def integers(self, key: str, least: int = 0, most: int = LARGEST_TRAIN) -> tuple[int, ...]:
-        """A list of integers within bounds."""
-        found = self.get(key, list)
-        if not all(isinstance(item, int) and not isinstance(item, bool) and least <= item <= most for item in found):
-            raise self.error(f"{key!r} is no list of integers from {least} to {most}")
-        return tuple(found)
-
-    def names(self, key: str) -> tuple[str, ...]:
-        """A list of strings."""
-        found = self.get(key, list)
-        if not all(isinstance(item, str) for item in found):
-            raise self.error(f"{key!r} is no list of names")
-        return tuple(found)
-
-    def objects(self, key: str) -> list[Fields]:
-        """A list of objects."""
-        return [Fields(item, f"{self.what}, {key} {index}") for index, item in enumerate(self.get(key, list))]
-
-    def object(self, key: str) -> Fields:
-        """One object."""
-        return Fields(self.value.pop(key, None), f"{self.what}, {key}")
-
-    def done(self) -> None:
-        """Raise `FileFormatError` where fields are left over."""
-        if self.value:
-            raise self.error(f"unknown field {next(iter(self.value))!r}")
 
 
 def decode_program(manifest: Fields, tensors: TensorReader) -> IntegerProgram:
@@ -140,6 +80,7 @@ class _Decoder:
     def __init__(self, tensors: TensorReader, trains: dict[str, Train], names: set[str]) -> None:
         self.tensors, self.trains, self.names = tensors, trains, names
         self.readouts: dict[str, object] = {}
+        self.accumulators: dict[str, Train] = {}
 
     def ops(self, found: list[Fields]) -> tuple[Op, ...]:
         readers: dict[str, Callable[[Fields], Op]] = {
@@ -149,10 +90,12 @@ class _Decoder:
             "population": lambda fields: Population(*self._neurons(fields)),
             "few_spikes": self._few_spikes,
             "readout": self._readout,
-            "max": self._max,
-            "product": self._product,
+            "accumulator": self._accumulator,
+            "function": self._function,
+            "settled": self._settled,
             "scan": self._scan,
         }
+        readers |= {kind: partial(self._combination, kind) for kind in COMBINATIONS}
         ops = []
         for fields in found:
             kind = fields.get("op", str)
@@ -245,18 +188,15 @@ class _Decoder:
             raise fields.error("a route without sources")
         return Route(train, sources, self._map(fields.object("map"), train.size, -1, total))
 
-    def _max(self, fields: Fields) -> Max:
-        width = fields.count("width", 1)
-        train = self._train(fields.object("train"))
-        return Max(train, self._known(fields, fields.get("source", str), train.size * width).name, width)
-
-    def _product(self, fields: Fields) -> Product:
-        sources = fields.names("sources")
-        train = self._train(fields.object("train"))
-        if len(sources) != 2:
-            raise fields.error(f"a product of {len(sources)} sources")
-        left, right = (self._known(fields, name, train.size).name for name in sources)
-        return Product(train, (left, right), fields.count("step", 0, _LARGEST_LEVEL) if fields.has("step") else None)
+    def _combination(self, kind: str, fields: Fields) -> Op:
+        train = self._train(fields.object("train"), enter=False)
+        op = decode_combination(kind, train, fields)
+        for source in op.sources:
+            self._known(fields, source)
+        for problem in op.problems(self.trains):
+            raise fields.error(problem)
+        self.trains[train.name] = train
+        return op
 
     def _summing(self, fields: Fields, size: int) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
         synapses = tuple(self._synapse(item, size) for item in fields.objects("synapses"))
@@ -300,6 +240,68 @@ class _Decoder:
         scale_map = self._map(fields.object("scale_map"), train.size, 0, scale.size)
         self.readouts[name] = train
         return Readout(train, *summing, scale, scale_map)
+
+    def _accumulator(self, fields: Fields) -> Accumulator:
+        name, shape = self._name(fields), fields.integers("shape")
+        if math.prod(shape) > LARGEST_TRAIN:
+            raise fields.error(f"shape {list(shape)} has more than {LARGEST_TRAIN} addresses")
+        train = Train(name, shape, 0, 0, 1.0)
+        summing = self._summing(fields, train.size)
+        self.accumulators[name] = train
+        return Accumulator(train, *summing)
+
+    def _settled(self, fields: Fields) -> Settled:
+        train = self._train(fields.object("train"))
+        source = self._known(fields, fields.get("source", str), train.size).name
+        return Settled(train, fields.count("start"), fields.count("segment"), source)
+
+    def _function(self, fields: Fields) -> Function:
+        train, names = self._train(fields.object("train")), fields.names("sources")
+        sums = tuple(name in self.accumulators for name in names)
+        sizes = [
+            self.accumulators[name].size if is_sum else self._known(fields, name).size
+            for name, is_sum in zip(names, sums, strict=True)
+        ]
+        if not names:
+            raise fields.error("a function without sources")
+        code = []
+        for item in fields.objects("code"):
+            code.append(self._step(item, sizes))
+            sizes.append(code[-1].size)
+        if sizes[-1] != train.size:
+            raise fields.error(f"its last step gives {sizes[-1]} integers for {train.size} addresses")
+        return Function(train, fields.count("start"), fields.count("segment"), names, sums, tuple(code))
+
+    def _step(self, fields: Fields, sizes: list[int]) -> Step:
+        """One step of microcode, whose operands are registers of these sizes."""
+        kind, size = fields.get("kind", str), fields.count("size")
+        operands = fields.integers("operands", 0, len(sizes) - 1)
+        count = {"constant": 0, **dict.fromkeys(("table", "sqrt", "bit_length", "sum", "max"), 1)}.get(kind, 2)
+        if kind not in KINDS or (len(operands) != count if kind != "join" else not operands):
+            raise fields.error(f"a step {kind!r} of {len(operands)} operands is unknown")
+        width = fields.count("width", 1) if kind in ("sum", "max") else 1
+        read, extents = size * width, [sizes[operand] for operand in operands]
+        if kind == "join":
+            extents = [sum(extents)]
+        maps: list[IndexMap | None] = []
+        given = fields.get("maps", list)
+        if len(given) != len(extents):
+            raise fields.error(f"{len(given)} maps for {len(extents)} operands")
+        for place, extent in enumerate(extents):
+            if given[place] is None:
+                if extent != read:
+                    raise fields.error(f"an operand of {extent} integers, and no map; {read} are read")
+                maps.append(None)
+            else:
+                least = -1 if kind == "join" else 0
+                maps.append(self._map(Fields(given[place], f"{fields.what}, map {place}"), read, least, extent))
+        data = None
+        if kind in ("constant", "table"):
+            data = self.tensors.integers(fields.get("data", str)).reshape(-1)
+            if data.size != size if kind == "constant" else not data.size:
+                raise fields.error(f"a {kind} of {data.size} integers")
+        fields.done()
+        return Step(kind, operands, tuple(maps), size, width, data)
 
     def _synapse(self, fields: Fields, size: int) -> Synapse:
         name, kind = fields.get("name", str), fields.get("kind", str)

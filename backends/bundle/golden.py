@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.backends.bundle.decode import Fields
+from snnir.backends.bundle.fields import Fields
 from snnir.backends.bundle.tensors import TensorReader, TensorWriter
 from snnir.errors import FileFormatError
 from snnir.machine.program import Input, IntegerProgram, Readout, emitting

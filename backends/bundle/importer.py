@@ -32,6 +32,7 @@ from snnir.ir.ops import (
     Sparse,
 )
 from snnir.ir.types import TensorType
+from snnir.machine import emitters
 from snnir.machine import program as bundle
 from snnir.machine.program import IntegerProgram, Summing, Synapse, Train
 from snnir.machine.synapses import connections
@@ -103,9 +104,14 @@ class _Importer:
                 few = Rfs if self.prefix else Fs
                 return self._summing(op, few(quantization, op.staircase, omitted=op.omitted), parameters)
             return self._summing(op, (Rbif if self.prefix else Bif)(quantization, op.staircase), parameters)
-        if isinstance(op, bundle.Max):
+        if isinstance(op, emitters.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
+        if isinstance(op, bundle.Accumulator | bundle.Function | bundle.Settled):
+            raise UnsupportedError(
+                f"{train.name}: functions of complete levels are microcode in a bundle, which is no graph any more: "
+                "run the bundle with `snnir replay`, or use the program that it was made of"
+            )
         if not isinstance(op, bundle.Product):
             raise UnsupportedError(f"{train.name}: no op of the spiking graph is a {type(op).__name__.lower()}")
         return graph.add1(Product(), *(self._shaped(source, (train.size,)) for source in op.sources), name=name)

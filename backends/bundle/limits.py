@@ -10,7 +10,8 @@ from importlib.resources import files
 
 from snnir.backends.bundle.resources import fan_in, weight_bits
 from snnir.errors import UsageError
-from snnir.machine.program import IntegerProgram, Max, Population, Product, Scan, Summing, walk
+from snnir.machine.emitters import Combining
+from snnir.machine.program import IntegerProgram, Population, Product, Scan, Summing, walk
 from snnir.machine.ranges import Bounds, bits_of
 
 __all__ = ["Limits", "Violation", "target", "target_names", "violations"]
@@ -109,7 +110,7 @@ def _of_op(op: object, program: IntegerProgram, bounds: Bounds, limits: Limits) 
             yield Violation(name, "max_neurons_per_core", op.train.size, limits.max_neurons_per_core, remedy, True)
     if limits.payload is None:
         return
-    if isinstance(op, Population | Max | Product):
+    if isinstance(op, Population | Combining):
         low, high = bounds.trains[op.train.name]["events"]
         if max(high, -low) > limits.payload:
             what = "products of two values that change" if isinstance(op, Product) else "such events"

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from snnir.backends.bundle.tensors import TensorWriter
+from snnir.backends.bundle.combinations import encode_combination
+from snnir.backends.bundle.tensors import WIDEST, TensorWriter
 from snnir.errors import UnsupportedError
+from snnir.machine.emitters import Combining
+from snnir.machine.microcode import Step
 from snnir.machine.program import (
+    Accumulator,
     Constant,
     FewSpikes,
+    Function,
     IndexMap,
     Input,
     IntegerProgram,
-    Max,
     Op,
     Population,
-    Product,
     Readout,
     Route,
     Scan,
+    Settled,
     Summing,
     Synapse,
     Train,
@@ -30,7 +34,7 @@ from snnir.machine.settling import Settling
 __all__ = ["FORMAT", "VERSION", "encode_program"]
 
 FORMAT, VERSION = "snnir-bundle", 2
-"""Version 2 has gains; readers take version 1, too."""
+"""Version 2 has gains, few-spike neurons and functions; readers take version 1, too."""
 
 Json = dict[str, object]
 
@@ -54,6 +58,8 @@ class _Encoder:
             own: Json = {"name": op.train.name, "shape": list(op.train.shape), **self.summing(op)}
             own |= {"scale": self.tensors.reals(op.scale), "scale_map": self.map(op.scale_map)}
             return {"op": kind, **own}
+        if isinstance(op, Accumulator):
+            return {"op": kind, "name": op.train.name, "shape": list(op.train.shape), **self.summing(op)}
         own = {"train": self.train(op.train)}
         if isinstance(op, Input):
             own |= {"source": op.source, "rounding": "half up"}
@@ -66,13 +72,25 @@ class _Encoder:
             own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
             if isinstance(op, FewSpikes):
                 kind, own = "few_spikes", own | {"start": op.start_step, "omitted": op.omitted}
-        elif isinstance(op, Max):
-            own |= {"source": op.source, "width": op.width}
-        elif isinstance(op, Product):
-            own |= {"sources": list(op.sources)} | ({} if op.step is None else {"step": op.step})
+        elif isinstance(op, Combining):
+            own |= encode_combination(op)
+        elif isinstance(op, Settled):
+            own |= {"source": op.source, "start": op.start, "segment": op.segment}
+        elif isinstance(op, Function):
+            own |= {"sources": list(op.names), "start": op.start, "segment": op.segment}
+            own |= {"code": [self.step(step) for step in op.code]}
         else:
             raise UnsupportedError(f"{op.train.name}: a bundle of version {VERSION} holds no {kind}")
         return {"op": kind, **own}
+
+    def step(self, step: Step) -> Json:
+        found: Json = {"kind": step.kind, "operands": list(step.operands), "size": step.size}
+        found["maps"] = [None if map_ is None else self.map(map_) for map_ in step.maps]
+        if step.kind in ("sum", "max"):
+            found["width"] = step.width
+        if step.data is not None:
+            found["data"] = self.tensors.integers(step.data, most=WIDEST)
+        return found
 
     def train(self, train: Train) -> Json:
         certified = self.bounds.trains[train.name]

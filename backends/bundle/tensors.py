@@ -10,10 +10,12 @@ import numpy as np
 from snnir.backends.bundle.packing import least_bits, pack, packed_size, unpack
 from snnir.errors import FileFormatError, UnsupportedError
 
-__all__ = ["MOST_BITS", "TensorReader", "TensorWriter"]
+__all__ = ["MOST_BITS", "WIDEST", "TensorReader", "TensorWriter"]
 
 MOST_BITS = 48
 """The widest integers that a bundle holds: thresholds and biases; weights have at most 16 bits where they were quantized so."""
+WIDEST = 64
+"""The widest of all: constants of the microcode of functions."""
 _REAL = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 
 
@@ -26,14 +28,14 @@ class TensorWriter:
         self.data: dict[str, np.ndarray] = {}
         self._known: dict[tuple[object, ...], str] = {}
 
-    def integers(self, values: np.ndarray, least: int = 1) -> str:
+    def integers(self, values: np.ndarray, least: int = 1, most: int = MOST_BITS) -> str:
         """Enter integers, packed to the fewest bits (`least` or more) that hold them all; returns the name.
 
-        Raises `UnsupportedError` where they need more than `MOST_BITS`."""
+        Raises `UnsupportedError` where they need more than `most`."""
         bits, signed = least_bits(values)
         bits = max(bits, least)
-        if bits > MOST_BITS:
-            raise UnsupportedError(f"an integer needs {bits} bits; a bundle holds integers of up to {MOST_BITS} bits")
+        if bits > most:
+            raise UnsupportedError(f"an integer needs {bits} bits; a bundle holds integers of up to {most} bits")
         return self._enter(pack(values, bits), {"shape": list(values.shape), "bits": bits, "signed": signed})
 
     def reals(self, values: np.ndarray) -> str:
@@ -81,8 +83,8 @@ class TensorReader:
                 raise FileFormatError(f"tensor {name} is {data.dtype} {list(data.shape)}; the manifest says {dict(facts)}")
             return
         bits, size = facts["bits"], math.prod(shape)
-        if type(bits) is not int or not 1 <= bits <= MOST_BITS or not isinstance(facts["signed"], bool):
-            raise FileFormatError(f"tensor {name} has {bits!r} bits; 1 to {MOST_BITS} are known")
+        if type(bits) is not int or not 1 <= bits <= WIDEST or not isinstance(facts["signed"], bool):
+            raise FileFormatError(f"tensor {name} has {bits!r} bits; 1 to {WIDEST} are known")
         if data.dtype != np.uint8 or data.shape != (packed_size(size, bits),):
             raise FileFormatError(
                 f"tensor {name} holds {data.nbytes} bytes; {shape} integers of {bits} bits take {packed_size(size, bits)}"

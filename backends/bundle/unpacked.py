@@ -14,18 +14,22 @@ from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.protocols import Delivery
+from snnir.machine.emitters import Max
+from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
+    Accumulator,
     Constant,
     Emitter,
     FewSpikes,
+    Function,
     Input,
-    Max,
     Op,
     Population,
     Product,
     Readout,
     Route,
     Scan,
+    Settled,
     Synapse,
     Train,
     trains_of,
@@ -38,11 +42,13 @@ _MAGIC = b"snnu\0\0\0\2"
 _DELIVERIES = (Delivery.RELAY, Delivery.REPLAY, Delivery.GRADED)
 """In the order of `snnir_replay.c`."""
 _KINDS = ("dense", "conv", "one", "list", "csr")
-_OPS = (Input, Constant, Route, Population, Readout, Max, Product, FewSpikes, Scan)
+_OPS = (Input, Constant, Route, Population, Readout, Max, Product, FewSpikes, Accumulator, Function, Settled, Scan)
 _CELLS = (np.int8, np.int16, np.int32, np.int64)
 _MOST_VALUE, _MOST_EVENT, _MOST_WEIGHT, _MOST_FACTOR = 1 << 47, 1 << 38, 1 << 24, 1 << 30
 """Largest magnitudes of registers, of events and tracers, of weights, and of what is multiplied with one another: with these
 no 64-bit sum or product can overflow."""
+_MOST_CELL = 1 << 62
+"""The largest magnitude in the registers of functions."""
 _PRIME = 1099511628211
 _BASIS = 14695981039346656037
 
@@ -70,11 +76,13 @@ class _Writer:
         self.golden = golden
         self.parts: list[bytes] = []
         self.numbers: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
 
     def whole(self) -> bytes:
         self.words(_DELIVERIES.index(self.program.delivery), self.program.carry, self.program.few, self.golden.samples)
         trains = list(_trains(self.program.ops))
         self.words(len(trains))
+        self.sizes = {train.name: train.size for train in trains}
         for train in trains:
             self.numbers[train.name] = len(self.numbers)
             self.train(train)
@@ -141,21 +149,41 @@ class _Writer:
                     raise UnsupportedError(f"product {name}: {source} goes to {reach}, the replay in C takes {_MOST_FACTOR}")
             self.names(*op.sources)
             self.words(-1 if op.step is None else op.step)
-        elif isinstance(op, Population | FewSpikes | Readout):
+        elif isinstance(op, Population | FewSpikes | Readout | Accumulator):
             self.summing(op)
-        if not isinstance(op, Constant | Route):
+        elif isinstance(op, Function | Settled):
+            self.function(op)
+        if not isinstance(op, Constant | Route | Accumulator | Settled):
             self.expected(op, windows or 1)
 
-    def summing(self, op: Population | FewSpikes | Readout) -> None:
+    def function(self, op: Function | Settled) -> None:
+        """What a function reads, its microcode on registers of its own, and the step and levels that it charges."""
+        flat = Microprogram()
+        given = [(flat.room(self.sizes[name]), self.sizes[name]) for name in op.sources]
+        self.words(len(given))
+        for name, (register, _), is_sum in zip(op.sources, given, self._sums(op), strict=True):
+            self.names(name)
+            self.words(register, is_sum)
+        result = flat.write(op.code if isinstance(op, Function) else (), given)
+        self.words(op.start, op.train.lo, op.train.hi, result)
+        self.list(flat.registers(), f"constants of {op.train.name}", _MOST_CELL)
+        self.list(np.array(flat.rows, np.int64))
+        self.list(flat.register_maps())
+
+    @staticmethod
+    def _sums(op: Function | Settled) -> tuple[bool, ...]:
+        return op.accumulators if isinstance(op, Function) else (False,)
+
+    def summing(self, op: Population | FewSpikes | Readout | Accumulator) -> None:
         registers = self.bounds.registers[op.train.name]
         self.words(len(op.synapses))
         for synapse in op.synapses:
             self.synapse(synapse)
         name = op.train.name
         self.list(op.initial[op.initial_map.array()], f"starting sums of {name}")
-        for register in ("membrane", "current", *(() if isinstance(op, Readout) else ("tracer",))):
+        for register in ("membrane", "current", *(() if isinstance(op, Readout | Accumulator) else ("tracer",))):
             self.range(f"{register} of {name}", registers[register], _MOST_VALUE)
-        if not isinstance(op, Readout):
+        if not isinstance(op, Readout | Accumulator):
             self.words(op.train.lo, op.train.hi, op.staircase)
             if isinstance(op, FewSpikes):
                 self.words(op.start_step, op.train.bits, op.omitted)

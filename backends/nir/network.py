@@ -12,7 +12,7 @@ from snnir.errors import Refusal, UnsupportedError
 from snnir.ir.dims import BATCH, dim
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
-from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Product, Readout, Scan
+from snnir.ir.ops import Bif, Encode, Fs, Function, MaxPool, Movement, Product, Readout, Scan
 
 __all__ = ["Network", "Target", "network_of", "refuse_ops"]
 
@@ -22,6 +22,7 @@ _REASONS: dict[type[Op], str] = {
     Fs: "NIR has no neuron that waits until its input is complete and then tells it bit by bit; compile with neuron='bif'",
     MaxPool: "NIR has no maximum; use average or strided convolutions, or a pool before the activation",
     Product: "NIR has no product of two signals (gates of GRU and LSTM, SiLU, attention)",
+    Function: "NIR has no functions of complete levels (softmax, normalisations, quotients)",
 }
 _EXACT = 1 << 52
 """Below this, sums and half-integers are exact in float64."""

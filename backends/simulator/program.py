@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
-from snnir.backends.simulator.functions import Microprogram
 from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
@@ -45,6 +44,8 @@ from snnir.errors import UnsupportedError
 from snnir.ir.graph import Node
 from snnir.ir.ops import Encode
 from snnir.machine import Lowered
+from snnir.machine.emitters import Max
+from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
     Constant,
@@ -52,7 +53,6 @@ from snnir.machine.program import (
     FewSpikes,
     Function,
     Input,
-    Max,
     Op,
     Population,
     Product,

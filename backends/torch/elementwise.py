@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from snnir.backends.torch.registry import meaning
+from snnir.backends.torch.registry import meaning, meaning_of
 from snnir.ir import ops
 from snnir.ir.dims import concrete
 
@@ -23,6 +23,12 @@ def _relu(op: ops.Relu, x: torch.Tensor) -> _Result:
 @meaning(ops.Clip)
 def _clip(op: ops.Clip, x: torch.Tensor) -> _Result:
     return (x.clamp(op.low, op.high),)
+
+
+@meaning(ops.PRelu)
+def _prelu(op: ops.PRelu, x: torch.Tensor) -> _Result:
+    slopes = torch.tensor(op.slopes, dtype=x.dtype, device=x.device).reshape(op.shape)
+    return (torch.where(x >= 0, x, slopes * x),)
 
 
 @meaning(ops.LeakyRelu)
@@ -129,6 +135,19 @@ def _tan(op: ops.Tan, x: torch.Tensor) -> _Result:
 @meaning(ops.Reciprocal)
 def _reciprocal(op: ops.Reciprocal, x: torch.Tensor) -> _Result:
     return (x.reciprocal(),)
+
+
+@meaning(ops.Saturate)
+def _saturate(op: ops.Saturate, x: torch.Tensor) -> _Result:
+    return (x.clamp(op.low, op.high),)
+
+
+@meaning(ops.Gated)
+def _gated(op: ops.Gated, x: torch.Tensor) -> _Result:
+    inner = op.scale * x + op.shift
+    for gate in op.gates():
+        (inner,) = meaning_of(gate)(gate, inner)
+    return (x * inner,)
 
 
 @meaning(ops.Sin)

@@ -28,6 +28,10 @@ ELSEWHERE: Mapping[str, str] = {
     "sparse": "of the spiking level",
     "bif": "of the spiking level",
     "rbif": "of the spiking level",
+    "fs": "of the spiking level",
+    "rfs": "of the spiking level",
+    "accumulate": "of the spiking level",
+    "function": "an integer function inside the network, whose body torch modules do not run",
     "readout": "of the spiking level",
 }
 """Ops without an entry in `MEANINGS`, and why."""

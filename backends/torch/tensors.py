@@ -132,7 +132,8 @@ def _concat(op: ops.Concat, *parts: torch.Tensor) -> _Result:
 
 @meaning(ops.Pad)
 def _pad(op: ops.Pad, x: torch.Tensor) -> _Result:
-    pairs = [(op.padding[axis], op.padding[axis + x.ndim]) for axis in range(x.ndim)]
+    amounts = [concrete(amount) for amount in op.padding]
+    pairs = [(amounts[axis], amounts[axis + x.ndim]) for axis in range(x.ndim)]
     return (torch.constant_pad_nd(x, [amount for pair in reversed(pairs) for amount in pair]),)
 
 
@@ -140,7 +141,7 @@ def _pad(op: ops.Pad, x: torch.Tensor) -> _Result:
 def _extend(op: ops.Extend, x: torch.Tensor) -> _Result:
     # by index, because torch's own padding wants certain ranks for each mode
     for axis in range(x.ndim):
-        amounts = (op.padding[axis], op.padding[axis + x.ndim])
+        amounts = (concrete(op.padding[axis]), concrete(op.padding[axis + x.ndim]))
         if any(amounts):
             places = np.pad(np.arange(x.shape[axis]), amounts, mode=op.mode)  # type: ignore[call-overload]
             x = x.index_select(axis, torch.from_numpy(places).to(x.device))

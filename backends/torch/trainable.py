@@ -4,7 +4,7 @@ In every forward pass the present weights and scales are written into the graph,
 onto accumulator grids. The module then computes the graph that came out, in float64, where sums of integers are exact
 below 2^53. So nothing of the rounding is written a second time, and what is trained is what will be compiled.
 
-Gradients pass through each rounding as if it were not there (`straight.py`), and not at all beyond the bounds of levels:
+Gradients pass through each rounding as if it were not there (`straight_through.py`), and not at all beyond the bounds of levels:
 
 - levels `q = round(f(x) / s)`: those of `f(x) / s`, which for the product `s q` is LSQ (Esser et al., arXiv:1902.08153);
 - weights on the grid `round(w s / s_acc)`: those of `w s / s_acc`. Grids themselves are constants to the gradient, for
@@ -27,7 +27,7 @@ from snnir.backends.torch.levels import rounded, staircase, uniform
 from snnir.backends.torch.module import constants_of, named_inputs, sizes_of
 from snnir.backends.torch.registry import DTYPES, is_words, meaning_of, refuse_words, tensor_of
 from snnir.backends.torch.rescale import Rescaled, rescale
-from snnir.backends.torch.straight import learned_scale, straight
+from snnir.backends.torch.straight_through import learned_scale, straight_through
 from snnir.backends.torch.walk import walk
 from snnir.ir import Graph, Node, Value
 from snnir.ir import ops as ir
@@ -188,14 +188,14 @@ class _Pass:
         smooth = self.worth[weight.source] / tensor_of(weight.divisor).to(self.device)
         if weight.real is not None:
             smooth = self._real(weight.real).reshape(weight.shape) * smooth
-        return straight(torch.broadcast_to(smooth, integers.shape), integers)
+        return straight_through(torch.broadcast_to(smooth, integers.shape), integers)
 
     def _bias(self, value: Value, integers: torch.Tensor) -> torch.Tensor:
         bias = self.rounding.biases[value]
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for part, shape in bias.parts:
             total = total + self._real(part).reshape(shape)
-        return straight(torch.broadcast_to(total / tensor_of(bias.grid).to(self.device), integers.shape), integers)
+        return straight_through(torch.broadcast_to(total / tensor_of(bias.grid).to(self.device), integers.shape), integers)
 
     def evaluate(self, node: Node, operands: Sequence[torch.Tensor], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
         """Results of one node of the quantized graph; levels and sums are float64."""
@@ -233,7 +233,7 @@ class _Pass:
         for link in made.chain:
             (smooth,) = meaning_of(link.op)(link.op, smooth)
         smooth = (smooth / self.worth[node.output]).clamp(op.quantization.lo, op.quantization.hi)
-        return straight(smooth, levels)
+        return straight_through(smooth, levels)
 
 
 def _on_host(node: Node, operands: Sequence[torch.Tensor], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:

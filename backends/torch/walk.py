@@ -13,14 +13,12 @@ import torch
 from snnir.backends.torch.registry import DTYPES, is_words
 from snnir.ir import Dim, Graph, Node, Value
 from snnir.ir import ops as ir
+from snnir.ir.op import Trait
 
 __all__ = ["Evaluate", "hoisted", "walk"]
 
 Evaluate = Callable[[Node, Sequence[torch.Tensor], Mapping[str, int]], tuple[torch.Tensor, ...]]
 """Results of a node without a body, given its operands and the sizes of named dimensions."""
-
-_SUMS = (ir.Add, ir.Sub, ir.Mul)
-_PER_SAMPLE = (ir.Linear, ir.Conv, ir.Elementwise, ir.Observe, ir.Quantize, ir.Requantize, ir.MultiThreshold, ir.Dequantize)
 
 
 def walk(
@@ -56,9 +54,9 @@ def hoisted(body: Graph, op: ir.Scan) -> tuple[Node, ...]:
     for node in body.nodes:
         changing = [value for value in node.operands if value.data is None]
         fits = bool(changing) and all(value in free for value in changing) and node.outputs[0].type.batch_axis == 0
-        if fits and isinstance(node.op, _PER_SAMPLE):
+        if fits and node.op.has(Trait.PER_SAMPLE):
             fits = node.operands[0].data is None and all(value.is_constant for value in node.operands[1:])
-        elif fits and isinstance(node.op, _SUMS):
+        elif fits and node.op.has(Trait.BROADCASTING) and node.op.has(Trait.AFFINE):
             rank = node.outputs[0].type.rank
             fits = all(
                 value.type.rank == rank if value.data is None else value.type.rank < rank or value.type.shape[0] == 1

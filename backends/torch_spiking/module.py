@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnir.backends.torch_spiking.export import with_parameters
+from snnir.backends.torch_spiking.movement import COMBINED
 from snnir.backends.torch_spiking.neurons import FewSpikes, Population, Summing, grid_of
 from snnir.backends.torch_spiking.outputs import TrainedOutputs
 from snnir.backends.torch_spiking.result import Recorder, TorchResult, integers
@@ -20,7 +21,7 @@ from snnir.errors import InputError, UnsupportedError, UsageError
 from snnir.ir import ops
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Encode, Fs, MaxPool, Product, Readout, Scan
+from snnir.ir.ops import Encode, Fs, Function, Readout, Scan
 from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
 from snnir.machine.host import Host, concrete_shape, window_order
 from snnir.machine.options import RunOptions, batch_size, check_graph
@@ -59,6 +60,12 @@ class SpikingModule(nn.Module):
             self.eval()
 
     def _fill(self, graph: Graph, prefix: str, constants: Mapping[Value, np.ndarray]) -> None:
+        for node in graph.nodes:
+            if isinstance(node.op, Function):
+                raise UnsupportedError(
+                    f"{node.describe()}: the torch backend runs no functions of complete levels; use the simulator "
+                    "(backend='simulator'), or the plain interpreter"
+                )
         for node in graph.nodes:
             name = prefix + node.outputs[0].name
             if node.body is not None:
@@ -212,7 +219,7 @@ class SpikingModule(nn.Module):
             for node in [outer] if body is None else body.nodes:
                 value = node.outputs[0]
                 counted = isinstance(node.op, ops.Population | Encode | Readout) or (
-                    isinstance(node.op, MaxPool | Product) and value.type.dtype == "spike"
+                    isinstance(node.op, COMBINED) and value.type.dtype == "spike"
                 )
                 if counted and not (isinstance(node.op, Encode) and node.operands[0].is_constant):
                     yield prefix + value.name, node.op, body is not None, concrete_shape(value.type, sizes)[1:]

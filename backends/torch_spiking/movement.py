@@ -15,7 +15,7 @@ from snnir.ir.dims import concrete
 from snnir.ir.ops import Concat, Expand, Extend, Gather, MaxPool, Movement, Pad, Product, Reshape, Slice, Transpose
 from snnir.ir.ops.rules import pad_amounts, window_size
 
-__all__ = ["combine", "move", "windows"]
+__all__ = ["COMBINED", "combine", "move", "windows"]
 
 
 def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> Tensor:
@@ -38,18 +38,23 @@ def move(op: Movement, operands: Sequence[Tensor], sizes: Mapping[str, int]) -> 
         return torch.cat(list(operands), dim=op.axis + 1)
     if isinstance(op, Pad):
         rank = x.ndim - 1
-        amounts = [amount for axis in reversed(range(rank)) for amount in (op.padding[axis], op.padding[axis + rank])]
+        pairs = [(concrete(op.padding[axis]), concrete(op.padding[axis + rank])) for axis in range(rank)]
+        amounts = [amount for pair in reversed(pairs) for amount in pair]
         return functional.pad(x, amounts)
     if isinstance(op, Extend):
         rank = x.ndim - 1
         for axis in range(rank):
-            places = np.pad(np.arange(x.shape[axis + 1]), (op.padding[axis], op.padding[axis + rank]), mode=op.mode)  # type: ignore[call-overload]
+            places = np.pad(np.arange(x.shape[axis + 1]), tuple(map(concrete, op.padding[axis::rank])), mode=op.mode)  # type: ignore[call-overload]
             x = x.index_select(axis + 1, torch.from_numpy(places).to(x.device))
         return x
     if isinstance(op, Expand):
         shape = [concrete(size) for size in op.shape]
         return x.reshape(len(x), *([1] * (len(shape) - x.ndim + 1)), *x.shape[1:]).expand(len(x), *shape)
     raise UnsupportedError(f"the torch backend does not know the movement {op.name}")
+
+
+COMBINED = (MaxPool, Product)
+"""The ops that combine tracers."""
 
 
 def combine(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from snnir.backends.torch_spiking.borders import ElementsIn, Sending, StateIn, ValueOut
-from snnir.backends.torch_spiking.movement import combine, move
+from snnir.backends.torch_spiking.movement import COMBINED, combine, move
 from snnir.backends.torch_spiking.neurons import FewSpikes, Population, Summing
 from snnir.backends.torch_spiking.result import Recorder
 from snnir.backends.torch_spiking.surrogates import Surrogate
@@ -22,7 +22,7 @@ from snnir.backends.torch_spiking.synapses import Synapse
 from snnir.backends.torch_spiking.trains import aligned, lengthen, spread, stack
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Product, Readout, Scan
+from snnir.ir.ops import Bif, Encode, Fs, Movement, Product, Readout, Scan
 from snnir.ir.phases import Phases
 from snnir.machine.host import Host, concrete_shape, fixed_values, window_order
 
@@ -104,7 +104,7 @@ class Run:
                     self.recorder.summed(window.prefix + value.name, total)
             elif isinstance(op, Scan):
                 self._scan(window, node, op)
-            elif value.type.dtype == "spike" and isinstance(op, MaxPool | Product):
+            elif value.type.dtype == "spike" and isinstance(op, COMBINED):
                 trains = [self.train(window, operand) for operand in node.operands]
                 train, window.kept[value] = combine(op, trains, window.before(value))
                 if self.phases is not None and isinstance(op, Product):  # one event, of complete levels

@@ -1,9 +1,9 @@
 """The ONNX frontend: files, bytes and loaded models become float-level graphs."""
 
 from snnir.frontends.onnx.fold import folded_operators
-from snnir.frontends.onnx.given import with_constants
 from snnir.frontends.onnx.importer import import_onnx
-from snnir.frontends.onnx.levels import foreign_domains, run_levels
+from snnir.frontends.onnx.known_inputs import with_constants
+from snnir.frontends.onnx.levels import foreign_domains, half_types, run_levels
 from snnir.frontends.onnx.reference import run_onnxruntime
 from snnir.frontends.onnx.refused import refused_operators, written_out
 from snnir.frontends.onnx.registry import conditions, onnx_operators
@@ -14,6 +14,7 @@ __all__ = [
     "conditions",
     "folded_operators",
     "foreign_domains",
+    "half_types",
     "import_onnx",
     "onnx_operators",
     "refused_operators",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +47,11 @@ class Call:
         self._constants, self._used = constants, used
         self._attributes = {attribute.name: attribute for attribute in node.attribute}
         self.origin = (origin_of(node),)
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """Upper ends of open sizes, by their names."""
+        return self.graph.limits
 
     def attribute(self, name: str, default: object = None) -> object:
         """An attribute's value, lists as tuples, strings decoded, tensors as arrays."""

@@ -13,10 +13,10 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
 from snnir.frontends.onnx.bodies import names_used
-from snnir.frontends.onnx.given import with_constants
+from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
-from snnir.frontends.onnx.sizes import normalised, places_of, with_sizes, written
+from snnir.frontends.onnx.sizes import Place, normalised, places_of, with_limits, with_sizes, written
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import BATCH, Graph, Value
@@ -25,7 +25,7 @@ from snnir.ir.batch import batch_places
 from snnir.ir.dims import names_of
 from snnir.ir.lifting import for_any_batch
 from snnir.ir.lowering.finite import Questions, imported
-from snnir.ir.lowering.sizes import SizesForcedError
+from snnir.ir.lowering.sizes import SizesForcedError, split_dims
 from snnir.ir.ops import FakeQuantize
 from snnir.ir.verify import verify
 
@@ -39,7 +39,7 @@ def import_onnx(
     batch_axes: Mapping[str, int | None] | None = None,
     batch: bool = True,
     constants: Mapping[str, Any] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | str] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -49,16 +49,19 @@ def import_onnx(
     allow it and it then computes the same, or computes sample by sample what it does for one; the notes say which.
 
     `constants` gives values of inputs that must be known while importing, such as a shape or a trip count; they are inputs
-    of the graph no more (`given.py`). `dims` gives numbers for open sizes, by the names of the file or `input:axis`
-    (`sizes.py`); sizes that the model itself forces, since its weights and reshapes compute with no others, are found.
+    of the graph no more (`known_inputs.py`). `dims` gives numbers, or upper ends like "<=512", for open sizes, by the names of
+    the file or `input:axis` (`sizes.py`); sizes that the model itself forces, since its weights compute with no others, are
+    found.
 
     Raises `ModelError` for what cannot be read, and one `UnsupportedError` that lists every node that cannot be imported.
     """
     model, found = load_model(with_constants(source, constants) if constants else source)
-    model, notes = with_sizes(normalised(model), dims or {}), list[str]()
+    numbers, upper = split_dims(dims)
+    model, notes = with_sizes(normalised(model), numbers), list[str]()
+    limits = with_limits(model, upper)
     while True:
         try:
-            graph = _with_these_sizes(model, name or found, batch_axes, batch)
+            graph = _with_these_sizes(model, name or found, batch_axes, batch, limits)
         except SizesForcedError as error:
             model = _resized(model, error, batch_axes, batch, notes)
         else:
@@ -80,8 +83,14 @@ def _resized(
     return model
 
 
-def _with_these_sizes(model: onnx.ModelProto, graph_name: str, batch_axes: Mapping[str, int | None] | None, batch: bool) -> Graph:
-    reading = _Reading(model, initializers(model), graph_name)
+def _with_these_sizes(
+    model: onnx.ModelProto,
+    graph_name: str,
+    batch_axes: Mapping[str, int | None] | None,
+    batch: bool,
+    limits: Mapping[Place, int],
+) -> Graph:
+    reading = _Reading(model, initializers(model), graph_name, limits)
     plan = plan_inputs(model, reading.constants, batch_axes or {}, batch)
     if batch and plan.without_batch:
         return reading.without_batch(plan) or reading.imported(plan)
@@ -95,10 +104,12 @@ class _Reading:
     model: onnx.ModelProto
     constants: Mapping[str, np.ndarray]
     name: str
+    limits: Mapping[Place, int]
+    """Upper ends of open sizes."""
 
     def imported(self, plan: InputPlan) -> Graph:
         """The model as the plan says, and nothing else tried."""
-        return imported(lambda questions: _walked(self.model, self.constants, plan, self.name, questions))
+        return imported(lambda questions: _walked(self.model, self.constants, plan, self.name, questions, self.limits))
 
     def open(self, plan: InputPlan) -> Graph:
         """A model whose batch is open. Where nothing but its place tells axis 0, the batch may be axis 1, of size 1, or none."""
@@ -192,8 +203,12 @@ def _walked(
     plan: InputPlan,
     name: str,
     questions: Questions,
+    limits: Mapping[Place, int],
 ) -> Graph:
     graph = Graph(name)
+    for size, places in places_of(plan).items():
+        ends = [limits[place] for place in places if place in limits]
+        graph.limits.update({size: min(ends)} if ends and size != BATCH else {})
     scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
     scope.questions = questions
     scope.open_sizes = frozenset(places_of(plan)) - {BATCH}

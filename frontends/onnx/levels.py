@@ -11,7 +11,7 @@ from snnir.frontends.onnx.model import Source, load_model
 from snnir.frontends.onnx.reference import run_serialized
 from snnir.frontends.onnx.registry import DOMAINS
 
-__all__ = ["foreign_domains", "run_levels"]
+__all__ = ["foreign_domains", "half_types", "run_levels"]
 
 _HALF_BYTES = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 _RUNS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
@@ -21,6 +21,18 @@ def foreign_domains(source: Source) -> list[str]:
     """Domains of operators that snnir imports and ONNX Runtime does not know."""
     used = {node.domain for node in load_model(source)[0].graph.node}
     return sorted((used & set(DOMAINS)) - set(_RUNS))
+
+
+def half_types(source: Source) -> set[str]:
+    """Which of `float16` and `bfloat16` the model computes in."""
+    model = load_model(source, as_stored=True)[0]
+    kinds = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
+    found = {tensor.data_type for tensor in model.graph.initializer}
+    found |= {entry.type.tensor_type.elem_type for entry in (*model.graph.input, *model.graph.output)}
+    for node in model.graph.node:
+        found |= {item.i for item in node.attribute if node.op_type == "Cast" and item.name == "to"}
+        found |= {item.t.data_type for item in node.attribute if item.type == onnx.AttributeProto.TENSOR}
+    return {kinds[kind] for kind in found & set(kinds)}
 
 
 def run_levels(
@@ -45,6 +57,6 @@ def run_levels(
             cast = onnx.helper.make_node("Cast", [entry.name], [wanted[entry.name]], to=onnx.TensorProto.INT32)
             model.graph.node.append(cast)
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted.values())
-    found = run_serialized(model.SerializeToString(), inputs, batch_axes, ranks)
+    found = run_serialized(model.SerializeToString(), inputs, batch_axes, ranks, fused=False)
     found.update({name: found[given] for name, given in wanted.items()})
     return {name: found[name] for name in own}, {name: found[name] for name in names if name in found}

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
-from snnir.frontends.onnx.older import STORED, raised
+from snnir.frontends.onnx.upgrade import STORED, raised
 
 __all__ = [
     "OLDEST_OPSET",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from snnir.errors import ModelError
+from snnir.errors import ModelError, NoReferenceError
 from snnir.frontends.onnx.model import Source, load_model
 from snnir.frontends.onnx.sizes import normalised
 
@@ -45,20 +45,27 @@ def run_serialized(
     inputs: Mapping[str, np.ndarray],
     batch_axes: Mapping[str, int] | None = None,
     ranks: Mapping[str, int] | None = None,
+    fused: bool = True,
 ) -> dict[str, np.ndarray]:
-    """The same for a file's path or a model's bytes, which need not pass ONNX's checker."""
+    """The same for a file's path or a model's bytes, which need not pass ONNX's checker.
+
+    Without `fused` nodes are computed one by one: fused kernels of quantized models round in other places than the nodes say.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.x64quantprecision", "1")  # else some integer kernels saturate at 16 bits
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # short runs: waiting threads would keep cores busy
+    if not fused:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = _session(onnxruntime, given, options)
+        session = _opened(onnxruntime, given, options)
         feeds = {}
         for entry in session.get_inputs():
             if entry.name in inputs:
-                kind = onnx.helper.tensor_dtype_to_np_dtype(_ELEMENTS[entry.type])
+                element = entry.element if isinstance(entry, _Entry) else _ELEMENTS[entry.type]
+                kind = onnx.helper.tensor_dtype_to_np_dtype(element)
                 feeds[entry.name] = np.asarray(inputs[entry.name], dtype=kind, order="C")
         axes = dict(batch_axes or {})
         pieces = _pieces(session, feeds, axes)
@@ -90,6 +97,63 @@ def _tensor(value: object) -> object:
     return value
 
 
+def _opened(onnxruntime: Any, given: str | bytes, options: Any) -> Any:
+    """A session; where ONNX Runtime has no kernel for an operator, ONNX's reference evaluator."""
+    try:
+        return _session(onnxruntime, given, options)
+    except Exception as error:  # onnxruntime's errors have no common base class
+        if "NOT_IMPLEMENTED" not in str(error) and "not supported" not in str(error):
+            raise
+        return _Evaluator(onnx.load(given) if isinstance(given, str) else onnx.load_model_from_string(given), str(error))
+
+
+class _Entry:
+    """An input or output, as sessions of ONNX Runtime describe it."""
+
+    def __init__(self, entry: onnx.ValueInfoProto) -> None:
+        tensor = entry.type.tensor_type
+        self.name, self.element = entry.name, tensor.elem_type
+        self.shape = [int(size.dim_value) if size.HasField("dim_value") else size.dim_param for size in tensor.shape.dim]
+
+
+class _Evaluator:
+    """ONNX's reference evaluator in the place of a session. Raises `NoReferenceError` where it cannot run the model either."""
+
+    def __init__(self, model: onnx.ModelProto, reason: str) -> None:
+        from onnx.reference import ReferenceEvaluator
+
+        stored = {tensor.name for tensor in model.graph.initializer}
+        self._inputs = [_Entry(entry) for entry in model.graph.input if entry.name not in stored]
+        self._outputs = [_Entry(entry) for entry in model.graph.output]
+        self._reason = reason.strip().splitlines()[0]
+        try:
+            self._evaluator = ReferenceEvaluator(model)
+        except Exception as error:  # the evaluator raises whatever NumPy does
+            raise self._failed(error) from error
+
+    def get_inputs(self) -> list[_Entry]:
+        """The inputs, in order."""
+        return self._inputs
+
+    def get_outputs(self) -> list[_Entry]:
+        """The outputs, in order."""
+        return self._outputs
+
+    def run(self, names: list[str], feeds: Mapping[str, np.ndarray]) -> list[object]:
+        """The outputs called `names`."""
+        try:
+            found: Any = self._evaluator.run(names, dict(feeds))
+        except Exception as error:  # the evaluator raises whatever NumPy does
+            raise self._failed(error) from error
+        return [array.astype(np.float32) if getattr(array, "dtype", None) in _HALF else array for array in found]
+
+    def _failed(self, error: Exception) -> NoReferenceError:
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return NoReferenceError(
+            f"neither ONNX Runtime ({self._reason}) nor ONNX's reference evaluator ({said}) can run the model"
+        )
+
+
 def _session(onnxruntime: Any, given: str | bytes, options: Any) -> Any:
     """A session; without graph optimisations where those fail, as they do on some quantized models."""
     providers = ["CPUExecutionProvider"]
@@ -113,6 +177,7 @@ def _first(array: np.ndarray, axis: int, count: int) -> np.ndarray:
     return array.take(range(min(count, array.shape[axis])), axis) if array.ndim > axis else array
 
 
+_HALF = (np.dtype(np.float16), onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16))
 _ELEMENTS = {
     f"tensor({name})": element
     for name, element in (

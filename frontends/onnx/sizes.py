@@ -16,7 +16,7 @@ from snnir.frontends.onnx.batch import InputPlan
 from snnir.frontends.onnx.model import initializers_named
 from snnir.ir import Dim, Dimension
 
-__all__ = ["Place", "normalised", "places_of", "with_sizes", "written"]
+__all__ = ["Place", "normalised", "places_of", "with_limits", "with_sizes", "written"]
 
 Place = tuple[str, int]
 """An input and one of its axes."""
@@ -55,17 +55,29 @@ def with_sizes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> onnx.ModelPr
     """The model with numbers for open sizes, by `dim_param` or `input:axis`. Raises `UsageError` for names it does not have."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    open_ = [(place, size, _names(place, size)) for place, size in _open(copy)]
     for name, number in sizes.items():
-        places = [size for _, size, names in open_ if name in names]
+        places = [size for place, size in _open(copy) if name in _names(place, size)]
         if not places and not _is_already(copy, name, number):
-            known = dict.fromkeys(names[0] for _, _, names in open_)
-            raise UsageError(f"size {name}: the open sizes of the model's inputs are {', '.join(known) or 'none'}")
-        if number < 1:
-            raise UsageError(f"size {name}: {number} is not a number of elements, which is 1 or more")
+            raise _unknown(model, name)
         for size in places:
             size.dim_value = number
     return copy
+
+
+def with_limits(model: onnx.ModelProto, limits: Mapping[str, int]) -> dict[Place, int]:
+    """Upper ends by where the open sizes stand that `limits` names. Raises `UsageError` for names the model does not have."""
+    found: dict[Place, int] = {}
+    for name, number in limits.items():
+        places = [place for place, size in _open(model) if name in _names(place, size)]
+        if not places:
+            raise _unknown(model, name)
+        found.update(dict.fromkeys(places, number))
+    return found
+
+
+def _unknown(model: onnx.ModelProto, name: str) -> UsageError:
+    known = dict.fromkeys(_names(place, size)[0] for place, size in _open(model))
+    return UsageError(f"size {name}: the open sizes of the model's inputs are {', '.join(known) or 'none'}")
 
 
 def _names(place: Place, size: onnx.TensorShapeProto.Dimension) -> tuple[str, ...]:

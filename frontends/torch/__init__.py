@@ -28,7 +28,7 @@ def import_torch(
     dynamic_shapes: Any = None,
     batch_axes: Mapping[str, int] | None = None,
     name: str | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | str] | None = None,
 ) -> Graph:
     """The model as a float-level graph; see `snnir.frontends.torch.importer.import_torch`.
 

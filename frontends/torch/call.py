@@ -50,6 +50,11 @@ class Call:
         return self.scope.graph
 
     @property
+    def limits(self) -> Mapping[str, int]:
+        """Upper ends of open sizes, by their names."""
+        return self.scope.graph.limits
+
+    @property
     def target(self) -> str:
         """The operator with its overload, `aten.conv1d.default`."""
         return str(self.node.target)

@@ -17,7 +17,7 @@ from snnir.errors import UnsupportedError, UsageError
 from snnir.frontends.torch.composites import few_composites
 from snnir.frontends.torch.layers import KeepLayers
 
-__all__ = ["Example", "attempts", "example_of", "functional", "reexported"]
+__all__ = ["Example", "as_stored", "attempts", "example_of", "functional", "half_type", "reexported"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,14 @@ class Example:
         """All tensors, in order."""
         return [leaf for leaf in pytree.tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, torch.Tensor)]
 
+    def stored_as(self, kind: torch.dtype | None) -> Example:
+        """The same with real numbers in the type that the module computes in."""
+
+        def cast(item: Any) -> Any:
+            return as_stored(item, kind) if isinstance(item, torch.Tensor) else item
+
+        return Example(pytree.tree_map(cast, self.args), pytree.tree_map(cast, dict(self.kwargs)))
+
     def repeated(self, axis_of: Callable[[torch.Tensor], int]) -> Example:
         """The same with two samples for one along an axis of every tensor; torch.export takes a size of 1 for fixed."""
 
@@ -47,6 +55,17 @@ class Example:
             )
 
         return Example(pytree.tree_map(twice, self.args), pytree.tree_map(twice, dict(self.kwargs)))
+
+
+def half_type(module: torch.nn.Module) -> torch.dtype | None:
+    """The element type of 16 bits that all real parameters of a module have; None where they have another."""
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    return kinds.pop() if len(kinds) == 1 and kinds <= {torch.float16, torch.bfloat16} else None
+
+
+def as_stored(tensor: torch.Tensor, kind: torch.dtype | None) -> torch.Tensor:
+    """Real numbers in the type that a module computes in; others as they are."""
+    return tensor.to(kind) if kind is not None and tensor.is_floating_point() else tensor
 
 
 def example_of(inputs: Any) -> Example:

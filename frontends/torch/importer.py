@@ -15,12 +15,12 @@ from snnir.errors import GraphError, Refusal, UnsupportedError, UsageError
 from snnir.frontends.torch import handlers as handlers  # fills the registry
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.decompose import decomposed
-from snnir.frontends.torch.export import attempts, example_of, functional, reexported
-from snnir.frontends.torch.inputs import exported_batch_axes, input_types, user_inputs
+from snnir.frontends.torch.export import Example, attempts, example_of, functional, half_type, reexported
+from snnir.frontends.torch.inputs import exported_batch_axes, input_types, upper_ends, user_inputs
 from snnir.frontends.torch.registry import RefusalError
 from snnir.frontends.torch.source import Source, loaded, named
 from snnir.frontends.torch.walk import Scope, walk
-from snnir.ir import Graph
+from snnir.ir import BATCH, Graph
 from snnir.ir.any_batch import same_meaning
 from snnir.ir.lowering.finite import Questions, imported
 from snnir.ir.verify import verify
@@ -35,7 +35,7 @@ def import_torch(
     dynamic_shapes: Any = None,
     batch_axes: Mapping[str, int] | None = None,
     name: str | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | str] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
 
@@ -54,9 +54,10 @@ def import_torch(
     if example_inputs is None:
         raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
     title, refusal = name or type(model).__name__, None
-    for program, note in attempts(model, example_of(example_inputs), dynamic_shapes, batch_axes or {}):
+    example = example_of(example_inputs).stored_as(half_type(model))
+    for program, note in attempts(model, example, dynamic_shapes, batch_axes or {}):
         try:
-            graph = _program(program, title, batch_axes or {}, dims)
+            graph = _program_up_to(program, title, batch_axes or {}, dims, example)
         except (UnsupportedError, GraphError) as error:
             refusal = refusal or error
             continue
@@ -69,7 +70,39 @@ def import_torch(
     raise refusal
 
 
-def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None) -> Graph:
+def _program_up_to(
+    program: ExportedProgram,
+    name: str,
+    batch_axes: Mapping[str, int],
+    dims: Mapping[str, int | str] | None,
+    example: Example,
+) -> Graph:
+    """The program's graph; where nodes are refused whose open sizes have no upper end, with those of the example."""
+    try:
+        return _program(program, name, batch_axes, dims)
+    except UnsupportedError as error:
+        graph = error.partial
+        if not isinstance(graph, Graph):
+            raise
+        names = {size for refused in error.refusals for size in refused.sizes} - {BATCH, *graph.limits}
+        ends, notes = dict[str, str](), list[str]()
+        for value, tensor in zip(graph.inputs, example.tensors(), strict=False):
+            for axis, size in enumerate(value.type.shape):
+                if str(size) in names and tensor.dim() == value.type.rank:
+                    ends[f"{value.name}:{axis}"] = f"<={tensor.shape[axis]}"
+                    where, why = f"{size} (axis {axis} of input {value.name})", f"{error.refusals[0].node} needs an upper end"
+                    notes.append(f"{where} is at most {tensor.shape[axis]}, the length of the example, since {why}")
+        if not ends:
+            raise
+        try:
+            found = _program(program, name, batch_axes, {**(dims or {}), **ends})
+        except (UnsupportedError, GraphError):
+            raise error from None
+        found.notes += notes
+        return found
+
+
+def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int | str] | None) -> Graph:
     """The graph of a user's program. A batch that was fixed is left open where the result provably treats samples alike:
     open, the program takes two batches for one and gives for each what it gives alone. Lengths stay as exported.
     """
@@ -105,7 +138,9 @@ def _named_after(source: Source) -> str:
     return Path(source).stem if isinstance(source, str | Path) else "model"
 
 
-def _program(program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None = None) -> Graph:
+def _program(
+    program: ExportedProgram, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int | str] | None = None
+) -> Graph:
     """The program's graph; operators that no handler knows are taken apart where that helps."""
     try:
         return imported(lambda questions: _import(program, name, batch_axes, questions, dims))
@@ -125,10 +160,11 @@ def _import(
     name: str,
     batch_axes: Mapping[str, int],
     questions: Questions,
-    dims: Mapping[str, int] | None,
+    dims: Mapping[str, int | str] | None,
 ) -> Graph:
     types, notes = input_types(program, batch_axes, dims)
     graph = Graph(name, notes=notes)
+    graph.limits.update(upper_ends(types, dims))
     scope = Scope(graph)
     scope.questions = questions
     _known(scope, program)

@@ -14,8 +14,9 @@ from snnir.frontends.torch.layers import LAYERS
 from snnir.frontends.torch.promotion import KINDS
 from snnir.ir import BATCH, Dim, Dimension, TensorType
 from snnir.ir.dims import dim
+from snnir.ir.lowering.sizes import split_dims
 
-__all__ = ["exported_batch_axes", "input_types", "user_inputs"]
+__all__ = ["exported_batch_axes", "input_types", "upper_ends", "user_inputs"]
 
 
 def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
@@ -28,7 +29,7 @@ def user_inputs(program: ExportedProgram) -> dict[str, torch.fx.Node]:
 
 
 def input_types(
-    program: ExportedProgram, batch_axes: Mapping[str, int], dims: Mapping[str, int] | None = None
+    program: ExportedProgram, batch_axes: Mapping[str, int], dims: Mapping[str, int | str] | None = None
 ) -> tuple[dict[str, TensorType], list[str]]:
     """The type of each input, and notes on it. `dims` gives numbers for open sizes, by their names here or `input:axis`.
 
@@ -51,24 +52,27 @@ def input_types(
             if not isinstance(size, int) and size.is_Symbol and str(size) not in names:
                 names[str(size)] = _length(names)
         types[name] = TensorType(tuple(_dimension(size, names) for size in shape), _element(nodes[name]))
-    numbers = _numbers(types, dims or {})
-    return {name: type_.substitute(numbers) for name, type_ in types.items()}, notes
+    numbers = _named(types, split_dims(dims)[0])
+    return {name: type_.substitute(dict(numbers)) for name, type_ in types.items()}, notes
 
 
-def _numbers(types: Mapping[str, TensorType], dims: Mapping[str, int]) -> dict[str, Dimension]:
-    """`dims` by the names of sizes. Raises `UsageError` for others."""
-    found: dict[str, Dimension] = {}
+def upper_ends(types: Mapping[str, TensorType], dims: Mapping[str, int | str] | None) -> dict[str, int]:
+    """The upper ends of open sizes among `dims`, by the names of the sizes. Raises `UsageError` for others."""
+    return _named(types, split_dims(dims)[1], fixed_below=True)
+
+
+def _named(types: Mapping[str, TensorType], dims: Mapping[str, int], fixed_below: bool = False) -> dict[str, int]:
+    """`dims` by the names of sizes; those that are fixed at that number (or below it) are left out. Raises `UsageError`."""
+    found: dict[str, int] = {}
     places = {f"{name}:{axis}": size for name, type_ in types.items() for axis, size in enumerate(type_.shape)}
     named = {str(size): size for size in places.values() if isinstance(size, Dim) and str(size).isidentifier()}
     for name, number in dims.items():
         size = named.get(name, places.get(name))
-        if size == number:
+        if size == number or (fixed_below and isinstance(size, int) and size <= number):
             continue
         if not isinstance(size, Dim) or str(size) not in named or size == dim(BATCH):
             known = ", ".join(key for key in named if key != BATCH) or "none"
             raise UsageError(f"size {name}: the open sizes of the model's inputs are {known}")
-        if number < 1:
-            raise UsageError(f"size {name}: {number} is not a number of elements, which is 1 or more")
         found[str(size)] = number
     return found
 

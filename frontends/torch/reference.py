@@ -12,7 +12,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from snnir.errors import ModelError
-from snnir.frontends.torch.export import example_of
+from snnir.frontends.torch.export import as_stored, example_of, half_type
 from snnir.frontends.torch.inputs import user_inputs
 from snnir.frontends.torch.source import Source, loaded, named
 
@@ -43,7 +43,8 @@ def run_torch(
 
 def _arrays(result: Any) -> dict[str, np.ndarray]:
     tensors = {name: item.detach().cpu() for name, item in named(result).items() if isinstance(item, torch.Tensor)}
-    return {name: np.asarray(tensor.resolve_neg().numpy()) for name, tensor in tensors.items()}
+    plain = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in tensors.items()}
+    return {name: np.asarray(tensor.resolve_neg().numpy()) for name, tensor in plain.items()}
 
 
 def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -68,8 +69,8 @@ def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes
 def _run_module(model: torch.nn.Module, arrays: list[np.ndarray], example_inputs: Any) -> Any:
     if example_inputs is None:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        return model(*(torch.from_numpy(np.array(array)).to(device) for array in arrays))
-    example = example_of(example_inputs)
+        return model(*(as_stored(torch.from_numpy(np.array(array)), half_type(model)).to(device) for array in arrays))
+    example = example_of(example_inputs).stored_as(half_type(model))
     remaining = iter(arrays)
     leaves, spec = pytree.tree_flatten((example.args, dict(example.kwargs)))
     filled = [_like(next(remaining), leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]

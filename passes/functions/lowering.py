@@ -24,6 +24,7 @@ from snnir.ir.ops import (
     Cos,
     Div,
     Elementwise,
+    Gated,
     IntLeast,
     IntMost,
     IntMul,
@@ -153,7 +154,7 @@ def _pow(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed
     return arithmetic.curve(x, lambda numbers: np.power(numbers, exponent))
 
 
-@lowers(Sin, Cos, Tan)
+@lowers(Sin, Cos, Tan, Gated)
 def _periodic(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.curve(operands[0], lambda numbers: np.asarray(node.op.evaluate(numbers)[0]))
 

@@ -19,7 +19,23 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from snnir.ir import Graph, Node, Value
-from snnir.ir.ops import Abs, Add, Conv, Div, Elementwise, Linear, LogSoftmax, Movement, Mul, Pow, ReduceMean, Softmax, Sub
+from snnir.ir.ops import (
+    Abs,
+    Add,
+    Conv,
+    Div,
+    Elementwise,
+    FakeQuantize,
+    Gated,
+    Linear,
+    LogSoftmax,
+    Movement,
+    Mul,
+    Pow,
+    ReduceMean,
+    Softmax,
+    Sub,
+)
 from snnir.passes.functions.lowering import lowered
 from snnir.passes.host_part import needs_host
 
@@ -62,7 +78,7 @@ def inner_functions(graph: Graph, suffix: Collection[Node]) -> set[Node]:
     closing = {
         node
         for node in found
-        if isinstance(node.op, Softmax | LogSoftmax) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
+        if isinstance(node.op, Softmax | LogSoftmax | Gated) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
     }
     weighted: set[Value] = set()
     for node in graph.nodes:
@@ -91,7 +107,8 @@ def segments(graph: Graph, functions: Collection[Node]) -> dict[Value, int]:
 
 def _fits(node: Node) -> bool:
     plain = all(value.type.is_real for value in (*node.operands, *node.outputs))
-    return plain and node.body is None and lowered(node.op) is not None
+    own = isinstance(node.op, FakeQuantize)  # the model's own quantizer gives levels, and so ends a function
+    return plain and not own and node.body is None and lowered(node.op) is not None
 
 
 def _changing(node: Node) -> list[Value]:

@@ -65,4 +65,7 @@ def check_command(
         requantize=requantize,
     )
     checked(found, every, json)
+    if click.get_current_context().find_root().params.get("debug"):
+        for trace in dict.fromkeys(refusal.trace for refusal in found.refusals if refusal.trace):
+            click.echo(trace, err=True)
     return 0 if found.ok else 1

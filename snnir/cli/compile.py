@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,9 +23,13 @@ from snnir.cli.options import (
     compile_options,
     constants_of,
     dims_of,
+    options_from,
 )
 from snnir.errors import UsageError
 from snnir.runtime.accuracy import worst_sqnr
+
+if TYPE_CHECKING:
+    from snnir.passes import Stage
 
 __all__ = ["compile_command"]
 
@@ -35,6 +39,8 @@ __all__ = ["compile_command"]
 @click.option("--calibration", type=FILE, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--output", "-o", type=FILE, required=True, help="The .snnir file to write.")
 @compile_options()
+@click.option("--options", "file", type=FILE, help="A JSON file of options, as snnir tune writes it; flags go first.")
+@click.option("--timing", is_flag=True, help="Print the time and the rewrites of every pass, on stderr.")
 @click.option("--pipeline", help="Passes instead of the default order: name,name{option=value}.")
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
@@ -49,6 +55,8 @@ def compile_command(
     model: Path,
     calibration: Path | None,
     output: Path,
+    file: Path | None,
+    timing: bool,
     pipeline: str | None,
     dump_ir: Path | None,
     check: bool,
@@ -63,6 +71,7 @@ def compile_command(
 ) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
     data = read_arrays(calibration) if calibration is not None else None
+    stages: list[Stage] = []
     with report.progress("compiling", quiet=json) as advance:
         program = snnir.compile(
             model,
@@ -75,11 +84,14 @@ def compile_command(
             check=check,
             dump_ir=dump_ir,
             progress=advance,
-            **chosen(options),
+            on_stage=stages.append,
+            **(chosen(options) if file is None else options_from(file, click.get_current_context(), chosen(options))),
         )
         enough = _reaches(program, min_sqnr)
         if enough:
             program.save(output)
+    if timing:
+        report.timing(stages)
     report.compiled(program, output if enough else None, json)
     if not enough:
         report.error(f"an output has an SQNR below --min-sqnr {min_sqnr:g}; {output} was not written")

@@ -25,7 +25,7 @@ __all__ = ["debug_command"]
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(min=1), help="Calibration samples to measure on.")
-@compile_options("bits", "weight_bits", "input_bits", "state_bits", "value_bits", "allow_host", "method")
+@compile_options("bits", "weight_bits", "input_bits", "state_bits", "value_bits", "allow_host", "method", "fit")
 @CONSTANT
 @JSON
 def debug_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
-from snnir.cli.plots import accuracy_plot, raster_plot
+from snnir.cli.plots import accuracy_plot, families_plot, raster_plot
 from snnir.runtime.comparison import compare_executions
 from snnir.runtime.costs import ENERGY_SOURCE
 from snnir.runtime.program import Program
@@ -45,6 +46,7 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
     traced = next(iter(result.trace.values()))
     curve = [report.accuracy({"y": step}, labels) for step in traced]
     capped = _capped(program, x, labels, verification.bound)
+    families = _families(program, model, calibration, bits, weight_bits, x, labels, capped)
     facts: dict[str, object] = {
         **report.run_facts(program, x, result, "relay"),
         "bits": bits,
@@ -60,7 +62,9 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         "executions": comparison.facts(),
         "accuracy_by_step": curve,
         "accuracy_by_cap": capped,
+        "families": families,
     }
+    compared = families_plot(families, report.accuracy(float_outputs, labels), output / "neurons.png")
     picture = accuracy_plot(curve, capped, report.accuracy(float_outputs, labels), output / "accuracy.png", quiet=json)
     raster = raster_plot(program, x[:1], output / "raster.png")
     if json:
@@ -80,10 +84,11 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         "mismatches, neurons carried": f"{carried.mismatches} out of {carried.compared:,}: {carried_verdict}",
         "recurrent layers, per digit": comparison,
         "spikes per digit": f"{facts['spikes_per_sample']:,.1f}",
+        "the same with few-spike neurons": _summary(families),
         "synaptic operations per digit": f"{synops:,.0f} ({charges:,.0f} of them charges, which multiply)",
         "dense multiply-accumulates": f"{facts['dense_macs_per_sample']:,}",
         "energy per digit (estimate)": f"{spiking:.1f} nJ spiking, {dense:.1f} nJ dense\n{ENERGY_SOURCE}",
-        "written": f"{output / 'digits.snnir'}\n{picture}\n{raster}\n{output / 'ir'} (the graph after each pass)",
+        "written": f"{output / 'digits.snnir'}\n{picture}\n{raster}\n{compared}\n{output / 'ir'} (the graph after each pass)",
     }
     report.rows_table("a CRNN for handwritten digits, as a spiking network", rows)
     return exact
@@ -91,6 +96,53 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
 
 def _percent(share: object) -> str:
     return f"{100 * float(str(share)):.2f} %"
+
+
+def _families(
+    program: Program,
+    model: bytes,
+    calibration: np.ndarray,
+    bits: int,
+    weight_bits: int,
+    x: np.ndarray,
+    labels: np.ndarray,
+    caps: Iterable[int],
+) -> dict[str, list[dict[str, float]]]:
+    """Accuracy against spikes and steps: of bif neurons with windows cut off, of few-spike neurons without their last bits."""
+    few = [
+        snnir.compile(
+            model,
+            calibration=calibration,
+            bits=bits,
+            weight_bits=weight_bits,
+            neuron="few-spikes",
+            omitted_bits=omitted,
+            check=False,
+        )
+        for omitted in range(bits - 1, -1, -1)
+    ]
+    runs = {"bif": [program.run(x, steps=cap) for cap in caps], "few-spikes": [each.run(x) for each in few]}
+    return {
+        neuron: [
+            {
+                "accuracy": report.accuracy(result.outputs, labels),
+                "spikes": float(result.total_spikes.mean()),
+                "steps": int(result.steps.max(initial=0)),
+            }
+            for result in results
+        ]
+        for neuron, results in runs.items()
+    }
+
+
+def _summary(families: dict[str, list[dict[str, float]]]) -> str:
+    points = [
+        f"{point['spikes']:,.1f} spikes, {point['steps']} steps: {_percent(point['accuracy'])}"
+        for point in reversed(families["few-spikes"])
+    ]
+    left = ["all bits", "without the last bit", *(f"without the last {omitted} bits" for omitted in range(2, len(points)))]
+    left = left[: len(points)]
+    return "\n".join(f"{text} ({what})" for text, what in zip(points, left, strict=True))
 
 
 def _capped(program: Program, x: np.ndarray, labels: np.ndarray, bound: int) -> dict[int, float]:

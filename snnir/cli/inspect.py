@@ -46,9 +46,9 @@ def inspect_command(
         return
     data = read_arrays(calibration) if calibration is not None else None
     name = after or diff
-    graph, recorded, told = open_graph(source, level if name is None else "float")
+    graph, recorded, origin = open_graph(source, level if name is None else "float")
     if name is None:
-        report.show_text(text(graph), graph_facts(graph) | told, json)
+        report.show_text(text(graph), graph_facts(graph) | origin, json)
         return
     before, changed = around_pass(graph, pipeline or recorded, name, data)
     if after is not None:

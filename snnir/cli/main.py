@@ -19,6 +19,7 @@ from snnir.cli.nir import nir_command
 from snnir.cli.opt import opt_command
 from snnir.cli.reduce import reduce_command
 from snnir.cli.run import run_command
+from snnir.cli.tune import tune_command
 from snnir.cli.verify import verify_command
 from snnir.cli.warm_up import warm_up_command
 from snnir.errors import SnnirError, UsageError
@@ -29,6 +30,7 @@ COMMANDS = (
     check_command,
     compile_command,
     debug_command,
+    tune_command,
     run_command,
     verify_command,
     inspect_command,
@@ -62,7 +64,8 @@ def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     debug, obj = "--debug" in given, report.OWN_PROCESS if own_process else None
     try:
-        code = cli.main([word for word in given if word != "--debug"], prog_name="snnir", standalone_mode=False, obj=obj)
+        words = [*(["--debug"] if debug else []), *(word for word in given if word != "--debug")]
+        code = cli.main(words, prog_name="snnir", standalone_mode=False, obj=obj)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

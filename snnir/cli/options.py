@@ -32,6 +32,7 @@ __all__ = [
     "compile_options",
     "constants_of",
     "dims_of",
+    "options_from",
 ]
 
 FILE = click.Path(path_type=Path)
@@ -67,7 +68,8 @@ DIM = click.option(
     "dims",
     multiple=True,
     metavar="NAME=NUMBER",
-    help="A number for an open size of an input, by its name in the model or as INPUT:AXIS; may be given again.",
+    help="A number for an open size of an input, by its name in the model or as INPUT:AXIS, or (like 'T<=512') its upper end; "
+    "may be given again.",
 )
 SHAPE = click.option(
     "--shape",
@@ -99,13 +101,14 @@ def compile_options(*names: str) -> Callable[[Command], Command]:
 
 
 def _compile_option(item: Field[Any]) -> Callable[[Command], Command]:
-    told, flag = declaration(item), f"--{item.name.replace('_', '-')}"
-    if told.metavar is not None:
-        return click.option(flag, multiple=True, metavar=told.metavar, help=told.help)
+    declared, flag = declaration(item), f"--{item.name.replace('_', '-')}"
+    if declared.metavar is not None:
+        return click.option(flag, multiple=True, metavar=declared.metavar, help=declared.help)
     if isinstance(item.default, bool):
-        return click.option(flag, is_flag=True, default=item.default, help=told.help)
-    kind = click.Choice(told.choices) if told.choices else type(item.default)
-    return click.option(flag, type=kind, default=item.default, show_default=True, help=told.help)
+        words = f"{flag}/--no-{flag[2:]}" if item.default else flag
+        return click.option(words, is_flag=True, default=item.default, show_default=item.default, help=declared.help)
+    kind = click.Choice(declared.choices) if declared.choices else type(item.default)
+    return click.option(flag, type=kind, default=item.default, show_default=True, help=declared.help)
 
 
 def chosen(options: Mapping[str, Any]) -> CompileKeywords:
@@ -115,6 +118,21 @@ def chosen(options: Mapping[str, Any]) -> CompileKeywords:
         if declaration(item).metavar is not None and item.name in found:
             found[item.name] = _sizes(f"--{item.name.replace('_', '-')}", found[item.name])
     return cast("CompileKeywords", found)
+
+
+def options_from(file: Path, context: click.Context, given: CompileKeywords) -> CompileKeywords:
+    """The options of a JSON file, and in their place those that the command line gives itself. Raises `UsageError`."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--options {file}: it cannot be read as JSON: {error}") from error
+    known = {item.name for item in fields(CompileOptions)}
+    if not isinstance(found, dict) or not set(found) <= known:
+        unknown = ", ".join(sorted(set(found) - known)) if isinstance(found, dict) else "no object"
+        raise UsageError(f"--options {file}: expected options of snnir compile by name, found {unknown}")
+    by_hand = click.core.ParameterSource.COMMANDLINE
+    kept = {name: value for name, value in given.items() if context.get_parameter_source(name) is by_hand}
+    return cast("CompileKeywords", {**given, **found, **kept})
 
 
 def _sizes(flag: str, items: Iterable[str]) -> dict[str, int]:
@@ -127,14 +145,14 @@ def _sizes(flag: str, items: Iterable[str]) -> dict[str, int]:
     return sizes
 
 
-def dims_of(items: Iterable[str], shapes: Iterable[str]) -> dict[str, int]:
-    """Numbers for open sizes, of what `--dim` and `--shape` were given. Raises `UsageError`."""
-    found: dict[str, int] = {}
+def dims_of(items: Iterable[str], shapes: Iterable[str]) -> dict[str, int | str]:
+    """Numbers and upper ends of open sizes, of what `--dim` and `--shape` were given. Raises `UsageError`."""
+    found: dict[str, int | str] = {}
     for item in items:
         name, _, number = item.rpartition("=")
-        if not name or not number.isdecimal():
-            raise UsageError(f"--dim {item!r}: give the size's name and a number, like height=320 or x:2=320")
-        found[name] = int(number)
+        if not name.removesuffix("<") or not number.isdecimal():
+            raise UsageError(f"--dim {item!r}: give the size's name and a number, like height=320, x:2=320 or T<=512")
+        found[name.removesuffix("<")] = f"<={number}" if name.endswith("<") else int(number)
     for item in shapes:
         name, sign, sizes = item.rpartition("=")
         words = [word.strip() for word in sizes.strip("[]").split(",")]

@@ -14,7 +14,7 @@ from snnir.ir.ops import Population
 if TYPE_CHECKING:
     from snnir.runtime.program import Program
 
-__all__ = ["accuracy_plot", "raster_plot"]
+__all__ = ["accuracy_plot", "families_plot", "raster_plot"]
 
 
 def accuracy_plot(curve: Sequence[float], capped: Mapping[int, float], goal: float, path: Path, quiet: bool) -> Path:
@@ -43,6 +43,27 @@ def accuracy_plot(curve: Sequence[float], capped: Mapping[int, float], goal: flo
     axes.set_xlabel("inner time-step")
     axes.set_ylabel("accuracy (%)")
     axes.legend()
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def families_plot(families: Mapping[str, Sequence[Mapping[str, float]]], goal: float, path: Path) -> Path:
+    """Accuracy against spikes and against steps, for the points of each family of neurons, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    labels = {"bif": "bif, every window cut off", "few-spikes": "few-spikes, last bits left out"}
+    for place, (key, label) in enumerate((("spikes", "spikes a sample"), ("steps", "most steps of a window"))):
+        axes = figure.add_subplot(1, 2, place + 1)
+        axes.axhline(100 * goal, color="0.6", linestyle="--", label="float network")
+        for neuron, points in families.items():
+            x, y = [point[key] for point in points], [100 * point["accuracy"] for point in points]
+            axes.plot(x, y, marker="o", label=labels.get(neuron, neuron))
+        axes.set_xlabel(label)
+        axes.set_ylabel("accuracy (%)")
+        axes.legend()
     figure.savefig(path, dpi=120)
     return path
 

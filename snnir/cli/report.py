@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.provenance import origin_rows
-from snnir.cli.support import op_support, pass_support
+from snnir.cli.support import op_support, pass_properties, pass_support
 from snnir.runtime.accuracy import distance_text
 from snnir.runtime.costs import ENERGY_SOURCE, dense_macs, estimate_energy
 from snnir.runtime.inputs import as_inputs
@@ -26,6 +26,7 @@ from snnir.runtime.verification import scan_lengths
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
+    from snnir.passes import Stage
     from snnir.runtime.accuracy import Diagnostic
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.program import Program
@@ -47,6 +48,7 @@ __all__ = [
     "show_passes",
     "show_text",
     "simulating",
+    "timing",
     "verified",
     "warn",
 ]
@@ -312,6 +314,23 @@ def verified(verification: Verification, import_error: float | None, comparison:
         print(f"inside scans, per sample: {comparison}")
 
 
+def timing(stages: Sequence[Stage]) -> list[dict[str, object]]:
+    """What `--timing` prints, on stderr: seconds of each pass, and how often each of its rules applied. Returned as facts."""
+    table = Table(title="passes", title_justify="left")
+    for column in ("pass", "seconds", "nodes after it", "rewrites"):
+        table.add_column(column, justify="left" if column in ("pass", "rewrites") else "right", overflow="fold")
+    rows: list[dict[str, object]] = []
+    for stage in stages:
+        nodes = sum(1 for _ in stage.graph.walk())
+        rewrites = ", ".join(f"{name} {count}" for name, count in sorted(stage.rewrites.items(), key=lambda item: -item[1]))
+        table.add_row(stage.pass_.name, f"{stage.seconds:.3f}", f"{nodes:,}", rewrites or ("changed" if stage.changed else ""))
+        rows.append({"pass": str(stage.pass_), "seconds": stage.seconds, "nodes": nodes, "rewrites": dict(stage.rewrites)})
+    table.add_section()
+    table.add_row("all", f"{sum(stage.seconds for stage in stages):.3f}", "", "")
+    Console(stderr=True).print(table)
+    return rows
+
+
 def show_text(text: str, facts: Mapping[str, object], json: bool) -> None:
     """What `snnir inspect` prints."""
     if json:
@@ -325,14 +344,21 @@ def show_text(text: str, facts: Mapping[str, object], json: bool) -> None:
 def show_passes(json: bool) -> None:
     """What `snnir passes` prints."""
     keys = ("name", "takes", "gives", "error", "summary")
+    properties = pass_properties()
     if json:
-        print_json({"passes": [dict(zip(keys, row, strict=True)) for row in pass_support()]})
+        print_json({"passes": [dict(zip(keys, row, strict=True)) | properties[row[0]] for row in pass_support()]})
         return
     table = Table(title="passes", title_justify="left")
-    for column in ("pass", "level", "exact", "what it does"):
+    for column in ("pass", "level", "exact", "what it does", "needs", "promises"):
         table.add_column(column, overflow="fold", no_wrap=column == "pass")
     for name, takes, gives, lossy, summary in pass_support():
-        table.add_row(name, takes if takes == gives else f"{takes} to {gives}", "yes" if not lossy else f"no: {lossy}", summary)
+        table.add_row(
+            name,
+            takes if takes == gives else f"{takes} to {gives}",
+            "yes" if not lossy else f"no: {lossy}",
+            summary,
+            *(", ".join(names) for names in properties[name].values()),
+        )
     Console().print(table)
 
 

@@ -31,7 +31,7 @@ __all__ = ["compared", "run_command"]
 @DELIVERY
 @EXECUTION
 @COMPARE
-@click.option("--backend", type=click.Choice(["simulator", "torch"]), default="simulator", help="What runs the spikes.")
+@click.option("--backend", default="simulator", show_default=True, help="What runs the spikes: simulator, torch, or a plugin.")
 @click.option("--device", help="The device of the torch backend: cpu (default), cuda, cuda:1 ...")
 @click.option(
     "--output", "-o", type=FILE, help="A .npz file for outputs, steps, spikes and synaptic operations; in chunks, or a folder."

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snnir.ir import FLOAT, OPS, QUANTIZED, SPIKING
+from snnir.plugins import load_passes
 
-__all__ = ["OpSupport", "markdown_ops", "op_support", "pass_support"]
+__all__ = ["OpSupport", "markdown_ops", "op_support", "pass_properties", "pass_support"]
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,23 @@ def _hosted(ops: tuple[str, ...]) -> str:
     return ", ".join(f"`{op}`" for op in ops if OPS[op].host and not has_integer_form(OPS[op]))
 
 
+def pass_properties() -> dict[str, dict[str, list[str]]]:
+    """For each pass, what it requires of a graph and what it ensures, by their names."""
+    from snnir.passes import PASSES
+
+    load_passes()
+    return {
+        name: {
+            "requires": [item.name for item in pass_.requires],
+            "ensures": [item.name for item in pass_.ensures],
+        }
+        for name, pass_ in sorted(PASSES.items())
+    }
+
+
 def pass_support() -> list[tuple[str, str, str, str, str]]:
     """All passes: name, level taken, level given, error it may introduce (empty: exact), summary."""
     from snnir.passes import PASSES
 
+    load_passes()
     return [(name, pass_.takes, pass_.gives, pass_.error, pass_.summary()) for name, pass_ in sorted(PASSES.items())]

@@ -150,7 +150,7 @@ def check(
     allow_host: bool = False,
     batch_axes: Mapping[str, int | None] | None = None,
     constants: Mapping[str, Any] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | str] | None = None,
     requantize: bool = False,
 ) -> ModelCheck:
     """What would become of a model, without compiling it.
@@ -344,7 +344,7 @@ def _certified(
     neuron: str,
     allow_host: bool,
     batch_axes: Mapping[str, int | None] | None,
-    dims: Mapping[str, int],
+    dims: Mapping[str, int | str],
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""
     from snnir.compiler.compile import compile

@@ -19,13 +19,14 @@ from snnir.compiler.importing import (
     import_with,
     is_torch,
     needs_example,
+    plugin_import,
     requantization_distance,
     with_constants,
 )
 from snnir.compiler.open_sizes import OpenSizes, with_numbers
 from snnir.compiler.options import ImportOptions, Keywords, keywords_of, split
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
-from snnir.errors import CalibrationError, UnsupportedError, UsageError
+from snnir.errors import CalibrationError, NoReferenceError, UnsupportedError, UsageError
 from snnir.ir import Graph
 from snnir.ir.phases import neuron_of
 from snnir.passes.options import CompileOptions
@@ -130,6 +131,7 @@ def _compiled(
     from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
 
     source = model
+    model = plugin_import(model, imports) or model
     model, notes = as_read(model, imports)
     graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims, requantize=False))
     graph.notes += [*notes, *sizes.notes]
@@ -155,7 +157,11 @@ def _compiled(
         if own and not is_torch(model):
             facts |= check_levels(with_constants(model, imports.constants), graph, first_samples(graph, data, IMPORT_SAMPLES))
         else:
-            facts |= {"import_error": check_import(model, graph, data, imports.example_inputs, imports.constants)}
+            try:
+                facts |= {"import_error": check_import(model, graph, data, imports.example_inputs, imports.constants)}
+            except NoReferenceError as error:
+                graph.notes.append(f"the import is compared with nothing: {error}")
+                facts |= {"notes": list(graph.notes)}
         if imports.requantize and model is not source:
             distance = requantization_distance(source, model, graph, data, imports)
             graph.notes.append(

@@ -16,7 +16,7 @@ from snnir.runtime.program import Program
 
 __all__ = ["around_pass", "graph_facts", "open_graph"]
 
-_TOLD = ("provenance", "metadata")
+_ORIGIN = ("provenance", "metadata")
 
 
 def open_graph(source: Path, level: str | None) -> tuple[Graph, str, dict[str, object]]:
@@ -25,18 +25,18 @@ def open_graph(source: Path, level: str | None) -> tuple[Graph, str, dict[str, o
     """
     if source.suffix == ".snnir":
         program = Program.load(source)
-        kept: dict[str, object] = {key: program.facts[key] for key in _TOLD if key in program.facts}
+        kept: dict[str, object] = {key: program.facts[key] for key in _ORIGIN if key in program.facts}
         pipeline = program.facts.pipeline or format_pipeline(default_pipeline())
         return program.graph(level or "spiking"), pipeline, kept
     if level not in (None, "float"):
         raise UsageError(f"--level {level} needs a compiled .snnir file; for a model, use --after PASS --calibration X.npy")
-    told: dict[str, object] = {}
+    origin: dict[str, object] = {}
     if source.suffix != ".pt2":
         from snnir.frontends.onnx import survey
 
         found = survey(source)
-        told = {"provenance": found.provenance, "metadata": dict(found.metadata)}
-    return import_model(source), format_pipeline(default_pipeline()), told
+        origin = {"provenance": found.provenance, "metadata": dict(found.metadata)}
+    return import_model(source), format_pipeline(default_pipeline()), origin
 
 
 def around_pass(

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.ir import Graph, Node, Quantization, Value
 from snnir.ir.execute import execute, real
-from snnir.ir.ops import Conv, Linear, Mul, Observe, Scan, Sigmoid, SparseLinear, Tanh
+from snnir.ir.ops import Conv, Elementwise, Linear, Mul, Observe, Scan, Sigmoid, SparseLinear, Tanh
 from snnir.runtime.accuracy import decibels
 from snnir.runtime.inputs import sample_count, samples
 
@@ -47,6 +47,10 @@ class ActivationLoss:
     """Channels that are always 0 and were not before."""
     silent_channels: tuple[int, ...]
     """Channels of an input that are 0 in all calibration data."""
+    neurons: int
+    """Elements of one sample; in the body of a scan those of one element of the sequence."""
+    magnitude: float
+    """The sum of magnitudes per sample, in real units, over all elements of a sequence."""
 
     @property
     def levels_available(self) -> int:
@@ -98,6 +102,8 @@ class _Sums:
     high: float = -np.inf
     clipped: int = 0
     nonzero: int = 0
+    neurons: int = 0
+    magnitude: float = 0.0
     seen: set[int] = field(default_factory=set)
     peaks: list[np.ndarray] = field(default_factory=list)
 
@@ -123,6 +129,8 @@ class _Sums:
         scale = levels.scale
         self.clipped += int(((x > (levels.hi + 0.5) * scale) | (x < (levels.lo - 0.5) * scale)).sum())
         self.nonzero += int((x != 0).sum())
+        self.neurons = x.size // max(x.shape[0], 1) if x.ndim else 1
+        self.magnitude += float(np.abs(x).sum(dtype=np.float64))
         if len(self.seen) <= levels.hi - levels.lo:
             self.seen.update(np.unique(stored).tolist())
         axis = _channel_axis(self.value, x.ndim)
@@ -131,7 +139,7 @@ class _Sums:
             peaks = np.stack([np.abs(array).max(axis=others) for array in (x, y)])
             self.peaks = [np.maximum(self.peaks[0], peaks)] if self.peaks else [peaks]
 
-    def loss(self, prefix: str, is_input: bool) -> ActivationLoss:
+    def loss(self, prefix: str, is_input: bool, samples: int) -> ActivationLoss:
         lost: tuple[int, ...] = ()
         silent: tuple[int, ...] = ()
         if self.peaks:
@@ -151,6 +159,8 @@ class _Sums:
             alone=decibels(self.signal, self.own),
             lost_channels=lost,
             silent_channels=silent,
+            neurons=self.neurons,
+            magnitude=self.magnitude / max(samples, 1),
         )
 
 
@@ -199,7 +209,7 @@ def measure_losses(calibrated: Graph, quantized: Graph, data: Mapping[str, np.nd
         execute(quantized, part, compare)
     inputs = set(calibrated.inputs)
     activations = tuple(
-        item.loss(prefixes[value], item.source in inputs)
+        item.loss(prefixes[value], item.source in inputs, total)
         for value, item in pairs.items()
         if item.signal or item.noise or item.nonzero
     )
@@ -227,11 +237,16 @@ def _pairs(calibrated: Graph, quantized: Graph) -> tuple[dict[Value, _Sums], dic
 
 
 def _twin(graph: Graph, node: Node) -> Value | None:
-    """The levels that an observed value became: called like it, or like the clip or activation that they absorbed."""
-    for name in (node.output.name, node.operands[0].name):
-        value = graph.values.get(name)
-        if value is not None and value.type.is_levels:
-            return value
+    """The levels that an observed value became: called like it, or like a clip or activation before it."""
+    names, value = [node.output.name], node.operands[0]
+    names.append(value.name)
+    while value.producer is not None and isinstance(value.producer.op, Elementwise):
+        value = value.producer.operands[0]
+        names.append(value.name)
+    for name in names:
+        found = graph.values.get(name)
+        if found is not None and found.type.is_levels:
+            return found
     return None
 
 

@@ -18,6 +18,8 @@ from snnir.ir.execute import fixed_size_note
 __all__ = ["OpenSizes", "advice", "open_places", "with_numbers"]
 
 _Result = TypeVar("_Result")
+_SEQUENCE = 3
+"""Axes up to which an input is taken for a sequence, whose length may be anything up to an end."""
 
 
 def open_places(graph: Graph) -> dict[str, list[tuple[str, int]]]:
@@ -31,15 +33,16 @@ def open_places(graph: Graph) -> dict[str, list[tuple[str, int]]]:
 
 
 class OpenSizes:
-    """The numbers known so far, by `input:axis` or the names that the user gave."""
+    """The numbers and upper ends known so far, by `input:axis` or the names that the user gave."""
 
-    def __init__(self, dims: Mapping[str, int] | None, calibration: np.ndarray | Mapping[str, np.ndarray] | None) -> None:
-        self.dims: dict[str, int] = dict(dims or {})
+    def __init__(self, dims: Mapping[str, int | str] | None, calibration: np.ndarray | Mapping[str, np.ndarray] | None) -> None:
+        self.dims: dict[str, int | str] = dict(dims or {})
         self.notes: list[str] = []
         self._data = calibration
 
     def take(self, refusals: Sequence[Refusal], graph: Graph) -> bool:
-        """Take numbers of the calibration data for the open sizes that `refusals` are about, or for all where none says which.
+        """Take sizes of the calibration data for the open ones that `refusals` are about, or for all where none says which: the
+        longest as the upper end of a sequence, and where that does not help, or for pictures, as the only size.
 
         Whether anything new is known.
         """
@@ -47,16 +50,23 @@ class OpenSizes:
         found: dict[str, tuple[str, int, int]] = {}
         for name, places in open_places(graph).items():
             for entry, axis in places:
-                if f"{entry}:{axis}" not in self.dims and entry in arrays and axis < arrays[entry].ndim:
+                if entry in arrays and axis < arrays[entry].ndim and arrays[entry].shape[axis]:
                     found.setdefault(name, (entry, axis, int(arrays[entry].shape[axis])))
         wanted = {name for refusal in refusals for name in refusal.sizes} & set(found)
         for name in sorted(wanted or found):
             entry, axis, number = found[name]
-            if number < 1:
-                return False
             about = next((refusal.node for refusal in refusals if name in refusal.sizes), refusals[0].node if refusals else "")
-            self.dims[f"{entry}:{axis}"] = number
-            self.notes.append(fixed_size_note(name, entry, axis, number, f"as in the calibration data, since {about} needs it"))
+            place = f"(axis {axis} of input {entry})"
+            self.notes = [note for note in self.notes if place not in note]
+            if name not in graph.limits and arrays[entry].ndim <= _SEQUENCE:
+                self.dims[f"{entry}:{axis}"] = f"<={number}"
+                why = f"the longest in the calibration data, since {about} needs an upper end"
+                self.notes.append(f"{name} {place} is at most {number}, {why}")
+            else:
+                self.dims.pop(name, None)
+                self.dims[f"{entry}:{axis}"] = number
+                why = f"as in the calibration data, since {about} needs it"
+                self.notes.append(fixed_size_note(name, entry, axis, number, why))
         return bool(found)
 
     def _arrays(self, graph: Graph) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from snnir.ir import Dim, Graph
 from snnir.ir.execute import drawn
 from snnir.ir.storage import read_graph
 from snnir.ir.verify import verify
-from snnir.passes import Context, parse_pipeline, run_pipeline
+from snnir.passes import Context, Stage, parse_pipeline, run_pipeline
 from snnir.runtime.inputs import calibration_data
 
 __all__ = ["draw_samples", "optimize"]
@@ -27,6 +27,7 @@ def optimize(
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     draw: int | None = None,
     check: bool = True,
+    on_stage: Callable[[Stage], None] | None = None,
 ) -> Graph:
     """The graph in a `.ir` file (or a graph) after the passes of `pipeline`; an empty one reads and verifies it.
 
@@ -44,7 +45,7 @@ def optimize(
         data = calibration_data(graph, calibration)
     elif draw is not None:
         data = draw_samples(graph, draw)
-    stages = run_pipeline(graph, parse_pipeline(pipeline), Context(data), check=check)
+    stages = run_pipeline(graph, parse_pipeline(pipeline), Context(data), check=check, on_stage=on_stage)
     return stages[-1].graph
 
 

@@ -23,7 +23,7 @@ class ImportKeywords(TypedDict, total=False):
     example_inputs: Any
     dynamic_shapes: Any
     constants: Mapping[str, Any] | None
-    dims: Mapping[str, int] | None
+    dims: Mapping[str, int | str] | None
     requantize: bool
 
 
@@ -39,8 +39,8 @@ class ImportOptions:
     """Which sizes of a module of PyTorch are open, as `torch.export` takes them."""
     constants: Mapping[str, Any] | None = None
     """Values of inputs of an ONNX model that must be known while importing it, by their names."""
-    dims: Mapping[str, int] | None = None
-    """Numbers for open sizes of inputs, by their names in the model or as `input:axis`."""
+    dims: Mapping[str, int | str] | None = None
+    """Numbers, or upper ends like `"<=512"`, for open sizes of inputs, by their names in the model or as `input:axis`."""
     requantize: bool = False
     """Whether what is quantized dynamically is read as real numbers, and calibrated like a float model."""
 

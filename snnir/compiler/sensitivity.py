@@ -124,15 +124,24 @@ class Partial:
 def rounded_weights(steps: QuantizationSteps) -> dict[str, np.ndarray]:
     """What the integer weights are worth, by the names (with prefix) of the constants of the calibrated graph."""
     traced, rounding, _ = steps.weights.trace(steps.activations)  # type: ignore[attr-defined]
-    places = {value: (prefix, graph) for prefix, graph in bodies(traced) for value in graph.constants}
+    places = {value: prefix for prefix, graph in bodies(traced) for value in graph.constants}
     final = dict(bodies(steps.quantized))
     found: dict[str, np.ndarray] = {}
     for integers, rounded in rounding.weights.items():
-        prefix, _ = places[integers]
-        twin = final[prefix].values.get(integers.name) if prefix in final else None
+        prefix = places[integers]
+        twin = _final(final[prefix], integers) if prefix in final else None
         quantization = rounded.source.type.quantization
         if rounded.real is None or twin is None or twin.data is None or quantization is None:
             continue
         worth = twin.data.reshape(rounded.shape) * rounded.divisor / quantization.scale
         found[prefix + rounded.real.name] = worth.reshape(rounded.real.array.shape).astype(rounded.real.array.dtype)
     return found
+
+
+def _final(graph: Graph, integers: Value) -> Value | None:
+    """The weight of the node of the final graph that is called like the one that takes `integers`."""
+    for node in integers.users:
+        value = graph.values.get(node.output.name)
+        if value is not None and value.producer is not None and len(value.producer.operands) > 1:
+            return value.producer.operands[1]
+    return None

@@ -51,7 +51,7 @@ def trainable(
     late = [item.name for item in fields(CompileOptions) if item.name in options and not declaration(item).trainable]
     if late:
         raise UsageError(f"{late[0]} is decided after training: give it to the compilation of the trained module's graph")
-    chosen = CompileOptions.of({"bits": 3, "weight_bits": 4, **options})
+    chosen = CompileOptions.of({"bits": 3, "weight_bits": 4, "fit": False, **options})
     passes = pipeline_for(chosen)
     last = next(index for index, pass_ in enumerate(passes) if isinstance(pass_, QuantizeActivations))
     graph = import_model(model, batch_axes=batch_axes)
@@ -76,8 +76,8 @@ class _Lower:
 
 
 def passes_after_training(weight_bits: int) -> tuple[Pass, ...]:
-    """The default pipeline from `quantize-weights` on."""
-    passes = default_pipeline(weight_bits=weight_bits)
+    """The default pipeline from `quantize-weights` on; trained weights are rounded as they were in training."""
+    passes = default_pipeline(weight_bits=weight_bits, fit=False)
     first = next(index for index, pass_ in enumerate(passes) if isinstance(pass_, QuantizeWeights))
     return passes[first:]
 

@@ -20,7 +20,20 @@ from dataclasses import dataclass
 
 from snnir.errors import GraphError, TextError
 
-__all__ = ["BATCH", "Dim", "Dimension", "Shape", "concrete", "dim", "names_of", "parse_dim", "product", "solve", "substitute"]
+__all__ = [
+    "BATCH",
+    "Dim",
+    "Dimension",
+    "Shape",
+    "at_most",
+    "concrete",
+    "dim",
+    "names_of",
+    "parse_dim",
+    "product",
+    "solve",
+    "substitute",
+]
 
 BATCH = "N"
 """The name of the batch dimension in every graph."""
@@ -175,6 +188,27 @@ def solve(a: Dimension, b: Dimension) -> dict[str, Dimension]:
         return {}
     _, name, value = min(candidates, key=lambda item: (item[0], [-ord(letter) for letter in item[1]]))
     return {name: value}
+
+
+def at_most(size: Dimension, limits: Mapping[str, int]) -> int | None:
+    """The largest number that `size` can be where names are at most `limits`; None where that does not follow term by term."""
+    if isinstance(size, int):
+        return size
+    largest = substitute(size, limits) if _grows(size) else None
+    return largest if isinstance(largest, int) else None
+
+
+def _grows(size: Dimension) -> bool:
+    """Whether no name makes `size` smaller by growing."""
+    if isinstance(size, int):
+        return True
+    for monomial, coefficient in size.terms:
+        divisions = [atom for atom in monomial if isinstance(atom, _FloorDiv)]
+        if monomial and coefficient < 0:
+            return False
+        if not all(isinstance(atom.denominator, int) and _grows(atom.numerator) for atom in divisions):
+            return False
+    return True
 
 
 def parse_dim(text: str) -> Dimension:

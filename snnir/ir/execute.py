@@ -18,7 +18,17 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Function, Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Observer", "bind_sizes", "check_inputs", "drawn", "execute", "fixed_size_note", "function_levels"]
+__all__ = [
+    "Observer",
+    "bind_sizes",
+    "check_inputs",
+    "compute",
+    "drawn",
+    "execute",
+    "fixed_size_note",
+    "function_levels",
+    "real",
+]
 
 Observer = Callable[[Value, np.ndarray], None]
 """Called with every value computed, once for each element inside a scan."""
@@ -72,6 +82,13 @@ def check_inputs(graph: Graph, inputs: Mapping[str, np.ndarray], unseen: Collect
         for size, found in zip(value.type.shape, array.shape, strict=False):
             expected = size if isinstance(size, int) else sizes.setdefault(str(size), found)
             fits = fits and found == expected
+        for axis, size in enumerate(value.type.shape):
+            limit = graph.limits.get(str(size))
+            if fits and limit is not None and array.shape[axis] > limit:
+                raise InputError(
+                    f"input {value.name}: {size} (axis {axis}) is {array.shape[axis]}, and at most {limit} in this program; "
+                    f"compile it with a higher upper end (--dim '{size}<={array.shape[axis]}')"
+                )
         if not fits:
             said = f"input {value.name}: expected shape {_shape_text(value.type)}, found {list(array.shape)}"
             raise InputError(said + _fixed_sizes(graph, value, array.shape))
@@ -182,12 +199,7 @@ def _run(
         if all(value in arrays for value in node.outputs):
             continue
         operands = [arrays[value] for value in node.operands]
-        if isinstance(node.op, Scan):
-            results: Sequence[np.ndarray] = _scan(node, operands, sizes, observe)
-        elif isinstance(node.op, Function):
-            results = function_levels(node, operands, sizes)
-        else:
-            results = apply(node, operands, sizes)
+        results = compute(node, operands, sizes, observe)
         for value, array in zip(node.outputs, results, strict=True):
             arrays[value] = array
             if observe is not None:
@@ -196,6 +208,17 @@ def _run(
             remaining[value] -= 1
             if not remaining[value] and value not in keep:
                 arrays.pop(value, None)
+
+
+def compute(
+    node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int], observe: Observer | None = None
+) -> Sequence[np.ndarray]:
+    """Results of one node, from what its operands hold; `observe` sees the values of its body."""
+    if isinstance(node.op, Scan):
+        return _scan(node, operands, dict(sizes), observe)
+    if isinstance(node.op, Function):
+        return function_levels(node, operands, dict(sizes))
+    return apply(node, operands, sizes)
 
 
 def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> tuple[np.ndarray, ...]:

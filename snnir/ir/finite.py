@@ -8,7 +8,7 @@ answers to `is_nan`, are finite again.
 from __future__ import annotations
 
 from snnir.ir.graph import Graph, Value
-from snnir.ir.ops import Encode, Observe, Quantize
+from snnir.ir.op import Trait
 
 __all__ = ["needs_finite"]
 
@@ -20,7 +20,7 @@ def needs_finite(graph: Graph, value: Value) -> str:
     seen, rest = {value}, [value]
     while rest:
         for node in rest.pop().users:
-            if isinstance(node.op, Encode | Observe | Quantize):
+            if node.op.has(Trait.ROUNDS):
                 return "its elements become levels, which are finite"
             if not node.op.takes_any():
                 return f"{node.describe()} (op {node.op.name}) takes none"

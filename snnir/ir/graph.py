@@ -109,6 +109,8 @@ class Graph:
         self.notes: list[str] = list(notes)
         self.finite: set[str] = set()
         """Inputs that the import took for finite when it answered a question for NaN or infinities."""
+        self.limits: dict[str, int] = {}
+        """Upper ends of open sizes of inputs, by their names: what adds up or chooses over them counts on no more elements."""
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.constants: list[Value] = []
@@ -126,7 +128,8 @@ class Graph:
 
     def _key(self) -> tuple[object, ...]:
         return (
-            (self.name, self.level, self.after, tuple(self.notes), tuple(sorted(self.finite))),
+            (self.name, self.level, self.after, tuple(self.notes)),
+            (tuple(sorted(self.finite)), tuple(sorted(self.limits.items()))),
             tuple((value.name, value.type) for value in self.inputs),
             tuple((value.name, value.type, value.digest) for value in self.constants),
             tuple(

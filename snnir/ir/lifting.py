@@ -9,68 +9,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from snnir.ir.batch import Place, per_sample
 from snnir.ir.dims import BATCH, Dimension, Shape, dim
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.op import Op
+from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
-    Abs,
-    Add,
-    ArgMax,
     AveragePool,
-    BatchNorm,
-    BitCast,
-    Cast,
     Concat,
     Conv,
-    Cos,
-    Div,
     DynamicStore,
-    Elementwise,
     Expand,
     Extend,
     Gather,
-    Hardmax,
-    IntCumulate,
-    Integer,
     IntReduce,
     Linear,
-    Log,
-    LogSoftmax,
     Lookup,
-    Masked,
     MatMul,
     MaxPool,
-    Mul,
-    Narrow,
     Pad,
-    Pow,
-    Question,
-    Reciprocal,
     Recurrent,
     ReduceMean,
-    Remainder,
     Reshape,
     Scan,
-    Sin,
     Slice,
-    Softmax,
-    Sqrt,
-    Store,
-    Sub,
-    Tan,
-    TopK,
     Transpose,
 )
 from snnir.ir.rewrite import Rewriter, copy_constants, like
 
 __all__ = ["apart", "for_any_batch", "lift", "together"]
-
-_BROADCASTING = (Add, Sub, Mul, Div, Pow, Remainder, Masked, Store, Integer)
-_SINGLE = (Elementwise, Abs, Sqrt, Log, Reciprocal, Sin, Cos, Tan, Cast, BitCast, Narrow, Question)
-_ALONG = (Softmax, LogSoftmax, ArgMax, Hardmax, TopK, IntCumulate)
-_CHANNELS = (Conv, MaxPool, AveragePool, BatchNorm)
 
 
 def _lifted_body(body: Graph, lead: Dimension) -> Graph | None:
@@ -98,9 +66,9 @@ def lift(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimension)
     """
     op = node.op
     names = [value.name for value in node.outputs]
-    if isinstance(op, _SINGLE) or (isinstance(op, Lookup) and operands[0].is_constant and not operands[1].is_constant):
+    if op.has(Trait.ELEMENTWISE) or (isinstance(op, Lookup) and operands[0].is_constant and not operands[1].is_constant):
         return rewriter.emit_all(op, *operands, names=names)
-    if isinstance(op, _BROADCASTING) and not isinstance(op, IntReduce | IntCumulate):
+    if op.has(Trait.BROADCASTING):
         rank = node.output.type.rank + 1
         return rewriter.emit_all(op, *(_ranked(rewriter, value, rank) for value in operands), names=names)
     if isinstance(op, MatMul):
@@ -108,7 +76,7 @@ def lift(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimension)
     if isinstance(op, Linear):
         weighted = not operands[0].is_constant and all(value.is_constant for value in operands[1:])
         return rewriter.emit_all(op, *operands, names=names) if weighted else None
-    if isinstance(op, _CHANNELS):
+    if op.has(Trait.CHANNELS):
         fits = all(value.is_constant for value in operands[1:]) and not operands[0].is_constant
         return (_channels(rewriter, node, operands, lead),) if fits and node.output.type.rank > 1 else None
     if isinstance(op, DynamicStore):
@@ -199,8 +167,10 @@ def _further(op: Op, lead: Dimension) -> Op | None:
         return dataclasses.replace(op, padding=(0, *op.padding[:half], 0, *op.padding[half:]))
     if isinstance(op, ReduceMean | IntReduce):
         return dataclasses.replace(op, axes=tuple(axis + 1 if axis >= 0 else axis for axis in op.axes))
-    if isinstance(op, _ALONG):
-        return dataclasses.replace(op, axis=op.axis + 1 if op.axis >= 0 else op.axis)
+    if op.has(Trait.ALONG_AXIS):
+        axis = int(vars(op)["axis"])
+        further: dict[str, Any] = {"axis": axis + 1 if axis >= 0 else axis}
+        return dataclasses.replace(op, **further)
     return None
 
 

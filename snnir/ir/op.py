@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
@@ -20,11 +21,25 @@ from snnir.ir.types import TensorType
 if TYPE_CHECKING:
     from snnir.ir.graph import Graph
 
-__all__ = ["FLOAT", "LEVELS", "OPS", "QUANTIZED", "SPIKING", "Example", "Op", "register"]
+__all__ = ["FLOAT", "LEVELS", "OPS", "QUANTIZED", "SPIKING", "Example", "Op", "Trait", "register"]
 
 FLOAT, QUANTIZED, SPIKING = "float", "quantized", "spiking"
 LEVELS = (FLOAT, QUANTIZED, SPIKING)
 """The three levels of a graph, in the order a model goes through them."""
+
+
+class Trait(Enum):
+    """What passes and backends may take for granted of an op, so that none of them keeps a list of ops."""
+
+    ELEMENTWISE = "each element of the result is a function of the same element of the only operand"
+    MONOTONE = "that function does not decrease"
+    BROADCASTING = "each element of the result is a function of the same element of every operand, spread to one shape"
+    ALONG_AXIS = "it computes along the axis `axis`, and every line along it by itself"
+    CHANNELS = "axis 0 holds samples, axis 1 channels, the others positions; operands behind the first are parameters"
+    AFFINE = "it is affine in one operand where the others are constants"
+    PER_SAMPLE = "it computes every sample of its first operand by itself; the others are parameters"
+    FINITE = "finite operands give finite results, as long as those stay within the element type"
+    ROUNDS = "its operand becomes levels, which are finite"
 
 
 @dataclass(frozen=True)
@@ -46,8 +61,13 @@ class Op:
     """Names of the operands; `name?` may be left out, `name*` takes any number (last only)."""
     levels: ClassVar[tuple[str, ...]] = (FLOAT,)
     """Levels at which a graph may hold the op."""
+    traits: ClassVar[frozenset[Trait]] = frozenset()
     host: ClassVar[bool] = False
     """Whether a spiking program leaves the op to the host, after the readouts."""
+
+    def has(self, trait: Trait) -> bool:
+        """Whether the op has a trait."""
+        return trait in self.traits
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         """Types of the results for operand types `types`. Raises `GraphError` where they do not fit."""

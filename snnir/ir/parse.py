@@ -16,6 +16,7 @@ from snnir.ir.op import LEVELS, OPS
 from snnir.ir.ops import Function, Scan
 from snnir.ir.types import DTYPES, TensorType, parse_type
 from snnir.ir.words import read_attributes, read_name, read_word, split_words
+from snnir.plugins import load_ops
 
 __all__ = ["parse"]
 
@@ -65,6 +66,8 @@ class _Reader:
                 graph.notes.append(self.note(words[1]))
             elif words[0] == "finite" and len(words) == 2:
                 graph.finite.add(self.name(words[1]))
+            elif words[0] == "limit" and len(words) == 3 and words[2].isdecimal():
+                graph.limits[self.name(words[1])] = int(words[2])
             elif words[0] == "input" and len(words) == 3:
                 self.guard(graph.input, self.name(words[1]), self.type(words[2]))
             elif words[0] == "output" and len(words) == 4 and words[2] == "=":
@@ -119,6 +122,8 @@ class _Reader:
         if len(words) < equals + 2:
             raise self.fail("expected an op after =")
         op_name, rest = words[equals + 1], words[equals + 2 :]
+        if op_name not in OPS:
+            load_ops()
         if op_name not in OPS:
             near = difflib.get_close_matches(op_name, OPS, 1)
             raise self.fail(f"unknown op {op_name!r}" + (f"; did you mean {near[0]}?" if near else ""))

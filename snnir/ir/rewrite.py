@@ -5,6 +5,7 @@ Because the new graph is built in order by `Graph.add`, order, types and uses ho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,9 +19,13 @@ __all__ = ["Rewriter", "Rule", "copy_constants", "extend", "like", "rebuild"]
 class Rewriter:
     """The new graph under construction, as a rule sees it while it replaces one node."""
 
-    def __init__(self, graph: Graph, rule: Rule) -> None:
+    def __init__(self, graph: Graph, rule: Rule, hits: Counter[str] | None = None) -> None:
         self.graph = graph
         self.rule = rule
+        self.hits: Counter[str] = Counter() if hits is None else hits
+        """How many nodes were replaced, by the name of the rule, or else by the op that was replaced."""
+        self.applied = ""
+        """The name of the rule that is being tried, where it has one."""
         self.changed = 0
         """How many nodes the rule replaced, bodies included."""
         self.node: Node | None = None
@@ -53,7 +58,7 @@ class Rewriter:
         """Add the old node as it is, on new operands; its body is rewritten by the same rule."""
         body = node.body
         if body is not None:
-            inner = Rewriter(like(body), self.rule)
+            inner = Rewriter(like(body), self.rule, self.hits)
             body = _rebuild(body, inner)
             self.changed += inner.changed
         if op is None:
@@ -70,16 +75,20 @@ def rebuild(
     graph: Graph,
     rule: Rule,
     level: str | None = None,
+    hits: Counter[str] | None = None,
 ) -> tuple[Graph, int]:
-    """A new graph in which `rule` replaced nodes (bodies included), and how many it replaced."""
-    rewriter = Rewriter(like(graph, level), rule)
+    """A new graph in which `rule` replaced nodes (bodies included), and how many it replaced.
+
+    `hits` counts them by the names of rules, or of ops where rules have none.
+    """
+    rewriter = Rewriter(like(graph, level), rule, hits)
     return _rebuild(graph, rewriter), rewriter.changed
 
 
 def like(graph: Graph, level: str | None = None) -> Graph:
     """An empty graph with the name, level and notes of `graph`, and what it says of its inputs."""
     new = Graph(graph.name, level or graph.level, graph.after, graph.notes)
-    new.finite = set(graph.finite)
+    new.finite, new.limits = set(graph.finite), dict(graph.limits)
     return new
 
 
@@ -106,12 +115,13 @@ def _rebuild(graph: Graph, rewriter: Rewriter) -> Graph:
     copy_constants(graph, new, values)
     for node in graph.nodes:
         operands = tuple(values[value] for value in node.operands)
-        rewriter.node = node
+        rewriter.node, rewriter.applied = node, ""
         results = rewriter.rule(rewriter, node, operands)
         if results is None:
             results = rewriter.copy(node, operands)
         else:
             rewriter.changed += 1
+            rewriter.hits[rewriter.applied or node.op.name] += 1
         values.update(zip(node.outputs, results, strict=True))
     for name, value in graph.outputs.items():
         new.output(name, values[value])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
 from snnir.errors import GraphError, TextError
-from snnir.ir.dims import Dim, parse_dim
+from snnir.ir.dims import Dim, Dimension, parse_dim
 from snnir.ir.op import Op
 from snnir.ir.types import Quantization
 
@@ -131,6 +131,14 @@ def _count(words: list[str]) -> int:
     return int(words[0]) if words else 1
 
 
+def _sizes(item: str) -> tuple[Dimension, ...]:
+    """One size, or `number*count` of them: a product of two numbers is no size that `str` writes."""
+    number, _, count = item.partition("*")
+    if number.removeprefix("-").isdecimal() and count.isdecimal():
+        return (int(number),) * int(count)
+    return (parse_dim(item),)
+
+
 def _read_value(kind: str, text: str) -> object:
     if kind == "Quantization":
         match = _QUANTIZATION.fullmatch(text)
@@ -145,6 +153,8 @@ def _read_value(kind: str, text: str) -> object:
         if item_kind == "int":
             runs = [item.split("*") for item in items]
             return tuple(value for item, *count in runs for value in (int(item),) * _count(count))
+        if item_kind == "Dimension":
+            return tuple(value for item in items for value in _sizes(item))
         return tuple(_read_value(item_kind, item) for item in items)
     if text == "null" or text == "none":
         if "None" not in kind:

@@ -13,6 +13,7 @@ from snnir.ir.op import SPIKING
 from snnir.ir.ops import Encode, Scan
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of
 from snnir.ir.protocols import Delivery, Encoding, Execution
+from snnir.plugins import backends
 
 __all__ = ["DELIVERIES", "ENCODINGS", "EXECUTIONS", "RunKeywords", "RunOptions", "batch_size", "check_graph"]
 
@@ -93,7 +94,10 @@ class RunOptions:
                     f"the torch backend charges inputs as s-analog only; encoding {self.encoding!r} is the simulator's"
                 )
         elif self.backend != "simulator":
-            raise UsageError(f"backend {self.backend!r} is unknown; choose one of simulator, torch")
+            if self.backend not in backends():
+                raise UsageError(
+                    f"backend {self.backend!r} is unknown; choose one of {', '.join(('simulator', 'torch', *backends()))}"
+                )
         elif self.device is not None:
             raise UsageError(f"device {self.device!r} is for backend 'torch'; the simulator runs on the processor")
 

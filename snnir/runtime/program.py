@@ -12,6 +12,7 @@ from snnir.errors import FileFormatError, GraphError, UsageError
 from snnir.ir import LEVELS, Graph
 from snnir.ir.execute import execute
 from snnir.machine.options import RunKeywords, RunOptions
+from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
 from snnir.runtime.inputs import as_inputs, by_name
 from snnir.version import __version__
@@ -120,6 +121,9 @@ class Program:
             if progress is not None:
                 progress(len(result.steps), len(result.steps))
             return result
+        if chosen.backend != "simulator":
+            found: SimulationResult = backends()[chosen.backend].run(self.graph("spiking"), inputs, chosen)
+            return found
         return self.simulator.run(
             inputs,
             steps=chosen.steps,

@@ -57,7 +57,7 @@ class RunTotals:
         )
 
     @classmethod
-    def together(cls, parts: Iterable[RunTotals]) -> RunTotals:
+    def merged(cls, parts: Iterable[RunTotals]) -> RunTotals:
         """The totals of chunks (at least one) as one run."""
         known = list(parts)
         sums = {field.name: sum(getattr(part, field.name) for part in known) for field in fields(cls)}

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import snnir
+from snnir.backends.bundle import Bundle
+from snnir.backends.bundle.c_replay import compile_engine, run_file
+from snnir.backends.bundle.unpacked import unpacked
+from snnir.errors import FileFormatError, UnsupportedError
+from snnir.export.bundle import load_bundle
+from snnir.export.hardware import emit_bundle
+from snnir.export.replay import replay_bundle
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
     Div,
+    Function,
     Linear,
     MatMul,
     Mul,
@@ -29,8 +41,10 @@ from snnir.machine.interpreter import interpret
 from snnir.machine.lowering import lower
 from snnir.machine.ranges import certify
 from snnir.machine.settling import settling
+from tests.backends.test_bundle import schema_validator
 
 _N = dim("N")
+SANITIZED = ("-g", "-O1", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 
 
 def _weight(graph: Graph, generator: np.random.Generator, *shape: int) -> Value:
@@ -134,3 +148,62 @@ def test_few_spike_neurons_and_functions_take_the_steps_of_their_schedule() -> N
     data = generator.standard_normal((40, 4, 5)).astype(np.float32)
     program = snnir.compile(attention(generator), calibration=data, bits=4, neuron="few-spikes")
     assert len(np.unique(program.run(data).steps)) == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("neuron", ["bif", "few-spikes"])
+def test_a_bundle_holds_functions_and_both_replays_run_them(name: str, neuron: str, tmp_path: Path) -> None:
+    program, x = compiled(name, neuron)
+    execution = "carry" if neuron == "bif" else "reset"
+    made = snnir.bundle(program, x[:3], samples=3, execution=execution)
+    made.save(tmp_path / "model.snnb")
+    validator = schema_validator()
+    if validator is not None:
+        validator.validate(json.loads(made.members()["manifest.json"]))
+    read = load_bundle(tmp_path / "model.snnb")
+    assert read.members() == made.members()
+    replayed = replay_bundle(read)
+    assert replayed.ok and replayed.compared and replayed.events
+    if any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
+        (tmp_path / "model.snnu").write_bytes(unpacked(read))
+        engine = compile_engine(tmp_path, SANITIZED)
+        for apart in (False, True):
+            run = run_file(engine, tmp_path / "model.snnu", apart)
+            assert run.ok, run.error
+            assert run.counts["microcode_operations"] > 0
+
+
+def test_a_damaged_function_is_refused_by_name(tmp_path: Path) -> None:
+    program, x = compiled("attention", "bif")
+    members = dict(snnir.bundle(program, x[:1], samples=1).members())
+    text = members["manifest.json"].decode()
+    for found, damaged in (
+        ('"kind":"floor_div"', '"kind":"divide"'),
+        ('"operands":[0', '"operands":[9999'),
+        ('"code":[{', '"code":[{"odd":1,'),
+    ):
+        assert found in text
+        with pytest.raises(FileFormatError, match="its manifest"):
+            Bundle.read({**members, "manifest.json": text.replace(found, damaged, 1).encode()})
+
+
+def test_other_backends_refuse_functions_by_name(tmp_path: Path) -> None:
+    program, x = compiled("attention", "bif")
+    with pytest.raises(UnsupportedError, match="runs no functions of complete levels"):
+        program.run(x, backend="torch")
+    with pytest.raises(UnsupportedError, match="function"):
+        snnir.export_nir(program, tmp_path / "model.nir")
+    made = snnir.bundle(program, x[:1], samples=1)
+    made.save(tmp_path / "model.snnb")
+    with pytest.raises(UnsupportedError, match="microcode in a bundle"):
+        snnir.load(tmp_path / "model.snnb")
+
+
+def test_memory_images_hold_the_microcode_of_a_sequencer(tmp_path: Path) -> None:
+    program, x = compiled("attention", "bif")
+    emit_bundle(snnir.bundle(program, x[:1], samples=1), "hex", tmp_path)
+    names = [path.name for path in tmp_path.iterdir()]
+    for part in ("constants", "code", "maps"):
+        assert sum(name.endswith(f".{part}.memh") for name in names) == sum(
+            len(node.outputs) for _, node in program.graph().walk() if isinstance(node.op, Function)
+        )

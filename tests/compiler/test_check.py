@@ -25,7 +25,7 @@ def odd_model() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1, 1]),
         helper.make_node("Relu", ["c"], ["r"], "relu"),
-        helper.make_node("Sqrt", ["r"], ["s"], "root"),
+        helper.make_node("Hardmax", ["r"], ["s"], "root", axis=1),
         helper.make_node("Tanh", ["s"], ["t"], "tanh"),
         helper.make_node("Bernoulli", ["c"], ["d"], "coin"),
         helper.make_node("Multinomial", ["r"], ["m"], "draw"),
@@ -78,7 +78,7 @@ def test_refusals_of_the_compiler_name_the_model_too() -> None:
     model = odd_model()
     del model.graph.node[4:]
     model.graph.output[0].name = "t"
-    with pytest.raises(UnsupportedError, match=r"made by someone 1\.2\): .*\n.*Sqrt root \(op sqrt\): inside the network"):
+    with pytest.raises(UnsupportedError, match=r"made by someone 1\.2\): .*\n.*Hardmax root \(op hardmax\): inside the network"):
         snnir.compile(model, calibration=data(np.random.default_rng(0), 4, 4, 6))
     assert snnir.check(model, allow_host=True).ok
 

@@ -11,14 +11,17 @@ from snnir.errors import GraphError, TextError
 from snnir.ir import Graph
 from snnir.ir.execute import bind_sizes
 from snnir.machine import IntegerProgram, interpret, lower
+from snnir.machine.emitters import Max
 from snnir.machine.equality import same
 from snnir.machine.parse import parse
 from snnir.machine.plain import simulate_plain
-from snnir.machine.program import Input, Max, Population, Route, Scan, emitting, walk
+from snnir.machine.program import FewSpikes, Function, Input, Population, Route, Scan, emitting, walk
 from snnir.machine.text import tensors, text
 from snnir.machine.verify import verify
 from snnir.runtime.verification import integer_counts
+from tests.passes import test_functions as functions
 from tests.test_conversion import SEEDS, compiled
+from tests.test_few_spikes import few_spikes
 
 DELIVERIES = ("relay", "graded", "replay")
 SOME = SEEDS[:60:4]
@@ -42,6 +45,28 @@ def test_a_program_verifies_and_its_text_reads_back_to_it(seed: int) -> None:
     if data:
         with pytest.raises(TextError, match="is missing"):
             parse(written)
+
+
+def test_programs_of_few_spike_neurons_read_back() -> None:
+    found = 0
+    for seed in range(8):
+        _, spiking, data = few_spikes(seed)
+        program = lower(spiking, bind_sizes(spiking, data)).program
+        verify(program)
+        assert program.few == any(isinstance(op, FewSpikes) for op, _ in walk(program.ops))
+        assert parse(text(program), tensors(program)) == program
+        found += program.few
+    assert found > 3
+
+
+@pytest.mark.parametrize("case", ["softmax", "layer norm"])
+def test_programs_with_functions_read_back(case: str) -> None:
+    graph, data, _ = functions.model(functions.FUNCTIONS[case], 0)
+    spiking = functions.compiled(graph, data)["spiking"]
+    program = lower(spiking, bind_sizes(spiking, data)).program
+    verify(program)
+    assert any(isinstance(op, Function) for op, _ in walk(program.ops))
+    assert parse(text(program), tensors(program)) == program
 
 
 @pytest.mark.parametrize("seed", SOME)

@@ -12,7 +12,7 @@ from snnir.ir.dims import dim
 from snnir.ir.ops import Add, Linear, Quantize
 from snnir.ir.ties import ROUNDINGS, reached_from
 from snnir.passes import Context
-from snnir.passes.given_grid import given_grid, given_table, steady
+from snnir.passes.model_grid import given_table, model_grid, steady
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.sums import terms_of
 
@@ -34,7 +34,7 @@ def test_no_weight_that_is_an_integer_times_a_scale_is_rounded(seed: int) -> Non
     channels = rng.uniform(0.001, 0.1, 5).astype(np.float32).astype(np.float64)
     integers = rng.integers(-127, 128, (5, 9))
     graph, total = _sum([integers * channels[:, None]], [float(np.float32(0.037))])
-    found = given_grid(terms_of(total), 1, Quantization(0.2, 0, 15))  # type: ignore[arg-type]
+    found = model_grid(terms_of(total), 1, Quantization(0.2, 0, 15))  # type: ignore[arg-type]
     assert found is not None
     assert found.error == 0
     multiples = integers * channels[:, None] * float(np.float32(0.037)) / found.grid.unit.reshape(-1, 1)
@@ -44,14 +44,14 @@ def test_no_weight_that_is_an_integer_times_a_scale_is_rounded(seed: int) -> Non
 
 def test_weights_that_are_no_multiples_have_no_grid() -> None:
     graph, total = _sum([np.random.default_rng(0).normal(size=(3, 9))], [0.1])
-    assert given_grid(terms_of(total), 1, Quantization(0.2, 0, 15)) is None  # type: ignore[arg-type]
+    assert model_grid(terms_of(total), 1, Quantization(0.2, 0, 15)) is None  # type: ignore[arg-type]
 
 
 def test_scales_without_a_common_grid_say_how_far_off_they_are() -> None:
     ones = np.ones((2, 1))
     for scales, exact in (([0.1, 0.3], True), ([0.1, 0.1 * np.sqrt(2)], False)):
         graph, total = _sum([ones, ones], scales)
-        found = given_grid(terms_of(total), 1, Quantization(0.2, -8, 7))  # type: ignore[arg-type]
+        found = model_grid(terms_of(total), 1, Quantization(0.2, -8, 7))  # type: ignore[arg-type]
         assert found is not None
         assert (found.error == 0) is exact
         assert found.error < 1e-5

@@ -11,7 +11,7 @@ import pytest
 import snnir
 from snnir.compiler.optimize import draw_samples
 from snnir.errors import CalibrationError, PassError, UnsupportedError, UsageError
-from snnir.ir import Graph, Quantization, TensorType, Value
+from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import (
@@ -312,8 +312,9 @@ def test_the_default_pipeline_reaches_neurons_and_keeps_origins() -> None:
     assert spiking.nodes[-1].op.host
     assert all(node.op.settle >= 0 and node.op.accumulator for node in populations.values() if isinstance(node.op, Bif))
     lossy = {stage.pass_.name for stage in stages if stage.pass_.error}
-    assert lossy == {"quantize-activations", "quantize-weights"}
-    assert all(any("move by" in remark for remark in stage.remarks) for stage in stages if stage.pass_.error)
+    assert lossy <= {"quantize-activations", "adapt-weights", "quantize-weights"}
+    assert lossy >= {"quantize-activations", "quantize-weights"}
+    assert all(any("move by" in remark for remark in stage.remarks) for stage in stages if stage.pass_.error and stage.changed)
 
 
 def test_residual_connections_become_one_to_one_synapses() -> None:
@@ -347,16 +348,27 @@ def test_calibration_covers_the_data_and_more_bits_err_less(method: str, low: fl
     histogram.add(values)
     errors = []
     for bits in range(2, 9):
-        scale = Calibrate(method, 99.99).scale(histogram, bits)
-        most = 2 ** (bits - 1) - 1 if low < 0 else 2**bits - 1
-        least = -(2 ** (bits - 1)) if low < 0 else 0
-        rounded = Quantization(scale, least, most).round(values) * scale
+        levels = Calibrate(method, 99.99).levels(histogram, bits)
+        assert levels.hi - levels.lo + 1 == 2**bits
+        assert (levels.lo < 0) == (low < 0)
+        rounded = levels.round(values) * levels.scale
         errors.append(float(((rounded - values) ** 2).mean()))
     assert errors == sorted(errors, reverse=True)
     if method == "mse":
-        widest = Calibrate("minmax").scale(histogram, 2)
-        bounded = Quantization(widest, -2 if low < 0 else 0, 1 if low < 0 else 3).round(values) * widest
+        widest = Calibrate("minmax").levels(histogram, 2)
+        bounded = widest.round(values) * widest.scale
         assert errors[0] <= ((bounded - values) ** 2).mean() + 1e-6
+
+
+def test_levels_start_where_the_data_do() -> None:
+    """From -0.2 to 3 there is one level below 0, or two, and not half of all."""
+    values = np.concatenate([np.linspace(-0.2, 0, 2000), np.linspace(0, 3, 2000)])
+    histogram = Histogram(-0.2, 3.0)
+    histogram.add(values)
+    for method in METHODS:
+        levels = Calibrate(method).levels(histogram, 4)
+        assert -2 <= levels.lo <= -1
+        assert levels.hi == levels.lo + 15
 
 
 def test_calibration_without_data_is_refused() -> None:

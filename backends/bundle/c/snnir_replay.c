@@ -22,6 +22,7 @@ typedef long long num;
 #define MOST_BYTES ((num)1 << 32) /* of memory */
 #endif
 #define MOST_VALUE ((num)1 << 47) /* of registers; a weight times an event, and a register more, stay below 2^63 */
+#define MOST_CELL ((num)1 << 62) /* of the registers of functions */
 #define MOST_EVENT ((num)1 << 38)
 #define MOST_WEIGHT ((num)1 << 24)
 #define MOST_GAIN 31
@@ -58,8 +59,10 @@ typedef struct { Train *input, *initial, *following, *final, held; num first, bi
 typedef struct { Train *input, *source; num stride, at_once, first; } Element; /* of a shared train: stride 0 */
 typedef struct { Train *train, *source; num first; } Result;
 
-enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, FEW_SPIKES, SCAN };
-typedef struct {
+enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, FEW_SPIKES, ACCUMULATOR, FUNCTION, SETTLED, SCAN };
+enum { ADD, SUB, MUL, FLOOR_DIV, LEAST, MOST, SHIFT_LEFT, SHIFT_RIGHT, AND, JOIN, TABLE, SQRT, BIT_LENGTH, SUM, LARGEST };
+enum { KIND, SIZE, WIDTH, RESULT, X, X_MAP, Y, Y_MAP, STEP }; /* words of a step of microcode */
+typedef struct Op {
     num kind, lo, hi, staircase, width, windows, body, reverse; /* a scan's body: the `body` ops that follow it */
     num start, bits, omitted; /* few-spike neurons: the step at which input is complete; of a product, that of its one event, or -1 */
     num synapses, sources, states, elements, results;
@@ -68,15 +71,19 @@ typedef struct {
     State *state;
     Element *element;
     Result *result;
+    struct Op **sum;        /* of a function: the accumulator of each source, or NULL */
+    num levels_at;          /* where among its cells a function leaves its levels */
+    List cells, code, maps; /* of a function: registers of its microcode, its steps, and the maps of their operands */
     List levels, map, initial, theta, row;
     List membrane, current, tracer, left, right; /* registers */
     List counts, sizes, addresses, values;       /* golden vectors; what is compared next is values[cursor] */
     num golden_steps, cursor;
 } Op;
 
-enum { COUNTS, EVENTS, ADDITIONS, MULTIPLIED, THRESHOLDS, MAXIMA, PRODUCTS, SPIKES, TALLIES };
+enum { COUNTS, EVENTS, ADDITIONS, MULTIPLIED, THRESHOLDS, MAXIMA, PRODUCTS, SPIKES, MICROCODE, TALLIES };
 static const char *const tally_names[TALLIES] = {"counts compared", "events compared", "synaptic additions",
-    "of these with a multiplication", "threshold comparisons", "maximum comparisons", "product multiplications", "spikes"};
+    "of these with a multiplication", "threshold comparisons", "maximum comparisons", "product multiplications", "spikes",
+    "microcode operations"};
 
 enum { RELAY, REPLAY, GRADED };
 static num delivery, carry, few, samples, trains, ops, taken, wrong, tally[TALLIES];
@@ -86,6 +93,12 @@ static int apart;
 static struct { num sample, window, step; const Train *train; } here;
 
 /* Lists, registers and trains. */
+
+static num signed_of(uint64_t value, int bits) /* of its lowest bits */
+{
+    uint64_t sign = (uint64_t)1 << (bits - 1);
+    return value & sign ? -(num)(~value & (sign - 1)) - 1 : (num)(value & (sign - 1));
+}
 
 static num get(const List *l, num i);
 
@@ -358,11 +371,11 @@ static void tell_bits(Op *o, num steps) /* few-spike neurons: all input, then th
     }
 }
 
-static void sum_up(Op *o, num fresh) /* populations and readouts */
+static void sum_up(Op *o, num fresh) /* populations, readouts and accumulators */
 {
     num t, i, y, fired = 1, steps = longest(o);
     for (i = 0; fresh && i < o->train->n; i++)
-        put(&o->membrane, i, get(&o->initial, i) + (o->kind == READOUT || o->staircase ? 0 : get(&o->theta, get(&o->row, i)) / 2));
+        put(&o->membrane, i, get(&o->initial, i) + (o->kind != POPULATION || o->staircase ? 0 : get(&o->theta, get(&o->row, i)) / 2));
     for (t = 0; t < steps || fired; t++) {
         here.train = o->train, here.step = t, fired = 0;
         if (t < steps)
@@ -373,6 +386,103 @@ static void sum_up(Op *o, num fresh) /* populations and readouts */
             fired |= y;
             tally[SPIKES] += y != 0;
         }
+    }
+}
+
+/* Functions: microcode on 64-bit cells. Unsigned sums and products, so that no file can make them undefined. */
+
+static num wrapped(uint64_t value) { return signed_of(value, 64); }
+
+static num divided(num x, num y) /* rounded towards minus infinity */
+{
+    num quotient;
+    y = y ? y : 1;
+    if (y == -1)
+        return wrapped(0 - (uint64_t)x);
+    quotient = x / y;
+    return x % y && (x < 0) != (y < 0) ? quotient - 1 : quotient;
+}
+
+static num root(num x) /* the largest integer whose square is at most x */
+{
+    uint64_t rest = x > 0 ? (uint64_t)x : 0, found = 0, bit;
+    for (bit = (uint64_t)1 << 62; bit; bit >>= 2) {
+        if (rest >= found + bit) {
+            rest -= found + bit;
+            found = (found >> 1) + bit;
+        } else
+            found >>= 1;
+    }
+    return (num)found;
+}
+
+static num digits(num x)
+{
+    num count = 0;
+    for (; x > 0; x >>= 1)
+        count++;
+    return count;
+}
+
+static num both(num kind, num x, num y)
+{
+    switch (kind) {
+    case ADD: return wrapped((uint64_t)x + (uint64_t)y);
+    case SUB: return wrapped((uint64_t)x - (uint64_t)y);
+    case MUL: return wrapped((uint64_t)x * (uint64_t)y);
+    case FLOOR_DIV: return divided(x, y);
+    case LEAST: return x < y ? x : y;
+    case MOST: return x > y ? x : y;
+    case SHIFT_LEFT: return y < 0 || y > 63 ? 0 : wrapped((uint64_t)x << y);
+    case SHIFT_RIGHT: y = y < 0 || y > 63 ? 63 : y; return x >= 0 ? x >> y : ~(~x >> y);
+    default: return wrapped((uint64_t)x & (uint64_t)y);
+    }
+}
+
+static num operand(const Op *o, num first, num map, num i) /* -1 in a map: 0 */
+{
+    num place = map < 0 ? first + i : get(&o->maps, map + i);
+    return place < 0 ? 0 : get(&o->cells, place);
+}
+
+static void microcode(Op *o)
+{
+    num s, i, j, x, y, kind, last;
+    for (s = 0; s + STEP <= o->code.count; s += STEP) {
+        num width = get(&o->code, s + WIDTH), first = get(&o->code, s + X), map = get(&o->code, s + X_MAP);
+        kind = get(&o->code, s + KIND);
+        for (i = 0; i < get(&o->code, s + SIZE); i++, tally[MICROCODE]++) {
+            x = kind == SUM ? 0 : operand(o, first, map, kind == LARGEST ? i * width : i);
+            if (kind <= AND)
+                x = both(kind, x, operand(o, get(&o->code, s + Y), get(&o->code, s + Y_MAP), i));
+            else if (kind == TABLE) {
+                last = width - 1;
+                x = get(&o->cells, get(&o->code, s + Y) + (x < 0 ? 0 : x > last ? last : x));
+            } else if (kind == SQRT || kind == BIT_LENGTH)
+                x = kind == SQRT ? root(x) : digits(x);
+            for (j = kind == LARGEST ? 1 : 0; (kind == SUM || kind == LARGEST) && j < width; j++) {
+                y = operand(o, first, map, i * width + j);
+                x = kind == SUM ? both(ADD, x, y) : x > y ? x : y;
+            }
+            put(&o->cells, get(&o->code, s + RESULT) + i, x);
+        }
+    }
+}
+
+static void compute(Op *o, num fresh) /* of complete levels and sums; its levels, or their change, are charged at once */
+{
+    num k, i, at;
+    for (k = 0; k < o->sources; k++)
+        for (i = 0; i < o->source[k]->n; i++) {
+            at = get(&o->map, k) + i;
+            put(&o->cells, at, o->sum[k] ? get(&o->sum[k]->membrane, i) : (fresh ? 0 : get(&o->cells, at)) + level(o->source[k], i));
+        }
+    microcode(o);
+    for (i = 0; i < o->train->n; i++) {
+        num value = get(&o->cells, o->levels_at + i), before = fresh ? 0 : get(&o->tracer, i);
+        value = value < o->lo ? o->lo : value > o->hi ? o->hi : value;
+        emit(o->train, o->start, i, value - before);
+        put(&o->tracer, i, value);
     }
 }
 
@@ -537,8 +647,10 @@ static void run(Op *first, num count, num window)
             emit(o->train, 0, i, get(&o->levels, cell * n + i) - (fresh ? 0 : get(&o->levels, (cell - 1) * n + i)));
         for (i = 0; o->kind == CONSTANT && fresh && i < n; i++)
             emit(o->train, 0, i, get(&o->levels, i));
-        if (o->kind == POPULATION || o->kind == READOUT)
+        if (o->kind == POPULATION || o->kind == READOUT || o->kind == ACCUMULATOR)
             sum_up(o, fresh);
+        if (o->kind == FUNCTION || o->kind == SETTLED)
+            compute(o, fresh);
         if (o->kind == FEW_SPIKES)
             tell_bits(o, steps);
         if (o->kind == PRODUCT && o->start >= 0)
@@ -548,7 +660,7 @@ static void run(Op *first, num count, num window)
                 here.train = o->train, here.step = t;
                 emit(o->train, t, i, o->kind == ROUTE ? routed(o, t, i) : o->kind == MAX ? largest(o, t, i) : product(o, t, i));
             }
-        if (o->kind != CONSTANT && o->kind != ROUTE)
+        if (o->kind != CONSTANT && o->kind != ROUTE && o->kind != ACCUMULATOR && o->kind != SETTLED)
             check(o);
     }
 }
@@ -569,12 +681,6 @@ static uint64_t raw(void)
         value = value << 8 | bytes[i];
     checksum = (checksum ^ value) * 1099511628211u;
     return value;
-}
-
-static num signed_of(uint64_t value, int bits) /* of its lowest bits */
-{
-    uint64_t sign = (uint64_t)1 << (bits - 1);
-    return value & sign ? -(num)(~value & (sign - 1)) - 1 : (num)(value & (sign - 1));
 }
 
 static num word(num lo, num hi)
@@ -675,10 +781,37 @@ static void read_scan(Op *o)
         o->result[j].train = a_train(), o->result[j].source = a_train(), o->result[j].first = word(0, MOST_STEPS);
 }
 
+static void read_function(Op *o)
+{
+    num k, is_sum, count = word(1, MOST_SIZE);
+    List constants;
+    Op *other;
+    o->source = take(count, sizeof(Train *)), o->sum = take(count, sizeof(Op *));
+    o->map = registers(count, 0, MOST_SIZE);
+    for (k = 0; k < count; k++) {
+        o->source[k] = a_train();
+        put(&o->map, k, word(0, MOST_SIZE));
+        is_sum = word(0, 1);
+        for (other = op; is_sum && other < o; other++)
+            if (other->kind == ACCUMULATOR && other->train == o->source[k])
+                o->sum[k] = other;
+        if (is_sum && !o->sum[k])
+            stop(2, "the file has a function of a sum that is not there yet");
+    }
+    o->sources = count;
+    o->start = word(0, MOST_STEPS), o->lo = word(-MOST_EVENT, 0), o->hi = word(0, MOST_EVENT), o->levels_at = word(0, MOST_ITEMS);
+    constants = list(-MOST_CELL, MOST_CELL);
+    o->cells = registers(constants.count, INT64_MIN, INT64_MAX);
+    for (k = 0; k < constants.count; k++)
+        put(&o->cells, k, get(&constants, k));
+    o->code = list(-1, MOST_ITEMS), o->maps = list(-1, MOST_ITEMS);
+    o->tracer = registers(o->train->n, o->lo, o->hi);
+}
+
 static void read_op(Op *o, num windows)
 {
     num k, n;
-    o->kind = word(INPUT, windows ? FEW_SPIKES : SCAN); /* no scan within a scan */
+    o->kind = word(INPUT, windows ? SETTLED : SCAN); /* no scan within a scan */
     o->windows = windows ? windows : 1;
     if (o->kind == SCAN) {
         read_scan(o);
@@ -700,7 +833,12 @@ static void read_op(Op *o, num windows)
         o->start = word(-1, MOST_STEPS);
     if (o->kind == ROUTE)
         o->map = list(-1, MOST_ITEMS);
-    if (o->kind == POPULATION || o->kind == FEW_SPIKES || o->kind == READOUT) {
+    if (o->kind == FUNCTION || o->kind == SETTLED) {
+        read_function(o);
+        if (o->kind == SETTLED)
+            return;
+    }
+    if (o->kind == POPULATION || o->kind == FEW_SPIKES || o->kind == READOUT || o->kind == ACCUMULATOR) {
         o->synapse = take(o->synapses = word(0, MOST_SIZE), sizeof(Synapse));
         for (k = 0; k < o->synapses; k++)
             read_synapse(&o->synapse[k]);
@@ -722,7 +860,7 @@ static void read_op(Op *o, num windows)
         o->tracer = registers(n, o->train->lo, o->train->hi);
     if (o->kind == PRODUCT)
         o->right = registers(o->source[1]->n, o->source[1]->lo, o->source[1]->hi);
-    if (o->kind == CONSTANT || o->kind == ROUTE)
+    if (o->kind == CONSTANT || o->kind == ROUTE || o->kind == ACCUMULATOR)
         return;
     if (o->kind != INPUT)
         o->counts = list(-MOST_VALUE, MOST_VALUE);

@@ -18,7 +18,7 @@ __all__ = ["MAP_FORMAT", "MAP_VERSION", "Image", "file_name", "image_files", "pa
 
 MAP_FORMAT = "snnir memory map"
 MAP_VERSION = 1
-_WIDEST = 48
+_WIDEST = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Image:
         least: int = 1,
         facts: Mapping[str, object] = MappingProxyType({}),
     ) -> Image:
-        """An image of the fewest bits, `least` or more. Raises `UsageError` beyond 48 bits."""
+        """An image of the fewest bits, `least` or more. Raises `UsageError` beyond 64 bits."""
         low, high = int(values.min(initial=0)), int(values.max(initial=0))
         bits = max(bits_of((low, high)) - (not signed), least, 1)
         if bits > _WIDEST or (low < 0 and not signed):

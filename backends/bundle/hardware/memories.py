@@ -7,7 +7,8 @@ import numpy as np
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.hardware.images import Image, file_name, image_files
 from snnir.backends.bundle.resources import weight_bits
-from snnir.machine.program import Population, Readout, Synapse, walk
+from snnir.machine.microprogram import FLAT_KINDS, Microprogram
+from snnir.machine.program import Accumulator, Function, Population, Readout, Synapse, trains_of, walk
 from snnir.machine.ranges import bits_of
 
 __all__ = ["memory_files", "register_facts"]
@@ -22,25 +23,59 @@ _LAYOUTS = {
 
 
 def memory_files(bundle: Bundle) -> dict[str, str]:
-    """The images of all populations and readouts, and their map, by file name."""
+    """The images of all populations, readouts and functions, and their map, by file name."""
     images: list[Image] = []
-    summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Population | Readout)]
+    summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Population | Readout | Accumulator)]
     for number, op in enumerate(summing):
         images += _images(op, f"{number:02d}_{file_name(op.train.name)}")
-    return image_files(images, bundle.program.name, {op.train.name: register_facts(bundle, op) for op in summing})
+    facts = {op.train.name: register_facts(bundle, op) for op in summing}
+    functions = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Function)]
+    for number, function in enumerate(functions, len(summing)):
+        own, facts[function.train.name] = _microcode(function, f"{number:02d}_{file_name(function.train.name)}", bundle)
+        images += own
+    return image_files(images, bundle.program.name, facts)
 
 
-def register_facts(bundle: Bundle, op: Population | Readout) -> dict[str, object]:
+def _microcode(op: Function, stem: str, bundle: Bundle) -> tuple[list[Image], dict[str, object]]:
+    """The program of a sequencer: what its registers hold at first, the steps on them, and the maps of their operands."""
+    sizes = {train.name: train.size for other, _ in walk(bundle.program.ops) for train in trains_of(other)}
+    flat = Microprogram()
+    given = [(flat.room(sizes[name]), sizes[name]) for name in op.sources]
+    result = flat.write(op.code, given)
+    rows = np.array(flat.rows, np.int64).reshape(-1, 8)
+    whose = {"function": op.train.name}
+    parts = {
+        "constants": (flat.registers(), "what register word i holds at first; sources and results are written over it", True),
+        "code": (rows, "[step][kind, size, width, result, x, x_map, y, y_map]; kinds in the order of the map's `kinds`", True),
+        "maps": (flat.register_maps(), "which register word entry i of an operand is; -1: zero", True),
+    }
+    images = [
+        Image.of(f"{stem}.{part}.memh", values, what, signed, facts={"role": part, **whose})
+        for part, (values, what, signed) in parts.items()
+    ]
+    facts: dict[str, object] = {"kind": "function", "neurons": op.train.size, "lowest": op.train.lo, "highest": op.train.hi}
+    facts |= {"start": op.start, "segment": op.segment, "result": result, "kinds": list(FLAT_KINDS)}
+    sources = [{"name": name, "register": at, "size": size} for name, (at, size) in zip(op.sources, given, strict=True)]
+    return images, facts | {"sources": sources}
+
+
+def register_facts(bundle: Bundle, op: Population | Readout | Accumulator) -> dict[str, object]:
     """What a machine needs to know of a population or readout beside its memories; widths as certified."""
-    kind = "readout" if isinstance(op, Readout) else "staircase" if op.staircase else "uniform"
+    kind = _kind(op)
     facts: dict[str, object] = {"kind": kind, "neurons": op.train.size}
     if isinstance(op, Population):
         facts |= {"lowest": op.train.lo, "highest": op.train.hi}
     return facts | {f"{name}_bits": bits_of(held) for name, held in bundle.bounds.registers[op.train.name].items()}
 
 
-def _images(op: Population | Readout, stem: str) -> list[Image]:
-    whose = {"population" if isinstance(op, Population) else "readout": op.train.name}
+def _kind(op: Population | Readout | Accumulator) -> str:
+    if isinstance(op, Population):
+        return "staircase" if op.staircase else "uniform"
+    return "readout" if isinstance(op, Readout) else "accumulator"
+
+
+def _images(op: Population | Readout | Accumulator, stem: str) -> list[Image]:
+    whose = {"population" if isinstance(op, Population) else _kind(op): op.train.name}
     found = [image for k, synapse in enumerate(op.synapses) for image in _synapse(synapse, f"{stem}.synapse{k}", whose)]
 
     def add(part: str, values: np.ndarray, what: str, signed: bool = True) -> None:

@@ -115,7 +115,8 @@ def gather(run, worker, number):
     """One train of several, each after its map of addresses."""
     program, trains, cursors = run.program, worker.trains, worker.cursors
     row, maps, steps = program.gathers[number], program.maps, 0
-    lead = worker.lead[program.parts[row.first].slot]
+    # where nothing is gathered (only padding is read), there is no part to look at
+    lead = worker.lead[program.parts[row.first].slot] if row.first < row.last else np.int64(0)
     for p in range(row.first, row.last):
         slot = program.parts[p].slot
         steps, lead = max(steps, worker.steps[slot]), min(lead, worker.lead[slot])

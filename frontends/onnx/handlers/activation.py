@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import plus, times
+from snnir.frontends.onnx.compose import plus, real, times
 from snnir.frontends.onnx.registry import Result, handler
 from snnir.ir import Value
 from snnir.ir.lowering import functions
+from snnir.ir.lowering.choose import extreme
 from snnir.ir.lowering.functions import arc_cosine, gated, hyperbolic_cosine
 from snnir.ir.ops import (
     Acosh,
@@ -157,7 +158,7 @@ def mish(call: Call) -> list[Result]:
     return [functions.mish(call, call.value(0))]
 
 
-@handler("Gelu", "mul", "gelu_gate")
+@handler("Gelu", "mul", "gelu_gate", domains=("com.microsoft",))
 def gelu(call: Call) -> list[Result]:
     """`x` times its gate, which increases, exact or approximate."""
     approximate = call.word("approximate", "none") == "tanh"
@@ -170,7 +171,16 @@ def _constant(call: Call, label: str, number: float) -> Value:
 
 @handler("Clip", "clip", "mul", "add")
 def clip(call: Call) -> list[Result]:
-    """Bounds as operands (opset 11 on); either may be missing; of bounds that leave no number the upper one is the result."""
+    """Bounds as operands (opset 11 on), of which either may be missing, or change with the input as in Max and Min; of bounds
+    that leave no number the upper one is the result.
+    """
+    if any(isinstance(call.operands[index], Value) for index in (1, 2) if call.has(index)):
+        found = real(call, 0)
+        for index, sign in ((1, 1), (2, -1)):
+            bound = call.operands[index] if call.has(index) else None
+            if isinstance(bound, Value | np.ndarray):
+                found = extreme(call, [found, bound], sign)
+        return [found]
     low, high = (_bound(call, index, what) for index, what in ((1, "min"), (2, "max")))
     low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
     if low > high:  # ONNX: the upper bound wins

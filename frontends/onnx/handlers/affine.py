@@ -6,7 +6,7 @@ import numpy as np
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import real, reshaped, times
-from snnir.frontends.onnx.handlers.windows import padding
+from snnir.frontends.onnx.handlers.windows import filled
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
 from snnir.ir.lowering import normalise
@@ -23,7 +23,7 @@ def conv(call: Call) -> list[Result]:
     kernel = call.static(weight.type.shape[2:], "the kernel")
     ones = (1,) * len(kernel)
     stride, dilation = call.integers("strides", ones), call.integers("dilations", ones)
-    pads = padding(call, x.type.shape[2:], kernel, stride, dilation)
+    x, pads = filled(call, x, kernel, stride, dilation, None)
     operands = (x, weight, call.value(2)) if call.has(2) else (x, weight)
     return [call.emit(Conv(stride, pads, dilation, call.integer("group", 1)), *operands)]
 

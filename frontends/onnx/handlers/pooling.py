@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.handlers.windows import padding
+from snnir.frontends.onnx.handlers.windows import filled, padding
 from snnir.frontends.onnx.registry import Result, handler
+from snnir.ir import Dim
+from snnir.ir.lowering.compose import largest_over
 from snnir.ir.ops import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
 
 __all__ = ["window"]
@@ -24,7 +26,13 @@ def window(call: Call) -> _Window:
 @handler("MaxPool", "max_pool", "max_pool_places")
 def max_pool(call: Call) -> list[Result]:
     """Its Indices count through the whole tensor, the batch too, so its sizes must be known; the host finds them."""
-    x, sizes = call.value(0), window(call)
+    x, sizes = call.value(0), window(call) if call.wants(1) else ()
+    if not sizes:
+        kernel = call.integers("kernel_shape", ())
+        ones = (1,) * len(kernel)
+        stride, dilation = call.integers("strides", ones), call.integers("dilations", ones)
+        x, pads = filled(call, x, kernel, stride, dilation, "edge")
+        return [call.emit(MaxPool(kernel, stride, pads, dilation, bool(call.integer("ceil_mode", 0))), x)]
     pooled = call.emit(MaxPool(*sizes), x)
     if not call.wants(1):
         return [pooled]
@@ -34,8 +42,11 @@ def max_pool(call: Call) -> list[Result]:
 
 @handler("GlobalMaxPool", "max_pool")
 def global_max_pool(call: Call) -> list[Result]:
-    """One window over everything; the size must be known."""
-    kernel = call.static(call.type(0).shape[2:], "a global max pool")
+    """One window over everything; the size must be known, or have an upper end."""
+    x = call.value(0)
+    if any(isinstance(size, Dim) for size in x.type.shape[2:]):
+        return [largest_over(call, x, tuple(range(2, x.type.rank)), True)]
+    kernel = call.static(x.type.shape[2:], "a global max pool")
     ones = (1,) * len(kernel)
     return [call.emit(MaxPool(kernel, ones, (0,) * (2 * len(kernel)), ones), call.value(0))]
 

@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.compose import plus, real
+from snnir.frontends.onnx.compose import plus, real, reshaped
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Dim, Value
 from snnir.ir.lowering.enlarge import resized, transposed_conv
+from snnir.ir.ops import Expand
 
 __all__: list[str] = []
 
@@ -73,6 +74,9 @@ def _resized(call: Call) -> Value:
         places = [axis for axis in range(x.type.rank) if axis != x.type.batch_axis]
     matrices: dict[int, np.ndarray] = {}
     for axis in places:
+        if isinstance(x.type.shape[axis], Dim) and _repeats(call, axis, x.type.rank, scales[axis], sizes[axis]):
+            x = _repeated(call, x, axis, int(scales[axis]))
+            continue
         (size,) = call.static((x.type.shape[axis],), "resizing")
         matrices[axis] = _matrix(call, axis, x.type.rank, size, scales[axis], sizes[axis])
     found = resized(call, x, matrices)
@@ -81,6 +85,21 @@ def _resized(call: Call) -> Value:
 
 
 _CROP = "tf_crop_and_resize"
+_TRIED = 7
+
+
+def _repeats(call: Call, axis: int, rank: int, scale: float, target: int) -> bool:
+    """Whether resizing repeats each element along an axis, whatever its size: by a whole factor, to the nearest element."""
+    if target or scale != int(scale) or scale < 1 or call.word("mode", "nearest") != "nearest":
+        return False
+    return np.array_equal(_matrix(call, axis, rank, _TRIED, scale, 0), np.eye(_TRIED).repeat(int(scale), axis=0))
+
+
+def _repeated(call: Call, x: Value, axis: int, count: int) -> Value:
+    shape = x.type.shape
+    apart = reshaped(call, x, (*shape[: axis + 1], 1, *shape[axis + 1 :]), f"axis{axis}.apart")
+    copies = call.emit(Expand((*shape[: axis + 1], count, *shape[axis + 1 :])), apart, label=f"axis{axis}.copies")
+    return reshaped(call, copies, (*shape[:axis], shape[axis] * count, *shape[axis + 1 :]), f"axis{axis}.repeated")
 
 
 def _outside(rank: int, matrices: Mapping[int, np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +26,11 @@ class RefusalError(Exception):
 
 class Builder(Protocol):
     """A node under import."""
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """Upper ends of open sizes, by their names."""
+        ...
 
     def emit(self, op: Op, *operands: Value, label: str = "") -> Value:
         """Add a node. With a `label` it is an auxiliary one; without, it is the result, under the result's own name."""

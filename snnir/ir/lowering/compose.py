@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.ir.dims import Dim, Shape, concrete, product
+from snnir.ir.dims import Dim, Dimension, Shape, at_most, concrete, product
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
-from snnir.ir.ops import Add, Concat, Expand, Linear, MaxPool, Mul, Reshape, Transpose
+from snnir.ir.ops import Add, Concat, Expand, Extend, Linear, MaxPool, Mul, Pad, Reshape, Transpose
 from snnir.ir.ops.rules import broadcast
 from snnir.ir.types import DTYPES, TensorType
 
@@ -99,7 +99,7 @@ def largest(call: Builder, values: Sequence[Value], label: str = "") -> Value:
 
 def sum_over(call: Builder, x: Value, axes: Sequence[int], keep: bool, label: str = "") -> Value:
     """The sum over `axes`, as a linear map whose weights are 1. Raises `RefusalError` for axes of unknown length."""
-    lines, kept = _lines(call, x, axes, "a sum", label)
+    lines, kept = _lines(call, _filled(call, x, axes, label, None), axes, "a sum", label)
     ones = constant(call, x, f"{label or 'result'}.ones", np.ones((1, concrete(lines.type.shape[-1]))))
     total = call.emit(Linear(), lines, ones, label=f"{label or 'result'}.sum")
     return _restored(call, x, total, axes, kept, keep, label)
@@ -107,7 +107,7 @@ def sum_over(call: Builder, x: Value, axes: Sequence[int], keep: bool, label: st
 
 def largest_over(call: Builder, x: Value, axes: Sequence[int], keep: bool, label: str = "") -> Value:
     """The largest element over `axes`, as a max pool. Raises `RefusalError` for axes of unknown length."""
-    lines, kept = _lines(call, x, axes, "a maximum", label)
+    lines, kept = _lines(call, _filled(call, x, axes, label, "edge"), axes, "a maximum", label)
     lead = lines.type.shape[0] if len(kept) else 1
     count = concrete(lines.type.shape[-1])
     if not count:
@@ -115,6 +115,22 @@ def largest_over(call: Builder, x: Value, axes: Sequence[int], keep: bool, label
     rows = reshaped(call, lines, (lead, 1, product(lines.type.shape[1:-1]), count), f"{label or 'result'}.rows")
     best = call.emit(MaxPool((1, count), (1, 1), (0, 0, 0, 0), (1, 1)), rows, label=f"{label or 'result'}.largest")
     return _restored(call, x, best, axes, kept, keep, label)
+
+
+def _filled(call: Builder, x: Value, axes: Sequence[int], label: str, mode: str | None) -> Value:
+    """`x` with open ones among `axes` filled up to their upper ends: with zeros, or (`mode` edge) with their last elements."""
+    rank = x.type.rank
+    amounts: list[Dimension] = [0] * (2 * rank)
+    for axis in axes:
+        size = x.type.shape[axis]
+        most = at_most(size, call.limits)
+        if isinstance(size, Dim) and most is not None:
+            amounts[axis + rank] = most - size
+    if not any(isinstance(amount, Dim) for amount in amounts):
+        return x
+    return call.emit(
+        Pad(tuple(amounts)) if mode is None else Extend(tuple(amounts), mode), x, label=f"{label or 'result'}.filled"
+    )
 
 
 def _lines(call: Builder, x: Value, axes: Sequence[int], what: str, label: str) -> tuple[Value, list[int]]:

@@ -14,44 +14,10 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.ir.finite import needs_finite
 from snnir.ir.graph import Graph, Value
 from snnir.ir.lowering.builder import RefusalError
-from snnir.ir.ops import (
-    Abs,
-    Add,
-    AveragePool,
-    BatchNorm,
-    Cast,
-    Clip,
-    Conv,
-    Cos,
-    Erf,
-    Gru,
-    HardSigmoid,
-    LeakyRelu,
-    Linear,
-    Lookup,
-    Lstm,
-    Masked,
-    MatMul,
-    MaxPool,
-    Movement,
-    Mul,
-    ReduceMean,
-    Relu,
-    Rnn,
-    Sigmoid,
-    Sin,
-    Softmax,
-    SparseLinear,
-    Sub,
-    Tanh,
-)
+from snnir.ir.op import Trait
+from snnir.ir.ops import Masked, Softmax
 
 __all__ = ["Questions", "imported", "is_open", "source_of_infinity"]
-
-_SUMS = (Add, Sub, Mul, MatMul, Linear, Conv, SparseLinear, AveragePool, ReduceMean, BatchNorm)
-_CURVES = (Abs, Clip, Cos, Erf, HardSigmoid, LeakyRelu, Relu, Sigmoid, Sin, Tanh)
-_FINITE = (*_SUMS, *_CURVES, Cast, Gru, Lookup, Lstm, MaxPool, Movement, Rnn, Softmax)
-"""Ops that give finite numbers for finite ones, as long as those stay within the element type."""
 
 
 def source_of_infinity(x: Value) -> str:
@@ -61,7 +27,7 @@ def source_of_infinity(x: Value) -> str:
         node = rest.pop().producer
         if node is None:
             continue
-        if not isinstance(node.op, _FINITE):
+        if not node.op.has(Trait.FINITE):
             return f"{node.describe()} (op {node.op.name})"
         for value in node.operands:
             hidden = value.producer

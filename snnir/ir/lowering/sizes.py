@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from snnir.errors import SizeError
+from snnir.errors import SizeError, UsageError
 from snnir.ir.dims import Dim, Dimension, names_of, solve, substitute
 from snnir.ir.graph import Value
 
-__all__ = ["SizesForcedError", "Undecided", "forced", "open_sizes"]
+__all__ = ["SizesForcedError", "Undecided", "forced", "open_sizes", "split_dims"]
 
 
 class Undecided:
@@ -41,6 +41,19 @@ class SizesForcedError(Exception):
         super().__init__(f"{node} needs " + ", ".join(f"{name} = {size}" for name, size in sizes.items()))
         self.sizes = dict(sizes)
         self.node = node
+
+
+def split_dims(dims: Mapping[str, int | str] | None) -> tuple[dict[str, int], dict[str, int]]:
+    """Numbers, and upper ends, written `<=512`, of open sizes by their names. Raises `UsageError` for what is neither."""
+    numbers, limits = dict[str, int](), dict[str, int]()
+    for name, value in (dims or {}).items():
+        word = str(value)
+        found = limits if word.startswith("<=") else numbers
+        digits = word.removeprefix("<=").strip()
+        if isinstance(value, bool) or not digits.isdecimal() or int(digits) < 1:
+            raise UsageError(f"size {name}: {value!r} is neither a number from 1 on nor an upper end like '<=512'")
+        found[name] = int(digits)
+    return numbers, limits
 
 
 def forced(error: BaseException, names: Collection[str]) -> dict[str, Dimension]:

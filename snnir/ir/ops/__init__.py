@@ -11,6 +11,7 @@ from snnir.ir.ops.activation import (
     GeluGate,
     HardSigmoid,
     LeakyRelu,
+    PRelu,
     Relu,
     Round,
     ScaledTanh,
@@ -31,6 +32,7 @@ from snnir.ir.ops.detection import NonMaxSuppression
 from snnir.ir.ops.fake_quantize import FakeQuantize
 from snnir.ir.ops.fixed_point import IntBitLength, IntFloorDiv, IntSqrt, IntTable
 from snnir.ir.ops.function import Accumulate, Function, Saturate
+from snnir.ir.ops.gated import Gated
 from snnir.ir.ops.host import Abs, ArgMax, Cos, Log, LogSoftmax, Pow, Reciprocal, Remainder, SequenceMask, Sin, Softmax, Sqrt, Tan
 from snnir.ir.ops.integer_axes import IntCumulate, IntReduce
 from snnir.ir.ops.integers import (
@@ -103,6 +105,7 @@ __all__ = [
     "Find",
     "Fs",
     "Function",
+    "Gated",
     "Gather",
     "GeluGate",
     "Gru",
@@ -154,6 +157,7 @@ __all__ = [
     "Narrow",
     "NonMaxSuppression",
     "Observe",
+    "PRelu",
     "Pad",
     "Population",
     "Pow",

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import Example, Op, register
-from snnir.ir.ops.rules import example, sum_dtype
+from snnir.ir.op import Example, Op, Trait, register
+from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "GeluGate",
     "HardSigmoid",
     "LeakyRelu",
+    "PRelu",
     "Relu",
     "Round",
     "ScaledTanh",
@@ -42,6 +43,7 @@ class Elementwise(Op):
     """Base: a non-decreasing function of one real number."""
 
     operands = ("x",)
+    traits = frozenset({Trait.ELEMENTWISE, Trait.MONOTONE, Trait.PER_SAMPLE})
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         return (TensorType(types[0].shape, sum_dtype(types[0])),)
@@ -65,6 +67,7 @@ class Relu(Elementwise):
     """`max(x, 0)`."""
 
     name = "relu"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.maximum(x, 0))
@@ -76,6 +79,7 @@ class Clip(Elementwise):
     """`min(max(x, low), high)`; either end may be infinite."""
 
     name = "clip"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     low: float = float("-inf")
     high: float = float("inf")
@@ -99,6 +103,7 @@ class LeakyRelu(Elementwise):
     """`x` where positive, else `alpha x`; `alpha >= 0`."""
 
     name = "leaky_relu"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     alpha: float = 0.01
 
@@ -116,6 +121,7 @@ class Sigmoid(Elementwise):
     """`1 / (1 + exp(-x))`, evaluated as `(1 + tanh(x/2)) / 2`, which cannot overflow."""
 
     name = "sigmoid"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return 0.5 * (1 + np.tanh(0.5 * x))
@@ -127,9 +133,40 @@ class Tanh(Elementwise):
     """Hyperbolic tangent."""
 
     name = "tanh"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.tanh(x))
+
+
+@register
+@dataclass(frozen=True)
+class PRelu(Elementwise):
+    """`x` where positive, else `slopes x`: one slope of 0 or more for each channel (He et al., arXiv:1502.01852).
+
+    `slopes`, of the shape `shape`, spread over the last axes of a sample.
+    """
+
+    name = "prelu"
+
+    slopes: tuple[float, ...] = (0.25,)
+    shape: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        if math.prod(self.shape) != len(self.slopes) or not all(slope >= 0 for slope in self.slopes):
+            raise GraphError(f"prelu needs slopes of 0 or more, {math.prod(self.shape)} of them, to increase")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        if broadcast(types[0].shape[1:], self.shape) != types[0].shape[1:]:
+            raise GraphError(f"prelu: slopes of shape {self.shape} do not spread over samples of shape {types[0].shape[1:]}")
+        return super().infer(*types)
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x >= 0, x, np.array(self.slopes).reshape(self.shape) * x)
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield example(cls((0.5, 0.0), (2, 1)), np.linspace(-4, 4, 12, dtype=np.float32).reshape(2, 2, 3))
 
 
 @register
@@ -138,6 +175,7 @@ class HardSigmoid(Elementwise):
     """`min(max(alpha x + beta, 0), 1)`; `alpha >= 0`."""
 
     name = "hard_sigmoid"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     alpha: float = 0.2
     beta: float = 0.5
@@ -261,6 +299,7 @@ class Erf(Elementwise):
     """The error function."""
 
     name = "erf"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return _erf(x)

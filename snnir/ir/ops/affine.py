@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from snnir.errors import GraphError, SizeError
 from snnir.ir.dims import Dimension
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example, matrix_product, pad_amounts, sum_dtype, window_size
 from snnir.ir.types import Quantization, TensorType
 
@@ -81,6 +81,7 @@ class Linear(_Weighted):
     """`y[..., o] = sum_i w[o, i] x[..., i] + b[o]`: contraction over the last axis."""
 
     name = "linear"
+    traits = frozenset({Trait.AFFINE, Trait.PER_SAMPLE, Trait.FINITE})
     operands = ("x", "weight", "bias?")
     levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
@@ -120,6 +121,7 @@ class Conv(_Weighted):
     """N-dimensional cross-correlation, ONNX `Conv`: x[N, C, ...], weight[M, C/groups, ...], bias[M]; zero padding."""
 
     name = "conv"
+    traits = frozenset({Trait.CHANNELS, Trait.AFFINE, Trait.PER_SAMPLE, Trait.FINITE})
     operands = ("x", "weight", "bias?")
     levels = (FLOAT, QUANTIZED, SPIKING)
 
@@ -194,6 +196,7 @@ class SparseLinear(_Weighted):
     """
 
     name = "sparse_linear"
+    traits = frozenset({Trait.AFFINE, Trait.FINITE})
     operands = ("x", "weight", "rows", "cols")
     levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
@@ -241,6 +244,7 @@ class MatMul(Op):
     """NumPy's `matmul` of two real values; canonicalised to `linear` where one side is constant."""
 
     name = "matmul"
+    traits = frozenset({Trait.AFFINE, Trait.FINITE})
     operands = ("a", "b")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
@@ -276,6 +280,7 @@ class Add(_Broadcast):
     """`a + b` with broadcasting; of two sums on one accumulator grid, or of a sum and an integer bias, at the lower levels."""
 
     name = "add"
+    traits = frozenset({Trait.BROADCASTING, Trait.AFFINE, Trait.FINITE})
     operands = ("a", "b")
     levels = (FLOAT, QUANTIZED)
 
@@ -301,6 +306,7 @@ class Sub(_Broadcast):
     """`a - b` with broadcasting."""
 
     name = "sub"
+    traits = frozenset({Trait.BROADCASTING, Trait.AFFINE, Trait.FINITE})
     operands = ("a", "b")
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -318,6 +324,7 @@ class Mul(_Weighted, _Broadcast):
     """`a * b` with broadcasting; with an integer weight `b`, a one-to-one synapse, whose gains are one for each weight."""
 
     name = "mul"
+    traits = frozenset({Trait.BROADCASTING, Trait.AFFINE, Trait.FINITE})
     operands = ("a", "b")
     levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
@@ -348,6 +355,7 @@ class Div(_Broadcast):
     """`a / b` of real numbers with broadcasting."""
 
     name = "div"
+    traits = frozenset({Trait.BROADCASTING, Trait.AFFINE})
     operands = ("a", "b")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
@@ -371,6 +379,7 @@ class BatchNorm(Op):
     """`scale (x - mean) / sqrt(variance + epsilon) + bias` per channel (axis 1), ONNX `BatchNormalization` in inference."""
 
     name = "batch_norm"
+    traits = frozenset({Trait.CHANNELS, Trait.FINITE})
     operands = ("x", "scale", "bias", "mean", "variance")
 
     epsilon: float = 1e-5

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import example, is_number, sum_dtype
 from snnir.ir.types import DTYPES, TensorType
 
@@ -47,6 +47,7 @@ class Cast(_Cast):
     """
 
     name = "cast"
+    traits = frozenset({Trait.ELEMENTWISE, Trait.FINITE})
 
     bits: int = 0
 
@@ -98,6 +99,7 @@ class BitCast(_Cast):
     """The same bits read as the element type `to`, which has as many."""
 
     name = "bit_cast"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         if DTYPES[types[0].dtype].itemsize != DTYPES[self.to].itemsize or "bool" in (types[0].dtype, self.to):
@@ -126,6 +128,7 @@ class Narrow(Op):
     """
 
     name = "narrow"
+    traits = frozenset({Trait.ELEMENTWISE})
     operands = ("x",)
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True

@@ -14,7 +14,7 @@ import numpy as np
 
 from snnir.errors import GraphError, SizeError
 from snnir.ir.dims import concrete
-from snnir.ir.op import Example, Op, register
+from snnir.ir.op import Example, Op, Trait, register
 from snnir.ir.ops.activation import (
     Affine,
     Elementwise,
@@ -138,6 +138,7 @@ class Rnn(Recurrent):
     """`h_k = f(W x_k + R h_{k-1} + b)`, ONNX `RNN` with Wb and Rb added up: y and the last h."""
 
     name = "rnn"
+    traits = frozenset({Trait.FINITE})
     operands = ("x", "weight", "recurrent", "bias", "initial", "mask?")
 
     activation: str = "tanh"
@@ -181,6 +182,7 @@ class Gru(Recurrent):
     """
 
     name = "gru"
+    traits = frozenset({Trait.FINITE})
     operands = ("x", "weight", "recurrent", "bias", "initial", "mask?")
 
     activations: tuple[str, ...] = ("sigmoid", "tanh")
@@ -236,6 +238,7 @@ class Lstm(Recurrent):
     """
 
     name = "lstm"
+    traits = frozenset({Trait.FINITE})
     operands = ("x", "weight", "recurrent", "bias", "initial", "initial_cell", "peephole?", "mask?")
 
     activations: tuple[str, ...] = ("sigmoid", "tanh", "tanh")

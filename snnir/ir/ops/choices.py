@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError, InputError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import example, sum_dtype
 from snnir.ir.types import TensorType
 
@@ -21,6 +21,7 @@ class Lookup(Op):
     """Rows of `table` [rows, ...] by whole numbers `index` [...]: `table[index]`; negative ones count from the end."""
 
     name = "lookup"
+    traits = frozenset({Trait.FINITE})
     operands = ("table", "index")
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True
@@ -124,6 +125,7 @@ class Hardmax(Op):
     """1 at the first of the largest elements along `axis`, else 0."""
 
     name = "hardmax"
+    traits = frozenset({Trait.ALONG_AXIS})
     operands = ("x",)
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True
@@ -152,6 +154,7 @@ class TopK(Op):
     """The `count` largest elements along `axis` (or the least), in order, and their places; of equal ones the first."""
 
     name = "top_k"
+    traits = frozenset({Trait.ALONG_AXIS})
     operands = ("x",)
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True

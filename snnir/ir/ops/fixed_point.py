@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import Example, register
+from snnir.ir.op import Example, Trait, register
 from snnir.ir.ops.integers import Integer
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import TensorType
@@ -79,6 +79,7 @@ class IntTable(Integer):
     """`table[x]` for a constant table [entries] (i64); an index out of range takes the first or the last entry."""
 
     name = "int_table"
+    traits = frozenset({Trait.PER_SAMPLE})
     operands = ("x", "table")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:

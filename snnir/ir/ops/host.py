@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError
 from snnir.ir.dims import Dimension, concrete, substitute
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
@@ -17,6 +17,7 @@ __all__ = [
     "Abs",
     "ArgMax",
     "Cos",
+    "ElementFunction",
     "Log",
     "LogSoftmax",
     "Pow",
@@ -56,6 +57,7 @@ class Softmax(_Host):
     """`exp(x) / sum(exp(x))` along `axis`; 0 where all of a line is masked (minus infinity), as ONNX's Attention has it."""
 
     name = "softmax"
+    traits = frozenset({Trait.ALONG_AXIS, Trait.FINITE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         largest = arrays[0].max(axis=self.axis, keepdims=True)
@@ -70,6 +72,7 @@ class LogSoftmax(_Host):
     """The logarithm of `softmax` along `axis`."""
 
     name = "log_softmax"
+    traits = frozenset({Trait.ALONG_AXIS})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         shifted = arrays[0] - arrays[0].max(axis=self.axis, keepdims=True)
@@ -82,6 +85,7 @@ class ArgMax(_Host):
     """The index of the largest element along `axis`; of equal ones the first, or the last with `last`."""
 
     name = "argmax"
+    traits = frozenset({Trait.ALONG_AXIS})
 
     keep: bool = True
     last: bool = False
@@ -100,7 +104,7 @@ class ArgMax(_Host):
 
 
 @dataclass(frozen=True)
-class _Function(Op):
+class ElementFunction(Op):
     """Base: a function of each element that does not increase, or is not defined, everywhere."""
 
     operands = ("x",)
@@ -120,10 +124,11 @@ class _Function(Op):
 
 @register
 @dataclass(frozen=True)
-class Sqrt(_Function):
+class Sqrt(ElementFunction):
     """The square root."""
 
     name = "sqrt"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.sqrt(arrays[0]),)
@@ -131,10 +136,11 @@ class Sqrt(_Function):
 
 @register
 @dataclass(frozen=True)
-class Log(_Function):
+class Log(ElementFunction):
     """The natural logarithm."""
 
     name = "log"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.log(arrays[0]),)
@@ -142,10 +148,11 @@ class Log(_Function):
 
 @register
 @dataclass(frozen=True)
-class Abs(_Function):
+class Abs(ElementFunction):
     """The magnitude."""
 
     name = "abs"
+    traits = frozenset({Trait.ELEMENTWISE, Trait.FINITE})
 
     def takes_any(self) -> bool:
         return False  # in the network it is a sum
@@ -156,10 +163,11 @@ class Abs(_Function):
 
 @register
 @dataclass(frozen=True)
-class Reciprocal(_Function):
+class Reciprocal(ElementFunction):
     """`1 / x`."""
 
     name = "reciprocal"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.reciprocal(arrays[0]),)
@@ -167,10 +175,11 @@ class Reciprocal(_Function):
 
 @register
 @dataclass(frozen=True)
-class Sin(_Function):
+class Sin(ElementFunction):
     """The sine."""
 
     name = "sin"
+    traits = frozenset({Trait.ELEMENTWISE, Trait.FINITE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.sin(arrays[0]),)
@@ -178,10 +187,11 @@ class Sin(_Function):
 
 @register
 @dataclass(frozen=True)
-class Cos(_Function):
+class Cos(ElementFunction):
     """The cosine."""
 
     name = "cos"
+    traits = frozenset({Trait.ELEMENTWISE, Trait.FINITE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.cos(arrays[0]),)
@@ -189,10 +199,11 @@ class Cos(_Function):
 
 @register
 @dataclass(frozen=True)
-class Tan(_Function):
+class Tan(ElementFunction):
     """The tangent."""
 
     name = "tan"
+    traits = frozenset({Trait.ELEMENTWISE})
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.tan(arrays[0]),)
@@ -204,6 +215,7 @@ class Pow(Op):
     """`x` to the power `y`, element by element, with NumPy's broadcasting."""
 
     name = "pow"
+    traits = frozenset({Trait.BROADCASTING})
     operands = ("x", "y")
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True
@@ -230,6 +242,7 @@ class Remainder(Op):
     """
 
     name = "remainder"
+    traits = frozenset({Trait.BROADCASTING})
     operands = ("x", "y")
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True

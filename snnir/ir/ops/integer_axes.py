@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import Example, register
+from snnir.ir.op import Example, Trait, register
 from snnir.ir.ops.integers import Integer
 from snnir.ir.ops.rules import example
 from snnir.ir.types import TensorType
@@ -30,6 +30,7 @@ class IntReduce(Integer):
     """The `function` (sum, prod, max or min) of all elements along `axes`, at the width of the type."""
 
     name = "int_reduce"
+    traits = frozenset()
     operands = ("x",)
 
     function: str = "sum"
@@ -71,6 +72,7 @@ class IntCumulate(Integer):
     """Running sums or products (`function`) along `axis`; `reverse` from the end, `exclusive` without the element itself."""
 
     name = "int_cumulate"
+    traits = frozenset({Trait.ALONG_AXIS})
     operands = ("x",)
 
     function: str = "sum"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from snnir.errors import GraphError, InputError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import TensorType
 
@@ -47,6 +47,7 @@ __all__ = [
 class Integer(Op):
     """Base: ops on plain integers, on truth where `truth`, and on words where `words`."""
 
+    traits = frozenset({Trait.BROADCASTING})
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example, sum_dtype
 from snnir.ir.types import TensorType
 
@@ -23,6 +23,7 @@ class Masked(Op):
     """
 
     name = "masked"
+    traits = frozenset({Trait.BROADCASTING})
     operands = ("x", "keep")
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from snnir.errors import GraphError, SizeError
-from snnir.ir.dims import Dimension, Shape, concrete, product
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.errors import GraphError, InputError, SizeError
+from snnir.ir.dims import Dim, Dimension, Shape, concrete, product, substitute
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
 
@@ -23,6 +23,7 @@ _S3 = Quantization(0.25, -4, 3)
 class Movement(Op):
     """Base: every element of the result is an element of an operand (or a zero, for `pad`)."""
 
+    traits = frozenset({Trait.FINITE})
     operands: ClassVar[tuple[str, ...]] = ("x",)
     levels = (FLOAT, QUANTIZED, SPIKING)
 
@@ -206,11 +207,14 @@ class Concat(Movement):
 @register
 @dataclass(frozen=True)
 class Pad(Movement):
-    """Zeros around x (`padding`: begins of all axes, then ends); negative amounts crop."""
+    """Zeros around x (`padding`: begins of all axes, then ends); negative amounts crop.
+
+    An amount may depend on named sizes, such as `512-T`, which fills an axis up to 512 elements; then it must not be negative.
+    """
 
     name = "pad"
 
-    padding: tuple[int, ...] = ()
+    padding: Shape = ()
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         shape = types[0].shape
@@ -221,13 +225,17 @@ class Pad(Movement):
             raise GraphError(f"pad {self.padding} crops more than there is")
         return (types[0].with_shape(sizes),)
 
+    def bind(self, sizes: Mapping[str, int]) -> Movement:
+        return Pad(_amounts(self.padding, sizes))
+
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return (self.fill(arrays[0], 0),)
 
     def fill(self, x: np.ndarray, value: int) -> np.ndarray:
         """`x` padded with `value`."""
         rank = x.ndim
-        pairs = [(self.padding[axis], self.padding[axis + rank]) for axis in range(rank)]
+        amounts = [concrete(amount) for amount in self.padding]
+        pairs = [(amounts[axis], amounts[axis + rank]) for axis in range(rank)]
         x = x[tuple(slice(max(-before, 0), size - max(-after, 0)) for (before, after), size in zip(pairs, x.shape, strict=True))]
         return np.pad(x, [(max(before, 0), max(after, 0)) for before, after in pairs], constant_values=value)
 
@@ -243,16 +251,17 @@ class Pad(Movement):
 class Extend(Movement):
     """x continued beyond its borders by elements of its own (`padding`: begins of all axes, then ends).
 
-    `mode` as in NumPy's pad: reflect (without repeating the border), edge or wrap.
+    `mode` as in NumPy's pad: reflect (without repeating the border), edge or wrap. Amounts may depend on named sizes, like pad's.
     """
 
     name = "extend"
 
-    padding: tuple[int, ...] = ()
+    padding: Shape = ()
     mode: str = "reflect"
 
     def __post_init__(self) -> None:
-        if self.mode not in ("reflect", "edge", "wrap") or min(self.padding, default=0) < 0:
+        least = min((amount for amount in self.padding if isinstance(amount, int)), default=0)
+        if self.mode not in ("reflect", "edge", "wrap") or least < 0:
             raise GraphError(
                 f"extend by {self.padding} in mode {self.mode!r}; modes are reflect, edge and wrap, amounts 0 or more"
             )
@@ -264,15 +273,28 @@ class Extend(Movement):
         sizes = tuple(size + (self.padding[axis] + self.padding[axis + len(shape)]) for axis, size in enumerate(shape))
         return (types[0].with_shape(sizes),)
 
+    def bind(self, sizes: Mapping[str, int]) -> Movement:
+        return Extend(_amounts(self.padding, sizes), self.mode)
+
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         rank = arrays[0].ndim
-        pairs = [(self.padding[axis], self.padding[axis + rank]) for axis in range(rank)]
+        amounts = [concrete(amount) for amount in self.padding]
+        pairs = [(amounts[axis], amounts[axis + rank]) for axis in range(rank)]
         return (np.pad(arrays[0], pairs, mode=self.mode),)  # type: ignore[call-overload]
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield example(cls((0, 2, 0, 1)), np.arange(12, dtype=np.float32).reshape(2, 6))
         yield example(cls((0, 1, 0, 1), "edge"), (np.array([[-4, 3]]), _S3, "int"))
+
+
+def _amounts(padding: Shape, sizes: Mapping[str, int]) -> Shape:
+    """Amounts with `sizes` for names. Raises `InputError` where one that depends on them is negative: what it fills is full."""
+    bound = tuple(substitute(amount, sizes) for amount in padding)
+    for given, amount in zip(padding, bound, strict=True):
+        if isinstance(given, Dim) and isinstance(amount, int) and amount < 0:
+            raise InputError(f"an axis is longer than its upper end: it is filled up by {given}, which is {amount}")
+    return bound
 
 
 @register

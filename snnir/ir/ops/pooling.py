@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from snnir.errors import GraphError
 from snnir.ir.dims import Dimension, concrete
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import example, pad_amounts, sum_dtype, window_size
 from snnir.ir.types import Quantization, TensorType
 
@@ -68,6 +68,7 @@ class MaxPool(_Pool):
     """The largest element of each window, ONNX `MaxPool`; padding never wins. On spikes: the change of the largest tracer."""
 
     name = "max_pool"
+    traits = frozenset({Trait.CHANNELS, Trait.FINITE})
     levels = (FLOAT, QUANTIZED, SPIKING)
 
     def stored(self, types: Sequence[TensorType]) -> bool:
@@ -137,6 +138,7 @@ class AveragePool(_Pool):
     """The mean of each window, ONNX `AveragePool`; `count_padding` counts padded zeros as elements."""
 
     name = "average_pool"
+    traits = frozenset({Trait.CHANNELS, Trait.AFFINE, Trait.FINITE})
 
     count_padding: bool = False
 
@@ -163,6 +165,7 @@ class ReduceMean(Op):
     """The mean over `axes`, which stay as axes of size 1 where `keep` is set."""
 
     name = "reduce_mean"
+    traits = frozenset({Trait.FINITE})
     operands = ("x",)
 
     axes: tuple[int, ...] = ()

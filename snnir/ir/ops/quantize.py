@@ -15,7 +15,7 @@ import numpy as np
 from snnir.errors import GraphError
 from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
-from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.ties import check_rounding
 from snnir.ir.types import Quantization, TensorType
@@ -47,16 +47,17 @@ def staircase(sums: np.ndarray, table: np.ndarray, quantization: Quantization) -
 @register
 @dataclass(frozen=True)
 class Observe(Op):
-    """Identity that carries what calibration found: the best scale for each number of bits, and the sign.
+    """Identity that carries what calibration found: for each number of bits the best scale and the lowest level.
 
-    `scales[i]` is for `FEWEST_BITS + i` bits.
+    `scales[i]` and `lows[i]` are for b = `FEWEST_BITS + i` bits: levels are `lows[i] .. lows[i] + 2^b - 1`.
     """
 
     name = "observe"
+    traits = frozenset({Trait.PER_SAMPLE, Trait.ROUNDS})
     operands = ("x",)
 
     scales: tuple[float, ...] = ()
-    signed: bool = False
+    lows: tuple[int, ...] = ()
 
     FEWEST_BITS: ClassVar[int] = 2
     MOST_BITS: ClassVar[int] = 16
@@ -66,7 +67,19 @@ class Observe(Op):
             raise GraphError(f"observe is defined for real numbers, not for {types[0].dtype}")
         if len(self.scales) != self.MOST_BITS - self.FEWEST_BITS + 1:
             raise GraphError(f"observe needs a scale for each of {self.FEWEST_BITS} to {self.MOST_BITS} bits")
+        if len(self.lows) != len(self.scales) or any(not -(1 << bits) < low <= 0 for bits, low in enumerate(self.lows, 2)):
+            raise GraphError("observe needs a lowest level for each number of bits b, above -2^b and at most 0")
         return types
+
+    def quantization(self, bits: int) -> Quantization:
+        """The levels of `bits` bits."""
+        low = self.lows[bits - self.FEWEST_BITS]
+        return Quantization(self.scales[bits - self.FEWEST_BITS], low, low + (1 << bits) - 1)
+
+    @classmethod
+    def lowest(cls, signed: bool) -> tuple[int, ...]:
+        """The lowest levels of two's complement, or of numbers without a sign."""
+        return tuple(-(1 << (bits - 1)) if signed else 0 for bits in range(cls.FEWEST_BITS, cls.MOST_BITS + 1))
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         return arrays
@@ -74,7 +87,7 @@ class Observe(Op):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         scales = tuple(0.5**bits for bits in range(cls.FEWEST_BITS, cls.MOST_BITS + 1))
-        yield example(cls(scales, True), np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3))
+        yield example(cls(scales, cls.lowest(True)), np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3))
 
 
 @register
@@ -87,6 +100,7 @@ class Quantize(Op):
     """
 
     name = "quantize"
+    traits = frozenset({Trait.PER_SAMPLE, Trait.ROUNDS})
     operands = ("x",)
     levels: ClassVar[tuple[str, ...]] = (FLOAT, QUANTIZED)
 
@@ -148,6 +162,7 @@ class Requantize(_Threshold):
     """`clip((x + theta//2) // theta, lo, hi)` with integer thresholds theta (per channel or finer)."""
 
     name = "requantize"
+    traits = frozenset({Trait.PER_SAMPLE})
     operands = ("x", "theta")
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -168,6 +183,7 @@ class MultiThreshold(_Threshold):
     """
 
     name = "multi_threshold"
+    traits = frozenset({Trait.PER_SAMPLE})
     operands = ("x", "table")
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -186,6 +202,7 @@ class Dequantize(Op):
     """The real value of integers: `x * scale`, computed in float64, given as f32. `scale` is f64, per channel or finer."""
 
     name = "dequantize"
+    traits = frozenset({Trait.PER_SAMPLE})
     operands = ("x", "scale")
     levels = (FLOAT, QUANTIZED)
 

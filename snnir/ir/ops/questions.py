@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import example, is_number
 from snnir.ir.types import TensorType
 
@@ -22,6 +22,7 @@ class Question(Op):
     """Base: truth about each real number."""
 
     operands = ("x",)
+    traits = frozenset({Trait.ELEMENTWISE})
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True
 

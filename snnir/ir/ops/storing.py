@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError, InputError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example, is_number
 from snnir.ir.types import DTYPES, TensorType
 
@@ -24,6 +24,7 @@ class Store(Op):
     """
 
     name = "store"
+    traits = frozenset({Trait.BROADCASTING})
     operands = ("x", "scale", "zero")
     levels = (FLOAT, QUANTIZED, SPIKING)
     host = True

@@ -7,6 +7,7 @@ its fields, what it emits (`emit`), what its train and registers can reach (`spa
 from snnir.machine.emitters.accumulator import Accumulator
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.emitters.charged import Constant, Input
+from snnir.machine.emitters.combining import Combining
 from snnir.machine.emitters.few_spikes import FewSpikes
 from snnir.machine.emitters.function import Function, Settled
 from snnir.machine.emitters.maximum import Max
@@ -17,6 +18,7 @@ from snnir.machine.emitters.summing import Summing
 
 __all__ = [
     "Accumulator",
+    "Combining",
     "Constant",
     "Emitter",
     "FewSpikes",

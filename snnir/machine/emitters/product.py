@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,11 +20,13 @@ class Product(Combining):
     """The change of the product of the tracers of two sources, address by address; or, with `step`, one event in that step, in
     which both are complete."""
 
-    factors: tuple[str, str]
+    factors: tuple[str, str] = field(metadata={"stored": "sources"})
     step: int | None = None
 
     def problems(self, trains: Mapping[str, Train]) -> Iterator[str]:
         """Both factors have as many addresses as it has."""
+        if len(self.factors) != 2:
+            yield f"it has {len(self.factors)} factors"
         for factor in self.factors:
             if trains[factor].size != self.train.size:
                 yield f"{factor!r} has {trains[factor].size} addresses, not {self.train.size}"

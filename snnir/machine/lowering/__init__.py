@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.dims import BATCH
@@ -11,13 +13,13 @@ from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
-from snnir.machine.lowering import encode, function, maximum, product, scan, summing, synapses
 from snnir.machine.lowering.context import Lowering
 from snnir.machine.program import IntegerProgram
 
 __all__ = ["Lowered", "lower"]
 
-_RULES = (encode, function, maximum, product, scan, summing, synapses)
+for _module in iter_modules(__path__):  # every file beside this one enters its rules
+    import_module(f"{__name__}.{_module.name}")
 
 _BATCH = 2
 """Movement is tried on two samples, to see that none reaches into the other."""

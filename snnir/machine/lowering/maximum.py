@@ -7,9 +7,9 @@ import numpy as np
 from snnir.errors import UnsupportedError
 from snnir.ir.graph import Node
 from snnir.ir.ops import MaxPool
+from snnir.machine.emitters import Max
 from snnir.machine.lowering.context import Lowering, lowers
 from snnir.machine.movement import Wiring
-from snnir.machine.program import Max
 
 
 @lowers(MaxPool)

@@ -165,7 +165,7 @@ class Store:
 
     def finish(self) -> RunTotals:
         """Write what only the end of a run knows, put the journal in order, and return the totals of all chunks."""
-        totals = RunTotals.together(self.entries[chunk].totals for chunk in sorted(self.entries))
+        totals = RunTotals.merged(self.entries[chunk].totals for chunk in sorted(self.entries))
         buffer = io.BytesIO()
         np.save(buffer, np.array(totals.settled))
         atomic_write(self.folder / _SETTLED, buffer.getvalue())

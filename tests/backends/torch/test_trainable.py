@@ -19,7 +19,7 @@ from snnir.errors import CalibrationError, UnsupportedError
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
-from snnir.ir.ops import Gru, Linear, Lstm, Recurrent, Rnn, Slice
+from snnir.ir.ops import Gru, Linear, Lstm, Quantize, Recurrent, Rnn, Slice
 from snnir.passes import Context, default_pipeline, run_pipeline
 from tests.models import crnn
 from tests.random_graphs import random_graph
@@ -64,7 +64,7 @@ def differences(module: TrainableModule, graph: Graph, inputs: dict[str, np.ndar
 
 
 def quantized(graph: Graph, inputs: dict[str, np.ndarray], bits: int, weight_bits: int) -> Graph:
-    passes = default_pipeline(bits, weight_bits)
+    passes = default_pipeline(bits, weight_bits, fit=False)
     stages = run_pipeline(graph, passes, Context(inputs), check=False)
     return next(stage.graph for stage in stages if stage.pass_.name == "quantize-weights")
 
@@ -177,7 +177,9 @@ def test_gradients_are_those_of_lsq() -> None:
     data = np.linspace(-1, 1, 21, dtype=np.float32).reshape(21, 1)
     module = trainable(graph, calibration=data, input_bits=2, weight_bits=16)
     (scale,) = module.scales()
-    lo, hi = -2, 1
+    (levels,) = (node.op.quantization for node in module.trained_graph().nodes if isinstance(node.op, Quantize))
+    lo, hi = levels.lo, levels.hi
+    assert lo < 0 < hi == lo + 3
     for value in (-3.0, -0.3, 0.1, 0.45, 2.0):
         module.zero_grad()
         y = module(torch.tensor([[value]], dtype=torch.float32))

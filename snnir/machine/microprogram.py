@@ -1,4 +1,7 @@
-"""Functions of complete levels as tables: their sources, their microcode, and the registers that it works on."""
+"""Microcode laid out flat: the registers of functions one behind the other, and the steps on them as rows of numbers.
+
+What runs programs without Python (compiled kernels, the replay in C, sequencers of hardware) reads it.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.backends.simulator.kernels import constants as kernel
 from snnir.machine.microcode import Step
 
-__all__ = ["Microprogram"]
+__all__ = ["FLAT_KINDS", "Microprogram"]
 
-_KINDS = {
-    "add": kernel.ADD,
-    "sub": kernel.SUB,
-    "mul": kernel.MUL,
-    "floor_div": kernel.FLOOR_DIV,
-    "least": kernel.LEAST,
-    "most": kernel.MOST,
-    "shift_left": kernel.SHIFT_LEFT,
-    "shift_right": kernel.SHIFT_RIGHT,
-    "and": kernel.AND,
-    "join": kernel.JOIN,
-    "table": kernel.TABLE,
-    "sqrt": kernel.SQRT,
-    "bit_length": kernel.BIT_LENGTH,
-    "sum": kernel.REDUCE_SUM,
-    "max": kernel.REDUCE_MAX,
-}
+FLAT_KINDS = (
+    "add",
+    "sub",
+    "mul",
+    "floor_div",
+    "least",
+    "most",
+    "shift_left",
+    "shift_right",
+    "and",
+    "join",
+    "table",
+    "sqrt",
+    "bit_length",
+    "sum",
+    "max",
+)
+"""Kinds of steps by number; up to `and` those with two operands. Constants are no steps: registers hold them at first."""
 
 
 class Microprogram:
@@ -42,6 +45,7 @@ class Microprogram:
         self.maps: list[np.ndarray] = []
         self.map_size = 0
         self.rows: list[tuple[int, ...]] = []
+        """Kind, size, width, where the result begins, and for each of two operands where it begins and its map (-1: none)."""
 
     def room(self, size: int) -> int:
         """Where a register of that many entries begins."""
@@ -71,7 +75,7 @@ class Microprogram:
                 x = self._operand(step, given, 0)
                 y = self._operand(step, given, 1) if len(given) > 1 else (0, -1)
             width = step.data.size if step.data is not None else step.width
-            self.rows.append((_KINDS[step.kind], step.size, width, at, *x, *y))
+            self.rows.append((FLAT_KINDS.index(step.kind), step.size, width, at, *x, *y))
         return registers[-1][0]
 
     def _joined(self, step: Step, given: Sequence[tuple[int, int]]) -> np.ndarray:

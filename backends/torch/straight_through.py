@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import autograd
 
-__all__ = ["learned_scale", "straight"]
+__all__ = ["learned_scale", "straight_through"]
 
 
 class _Straight(autograd.Function):
@@ -29,7 +29,7 @@ class _LearnedScale(autograd.Function):
         return gradient * ctx.factor, None, None  # type: ignore[attr-defined]
 
 
-def straight(smooth: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def straight_through(smooth: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Exactly `value`, with the gradient of `smooth`: the straight-through estimator (Bengio et al., arXiv:1308.3432)."""
     result: torch.Tensor = _Straight.apply(smooth, value)  # type: ignore[no-untyped-call]
     return result

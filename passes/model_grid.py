@@ -24,7 +24,7 @@ from snnir.passes.grid import Grid
 from snnir.passes.round_terms import sample_shaped
 from snnir.passes.sums import Term
 
-__all__ = ["GivenGrid", "given_grid", "given_readout", "given_table", "steady"]
+__all__ = ["GivenGrid", "given_readout", "given_table", "model_grid", "steady"]
 
 LARGEST = (1 << 15) - 1
 """The largest integer weight."""
@@ -48,7 +48,7 @@ class GivenGrid:
     """The bits that the integer weights need."""
 
 
-def given_grid(terms: Sequence[Term], rank: int, quantization: Quantization) -> GivenGrid | None:
+def model_grid(terms: Sequence[Term], rank: int, quantization: Quantization) -> GivenGrid | None:
     """The coarsest grid that holds all weights; the best one where scales have no common grid.
 
     Where synapses differ so much that integers of 16 bits do not hold all multiples, those of the coarser one get a gain.
@@ -87,10 +87,10 @@ def given_grid(terms: Sequence[Term], rank: int, quantization: Quantization) -> 
 
 
 def given_readout(terms: Sequence[Term], rank: int) -> GivenGrid | None:
-    """The grid of a sum that leaves the network: as `given_grid`, and as much finer as 16 bits allow, for biases that the
+    """The grid of a sum that leaves the network: as `model_grid`, and as much finer as 16 bits allow, for biases that the
     file left as real numbers. None where weights are no multiples of anything.
     """
-    found = given_grid(terms, rank, Quantization(1.0, 0, 0))
+    found = model_grid(terms, rank, Quantization(1.0, 0, 0))
     if found is None:
         return None
     finer = max(0, 16 - found.bits)
