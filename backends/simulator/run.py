@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from snnir.backends.simulator.kernels.constants import (
     RECORDS,
     RELAY,
     REPLAY,
+    STOPPED,
     UNDELIVERED,
     UNSETTLED,
     WRONG,
@@ -37,7 +39,10 @@ _FIRST_CALL = 64
 `_CALL_SECONDS`, and four times those of the call before at most."""
 
 _CALL_SECONDS = 0.5
-"""Seconds of a compiled call: how long nothing is heard of a run, and nothing can stop it."""
+"""Seconds of a compiled call: how long nothing is heard of a run."""
+
+_SHORT = 1 << 18
+"""Neurons, counted for each sample and window, of a compiled call that the calling thread makes itself: some 0.1 s at most."""
 
 PHASES = ("delivering", "firing", "settling", "the rest")
 """What cycles are counted of: see `SimulationResult.phases`."""
@@ -69,8 +74,9 @@ def simulate(
     levels, rounded = _charge(sized, host)
     code = _code(sized)
     memory = code.take(pool.helpers + 1)
+    addresses = np.array([address_of(reals) for reals in rounded], np.int64)  # the kernel reads it during the run
     memory.set(
-        real_inputs=np.array([address_of(reals) for reals in rounded], np.int64),
+        real_inputs=addresses,
         input_levels=levels,
         flags=recorder.flags,
         results=recorder.results,
@@ -81,7 +87,7 @@ def simulate(
         timed=phases,
     )
     try:
-        _run(code.work, memory, sized.batch, pool, progress)
+        _run(code, memory, sized.batch, pool, progress)
         counted, events, histories = _found(memory.workers)
     finally:
         code.give_back(memory)
@@ -111,21 +117,43 @@ def _code(sized: Sized) -> Code:
     return code
 
 
-def _run(work: int, memory: RunMemory, batch: int, pool: ThreadPool, progress: Callable[[int, int], None] | None) -> None:
-    """Run all samples, in calls of a moment each."""
+def _run(code: Code, memory: RunMemory, batch: int, pool: ThreadPool, progress: Callable[[int, int], None] | None) -> None:
+    """Run all samples, in calls of a moment each. A signal ends a run within a moment, the handler of which raises."""
     threads, counters = len(memory.workers), memory.counters
-    counters[FAILED] = 0
+    counters[FAILED:] = 0
     first, size = 0, threads * (_FIRST_CALL if progress is None else 1)
     while first < batch:
         last, since = min(first + size, batch), time.perf_counter()
         counters[:FAILED] = first, last, 0
-        pool.run(work, memory.address)
+        if (last - first) * code.neurons < _SHORT:
+            pool.run(code.work, memory.address)
+        else:
+            _run_watched(code.work, memory, pool)
         if counters[FAILED]:
             raise MemoryError(_NO_MEMORY)
         if progress is not None:
             progress(last, batch)
         speed = size / max(time.perf_counter() - since, 1e-6)
         first, size = last, min(max(int(speed * _CALL_SECONDS), threads), 4 * size)
+
+
+def _run_watched(work: int, memory: RunMemory, pool: ThreadPool) -> None:
+    """One call in another thread, so that this one hears signals meanwhile. What their handlers raise stops the call."""
+    done = threading.Event()
+
+    def call() -> None:
+        pool.run(work, memory.address)
+        done.set()
+
+    threading.Thread(target=call, name="snnir call", daemon=True).start()
+    try:
+        while not done.wait(_CALL_SECONDS):  # a thread whose `join` is interrupted counts as ended
+            pass
+    except BaseException:
+        memory.counters[STOPPED] = 1
+        while not done.wait(_CALL_SECONDS):
+            pass
+        raise
 
 
 def _found(workers: Sequence[Worker]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

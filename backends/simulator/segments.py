@@ -44,10 +44,11 @@ class Segments:
 
 
 def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
-    """The segments of a population or readout, given the trains that its synapses read."""
+    """The segments of a population or readout, given the trains that its synapses read. Weights stay as narrow as they are: what
+    they add is shifted by their gains.
+    """
     shape, size = op.train.shape, op.train.size
-    synapses = [dataclasses.replace(synapse, weights=synapse.expanded(), gain=None) for synapse in op.synapses]
-    kinds = [_kind(synapse) for synapse in synapses]
+    kinds = [_kind(synapse) for synapse in op.synapses]
     by_position = SCATTERED in kinds and DENSE not in kinds
     layout = np.arange(size, dtype=np.int32)
     if by_position:
@@ -57,11 +58,12 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
 
     total = op.initial[op.initial_map.array()]
     bound = 0
-    table = np.zeros(len(synapses), SEGMENT)
+    table = np.zeros(len(op.synapses), SEGMENT)
     weights: list[np.ndarray] = []
     index: list[np.ndarray] = []
     address = weight_count = index_count = 0
-    for row, synapse, kind in zip(table, synapses, kinds, strict=True):
+    for row, given, kind in zip(table, op.synapses, kinds, strict=True):
+        synapse, gains = _gains(given, kind)
         row["kind"], row["begin"], row["end"] = kind, address, address + int(np.prod(synapse.inputs))
         row["weights"] = weight_count
         if kind == DENSE:
@@ -70,8 +72,12 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
             flat, entries = tables(row, synapse, by_position, index_count)
         else:
             flat, entries = _csr(row, synapse, neuron_at, index_count)
-        source = trains[synapse.source]
-        bound += _largest_sum(synapse) * max(-source.lo, source.hi)
+        row["shift"] = gains.min()
+        if gains.max() > row["shift"]:
+            row["gains"] = 1 + index_count + entries.size
+            entries = np.concatenate([entries, (gains - row["shift"])[layout].astype(np.int32)])
+        source = trains[given.source]
+        bound += _largest_sum(dataclasses.replace(given, weights=given.expanded(), gain=None)) * max(-source.lo, source.hi)
         weights.append(flat)
         index.append(entries)
         address, weight_count, index_count = int(row["end"]), weight_count + flat.size, index_count + entries.size
@@ -86,8 +92,26 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
         np.concatenate([np.zeros(0, np.int32), *index]),
         total[layout].astype(sum_type),
         layout,
-        tuple(synapse.name for synapse in synapses),
+        tuple(synapse.name for synapse in op.synapses),
     )
+
+
+def _gains(synapse: Synapse, kind: int) -> tuple[Synapse, np.ndarray]:
+    """A synapse without a gain, and by how many bits what it adds is shifted: int64 [1], or one for each address of the neurons.
+
+    Where the connections are listed one by one, gains of channels are part of the weights.
+    """
+    bare = dataclasses.replace(synapse, gain=None)
+    if synapse.gain is None:
+        return bare, np.zeros(1, np.int64)
+    gain = synapse.gain.reshape(-1)
+    if gain.size == 1:
+        return bare, gain
+    if kind == CSR:
+        return dataclasses.replace(bare, weights=synapse.expanded()), np.zeros(1, np.int64)
+    if kind == DENSE:
+        return bare, np.tile(gain, synapse.groups)
+    return bare, np.repeat(gain, int(np.prod(synapse.outputs)) // gain.size)
 
 
 def _kind(synapse: Synapse) -> int:

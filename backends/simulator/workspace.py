@@ -20,13 +20,13 @@ from snnir.backends.simulator.kernels.constants import (
     CSR,
     DENSE,
     ENCODE,
-    FAILED,
     GATHER,
     POPULATE,
     ROWS,
     SCAN,
     SCATTERED,
     SPARE,
+    STOPPED,
     TICK,
 )
 from snnir.backends.simulator.kernels.types import PROGRAM, RUN, WORKER
@@ -59,6 +59,9 @@ def _words(name: str, kind: Any, value: Any) -> tuple[int, ...]:
 def _size(dtype: Any) -> int:
     return int(dtype.size if hasattr(dtype, "size") else dtype.bitwidth // 8)
 
+
+ROOM = 1 << 20
+"""So many events stand in a worker's store before trains that nothing reads any more make room: 8 MiB."""
 
 _INSTRUCTIONS = {
     ENCODE: "encode_levels",
@@ -95,6 +98,9 @@ class Code:
         self.routines = np.array([address(name) for name in routines], np.int64)
         self.deliveries = np.array([address(name) for name in deliveries], np.int64)
         self.emitter = np.array([self._emitter(int(kind), int(row)) for kind, row in program.instructions.tolist()], np.int64)
+        self.made, self.read = _lives(program)
+        self.neurons = int(program.populations["size"].sum()) * layout.columns
+        """Neurons of a sample, those of scans once for each window at most: how long a sample takes, roughly."""
         self.shared = {**_starts(program), "levels": layout.levels}
         self._idle: dict[int, list[RunMemory]] = {}
 
@@ -124,18 +130,20 @@ class RunMemory:
 
     def __init__(self, code: Code, threads: int) -> None:
         self.workers = [Worker(code.arrays, code.shared) for _ in range(threads)]
-        self.counters = np.zeros(FAILED + 1, np.int64)
+        self.counters = np.zeros(STOPPED + 1, np.int64)
         self._arrays = {
             "program": code.program,
             "routines": code.routines,
             "deliveries": code.deliveries,
             "emitter": code.emitter,
+            "made": code.made,
+            "read": code.read,
             "counters": self.counters,
             "workers": np.array([worker.address for worker in self.workers], np.int64),
         }
         self._words = np.zeros(RUN.words, np.int64)
         self.address = address_of(self._words)
-        self.set(**self._arrays)
+        self.set(**self._arrays, room=ROOM)
 
     def set(self, **values: Any) -> None:
         """Enter numbers and arrays by the names of `types.RUN`. The arrays must stay during the run."""
@@ -157,7 +165,7 @@ class Worker:
         """Growing memory, each an address and how many entries fit: three of each of three stores of trains, and two logs."""
         self.cursors = np.zeros(ALL + 1, np.int64)
         arrays = {**_room(program), **shared, "cursors": self.cursors, "window": np.zeros(5, np.int64)}
-        arrays["levels"] = np.zeros(shared["levels"], np.int32)
+        arrays["levels"] = np.zeros(shared["levels"] + SPARE, np.int32)
         for place, name in enumerate(("trains", "state_trains", "stacked_trains")):
             arrays[name] = self.stores[6 * place : 6 * place + 6]
         arrays["records"], arrays["history"] = self.stores[18:20], self.stores[20:22]
@@ -191,6 +199,43 @@ def _release(stores: np.ndarray) -> None:
     stores[:] = 0
 
 
+def _lives(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """Of each slot the instructions outside scans that make its train and read it last, int64[slots]; -1 for those inside.
+
+    Trains that the model gives out are read behind the last instruction.
+    """
+    made, read = np.full(program.slots, -1, np.int64), np.full(program.slots, -1, np.int64)
+    for i, (kind, number) in enumerate(program.instructions[: program.top].tolist()):
+        reads: list[int] = []
+        if kind == ENCODE:
+            makes = [int(program.encoders["slot"][number])]
+        elif kind == GATHER:
+            row = program.gathers[number]
+            makes, reads = [int(row["slot"])], program.parts["slot"][row["first"] : row["last"]].tolist()
+        elif kind == POPULATE:
+            row = program.populations[number]
+            makes, reads = [int(row["slot"])], program.inputs[row["first"] : row["last"]].tolist()
+        elif kind == COMBINE:
+            makes, reads = [int(program.combinations["slot"][number])], [int(program.combinations["input"][number])]
+        elif kind == COMPUTE:
+            row = program.functions[number]
+            sources = program.function_sources["slot"][row["first_source"] : row["last_source"]]
+            makes, reads = [int(row["slot"])], sources[sources >= 0].tolist()
+        else:
+            row = program.windows[number]
+            elements = program.elements[row["elements"] : row["elements_end"]]
+            states = program.states[row["states"] : row["states_end"]]
+            shared, stacked = (
+                program.shared[row["shared"] : row["shared_end"]],
+                program.stacked[row["stacked"] : row["stacked_end"]],
+            )
+            makes = [*states["final"].tolist(), *stacked["outer"].tolist()]
+            reads = [*elements["outer"].tolist(), *states["outer"].tolist(), *shared["outer"].tolist()]
+        made[makes], read[reads] = i, i
+    read[program.settled["slot"]] = program.top
+    return made, read
+
+
 def _room(program: Program) -> dict[str, np.ndarray]:
     """Arrays that are as large as the program's largest population, combination or border."""
     populations, segments, combinations = program.populations, program.segments, program.combinations
@@ -216,9 +261,9 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "inputs": inputs,
             "values": size,
             "kept_tracers": tracers,
-            "kept_states": states,
+            "kept_states": states + SPARE,
             "kept_borders": borders,
-            "differences": max(states, borders),
+            "differences": max(states, borders) + SPARE,
             "charged": max(states, borders),
             "state_first": program.states.size,
             "state_steps": program.states.size,
@@ -244,7 +289,7 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "channels": channels,
             "touched": size,
             "kept_encoded": encoded,
-            "changes": encoded,
+            "changes": encoded + SPARE,
         },
     }
     arrays = {name: np.zeros(extent, dtype) for dtype, named in shapes.items() for name, extent in named.items()}

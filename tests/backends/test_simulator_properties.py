@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.backends.simulator import DELIVERIES, EXECUTIONS, SimulationResult, Simulator
+from snnir.backends.simulator import DELIVERIES, EXECUTIONS, SimulationResult, Simulator, workspace
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif, Encode, MaxPool, Product
@@ -78,6 +78,21 @@ def test_settled_tracers_are_the_integer_meaning(first: int) -> None:
                     np.testing.assert_array_equal(counts, expected, err_msg=f"{where}: {name}")
             for name, rows in result.trace.items():
                 np.testing.assert_array_equal(rows[-1], outputs[name], err_msg=f"{where}: trace of {name}")
+
+
+def test_trains_that_nothing_reads_any_more_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(0, SEEDS, 2):
+        graph, inputs = random_spiking_graph(np.random.default_rng(seed))
+        found = []
+        for room in (workspace.ROOM, 0):  # 0: after each instruction
+            monkeypatch.setattr(workspace, "ROOM", room)
+            found.append(Simulator(graph).run(inputs, counts=True, record=recordable(graph)))
+        where = f"seed {seed}"
+        for name, array in found[0].outputs.items():
+            np.testing.assert_array_equal(found[1].outputs[name], array, err_msg=f"{where}: {name}")
+        for part in ("counts", "spikes", "synops", "rasters"):
+            for name, array in getattr(found[0], part).items():
+                np.testing.assert_array_equal(getattr(found[1], part)[name], array, err_msg=f"{where}: {part} of {name}")
 
 
 @pytest.mark.parametrize("first", GROUPS)

@@ -111,6 +111,33 @@ def test_wide_layers_spike_like_the_plain_simulator(network: Callable[[Graph, np
     np.testing.assert_array_equal(settled, execute(graph, inputs)["y"])
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_gains_shift_what_narrow_weights_add(each: bool) -> None:
+    rng = np.random.default_rng(3)
+
+    def gain(count: int) -> tuple[int, ...]:
+        return tuple(rng.integers(0, 4, count).tolist()) if each else (3,)
+
+    graph = Graph("gains", level="spiking")
+    encoded = graph.add1(Encode(SIGNED), graph.input("x", TensorType((dim("N"), 2, 7, 8), "f32")), name="encoded")
+    array = rng.integers(-127, 128, (6, 2, 3, 3)).astype(np.int8)
+    current = graph.add1(Conv((1, 2), (1,) * 4, (1, 1), 1, gain=gain(6)), encoded, graph.constant("w", array), name="conv")
+    value = neurons(graph, rng, current, 2000)
+    array = rng.integers(-127, 128, (5, 4)).astype(np.int8)
+    value = neurons(graph, rng, graph.add1(Dense(gain=gain(5)), value, graph.constant("w", array), name="dense"), 900)
+    current = dense(graph, rng, graph.add1(Reshape((dim("N"), 210)), value), 10)
+    scale, bias = graph.constant("s", np.ones(10)), graph.constant("b", np.zeros(10, np.int32))
+    graph.output("y", graph.add1(Readout(), scale, bias, current))
+    inputs = {"x": rng.normal(0, 2, (3, 2, 7, 8)).astype(np.float32)}
+    simulator, record = Simulator(graph), recordable(graph)
+    assert_alike(simulator.run(inputs, record=record, counts=True), simulate_plain(graph, inputs, record=record), "gains")
+    np.testing.assert_array_equal(simulator.run(inputs).outputs["y"], execute(graph, inputs)["y"])
+    ((program, _),) = simulator._plans.values()
+    assert not program.populations["storage"].any()  # weights are int8 all the same
+    assert program.segments["shift"].any() or each
+    assert program.segments["gains"].any() == each
+
+
 @pytest.mark.parametrize("size", [1, 7, 8, 15, 16, 17, 31, 64, 65, 100, 200])
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.int64])
 def test_rows_are_added_and_nothing_beside_them(size: int, kind: type[np.signedinteger]) -> None:

@@ -154,3 +154,36 @@ def test_processes(script: str, said: str) -> None:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     assert said in result.stdout
+
+
+STOPPING = """
+import os, signal, threading, time
+import numpy as np
+from snnir.backends.simulator import Simulator
+from tests.backends.test_simulator import chain
+
+simulator, rng = Simulator(chain()), np.random.default_rng(0)
+x = rng.integers(-4, 8, (2_000_000, 2)).astype(np.float32)
+few = simulator.run({"x": x[:300_000]}, threads=2).outputs["y"]
+started = threading.Event()
+
+def interrupt():
+    started.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
+thread = threading.Thread(target=interrupt)
+thread.start()
+try:
+    simulator.run({"x": x}, threads=2, progress=lambda done, total: started.set())
+except KeyboardInterrupt:
+    print("stopped")
+thread.join()
+assert np.array_equal(simulator.run({"x": x[:300_000]}, threads=2).outputs["y"], few)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals as on Linux")
+def test_a_signal_ends_a_run_and_leaves_a_simulator_that_works() -> None:
+    result = subprocess.run([sys.executable, "-c", STOPPING], capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "stopped\n"

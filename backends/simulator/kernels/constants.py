@@ -62,6 +62,7 @@ __all__ = [
     "SQRT",
     "STATE",
     "STEPS",
+    "STOPPED",
     "SUB",
     "SUMS",
     "SYNOPS",
@@ -103,9 +104,9 @@ A run that asks for phases counts cycles: delivering currents, comparing neurons
 same after the last input, and all of a call.
 """
 
-NEXT, LAST, WORKERS, FAILED = range(4)
-"""Places in the counters that the workers of a run share: the next sample, where to end, how many workers have entered, and
-whether one of them found too little memory."""
+NEXT, LAST, WORKERS, FAILED, STOPPED = range(5)
+"""Places in the counters that the workers of a run share: the next sample, where to end, how many workers have entered, whether
+one of them found too little memory, and whether the caller wants them to stop."""
 
 STATE, FUNCTION, CONTEXT, OWN_LOCK, HELPERS = 0, 8, 9, 10, 16
 """Places of words in a thread pool's memory: `STATE` is alone in its cache line; from `HELPERS` on two words a helper: whether it

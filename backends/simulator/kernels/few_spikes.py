@@ -16,9 +16,9 @@ from snnir.backends.simulator.kernels.constants import (
     SUMS,
     WINDOW,
 )
-from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver_by, events_of, grow
-from snnir.backends.simulator.kernels.neurons import emit_plane, level_bits, level_bits_staircase
+from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver_by, events_of, grow, stop_where_asked
 from snnir.backends.simulator.kernels.numba_compat import part
+from snnir.backends.simulator.kernels.planes import emit_plane, level_bits, level_bits_staircase
 from snnir.backends.simulator.kernels.populations import keep_history
 
 __all__ = ["few_spikes"]
@@ -34,6 +34,7 @@ def _deliver(run, worker, number, row, begin, end):
         for t in range(max(begin, worker.lead[slot]), min(end, steps)):
             events, behind = offsets[first + t], offsets[first + t + 1]
             if events < behind:
+                stop_where_asked(run)
                 deliver_by(run.deliveries[s], run, worker, number, s, events, behind)
 
 

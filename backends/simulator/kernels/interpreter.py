@@ -23,10 +23,20 @@ from snnir.backends.simulator.kernels.constants import (
     WRONG,
 )
 from snnir.backends.simulator.kernels.encoders import round_half_up
-from snnir.backends.simulator.kernels.memory import as_worker, copy, cycles, enlarge, events_of, execute_by, fetch_add, longs
+from snnir.backends.simulator.kernels.memory import (
+    as_worker,
+    copy,
+    cycles,
+    enlarge,
+    events_of,
+    execute_by,
+    fetch_add,
+    longs,
+    stop_where_asked,
+)
 from snnir.backends.simulator.kernels.numba_compat import part
 from snnir.backends.simulator.kernels.scans import begin_scan, begin_window, end_scan, end_window
-from snnir.backends.simulator.kernels.trains import accumulate
+from snnir.backends.simulator.kernels.trains import accumulate, compact
 
 __all__ = ["run_samples", "scan"]
 
@@ -74,6 +84,7 @@ def _enter_results(run, worker, emitter):
 def _execute(run, worker, first, last):
     """Execute instructions first..last-1 in the worker's window."""
     for i in range(first, last):
+        stop_where_asked(run)
         if execute_by(run.routines[i], run, worker, run.program.instructions[i].row):
             raise MemoryError
         emitter = run.emitter[i]
@@ -105,12 +116,18 @@ def scan(run, worker, number):
 def _run_sample(run, worker, sample):
     """Run one sample through the whole network."""
     program, cursors, window = run.program, worker.cursors, worker.window
-    copy(worker.levels, run.input_levels[sample if len(run.input_levels) > 1 else 0])
+    given = run.input_levels[sample if len(run.input_levels) > 1 else 0]
+    copy(worker.levels[: given.size], given)
     for i in range(program.roundings.size):
         cursors[WRONG] += round_half_up(program.roundings[i], run.real_inputs[i], worker.levels, sample)
     cursors[OFFSETS], cursors[EVENTS] = 0, 0
     window[SAMPLE], window[WINDOW], window[COLUMN], window[KEEPS], window[RESUMES] = sample, 0, 0, 0, 0
-    _execute(run, worker, 0, program.top)
+    room = run.room
+    for i in range(program.top):
+        _execute(run, worker, i, i + 1)
+        if cursors[EVENTS] > room:
+            compact(run, worker, i)
+            room = max(run.room, 2 * cursors[EVENTS])
     for i in range(program.settled.size):
         result = program.settled[i]
         first = program.results[SETTLES] + result.to

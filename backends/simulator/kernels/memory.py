@@ -11,6 +11,7 @@ import llvmlite.ir
 import numba
 import numpy as np
 
+from snnir.backends.simulator.kernels.constants import STOPPED
 from snnir.backends.simulator.kernels.numba_compat import Struct, array_pointer, array_view, c_function, intrinsic, part
 from snnir.backends.simulator.kernels.types import RUN, WORKER
 
@@ -30,6 +31,7 @@ __all__ = [
     "longs",
     "pointer",
     "reals",
+    "stop_where_asked",
 ]
 
 _LONG, _BYTE = llvmlite.ir.IntType(64), llvmlite.ir.IntType(8).as_pointer()
@@ -192,6 +194,13 @@ def grow(trains, offsets, events):
         moved = enlarge(trains[2:], events, 4)
         enlarge(trains[4:], events, 4)
     return moved
+
+
+@part
+def stop_where_asked(run):
+    """End the call where the caller wants it: what is raised becomes the status of a failed routine."""
+    if run.counters[STOPPED]:
+        raise MemoryError
 
 
 @part

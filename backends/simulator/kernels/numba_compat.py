@@ -5,6 +5,7 @@ Numba promises none of this to stay: where a new release changes it, a test of t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ class Struct(numba.types.Type):
         for field, kind in fields.items():
             self.places[field] = self.words
             self.words += 1 + (kind.ndim if isinstance(kind, numba.types.Array) else 0)
-        super().__init__(name=f"struct {name}({', '.join(f'{field}: {kind}' for field, kind in fields.items())})")
+        described = ", ".join(f"{field}: {kind}" for field, kind in fields.items())
+        super().__init__(name=f"{name}_{hashlib.sha256(described.encode()).hexdigest()[:12]}")  # part of every symbol's name
 
 
 @numba.extending.register_model(Struct)

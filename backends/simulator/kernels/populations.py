@@ -19,7 +19,17 @@ from snnir.backends.simulator.kernels.constants import (
     UNSETTLED,
     WINDOW,
 )
-from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver_by, enlarge, events_of, grow, longs
+from snnir.backends.simulator.kernels.memory import (
+    clear,
+    copy,
+    cycles,
+    deliver_by,
+    enlarge,
+    events_of,
+    grow,
+    longs,
+    stop_where_asked,
+)
 from snnir.backends.simulator.kernels.neurons import able, emit, fire, fire_again, fire_staircase, neighbours
 from snnir.backends.simulator.kernels.numba_compat import part
 
@@ -95,6 +105,7 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
     fired, signs, active = worker.fired, worker.signs, hi > lo
     since = cycles() if timed else 0
     for t in range(last):
+        stop_where_asked(run)
         for s in range(row.first, row.last):
             slot = program.inputs[s]
             if t < worker.steps[slot]:
@@ -138,6 +149,7 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
         else:
             count = fire(a, tracers, theta, lo, hi, fired, signs)
     while count:
+        stop_where_asked(run)
         if grow(trains, 0, cursor + count):
             offsets, address, event = events_of(trains)
         emit(fired, count, signs, layout, address, event, cursor)

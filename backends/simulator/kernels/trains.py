@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from snnir.backends.simulator.kernels.constants import EVENTS, OFFSETS, UNDELIVERED
 from snnir.backends.simulator.kernels.memory import clear, events_of, grow
 from snnir.backends.simulator.kernels.numba_compat import part
+from snnir.backends.simulator.kernels.planes import emit_plane, where
 
-__all__ = ["accumulate", "charge", "copy_train", "gather", "send", "split", "spread_levels"]
+__all__ = ["accumulate", "charge", "compact", "copy_train", "gather", "send", "split", "spread_levels"]
 
 
 @part
 def charge(levels, encoded, trains, cursors):
     """A train that gives `levels` at step 0; events of an encoder are all marked as charged. Its number of steps is 1."""
-    base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
-    grow(trains, base + 2, cursor + n)
+    base, cursor = cursors[OFFSETS], cursors[EVENTS]
+    grow(trains, base + 2, cursor + levels.size + 8)
     offsets, address, event = events_of(trains)
     offsets[base] = cursor
-    for i in range(n):
-        level = levels[i]
-        if level:
-            address[cursor] = i
-            event[cursor] = 2 * level + (encoded or abs(level) > 1)
-            cursor += 1
-    offsets[base + 1] = cursor
-    cursors[OFFSETS], cursors[EVENTS] = base + 2, cursor
+    count = where(levels, -1, address, cursor)
+    addresses, events = address[cursor : cursor + count], event[cursor : cursor + count]
+    for k in range(count):
+        level = levels[np.uint32(addresses[k])]
+        events[k] = 2 * level + (encoded | (abs(level) > 1))
+    offsets[base + 1] = cursor + count
+    cursors[OFFSETS], cursors[EVENTS] = base + 2, cursor + count
 
 
 @part
@@ -81,18 +83,14 @@ def _unary(levels, cap, trains, cursors):
 @part
 def _bits(levels, bits, trains, cursors):
     """A train that gives the bits of `levels`, most significant first. Returns its number of steps."""
-    base, cursor, n = cursors[OFFSETS], cursors[EVENTS], levels.size
+    base, cursor = cursors[OFFSETS], cursors[EVENTS]
     grow(trains, base + bits + 1, cursor)
     offsets, address, event = events_of(trains)
     offsets[base] = cursor
     for t in range(bits):
-        if grow(trains, 0, cursor + n):
+        if grow(trains, 0, cursor + levels.size + 8):
             offsets, address, event = events_of(trains)
-        bit = np.int64(1) << (bits - 1 - t)
-        for i in range(n):
-            if abs(levels[i]) & bit:
-                address[cursor], event[cursor] = i, 2 * bit if levels[i] > 0 else -2 * bit
-                cursor += 1
+        cursor = emit_plane(levels, bits - 1 - t, True, None, address, event, cursor)
         offsets[base + t + 1] = cursor
     cursors[OFFSETS], cursors[EVENTS] = base + bits + 1, cursor
     return np.int64(bits)
@@ -204,9 +202,14 @@ def split(row, windows, worker):
     offsets, address, event = events_of(trains)
     parts = offsets[base : base + windows * (steps + 1) + 1]
     clear(parts)
+    element, start = np.int64(0), np.int64(0)  # of the event before: events of an element stand mostly side by side
     for t in range(steps):
         for e in range(offsets[begin + t], offsets[begin + t + 1]):
-            parts[np.int64(address[e]) // size * (steps + 1) + t + 1] += 1
+            place = np.int64(address[e])
+            if not start <= place < start + size:
+                element = place // size
+                start = element * size
+            parts[element * (steps + 1) + t + 1] += 1
     for i in range(windows):
         parts[i * (steps + 1)] = cursor
         for t in range(steps):
@@ -219,9 +222,12 @@ def split(row, windows, worker):
     # An element's events are written from the start of their step on, which thereby becomes its end: shifted back below.
     for t in range(steps):
         for e in range(offsets[begin + t], offsets[begin + t + 1]):
-            element = np.int64(address[e]) // size
+            place = np.int64(address[e])
+            if not start <= place < start + size:
+                element = place // size
+                start = element * size
             to = parts[element * (steps + 1) + t]
-            address[to], event[to] = np.int64(address[e]) - element * size, event[e]
+            address[to], event[to] = place - start, event[e]
             parts[element * (steps + 1) + t] = to + 1
     start = cursors[EVENTS]
     for i in range(windows):
@@ -231,3 +237,41 @@ def split(row, windows, worker):
         start = parts[i * (steps + 1) + steps]
     cursors[OFFSETS], cursors[EVENTS] = base + windows * (steps + 1) + 1, cursor
     return base, steps
+
+
+@part
+def _next_train(run, worker, i, above):
+    """The slot whose train begins first among those that begin behind `above` and are read after instruction i; or -1."""
+    found: Any = np.int64(-1)
+    for slot in range(worker.first.size):
+        alive = 0 <= run.made[slot] <= i < run.read[slot] and worker.first[slot] > above
+        if alive and (found < 0 or worker.first[slot] < worker.first[found]):
+            found = slot
+    return found
+
+
+@part
+def compact(run, worker, i):
+    """Forget the trains that nothing reads after instruction i, one outside scans: the others move together."""
+    offsets, address, event = events_of(worker.trains)
+    base, cursor, above = np.int64(0), np.int64(0), np.int64(-1)
+    while True:
+        found = _next_train(run, worker, i, above)
+        if found < 0:
+            break
+        above = worker.first[found]
+        first, steps = above, np.int64(0)
+        for slot in range(worker.first.size):  # several slots may have one train
+            if 0 <= run.made[slot] <= i < run.read[slot] and worker.first[slot] == first:
+                steps = max(steps, worker.steps[slot])
+                if slot != found:
+                    worker.first[slot] = base
+        worker.first[found] = base
+        begin, end = offsets[first], offsets[first + steps]
+        moved = begin - cursor
+        for t in range(steps + 1):
+            offsets[base + t] = offsets[first + t] - moved
+        for e in range(begin, end):
+            address[e - moved], event[e - moved] = address[e], event[e]
+        base, cursor = base + steps + 1, cursor + end - begin
+    worker.cursors[OFFSETS], worker.cursors[EVENTS] = base, cursor

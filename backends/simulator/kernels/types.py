@@ -72,6 +72,8 @@ RUN = Struct(
     routines=_INT64,
     deliveries=_INT64,
     emitter=_INT64,
+    made=_INT64,
+    read=_INT64,
     real_inputs=_INT64,
     input_levels=_array(np.int32, 2),
     flags=_INT64,
@@ -83,16 +85,18 @@ RUN = Struct(
     carry=_WORD,
     spread=_WORD,
     timed=_WORD,
+    room=_WORD,
 )
 """What a run does: a program, its inputs, and where it writes.
 
 `routines`, `deliveries`: the address of the compiled function of each instruction, and of each segment.
-`emitter[instruction]`: whose train it makes, or -1. `input_levels` int32[batch, ...] are what encoders charge (int32[1, ...]
+`emitter[instruction]`: whose train it makes, or -1. `made[slot]` and `read[slot]`: the instructions outside scans that make its
+train and read it last (-1 and -1: inside of one). `input_levels` int32[batch, ...] are what encoders charge (int32[1, ...]
 where all samples have the same), except those that the kernel rounds itself, by `program.roundings`, from `real_inputs`:
 addresses of float32[batch, size]. `flags[emitter]` says what the run records of an emitter. A window ends when it is silent, or
 after `cap` steps; `delivery` is that of recurrent states. `results` int64[batch, ...] start as 0, and hold all
-`program.results`, or all but the last of these parts. The workers share `counters` (`NEXT` to `FAILED`); `workers` are the
-addresses of their structures.
+`program.results`, or all but the last of these parts. A worker whose store holds more than `room` events forgets trains that
+nothing reads any more. The workers share `counters` (`NEXT` to `STOPPED`); `workers` are the addresses of their structures.
 """
 
 WORKER = Struct(

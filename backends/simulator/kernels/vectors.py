@@ -13,8 +13,10 @@ from snnir.backends.simulator.kernels.numba_compat import allocate_once, array_p
 
 __all__ = ["add_rows", "add_scaled_rows", "gather_links", "spread", "trailing_zeros", "vector_at"]
 
-_REGISTERS = 4
-"""Vectors of sums that are kept in registers while rows are added to them."""
+_BLOCKS = (8, 4, 2)
+"""Vectors of sums that are kept in registers while rows are added to them: as many as fit the sums that are left, the first of
+these for rows that are not multiplied only, which need fewer registers beside.
+"""
 
 _LONG, _INT = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
 
@@ -86,10 +88,12 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
                 at = vector_at(builder, into, neuron, whole)
                 builder.store(builder.add(builder.load(at, align=1), builder.load(shifted)), at, align=1)
 
-        most = builder.and_(size, _LONG(-lanes * _REGISTERS))
-        with for_range(builder, _LONG(0), most, _LONG(lanes * _REGISTERS)) as (j, _):
-            add(j, _REGISTERS, None)
-        with for_range(builder, most, size, _LONG(lanes)) as (j, _):
+        behind = _LONG(0)
+        for vectors in _BLOCKS[scaled:]:  # rows are looked up once for each block
+            start, behind = behind, builder.and_(size, _LONG(-lanes * vectors))
+            with for_range(builder, start, behind, _LONG(lanes * vectors)) as (j, _):
+                add(j, vectors, None)
+        with for_range(builder, behind, size, _LONG(lanes)) as (j, _):
             lane = llvmlite.ir.Constant(llvmlite.ir.VectorType(llvmlite.ir.IntType(16), lanes), list(range(lanes)))
             left = builder.trunc(builder.sub(size, j), llvmlite.ir.IntType(16))
             add(j, 1, builder.icmp_signed("<", lane, spread(builder, left, lanes)))
