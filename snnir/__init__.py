@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from snnir.version import __version__
 
 if TYPE_CHECKING:
+    from snnir import torch as torch
     from snnir.backends.bundle import Bundle
     from snnir.compiler.checking import check
     from snnir.compiler.compile import compile
@@ -69,6 +70,10 @@ _HOMES = {
     "text": "snnir.ir.text",
     "parse": "snnir.ir.parse",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "torch"})
 
 
 def __getattr__(name: str) -> object:

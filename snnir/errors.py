@@ -8,11 +8,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 __all__ = [
     "CalibrationError",
     "FileFormatError",
     "GraphError",
+    "ImportMismatchError",
     "InputError",
     "ModelError",
     "NoReferenceError",
@@ -30,13 +32,26 @@ __all__ = [
 class SnnirError(Exception):
     """Base of every error that snnir raises on purpose."""
 
+    exit_code: ClassVar[int] = 1
+    """The exit code of the command line: 2 for an unusable input, file or option, 1 for a failed check or refused model."""
+
 
 class UsageError(SnnirError):
-    """An option or argument is out of its documented range (command line: exit code 2)."""
+    """An option or argument is out of its documented range."""
+
+    exit_code = 2
 
 
 class ModelError(SnnirError):
     """A model file cannot be read or is not a valid model."""
+
+    exit_code = 2
+
+
+class ImportMismatchError(ModelError):
+    """The imported graph does not give what the model itself gives."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,8 @@ def unforeseen(error: BaseException) -> tuple[str, str]:
 class InputError(SnnirError):
     """Data given to a model has the wrong shape, dtype, name or non-finite values."""
 
+    exit_code = 2
+
 
 class CalibrationError(InputError):
     """Calibration data is missing, empty or unusable."""
@@ -100,6 +117,8 @@ class SizeError(GraphError):
 class TextError(GraphError):
     """A graph's text form cannot be read; the message names the line."""
 
+    exit_code = 2
+
 
 class PassError(SnnirError):
     """A pass failed or broke its promise; the message names the pass and the value."""
@@ -107,3 +126,5 @@ class PassError(SnnirError):
 
 class FileFormatError(SnnirError):
     """A snnir file is truncated, tampered with or of an unknown version."""
+
+    exit_code = 2

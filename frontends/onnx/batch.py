@@ -17,6 +17,7 @@ import onnx
 
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.bodies import names_captured
+from snnir.frontends.onnx.element_types import FLOAT4E2M1, FLOAT8E8M0
 from snnir.frontends.onnx.model import FEW_BITS
 from snnir.frontends.onnx.stored import stored_input
 from snnir.ir import BATCH, Dimension, TensorType
@@ -35,8 +36,8 @@ REAL: dict[int, str] = {
     onnx.TensorProto.FLOAT8E4M3FNUZ: "f32",
     onnx.TensorProto.FLOAT8E5M2: "f32",
     onnx.TensorProto.FLOAT8E5M2FNUZ: "f32",
-    onnx.TensorProto.FLOAT8E8M0: "f32",
-    onnx.TensorProto.FLOAT4E2M1: "f32",
+    FLOAT8E8M0: "f32",
+    FLOAT4E2M1: "f32",
 }
 """Element types of real numbers, and what they are computed in."""
 

@@ -13,10 +13,12 @@ from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
 from snnir.frontends.onnx.bodies import names_used
+from snnir.frontends.onnx.element_types import INT2, UINT2
 from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
 from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.sizes import Place, normalised, places_of, with_limits, with_sizes, written
+from snnir.frontends.onnx.sorted_batches import in_given_order
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import BATCH, Graph, Value
@@ -57,7 +59,7 @@ def import_onnx(
     """
     model, found = load_model(with_constants(source, constants) if constants else source)
     numbers, upper = split_dims(dims)
-    model, notes = with_sizes(normalised(model), numbers), list[str]()
+    model, notes = with_sizes(in_given_order(normalised(model)), numbers), list[str]()
     limits = with_limits(model, upper)
     while True:
         try:
@@ -216,7 +218,7 @@ def _walked(
     kept = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
     stored = [(tensor.name, tensor.data_type) for tensor in model.graph.initializer]
     stored += [(entry.name, entry.type.tensor_type.elem_type) for entry in model.graph.input]
-    few = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.INT2, onnx.TensorProto.UINT2)
+    few = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, INT2, UINT2)
     scope.narrow = {name: kind for name, kind in stored if (kind in REAL and kind not in kept) or kind in few}
     scope.exact = is_quantized(model)
     for entry, type_ in plan.types.items():

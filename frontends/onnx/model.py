@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 
 from snnir.errors import ModelError, UnsupportedError
+from snnir.frontends.onnx.foreign_files import recognised
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
 from snnir.frontends.onnx.upgrade import STORED, raised
@@ -83,6 +84,9 @@ def _first_line(error: Exception) -> str:
 def _parse(content: bytes, label: str) -> onnx.ModelProto:
     if not content:
         raise ModelError(f"{label} is empty, not an ONNX model")
+    known = recognised(content)
+    if known:
+        raise ModelError(f"{label} is no ONNX model, but {known}")
     try:
         return onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:

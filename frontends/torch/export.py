@@ -17,7 +17,17 @@ from snnir.errors import UnsupportedError, UsageError
 from snnir.frontends.torch.composites import few_composites
 from snnir.frontends.torch.layers import KeepLayers
 
-__all__ = ["Example", "as_stored", "attempts", "example_of", "functional", "half_type", "reexported"]
+__all__ = [
+    "Example",
+    "as_stored",
+    "attempts",
+    "batch_axis_of",
+    "example_of",
+    "fixed_program",
+    "functional",
+    "half_type",
+    "reexported",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,15 @@ class Example:
     def tensors(self) -> list[torch.Tensor]:
         """All tensors, in order."""
         return [leaf for leaf in pytree.tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, torch.Tensor)]
+
+    def first_sample(self, axis_of: Callable[[torch.Tensor], int]) -> Example:
+        """The same with the first sample along an axis of every tensor alone."""
+
+        def first(item: Any) -> Any:
+            known = isinstance(item, torch.Tensor) and item.dim() > axis_of(item)
+            return item.narrow(axis_of(item), 0, 1) if known else item
+
+        return Example(pytree.tree_map(first, self.args), pytree.tree_map(first, dict(self.kwargs)))
 
     def stored_as(self, kind: torch.dtype | None) -> Example:
         """The same with real numbers in the type that the module computes in."""
@@ -127,12 +146,21 @@ def _time_major(module: torch.nn.Module) -> bool:
     return any(isinstance(item, torch.nn.RNNBase) and not item.batch_first for item in module.modules())
 
 
+def batch_axis_of(module: torch.nn.Module, tensor: torch.Tensor, batch_axes: Mapping[str, int]) -> int:
+    """Along which axis samples stand: the one that is named for all inputs, axis 1 behind time, else axis 0."""
+    axes = set(batch_axes.values())
+    return axes.pop() if len(axes) == 1 else 1 if _time_major(module) and tensor.dim() == 3 else 0
+
+
+def fixed_program(module: torch.nn.Module, example: Example) -> ExportedProgram:
+    """The module exported for the sizes of the example. Raises `UnsupportedError`."""
+    return functional(_export(module, example, None))
+
+
 def _widened(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, int]) -> Example:
-    axes, time_major = set(batch_axes.values()), _time_major(module)
-    named = axes.pop() if len(axes) == 1 else None
 
     def axis_of(tensor: torch.Tensor) -> int:
-        return named if named is not None else 1 if time_major and tensor.dim() == 3 else 0
+        return batch_axis_of(module, tensor, batch_axes)
 
     tensors = [tensor for tensor in example.tensors() if tensor.dim() > axis_of(tensor) >= 0]
     return example.repeated(axis_of) if tensors and all(tensor.shape[axis_of(tensor)] == 1 for tensor in tensors) else example

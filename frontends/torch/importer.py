@@ -15,13 +15,23 @@ from snnir.errors import GraphError, Refusal, UnsupportedError, UsageError
 from snnir.frontends.torch import handlers as handlers  # fills the registry
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.decompose import decomposed
-from snnir.frontends.torch.export import Example, attempts, example_of, functional, half_type, reexported
+from snnir.frontends.torch.export import (
+    Example,
+    attempts,
+    batch_axis_of,
+    example_of,
+    fixed_program,
+    functional,
+    half_type,
+    reexported,
+)
 from snnir.frontends.torch.inputs import exported_batch_axes, input_types, upper_ends, user_inputs
 from snnir.frontends.torch.registry import RefusalError
 from snnir.frontends.torch.source import Source, loaded, named
 from snnir.frontends.torch.walk import Scope, walk
-from snnir.ir import BATCH, Graph
+from snnir.ir import BATCH, Graph, Value
 from snnir.ir.any_batch import same_meaning
+from snnir.ir.lifting import for_any_batch
 from snnir.ir.lowering.finite import Questions, imported
 from snnir.ir.verify import verify
 
@@ -61,6 +71,10 @@ def import_torch(
         except (UnsupportedError, GraphError) as error:
             refusal = refusal or error
             continue
+        if dynamic_shapes is None and graph.inputs and not any(holds_batch(value) for value in graph.inputs):
+            each = _for_any_batch(model, example, title, batch_axes or {}, dims)
+            if each is not None:
+                return each
         if note:
             graph.notes.append(note)
         elif dynamic_shapes is None:
@@ -68,6 +82,30 @@ def import_torch(
         return graph
     assert refusal is not None
     raise refusal
+
+
+def holds_batch(value: Value) -> bool:
+    """Whether a value has a batch axis."""
+    return value.type.batch_axis is not None
+
+
+def _for_any_batch(
+    module: torch.nn.Module, example: Example, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int | str] | None
+) -> Graph | None:
+    """A module that fixes its batch, as it is for one sample, computed for any number of them; None where that cannot be."""
+    one = example.first_sample(lambda tensor: batch_axis_of(module, tensor, batch_axes))
+    try:
+        program = fixed_program(module, one)
+        graph = _program(program, name, batch_axes, dims)
+    except (UnsupportedError, GraphError):
+        return None
+    axes = exported_batch_axes(program, batch_axes)
+    if any(value.type.shape[axes[value.name]] != 1 for value in graph.inputs if value.name in axes):
+        return None
+    each = for_any_batch(graph, {value.name: axes.get(value.name) for value in graph.inputs})
+    if each is not None:
+        each.notes = [*graph.notes[1:], "the module fixes its batch; each sample is computed by itself"]
+    return each
 
 
 def _program_up_to(

@@ -35,7 +35,13 @@ def run_torch(
         with torch.no_grad():
             if isinstance(model, ExportedProgram):
                 return _run_pieces(model, inputs, dict(batch_axes or {}))
-            result = _run_module(model, list(inputs.values()), example_inputs)
+            try:
+                result = _run_module(model, list(inputs.values()), example_inputs)
+            except Exception:  # a module for one sample raises anything over several
+                samples = _run_samples(model, inputs, example_inputs, dict(batch_axes or {}))
+                if samples is None:
+                    raise
+                return samples
     except Exception as error:  # a module may raise anything
         raise ModelError(f"the model itself cannot take the data: {str(error).strip().splitlines()[0]}") from error
     return _arrays(result)
@@ -64,6 +70,21 @@ def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes
     pieces = [cut(np.minimum(np.arange(start, start + size), total - 1)) for start in range(0, total, size)]
     joined = {name: np.concatenate([piece[name] for piece in pieces], axes.get(name, 0)) for name in pieces[0]}
     return {name: array.take(range(total), axes.get(name, 0)) for name, array in joined.items()}
+
+
+def _run_samples(
+    model: torch.nn.Module, inputs: Mapping[str, np.ndarray], example_inputs: Any, axes: Mapping[str, int]
+) -> dict[str, np.ndarray] | None:
+    """What a module gives for each sample alone, joined; None where inputs hold one sample, or different numbers of them."""
+    counts = {array.shape[axes[name]] for name, array in inputs.items() if name in axes}
+    if len(counts) != 1 or counts == {1}:
+        return None
+    (count,) = counts
+    parts = []
+    for n in range(count):
+        one = [array.take([n], axes[name]) if name in axes else array for name, array in inputs.items()]
+        parts.append(_arrays(_run_module(model, one, example_inputs)))
+    return {name: np.concatenate([part[name] for part in parts], axes.get(name, 0)) for name in parts[0]}
 
 
 def _run_module(model: torch.nn.Module, arrays: list[np.ndarray], example_inputs: Any) -> Any:

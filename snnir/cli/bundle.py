@@ -10,8 +10,8 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
-from snnir.cli.files import read_arrays, write_npz
-from snnir.cli.options import DELIVERY, EXECUTION, FILE, JSON
+from snnir.cli.files import check_output, read_arrays, write_npz
+from snnir.cli.options import DELIVERY, EXECUTION, FILE, FORCE, JSON
 from snnir.errors import UsageError
 from snnir.export.hardware import EMITTERS, emit_bundle
 
@@ -40,6 +40,14 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_OWN = ("manifest.json", "model.snnu", "memory.json", "map.json", "snnir_population.v")
+"""Files by which a folder is known that snnir wrote: one of them is in each."""
+
+
+def _written_before(folder: Path) -> bool:
+    return any((folder / name).exists() for name in _OWN)
+
+
 @click.command("bundle")
 @click.argument("program", type=FILE)
 @click.option("--output", "-o", type=FILE, help="The .snnb file, or a folder (no suffix); beside PROGRAM by default.")
@@ -54,6 +62,7 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--calibration", type=FILE, help="Calibration inputs, for --fit with fewer weight bits.")
 @DELIVERY
 @EXECUTION
+@FORCE
 @JSON
 def bundle_command(
     program: Path,
@@ -68,6 +77,7 @@ def bundle_command(
     calibration: Path | None,
     delivery: str,
     execution: str,
+    force: bool,
     json: bool,
     **limits: int | None,
 ) -> None:
@@ -85,6 +95,10 @@ def bundle_command(
         raise UsageError(f"--emit {emit} writes a folder {needs} --output without a suffix")
     if output.suffix not in ("", ".snnb"):
         raise UsageError(f"--output {output}: give a .snnb file, or a folder without a suffix")
+    if output.suffix:
+        check_output(output, ".snnb", [program, samples, calibration], force)
+    elif not force and output.is_dir() and any(output.iterdir()) and not _written_before(output):
+        raise UsageError(f"--output {output} is a folder that holds other things; choose another, or give --force")
     made = fitted_bundle(
         snnir.load(program),
         read_arrays(samples) if samples is not None else None,
@@ -125,8 +139,9 @@ def _sizes(items: tuple[str, ...]) -> dict[str, int]:
 @click.argument("inputs", type=FILE, required=False)
 @click.option("--output", "-o", type=FILE, help="A .npz file for settled counts and outputs.")
 @click.option("--engine", type=click.Choice(["numpy", "c"]), default="numpy", show_default=True, help="c: compile and run C99.")
+@FORCE
 @JSON
-def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engine: str, json: bool) -> int:
+def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engine: str, force: bool, json: bool) -> int:
     """Run BUNDLE with integers only and hold it against its golden vectors; run INPUTS (.npy, .npz) too where given.
 
     Registers have exactly the certified widths. Exit code 1 where a count, an event or a certified range is not right.
@@ -134,6 +149,8 @@ def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engin
     from snnir.backends.bundle import run_engine
     from snnir.export.replay import replay_bundle, run_inputs
 
+    if output is not None:
+        check_output(output, ".npz", [bundle, inputs], force)
     found = snnir.load_bundle(bundle)
     facts: dict[str, object] = {}
     if engine == "c" and inputs is not None:

@@ -9,12 +9,13 @@ import click
 
 import snnir
 from snnir.cli import report
-from snnir.cli.files import read_arrays
+from snnir.cli.files import check_output, read_arrays
 from snnir.cli.options import (
     BATCH_AXIS,
     CONSTANT,
     DIM,
     FILE,
+    FORCE,
     JSON,
     REQUANTIZE,
     SHAPE,
@@ -50,6 +51,7 @@ __all__ = ["compile_command"]
 @DIM
 @SHAPE
 @REQUANTIZE
+@FORCE
 @JSON
 def compile_command(
     model: Path,
@@ -66,10 +68,12 @@ def compile_command(
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     requantize: bool,
+    force: bool,
     json: bool,
     **options: Any,
 ) -> int:
     """Compile MODEL, an ONNX file or a .pt2 file of torch.export, to an exact spiking program."""
+    check_output(output, ".snnir", [model, calibration], force)
     data = read_arrays(calibration) if calibration is not None else None
     stages: list[Stage] = []
     with report.progress("compiling", quiet=json) as advance:

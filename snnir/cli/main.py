@@ -22,7 +22,7 @@ from snnir.cli.run import run_command
 from snnir.cli.tune import tune_command
 from snnir.cli.verify import verify_command
 from snnir.cli.warm_up import warm_up_command
-from snnir.errors import SnnirError, UsageError
+from snnir.errors import SnnirError, UnsupportedError
 
 __all__ = ["cli", "main"]
 
@@ -70,7 +70,10 @@ def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        if "--json" in given:
+            report.json_error("UsageError", error.format_message(), ())
+        else:
+            error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         report.error("interrupted; nothing half-written was left behind")
@@ -78,5 +81,9 @@ def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
     except SnnirError as error:
         if debug:
             raise
-        report.error(str(error))
-        return 2 if isinstance(error, UsageError) else 1
+        if "--json" in given:
+            nodes = [str(refusal) for refusal in error.refusals] if isinstance(error, UnsupportedError) else []
+            report.json_error(type(error).__name__, str(error), nodes)
+        else:
+            report.error(str(error))
+        return error.exit_code

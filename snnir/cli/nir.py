@@ -10,7 +10,8 @@ import click
 
 import snnir
 from snnir.cli import report
-from snnir.cli.files import read_arrays
+from snnir.cli.files import check_output, read_arrays
+from snnir.cli.options import FORCE, JSON
 from snnir.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ _FILE = click.Path(path_type=Path)
 @click.option("--data", type=_FILE, help="Inputs (.npy, or .npz by input name) to measure a lossy file on.")
 @click.option("--unroll", is_flag=True, help="Write recurrent layers out, one copy for each sequence element.")
 @click.option("--length", "lengths", multiple=True, metavar="NAME=SIZE", help="An open length, like T=8; may be given again.")
-@click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
+@FORCE
+@JSON
 def nir_command(
-    program: Path, output: Path, lossy: bool, data: Path | None, unroll: bool, lengths: tuple[str, ...], json: bool
+    program: Path, output: Path, lossy: bool, data: Path | None, unroll: bool, lengths: tuple[str, ...], force: bool, json: bool
 ) -> None:
     """Write PROGRAM (.snnir) as a NIR file: exact, or lossy and measured."""
+    check_output(output, ".nir", [program, data], force)
     if data is not None and not lossy:
         raise UsageError("--data is what a lossy file is measured on; give --lossy, or leave it out")
     sizes = {}

@@ -23,6 +23,7 @@ __all__ = [
     "DIM",
     "EXECUTION",
     "FILE",
+    "FORCE",
     "JSON",
     "REQUANTIZE",
     "SHAPE",
@@ -37,6 +38,7 @@ __all__ = [
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
+FORCE = click.option("--force", is_flag=True, help="Overwrite a file of another kind, or write under another suffix.")
 DELIVERY = click.option(
     "--delivery",
     type=click.Choice([each.value for each in Delivery]),

@@ -19,7 +19,8 @@ from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.provenance import origin_rows
 from snnir.cli.support import op_support, pass_properties, pass_support
 from snnir.runtime.accuracy import distance_text
-from snnir.runtime.costs import ENERGY_SOURCE, dense_macs, estimate_energy
+from snnir.runtime.clipping import MOST_CLIPPED
+from snnir.runtime.costs import ENERGY_SOURCE, ENERGY_TABLES, Operations, dense_macs, estimate_energy
 from snnir.runtime.inputs import as_inputs
 from snnir.runtime.totals import RunTotals, right_answers
 from snnir.runtime.verification import scan_lengths
@@ -165,6 +166,22 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     warn(program.warnings)
 
 
+def warn_clipped(shares: Mapping[str, float]) -> None:
+    """Warn, on stderr, of inputs of which more than 1 % saturate."""
+    for name, share in shares.items():
+        if share > MOST_CLIPPED:
+            click.echo(
+                f"warning: {share:.1%} of input {name} lies beyond the levels that calibration found for it, and saturates; "
+                "scale it as the calibration data were, or compile with calibration data like these",
+                err=True,
+            )
+
+
+def json_error(kind: str, message: str, nodes: Sequence[str]) -> None:
+    """Print an error as one JSON object: its kind, its message, and the nodes of the model that it names."""
+    click.echo(json_module.dumps({"error": {"kind": kind, "message": message, "nodes": list(nodes)}}))
+
+
 def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
     """The share of samples whose first output has its largest element (or, for integers, its value) at the label."""
     return right_answers(outputs, labels) / len(labels) if len(labels) else float("nan")
@@ -194,6 +211,8 @@ def run_facts(
             "charges_per_sample": charges,
             "energy_spiking_nj": energy.spiking,
             "energy_dense_nj": energy.dense,
+            "energy_spiking_integers_nj": Operations(synops - charges, charges).arithmetic(ENERGY_TABLES["45 nm"]),
+            "energy_dense_int8_nj": Operations.dense(macs.spiking).arithmetic(ENERGY_TABLES["45 nm"]),
         }
     return {
         "samples": totals.samples,
@@ -258,7 +277,10 @@ def _synops_text(facts: Mapping[str, object]) -> str:
 
 
 def _energy_text(facts: Mapping[str, object]) -> str:
-    return f"{facts['energy_spiking_nj']:,.1f} nJ spiking, {facts['energy_dense_nj']:,.1f} nJ dense; {ENERGY_SOURCE}"
+    return (
+        f"{facts['energy_spiking_nj']:,.1f} nJ spiking, {facts['energy_dense_nj']:,.1f} nJ dense, both in float32; "
+        f"in integers {facts['energy_spiking_integers_nj']:,.1f} and {facts['energy_dense_int8_nj']:,.1f}; {ENERGY_SOURCE}"
+    )
 
 
 def _macs_text(spiking: object, host: object) -> str:

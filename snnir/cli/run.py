@@ -11,8 +11,8 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
-from snnir.cli.files import read_arrays, read_labels, write_npz
-from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, JSON, THREADS
+from snnir.cli.files import check_output, read_arrays, read_labels, write_npz
+from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, FORCE, JSON, THREADS
 from snnir.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = ["compared", "run_command"]
 @click.option("--chunk", type=click.IntRange(min=1), help="Run in chunks of so many samples: written as they come, resumed.")
 @click.option("--cluster", metavar="ADDRESS", help="Spread chunks over a Dask cluster: its scheduler's address or file.")
 @THREADS
+@FORCE
 @JSON
 def run_command(
     program: Path,
@@ -54,6 +55,7 @@ def run_command(
     chunk: int | None,
     cluster: str | None,
     threads: int | None,
+    force: bool,
     json: bool,
 ) -> None:
     """Simulate PROGRAM (.snnir) on INPUTS, event by event.
@@ -74,6 +76,8 @@ def run_command(
             raise UsageError("--compare-executions runs all samples at once; run in chunks with each --execution instead")
         _run_in_chunks(loaded, inputs, labels, cap, delivery, execution, backend, device, output, chunk, cluster, threads, json)
         return
+    if output is not None:
+        check_output(output, ".npz", [program, inputs, labels], force)
     data = read_arrays(inputs)
     with report.simulating("simulating", json, backend == "simulator") as advance:
         result = loaded.run(
@@ -86,6 +90,7 @@ def run_command(
             backend=backend,
             device=device,
         )
+    report.warn_clipped(loaded.clipped(data))
     comparison = compared(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
     answers = read_labels(labels, len(result.steps)) if labels is not None else None
     if output is not None:

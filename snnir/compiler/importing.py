@@ -12,7 +12,7 @@ import numpy as np
 
 from snnir.compiler.options import ImportKeywords, ImportOptions, keywords_of
 from snnir.compiler.quantized_models import IMPORT_TOLERANCE, check_levels, is_quantized
-from snnir.errors import ModelError, UsageError
+from snnir.errors import ImportMismatchError, UsageError
 from snnir.ir import FLOAT, Graph
 from snnir.ir.execute import execute
 from snnir.ir.verify import verify
@@ -235,12 +235,12 @@ def check_import(
     for name, expected in theirs.items():
         found = ours[name]
         if found.shape != expected.shape:
-            raise ModelError(f"output {name}: the import gives shape {found.shape}, {reference} {expected.shape}")
+            raise ImportMismatchError(f"output {name}: the import gives shape {found.shape}, {reference} {expected.shape}")
         if expected.dtype.kind != "f":
             continue
         difference = _apart(expected, found)
         if not difference <= allowed:
-            raise ModelError(
+            raise ImportMismatchError(
                 f"output {name}: the import differs from {reference} by {difference:.3g} of its span "
                 f"(allowed {allowed:g}); please report this model, or leave the comparison out (check=False, --no-check)"
             )

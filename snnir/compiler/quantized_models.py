@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.errors import ModelError
+from snnir.errors import ImportMismatchError
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Quantize
@@ -94,7 +94,7 @@ def compare_with_runtime(
         if found.ndim == array.ndim + 1 and found.size == array.size:  # of a model for one sample: joined along its own axis 0
             array = array.reshape(found.shape)
         if found.shape != array.shape:
-            raise ModelError(f"{name}: the import gives shape {found.shape}, ONNX Runtime {array.shape}")
+            raise ImportMismatchError(f"{name}: the import gives shape {found.shape}, ONNX Runtime {array.shape}")
         off = np.abs(found - array.astype(np.int64))
         near = int((off[ties[name + _SUFFIX]] == 1).sum()) if name + _SUFFIX in ties else 0
         counts.append(LevelCount(name, off.size, int((off > 0).sum()), int(off.max(initial=0)), near))
@@ -106,7 +106,7 @@ def compare_with_runtime(
         quantization = graph.outputs[name].type.quantization
         ours = ours * quantization.scale if quantization is not None else ours
         if ours.shape != expected.shape:
-            raise ModelError(f"output {name}: the import gives shape {ours.shape}, ONNX Runtime {expected.shape}")
+            raise ImportMismatchError(f"output {name}: the import gives shape {ours.shape}, ONNX Runtime {expected.shape}")
         span = max(float(np.abs(expected).max(initial=0)), 1e-6)
         worst = max(worst, float(np.abs(ours - expected).max(initial=0)) / span)
     return counts, worst
@@ -139,7 +139,7 @@ def check_levels(
     near, most = sum(item.near for item in counts), max((item.most for item in counts), default=0)
     if differ - near > _MOST * compared or worst > (_FARTHEST if differ else IMPORT_TOLERANCE):
         first = next((item.name for item in counts if item.differ), "an output")
-        raise ModelError(
+        raise ImportMismatchError(
             f"{differ} of {compared} integers differ from ONNX Runtime's, first in {first}, and outputs by {worst:.3g} of their "
             "span: more than rounding explains; please report this model"
         )

@@ -31,7 +31,7 @@ LEVELS = (FLOAT, QUANTIZED, SPIKING)
 class Trait(Enum):
     """What passes and backends may take for granted of an op, so that none of them keeps a list of ops."""
 
-    ELEMENTWISE = "each element of the result is a function of the same element of the only operand"
+    ELEMENTWISE = "each element of the result is a function of the same element of the only operand, perhaps by channel"
     MONOTONE = "that function does not decrease"
     BROADCASTING = "each element of the result is a function of the same element of every operand, spread to one shape"
     ALONG_AXIS = "it computes along the axis `axis`, and every line along it by itself"

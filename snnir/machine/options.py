@@ -118,8 +118,8 @@ class RunOptions:
             if self.steps is not None:
                 raise UsageError(
                     f"steps is {self.steps}; few-spike neurons take the steps of their schedule, and none of their levels is "
-                    "there before its last one. Leave steps away, or compile with truncate-levels, which omits the last bits "
-                    "of levels"
+                    "there before its last one. Leave steps away, or compile with omitted_bits (--omitted-bits), which leaves "
+                    "out the last bits of levels"
                 )
         names = list(recordable)
         unknown = [name for name in self.record if name not in names]

@@ -137,6 +137,15 @@ class Program:
             progress=progress,
         )
 
+    def clipped(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, float]:
+        """For each input: the share of its numbers beyond the levels that calibration gave its encoder, which saturate.
+
+        More than about 1 % (`snnir run` warns then) says that calibration data were not like these.
+        """
+        from snnir.runtime.clipping import clipped_inputs
+
+        return clipped_inputs(self.graph("spiking"), as_inputs(self.graph("spiking"), x))
+
     def stream(self, states: Mapping[str, str] | None = None, **options: Any) -> Stream:
         """A stream of calls: the states that one call gives out are what the next one starts from, integer for integer.
 

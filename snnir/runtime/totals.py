@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnir.errors import InputError
+
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
 
@@ -66,10 +68,22 @@ class RunTotals:
 
 
 def right_answers(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> int:
-    """How many samples have the largest element (or, for integers, the value) of their first output at the label."""
+    """How many samples have the largest element (or, for integers and words, the value) of their first output at the label.
+
+    Raises `InputError` for labels that are no class of the output.
+    """
     if not len(labels):
         return 0
-    first = next(iter(outputs.values()))
+    name, first = next(iter(outputs.items()))
+    if labels.dtype.kind == "U" or first.dtype.kind == "U":
+        if labels.dtype.kind != first.dtype.kind or first.size != len(labels):
+            raise InputError(
+                f"labels of {labels.dtype} for output {name} of {first.dtype} {list(first.shape)}; give labels of its kind"
+            )
+        return int((first.reshape(-1) == labels).sum())
     classes = first.reshape(len(labels), -1) if first.dtype.kind in "iu" else None
+    count = first.reshape(len(labels), -1).shape[1]
+    if count > 1 and not (labels.min() >= 0 and labels.max() < count):
+        raise InputError(f"labels {labels.min()}..{labels.max()}, and output {name} has {count} classes, 0..{count - 1}")
     found = classes[:, 0] if classes is not None and classes.shape[1] == 1 else first.reshape(len(labels), -1).argmax(axis=1)
     return int((found == labels).sum())

@@ -211,11 +211,11 @@ def test_passes_and_ops_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["compile", "{d}/none.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir"], 1, "none.onnx does not exist"),
-        (["compile", "{d}/x.npy", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir"], 1, "not an ONNX model"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/none.npy", "-o", "{t}/o.snnir"], 1, "none.npy does not exist"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/model.onnx", "-o", "{t}/o.snnir"], 1, "cannot be read as .npy"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/labels.npy", "-o", "{t}/o.snnir"], 1, "expected shape [N, 4, 6]"),
+        (["compile", "{d}/none.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir"], 2, "none.onnx does not exist"),
+        (["compile", "{d}/x.npy", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir"], 2, "no ONNX model"),
+        (["compile", "{d}/model.onnx", "--calibration", "{d}/none.npy", "-o", "{t}/o.snnir"], 2, "none.npy does not exist"),
+        (["compile", "{d}/model.onnx", "--calibration", "{d}/model.onnx", "-o", "{t}/o.snnir"], 2, "cannot be read as .npy"),
+        (["compile", "{d}/model.onnx", "--calibration", "{d}/labels.npy", "-o", "{t}/o.snnir"], 2, "expected shape [N, 4, 6]"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/no/o.snnir"], 2, "cannot write"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--bits", "9"], 2, "2 to 8 bits"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--weight-bits", "17"], 2, "2 to 16"),
@@ -245,10 +245,10 @@ def test_passes_and_ops_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
             2,
             "cannot write graphs",
         ),
-        (["run", "{d}/none.snnir", "{d}/x.npy"], 1, "none.snnir does not exist"),
-        (["run", "{d}/model.onnx", "{d}/x.npy"], 1, "not a whole .snnir file"),
-        (["run", "{d}/model.snnir", "{d}/labels.npy"], 1, "expected shape [N, 4, 6]"),
-        (["run", "{d}/model.snnir", "{d}/x.npy", "--labels", "{d}/x.npy"], 1, "expected 20 class indices"),
+        (["run", "{d}/none.snnir", "{d}/x.npy"], 2, "none.snnir does not exist"),
+        (["run", "{d}/model.onnx", "{d}/x.npy"], 2, "not a whole .snnir file"),
+        (["run", "{d}/model.snnir", "{d}/labels.npy"], 2, "expected shape [N, 4, 6]"),
+        (["run", "{d}/model.snnir", "{d}/x.npy", "--labels", "{d}/x.npy"], 2, "expected 20 class indices"),
         (["run", "{d}/model.snnir", "{d}/x.npy", "--steps", "0"], 2, "--steps '0'"),
         (["run", "{d}/model.snnir", "{d}/x.npy", "--steps", "some"], 2, "--steps 'some'"),
         (["run", "{d}/model.snnir", "{d}/x.npy", "--delivery", "mail"], 2, "replay"),
@@ -256,7 +256,7 @@ def test_passes_and_ops_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "{d}/model.snnir", "{d}/x.npy", "-o", "{t}/no/r.npz"], 2, "cannot write"),
         (["inspect", "{d}/model.onnx", "--level", "spiking"], 2, "needs a compiled .snnir file"),
         (["inspect", "{d}/model.onnx", "--after", "nothing"], 2, "not in the pipeline"),
-        (["inspect", "{d}/model.onnx", "--after", "calibrate"], 1, "needs calibration data"),
+        (["inspect", "{d}/model.onnx", "--after", "calibrate"], 2, "needs calibration data"),
         (["inspect", "{d}/model.onnx", "--after", "calibrate", "--diff", "calibrate"], 2, "choose one"),
         (["nonsense"], 2, "No such command"),
     ],
@@ -288,7 +288,7 @@ def test_several_inputs_come_by_name(tmp_path: Path, capsys: pytest.CaptureFixtu
     np.savez(tmp_path / "x.npz", a=data(rng, 8, 3), b=data(rng, 8, 3))
     np.save(tmp_path / "a.npy", data(rng, 8, 3))
     compile_it = ["compile", str(tmp_path / "two.onnx"), "-o", str(tmp_path / "two.snnir"), "--calibration"]
-    assert main([*compile_it, str(tmp_path / "a.npy")]) == 1
+    assert main([*compile_it, str(tmp_path / "a.npy")]) == 2
     assert "give a dict of arrays by name" in capsys.readouterr().err
     assert main([*compile_it, str(tmp_path / "x.npz")]) == 0
     assert main(["verify", str(tmp_path / "two.snnir"), str(tmp_path / "x.npz")]) == 0

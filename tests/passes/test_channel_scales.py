@@ -132,7 +132,7 @@ def test_channels_of_activations_have_scales_of_their_own() -> None:
         graph.output("y", graph.add1(Conv((1, 1), (0, 0, 0, 0), (1, 1)), h, graph.constant("c", last.astype(np.float32))))
         data = rng.normal(size=(40, 3, 8, 8)).astype(np.float32)
         losses.append(1 - _correlation(graph, *_split(data, 32), bits=4))
-    assert losses[1] < 2.5 * losses[0]
+    assert losses[1] < 4 * losses[0]
 
 
 def test_what_leaves_the_network_or_is_compared_keeps_its_units() -> None:

@@ -9,6 +9,7 @@ import onnx
 
 from snnir.frontends.onnx.batch import REAL
 from snnir.frontends.onnx.call import Call
+from snnir.frontends.onnx.element_types import FLOAT4E2M1, FLOAT8E8M0
 from snnir.frontends.onnx.handlers.comparisons import nonzero
 from snnir.frontends.onnx.model import FEW_BITS
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
@@ -25,8 +26,8 @@ NARROW: dict[int, Narrow] = {
     _TYPE.FLOAT8E4M3FNUZ: Narrow(3, 8, 240.0),
     _TYPE.FLOAT8E5M2: Narrow(2, 15, 57344.0, infinite=True),
     _TYPE.FLOAT8E5M2FNUZ: Narrow(2, 16, 57344.0),
-    _TYPE.FLOAT8E8M0: Narrow(0, 127, 2.0**127, rounding="up"),
-    _TYPE.FLOAT4E2M1: Narrow(1, 1, 6.0, nan=False),
+    FLOAT8E8M0: Narrow(0, 127, 2.0**127, rounding="up"),
+    FLOAT4E2M1: Narrow(1, 1, 6.0, nan=False),
 }
 """Floating-point formats of few bits (ONNX, `Float stored in 8 bits` and `4 bit types`)."""
 
