@@ -41,8 +41,8 @@ _FIRST_CALL = 64
 _CALL_SECONDS = 0.5
 """Seconds of a compiled call: how long nothing is heard of a run."""
 
-_SHORT = 1 << 18
-"""Neurons, counted for each sample and window, of a compiled call that the calling thread makes itself: some 0.1 s at most."""
+_SHORT = 1 << 20
+"""Neurons, counted for each sample and window, of a compiled call that the calling thread makes itself: less than a second."""
 
 PHASES = ("delivering", "firing", "settling", "the rest")
 """What cycles are counted of: see `SimulationResult.phases`."""
