@@ -125,7 +125,7 @@ def test_the_command_prints_and_exits_with_1_where_anything_is_refused(
     facts = json.loads(capsys.readouterr().out)
     assert facts["ok"] is False
     assert len(facts["refusals"]) == 4
-    assert main(["check", str(tmp_path / "none.onnx")]) == 1
+    assert main(["check", str(tmp_path / "none.onnx")]) == 2
 
 
 def test_what_a_model_says_of_itself_is_printed(
