@@ -62,6 +62,8 @@ def chain_of(graph: Any) -> Chain:
     for node in graph.nodes:
         name = node.op.name
         inputs = [value for value in node.operands if not value.is_constant]
+        if current is None and not layers and name in ("mul", "add") and all(value.type.is_plain for value in inputs):
+            continue  # the host scales inputs before it encodes them
         if name == "encode" and current is None:
             if node.op.quantization.lo:
                 raise NotAChainError(f"{node.describe()}: signed inputs")
@@ -76,7 +78,7 @@ def chain_of(graph: Any) -> Chain:
 
 
 def _dense(node: Any) -> dict[str, Any]:
-    return {"op": "dense", "weight": node.operands[1].array}
+    return {"op": "dense", "weight": _weight(node)}
 
 
 def _conv(node: Any) -> dict[str, Any]:
@@ -84,8 +86,13 @@ def _conv(node: Any) -> dict[str, Any]:
     before, after = op.padding[:spatial], op.padding[spatial:]
     if before != after or set(op.dilation) != {1}:
         raise NotAChainError(f"{node.describe()}: one-sided padding or dilation")
-    weight = node.operands[1].array
+    weight = _weight(node)
     return {"op": "conv", "weight": weight, "stride": list(op.stride), "padding": list(before), "groups": op.groups}
+
+
+def _weight(node: Any) -> np.ndarray:
+    """Integer weights [outputs, ...] with their gains multiplied out."""
+    return np.asarray(node.op.expanded(node.operands[1].array))
 
 
 def _reshape(node: Any) -> dict[str, Any]:

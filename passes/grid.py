@@ -22,7 +22,7 @@ from snnir.ir import Quantization
 from snnir.passes.flows import Flow, Flows, flows_of
 from snnir.passes.sums import Term
 
-__all__ = ["FINEST", "Grid", "population_grid", "sum_grid"]
+__all__ = ["FINEST", "SUM_BITS", "Grid", "population_grid", "sum_grid"]
 
 FINEST = 1 << 16
 """No threshold is larger, and no synapse has steps more than this many times those of another, where levels have up to 8 bits:
@@ -36,8 +36,8 @@ _SMALL = 2.0**-10
 """The relative error of a synapse of one weight that is small enough for thresholds of COARSEST."""
 _TRIED = 24
 """How many steps are tried on which a synapse of one weight is an integer."""
-_LARGEST_SUM = 1 << 29
-"""Sums and membranes are kept below this, so that they, and twice as much, fit into 32 bits."""
+SUM_BITS = 30
+"""Sums and membranes are kept within this many bits, so that they, and twice as much, fit into 32 bits."""
 _PAYS = 1.25
 """By how much finer gains must lessen the squared error of the sum, to be preferred to fewer of them."""
 
@@ -61,12 +61,17 @@ class Grid:
         return np.asarray(self.unit * np.exp2(self.gains[index]))
 
 
-def population_grid(terms: Sequence[Term], rank: int, quantization: Quantization, bits: int) -> tuple[np.ndarray, Grid]:
-    """`(theta, grid)`: integer thresholds of one level, int64, and the grid `s_out / theta`."""
+def population_grid(
+    terms: Sequence[Term], rank: int, quantization: Quantization, bits: int, sum_bits: int = SUM_BITS
+) -> tuple[np.ndarray, Grid]:
+    """`(theta, grid)`: integer thresholds of one level, int64, and the grid `s_out / theta`.
+
+    Sums and membranes are kept within `sum_bits`, where thresholds of 1 allow it.
+    """
     flows, scale = flows_of(terms, rank), quantization.scale
     step, per_channel = _aligned(flows, bits, np.array(scale / FINEST))
     span = flows.reach + scale * max(quantization.hi, -quantization.lo)
-    limit = np.minimum(np.maximum(np.floor(_LARGEST_SUM * scale / span), 1), min(_finest(flows), _MOST_THETA))
+    limit = np.minimum(np.maximum(np.floor((1 << (sum_bits - 1)) * scale / span), 1), min(_finest(flows), _MOST_THETA))
     coarser = np.maximum(np.ceil(np.log2(scale / step / limit) - 1e-9), 0)
     per_channel |= bool(coarser.any())
 
@@ -84,11 +89,14 @@ def population_grid(terms: Sequence[Term], rank: int, quantization: Quantization
     return theta.astype(np.int64), grid
 
 
-def sum_grid(terms: Sequence[Term], rank: int, bits: int, fallback: float) -> Grid:
-    """A grid that no threshold asks anything of: as fine as the finest synapse needs; `fallback` where there is no weight."""
+def sum_grid(terms: Sequence[Term], rank: int, bits: int, fallback: float, sum_bits: int = SUM_BITS) -> Grid:
+    """A grid that no threshold asks anything of: as fine as the finest synapse needs, with sums within `sum_bits`.
+
+    `fallback` is its unit where there is no weight.
+    """
     flows = flows_of(terms, rank)
     step, per_channel = _aligned(flows, bits, np.array(fallback))
-    coarser = np.maximum(np.ceil(np.log2(np.maximum(flows.reach / _LARGEST_SUM / step, 1))), 0)
+    coarser = np.maximum(np.ceil(np.log2(np.maximum(flows.reach / (1 << (sum_bits - 1)) / step, 1))), 0)
     per_channel |= bool(coarser.any())
     step = _fitted(flows, step * np.exp2(coarser), bits, per_channel, lambda found: found)
     return _with_gains(flows, step, bits, per_channel)

@@ -28,7 +28,7 @@ from snnir.ir.rounding import RoundedBias, RoundedLevels, RoundedWeight, Roundin
 from snnir.passes.calibrate import first_samples
 from snnir.passes.functions.body import FunctionBody
 from snnir.passes.functions.region import segments
-from snnir.passes.grid import FINEST, Grid, population_grid, sum_grid
+from snnir.passes.grid import FINEST, SUM_BITS, Grid, population_grid, sum_grid
 from snnir.passes.host_part import function_interior, host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.model_grid import GivenGrid, given_readout, given_table, model_grid, steady
@@ -72,7 +72,8 @@ class QuantizeWeights(Pass):
     6. A function inside the network becomes `function`, with an integer body (`functions/`); sums that it takes get a grid of
        their own and no threshold.
     7. Weights that all round to 0 are remarked upon by name.
-    8. With `refine` and calibration data, weights are rounded so that outputs of layers are off the least (`refine_rounding.py`).
+    8. Grids are so coarse that sums and membranes have at most `sum_bits` bits, where thresholds of 1 allow it.
+    9. With `refine` and calibration data, weights are rounded so that outputs of layers are off the least (`refine_rounding.py`).
     """
 
     name = "quantize-weights"
@@ -84,12 +85,15 @@ class QuantizeWeights(Pass):
     bits: int = 8
     rounding: str = "exact"
     refine: bool = True
+    sum_bits: int = SUM_BITS
 
     def __post_init__(self) -> None:
         if self.rounding not in TIES:
             raise UsageError(f"rounding {self.rounding!r} is unknown; choose one of {', '.join(TIES)}")
         if not 2 <= self.bits <= 16:
             raise UsageError(f"bits={self.bits} is out of range: weights take 2 to 16 bits")
+        if not 8 <= self.sum_bits <= SUM_BITS:
+            raise UsageError(f"sum_bits={self.sum_bits} is out of range: sums and membranes take 8 to {SUM_BITS} bits")
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no quantize-activations went before."""
@@ -108,7 +112,7 @@ class QuantizeWeights(Pass):
         lost: list[str] = []
         rounding = Rounding()
         refused: list[Refusal] = []
-        new = _Descent(graph, self.bits, self.rounding, False, lost, rounding, refused).new
+        new = _Descent(graph, self, False, lost, rounding, refused).new
         if refused:
             lines = "\n".join(f"  {refusal}" for refusal in refused)
             raise UnsupportedError(f"rounding=refuse, and these quantizers can meet ties:\n{lines}", refused)
@@ -119,9 +123,16 @@ class _Descent:
     """One graph (or body) on its way down to integers. Sums are built where something takes them."""
 
     def __init__(
-        self, old: Graph, bits: int, ties: str, in_body: bool, lost: list[str], rounding: Rounding, refused: list[Refusal]
+        self,
+        old: Graph,
+        options: QuantizeWeights,
+        in_body: bool,
+        lost: list[str],
+        rounding: Rounding,
+        refused: list[Refusal],
     ) -> None:
-        self.bits, self.ties, self.lost, self.rounding, self.refused = bits, ties, lost, rounding, refused
+        self.options, self.bits, self.ties, self.sum_bits = options, options.bits, options.rounding, options.sum_bits
+        self.lost, self.rounding, self.refused = lost, rounding, refused
         self.given = any(isinstance(node.op, Quantize) and node.op.given for _, node in old.walk())
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.new = like(old, QUANTIZED)
@@ -176,7 +187,7 @@ class _Descent:
         operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
         body: Graph | None = None
         if node.body is not None:
-            body = _Descent(node.body, self.bits, self.ties, True, self.lost, self.rounding, self.refused).new
+            body = _Descent(node.body, self.options, True, self.lost, self.rounding, self.refused).new
         names = [value.name for value in node.outputs]
         results = self.new.add(op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
@@ -202,7 +213,7 @@ class _Descent:
         terms, rank = self.sample_terms(value), value.type.rank - 1
         found = given_readout(terms, rank) if self.given else None
         if found is None:
-            found = GivenGrid(sum_grid(terms, rank, self.bits, 1.0 / FINEST), 0.0, self.bits)
+            found = GivenGrid(self.sum_grid(terms, rank, 1.0 / FINEST), 0.0, self.bits)
         total = self.sum(value.name, terms, found.grid, found.bits)
         scale = self.new.constant(f"{value.name}.scale", found.grid.unit)
         origin = value.producer.origin if value.producer is not None else ()
@@ -214,7 +225,7 @@ class _Descent:
         terms, rank = self.sample_terms(base), base.type.rank - 1
         found = model_grid(terms, rank, levels)
         if found is None:
-            found = GivenGrid(sum_grid(terms, rank, self.bits, levels.scale / FINEST), 0.0, self.bits)
+            found = GivenGrid(self.sum_grid(terms, rank, levels.scale / FINEST), 0.0, self.bits)
             self.lost.append(
                 f"the file quantizes {node.describe()} but not all weights before it: they are rounded to {self.bits} bits"
             )
@@ -261,14 +272,14 @@ class _Descent:
         terms, rank = self.sample_terms(base), base.type.rank - 1
         parameter: np.ndarray
         if not chain:
-            theta, grid = population_grid(terms, rank, quantization, self.bits)
+            theta, grid = population_grid(terms, rank, quantization, self.bits, self.sum_bits)
             total = self.sum(name, terms, grid, self.bits)
             parameter = theta.astype(np.int32)
             op_: Requantize | MultiThreshold = Requantize(quantization)
             label = f"{name}.theta"
         else:
             name = chain[-1].output.name
-            grid = sum_grid(terms, rank, self.bits, quantization.scale / FINEST)
+            grid = self.sum_grid(terms, rank, quantization.scale / FINEST)
             total = self.sum(name, terms, grid, self.bits)
             parameter = staircase_table(chain, grid.unit, quantization, self.reach(terms, grid, self.bits))
             op_ = MultiThreshold(quantization)
@@ -302,10 +313,13 @@ class _Descent:
             body.take(value, levels.type, np.array(quantization.scale), quantization.lo, quantization.hi)
             return levels
         terms, rank = self.sample_terms(value), value.type.rank - 1
-        grid = sum_grid(terms, rank, self.bits, 1.0 / FINEST)
+        grid = self.sum_grid(terms, rank, 1.0 / FINEST)
         total, reach = self.sum(value.name, terms, grid, self.bits), self.reach(terms, grid, self.bits)
         body.take(value, total.type, grid.unit, -reach, reach)
         return total
+
+    def sum_grid(self, terms: Sequence[Term], rank: int, fallback: float) -> Grid:
+        return sum_grid(terms, rank, self.bits, fallback, self.sum_bits)
 
     def sample_terms(self, value: Value) -> list[Term]:
         terms = terms_of(value)

@@ -140,5 +140,5 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     content = bytearray(Path(path).read_bytes())
     content[-200] ^= 1
     Path(path).write_bytes(bytes(content))
-    assert main(["replay", path]) == 1
+    assert main(["replay", path]) == 2
     assert "make it again" in capsys.readouterr().err

@@ -13,7 +13,22 @@ import pytest
 from snnir.errors import GraphError, InputError
 from snnir.ir import OPS, Graph, Op, TensorType
 from snnir.ir.execute import execute
-from snnir.ir.ops import BitCast, Cast, IntCumulate, IntDiv, IntMod, IntPow, IntReduce, IntRemainder, IntWhere, Narrow, Range
+from snnir.ir.ops import (
+    BitCast,
+    Cast,
+    IntBitLength,
+    IntCumulate,
+    IntDiv,
+    IntMod,
+    IntPow,
+    IntReduce,
+    IntRemainder,
+    IntSqrt,
+    IntTable,
+    IntWhere,
+    Narrow,
+    Range,
+)
 from snnir.ir.types import DTYPES, dtype_of
 
 WIDTHS = ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64")
@@ -53,6 +68,7 @@ BINARY: dict[str, Callable[[int, int], int]] = {
     "int_mul": lambda x, y: x * y,
     "int_div": toward_zero,
     "int_mod": lambda x, y: x % y,
+    "int_floor_div": lambda x, y: x // (y or 1),
     "int_remainder": lambda x, y: x - y * toward_zero(x, y),
     "int_least": min,
     "int_most": max,
@@ -72,6 +88,7 @@ UNARY: dict[str, Callable[[int], int]] = {
 
 def test_every_integer_op_is_tested_here() -> None:
     others = {"int_shift_left", "int_shift_right", "int_pow", "int_where", "int_reduce", "int_cumulate"}
+    others |= {"int_sqrt", "int_bit_length", "int_table"}
     assert {name for name in OPS if name.startswith("int_")} == {*BINARY, *UNARY, *others}
 
 
@@ -134,6 +151,17 @@ def test_reductions_and_running_ones(kind: str) -> None:
                     line = row[::-1] if reverse else row
                     wanted = [cut(meanings[function](line[: k if exclusive else k + 1]), kind) for k in range(4)]
                     assert got == (wanted[::-1] if reverse else wanted), (function, reverse, exclusive)
+
+
+def test_roots_bit_lengths_and_tables() -> None:
+    rng = np.random.default_rng(7)
+    roots = rng.integers(0, 3037000500, DRAWS)
+    x = np.concatenate([drawn("i64", rng), roots * roots, roots * roots - 1, rng.integers(0, 1 << rng.integers(1, 63, DRAWS))])
+    assert IntSqrt().evaluate(x)[0].tolist() == [math.isqrt(max(item, 0)) for item in x.tolist()]
+    assert IntBitLength().evaluate(x)[0].tolist() == [max(item, 0).bit_length() for item in x.tolist()]
+    table = drawn("i64", rng, 17)
+    near = np.concatenate([x, np.arange(-3, 20)])
+    assert IntTable().evaluate(near, table)[0].tolist() == [table.tolist()[min(max(item, 0), 16)] for item in near.tolist()]
 
 
 @pytest.mark.parametrize("source", WIDTHS)

@@ -187,7 +187,7 @@ def test_levels_become_real_numbers_by_dequantize_only() -> None:
 def test_currents_end_in_populations() -> None:
     graph = spiking()
     graph.add1(Transpose((0, 1)), graph.values["i"], name="moved")
-    with pytest.raises(GraphError, match="takes a current; only populations and readouts do"):
+    with pytest.raises(GraphError, match="takes a current; only populations, readouts and sums for functions do"):
         verify(graph)
 
 

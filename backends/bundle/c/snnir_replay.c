@@ -804,6 +804,7 @@ static void read_function(Op *o)
     o->cells = registers(constants.count, INT64_MIN, INT64_MAX);
     for (k = 0; k < constants.count; k++)
         put(&o->cells, k, get(&constants, k));
+    free(constants.data);
     o->code = list(-1, MOST_ITEMS), o->maps = list(-1, MOST_ITEMS);
     o->tracer = registers(o->train->n, o->lo, o->hi);
 }
