@@ -17,7 +17,7 @@ SEEDS = 400
 MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear", "sequence_mask", "masked"}
 """Ops of the float level that importers or passes make, each with tests of its own."""
 MERGED = {"gated", "prelu", "saturate"}
-"""Ops that passes make of drawn ones: `test_merge_gates.py` and `test_functions.py` of `tests/passes`, `tests/text/merge_prelu`."""
+"""Ops that passes make: `test_merge_gates.py` and `test_functions.py` of `tests/passes`, and `tests/text/merge_prelu`."""
 RARE = {"lookup", "hardmax", "top_k", "non_max_suppression", "sinh", "asinh", "asin", "atanh", "acosh", "shrink", "step", "tan"}
 """Ops that `tests/frontends/test_operators.py` and ONNX's own tests see to."""
 PLACES = {"find", "max_pool_places"}
