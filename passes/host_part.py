@@ -67,7 +67,7 @@ def host_prefix(
     wanted = {node for node in plain if needs_host(node) and node not in suffix}
     if allow:
         anything = _forward(graph, raw, lambda node: node.body is None)
-        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and lowered(node.op) is None}
+        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and lowered(node) is None}
     return _ancestors(graph, wanted)
 
 
@@ -90,7 +90,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     if allow:
         plain = _ancestor_free(graph)
         for node in graph.nodes:
-            if needs_host(node) and lowered(node.op) is None and node not in after and node not in plain:
+            if needs_host(node) and lowered(node) is None and node not in after and node not in plain:
                 before, behind = _ancestors(graph, {node}), _descendants(graph, {node})
                 if work(behind) < work(before):
                     after |= behind
@@ -196,7 +196,7 @@ def _guards(node: Node) -> bool:
 def _before_layers(graph: Graph) -> set[Node]:
     """Nodes with an integer form that a layer with weights follows: functions inside the network compute them."""
     layers = {node for node in graph.nodes if isinstance(node.op, Linear | Conv) and not node.operands[0].is_constant}
-    return {node for node in _ancestors(graph, layers) - layers if lowered(node.op) is not None and not _holds_integers(node)}
+    return {node for node in _ancestors(graph, layers) - layers if lowered(node) is not None and not _holds_integers(node)}
 
 
 def _ancestor_free(graph: Graph) -> set[Node]:

@@ -51,7 +51,7 @@ def test_an_op_and_a_pass_out_of_the_tree(installed: Path, tmp_path: Path) -> No
     assert found.returncode == 0, found.stderr
     assert found.stdout.count(" = mul ") == 2 and "cube" not in found.stdout
     without = snnir(tmp_path, "opt", tmp_path / "g.ir")
-    assert without.returncode == 1 and "unknown op 'cube'" in without.stderr
+    assert without.returncode == 2 and "unknown op 'cube'" in without.stderr
 
 
 def test_a_frontend_and_a_backend_out_of_the_tree(installed: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_frontend_and_a_backend_out_of_the_tree(installed: Path, tmp_path: Pat
             np.testing.assert_array_equal(plain[name], simulated[name], err_msg=name)
     (tmp_path / "broken.layers").write_text("{}", encoding="utf-8")
     broken = snnir(installed, "compile", tmp_path / "broken.layers", "--calibration", tmp_path / "x.npy", "-o", program)
-    assert broken.returncode == 1 and "is no file of layers" in broken.stderr
+    assert broken.returncode == 2 and "is no file of layers" in broken.stderr
 
 
 class Entry:

@@ -16,6 +16,8 @@ from tests.random_graphs import random_graph
 SEEDS = 400
 MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear", "sequence_mask", "masked"}
 """Ops of the float level that importers or passes make, each with tests of its own."""
+MERGED = {"gated", "prelu", "saturate"}
+"""Ops that passes make: `test_merge_gates.py` and `test_functions.py` of `tests/passes`, and `tests/text/merge_prelu`."""
 RARE = {"lookup", "hardmax", "top_k", "non_max_suppression", "sinh", "asinh", "asin", "atanh", "acosh", "shrink", "step", "tan"}
 """Ops that `tests/frontends/test_operators.py` and ONNX's own tests see to."""
 PLACES = {"find", "max_pool_places"}
@@ -24,7 +26,7 @@ HOSTS = {"is_inf", "is_nan", "remainder", "reverse_parts", "store", "dynamic_sto
 """Ops of the host that NaN or whole tensors are about: `tests/frontends/test_nonfinite.py`."""
 INTEGERS = {"cast", "bit_cast", "narrow", "range", *(name for name in OPS if name.startswith("int_"))}
 """The graphs hold real numbers; `tests/ir/test_integers.py` draws integers."""
-NOT_DRAWN = INTEGERS | MADE | RARE | PLACES | HOSTS | {"fake_quantize"}
+NOT_DRAWN = INTEGERS | MADE | MERGED | RARE | PLACES | HOSTS | {"fake_quantize"}
 """`fake_quantize`: `tests/frontends/test_static_quantizer.py` draws models that bring their quantizers."""
 
 
@@ -67,7 +69,8 @@ def test_every_op_and_case_is_drawn_often(coverage: Counter[str]) -> None:
     lines = [f"{count / SEEDS:7.1%}  {name}" for name, count in sorted(coverage.items())]
     print("\n".join(lines))
     drawn = {name for name, op in OPS.items() if FLOAT in op.levels} - NOT_DRAWN
-    assert drawn <= set(coverage)
+    assert drawn <= set(coverage), drawn - set(coverage)
+    assert set(OPS) >= NOT_DRAWN and not NOT_DRAWN & set(coverage)
     cases = [name for name in coverage if ":" in name]
     assert {"conv: groups", "conv: dilation", "recurrence: reverse", "sequence: any length", "recurrence: 1 elements"} <= set(
         cases

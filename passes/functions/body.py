@@ -48,7 +48,7 @@ class FunctionBody:
         """The levels of the results, and the body. Raises `UnsupportedError` naming a node without an integer form."""
         arithmetic = self.arithmetic
         for node in self.nodes:
-            rule = lowered(node.op)
+            rule = lowered(node)
             if rule is None:
                 raise UnsupportedError(f"{node.describe()}: {node.op.name} has no integer form, and stands inside the network")
             arithmetic.label, arithmetic.origin = node.output.name, node.origin

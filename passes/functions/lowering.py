@@ -72,9 +72,11 @@ def has_integer_form(kind: type[Op]) -> bool:
     return any(base in LOWERED for base in kind.__mro__)
 
 
-def lowered(op: Op) -> Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed] | None:
-    """The integer form of `op`; None where it has none."""
-    for kind in type(op).__mro__:
+def lowered(node: Node) -> Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed] | None:
+    """The integer form of a node; None where it has none, as powers with exponents that change with the input."""
+    if isinstance(node.op, Pow) and len(_exponents(node)) != 1:
+        return None
+    for kind in type(node.op).__mro__:
         if kind in LOWERED:
             return LOWERED[kind]
     return None
@@ -131,13 +133,16 @@ def _abs(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed
     return Fixed(value, x.scale, 0 if x.lo <= 0 <= x.hi else min(ends), max(ends))
 
 
+def _exponents(node: Node) -> np.ndarray:
+    """The exponents of a power that the graph knows, each once; none where they change with the input."""
+    exponent = node.operands[1]
+    return np.unique(exponent.array) if exponent.is_constant else np.zeros(0)
+
+
 @lowers(Pow)
 def _pow(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, _ = operands
-    exponents = np.unique(node.operands[1].array) if node.operands[1].is_constant else np.zeros(0)
-    if len(exponents) != 1:
-        raise UnsupportedError(f"{node.describe()}: a power inside the network needs one constant exponent")
-    exponent = float(exponents[0])
+    exponent = float(_exponents(node)[0])
     if exponent == 0.5:
         return arithmetic.root(x)
     if exponent == -0.5:

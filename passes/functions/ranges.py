@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnir.errors import CalibrationError
+from snnir.errors import CalibrationError, UnsupportedError
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import execute
-from snnir.ir.ops import Saturate
+from snnir.ir.ops import Masked, Saturate
 from snnir.passes.infra import Context
 
 __all__ = ["saturations"]
@@ -17,7 +17,8 @@ def saturations(graph: Graph, context: Context) -> dict[Node, Saturate]:
     """For each `saturate` of the graph (bodies included), the range found on the calibration data, widened on each side by half.
 
     An end never gets to the other side of 0, and of positive numbers the lower end is a quarter: what is divided by, or has a
-    logarithm, stays positive. Raises `CalibrationError` without data, or where a value is not finite.
+    logarithm, stays positive. Raises `CalibrationError` without data, or where a value is not finite;
+    `UnsupportedError` for masked values that no softmax takes.
     """
     nodes = {node.output: node for _, node in graph.walk() if isinstance(node.op, Saturate)}
     if not nodes:
@@ -29,6 +30,9 @@ def saturations(graph: Graph, context: Context) -> dict[Node, Saturate]:
     def observe(value: Value, array: np.ndarray) -> None:
         if value in nodes and array.size:
             low, high = float(array.min()), float(array.max())
+            source = nodes[value].operands[0].producer
+            if source is not None and isinstance(source.op, Masked):
+                raise UnsupportedError(f"{source.describe()}: minus infinity is no level; only a softmax takes masked values")
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise CalibrationError(f"calibration data makes {nodes[value].describe()} NaN or infinite")
             least, most = ranges.get(value, (low, high))

@@ -84,10 +84,17 @@ def test_infinities_that_hide_nothing_are_refused() -> None:
         import_onnx(model_of(nodes, constants, x=["N", 4, 4]))
 
 
-def test_a_mask_inside_the_network_is_refused_by_name() -> None:
+def test_a_mask_inside_the_network_is_refused_where_no_softmax_takes_it() -> None:
     nodes, constants = scores()
     constants["mask"] = CAUSAL
+    data = RNG.normal(size=(6, 4, 4)).astype(np.float32)
     nodes += [helper.make_node("Add", ["r", "mask"], ["m"], name="/hide"), helper.make_node("Relu", ["m"], ["y"])]
     model = model_of(nodes, constants, x=["N", 4, 4])
-    with pytest.raises(UnsupportedError, match=r"Add /hide .op masked.*only the host computes it"):
-        snnir.compile(model, calibration=RNG.normal(size=(6, 4, 4)).astype(np.float32))
+    with pytest.raises(UnsupportedError, match="Add /hide: minus infinity is no level; only a softmax takes masked values"):
+        snnir.compile(model, calibration=data)
+    nodes[-1] = helper.make_node("Softmax", ["m"], ["p"], name="/weights")
+    nodes.append(helper.make_node("Relu", ["p"], ["y"]))
+    program = snnir.compile(model_of(nodes, constants, x=["N", 4, 4]), calibration=data)
+    assert not program.facts["host_nodes"] and program.verify(data).ok
+    hidden = np.broadcast_to(np.isneginf(CAUSAL), (6, 4, 4))
+    assert not program.run(data).outputs["y"][hidden].any()

@@ -199,3 +199,6 @@ def test_integers_reach_what_the_host_computes_behind_the_network_as_they_are() 
     data: dict[str, np.ndarray] = {"x": RNG.normal(size=(6, 4)).astype(np.float32), "i": RNG.integers(1, 4, (6, 4))}
     kinds = same_and_exact(model, data)
     assert kinds.index("readout") < kinds.index("pow") and kinds.count("encode") == 1
+    first = [node("MatMul", ["x", "w"], ["b"]), node("Relu", ["b"], ["r"]), node("MatMul", ["r", "w"], ["a"])]
+    model = model_of([*first, *nodes[1:]], {"w": W}, {"x": (TensorProto.FLOAT, ["N", 4]), "i": (TensorProto.INT64, ["N", 4])})
+    assert same_and_exact(model, data)[-3:] == ["readout", "pow", "linear"]

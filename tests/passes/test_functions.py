@@ -31,6 +31,7 @@ from snnir.ir.ops import (
     Reciprocal,
     ReduceMean,
     Reshape,
+    Saturate,
     Sin,
     Softmax,
     Sqrt,
@@ -156,6 +157,19 @@ def test_both_levels_give_the_same(name: str) -> None:
         assert parse(text(each), tensors(each)) == each
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_beyond_what_calibration_saw_saturate_alike(name: str) -> None:
+    """Calibration sees a twentieth of the data, the network then all of it, and far more."""
+    graph, data, _ = model(FUNCTIONS[name], 5)
+    little = {key: array / 20 for key, array in data.items()}
+    stages = run_pipeline(graph, default_pipeline(bits=6, input_bits=6), Context(little))
+    assert any(isinstance(node.op, Saturate) for stage in stages for _, node in stage.graph.walk())
+    levels = {stage.graph.level: stage.graph for stage in stages}
+    for inputs in (little, data, {key: array * 20 for key, array in data.items()}):
+        first, second = (execute(levels[level], inputs)["y"] for level in ("quantized", "spiking"))
+        assert np.array_equal(first, second)
+
+
 def test_a_normalisation_in_parts_is_one_function_that_takes_the_sum() -> None:
     graph = Graph("model", "float")
     x = graph.input("x", TensorType((_N, 5), "f32"))
@@ -188,7 +202,7 @@ def test_a_residual_stream_is_charged_with_the_bits_of_an_input() -> None:
 
 def test_what_has_no_integer_form_is_still_refused() -> None:
     graph, data, _ = model(lambda graph, x, _: graph.add1(Pow(), _positive(graph, x), x), 1)
-    with pytest.raises(UnsupportedError, match="one constant exponent"):
+    with pytest.raises(UnsupportedError, match="pow.*inside the network, and only the host computes it"):
         compiled(graph, data)
 
 
