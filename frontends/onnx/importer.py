@@ -47,8 +47,9 @@ def import_onnx(
 
     `batch_axes` names the batch axis of inputs where it is not the one found by the rules of `batch.py`; None: the input has
     no batch (is the same for all samples; where no input has one, the model is computed for N samples, one as the other).
-    `batch=False` imports sizes as they stand. A model exported with a fixed batch is generalised to any where its nodes
-    allow it and it then computes the same, or computes sample by sample what it does for one; the notes say which.
+    `batch=False` imports sizes as they stand, 0 too, which else means a size that the file leaves open. A model exported with a
+    fixed batch is generalised to any where its nodes allow it and it then computes the same, or computes sample by sample what
+    it does for one; the notes say which.
 
     `constants` gives values of inputs that must be known while importing, such as a shape or a trip count; they are inputs
     of the graph no more (`known_inputs.py`). `dims` gives numbers, or upper ends like "<=512", for open sizes, by the names of
@@ -59,7 +60,7 @@ def import_onnx(
     """
     model, found = load_model(with_constants(source, constants) if constants else source)
     numbers, upper = split_dims(dims)
-    model, notes = with_sizes(in_given_order(normalised(model)), numbers), list[str]()
+    model, notes = with_sizes(in_given_order(normalised(model, empty=not batch)), numbers), list[str]()
     limits = with_limits(model, upper)
     while True:
         try:

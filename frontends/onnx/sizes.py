@@ -34,13 +34,13 @@ def _open(model: onnx.ModelProto) -> Iterator[tuple[Place, onnx.TensorShapeProto
                     yield (entry.name, axis), size
 
 
-def normalised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with sizes that say nothing left empty; itself where it has none."""
+def normalised(model: onnx.ModelProto, empty: bool = False) -> onnx.ModelProto:
+    """The model with sizes that say nothing left empty; itself where it has none. With `empty` a size of 0 stands as it is."""
     found = [
         (place, axis)
         for place, entry in enumerate(model.graph.input)
         for axis, size in enumerate(entry.type.tensor_type.shape.dim)
-        if (size.HasField("dim_value") and size.dim_value < 1) or size.dim_param in _NAMELESS
+        if (size.HasField("dim_value") and size.dim_value < (0 if empty else 1)) or size.dim_param in _NAMELESS
     ]
     if not found:
         return model

@@ -156,7 +156,7 @@ class Meter:
         self._classify(x, y)
 
     def _vary(self, x: np.ndarray, y: np.ndarray, axis: int | None) -> None:
-        rows = [array if axis is None else np.moveaxis(array, axis, 0) for array in (x, y)]
+        rows = [np.atleast_1d(array) if axis is None else np.moveaxis(array, axis, 0) for array in (x, y)]
         if self.first is None:
             self.first = (rows[0][:1].copy(), rows[1][:1].copy())
         span = max(float(np.abs(x).max()), 1e-30)
