@@ -95,6 +95,8 @@ class Arithmetic:
         """`x` with `bits` fewer bits, rounded half up; its worth is `2^bits` times as much."""
         if bits <= 0:
             return x
+        if bits > MOST:  # less than half of one, whatever it is
+            return replace(self.clamped(x, 0, 0), scale=x.scale * 2.0**bits)
         half = self.emit(IntAdd(), x.value, self.integers(1 << (bits - 1), "half"), part="up")
         value = self.emit(IntShiftRight(), half, self.integers(bits, "shift"), part="shifted")
         lo, hi = ((end + (1 << (bits - 1))) >> bits for end in (x.lo, x.hi))

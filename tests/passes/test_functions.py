@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from snnir.errors import UnsupportedError
@@ -210,6 +210,8 @@ _REALS = st.floats(-1e3, 1e3, allow_nan=False, width=32)
 
 
 @settings(max_examples=60, deadline=None)
+@example([0.0] * 4, [0.0, 0.0, 0.0, 2.0**-126], "sum")
+@example([1.0] * 4, [0.0, 0.0, 0.0, 2.0**-126], "sum")
 @given(
     st.lists(_REALS, min_size=4, max_size=4),
     st.lists(_REALS, min_size=4, max_size=4),
