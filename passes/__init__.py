@@ -11,6 +11,7 @@ from snnir.passes.event_ranges import event_ranges
 from snnir.passes.infra import Context, Pass, Result, format_pipeline
 
 if TYPE_CHECKING:
+    from snnir.passes.host_part import function_interior
     from snnir.passes.infra import PASSES, parse_pipeline
     from snnir.passes.manager import Stage, check_samples, run_pipeline
     from snnir.passes.options import CompileOptions
@@ -31,6 +32,7 @@ __all__ = [
     "default_pipeline",
     "event_ranges",
     "format_pipeline",
+    "function_interior",
     "parse_pipeline",
     "pipeline_for",
     "run_pipeline",
@@ -47,6 +49,7 @@ _HOMES = {
     "accumulating": "quantize_activations",
     "check_samples": "manager",
     "default_pipeline": "pipelines",
+    "function_interior": "host_part",
     "parse_pipeline": "infra",
     "pipeline_for": "pipelines",
     "run_pipeline": "manager",

@@ -49,7 +49,7 @@ def compressed(factor: np.ndarray, free: tuple[int, ...] = ()) -> np.ndarray:
     Raises `NotCarriedError` where it varies along another axis; along axis 0, that of the samples, it never may.
     """
     for axis in range(factor.ndim):
-        first = factor.take([0], axis=axis)
+        first = factor[(*(slice(None),) * axis, slice(1))]
         if (factor == first).all():
             factor = first
         elif axis not in free:

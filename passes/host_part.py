@@ -193,9 +193,15 @@ def _guards(node: Node) -> bool:
     return isinstance(node.op, Clip) and not node.op.low <= 0 <= node.op.high
 
 
+def _weighs(node: Node) -> bool:
+    """Whether a layer is more than a sum (of weights of 1 alone), as a normalisation has one."""
+    weight = node.operands[1]
+    return not node.operands[0].is_constant and not (weight.is_constant and bool((weight.array == 1).all()))
+
+
 def _before_layers(graph: Graph) -> set[Node]:
     """Nodes with an integer form that a layer with weights follows: functions inside the network compute them."""
-    layers = {node for node in graph.nodes if isinstance(node.op, Linear | Conv) and not node.operands[0].is_constant}
+    layers = {node for node in graph.nodes if isinstance(node.op, Linear | Conv) and _weighs(node)}
     return {node for node in _ancestors(graph, layers) - layers if lowered(node) is not None and not _holds_integers(node)}
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from snnir.errors import PassError, Refusal, UnsupportedError, UsageError
-from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Value
+from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Quantization, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
     Dequantize,
     Elementwise,
+    Expand,
     Function,
     Movement,
     Mul,
@@ -299,11 +300,30 @@ class _Descent:
             tuple(each.lo for each in quantizations),
             tuple(each.hi for each in quantizations),
         )
+        if not operands and all(str(size) == BATCH or isinstance(size, int) for end in ends for size in end.output.type.shape):
+            self.constants(ends, quantizations, graph)
+            return
         names, origin = [end.output.name for end in ends], tuple(word for end in ends for word in body.origin(end))
         results = self.new.add(op, *operands, names=names, origin=origin, body=graph)
         for end, result in zip(ends, results, strict=True):
             self.values[end.output] = result
             self.rounding.populations[result] = RoundedLevels(end)
+
+    def constants(self, ends: Sequence[Node], quantizations: Sequence[Quantization], body: Graph) -> None:
+        """What a function of nothing that changes gives: levels of one sample, the same for all."""
+        known = {value: value.array for value in body.constants}
+        for node in body.nodes:
+            arrays = node.op.bind({BATCH: 1}).evaluate(*(known[value] for value in node.operands))
+            known.update(zip(node.outputs, arrays, strict=True))
+        for end, levels, value in zip(ends, quantizations, body.outputs.values(), strict=True):
+            name, type_ = end.output.name, value.type
+            worth = np.clip(known[value], levels.lo, levels.hi) * levels.scale
+            sample = self.new.constant(f"{name}.sample", worth.astype(np.float32))
+            if sample.type.shape == type_.shape:
+                self.values[end.output] = self.new.add1(Quantize(levels), sample, name=name, origin=end.origin)
+                continue
+            one = self.new.add1(Quantize(levels), sample, name=f"{name}.one", origin=end.origin)
+            self.values[end.output] = self.new.add1(Expand(type_.shape), one, name=name, origin=end.origin)
 
     def taken(self, body: FunctionBody, value: Value) -> Value:
         """What a function takes, in the new graph, and what the body knows of it: levels, or a sum on a grid."""

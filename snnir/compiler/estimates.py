@@ -5,14 +5,14 @@ Sizes that the model leaves open (the length of a sequence) stay symbols, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from snnir.ir import BATCH, Dimension, Graph, Node, Value
 from snnir.ir.dims import product, substitute
 from snnir.ir.ops import Add, Conv, Elementwise, FakeQuantize, Linear, Mul, Observe, Scan, SparseLinear
 from snnir.ir.phases import FEW_SPIKES
-from snnir.passes import Placed, accumulating
+from snnir.passes import Placed, accumulating, function_interior
 
 __all__ = ["Population", "estimated_steps", "populations"]
 
@@ -43,15 +43,18 @@ class _Count:
     def __init__(self, placed: Placed) -> None:
         self.placed = placed
         self.products: set[Value] = set()
+        self.functions: set[object] = set()
 
     def populations(self, graph: Graph, scan: str, windows: Dimension) -> Iterator[Population]:
+        interior = function_interior(graph)
         for node in graph.nodes:
             if isinstance(node.op, Observe | FakeQuantize):
                 (source,) = node.operands
                 if source in self.placed.raw:
                     yield Population(source.name, "encoder", scan, _elements(source), 0, 0)
                 else:
-                    synapses, products = self.into(source)
+                    inside = source.producer in interior
+                    synapses, products = self.taken(interior, source) if inside else self.into(source)
                     macs = windows * (synapses + products)
                     yield Population(source.name, "population", scan, _elements(source), synapses, macs)
             elif isinstance(node.op, Scan) and node.body is not None:
@@ -76,6 +79,20 @@ class _Count:
             parts = [self.into(operand) for operand in node.operands]
             return _sum(part[0] for part in parts), _sum(part[1] for part in parts)
         return _elements(value), 0
+
+    def taken(self, interior: Mapping[Node, object], result: Value) -> tuple[Dimension, Dimension]:
+        """What flows into the sums that a function takes, counted with its first result; levels reach it without synapses."""
+        assert result.producer is not None
+        function = interior[result.producer]
+        if function in self.functions:
+            return 0, 0
+        self.functions.add(function)
+        inside = {node for node, own in interior.items() if own is function}
+        operands = (value for node in interior if node in inside for value in node.operands if not value.is_constant)
+        outer = dict.fromkeys(value for value in operands if value.producer not in inside)
+        weighted = Linear | Conv | SparseLinear | Mul | Add
+        parts = [self.into(value) for value in outer if value.producer is not None and isinstance(value.producer.op, weighted)]
+        return _sum(part[0] for part in parts), _sum(part[1] for part in parts)
 
     def product(self, value: Value) -> Dimension:
         """How many products of two changing values are computed for `value` and for nothing before it."""

@@ -122,7 +122,10 @@ class Partial:
 
 
 def rounded_weights(steps: QuantizationSteps) -> dict[str, np.ndarray]:
-    """What the integer weights are worth, by the names (with prefix) of the constants of the calibrated graph."""
+    """What the integer weights are worth, by the names (with prefix) of the constants of the calibrated graph.
+
+    A number that became several integers, since the sums that it is part of have different grids, is left out.
+    """
     traced, rounding, _ = steps.weights.trace(steps.activations)  # type: ignore[attr-defined]
     places = {value: prefix for prefix, graph in bodies(traced) for value in graph.constants}
     final = dict(bodies(steps.quantized))
@@ -132,6 +135,8 @@ def rounded_weights(steps: QuantizationSteps) -> dict[str, np.ndarray]:
         twin = _final(final[prefix], integers) if prefix in final else None
         quantization = rounded.source.type.quantization
         if rounded.real is None or twin is None or twin.data is None or quantization is None:
+            continue
+        if twin.data.size != rounded.real.array.size:
             continue
         worth = twin.data.reshape(rounded.shape) * rounded.divisor / quantization.scale
         found[prefix + rounded.real.name] = worth.reshape(rounded.real.array.shape).astype(rounded.real.array.dtype)

@@ -106,7 +106,8 @@ class Row:
 def _check_says_what_the_compiler_does(export: Export, program: snnir.Program, x: np.ndarray) -> None:
     """Neurons and operations of `snnir check` are those of the program; its steps are no fewer than those certified."""
     found, inputs = snnir.check(export.path), {program.graph("float").inputs[0].name: x}
-    types = [node.output.type for _, node in program.graph("spiking").walk() if node.op.name in ("bif", "rbif", "function")]
+    populations = [node for _, node in program.graph("spiking").walk() if node.op.name in ("bif", "rbif", "function")]
+    types = [value.type for node in populations for value in node.outputs]
     samples = [type_.with_shape(type_.shape[1:]).static_shape("neurons") for type_ in types]
     assert found.neurons == sum(math.prod(sample) for sample in samples), export.file
     assert found.macs == dense_macs(program.graph("quantized"), inputs).spiking, export.file
