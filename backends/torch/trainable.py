@@ -17,7 +17,7 @@ in the compiled graph, and before training exactly the 4 digits that calibration
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -57,15 +57,19 @@ class TrainableModule(nn.Module):
         lower: Lower,
         calibration: Mapping[str, np.ndarray],
         weight_bits: int,
+        fixed: Collection[Value] = (),
     ) -> None:
-        """`groups` are the `quantize` nodes of `graph` whose scales train, in groups that share one."""
+        """`groups` are the `quantize` nodes of `graph` whose scales train, in groups that share one.
+
+        Constants of `graph` in `fixed` do not train.
+        """
         super().__init__()
         self.source, self.groups, self.lower = graph, [list(nodes) for nodes in groups], lower
         self.calibration, self.weight_bits = dict(calibration), weight_bits
         refuse_words(graph)
         names = constants_of(graph)
         taken = _rounded_constants(lower(graph)[1])
-        self._names = {value: name for value, name in names.items() if value in taken}
+        self._names = {value: name for value, name in names.items() if value in taken and value not in fixed}
         self.weights = nn.ParameterDict({name: nn.Parameter(tensor_of(value.array)) for value, name in self._names.items()})
         scales = [_scale_of(nodes[0]) for nodes in self.groups]
         self.log_scales = nn.ParameterList(nn.Parameter(torch.tensor(math.log(scale), dtype=torch.float64)) for scale in scales)

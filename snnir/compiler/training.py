@@ -11,8 +11,8 @@ import numpy as np
 
 from snnir.compiler.importing import import_model
 from snnir.errors import UsageError
-from snnir.ir import Graph
-from snnir.ir.ops import FakeQuantize, Quantize, SequenceMask
+from snnir.ir import Graph, Value
+from snnir.ir.ops import FakeQuantize, Quantize, Scan, SequenceMask
 from snnir.passes import Context, Pass, default_pipeline, pipeline_for, run_pipeline
 from snnir.passes.options import CompileKeywords, CompileOptions, declaration
 from snnir.passes.quantize_activations import QuantizeActivations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from snnir.backends.torch import TrainableModule
     from snnir.ir.rounding import Rounding
 
-__all__ = ["passes_after_training", "trainable"]
+__all__ = ["passes_after_training", "structural_constants", "trainable"]
 
 
 def trainable(
@@ -61,7 +61,42 @@ def trainable(
     quantized = run_pipeline(graph, passes[: last + 1], Context(data), check=check)[-1].graph
     groups = [[node for node in nodes if not _is_mask(node.operands[0].producer)] for nodes in scale_groups(quantized, Quantize)]
 
-    return TrainableModule(quantized, [nodes for nodes in groups if nodes], _Lower(chosen.weight_bits), data, chosen.weight_bits)
+    bits, trained = chosen.weight_bits, [nodes for nodes in groups if nodes]
+    return TrainableModule(quantized, trained, _Lower(bits), data, bits, structural_constants(graph, quantized))
+
+
+def structural_constants(source: Graph, lowered: Graph) -> set[Value]:
+    """Constants of `lowered` that passes made and that no weight of `source` stands behind: they must not train.
+
+    These are what nodes take that stand only for nodes without weights (the taps of an average pool), and the numbers of
+    formulas: single ones of magnitude 1/2, 1 or 2 that the model does not hold (the 1 and -1 of a GRU).
+    """
+    numbers: set[float] = set()
+    weighted: set[str] = set()
+    known: set[Value] = set()
+    for graph, node in source.walk():
+        known.update(value for value in graph.constants if value.type.is_real)
+        inputs = [value for value in node.operands if value.is_constant or value in known]
+        numbers.update(float(value.array.reshape(())) for value in inputs if value.is_constant and _is_number(value))
+        if any(value.type.is_real for value in inputs):
+            weighted.update(node.origin)
+        if inputs and len(inputs) == len(node.operands):
+            known.update(node.outputs)
+        if isinstance(node.op, Scan) and node.body is not None:
+            known.update(inner for outer, inner in zip(node.operands, node.body.inputs, strict=True) if outer in inputs)
+    found = set()
+    for graph, _ in lowered.walk():
+        for value in graph.constants:
+            users = [user for user, _ in value.uses if user is not None]
+            made = bool(users) and all(user.origin and not weighted.intersection(user.origin) for user in users)
+            formula = _is_number(value) and abs(float(value.array.reshape(()))) in (0.5, 1, 2)
+            if made or (formula and float(value.array.reshape(())) not in numbers):
+                found.add(value)
+    return found
+
+
+def _is_number(value: Value) -> bool:
+    return value.type.is_real and value.array.size == 1
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper, numpy_helper
 
 import snnir
 from snnir.backends.torch import TrainableModule, to_module
-from snnir.compiler.training import trainable
+from snnir.compiler.training import structural_constants, trainable
 from snnir.errors import CalibrationError, UnsupportedError
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
@@ -282,3 +283,39 @@ def test_the_digits_crnn_at_two_bits_has_the_integers_of_its_module_on_every_dig
     assert wrong == 0 and compared > 1_000_000
     verification = program.verify(test)
     assert verification.mismatches == 0 and verification.compared > 700_000
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_numbers_of_formulas_do_not_train(cell: str) -> None:
+    rng = np.random.default_rng(2)
+    graph, x = recurrent_model(CELLS[cell], rng), rng.normal(size=(32, 5, 4)).astype(np.float32)
+    module = trainable(graph, calibration=x, bits=4, weight_bits=6)
+    fixed = structural_constants(graph, module.source)
+    assert bool(fixed) == cell.startswith("gru") and all(module.parameter(value) is None for value in fixed)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    y = module(torch.from_numpy(x))
+    assert isinstance(y, torch.Tensor)
+    torch.autograd.backward(y.square().sum())
+    optimizer.step()
+    kept = {value.name: value.array for inner, _ in module.trained_graph().walk() for value in inner.constants}
+    assert all(np.array_equal(kept[value.name], value.array) for value in fixed)
+
+
+def test_only_what_the_model_holds_trains() -> None:
+    rng = np.random.default_rng(4)
+    shapes = {"w": (4, 1, 3, 3), "b": (4,), "vt": (3, 16)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("AveragePool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Transpose", ["vt"], ["v"]),
+        helper.make_node("MatMul", ["f", "v"], ["y"]),
+    ]
+    tensors = [numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name) for name, shape in shapes.items()]
+    x, y = helper.make_tensor_value_info("x", 1, ["N", 1, 4, 4]), helper.make_tensor_value_info("y", 1, ["N", 3])
+    model = helper.make_model(
+        helper.make_graph(nodes, "pool", [x], [y], tensors), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    module = trainable(model, calibration=rng.normal(size=(16, 1, 4, 4)).astype(np.float32))
+    assert sorted(tuple(parameter.shape) for parameter in module.weights.values()) == [(3, 16), (4,), (4, 1, 3, 3)]
