@@ -118,7 +118,7 @@ def candidates(graph: Graph, raw: frozenset[Value], inputs: Mapping[str, np.ndar
             continue
         for node in nodes:
             value = node.operands[0]
-            fixed = value.is_constant or value.type.rank < 1
+            fixed = value.is_constant or value.type.rank < 1 or 0 in value.type.shape
             axes: list[int | None] = [*dict.fromkeys((1, value.type.rank - 1))] if value.type.rank > 1 else []
             for axis in [] if fixed else [*axes, None]:
                 if axis is not None and not isinstance(value.type.shape[axis], int):
