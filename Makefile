@@ -66,7 +66,7 @@ sunspots: $(VENV)/.installed-test
 LOWEST := .venv-lowest
 $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable . pytest hypothesis
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable . pytest hypothesis ml_dtypes
 	@touch $@
 
 test-lowest: $(LOWEST)/.installed
