@@ -61,6 +61,11 @@ def import_torch(
     model = loaded(source)
     if isinstance(model, ExportedProgram):
         return _exported(model, name or _named_after(source), batch_axes or {}, dims)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedError(
+            f"{type(model).__name__} is TorchScript (torch.jit.trace or torch.jit.script), which torch.export does not take; "
+            "give the module that it was made from"
+        )
     if example_inputs is None:
         raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
     title, refusal = name or type(model).__name__, None

@@ -22,11 +22,20 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
+            if "data.pkl" in {name.rpartition("/")[2] for name in loaded.files}:
+                raise InputError(f"{path} is what torch.save writes; write arrays with numpy.save(path, tensor.numpy())")
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a .npy file, or .npz with an array per input") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as .npy or .npz ({error}); write it with numpy.save") from error
+        why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes whatever is no array for a pickle
+        raise InputError(f"{path} cannot be read as .npy or .npz{why}; {_advice(path)}") from error
+
+
+def _advice(path: Path) -> str:
+    if path.suffix in (".csv", ".tsv", ".txt"):
+        return "read the text with numpy.loadtxt or pandas, and write the numbers with numpy.save"
+    return "write it with numpy.save, as numbers (no Python objects)"
 
 
 def read_labels(path: Path, samples: int) -> np.ndarray:

@@ -138,3 +138,18 @@ def test_labels_that_are_no_class_are_refused_and_words_compared_as_words() -> N
 
 def test_the_package_says_what_it_holds() -> None:
     assert {"compile", "load", "torch", "Program"} <= set(dir(snnir))
+
+
+def test_data_of_other_kinds_are_named(
+    compiled: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved, table = tmp_path / "x.pt", tmp_path / "x.csv"
+    saved.write_bytes(_zip("x/data.pkl", "x/data/0", "x/version"))
+    table.write_text("a,b\n1,2\n")
+    for path, words in (
+        (saved, "what torch.save writes; write arrays with numpy.save"),
+        (table, "read the text with numpy.loadtxt"),
+    ):
+        assert main(["check", str(compiled[0]), "--calibration", str(path)]) == 2
+        message = capsys.readouterr().err
+        assert words in message and path.name in message and "allow_pickle" not in message

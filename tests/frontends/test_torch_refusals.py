@@ -52,3 +52,11 @@ def test_packed_sequences_and_projections_are_refused_by_name() -> None:
         assert part in str(caught.value)
     with pytest.raises(UnsupportedError, match="proj_size"):
         snnir.import_model(nn.LSTM(3, 4, proj_size=2).eval(), example_inputs=torch.randn(5, 2, 3))
+
+
+def test_torchscript_is_refused_with_what_to_give_instead() -> None:
+    x = torch.zeros(2, 3)
+    with pytest.deprecated_call():
+        traced = torch.jit.trace(torch.nn.Linear(3, 2), x)
+    with pytest.raises(UnsupportedError, match="is TorchScript .*give the module that it was made from"):
+        snnir.import_model(traced, example_inputs=(x,))
