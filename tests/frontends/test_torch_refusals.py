@@ -57,6 +57,6 @@ def test_packed_sequences_and_projections_are_refused_by_name() -> None:
 def test_torchscript_is_refused_with_what_to_give_instead() -> None:
     x = torch.zeros(2, 3)
     with pytest.deprecated_call():
-        traced = torch.jit.trace(torch.nn.Linear(3, 2), x)
+        traced = torch.jit.trace(torch.nn.Linear(3, 2), x)  # type: ignore[no-untyped-call]
     with pytest.raises(UnsupportedError, match="is TorchScript .*give the module that it was made from"):
         snnir.import_model(traced, example_inputs=(x,))
