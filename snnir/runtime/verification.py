@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnir.errors import InputError
 from snnir.ir import Graph, Node, Value
 from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes, execute
@@ -131,10 +132,13 @@ def verify_program(
     """Run simulator and integer reference on all samples and compare every counted integer.
 
     `model` gives the float network's outputs for inputs by name; by default the float graph does.
+    Raises `InputError` without samples.
     """
     meters = {name: Meter(name, value.type) for name, value in program.graph("float").outputs.items()}
     quantized, spiking = program.graph("quantized"), program.graph("spiking")
     total = sample_count(spiking, inputs)
+    if not total:
+        raise InputError("the data hold 0 samples, and nothing would be compared; give at least one")
     found: dict[str, list[int]] = {}
     most, largest, within = 0, 0, True
     for start in range(0, total, _CHUNK):

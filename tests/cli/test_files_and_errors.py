@@ -153,3 +153,9 @@ def test_data_of_other_kinds_are_named(
         assert main(["check", str(compiled[0]), "--calibration", str(path)]) == 2
         message = capsys.readouterr().err
         assert words in message and path.name in message and "allow_pickle" not in message
+
+
+def test_no_samples_are_not_exact(compiled: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, 6), np.float32))
+    assert main(["verify", str(compiled[2]), str(tmp_path / "none.npy")]) == 2
+    assert "0 samples, and nothing would be compared" in capsys.readouterr().err
