@@ -27,6 +27,7 @@ from snnir.ir.ops import (
     SequenceMask,
 )
 from snnir.ir.rewrite import copy_constants, like
+from snnir.passes.align_scales import aligned_factors
 from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.properties import NO_OBSERVERS
@@ -53,7 +54,8 @@ class QuantizeActivations(Pass):
        their rounding errors add up over the sequence; 0 means two more than `bits`.
     6. A quantizer of the model itself (`fake_quantize`) becomes `quantize` to its own levels, with its own rounding; what
        must share a scale with it takes its levels.
-    7. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
+    7. Scales of states move a little, so that the products that they are sums of are weighed without an error (`align_scales.py`).
+    8. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
     """
 
     name = "quantize-activations"
@@ -88,6 +90,7 @@ class QuantizeActivations(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
+        chosen: list[tuple[list[Node], int]] = []
         overrides, unknown = self.overrides(), set(self.overrides())
         inputs, states, starts = known_values(graph), accumulating(graph), _starts(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
@@ -103,7 +106,11 @@ class QuantizeActivations(Pass):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
             bits = max((overrides[name] for name in names & set(overrides)), default=bits)
             unknown -= names
-            found = {node: levels_of(node, bits) for node in nodes}
+            chosen.append((nodes, bits))
+        scales = {node: levels_of(node, bits).scale for nodes, bits in chosen for node in nodes}
+        factors = aligned_factors(graph, scales)
+        for nodes, bits in chosen:
+            found = {node: levels_of(node, bits, factors.get(node, 1.0)) for node in nodes}
             whole = reduce(Quantization.join, found.values())
             levels.update((node, Quantize(whole if node in starts else own)) for node, own in found.items())
         if unknown:
@@ -170,14 +177,14 @@ def _summands(value: Value) -> set[Value]:
     return {value}
 
 
-def levels_of(node: Node, bits: int) -> Quantization:
-    """The levels of `bits` bits that an `observe` gets."""
+def levels_of(node: Node, bits: int, factor: float = 1.0) -> Quantization:
+    """The levels of `bits` bits that an `observe` gets, with `factor` times the scale that calibration found."""
     assert isinstance(node.op, Observe)
     source = node.operands[0]
     if source.producer is not None and isinstance(source.producer.op, SequenceMask):
         return Quantization(1.0, 0, 1)
     found = node.op.quantization(bits)
-    scale, lo, hi = found.scale, found.lo, found.hi
+    scale, lo, hi = found.scale * factor, found.lo, found.hi
     clip = _absorbed(node)
     if clip is not None:
         lo, hi = (_bounded(end, scale, lo, hi) for end in (clip.low, clip.high))
