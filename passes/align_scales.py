@@ -41,7 +41,8 @@ def aligned_factors(graph: Graph, scales: Mapping[Node, float]) -> dict[Node, fl
         if not isinstance(scan.op, Scan) or scan.body is None:
             continue
         sources = {
-            inner: value.producer for inner, value in zip(scan.body.inputs[: scan.op.states], scan.body.outputs.values(), strict=False)
+            inner: value.producer
+            for inner, value in zip(scan.body.inputs[: scan.op.states], scan.body.outputs.values(), strict=False)
         }
         for value in list(scan.body.outputs.values())[: scan.op.states]:
             last = value.producer
@@ -88,7 +89,11 @@ def _products(value: Value, states: Mapping[Value, Node | None], leaders: Mappin
     product: Product = {}
     factors = node.operands if node is not None and isinstance(node.op, Mul) else (value,)
     for factor in factors:
-        if factor.is_constant and np.unique(np.abs(factor.array)).size == 1 and math.log2(abs(float(factor.array.flat[0])) or 0.3) % 1 == 0:
+        if (
+            factor.is_constant
+            and np.unique(np.abs(factor.array)).size == 1
+            and math.log2(abs(float(factor.array.flat[0])) or 0.3) % 1 == 0
+        ):
             continue
         source = states.get(factor, factor.producer)
         if source is None or not isinstance(source.op, Observe) or source not in leaders:

@@ -28,13 +28,22 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import copy_constants, like
 from snnir.passes.align_scales import aligned_factors
+from snnir.passes.calibrate import first_samples
 from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.input_bits import INPUT_BITS, fewest_input_bits
 from snnir.passes.properties import NO_OBSERVERS
+from snnir.passes.reader_scales import reader_factors
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["QuantizeActivations", "accumulating", "known_values", "levels_of"]
 
+_SAMPLES = 64
+"""Calibration samples on which scales are compared."""
+_FEW_SAMPLES = 8
+"""Calibration samples on which the bits of inputs are compared."""
+AUTO = 0
+"""Bits that are to be chosen."""
 _MOST = 8
 """The most bits of all activations at once: each more bit doubles the steps of every window."""
 
@@ -49,13 +58,16 @@ class QuantizeActivations(Pass):
        `round(clip(x, a, b)/s) = clip(round(x/s), round(a/s), round(b/s))`. Other activations stay before the quantizer.
     3. A product of two values that both change with the input becomes `product`, which multiplies levels exactly.
     4. Inputs of the model, what the host computes from them, and what functions inside the network give, get `input_bits`
-       bits: they are charged at once, so that more bits cost no inner time-steps.
+       bits: they are charged at once, so that more bits cost no inner time-steps. 0 chooses: the fewest of 8, 10, 12 and 14 bits
+       with which inputs alone cause at most `input_share` of the noise at the outputs that everything else causes.
     5. States that add to what they were (the cell state of an LSTM, the state of a GRU) get `state_bits` bits, because
        their rounding errors add up over the sequence; 0 means two more than `bits`.
     6. A quantizer of the model itself (`fake_quantize`) becomes `quantize` to its own levels, with its own rounding; what
        must share a scale with it takes its levels.
-    7. Scales of states move a little, so that the products that they are sums of are weighed without an error (`align_scales.py`).
-    8. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
+    7. With `fit` and calibration data, scales are chosen by the errors that they cause behind the next layers
+       (`reader_scales.py`).
+    8. Scales of states move a little, so that the products that they add up are weighed without an error (`align_scales.py`).
+    9. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
     """
 
     name = "quantize-activations"
@@ -64,12 +76,16 @@ class QuantizeActivations(Pass):
     ensures = (NO_OBSERVERS,)
 
     bits: int = 4
-    input_bits: int = 8
+    input_bits: int = 0
     state_bits: int = 0
     values: str = ""
+    fit: bool = True
+    input_share: float = 0.1
 
     def __post_init__(self) -> None:
-        given = [("bits", self.bits, _MOST), ("input-bits", self.input_bits, Observe.MOST_BITS)]
+        given = [("bits", self.bits, _MOST)]
+        if self.input_bits:
+            given.append(("input-bits", self.input_bits, Observe.MOST_BITS))
         given += [(name, bits, Observe.MOST_BITS) for name, bits in self.overrides().items()]
         if self.state_bits:
             given.append(("state-bits", self.state_bits, Observe.MOST_BITS))
@@ -101,14 +117,19 @@ class QuantizeActivations(Pass):
             names = {name for node in nodes for name in (node.output.name, node.operands[0].name)}
             bits = self.bits
             if all(node.operands[0] in inputs or _charged(node) for node in nodes):
-                bits = self.input_bits
+                bits = self.input_bits or AUTO
             if any(node in states for node in nodes):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
             bits = max((overrides[name] for name in names & set(overrides)), default=bits)
             unknown -= names
             chosen.append((nodes, bits))
+        remarks = self.choose_input_bits(graph, chosen, context)
         scales = {node: levels_of(node, bits).scale for nodes, bits in chosen for node in nodes}
-        factors = aligned_factors(graph, scales)
+        factors: dict[Node, float] = {}
+        if self.fit and context.calibration:
+            factors = reader_factors(graph, chosen, levels_of, first_samples(graph, context.calibration, _SAMPLES))
+        aligned = aligned_factors(graph, {node: scale * factors.get(node, 1.0) for node, scale in scales.items()})
+        factors = {node: factors.get(node, 1.0) * aligned.get(node, 1.0) for node in scales}
         for nodes, bits in chosen:
             found = {node: levels_of(node, bits, factors.get(node, 1.0)) for node in nodes}
             whole = reduce(Quantization.join, found.values())
@@ -118,7 +139,22 @@ class QuantizeActivations(Pass):
             raise UsageError(f"no value {', '.join(sorted(unknown))} becomes levels; those that do are {', '.join(known)}")
         if not levels and not all(node.op.host or isinstance(node.op, Movement) for node in graph.nodes):
             raise PassError("pass quantize-activations found no observed value; run calibrate before it")
-        return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True)
+        return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True, remarks)
+
+    def choose_input_bits(self, graph: Graph, chosen: list[tuple[list[Node], int]], context: Context) -> tuple[str, ...]:
+        """Put the bits that are to be chosen in their places in `chosen`; a remark where these are not the fewest tried."""
+        open_ = [index for index, (_, bits) in enumerate(chosen) if bits == AUTO]
+        if not open_:
+            return ()
+        place = 0
+        if context.calibration and self.fit:
+            data = first_samples(graph, context.calibration, _FEW_SAMPLES)
+            others = {node: levels_of(node, bits) for nodes, bits in chosen if bits != AUTO for node in nodes}
+            inputs = [{node: levels_of(node, bits) for index in open_ for node in chosen[index][0]} for bits in INPUT_BITS]
+            place = fewest_input_bits(graph, inputs, others, self.input_share, data)
+        for index in open_:
+            chosen[index] = (chosen[index][0], INPUT_BITS[place])
+        return (f"inputs have {INPUT_BITS[place]} bits: with fewer they would lose too much beside the rest",) if place else ()
 
 
 def _charged(node: Node) -> bool:

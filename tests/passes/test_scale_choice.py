@@ -1,0 +1,209 @@
+"""Which scales are chosen, and why: for channels by error and spikes, for states so that products align, by what readers lose."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import snnir
+from snnir.ir import Graph, Quantization, TensorType
+from snnir.ir.dims import BATCH, dim
+from snnir.ir.execute import execute
+from snnir.ir.ops import Add, Bif, Clip, Conv, Gather, Gru, Linear, Lstm, MaxPool, Mul, Observe, PRelu, Relu, Scan
+from snnir.ir.verify import verify
+from snnir.passes import Context, default_pipeline, run_pipeline
+from snnir.passes.align_scales import aligned_factors
+from snnir.passes.channel_scales import candidates
+from snnir.passes.choose_factors import Precision, choose_factors
+from snnir.passes.merge_prelu import MergePRelu
+from snnir.passes.place_observers import place_observers
+from snnir.passes.quantize_activations import levels_of
+from snnir.passes.reader_scales import reader_factors
+from snnir.passes.scale_groups import scale_groups
+from snnir.runtime.accuracy import measure
+from tests.random_graphs import random_graph
+
+N = dim(BATCH)
+
+
+def _until(graph: Graph, data: dict[str, np.ndarray], name: str, **options: int) -> Graph:
+    passes = default_pipeline(**options)  # type: ignore[arg-type]
+    until = [item.name for item in passes].index(name)
+    return run_pipeline(graph, passes[:until], Context(data), check=False)[-1].graph
+
+
+def _hidden(ranges: np.ndarray, back: np.ndarray, seed: int = 0) -> tuple[Graph, dict[str, np.ndarray]]:
+    """Two layers; hidden channels of these ranges, which the second layer multiplies by `back`."""
+    rng = np.random.default_rng(seed)
+    graph = Graph("hidden")
+    x = graph.input("x", TensorType((N, 10), "f32"))
+    first = (rng.normal(size=(len(ranges), 10)) * ranges[:, None]).astype(np.float32)
+    h = graph.add1(Relu(), graph.add1(Linear(), x, graph.constant("w", first)), name="h")
+    graph.output("y", graph.add1(Linear(), h, graph.constant("v", (rng.normal(size=(6, len(ranges))) * back).astype(np.float32))))
+    return graph, {"x": rng.normal(size=(256, 10)).astype(np.float32)}
+
+
+def _chosen(graph: Graph, data: dict[str, np.ndarray], bits: int) -> dict[str, np.ndarray]:
+    placed = place_observers(_until(graph, data, "calibrate"))
+    found = candidates(placed.graph, placed.raw, data)
+    seen = {candidate.node.operands[0]: candidate for candidate in found}
+    execute(placed.graph, data, lambda value, array: seen[value].see(array) if value in seen else None)
+    chosen = choose_factors(placed.graph, found, Precision(bits, 8))
+    return {node.operands[0].name: factors for node, factors in chosen.items() if len(factors) > 1}
+
+
+def test_channels_get_scales_where_that_is_cheaper_than_more_bits() -> None:
+    """Ranges that differ pay where the next layer needs the small ones; where it does not, they would only cost spikes."""
+    ranges = np.exp(np.linspace(-3, 3, 16))
+    factors = _chosen(*_hidden(ranges, 1 / ranges), bits=4)["h"]
+    assert factors[0] < 0.3 * factors[-1]
+    assert np.corrcoef(np.log(factors), np.log(ranges))[0, 1] > 0.9
+    kept = _chosen(*_hidden(ranges, ranges), bits=4).get("h", np.ones(16))
+    assert (kept[:6] == 1).all(), "small channels do not matter"
+    assert "h" not in _chosen(*_hidden(np.ones(16), np.ones(16)), bits=4), "all are alike"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scales_for_channels_cost_fewer_spikes_than_bits_that_gain_as_much(seed: int) -> None:
+    """The network with scales for channels at 5 bits is closer to the model than without at 6, with fewer spikes."""
+    ranges = np.exp(np.random.default_rng(seed).normal(0, 1.5, 16))
+    graph, data = _hidden(ranges, 1 / ranges, seed)
+    found = []
+    for bits, channels in ((5, True), (6, False)):
+        passes = [
+            item if item.name != "calibrate" else type(item)(channels=channels)  # type: ignore[call-arg]
+            for item in default_pipeline(bits, fit=False)
+        ]
+        stages = run_pipeline(graph, passes, Context(data), check=False)
+        quantized = next(stage.graph for stage in stages if stage.pass_.name == "quantize-weights")
+        spikes = 0
+
+        def count(value: object, array: np.ndarray) -> None:
+            nonlocal spikes
+            spikes += int(np.abs(array).sum()) if getattr(value, "name", "") == "h" else 0
+
+        execute(quantized, data, count)
+        found.append((measure(graph, quantized, data)[0].sqnr, spikes))
+    (sqnr, spikes), (other, others) = found
+    assert sqnr > other
+    assert spikes < others
+
+
+@pytest.mark.parametrize("cell", [Gru, Lstm])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_products_that_a_state_adds_up_are_powers_of_two_apart(cell: type[Gru] | type[Lstm], bits: int) -> None:
+    for seed in range(4):
+        graph, data = _recurrent(cell, seed)
+        levels = _until(graph, data, "quantize-weights", bits=bits)
+        (scan,) = [node for node in levels.nodes if isinstance(node.op, Scan)]
+        assert scan.body is not None
+        state = list(scan.body.outputs.values())[scan.op.states - 1]  # type: ignore[attr-defined]
+        assert state.producer is not None
+        total = state.producer.operands[0]
+        worths = []
+        behind = [total]
+        while behind:
+            node = behind.pop().producer
+            if node is not None and isinstance(node.op, Add):
+                behind += node.operands
+            elif node is not None:
+                quantization = node.output.type.quantization
+                assert quantization is not None
+                worths.append(quantization.scale)
+        assert len(worths) == 2
+        ratio = math.log2(worths[0] / worths[1])
+        assert abs(ratio - round(ratio)) < 1e-9
+
+
+def _recurrent(cell: type[Gru] | type[Lstm], seed: int) -> tuple[Graph, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    graph, gates = Graph("memory"), 3 if cell is Gru else 4
+    x = graph.input("x", TensorType((N, dim("T"), 6), "f32"))
+    arrays = {"w": rng.normal(size=(gates * 5, 6)) * 0.5, "r": rng.normal(size=(gates * 5, 5)) * 0.5, "b": rng.normal(size=20)}
+    arrays |= {f"s{index}": np.zeros((1, 5)) for index in range(cell.STATES)}
+    every, *_ = graph.add(cell(), x, *(graph.constant(name, array.astype(np.float32)) for name, array in arrays.items()))
+    last = graph.add1(Gather(1, (-1,), ()), every)
+    graph.output("y", graph.add1(Linear(), last, graph.constant("v", rng.normal(size=(2, 5)).astype(np.float32))))
+    return graph, {"x": rng.normal(size=(64, 9, 6)).astype(np.float32)}
+
+
+def test_a_scale_moves_by_less_than_two_and_hardly_down() -> None:
+    moved = 0
+    for seed in range(60):
+        graph, data = random_graph(seed)
+        calibrated = _until(graph, data, "quantize-activations")
+        scales = {node: levels_of(node, 5).scale for _, node in calibrated.walk() if isinstance(node.op, Observe)}
+        factors = aligned_factors(calibrated, scales)
+        assert all(0.94 < factor < 2 for factor in factors.values())
+        for nodes in scale_groups(calibrated):
+            assert len({factors.get(node, 1.0) for node in nodes}) == 1, "what shares a scale goes on to"
+        moved += bool(factors)
+    assert moved
+
+
+def test_scales_by_the_error_behind_the_next_layer_gain_on_other_data() -> None:
+    """Inputs that go together: errors of rounding average out over a sum, those of clipping do not."""
+    gains = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        graph = Graph("together")
+        x = graph.input("x", TensorType((N, 4), "f32"))
+        h = graph.add1(Relu(), graph.add1(Linear(), x, graph.constant("w", np.abs(rng.normal(size=(64, 4))).astype(np.float32))))
+        graph.output("y", graph.add1(Linear(), h, graph.constant("v", np.abs(rng.normal(size=(3, 64))).astype(np.float32))))
+        data, other = (
+            {"x": (rng.standard_exponential((300, 1)) + rng.normal(0, 0.1, (300, 4))).astype(np.float32)} for _ in range(2)
+        )
+        calibrated = _until(graph, data, "quantize-activations")
+        chosen = [(nodes, 4) for nodes in scale_groups(calibrated)]
+        factors = reader_factors(calibrated, chosen, levels_of, data)
+        (node,) = [node for nodes, _ in chosen for node in nodes if node.operands[0].producer is not None]
+        assert factors.get(node, 1.0) >= 1
+        losses = []
+        for factor in (1.0, factors.get(node, 1.0)):
+            levels: Quantization = levels_of(node, 4, factor)
+            seen: dict[str, np.ndarray] = {}
+            execute(calibrated, other, lambda value, array, seen=seen: seen.update({value.name: array}))  # type: ignore[misc]
+            real = seen[node.output.name]
+            error = (levels.round(real) * levels.scale - real) @ graph.values["v"].array.T
+            losses.append(float(error.var(axis=0).sum()))
+        gains.append(losses[1] / losses[0])
+    assert max(gains) < 1.02
+    assert min(gains) < 0.9
+
+
+def _sloped(slopes: np.ndarray, rank: int) -> tuple[Graph, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(len(slopes) + rank)
+    graph, count = Graph("falling"), len(slopes)
+    sizes = (6, 5)[: rank - 2]
+    x = graph.input("x", TensorType((N, 3, *sizes), "f32"))
+    shape = (3, 3)[: rank - 2]
+    weight = graph.constant("w", rng.normal(size=(count, 3, *shape)).astype(np.float32))
+    bias = graph.constant("b", rng.normal(size=count).astype(np.float32))
+    conv = Conv((1,) * len(sizes), (1,) * (2 * len(sizes)), (1,) * len(sizes))
+    h = graph.add1(conv if sizes else Linear(), x, weight, bias)
+    spread = slopes.astype(np.float32).reshape(1, count, *(1,) * len(sizes))
+    scaled = graph.add1(Mul(), h, graph.constant("slope", spread))
+    rest = graph.add1(Mul(), graph.add1(Clip(low=0.0), h), graph.constant("rest", 1 - spread))
+    p = graph.add1(Add(), scaled, rest, name="p")
+    if len(sizes) == 2:
+        p = graph.add1(MaxPool((2, 2), (2, 2), (0,) * 4, (1, 1)), p)
+    last = rng.normal(size=(4, count, *(2,) * len(sizes))).astype(np.float32)
+    op = Conv((1,) * len(sizes), (0,) * (2 * len(sizes)), (1,) * len(sizes)) if sizes else Linear()
+    graph.output("y", graph.add1(op, p, graph.constant("v", last)))
+    return graph, {"x": rng.normal(size=(48, 3, *sizes)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("rank", [2, 3, 4])
+@pytest.mark.parametrize("slopes", [(-0.5, -0.1, -0.3), (0.2, -0.4, 0.0, -1.1, 0.7), (0.3, -0.6)])
+def test_prelu_with_falling_slopes_is_the_larger_of_two_increasing_functions(slopes: tuple[float, ...], rank: int) -> None:
+    graph, data = _sloped(np.array(slopes), rank)
+    merged = MergePRelu().run(graph, Context()).graph
+    verify(merged)
+    assert any(isinstance(node.op, PRelu) for node in merged.nodes)
+    np.testing.assert_allclose(execute(merged, data)["y"], execute(graph, data)["y"], atol=1e-5)
+    program = snnir.compile(graph, calibration=data, bits=5)
+    assert sum(isinstance(node.op, Bif) for _, node in program.graph().walk()) == 2
+    assert program.verify(data["x"][:8]).ok
+    assert measure(graph, program.graph("quantized"), data)[0].sqnr > 20
