@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from examples.silero.vad import CONTEXT, read_speech
 
@@ -177,6 +178,22 @@ def _arrays(subject: _Subject, model: Path) -> Mapping[str, np.ndarray]:
     }
 
 
+def _sized(model: Path, subject: _Subject, shape: tuple[int, ...], out: Path) -> Path:
+    """The file, or one beside the data in which pictures of any size have the size of the data."""
+    loaded = onnx.load(model)
+    (entry,) = [value for value in loaded.graph.input if value.name == subject.entry]
+    dims = list(entry.type.tensor_type.shape.dim)[1:]
+    if len(shape) < 4 or all(dim.dim_value for dim in dims):
+        return model
+    for dim, size in zip(dims, shape[1:], strict=True):
+        dim.dim_value = size
+    del loaded.graph.value_info[:]
+    for value in loaded.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(loaded, out / f"{subject.name}.onnx")
+    return out / f"{subject.name}.onnx"
+
+
 def main(models: Path, out: Path) -> int:
     """Write the files of all models that lie in the folder."""
     out.mkdir(parents=True, exist_ok=True)
@@ -190,7 +207,8 @@ def main(models: Path, out: Path) -> int:
         for part, array in _arrays(subject, found[0]).items():
             paths.append(out / f"{subject.name}.{part}.npz")
             np.savez(paths[-1], **{subject.entry: array})
-        lines.append(f"{subject.name}={found[0]},{paths[0]},{paths[1]}")
+        model = _sized(found[0], subject, np.load(paths[0])[subject.entry].shape, out)
+        lines.append(f"{subject.name}={model},{paths[0]},{paths[1]}")
     (out / "subjects").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 

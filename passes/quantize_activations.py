@@ -33,13 +33,10 @@ from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.input_bits import INPUT_BITS, fewest_input_bits
 from snnir.passes.properties import NO_OBSERVERS
-from snnir.passes.reader_scales import reader_factors
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["QuantizeActivations", "accumulating", "known_values", "levels_of"]
 
-_SAMPLES = 64
-"""Calibration samples on which scales are compared."""
 _FEW_SAMPLES = 8
 """Calibration samples on which the bits of inputs are compared."""
 AUTO = 0
@@ -64,10 +61,8 @@ class QuantizeActivations(Pass):
        their rounding errors add up over the sequence; 0 means two more than `bits`.
     6. A quantizer of the model itself (`fake_quantize`) becomes `quantize` to its own levels, with its own rounding; what
        must share a scale with it takes its levels.
-    7. With `fit` and calibration data, scales are chosen by the errors that they cause behind the next layers
-       (`reader_scales.py`).
-    8. Scales of states move a little, so that the products that they add up are weighed without an error (`align_scales.py`).
-    9. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
+    7. Scales of states move a little, so that the products that they add up are weighed without an error (`align_scales.py`).
+    8. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
     """
 
     name = "quantize-activations"
@@ -125,11 +120,7 @@ class QuantizeActivations(Pass):
             chosen.append((nodes, bits))
         remarks = self.choose_input_bits(graph, chosen, context)
         scales = {node: levels_of(node, bits).scale for nodes, bits in chosen for node in nodes}
-        factors: dict[Node, float] = {}
-        if self.fit and context.calibration:
-            factors = reader_factors(graph, chosen, levels_of, first_samples(graph, context.calibration, _SAMPLES))
-        aligned = aligned_factors(graph, {node: scale * factors.get(node, 1.0) for node, scale in scales.items()})
-        factors = {node: factors.get(node, 1.0) * aligned.get(node, 1.0) for node in scales}
+        factors = aligned_factors(graph, scales)
         for nodes, bits in chosen:
             found = {node: levels_of(node, bits, factors.get(node, 1.0)) for node in nodes}
             whole = reduce(Quantization.join, found.values())
