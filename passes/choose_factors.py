@@ -27,9 +27,9 @@ PAYS = 0.9
 """The share to which `error * spikes^2` must fall, for factors to be used."""
 _PAYS_INPUT = 0.5
 """The same of the error alone where the host divides: the charges of inputs are no spikes."""
-_POWERS = (0.3, 0.5, 0.8)
+_POWERS = (0.3, 0.5, 0.8, 1.0)
 """Factors of an activation's channels are ranges to one of these powers: small ranges, known from few numbers, keep room."""
-_FEW = 2.0
+_FEW = 0.5
 """The least factor of an activation's channel, times the square root of the numbers that it is known from."""
 _SMALL = 0.1
 """How small the squared error that a channel causes may at least be, as a share of that of the average one."""
