@@ -165,7 +165,7 @@ def _input_bits(graph: Graph, data: dict[str, np.ndarray], bits: int, **options:
     program = snnir.compile(graph, calibration=data, bits=bits, check=False, **options)  # type: ignore[arg-type]
     (node,) = [node for node in program.graph("quantized").nodes if isinstance(node.op, Quantize)]
     levels = node.op.quantization  # type: ignore[attr-defined]
-    return (levels.hi - levels.lo).bit_length()
+    return int(levels.hi - levels.lo).bit_length()
 
 
 def _sloped(slopes: np.ndarray, rank: int) -> tuple[Graph, dict[str, np.ndarray]]:
