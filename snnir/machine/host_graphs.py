@@ -1,8 +1,9 @@
 """What the host computes around a machine program, as two graphs that can be stored beside it and executed.
 
-`before` takes the model's inputs and gives the real values that encoders round, by the names of the program's `input` ops: [N, ...],
-or [N, windows, ...] inside a scan, element by element. `after` takes the inputs of the model that it needs, and the real values
-of readouts by their names in the same shapes; it gives the model's outputs, but for settled levels, which the program itself has.
+`before` takes the model's inputs and gives the real values that encoders round, by the names of the program's `input` ops:
+[N, ...], or [N, windows, ...] inside a scan, element by element. `after` takes the inputs of the model that it needs, and the
+real values of readouts by their names in the same shapes; it gives the model's outputs, but for settled levels, which the
+program has.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class HostGraphs:
         self, inputs: Mapping[str, np.ndarray], readouts: Mapping[str, np.ndarray], settled: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """The model's outputs, from its inputs, the real values of readouts and the settled levels of outputs."""
-        given = {value.name: readouts[value.name] if value.name in readouts else inputs[value.name] for value in self.after.inputs}
+        given = {
+            value.name: readouts[value.name] if value.name in readouts else inputs[value.name] for value in self.after.inputs
+        }
         return {**execute(self.after, given), **settled} if self.after.outputs else dict(settled)
 
 
