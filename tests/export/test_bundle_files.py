@@ -70,7 +70,7 @@ def test_one_file_for_all_commands(
     graph, data = kind()
     program = snnir.compile(graph, calibration=data, bits=3, neuron=neuron)
     program.save("model.snnir")
-    np.savez("x.npz", **data)
+    np.savez("x.npz", **data)  # type: ignore[arg-type]
     file = "x.npz"
     if len(data) == 1:
         file = "x.npy"
