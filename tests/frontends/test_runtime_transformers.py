@@ -147,7 +147,8 @@ class Blocks(nn.Module):
         d = torch.sigmoid(self.point(functional.max_pool2d(functional.hardtanh(self.each(b), 0, 6), 2)))
         e = self.norm(functional.leaky_relu(self.groups(d), 0.1))
         joined = functional.interpolate(torch.cat([e, functional.avg_pool2d(b, 2)], 1), scale_factor=2)
-        return self.last(joined).mean((2, 3))
+        result: torch.Tensor = self.last(joined).mean((2, 3))
+        return result
 
 
 def test_files_in_a_blocked_memory_layout(tmp_path: Path) -> None:
