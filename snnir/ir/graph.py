@@ -168,6 +168,10 @@ class Graph:
             node.body.parameter_count() for node in self.nodes if node.body is not None
         )
 
+    def owns(self, value: Value) -> bool:
+        """Whether the value is one of this graph's."""
+        return self._values.get(value.name) is value
+
     def _enter(self, value: Value, name: str) -> Value:
         unique, base = name, name
         while unique in self._values or not unique:
@@ -215,7 +219,7 @@ class Graph:
         if len(operands) < least or (most is not None and len(operands) > most):
             raise GraphError(f"{op.name} takes {_count(least, most)} operands ({', '.join(op.operands)}), not {len(operands)}")
         for value in operands:
-            if self._values.get(value.name) is not value:
+            if not self.owns(value):
                 raise GraphError(f"{op.name}: operand {value.name!r} does not belong to graph {self.name}")
         node = Node(op, tuple(operands), tuple(dict.fromkeys(origin)), body)
         try:
@@ -241,7 +245,7 @@ class Graph:
         if node.body is not None or body is not None or not same:
             return self.add(node.op, *operands, names=names, origin=node.origin, body=body)
         for value in operands:
-            if self._values.get(value.name) is not value:
+            if not self.owns(value):
                 raise GraphError(f"{node.op.name}: operand {value.name!r} does not belong to graph {self.name}")
         return self._append(Node(node.op, tuple(operands), node.origin, None), [value.type for value in node.outputs], names)
 
@@ -264,7 +268,7 @@ class Graph:
 
     def output(self, name: str, value: Value) -> None:
         """Give `value` out under `name`."""
-        if self._values.get(value.name) is not value:
+        if not self.owns(value):
             raise GraphError(f"output {name!r}: value {value.name!r} does not belong to graph {self.name}")
         if name in self._outputs:
             raise GraphError(f"graph {self.name} has two outputs called {name!r}")

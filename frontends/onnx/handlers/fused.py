@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.registry import HANDLERS, Known, RefusalError, Result, handler
+from snnir.frontends.onnx.registry import HANDLERS, INTEGERS, Known, RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.ops import Add, Mul, Transpose
 
-__all__: list[str] = []
+__all__ = ["via"]
 
 _MICROSOFT = ("com.microsoft",)
 _GEMM_PARAMETERS = ("alpha", "beta", "gamma")
@@ -38,7 +38,8 @@ def via(call: Call, operator: str, *operands: Value | Known, label: str = "", **
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
     part = call.scope.call(node, operands)
     part.opset, part.origin = max(call.opset, 13), call.origin
-    (found,) = HANDLERS[operator](part)[:1]
+    exact = any(isinstance(operand, Value) and operand.type.is_exact for operand in operands)
+    (found,) = (INTEGERS if exact and operator in INTEGERS else HANDLERS)[operator](part)[:1]
     assert isinstance(found, Value)
     return found
 
