@@ -78,8 +78,7 @@ def flows_of(terms: Sequence[Term], rank: int) -> Flows:
 
 
 def _most_level(term: Term) -> int:
-    quantization = term.source.type.quantization
-    assert quantization is not None
+    quantization = term.source.type.levels
     return max(quantization.hi, -quantization.lo)
 
 
@@ -94,8 +93,7 @@ def _shared_axes(term: Term, rank: int) -> list[bool]:
 
 def _measures(term: Term, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of `|w s_in|` into each neuron: the largest, how many are not 0, and the sum; float64 of `rank` axes."""
-    quantization = term.source.type.quantization
-    assert quantization is not None
+    quantization = term.source.type.levels
     if term.node is None:
         one = np.full((1,) * rank, quantization.scale)
         return one, np.ones_like(one), one

@@ -256,14 +256,13 @@ class _Placement:
         elif isinstance(op, MaxPool):
             self.add(node, [self.levels(operands[0])], _LEVELS)
         elif isinstance(op, Scan):
-            assert node.body is not None
             if self.in_body:
                 self.refuse(node, "a recurrence inside a recurrence")
-            raw = self.raw_inputs(op, node.body, kinds)
+            raw = self.raw_inputs(op, node.inner, kinds)
             operands = [
-                value if inner in raw else self.levels(value) for value, inner in zip(operands, node.body.inputs, strict=True)
+                value if inner in raw else self.levels(value) for value, inner in zip(operands, node.inner.inputs, strict=True)
             ]
-            self.add(node, operands, _LEVELS, self.placer.place(node.body, raw))
+            self.add(node, operands, _LEVELS, self.placer.place(node.inner, raw))
         elif isinstance(op, WEIGHTED) and all(value.is_constant for value in operands[1:]):
             first = operands[0] if self.adds_products(node, operands) else self.levels(operands[0])
             self.add(node, [first, *operands[1:]], _SUM)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snnir.errors import PassError, Refusal, UnsupportedError, UsageError
+from snnir.errors import GraphError, PassError, Refusal, UnsupportedError, UsageError
 from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Quantization, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import (
@@ -357,7 +357,8 @@ class _Descent:
         for index, term in enumerate(term for term in terms if not term.value.is_constant):
             current = self.synapse(name, term, grid, index, bits)
             total = current if total is None else self.new.add1(Add(), total, current, name=f"{name}.sum")
-        assert total is not None
+        if total is None:
+            raise GraphError(f"{name} is a sum of constants only; fold-constants computes those")
         if bias is None:
             bias = integer_bias(terms, grid.unit)
         elif bias.any():
@@ -394,8 +395,7 @@ class _Descent:
         """A bound of |sum|, whatever the levels."""
         total = 0
         for index, term in enumerate(term for term in terms if not term.value.is_constant):
-            quantization = term.source.type.quantization
-            assert quantization is not None
+            quantization = term.source.type.levels
             integers = integer_weight(term, grid.steps(index), bits)
             op = Mul() if term.node is None else term.node.op
             assert isinstance(op, WEIGHTED)

@@ -222,8 +222,7 @@ class _Pass:
 
     def _levels(self, node: Node, operands: Sequence[torch.Tensor]) -> torch.Tensor:
         """Levels of a sum or of real numbers: exact integers, with the gradient of the function that they round."""
-        made, op = self.rounding.populations[node.output], node.op
-        assert isinstance(op, ir.Quantize | ir.Requantize | ir.MultiThreshold)
+        made, op = self.rounding.populations[node.output], node.expect(ir.Quantize, ir.Requantize, ir.MultiThreshold)
         with torch.no_grad():
             if isinstance(op, ir.Quantize):
                 levels = rounded(operands[0], op.quantization)
@@ -262,12 +261,12 @@ def _rounded_constants(rounding: Rounding) -> set[Value]:
 
 
 def _scale_of(node: Node) -> float:
-    assert isinstance(node.op, ir.Quantize)
-    return node.op.quantization.scale
+    op = node.expect(ir.Quantize)
+    return op.quantization.scale
 
 
 def _gradient_share(node: Node) -> float:
     """`1 / sqrt(n hi)` for n levels a sample: LSQ's factor for the gradient of a scale."""
-    assert isinstance(node.op, ir.Quantize)
+    op = node.expect(ir.Quantize)
     count = math.prod(size for size in node.output.type.shape[1:] if isinstance(size, int))
-    return 1 / math.sqrt(max(count * max(node.op.quantization.hi, -node.op.quantization.lo), 1))
+    return 1 / math.sqrt(max(count * max(op.quantization.hi, -op.quantization.lo), 1))

@@ -79,8 +79,7 @@ def _scan(
     evaluate: Evaluate,
     hoist: bool,
 ) -> tuple[torch.Tensor, ...]:
-    body = node.body
-    assert body is not None
+    body = node.inner
     sequences = [x.movedim(op.axis, 0) for x in operands[op.states : op.states + op.elements]]
     axes = [value.type.batch_axis for value in node.operands]
     batch = next((int(x.shape[axis]) for x, axis in zip(operands, axes, strict=True) if axis is not None), 1)

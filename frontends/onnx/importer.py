@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -40,7 +39,7 @@ def import_onnx(
     name: str | None = None,
     batch_axes: Mapping[str, int | None] | None = None,
     batch: bool = True,
-    constants: Mapping[str, Any] | None = None,
+    constants: Mapping[str, object] | None = None,
     dims: Mapping[str, int | str] | None = None,
 ) -> Graph:
     """The model as a float-level graph.

@@ -177,7 +177,8 @@ def _written(body: Body, operands: Sequence[Entry]) -> tuple[Value, Known, Value
     if not isinstance(buffer, Value) or not body.owns(buffer):
         raise RefusalError("it writes, at the loop's counter, to something that is no state of the loop")
     value = body.graph.constant("written", update) if isinstance(update, np.ndarray) else update
-    assert isinstance(value, Value)
+    if not isinstance(value, Value):
+        raise RefusalError("it writes, at the loop's counter, something that is no tensor")
     return buffer, _known(index), body.capture(value)
 
 

@@ -195,8 +195,9 @@ def _narrowed(call: Call, value: Value, source: Value, clip: Clip, scale: float,
 
 def bounds_of(array: Known | None, default: tuple[int, int] = (0, 255)) -> tuple[int, int]:
     """The integers of a zero point's element type; uint8 where there is none."""
-    bounds = default if array is None else range_of(array.dtype)
+    if array is None:
+        return default
+    bounds = range_of(array.dtype)
     if bounds is None:
-        assert array is not None
         raise RefusalError(f"it quantizes to {array.dtype.name}; integers of 2 to 16 bits are supported")
     return bounds

@@ -28,8 +28,7 @@ class FunctionBody:
         self.graph = Graph(ends[0].operands[0].name, QUANTIZED)
         self.arithmetic = Arithmetic(self.graph)
         self.fixed: dict[Value, Fixed] = {}
-        first = ends[0].operands[0].producer
-        assert first is not None
+        first = ends[0].operands[0].node
         self.nodes = [node for node in interior if interior[node] is interior[first]]
         inside = set(self.nodes)
         operands = (value for node in self.nodes for value in node.operands if not value.is_constant)
@@ -55,8 +54,8 @@ class FunctionBody:
             self.fixed[node.output] = rule(arithmetic, node, [self.operand(value) for value in node.operands])
         quantizations = []
         for end in self.ends:
-            assert isinstance(end.op, Quantize)
-            levels = end.op.quantization
+            op = end.expect(Quantize)
+            levels = op.quantization
             arithmetic.label, arithmetic.origin = end.output.name, end.origin
             value = self.fixed[end.operands[0]]
             if value.keep is not None:

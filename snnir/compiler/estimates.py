@@ -82,8 +82,7 @@ class _Count:
 
     def taken(self, interior: Mapping[Node, object], result: Value) -> tuple[Dimension, Dimension]:
         """What flows into the sums that a function takes, counted with its first result; levels reach it without synapses."""
-        assert result.producer is not None
-        function = interior[result.producer]
+        function = interior[result.node]
         if function in self.functions:
             return 0, 0
         self.functions.add(function)

@@ -110,13 +110,11 @@ class _Sums:
     @property
     def source(self) -> Value:
         """What is observed."""
-        assert self.value.producer is not None
-        return self.value.producer.operands[0]
+        return self.value.node.operands[0]
 
     @property
     def levels(self) -> Quantization:
-        quantization = self.twin.type.quantization
-        assert quantization is not None
+        quantization = self.twin.type.levels
         return quantization
 
     def add(self, x: np.ndarray, stored: np.ndarray) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from snnir.ir.batch import Place, per_sample
 from snnir.ir.dims import BATCH, Dimension, Shape, dim
@@ -125,8 +124,7 @@ def _moved(rewriter: Rewriter, value: Value, source: int, target: int) -> Value:
 
 def _layer(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimension) -> tuple[Value, ...] | None:
     """A recurrent layer: its own batch and the samples are one batch."""
-    op = node.op
-    assert isinstance(op, Recurrent)
+    op = node.expect(Recurrent)
     count = 4 + op.STATES
     if operands[0].is_constant or not all(value.is_constant for value in operands[1:4]):
         return None
@@ -169,7 +167,7 @@ def _further(op: Op, lead: Dimension) -> Op | None:
         return dataclasses.replace(op, axes=tuple(axis + 1 if axis >= 0 else axis for axis in op.axes))
     if op.has(Trait.ALONG_AXIS):
         axis = int(vars(op)["axis"])
-        further: dict[str, Any] = {"axis": axis + 1 if axis >= 0 else axis}
+        further: dict[str, object] = {"axis": axis + 1 if axis >= 0 else axis}
         return dataclasses.replace(op, **further)
     return None
 

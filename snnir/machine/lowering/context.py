@@ -168,8 +168,7 @@ class Lowering:
 
     def train(self, value: Value, shape: Sequence[int], name: str | None = None) -> Train:
         """A new train of a spiking value's levels."""
-        quantization = value.type.quantization
-        assert quantization is not None
+        quantization = value.type.levels
         unique = self.name(value.name if name is None else name)
         return Train(unique, tuple(int(size) for size in shape), quantization.lo, quantization.hi, quantization.scale)
 
