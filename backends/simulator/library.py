@@ -117,7 +117,10 @@ def _compile(native: Native, folder: Path | None) -> None:
 def address(name: str) -> int:
     """The address of a compiled function."""
     prepare([name])
-    return _natives()[name].address or 0
+    found = _natives()[name].address
+    if found is None:
+        raise RuntimeError(f"{name} was not compiled: a fault of snnir. Please report it")
+    return found
 
 
 @functools.cache
