@@ -21,7 +21,7 @@ from snnir.frontends.onnx.sorted_batches import in_given_order
 from snnir.frontends.onnx.stored import Stored, is_quantized
 from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import BATCH, Graph, Value
-from snnir.ir.any_batch import same_meaning
+from snnir.ir.any_batch import same_meaning, samples_apart
 from snnir.ir.batch import batch_places
 from snnir.ir.dims import names_of
 from snnir.ir.lifting import for_any_batch
@@ -165,6 +165,8 @@ class _Reading:
             if graph is not None:
                 return graph
             problems.append(problem)
+        if samples_apart(found, plan.axes):  # axis 0 is the batch, and constants fix it
+            plans = [plan]
         ones = next((each for each in plans if each.fixed == 1), None)
         graph = None if ones is None else for_any_batch(found, ones.axes)
         if graph is not None:

@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 
 from snnir.errors import ModelError, UnsupportedError
+from snnir.frontends.onnx.blocked import without_blocks
 from snnir.frontends.onnx.foreign_files import recognised
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
@@ -53,7 +54,7 @@ def load_model(source: Source, as_stored: bool = False) -> tuple[onnx.ModelProto
     if not as_stored:
         opset_of(model)
     try:
-        model = inlined(model)
+        model = inlined(model if as_stored else without_blocks(model))
         onnx.checker.check_model(model)
     except (ModelError, UnsupportedError):
         raise

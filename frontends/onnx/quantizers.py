@@ -12,7 +12,18 @@ from snnir.frontends.onnx.stored import Stored, range_of
 from snnir.ir import Quantization, Value
 from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, LeakyRelu, MaxPool, Movement, Mul, Pad
 
-__all__ = ["CHANNELS", "bounds_of", "dequantize", "known_number", "quantize", "real_of", "spread", "worth_of"]
+__all__ = [
+    "CHANNELS",
+    "bounds_of",
+    "dequantize",
+    "known_number",
+    "quantize",
+    "real_of",
+    "spread",
+    "stored_again",
+    "stored_of",
+    "worth_of",
+]
 
 CHANNELS = "channels with different zero points, of a value that changes with the input"
 
@@ -99,13 +110,29 @@ def quantize(
         real = call.emit(Mul(), levels, factors, output=output, label="levels" if stores else label)
         if stores:
             return _offset(call, levels, offset, output)
-    if not stores:
-        return real
-    divisor = call.constant(f"{call.name(output)}.scale", np.array(worth))
-    result = call.emit(Div(), real, divisor, output=output, label="integers" if offset else "")
-    result = _offset(call, result, offset, output)
-    call.scope.stored[result] = Stored(real, worth, offset, bounds)
+    return stored_again(call, real, Stored(real, worth, offset, bounds), output) if stores else real
+
+
+def stored_again(call: Call, real: Value, entry: Stored, output: int = 0) -> Value:
+    """The integers that a file stores for levels `real`, with the scale, zero point and bounds of `entry`."""
+    assert entry.scale is not None
+    divisor = call.constant(f"{call.name(output)}.scale", np.array(entry.scale))
+    result = call.emit(Div(), real, divisor, output=output, label="integers" if entry.zero else "")
+    result = _offset(call, result, entry.zero, output)
+    call.scope.stored[result] = Stored(real, entry.scale, entry.zero, entry.bounds)
     return result
+
+
+def stored_of(call: Call, value: Value) -> Stored | None:
+    """What integers of a quantized model stand for, also behind data movement; None for any other value."""
+    source = value
+    while source not in call.scope.stored and source.producer is not None and isinstance(source.producer.op, Movement | MaxPool):
+        source = source.producer.operands[0]
+    entry = call.scope.stored.get(source)
+    if entry is None or entry.scale is None or entry.bounds == (0, 0):
+        return None
+    found = real_of(call, value, entry.scale, entry.zero)
+    return None if found is None else Stored(found, entry.scale, entry.zero, entry.bounds)
 
 
 def _offset(call: Call, value: Value, offset: int, output: int) -> Value:

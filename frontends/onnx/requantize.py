@@ -212,6 +212,18 @@ def _lstm(reading: _Reading, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _attention(reading: _Reading, node: onnx.NodeProto) -> bool:
+    """QAttention: x, W, a bias, the scales of both, a mask, their zero points."""
+    weight = reading.weight(node, node.input[1], _operand(node, 7), _plain, node.input[4])
+    if node.input[0] not in reading.real or weight is None or _operand(node, 8):
+        return False
+    name = reading.constant(f"{node.output[0]}.weight", weight)
+    reading.emit("Attention", node, [node.input[0], name, node.input[2], _operand(node, 5)], node.output)
+    reading.made[-1].domain = node.domain
+    reading.made[-1].attribute.extend(node.attribute)
+    return True
+
+
 _REWRITES: dict[str, Callable[[_Reading, onnx.NodeProto], bool]] = {
     "DynamicQuantizeLinear": _linear,
     "MatMulInteger": _matmul,
@@ -220,4 +232,5 @@ _REWRITES: dict[str, Callable[[_Reading, onnx.NodeProto], bool]] = {
     "MatMulIntegerToFloat": _matmul_to_float,
     "DequantizeLinear": _dequantize,
     "DynamicQuantizeLSTM": _lstm,
+    "QAttention": _attention,
 }

@@ -246,11 +246,6 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
 
 
 def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> Sequence[Entry]:
-    if node.domain == "com.microsoft.nchwc":
-        raise RefusalError(
-            "ONNX Runtime wrote it for the memory layout of one kind of processor (optimisation level ORT_ENABLE_ALL); save the "
-            "model with ORT_ENABLE_EXTENDED or less, or take the model before the optimisation"
-        )
     if node.domain not in ("", "ai.onnx", PIPELINES) and node.op_type not in DOMAINS.get(node.domain, ()):
         raise RefusalError(f"operator of domain {node.domain!r}, which is not ONNX's own; {advice(node.op_type)}")
     special = scope.special(node, operands)

@@ -146,7 +146,7 @@ class _Sums:
             silent = tuple(np.flatnonzero(before == 0).tolist()) if is_input else ()
         return ActivationLoss(
             name=prefix + self.twin.name,
-            option=self.source.name,
+            option=prefix + self.source.name,
             observed=prefix + self.value.name,
             levels=self.levels,
             low=self.low,

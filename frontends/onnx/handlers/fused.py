@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 
 from snnir.frontends.onnx.call import Call
-from snnir.frontends.onnx.registry import HANDLERS, Known, RefusalError, Result, handler
+from snnir.frontends.onnx.registry import HANDLERS, INTEGERS, Known, RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.ops import Add, Mul, Transpose
 
-__all__: list[str] = []
+__all__ = ["via"]
 
 _MICROSOFT = ("com.microsoft",)
 _GEMM_PARAMETERS = ("alpha", "beta", "gamma")
@@ -39,7 +39,8 @@ def via(call: Call, operator: str, *operands: Value | Known, label: str = "", **
     node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
     part = call.scope.call(node, operands)
     part.opset, part.origin = max(call.opset, 13), call.origin
-    return _value(HANDLERS[operator](part))
+    exact = any(isinstance(operand, Value) and operand.type.is_exact for operand in operands)
+    return _value((INTEGERS if exact and operator in INTEGERS else HANDLERS)[operator](part))
 
 
 def _value(results: Sequence[Result]) -> Value:
