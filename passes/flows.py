@@ -46,14 +46,14 @@ class Flows:
     per_channel: bool
     """Whether all synapses can have one gain for each channel of theirs."""
 
-    def together(self, array: np.ndarray) -> np.ndarray:
+    def widest(self, array: np.ndarray) -> np.ndarray:
         """The largest over all neurons that share a grid."""
         return array.max(axis=self.shared, keepdims=True) if self.shared else array
 
     @property
     def peaks(self) -> np.ndarray:
         """The largest `|w s_in|` [synapses, *grid]."""
-        return np.stack(np.broadcast_arrays(*(self.together(flow.peak) for flow in self.synapses)))
+        return np.stack(np.broadcast_arrays(*(self.widest(flow.peak) for flow in self.synapses)))
 
 
 def flows_of(terms: Sequence[Term], rank: int) -> Flows:
@@ -73,7 +73,7 @@ def flows_of(terms: Sequence[Term], rank: int) -> Flows:
     sparse = any(term.node is not None and isinstance(term.node.op, SparseLinear) for term in synapses)
     most = max(_most_level(term) for term in synapses)
     flows = Flows(tuple(found), axes, np.zeros(()), most, not sparse)
-    reach = sum(flows.together(flow.reach) for flow in found) + float(np.abs(bias).max(initial=0))
+    reach = sum(flows.widest(flow.reach) for flow in found) + float(np.abs(bias).max(initial=0))
     return replace(flows, reach=np.asarray(reach))
 
 

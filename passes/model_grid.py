@@ -19,7 +19,7 @@ import numpy as np
 
 from snnir.ir import Node, Quantization
 from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
-from snnir.ir.ties import reached_from
+from snnir.ir.rounding_modes import reached_from
 from snnir.passes.grid import Grid
 from snnir.passes.round_terms import sample_shaped
 from snnir.passes.sums import Term

@@ -326,7 +326,7 @@ class _Placement:
         if op.rounding not in Round.MODES:
             self.refuse(node, f"it rounds {op.rounding!r} on the host, which knows {', '.join(Round.MODES)}")
         name, levels = node.output.name, op.quantization
-        scale = self.new.constant(f"{name}.worth", np.array(levels.scale, DTYPES[x.type.dtype]))
+        scale = self.new.constant(f"{name}.scale", np.array(levels.scale, DTYPES[x.type.dtype]))
         steps: tuple[tuple[Op, tuple[Value, ...], str], ...] = (
             (Div(), (scale,), f"{name}.ratio"),
             (Round(op.rounding if op.rounding in Round.MODES else "even"), (), f"{name}.rounded"),

@@ -132,7 +132,7 @@ class _Descent:
         rounding: Rounding,
         refused: list[Refusal],
     ) -> None:
-        self.options, self.bits, self.ties, self.sum_bits = options, options.bits, options.rounding, options.sum_bits
+        self.options, self.bits, self.tie_rule, self.sum_bits = options, options.bits, options.rounding, options.sum_bits
         self.lost, self.rounding, self.refused = lost, rounding, refused
         self.given = any(isinstance(node.op, Quantize) and node.op.given for _, node in old.walk())
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
@@ -246,10 +246,10 @@ class _Descent:
         table, tie = given_table(chain, unit, offset, levels, op.rounding, reach, op.single)
         uniform = None if chain else steady(table, levels.lo)
         if tie and uniform is None:
-            if self.ties == "refuse":
+            if self.tie_rule == "refuse":
                 reason = f"sums can lie halfway between levels, and no constant V(0) rounds them as {op.rounding!r} does"
                 self.refused.append(Refusal(node.describe(), reason, origin))
-            elif self.ties == "half-up":
+            elif self.tie_rule == "half-up":
                 table, _ = given_table(chain, unit, offset, levels, "half-up", reach, op.single)
                 uniform = None if chain else steady(table, levels.lo)
         integers = whole if stored else np.zeros((1,) * rank)
@@ -317,8 +317,8 @@ class _Descent:
             known.update(zip(node.outputs, arrays, strict=True))
         for end, levels, value in zip(ends, quantizations, body.outputs.values(), strict=True):
             name, type_ = end.output.name, value.type
-            worth = np.clip(known[value], levels.lo, levels.hi) * levels.scale
-            sample = self.new.constant(f"{name}.sample", worth.astype(np.float32))
+            real = np.clip(known[value], levels.lo, levels.hi) * levels.scale
+            sample = self.new.constant(f"{name}.sample", real.astype(np.float32))
             if sample.type.shape == type_.shape:
                 self.values[end.output] = self.new.add1(Quantize(levels), sample, name=name, origin=end.origin)
                 continue

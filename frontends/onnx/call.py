@@ -14,7 +14,7 @@ from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
 from snnir.ir.lowering.compose import static
 
 if TYPE_CHECKING:
-    from snnir.frontends.onnx.walk import Scope
+    from snnir.frontends.onnx.scope import Scope
 
 __all__ = ["Call", "origin_of"]
 

@@ -13,7 +13,7 @@ import onnx
 
 from snnir.frontends.onnx.fold import shape_array
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
-from snnir.frontends.onnx.walk import Entry
+from snnir.frontends.onnx.scope import Entry
 from snnir.ir import BATCH, Dim, Dimension, Shape
 from snnir.ir.dims import concrete, dim, product
 

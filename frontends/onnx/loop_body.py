@@ -13,9 +13,9 @@ from snnir.frontends.onnx.loop_buffers import WRITERS, Part, Written, joined, sc
 from snnir.frontends.onnx.loop_index import COMPARISONS, fold_index, linear, mentions
 from snnir.frontends.onnx.loop_plan import ONLY, Plan
 from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.frontends.onnx.scope import Entry
 from snnir.frontends.onnx.sequences import Cut
 from snnir.frontends.onnx.subgraph import Body
-from snnir.frontends.onnx.walk import Entry
 from snnir.ir import BATCH, Dimension, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import Slice

@@ -12,8 +12,8 @@ from snnir.frontends.onnx.index_grids import Columns
 from snnir.frontends.onnx.loop_index import Condition, Counter, equal, linear, mentions
 from snnir.frontends.onnx.loop_plan import Plan
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
+from snnir.frontends.onnx.scope import Entry
 from snnir.frontends.onnx.subgraph import Body, Stacked
-from snnir.frontends.onnx.walk import Entry
 from snnir.ir import BATCH, Dimension, Shape, Value
 from snnir.ir.dims import dim, product
 

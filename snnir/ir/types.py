@@ -21,7 +21,7 @@ import numpy as np
 
 from snnir.errors import GraphError, InputError, TextError
 from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim, parse_dim, substitute
-from snnir.ir.ties import round_by
+from snnir.ir.rounding_modes import round_by
 
 __all__ = ["DTYPES", "Quantization", "TensorType", "dtype_of", "not_a_level", "parse_type"]
 

@@ -11,7 +11,7 @@ from snnir.frontends.onnx.quantizers import known_number, quantize
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.ops import Add, AveragePool, FakeQuantize, MaxPool, Movement, Mul, Pad
-from snnir.ir.ties import round_by
+from snnir.ir.rounding_modes import round_by
 
 __all__: list[str] = []
 
@@ -160,4 +160,4 @@ def trunc(call: Call) -> list[Result]:
     levels = quantize(call, x, np.array(coarse), none, bounds, rounding, stores=False)
     if target == coarse:
         return [levels]
-    return [call.emit(Mul(), levels, call.constant(f"{call.name()}.worth", np.array(target / coarse)), label="worth")]
+    return [call.emit(Mul(), levels, call.constant(f"{call.name()}.rescale", np.array(target / coarse)), label="rescale")]

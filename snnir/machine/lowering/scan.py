@@ -36,7 +36,7 @@ def scan(work: Lowering, node: Node) -> None:
         _initial(work, node, outer, inner.wirings[value].index.shape) if place < first else work.source(outer)
         for place, (value, outer) in enumerate(entering)
     ]
-    trains = {value: train for (value, _), train in zip(entering, work.together(outside), strict=True)}
+    trains = {value: train for (value, _), train in zip(entering, work.in_one_segment(outside), strict=True)}
     again = {train.name for train in work.settled.values()}
     states = []
     for (value, _), (final, following) in zip(pairs[:first], results, strict=False):

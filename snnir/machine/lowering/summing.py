@@ -60,6 +60,6 @@ def sums_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[tuple[S
         synapses.append(synapse)
         trains.append(train)
         bias = bias if own is None else bias + own
-    given = zip(synapses, work.together(trains), strict=True)
+    given = zip(synapses, work.in_one_segment(trains), strict=True)
     synapses = [dataclasses.replace(synapse, source=train.name) for synapse, train in given]
     return tuple(synapses), bias.reshape(-1), spread(bias.shape, shape)
