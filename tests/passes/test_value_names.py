@@ -79,7 +79,5 @@ def test_a_name_of_two_layers_is_asked_for_whole() -> None:
     graph = two_layers(Lstm())
     with pytest.raises(UsageError, match=r"f is the name of several values: (\S+)/f, (\S+)/f; give the whole name of one"):
         snnir.compile(graph, calibration=X, value_bits={"f": 6})
-    with pytest.raises(
-        UsageError, match=r"no value nobody/f becomes levels; those that do are head.relu, last.1/c, last.1/cell\.next, "
-    ):
+    with pytest.raises(UsageError, match=r"no value nobody/f becomes levels; those that do are head.relu, last.1/c, last.1/"):
         snnir.compile(graph, calibration=X, value_bits={"nobody/f": 6})
