@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import snnir
-from snnir.compiler.losses import bodies, measure_losses
+from snnir.compiler.losses import graphs_by_prefix, measure_losses
 from snnir.compiler.sensitivity import quantization_steps
 from snnir.errors import UsageError
 from snnir.ir import Graph, Op, TensorType, Value
@@ -45,7 +45,7 @@ def bits_of(calibrated: Graph, **values: int) -> dict[str, int]:
     quantized = QuantizeActivations(bits=3, values=text).run(calibrated, Context({})).graph
     return {
         f"{prefix}{node.output.name}": int(node.op.quantization.hi - node.op.quantization.lo).bit_length()
-        for prefix, graph in bodies(quantized)
+        for prefix, graph in graphs_by_prefix(quantized)
         for node in graph.nodes
         if isinstance(node.op, Quantize)
     }
