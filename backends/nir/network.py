@@ -26,7 +26,6 @@ from snnir.machine.program import (
     Scan,
     Settled,
     Synapse,
-    walk,
 )
 from snnir.machine.synapses import currents, to_neurons
 
@@ -126,9 +125,9 @@ class Describer:
 
 
 def refuse_ops(program: IntegerProgram, nodes: Mapping[str, Node], unroll: bool) -> None:
-    """Raise `UnsupportedError` for ops that NIR lacks, bodies of scans included: one line for each reason and node of the model.
+    """Raise `UnsupportedError` for ops that NIR lacks: one line for each reason and node of the model, a scan for all its body.
 
-    A scan counts where it is not to be written out, and nothing in it is refused already.
+    A scan that is not to be written out is refused as well, where nothing in it is.
     """
     work, refusals = Describer(nodes), dict[tuple[str, str], Refusal]()
 
@@ -136,11 +135,12 @@ def refuse_ops(program: IntegerProgram, nodes: Mapping[str, Node], unroll: bool)
         made = work.refusal(op, reason)
         refusals.setdefault((made.node, reason), made)
 
-    for op, _ in walk(program.ops):
-        reason = _REASONS.get(type(op).__name__.lower())
-        if reason is not None:
+    for op in program.ops:
+        inside = op.ops if isinstance(op, Scan) else (op,)
+        reasons = dict.fromkeys(_REASONS[kind] for kind in (type(each).__name__.lower() for each in inside) if kind in _REASONS)
+        for reason in reasons:
             refuse(op, reason)
-        if isinstance(op, Scan) and not unroll and not any(type(inner).__name__.lower() in _REASONS for inner in op.ops):
+        if isinstance(op, Scan) and not unroll and not reasons:
             refuse(
                 op,
                 f"its neurons start afresh in each window of {op.name!r}, and NIR has no windows; write it out element by "

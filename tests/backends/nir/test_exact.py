@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+import snnir
 from snnir.backends.nir import NirReport, read_nir
 from snnir.backends.nir import write_nir as write_source
 from snnir.backends.nir.write import levels_of
@@ -18,7 +19,7 @@ from snnir.export.nir import source_of
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.ops import AveragePool, Bif, Conv, Fs, Linear, Relu, Reshape, Rnn, Sigmoid
+from snnir.ir.ops import AveragePool, Bif, Conv, Fs, Gru, Linear, Lstm, Relu, Reshape, Rnn, Sigmoid
 from snnir.machine import interpret
 from snnir.machine.interpreter import Execution
 from snnir.machine.plain import PlainResult, simulate_plain
@@ -27,6 +28,7 @@ from snnir.machine.unrolling import written_out
 from snnir.passes import Context, default_pipeline, parse_pipeline, run_pipeline
 from tests.backends.nir.interpreter import Interpreter
 from tests.backends.spiking_graphs import random_spiking_graph
+from tests.backends.test_carry import recurrent as gated
 from tests.test_conversion import compiled
 from tests.test_few_spikes import few_spikes
 
@@ -290,6 +292,20 @@ def test_random_few_spike_networks(tmp_path: Path) -> None:
             reasons.update(refusal.reason.split(";")[0].split(" (")[0].split(": ")[0] for refusal in error.refusals)
     assert written >= 3
     assert reasons <= REASONS
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_gates_are_refused_once_with_what_to_use(cell: str, tmp_path: Path) -> None:
+    """The same for every option: writing a gated layer out would not help."""
+    x = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
+    gates, states = (3, 1) if cell == "gru" else (4, 2)
+    program = snnir.compile(gated(Gru() if cell == "gru" else Lstm(), gates, states), calibration=x, bits=3, check=False)
+    for unroll in (False, True):
+        with pytest.raises(UnsupportedError) as caught:
+            snnir.export_nir(program, tmp_path / "a.nir", unroll=unroll, lengths={"T": 5})
+        (refusal,) = caught.value.refusals
+        assert "no product of two signals" in refusal.reason and "snnir bundle" in refusal.reason
+        assert "unroll" not in str(caught.value)
 
 
 def test_a_second_export_of_what_was_read_is_the_same_network(tmp_path: Path) -> None:
