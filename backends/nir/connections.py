@@ -74,7 +74,7 @@ def connections_of(network: Network, plain: bool = False) -> tuple[dict[str, lis
             held = any(name == op.train.name for op in network.inputs)
             if isinstance(layers, str):
                 weight = matrix_of(synapse, wiring, emitter, target)
-                made = (*_flat(shapes[name]), Layer("linear", weight))
+                made: tuple[Flatten | Layer, ...] = (*_flat(shapes[name]), Layer("linear", weight))
                 found[target.name].append(Connection(name, held, made, layers))
             else:
                 rest = _flat(shape) if flat and not _ends_flat(layers) else ()

@@ -92,8 +92,9 @@ class Target:
         """Thresholds int64 [shape] or [levels, shape], or the scale f64 [shape] of a readout."""
         op = self.op
         if isinstance(op, Readout):
-            return op.scale[op.scale_map.array()].reshape(self.shape)
-        rows = op.theta[op.theta_map.array()]
+            found: np.ndarray = op.scale[op.scale_map.array()].reshape(self.shape)
+            return found
+        rows: np.ndarray = op.theta[op.theta_map.array()]
         return rows.T.reshape(-1, *self.shape) if op.staircase else rows.reshape(self.shape)
 
 
@@ -190,7 +191,8 @@ def _routed(op: Route, wirings: Mapping[str, Wiring]) -> Wiring:
         base += sum(emitter.train.size for emitter in inner.emitters)
     whole, map_ = np.concatenate(parts), op.map.array()
     index = np.where(map_ >= 0, whole[np.maximum(map_, 0)], -1)
-    kept, found, first, total = [], np.full(index.shape, -1, np.int64), 0, 0
+    kept: list[tuple[int, Emitter, int]] = []
+    found, first, total = np.full(index.shape, -1, np.int64), 0, 0
     for emitter in emitters:
         size = emitter.train.size
         inside = (index >= first) & (index < first + size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
@@ -64,7 +65,7 @@ def test_pools(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(execute(read_nir(tmp_path / "a.nir"), {"input": x})["output"][0, 0], expected)
 
 
-CONVOLUTIONS = {
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "grouped": ((4, 1, 3, 3), {"groups": 2, "padding": 1}),
     "oblong kernel": ((4, 2, 3, 5), {"padding": (1, 2)}),
     "uneven stride and dilation": ((4, 2, 2, 3), {"stride": (2, 1), "dilation": (1, 2), "padding": (0, 1)}),
@@ -79,7 +80,7 @@ def test_convolutions_of_all_shapes_are_read_with_and_without_a_batch(kind: str,
     shape, given = CONVOLUTIONS[kind]
     rng = np.random.default_rng(0)
     spatial = len(shape) - 2
-    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | given
+    options: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | given
     op = Conv(
         pair(options["stride"], spatial),
         pair(options["padding"], spatial) * 2,
@@ -114,7 +115,7 @@ def test_a_network_that_spikes_already_is_compiled_without_data(tmp_path: Path) 
     expected = program.run(data).outputs["logits"]
     again = snnir.compile(snnir.import_nir(tmp_path / "a.nir"))
     np.testing.assert_array_equal(again.run(data).outputs["logits"], expected)
-    assert again.levels == ("spiking",) and "spiking already" in again.facts.notes[-1]
+    assert again.levels == ("spiking",) and again.facts.notes is not None and "spiking already" in again.facts.notes[-1]
     again.save(tmp_path / "again.snnir")
     np.testing.assert_array_equal(snnir.load(tmp_path / "again.snnir").run(data).outputs["logits"], expected)
     pytest.importorskip("torch")
