@@ -23,10 +23,11 @@ from snnir.runtime.program import Program
 from snnir.runtime.verification import scan_lengths
 from snnir.version import __version__
 from snnir.views.graph_records import line_records, node_records
+from snnir.views.page import Page
 from snnir.views.pool import Pool
 from snnir.views.statistics import value_statistics
 
-__all__ = ["SAMPLES", "explore_data"]
+__all__ = ["SAMPLES", "explore", "explore_data"]
 
 SAMPLES = 8
 """Calibration samples on which values are looked at."""
@@ -48,6 +49,17 @@ class _Compiled:
     data: dict[str, np.ndarray] | None
     pipeline: str
     note: str = ""
+
+
+def explore(
+    source: str | Path | Program | Graph | Any, calibration: np.ndarray | Mapping[str, np.ndarray] | None = None, **options: Any
+) -> Page:
+    """The explorer of a model or program as a page: the graph after every pass, with what its values hold.
+
+    Takes what `explore_data` takes. Raises what `snnir.compile` raises.
+    """
+    data = explore_data(source, calibration, **options)
+    return Page("explore", f"snnir explore: {data['model']}", data)
 
 
 def explore_data(
@@ -110,12 +122,20 @@ def explore_data(
         "statistics": pool_stats.records,
         **_losses(compiled, most, sensitivity, progress),
         "run": _run(compiled, most),
-        "facts": {} if compiled.program is None else dict(compiled.program.facts),
+        "facts": _facts(compiled.program),
     }
 
 
+def _facts(program: Program | None) -> dict[str, object]:
+    known = {} if program is None else dict(program.facts)
+    return {name: Path(value).name if name == "source" and isinstance(value, str) else value for name, value in known.items()}
+
+
 def _name(source: object) -> str:
-    return source.name if isinstance(source, Path | Graph) else str(source) if isinstance(source, str) else type(source).__name__
+    """The file's name or the kind of object; never a folder of the machine that made the page."""
+    if isinstance(source, str | Path):
+        return Path(source).name
+    return source.name if isinstance(source, Graph) else type(source).__name__
 
 
 def _compiled(

@@ -161,7 +161,7 @@ def _facts(node: Node) -> Iterator[tuple[str, str]]:
 
 def _width(range_: tuple[int, ...]) -> int:
     """Bits of a two's complement register that holds an inclusive range."""
-    return 1 + max((range_[1] if range_[1] >= 0 else ~range_[1]).bit_length(), (range_[0] if range_[0] >= 0 else ~range_[0]).bit_length())
+    return 1 + max((bound if bound >= 0 else ~bound).bit_length() for bound in range_)
 
 
 def _scope(node: Node, scopes: Mapping[Value, list[str]]) -> list[str]:

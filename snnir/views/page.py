@@ -8,11 +8,15 @@ import html
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["page", "to_json"]
+from snnir.ir.storage import atomic_write
+
+__all__ = ["Page", "page", "to_json"]
 
 _TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -33,6 +37,38 @@ img-src data: blob:">
 </body>
 </html>
 """
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page for a browser, and the data that it shows."""
+
+    kind: str
+    """`explore` or `report`."""
+    title: str
+    data: Mapping[str, object]
+
+    def html(self) -> str:
+        """The page, whole."""
+        return page(self.kind, self.title, self.data)
+
+    def json(self, indent: int | None = None) -> str:
+        """The data as JSON."""
+        return to_json(self.data, indent)
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""
+        atomic_write(Path(path), self.html().encode())
+
+    def __repr__(self) -> str:
+        return f"<Page {self.title}: save() writes it for a browser>"
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of a notebook."""
+        inner = html.escape(self.html(), quote=True)
+        return (
+            f'<iframe title="{html.escape(self.title)}" srcdoc="{inner}" style="width: 100%; height: 720px; border: 0"></iframe>'
+        )
 
 
 def page(kind: str, title: str, data: Mapping[str, object]) -> str:

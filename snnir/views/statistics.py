@@ -78,5 +78,3 @@ def histogram(stored: np.ndarray, type_: TensorType) -> dict[str, object]:
 def _short(number: float) -> float:
     """Six digits are enough to look at."""
     return float(f"{number:.6g}")
-
-

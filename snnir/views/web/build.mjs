@@ -1,5 +1,6 @@
 // Builds the pages' scripts and styles into ../static, with the licences of everything that is bundled.
 import { build } from "esbuild";
+import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -31,3 +32,10 @@ for (const name of [...packages].sort()) {
   texts.push(`== ${name} ${about.version}: ${about.license}\n\n${file ? readFileSync(join(folder, file), "utf8").trim() : ""}\n`);
 }
 writeFileSync("../static/licences.txt", texts.join("\n"));
+
+// A test compares this with the sources, so that nobody forgets to build.
+const digest = createHash("sha256");
+for (const name of ["package.json", "package-lock.json", "build.mjs", ...readdirSync("src").sort().map((file) => `src/${file}`)]) {
+  digest.update(name).update(readFileSync(name));
+}
+writeFileSync("../static/sources.sha256", `${digest.digest("hex")}\n`);

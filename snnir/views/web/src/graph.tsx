@@ -365,15 +365,20 @@ function next(scene: Scene, from: Box | null, [dx, dy]: [number, number]): strin
     return first ? idOf(first.box) : null;
   }
   const [x, y] = middle(own);
-  let best: Placed | null = null;
-  let least = Infinity;
-  for (const item of scene.placed) {
-    const [u, v] = middle(item);
-    const ahead = (u - x) * dx + (v - y) * dy;
-    const aside = Math.abs((u - x) * dy) + Math.abs((v - y) * dx);
-    if (item === own || ahead <= 1) continue;
-    const distance = ahead + 2.5 * aside;
-    if (distance < least) [least, best] = [distance, item];
-  }
+  const nearest = (items: Placed[]): Placed | null => {
+    let best: Placed | null = null;
+    let least = Infinity;
+    for (const item of items) {
+      const [u, v] = middle(item);
+      const ahead = (u - x) * dx + (v - y) * dy;
+      const aside = Math.abs((u - x) * dy) + Math.abs((v - y) * dx);
+      if (item === own || ahead <= 1) continue;
+      const distance = ahead + 2.5 * aside;
+      if (distance < least) [least, best] = [distance, item];
+    }
+    return best;
+  };
+  // First within the same box, then out of it.
+  const best = nearest(scene.placed.filter((item) => item.box.parent === own.box.parent)) ?? nearest(scene.placed);
   return best ? idOf(best.box) : null;
 }
