@@ -14,7 +14,7 @@ from snnir.compiler.importing import import_model
 from snnir.compiler.losses import measure_losses
 from snnir.compiler.quantized_models import is_quantized
 from snnir.compiler.sensitivity import Partial, QuantizationSteps, quantization_steps, rounded_weights
-from snnir.ir import FLOAT, Graph
+from snnir.ir import FLOAT, LEVELS, SPIKING, Graph
 from snnir.ir.execute import bind_sizes
 from snnir.passes import Context, Stage, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
 from snnir.runtime.costs import dense_macs
@@ -166,8 +166,10 @@ def _compiled(
 def _of_program(
     program: Program, calibration: np.ndarray | Mapping[str, np.ndarray] | None, progress: Progress | None
 ) -> _Compiled:
-    first, pipeline = program.graph("float"), program.facts.pipeline or ""
-    if calibration is not None and pipeline:
+    pipeline = program.facts.pipeline or ""
+    levels = [level for level in LEVELS if level in program.levels]
+    first = program.graph(levels[0])
+    if calibration is not None and pipeline and levels[0] == FLOAT:
         data = calibration_data(first, calibration)
         stages = run_pipeline(first, parse_pipeline(pipeline), Context(data, progress), check=False)
         last = stages[-1].graph if stages else first
@@ -178,20 +180,14 @@ def _of_program(
             program = Program(graphs, program.facts)
         return _Compiled(first, stages, program, data, pipeline, note)
     note = "A program keeps three levels: give --calibration to run its passes again and see each of them."
-    levels = [_Level(number, program.graph(level)) for number, level in enumerate(("quantized", "spiking"), 1)]
-    return _Compiled(first, [level.stage() for level in levels], program, None, pipeline, note)
+    stages = [_stage(number, program.graph(level)) for number, level in enumerate(levels[1:], 1)]
+    return _Compiled(first, stages, program, None, pipeline, note)
 
 
-@dataclass(frozen=True)
-class _Level:
+def _stage(number: int, graph: Graph) -> Stage:
     """A level of a program, which stands for all passes up to it."""
-
-    number: int
-    graph: Graph
-
-    def stage(self) -> Stage:
-        passes = parse_pipeline("substitute-neurons" if self.graph.level == "spiking" else "quantize-weights")
-        return Stage(self.number, passes[0], self.graph, True, 0.0, (), {})
+    (last,) = parse_pipeline("substitute-neurons" if graph.level == SPIKING else "quantize-weights")
+    return Stage(number, last, graph, True, 0.0, (), {})
 
 
 def _sizes(graph: Graph, data: Mapping[str, np.ndarray] | None) -> dict[str, int]:

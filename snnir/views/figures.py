@@ -34,7 +34,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _axes(figure: Figure, rows: int = 1, columns: int = 1, place: int = 1, **shared: Any) -> Axes:
-    axes = figure.add_subplot(rows, columns, place, **shared)
+    axes: Axes = figure.add_subplot(rows, columns, place, **shared)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 

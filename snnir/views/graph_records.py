@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.ops import Fs, Movement, Observe, Population, Scan
 from snnir.ir.text import Line, lines
-from snnir.ir.words import attributes_text
+from snnir.ir.tokens import attributes_text
 from snnir.runtime.costs import node_macs, on_host
 
 __all__ = ["line_record", "line_records", "node_records", "scope_of"]

@@ -70,7 +70,8 @@ class Lanes:
     def start(self, name: str, windows: np.ndarray) -> np.ndarray:
         """The moments at which windows of a population begin, int64."""
         starts = np.array(self.starts.get(name.rpartition("/")[0], [0]), np.int64)
-        return starts[np.minimum(windows, len(starts) - 1)]
+        found: np.ndarray = starts[np.minimum(windows, len(starts) - 1)]
+        return found
 
 
 def recording(program: Program, result: SimulationResult) -> dict[str, object]:

@@ -118,7 +118,7 @@ def _variant(name: str, program: Program, data: _Data, delivery: str, execution:
     recorded = program.run(one, record=population_names(program), **how)
     options = program.facts.options or {}
     bound = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
-    found = {
+    found: dict[str, object] = {
         "name": name,
         "label": _label(name, delivery, execution),
         "delivery": delivery,

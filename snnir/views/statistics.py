@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.compiler.losses import bodies
+from snnir.compiler.losses import graphs_by_prefix
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute, real
 from snnir.ir.types import TensorType
@@ -34,7 +34,7 @@ def value_statistics(graph: Graph, data: Mapping[str, np.ndarray], samples: int)
 
     Levels and integers on accumulator grids are shown in real units where their type has a scale.
     """
-    prefixes = {value: prefix for prefix, each in bodies(graph) for value in each.values.values()}
+    prefixes = {value: prefix for prefix, each in graphs_by_prefix(graph) for value in each.values.values()}
     seen: dict[str, _Seen] = {}
 
     def observe(value: Value, array: np.ndarray) -> None:
