@@ -16,6 +16,7 @@ from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
 from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
+from snnir.backends.simulator.rounding import rounded
 from snnir.backends.simulator.segment import SEGMENT
 from snnir.backends.simulator.segments import Segments, build
 from snnir.backends.simulator.tables import (
@@ -41,8 +42,6 @@ from snnir.backends.simulator.tables import (
     Program,
 )
 from snnir.errors import UnsupportedError
-from snnir.ir.graph import Node
-from snnir.ir.ops import Encode
 from snnir.machine import Lowered
 from snnir.machine.emitters import Max
 from snnir.machine.microprogram import Microprogram
@@ -67,7 +66,7 @@ from snnir.machine.program import (
 )
 from snnir.machine.segments import segments
 
-__all__ = ["Cache", "assemble", "rounds_plainly"]
+__all__ = ["Cache", "assemble"]
 
 _Summing = Population | FewSpikes | Readout | Accumulator
 
@@ -82,15 +81,6 @@ class Cache:
 
     segments: dict[tuple[str, tuple[tuple[int, ...], ...]], Segments] = field(default_factory=dict)
     pool: Pool = field(default_factory=Pool)
-
-
-def rounds_plainly(node: Node) -> bool:
-    """Whether a node is an encoder that rounds numbers of float32 half up, sample by sample: the kernel does that."""
-    op = node.op
-    if not isinstance(op, Encode) or op.rounding != "half-up" or op.single:
-        return False
-    type_ = node.operands[0].type
-    return type_.dtype == "f32" and type_.batch_axis == 0
 
 
 def assemble(lowered: Lowered, cache: Cache) -> tuple[Program, Layout]:
@@ -115,7 +105,8 @@ class _Assembler:
         self.gathered: dict[tuple[int, tuple[str, ...]], int] = {}
         self.emitters: list[tuple[Emitter, int | None]] = []
         self.encoders: list[Charged] = []
-        self.roundings: list[tuple[int, int, float, int, int]] = []
+        self.roundings: list[tuple[int, int, int, float, int, int]] = []
+        self.factors: list[np.ndarray] = []
         self.readouts: list[tuple[Readout, int, int | None]] = []
         self.populations: list[tuple[Summing, Segments]] = []
         self.segment_rows: list[np.ndarray] = []
@@ -123,9 +114,8 @@ class _Assembler:
         self.inputs: list[int] = []
         self.members: list[np.ndarray] = []
         self.thresholds: list[np.ndarray] = []
-        self.sizes = dict.fromkeys(
-            ("counts", "sums", "levels", "members", "thresholds", "index", "neurons", "narrow", "wide", "w0", "w1", "w2"), 0
-        )
+        arrays = ("counts", "sums", "levels", "factors", "members", "thresholds", "index", "neurons", "narrow", "wide")
+        self.sizes = dict.fromkeys((*arrays, "w0", "w1", "w2"), 0)
         self.kept = dict.fromkeys(("encoders", "combinations", "states", "borders"), 0)
         self.microprogram = Microprogram()
         self.accumulated: dict[str, int] = {}
@@ -254,12 +244,16 @@ class _Assembler:
         windows = scan.windows if scan is not None and moving else 1
         levels = self.take("levels", size * windows)
         node = None if fixed else self.lowered.nodes[name]
-        given = node.operands[0] if node is not None and rounds_plainly(node) else None
+        given = None if node is None else rounded(node)
         outer = None if scan is None else self.lowered.nodes[scan.name]
         self.encoders.append(Charged(op, None if node is None else node.output, given, outer, windows, levels))
         if given is not None:
+            factors = -1
+            if given.factors is not None:
+                factors = self.take("factors", size)
+                self.factors.append(np.broadcast_to(given.factors, op.train.shape).reshape(size))
             for k in range(windows):
-                self.roundings.append((size, levels + k * size, op.train.scale, op.train.lo, op.train.hi))
+                self.roundings.append((size, levels + k * size, factors, op.train.scale, op.train.lo, op.train.hi))
         kept, stride = self.keep("encoders", size), size if moving else 0
         row = (self._emitter(op, scan), self.slot(name), size, fixed, levels, stride, kept)
         code.append((ENCODE, self.add(ENCODER, *row)))
@@ -452,6 +446,7 @@ class _Assembler:
             self.table(EMITTER),
             self.table(ENCODER),
             np.array(self.roundings, ROUNDING),
+            np.concatenate([np.zeros(0, np.float32), *self.factors]),
             self.table(POPULATION),
             np.concatenate([np.zeros(0, SEGMENT), *self.segment_rows]),
             np.array(self.inputs, np.int64),
