@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
-from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN
+from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN, SPARE
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.rounding import rounded
@@ -41,6 +41,7 @@ from snnir.backends.simulator.tables import (
     Layout,
     Program,
 )
+from snnir.backends.simulator.windowed import keep_cut
 from snnir.errors import UnsupportedError
 from snnir.machine import Lowered
 from snnir.machine.emitters import Max
@@ -59,6 +60,7 @@ from snnir.machine.program import (
     Route,
     Scan,
     Settled,
+    State,
     Summing,
     Train,
     trains_of,
@@ -89,6 +91,12 @@ def assemble(lowered: Lowered, cache: Cache) -> tuple[Program, Layout]:
     Raises `UnsupportedError` naming the node whose events are too large, or an emitter that the kernels lack.
     """
     return _Assembler(lowered, cache).finish()
+
+
+def _emits_bits(state: State, ops: Sequence[Op]) -> bool:
+    """Whether few-spike neurons emit a state, and that all bits of its levels."""
+    emitters = [op for op in ops if isinstance(op, FewSpikes) and op.train.name == state.following]
+    return any(not op.omitted and op.train.bits == state.input.bits for op in emitters)
 
 
 class _Assembler:
@@ -387,17 +395,18 @@ class _Assembler:
             row += [self.count(table)] * 2
         for element, outer in elements:
             size = element.input.size
-            self.add(ELEMENT, self.slot(element.input.name), outer, size, element.encoded, self.keep("borders", size))
+            self.add(ELEMENT, self.slot(element.input.name), outer, size, element.encoded, self.keep("borders", size), 0)
         for name, outer in shared:
             self.add(SHARED, self.slot(name), outer)
         self._run(op.ops, body, op)
         for state, outer in zip(op.states, initial, strict=True):
             following, size = self.read([state.following], body), state.input.size
             slots = self.slot(state.input.name), outer, following, self.slot(state.final.name)
-            self.add(STATE, *slots, size, self.keep("states", 3 * size), state.input.bits)
+            self.add(STATE, *slots, size, self.keep("states", 3 * size), state.input.bits, _emits_bits(state, op.ops))
         for result in op.results:
             size = result.train.size // max(op.windows, 1)
-            self.add(STACKED, self.read([result.source], body), self.slot(result.train.name), size, self.keep("borders", size))
+            slots = self.read([result.source], body), self.slot(result.train.name)
+            self.add(STACKED, *slots, size, self.keep("borders", size), 0)
         for place, table in enumerate((ELEMENT, STATE, SHARED, STACKED)):
             row[7 + 2 * place] = self.count(table)
         self.bodies.append(body)
@@ -456,7 +465,7 @@ class _Assembler:
             index,
             bias32,
             bias64,
-            flat([_parameters(op, own) for op, own in self.populations], np.int32),
+            flat([*(_parameters(op, own) for op, own in self.populations), np.zeros(SPARE, np.int32)], np.int32),
             flat([own.layout for own in populations], np.int32),
             flat(self.thresholds, np.int64),
             self.table(COMBINATION),
@@ -475,6 +484,7 @@ class _Assembler:
             np.array(layout.results[:-1], np.int64),
             np.array(list(self.kept.values()), np.int64),
         )
+        keep_cut(program)
         return program, layout
 
     def table(self, kind: np.dtype) -> np.ndarray:

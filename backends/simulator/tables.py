@@ -90,10 +90,12 @@ MICROCODE = _record("kind", "size", "width", "result", "x", "x_map", "y", "y_map
 COMBINATION = _record(
     "emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept"
 )
-ELEMENT = _record("slot", "outer", "size", "encoded", "kept")
-STATE = _record("slot", "outer", "following", "final", "size", "level", "bits")
+ELEMENT = _record("slot", "outer", "size", "encoded", "kept", "cut")
+"""cut: `outer` is a train of windows one behind the other, as `cut` ones are stacked, each of as many steps and an empty one."""
+STATE = _record("slot", "outer", "following", "final", "size", "level", "bits", "resent")
+"""resent: whether the next window receives the train that was emitted, which is the bits of the levels."""
 SHARED = _record("slot", "outer")
-STACKED = _record("slot", "outer", "size", "level")
+STACKED = _record("slot", "outer", "size", "level", "cut")
 WINDOWS = _record(
     "length",
     "reverse",

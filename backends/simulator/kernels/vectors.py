@@ -137,7 +137,7 @@ def add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, 
 
 @intrinsic
 def _add_pairs(context, sums, first, weights, base, rows, factors, count, stride, size, shift, index, gains):
-    """As `_add_vectors`, rows[:count] times their factors of 16 bits, two rows at a time: `count` is even. For sums of 32 bits."""
+    """As `_add_vectors`, rows[:count] times factors of 16 bits, two at a time: `count` is even. For sums of 32 bits."""
     lanes = 16
 
     def generate(context, builder, signature, arguments):
@@ -227,8 +227,9 @@ def _are_short(factors, count):
 def add_scaled_rows(sums, first, weights, base, rows, factors, count, stride, size, shift, index, gains):
     """Add rows[:count] times their factors, shifted. Both have room for one more, which is overwritten."""
     if _has_pairs(sums, weights) and _are_short(factors, count):
-        rows[count], factors[count] = rows[count - 1], 0
-        even = count + (count & 1)
+        even = count
+        if count & 1:
+            rows[count], factors[count], even = rows[count - 1], 0, count + 1
         _add_pairs(sums, first, weights, base, rows, factors, even, stride, size, shift, index, gains)
     else:
         none = np.int64(0)
