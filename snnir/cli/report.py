@@ -201,7 +201,7 @@ def run_facts(
     totals = result if isinstance(result, RunTotals) else RunTotals.of(result)
     inputs = as_inputs(program.graph("spiking"), data)
     bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
-    macs = dense_macs(program.graph("quantized"), inputs)
+    macs = dense_macs(program.graph("quantized" if "quantized" in program.levels else "spiking"), inputs)
     counted: dict[str, object] = {}
     if totals.counts_synops:
         synops, charges = totals.per_sample(totals.synops), totals.per_sample(totals.charges)

@@ -145,7 +145,10 @@ class Macs:
 
 
 def dense_macs(quantized: Graph, inputs: Mapping[str, np.ndarray]) -> Macs:
-    """Multiply-accumulates per sample of the network as dense layers (one-to-one and sparse maps by their weights)."""
+    """Multiply-accumulates per sample of the network as dense layers (one-to-one and sparse maps by their weights).
+
+    The spiking graph may stand for the quantized one; it writes products of matrices element by element.
+    """
     return Macs(*_macs(quantized, bind_sizes(quantized, inputs) | {"N": 1}))
 
 

@@ -44,6 +44,11 @@ class Program:
     def __repr__(self) -> str:
         return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that it has: `float`, `quantized`, `spiking`; of a program from a bundle the last alone."""
+        return tuple(level for level in LEVELS if level in self._graphs)
+
     def graph(self, level: str = "spiking") -> Graph:
         """The graph at `level`: `float` (as imported), `quantized` or `spiking`. Raises `UsageError`."""
         if level not in self._graphs:

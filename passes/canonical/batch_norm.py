@@ -1,68 +1,27 @@
-"""Fold batch norm into the weights before it, or into those after the activation it follows."""
+"""Batch norm, and any affine map per channel, folds into neighbouring weights, or sinks towards some."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-
 import numpy as np
 
-from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Value
+from snnir.ir import BATCH, Dim, Graph, Node, Value
 from snnir.ir.dims import concrete
 from snnir.ir.ops import Add, BatchNorm, Concat, Conv, Linear, MaxPool, Movement, Mul, Pad, Scan, Transpose
 from snnir.ir.rewrite import Rewriter, extend
 from snnir.ir.types import DTYPES
+from snnir.ir.worklist import pattern
 from snnir.passes.affine import channel_vector, is_constant, used_once
-from snnir.passes.infra import Context, Pass, Result, register
-from snnir.passes.properties import BATCH_NORM_FOLDED
-from snnir.passes.remove_dead_code import rebuild_until_settled
 
-__all__ = ["FoldBatchNorm"]
+__all__ = ["RULES"]
 
 
-@register
-@dataclass(frozen=True)
-class FoldBatchNorm(Pass):
-    """Fold batch norm, and any affine map per channel, into neighbouring weights.
-
-    1. After a `conv` or `linear` that nobody else takes: into its weights and bias.
-    2. Elsewhere it becomes `mul` and `add` by constants.
-    3. `mul` and `add` by constants sink through data movement (and `max_pool`, where the factor is positive), and into
-       the bodies of scans, ...
-    4. ... into the `linear` or `conv` they reach. Under zero padding the bias then differs at the border, so it becomes a
-       map of the conv's output size; where that size is unknown, the affine map stays and gets neurons of its own.
-    """
-
-    name = "fold-batch-norm"
-    takes = gives = FLOAT
-    ensures = (BATCH_NORM_FOLDED,)
-
-    def run(self, graph: Graph, context: Context) -> Result:
-        """Apply the pass."""
-        hits: Counter[str] = Counter()
-        new, changed = rebuild_until_settled(graph, _rule, hits)
-        return Result(new, changed, rewrites=hits)
-
-
-def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
-    value = None
-    if isinstance(node.op, Scan):
-        return _into_scan(rewriter, node, operands)
-    if isinstance(node.op, BatchNorm):
-        value = _batch_norm(rewriter, node, operands)
-    elif isinstance(node.op, Linear | Conv):
-        value = _into_next(rewriter, node, operands)
-    elif isinstance(node.op, MaxPool) or (isinstance(node.op, Movement) and not isinstance(node.op, Concat | Pad)):
-        value = _sink(rewriter, node, operands)
-    return None if value is None else (value,)
-
-
-def _batch_norm(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
-    assert isinstance(node.op, BatchNorm)
+@pattern(BatchNorm)
+def batch_norm(rewriter: Rewriter, node: Node, op: BatchNorm, operands: tuple[Value, ...]) -> Value | None:
+    """Batch norm goes into the `conv` or `linear` that only it takes, and becomes `mul` and `add` elsewhere."""
     x, name = operands[0], node.output.name
     if not all(is_constant(value) for value in operands[1:]):
         return None
-    factor, shift = node.op.factors(*(value.array for value in operands[1:]))
+    factor, shift = op.factors(*(value.array for value in operands[1:]))
     inner = x.producer
     weighted = inner is not None and (isinstance(inner.op, Conv) or (isinstance(inner.op, Linear) and x.type.rank == 2))
     if inner is not None and weighted and used_once(node, 0) and all(is_constant(value) for value in inner.operands[1:]):
@@ -95,12 +54,14 @@ def _affine_before(value: Value) -> tuple[Value, np.ndarray, np.ndarray] | None:
     return x, factor, shift
 
 
-def _into_next(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
+@pattern(Linear, Conv, after=(Add, Mul), reach=2)
+def into_the_next(rewriter: Rewriter, node: Node, op: Linear | Conv, operands: tuple[Value, ...]) -> Value | None:
+    """An affine map of the operand goes into the weights; under zero padding its shift becomes a map of biases."""
     before = _affine_before(operands[0])
     if before is None or not all(is_constant(value) for value in operands[1:]):
         return None
     x, factor, shift = before
-    axis = 1 if isinstance(node.op, Conv) else -1
+    axis = 1 if isinstance(op, Conv) else -1
     channels = operands[0].type.shape[axis]
     if isinstance(channels, Dim):
         return None
@@ -109,11 +70,10 @@ def _into_next(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> V
         return None
     weight = operands[1].array
     bias = operands[2].array if len(operands) == 3 else np.zeros(len(weight), weight.dtype)
-    name, op = node.output.name, node.op
+    name = node.output.name
     if isinstance(op, Linear):
         scaled, total, border = weight * c, bias + weight.astype(np.float64) @ d, None
     else:
-        assert isinstance(op, Conv)
         per_map = np.repeat(c.reshape(op.groups, -1), len(weight) // op.groups, axis=0)
         scaled, total, border = weight * per_map.reshape(weight.shape[:2] + (1,) * (weight.ndim - 2)), bias, None
         if d.any():
@@ -142,21 +102,26 @@ def _bias_map(op: Conv, x: Value, weight: np.ndarray, d: np.ndarray) -> np.ndarr
     return op.evaluate(constant, weight.astype(np.float64))[0]
 
 
-def _sink(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value | None:
-    """`move(x c + d)` becomes `move(x) move(c) + move(d)`."""
+@pattern(Movement, MaxPool, after=(Add, Mul), reach=2)
+def sink(rewriter: Rewriter, node: Node, op: Movement | MaxPool, operands: tuple[Value, ...]) -> Value | None:
+    """`move(x c + d)` becomes `move(x) move(c) + move(d)`, unless the batch leaves axis 0."""
+    if isinstance(op, Concat | Pad):
+        return None
     (value,) = operands
     before = _affine_before(value)
     if before is None or not used_once(node, 0):
         return None
     x, factor, shift = before
+    if x.type.batch_axis == 0 and node.output.type.batch_axis != 0:
+        return None
     firsts = [value.type.shape[:1] for value in (x, node.output)]
     if firsts[0] != firsts[1] and not any(isinstance(size, Dim) for first in firsts for size in first):
         return None  # the movement leaves the one sample of a model without a batch: neurons and weights stay before it
-    moved_factor, moved_shift = (_moved(node, x, array) for array in (factor, shift))
-    if moved_factor is None or moved_shift is None or (isinstance(node.op, MaxPool) and not (factor > 0).all()):
+    moved_factor, moved_shift = (_moved(op, x, node.output, array) for array in (factor, shift))
+    if moved_factor is None or moved_shift is None or (isinstance(op, MaxPool) and not (factor > 0).all()):
         return None
     name, dtype = node.output.name, np.float64 if x.type.dtype == "f64" else np.float32
-    moved = rewriter.emit(node.op, x, name=f"{name}.moved")
+    moved = rewriter.emit(op, x, name=f"{name}.moved")
     if np.any(moved_factor != 1):
         moved = rewriter.emit(
             Mul(), moved, rewriter.constant(f"{name}.factor", moved_factor.astype(dtype)), name=f"{name}.scaled"
@@ -164,9 +129,9 @@ def _sink(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Value 
     return rewriter.emit(Add(), moved, rewriter.constant(f"{name}.shift", moved_shift.astype(dtype)), name=name)
 
 
-def _moved(node: Node, x: Value, array: np.ndarray) -> np.ndarray | None:
-    """The constant `array`, which spreads over x, as it spreads over the node's result; None where that is unknown."""
-    op, sample, result = node.op, x.type.shape[1:], node.output.type
+def _moved(op: Movement | MaxPool, x: Value, moved: Value, array: np.ndarray) -> np.ndarray | None:
+    """The constant `array`, which spreads over x, as it spreads over `moved`, the result; None where that is unknown."""
+    sample, result = x.type.shape[1:], moved.type
     if array.ndim == 0:
         return array
     if x.type.batch_axis != 0 or result.batch_axis != 0 or (array.ndim == x.type.rank and array.shape[0] != 1):
@@ -178,15 +143,16 @@ def _moved(node: Node, x: Value, array: np.ndarray) -> np.ndarray | None:
         return np.asarray(spread.transpose(op.perm)[0])
     if any(isinstance(size, Dim) for size in (*sample, *result.shape[1:])):
         return None
-    assert isinstance(op, Movement)
     shape = x.type.with_shape(sample).static_shape(x.name)
     return np.asarray(op.bind({BATCH: 1}).evaluate(np.broadcast_to(spread, (1, *shape)))[0][0])
 
 
-def _into_scan(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+@pattern(Scan, reach=2)
+def into_scan(rewriter: Rewriter, node: Node, op: Scan, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
     """A sequence `x c + d` whose constants do not vary along it is scanned as x; the body computes the affine map."""
-    assert isinstance(node.op, Scan) and node.body is not None
-    op, body = node.op, Graph(node.body.name)
+    if node.body is None:
+        return None
+    body = Graph(node.body.name)
     values = {value: body.input(value.name, value.type) for value in node.body.inputs}
     given = list(operands)
     for index in range(op.states, op.states + op.elements):
@@ -209,3 +175,6 @@ def _into_scan(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> t
 def _varies(array: np.ndarray, rank: int, axis: int) -> bool:
     spread = array.reshape((1,) * (rank - array.ndim) + array.shape)
     return spread.shape[0] != 1 or spread.shape[axis] != 1
+
+
+RULES = (into_scan, batch_norm, into_the_next, sink)
