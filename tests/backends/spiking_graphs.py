@@ -58,7 +58,8 @@ class _Builder:
         if len(shape) == 2 and rng.random() < 0.3:
             real = graph.add1(Transpose((0, 2, 1)), real)
         if rng.random() < 0.3:  # by the kernel, where the encoder rounds half up
-            factors = rng.uniform(0.5, 2, shape if rng.random() < 0.5 else (1, *shape)).astype(np.float32)
+            own = self.sample(real)
+            factors = rng.uniform(0.5, 2, own if rng.random() < 0.5 else (1, *own)).astype(np.float32)
             real = graph.add1(Mul(), real, graph.constant("factor", factors))
         value = graph.add1(Encode(self.quantization()), real, name="encoded")
         for _ in range(int(rng.integers(0, 3))):
