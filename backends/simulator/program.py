@@ -405,8 +405,8 @@ class _Assembler:
             self.add(STATE, *slots, size, self.keep("states", 3 * size), state.input.bits, _emits_bits(state, op.ops))
         for result in op.results:
             size = result.train.size // max(op.windows, 1)
-            slots = self.read([result.source], body), self.slot(result.train.name)
-            self.add(STACKED, *slots, size, self.keep("borders", size), 0)
+            stacked = self.read([result.source], body), self.slot(result.train.name)
+            self.add(STACKED, *stacked, size, self.keep("borders", size), 0)
         for place, table in enumerate((ELEMENT, STATE, SHARED, STACKED)):
             row[7 + 2 * place] = self.count(table)
         self.bodies.append(body)

@@ -79,7 +79,7 @@ def _staircases_in_eights(context, sums, levels, table, width, parameter, size, 
         total_type, lanes = element_type(context, sums), 8
         longs, numbers = llvmlite.ir.VectorType(_LONG, lanes), llvmlite.ir.VectorType(_INT, lanes)
         charge, found, thresholds, rows = (array_pointer(context, builder, signature.args[k], arguments[k]) for k in (0, 1, 2, 4))
-        width, count, least, most, highest, lowest = arguments[3], *arguments[5:]
+        width, _, count, least, most, highest, lowest = arguments[3:]
         zeros, spikes, level = llvmlite.ir.Constant(longs, None), allocate_once(builder, _LONG), allocate_once(builder, longs)
         lane = llvmlite.ir.Constant(longs, list(range(lanes)))
         signed = builder.icmp_signed("<", least, _LONG(0))

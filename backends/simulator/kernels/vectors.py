@@ -180,7 +180,8 @@ def _add_pairs(context, sums, first, weights, base, rows, factors, count, stride
                         product = builder.call(multiply, [shuffled(mine, theirs, order), factor])
                         builder.store(builder.add(builder.load(register), product), register)
             for place in range(vectors):
-                found = shuffled(*(builder.load(registers[2 * place + side]) for side in range(2)), _ORDER)
+                lower, upper = (builder.load(registers[2 * place + side]) for side in range(2))
+                found = shuffled(lower, upper, _ORDER)
                 found = found if mask is None else builder.select(mask, found, llvmlite.ir.Constant(found.type, None))
                 neuron = builder.add(first, builder.add(j, _LONG(lanes * place)))
                 _store_sums(builder, into, neuron, found, bits, index, gains)
