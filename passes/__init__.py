@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from snnir.passes.infra import PASSES, parse_pipeline
     from snnir.passes.manager import Stage, check_samples, run_pipeline
     from snnir.passes.options import CompileOptions
-    from snnir.passes.pipelines import default_pipeline, pipeline_for, simplify
+    from snnir.passes.pipelines import certified, default_pipeline, pipeline_for, simplify
     from snnir.passes.place_observers import Placed, try_observers
     from snnir.passes.quantize_activations import accumulating
 
@@ -28,6 +28,7 @@ __all__ = [
     "Result",
     "Stage",
     "accumulating",
+    "certified",
     "check_samples",
     "default_pipeline",
     "event_ranges",
@@ -47,6 +48,7 @@ _HOMES = {
     "Placed": "place_observers",
     "Stage": "manager",
     "accumulating": "quantize_activations",
+    "certified": "pipelines",
     "check_samples": "manager",
     "default_pipeline": "pipelines",
     "function_interior": "host_part",

@@ -201,14 +201,12 @@ def _compiled(
 
 def _spiking_program(graph: Graph) -> Program:
     """A network that spikes already (from a NIR file, or of a `SpikingModule`): its bounds are certified, and it runs."""
-    from snnir.passes import Context, parse_pipeline, run_pipeline
+    from snnir.passes import certified
 
-    pipeline = "certify-bounds"
-    certified = run_pipeline(graph, parse_pipeline(pipeline), Context({}), check=False)[-1].graph
+    made = certified(graph)
     note = "the network was spiking already: its levels and weights are what they were"
-    certified.notes.append(note)
-    facts = CompileFacts(source=graph.name, pipeline=pipeline, notes=[note], neuron=neuron_of(certified))
-    return Program({SPIKING: certified}, facts)
+    made.notes.append(note)
+    return Program({SPIKING: made}, CompileFacts(source=graph.name, notes=[note], neuron=neuron_of(made)))
 
 
 def _trained(model: object) -> TrainableModule | None:

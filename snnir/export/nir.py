@@ -87,6 +87,6 @@ def import_nir(path: str | Path) -> Graph:
     graph = read_nir(path)
     if graph.level != SPIKING:
         return graph
-    from snnir.passes import Context, parse_pipeline, run_pipeline
+    from snnir.passes import certified
 
-    return run_pipeline(graph, parse_pipeline("certify-bounds"), Context({}), check=False)[-1].graph
+    return certified(graph)
