@@ -18,12 +18,12 @@ from rich.table import Table
 from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.provenance import origin_rows
 from snnir.cli.support import op_support, pass_properties, pass_support
+from snnir.ir.execute import bind_sizes
 from snnir.runtime.accuracy import distance_text
 from snnir.runtime.clipping import MOST_CLIPPED
 from snnir.runtime.costs import ENERGY_SOURCE, ENERGY_TABLES, Operations, dense_macs, estimate_energy
 from snnir.runtime.inputs import as_inputs
 from snnir.runtime.totals import RunTotals, right_answers
-from snnir.runtime.verification import scan_lengths
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
@@ -200,7 +200,7 @@ def run_facts(
     """
     totals = result if isinstance(result, RunTotals) else RunTotals.of(result)
     inputs = as_inputs(program.graph("spiking"), data)
-    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
+    bounds = program.bounds(bind_sizes(program.graph("spiking"), inputs), delivery, execution)
     macs = dense_macs(program.graph("quantized" if "quantized" in program.levels else "spiking"), inputs)
     counted: dict[str, object] = {}
     if totals.counts_synops:

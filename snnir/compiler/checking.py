@@ -348,8 +348,8 @@ def _certified(
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""
     from snnir.compiler.compile import compile
+    from snnir.ir.execute import bind_sizes
     from snnir.runtime.inputs import as_inputs
-    from snnir.runtime.verification import scan_lengths
 
     program = compile(
         model,
@@ -362,5 +362,5 @@ def _certified(
         check=False,
     )
     spiking = program.graph("spiking")
-    bounds = program.bounds(scan_lengths(spiking, as_inputs(spiking, calibration)))
+    bounds = program.bounds(bind_sizes(spiking, as_inputs(spiking, calibration)))
     return {name: max(windows, default=0) for name, windows in bounds.items()}
