@@ -1,10 +1,13 @@
 """Files that earlier versions of snnir wrote, stored here, are read and give what they gave then.
 
-`version1` was written before bundles had gains, `version2` before they held the host's part, with few-spike neurons and a softmax.
+`version1` was written before bundles had gains, `version2` before they held the host's part, with few-spike neurons and
+a softmax.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,6 @@ import pytest
 
 import snnir
 from snnir.backends.bundle import run_engine
-from snnir.errors import UsageError
 from snnir.export.replay import replay_bundle, run_inputs
 
 OLD = Path(__file__).parent / "old"
@@ -31,10 +33,8 @@ def test_programs_and_bundles_of_earlier_versions(version: str, tmp_path: Path) 
     made = snnir.load_bundle(OLD / version / "bundle.snnb")
     assert made.host is None
     assert replay_bundle(made).ok
-    try:
+    if any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
         assert run_engine(made).ok
-    except UsageError as error:
-        assert "no C compiler" in str(error)
     again = snnir.load(OLD / version / "bundle.snnb")
     for found in (result.outputs, run_inputs(made, x)[1], again.run(x).outputs):
         assert list(found) == list(expected)

@@ -17,7 +17,8 @@ from snnir.errors import GraphError
 from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
 from snnir.ir.op import SPIKING, Example, Op, register
-from snnir.ir.ops.affine import Linear, Mul, SparseLinear
+from snnir.ir.ops.affine import Linear, SparseLinear
+from snnir.ir.ops.arithmetic import Mul
 from snnir.ir.ops.quantize import Quantize, check_parameter, staircase, uniform_levels
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
