@@ -45,7 +45,7 @@ from tests.backends.test_c_replay import SANITIZED
 from tests.machine_bounds import ranges, step_bounds
 from tests.test_conversion import BATCH_OF_SEEDS, SEEDS, check_ranges, compiled, emitting, raster_of, value_of
 
-FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases,certify-bounds"
+FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases"
 
 
 @lru_cache(maxsize=400)

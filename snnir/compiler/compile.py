@@ -27,7 +27,7 @@ from snnir.compiler.open_sizes import OpenSizes, with_numbers
 from snnir.compiler.options import ImportOptions, Keywords, keywords_of, split
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, NoReferenceError, UnsupportedError, UsageError
-from snnir.ir import Graph
+from snnir.ir import SPIKING, Graph
 from snnir.ir.phases import neuron_of
 from snnir.passes.options import CompileOptions
 from snnir.runtime.costs import dense_macs, host_work
@@ -76,6 +76,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     model does: `exact` gives them staircases of thresholds, `half-up` rounds up and counts the integers that differ on the
     calibration data, `refuse` refuses. docs/quantized-models.md says more.
 
+    A graph of the spiking level (`import_nir` of an exact export, `SpikingModule.to_graph()`) needs nothing more: its bounds are
+    certified, and options and data do not count for it.
+
     A module that `snnir.torch.trainable` made brings its calibration data and its options with it: of those here, only
     `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
     the program is then the trained one, with levels instead of real activations.
@@ -87,6 +90,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     """
     from snnir.passes import parse_pipeline, pipeline_for
 
+    if isinstance(model, Graph) and model.level == SPIKING:
+        return _spiking_program(model)
     imports, rest = split(options)
     chosen = CompileOptions.of(rest)
     passes = pipeline_for(chosen) if pipeline is None else parse_pipeline(pipeline)
@@ -181,7 +186,7 @@ def _compiled(
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
-        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with substitute-neurons")
     macs = dense_macs(graphs["quantized"], data)
     facts = dataclasses.replace(
         facts,
@@ -192,6 +197,17 @@ def _compiled(
     if known is not None:
         facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
     return Program(graphs, facts)
+
+
+def _spiking_program(graph: Graph) -> Program:
+    """A network that spikes already (from a NIR file, or of a `SpikingModule`), with a note that says so."""
+    from snnir.ir.rewrite import extend, like
+
+    note = "the network was spiking already: its levels and weights are what they were"
+    new = like(graph)
+    extend(new, graph, {value: new.input(value.name, value.type) for value in graph.inputs})
+    new.notes.append(note)
+    return Program({SPIKING: new}, CompileFacts(source=graph.name, notes=[note], neuron=neuron_of(new)))
 
 
 def _trained(model: object) -> TrainableModule | None:

@@ -1,7 +1,7 @@
 """Files that earlier versions of snnir wrote, stored here, are read and give what they gave then.
 
-`version1` was written before bundles had gains, `version2` before they held the host's part, with few-spike neurons and
-a softmax.
+`version1` was written before bundles had gains; `version2`, with few-spike neurons and a softmax, before they held the host's
+part.
 """
 
 from __future__ import annotations
