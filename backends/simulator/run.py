@@ -51,6 +51,8 @@ PHASES = ("delivering", "firing", "settling", "the rest")
 _FOREVER = np.iinfo(np.int64).max // 4
 _DELIVERIES = {"relay": RELAY, "replay": REPLAY, "graded": GRADED}
 
+_NOTHING = np.zeros(0, np.int64)
+
 _NO_MEMORY = "not enough memory for the events of this run; run fewer samples at once, or record less"
 
 
@@ -169,6 +171,8 @@ def _found(workers: Sequence[Worker]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     total = workers[0].cursors.copy()
     for worker in workers[1:]:
         total += worker.cursors
+    if not total[RECORDS] and not total[HISTORY]:
+        return total, _NOTHING, _NOTHING
     try:
         return total, _log(workers, "records", RECORDS), _log(workers, "history", HISTORY)
     except MemoryError:
@@ -203,7 +207,7 @@ def _charge(sized: Sized, host: Host) -> tuple[np.ndarray, list[np.ndarray]]:
             continue
         for k, body in enumerate([host] if own.scan is None else host.windows.get(own.scan, [])):
             if own.given is not None:
-                rounded.append(np.ascontiguousarray(body.reals[own.given], np.float32))
+                rounded.append(np.ascontiguousarray(body.reals[own.given.value], np.float32))
                 assert rounded[-1].size == batch * train.size, f"{train.name}: {rounded[-1].shape} for {batch} of {train.shape}"
             elif known is None:
                 assert own.value is not None

@@ -131,18 +131,7 @@ class Program:
         if chosen.backend != "simulator":
             found: SimulationResult = backends()[chosen.backend].run(self.graph("spiking"), inputs, chosen)
             return found
-        return self.simulator.run(
-            inputs,
-            steps=chosen.steps,
-            delivery=chosen.delivery,
-            execution=chosen.execution,
-            encoding=chosen.encoding,
-            trace=chosen.trace,
-            record=chosen.record,
-            counts=chosen.counts,
-            threads=chosen.threads,
-            progress=progress,
-        )
+        return self.simulator.execute(inputs, chosen, progress=progress)
 
     def clipped(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, float]:
         """For each input: the share of its numbers beyond the levels that calibration gave its encoder, which saturate.
