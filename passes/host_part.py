@@ -180,7 +180,7 @@ def _signal(node: Node) -> bool:
 
 def _is_plain(node: Node) -> bool:
     """Whether the node is affine, data movement or a magnitude: what host ops may stand behind or before."""
-    return node.op.has(Trait.AFFINE) or isinstance(node.op, Movement | Abs)
+    return (node.op.has(Trait.AFFINE) and not needs_host(node)) or isinstance(node.op, Movement | Abs)
 
 
 def _holds_integers(node: Node) -> bool:
