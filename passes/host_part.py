@@ -214,7 +214,7 @@ def _forward(graph: Graph, raw: Iterable[Value], fits: Callable[[Node], bool]) -
     known, found = set(raw), set()
     for node in graph.nodes:
         changing = [value for value in node.operands if not value.is_constant]
-        if changing and all(value in known for value in changing) and fits(node):
+        if all(value in known for value in changing) and fits(node):
             known.update(node.outputs)
             found.add(node)
     return found
