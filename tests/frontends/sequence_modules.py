@@ -136,7 +136,8 @@ class DiagonalStateSpace(Unrolled):
         return (state * self.outward).sum(-1) + self.direct * x, state
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mix(F.gelu(super().forward(x)))
+        result: Tensor = self.mix(F.gelu(super().forward(x)))
+        return result
 
 
 class LinearRecurrentUnit(Unrolled):
@@ -211,7 +212,8 @@ class RelativeAttention(nn.Module):
         relative = F.pad(relative, (1, 0)).view(count, self.heads, 2 * LENGTH, length)[:, :, 1:]
         relative = relative.reshape(count, self.heads, length, 2 * LENGTH - 1)[..., :length]
         found = ((content + relative) / self.size**0.5).softmax(-1) @ v
-        return self.out(found.transpose(1, 2).reshape(count, length, WIDTH))
+        result: Tensor = self.out(found.transpose(1, 2).reshape(count, length, WIDTH))
+        return result
 
 
 class FeedForward(nn.Sequential):
@@ -231,7 +233,8 @@ class ConvolutionModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.glu(self.first(self.norm(x).transpose(1, 2)), 1)
-        return self.last(F.silu(self.batch_norm(self.depthwise(x)))).transpose(1, 2)
+        result: Tensor = self.last(F.silu(self.batch_norm(self.depthwise(x)))).transpose(1, 2)
+        return result
 
 
 class Conformer(nn.Module):
@@ -239,7 +242,12 @@ class Conformer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.last, self.convolution, self.attention = FeedForward(), FeedForward(), ConvolutionModule(), RelativeAttention()
+        self.first, self.last, self.convolution, self.attention = (
+            FeedForward(),
+            FeedForward(),
+            ConvolutionModule(),
+            RelativeAttention(),
+        )
         self.norm, self.closing = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, 4)
 
@@ -247,7 +255,8 @@ class Conformer(nn.Module):
         x = x + 0.5 * self.first(x)
         x = x + self.attention(self.norm(x))
         x = x + self.convolution(x)
-        return self.head(self.closing(x + 0.5 * self.last(x)))
+        result: Tensor = self.head(self.closing(x + 0.5 * self.last(x)))
+        return result
 
 
 class SqueezeExcitation(nn.Module):
@@ -262,7 +271,8 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm_second(self.second(self.norm_first(self.first(x)).relu()))
         scale = self.excite(self.squeeze(y.mean((2, 3))).relu()).sigmoid()
-        return self.head((x + y * scale[:, :, None, None]).relu().mean((2, 3)))
+        result: Tensor = self.head((x + y * scale[:, :, None, None]).relu().mean((2, 3)))
+        return result
 
 
 class Transformer(nn.Module):
@@ -274,7 +284,8 @@ class Transformer(nn.Module):
         self.encoder, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(WIDTH, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x))
+        result: Tensor = self.head(self.encoder(x))
+        return result
 
 
 class GatedConvolutions(nn.Module):
@@ -287,7 +298,8 @@ class GatedConvolutions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.glu(self.first(x.transpose(1, 2)), 1)
-        return self.head((y + F.glu(self.second(y), 1)).transpose(1, 2))
+        result: Tensor = self.head((y + F.glu(self.second(y), 1)).transpose(1, 2))
+        return result
 
 
 class AttentionDecoder(nn.Module):

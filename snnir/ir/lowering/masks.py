@@ -65,10 +65,11 @@ def _parts(call: Builder, mask: Value) -> tuple[Value, Value] | None:
     x, keep = node.operands
     shape = node.output.type.shape
     for number, op in enumerate(reversed(moves)):
-        x, keep = (
-            call.emit(op, part if part.type.shape == shape else call.emit(Expand(shape), part, label=f"{name}.spread"), label=name)
-            for part, name in ((x, f"moved{number}"), (keep, f"kept{number}"))
-        )
+        whole = []
+        for part, label in ((x, f"moved{number}"), (keep, f"kept{number}")):
+            spread = part if part.type.shape == shape else call.emit(Expand(shape), part, label=f"{label}.spread")
+            whole.append(call.emit(op, spread, label=label))
+        x, keep = whole
         shape = x.type.shape
     return x, keep
 
