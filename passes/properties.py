@@ -64,7 +64,7 @@ AVERAGES_SUBSTITUTED = Property(
 )
 BATCH_NORM_FOLDED = Property(
     "no batch norm",
-    "fold-batch-norm",
+    "canonicalize",
     lambda node: isinstance(node.op, BatchNorm) and all(value.is_constant for value in node.operands[1:]),
 )
 RELU_IS_CLIP = Property("clips in the place of relu", "canonicalize", lambda node: isinstance(node.op, Relu))

@@ -33,7 +33,7 @@ _KIND = "snnir-program"
 class Program:
     """A model as `float`, `quantized` and `spiking` graph, with `facts` about how it was compiled.
 
-    A program that was imported from a bundle has the spiking graph only."""
+    A program that was made of a bundle or of a spiking graph has the spiking graph only."""
 
     def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
         self._graphs = dict(graphs)
@@ -44,13 +44,18 @@ class Program:
     def __repr__(self) -> str:
         return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
 
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that it has: `float`, `quantized`, `spiking`; from a bundle or a spiking graph the last alone."""
+        return tuple(level for level in LEVELS if level in self._graphs)
+
     def graph(self, level: str = "spiking") -> Graph:
         """The graph at `level`: `float` (as imported), `quantized` or `spiking`. Raises `UsageError`."""
         if level not in self._graphs:
             if level in LEVELS:
                 raise UsageError(
-                    f"this program has no {level} level: it came from a bundle, which holds the spiking one only; "
-                    "use the program that the bundle was made of"
+                    f"this program has no {level} level: what it came from (a bundle, a NIR file or a spiking graph) holds the "
+                    "spiking one only; use the program that this was made of"
                 )
             raise UsageError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
         return self._graphs[level]
@@ -124,18 +129,7 @@ class Program:
         if chosen.backend != "simulator":
             found: SimulationResult = backends()[chosen.backend].run(self.graph("spiking"), inputs, chosen)
             return found
-        return self.simulator.run(
-            inputs,
-            steps=chosen.steps,
-            delivery=chosen.delivery,
-            execution=chosen.execution,
-            encoding=chosen.encoding,
-            trace=chosen.trace,
-            record=chosen.record,
-            counts=chosen.counts,
-            threads=chosen.threads,
-            progress=progress,
-        )
+        return self.simulator.execute(inputs, chosen, progress=progress)
 
     def clipped(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, float]:
         """For each input: the share of its numbers beyond the levels that calibration gave its encoder, which saturate.
