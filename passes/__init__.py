@@ -1,13 +1,11 @@
 """Passes: each takes a graph and gives a graph, states what it promises, and is held to it.
 
-The passes are imported when they are first asked for: a run needs the two analyses only.
+The passes are imported when they are first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from snnir.passes.certify_bounds import settling_bounds
-from snnir.passes.event_ranges import event_ranges
 from snnir.passes.infra import Context, Pass, Result, format_pipeline
 
 if TYPE_CHECKING:
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from snnir.passes.infra import PASSES, parse_pipeline
     from snnir.passes.manager import Stage, check_samples, run_pipeline
     from snnir.passes.options import CompileOptions
-    from snnir.passes.pipelines import certified, default_pipeline, pipeline_for, simplify
+    from snnir.passes.pipelines import default_pipeline, pipeline_for, simplify
     from snnir.passes.place_observers import Placed, try_observers
     from snnir.passes.quantize_activations import accumulating
 
@@ -28,16 +26,13 @@ __all__ = [
     "Result",
     "Stage",
     "accumulating",
-    "certified",
     "check_samples",
     "default_pipeline",
-    "event_ranges",
     "format_pipeline",
     "function_interior",
     "parse_pipeline",
     "pipeline_for",
     "run_pipeline",
-    "settling_bounds",
     "simplify",
     "try_observers",
 ]
@@ -48,7 +43,6 @@ _HOMES = {
     "Placed": "place_observers",
     "Stage": "manager",
     "accumulating": "quantize_activations",
-    "certified": "pipelines",
     "check_samples": "manager",
     "default_pipeline": "pipelines",
     "function_interior": "host_part",

@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Unpack
 
-from snnir.ir import Graph
-from snnir.ir.phases import FEW_SPIKES, neuron_of
+from snnir.ir.phases import FEW_SPIKES
 from snnir.passes.adapt_weights import AdaptWeights
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
-from snnir.passes.certify_bounds import CertifyBounds
 from snnir.passes.fold_constants import FoldConstants
-from snnir.passes.infra import Context, Pass
+from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
-from snnir.passes.manager import run_pipeline
 from snnir.passes.merge_gates import MergeGates
 from snnir.passes.merge_prelu import MergePRelu
 from snnir.passes.one_sample import OneSample
@@ -29,7 +26,7 @@ from snnir.passes.substitute_operators import SubstituteOperators
 from snnir.passes.truncate_levels import TruncateLevels
 from snnir.passes.unfold_batch import UnfoldBatch
 
-__all__ = ["certified", "default_pipeline", "pipeline_for", "simplify"]
+__all__ = ["default_pipeline", "pipeline_for", "simplify"]
 
 
 def simplify() -> tuple[Pass, ...]:
@@ -71,12 +68,4 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         SubstituteNeurons(options.neuron),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
-        CertifyBounds(),
     )
-
-
-def certified(graph: Graph) -> Graph:
-    """A spiking graph that no pipeline of this process made, with the schedule of its few-spike neurons and certified bounds."""
-    few = (SchedulePhases(),) if neuron_of(graph) == FEW_SPIKES else ()
-    passes = (*few, CertifyBounds())
-    return run_pipeline(graph, passes, Context({}), check=False)[-1].graph
