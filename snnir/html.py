@@ -55,7 +55,8 @@ def columns(counts: Sequence[int], mark: int | None = None, label: str = "") -> 
     )
     line = ""
     if mark is not None:
-        line = f'<line x1="{(mark + 0.5) * each:.1f}" x2="{(mark + 0.5) * each:.1f}" y1="0" y2="60" stroke="#d4570a" stroke-width="2"/>'
+        x = (mark + 0.5) * each
+        line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="60" stroke="#d4570a" stroke-width="2"/>'
     size = f'width="{places * each:.0f}" height="62"'
     return Markup(f'<svg {size} role="img" aria-label="{escape(label)}">{bars}{line}</svg>')
 

@@ -26,7 +26,7 @@ from tests.views.conftest import Digits
 STATIC = Path(snnir.__file__).parent / "views"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(16))
 def test_every_node_line_and_edge_of_a_graph_is_in_the_data(seed: int) -> None:
     graph, _ = random_graph(seed)
     records: list[Any] = node_records(graph, {"N": 1})
