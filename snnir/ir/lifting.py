@@ -38,7 +38,7 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import Rewriter, copy_constants, like
 
-__all__ = ["apart", "for_any_batch", "lift", "together"]
+__all__ = ["apart", "for_any_batch", "in_groups", "lift", "together"]
 
 
 def _lifted_body(body: Graph, lead: Dimension) -> Graph | None:
@@ -303,6 +303,26 @@ def for_any_batch(graph: Graph, axes: Mapping[str, int | None]) -> Graph | None:
         axis = None if None in axes.values() and shape not in known else axis
         result = _spread(rewriter, values[value], dim(BATCH))
         new.output(name, result if axis is None else together(rewriter, result, _with_batch(shape, axis), Place(axis)))
+    return new
+
+
+def in_groups(graph: Graph) -> Graph | None:
+    """A graph of a fixed batch whose samples belong together, as a graph for N such groups; None where an op has no rule."""
+    (size, *others) = {graph.values[name].type.shape[axis] for name, axis in graph.fixed_batch.items()}
+    if others or not isinstance(size, int) or size < 2:
+        return None
+    new = for_any_batch(graph, dict.fromkeys(value.name for value in graph.inputs))
+    if new is None:
+        return None
+    new.notes = [*graph.notes, f"samples belong together: runs take any number of them, {size} at a time"]
+    new.groups = {
+        value.name: (graph.fixed_batch.get(value.name, 0), size * (value.name in graph.fixed_batch)) for value in new.inputs
+    }
+    usual = min(graph.fixed_batch.values())
+    for name, value in graph.outputs.items():
+        axes = [axis for axis, length in enumerate(value.type.shape) if length == size]
+        if axes:
+            new.groups[name] = (usual if usual in axes else axes[0]), size
     return new
 
 

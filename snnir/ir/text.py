@@ -53,6 +53,7 @@ def text(graph: Graph) -> str:
     lines += [_Line(1, f"note {json.dumps(note)}") for note in graph.notes]
     lines += [_Line(1, f"finite {name_text(name)}") for name in sorted(graph.finite)]
     lines += [_Line(1, f"limit {name_text(name)} {number}") for name, number in sorted(graph.limits.items())]
+    lines += [_Line(1, f"group {name_text(name)} {axis} {size}") for name, (axis, size) in sorted(graph.groups.items())]
     lines += [_Line(1, f"input {name_text(value.name)}", str(value.type)) for value in graph.inputs]
     lines += _content(graph, 1)
     lines += [_Line(1, f"output {name_text(name)} = {name_text(value.name)}") for name, value in graph.outputs.items()]
