@@ -153,7 +153,7 @@ def _axes(
 
 
 def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], ones: bool = True) -> dict[str, int]:
-    """Inputs of three axes and more whose axis 1 was exported with the size 1 (without `ones`: with any), by name, and that axis."""
+    """Inputs of three axes and more whose axis 1 was exported with the size 1 (without `ones`: with any), by name."""
     found = {}
     for entry in model.graph.input:
         sizes = entry.type.tensor_type.shape.dim

@@ -112,8 +112,8 @@ class Graph:
         self.limits: dict[str, int] = {}
         """Upper ends of open sizes of inputs, by their names: what adds up or chooses over them counts on no more elements."""
         self.groups: dict[str, tuple[int, int]] = {}
-        """Inputs and outputs of a model whose samples belong together in groups, each of which is one sample of the graph: the axis
-        along which users' samples stand, and how many make a group (0: the input is the same for all)."""
+        """Inputs and outputs of a model whose samples belong together in groups, each of which is one sample of the graph: the
+        axis along which users' samples stand, and how many make a group (0: the input is the same for all)."""
         self.fixed_batch: dict[str, int] = {}
         """Where an import could not open the batch that its model was exported with: the axis of each input that has it."""
         self.inputs: list[Value] = []
