@@ -315,14 +315,14 @@ def in_groups(graph: Graph) -> Graph | None:
     if new is None:
         return None
     new.notes = [*graph.notes, f"samples belong together: runs take any number of them, {size} at a time"]
-    new.groups = {
-        value.name: (graph.fixed_batch.get(value.name, 0), size * (value.name in graph.fixed_batch)) for value in new.inputs
-    }
+    for value in new.inputs:
+        axis = graph.fixed_batch.get(value.name)
+        new.groups[value.name] = (0, 0) if axis is None else (axis, size)
     usual = min(graph.fixed_batch.values())
     for name, value in graph.outputs.items():
-        axes = [axis for axis, length in enumerate(value.type.shape) if length == size]
-        if axes:
-            new.groups[name] = (usual if usual in axes else axes[0]), size
+        places = [place for place, length in enumerate(value.type.shape) if length == size]
+        if places:
+            new.groups[name] = (usual if usual in places else places[0]), size
     return new
 
 

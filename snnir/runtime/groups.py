@@ -22,7 +22,7 @@ def _given_apart(graph: Graph, arrays: Mapping[str, np.ndarray]) -> int | None:
 
 
 def grouped(graph: Graph, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Samples [..., M, ...] as groups [groups, ..., size, ...]; the last sample fills up the last group. Groups stay as they are."""
+    """Samples [..., M, ...] as groups [groups, ..., size, ...], the last filled up with the last sample; groups as they are."""
     total = _given_apart(graph, arrays)
     if total is None:
         return arrays
