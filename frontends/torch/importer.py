@@ -26,6 +26,7 @@ from snnir.frontends.torch.export import (
     reexported,
 )
 from snnir.frontends.torch.inputs import exported_batch_axes, input_types, upper_ends, user_inputs
+from snnir.frontends.torch.quantized import with_levels
 from snnir.frontends.torch.registry import RefusalError
 from snnir.frontends.torch.source import Source, loaded, named
 from snnir.frontends.torch.walk import Scope, walk
@@ -69,6 +70,7 @@ def import_torch(
     if example_inputs is None:
         raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
     title, refusal = name or type(model).__name__, None
+    model = with_levels(model)
     example = example_of(example_inputs).stored_as(half_type(model))
     for program, note in attempts(model, example, dynamic_shapes, batch_axes or {}):
         try:

@@ -11,8 +11,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from snnir.errors import GraphError
 from snnir.ir.batch import Place, per_sample
-from snnir.ir.dims import BATCH, Dimension, Shape, dim
+from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim
+from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
@@ -50,13 +52,24 @@ def _lifted_body(body: Graph, lead: Dimension) -> Graph | None:
     copy_constants(body, new, values)
     for node in body.nodes:
         rewriter.node = node
-        results = lift(rewriter, node, [values[value] for value in node.operands], lead)
+        results = _known(rewriter, node, values) or lift(rewriter, node, [values[value] for value in node.operands], lead)
         if results is None:
             return None
         values.update(zip(node.outputs, results, strict=True))
     for name, value in body.outputs.items():
         new.output(name, _spread(rewriter, values[value], lead))
     return new
+
+
+def _known(rewriter: Rewriter, node: Node, values: Mapping[Value, Value]) -> tuple[Value, ...] | None:
+    """Constants for what a node computes of constants alone, which is the same for all samples; None for any other node."""
+    operands = [values[value] for value in node.operands]
+    if not operands or node.body is not None or not all(value.is_constant for value in operands):
+        return None
+    if any(isinstance(size, Dim) for value in node.outputs for size in value.type.shape):
+        return None
+    arrays = apply(node, [value.array for value in operands], {})
+    return tuple(rewriter.constant(value.name, array) for value, array in zip(node.outputs, arrays, strict=True))
 
 
 def lift(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimension) -> tuple[Value, ...] | None:
@@ -291,7 +304,11 @@ def for_any_batch(graph: Graph, axes: Mapping[str, int | None]) -> Graph | None:
         values[value] = apart(rewriter, given, Place(axes[value.name] or 0)) if axes[value.name] is not None else given
     for node in graph.nodes:
         rewriter.node = node
-        results = lift(rewriter, node, [values[value] for value in node.operands], dim(BATCH))
+        operands = [values[value] for value in node.operands]
+        try:
+            results = _known(rewriter, node, values) or lift(rewriter, node, operands, dim(BATCH))
+        except GraphError:  # sizes of one sample that do not fit behind another axis
+            return None
         if results is None:
             return None
         values.update(zip(node.outputs, results, strict=True))
