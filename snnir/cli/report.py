@@ -93,7 +93,7 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
             return
         if in_own_process():
             load_numba_without_blas()
-        with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
+        with watch_compilation(advance) as compilation:
             yield advance
     if compilation.kernels and not quiet:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(compilation))
@@ -228,7 +228,24 @@ def run_facts(
         "dense_macs_per_sample": macs.spiking,
         "host_macs_per_sample": macs.host,
         **counted,
+        **(_layers(result) if not isinstance(result, RunTotals) else {}),
     }
+
+
+def _layers(result: SimulationResult) -> dict[str, object]:
+    """Spikes of each population and operations of each synapse, per sample, for JSON."""
+    populations = [{"name": name, "spikes_per_sample": _mean(counts)} for name, counts in result.spikes.items()]
+    if not result.counts_synops:
+        return {"populations": populations}
+    synapses = [
+        {"name": name, "synops_per_sample": _mean(counts), "charges_per_sample": _mean(result.charges[name])}
+        for name, counts in result.synops.items()
+    ]
+    return {"populations": populations, "synapses": synapses}
+
+
+def _mean(counts: np.ndarray) -> float:
+    return float(counts.mean()) if counts.size else 0.0
 
 
 def ran(
