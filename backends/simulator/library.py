@@ -18,9 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from snnir.backends.simulator.kernels import SOURCE, source_digest
+
+if TYPE_CHECKING:
+    from snnir.backends.simulator.kernels.numba_compat import Native
 
 __all__ = ["address", "cache_folder", "function", "listeners", "names", "prepare"]
 
@@ -34,7 +37,7 @@ _lock = threading.RLock()
 
 
 @functools.cache
-def _natives() -> dict[str, Any]:
+def _natives() -> dict[str, Native]:
     from snnir.backends.simulator.kernels.routines import NATIVE
 
     return NATIVE
@@ -109,7 +112,7 @@ def prepare(names: Sequence[str]) -> None:
             _LOG.info("compiled in %.1f s, kept in %s", time.perf_counter() - since, folder or "no folder")
 
 
-def _compile(native: Any, folder: Path | None, number: int, total: int) -> None:
+def _compile(native: Native, folder: Path | None, number: int, total: int) -> None:
     since = time.perf_counter()
     for listener in listeners:
         listener(number, total, None)
@@ -121,11 +124,14 @@ def _compile(native: Any, folder: Path | None, number: int, total: int) -> None:
 def address(name: str) -> int:
     """The address of a compiled function."""
     prepare([name])
-    return int(_natives()[name].address)
+    found = _natives()[name].address
+    if found is None:
+        raise RuntimeError(f"{name} was not compiled: a fault of snnir. Please report it")
+    return found
 
 
 @functools.cache
-def function(name: str) -> Any:
+def function(name: str) -> Callable[..., int | None]:
     """A compiled function for Python to call with numbers, without the interpreter's lock."""
     prepare([name])
     return _natives()[name].ctypes

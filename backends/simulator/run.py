@@ -13,6 +13,7 @@ from snnir.backends.simulator.kernels.constants import (
     FAILED,
     GRADED,
     HISTORY,
+    NO_ROOM,
     RECORDS,
     RELAY,
     REPLAY,
@@ -49,6 +50,8 @@ PHASES = ("delivering", "firing", "settling", "the rest")
 
 _FOREVER = np.iinfo(np.int64).max // 4
 _DELIVERIES = {"relay": RELAY, "replay": REPLAY, "graded": GRADED}
+
+_NOTHING = np.zeros(0, np.int64)
 
 _NO_MEMORY = "not enough memory for the events of this run; run fewer samples at once, or record less"
 
@@ -130,11 +133,18 @@ def _run(code: Code, memory: RunMemory, batch: int, pool: ThreadPool, progress: 
         else:
             _run_watched(code.work, memory, pool)
         if counters[FAILED]:
-            raise MemoryError(_NO_MEMORY)
+            raise _failure(memory.workers)
         if progress is not None:
             progress(last, batch)
         speed = size / max(time.perf_counter() - since, 1e-6)
         first, size = last, min(max(int(speed * _CALL_SECONDS), threads), 4 * size)
+
+
+def _failure(workers: Sequence[Worker]) -> Exception:
+    """Why compiled code failed: growing memory could not grow, or anything else, which is a fault of this package."""
+    if any((worker.stores[1::2] == NO_ROOM).any() for worker in workers):
+        return MemoryError(_NO_MEMORY)
+    return RuntimeError("compiled code of the simulator failed, and not for want of memory: a fault of snnir. Please report it")
 
 
 def _run_watched(work: int, memory: RunMemory, pool: ThreadPool) -> None:
@@ -161,6 +171,8 @@ def _found(workers: Sequence[Worker]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     total = workers[0].cursors.copy()
     for worker in workers[1:]:
         total += worker.cursors
+    if not total[RECORDS] and not total[HISTORY]:
+        return total, _NOTHING, _NOTHING
     try:
         return total, _log(workers, "records", RECORDS), _log(workers, "history", HISTORY)
     except MemoryError:
@@ -195,7 +207,7 @@ def _charge(sized: Sized, host: Host) -> tuple[np.ndarray, list[np.ndarray]]:
             continue
         for k, body in enumerate([host] if own.scan is None else host.windows.get(own.scan, [])):
             if own.given is not None:
-                rounded.append(np.ascontiguousarray(body.reals[own.given], np.float32))
+                rounded.append(np.ascontiguousarray(body.reals[own.given.value], np.float32))
                 assert rounded[-1].size == batch * train.size, f"{train.name}: {rounded[-1].shape} for {batch} of {train.shape}"
             elif known is None:
                 assert own.value is not None

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from snnir.backends.simulator.program import Cache, assemble, rounds_plainly
+from snnir.backends.simulator.program import Cache, assemble
+from snnir.backends.simulator.rounding import unmultiplied, unseen_inputs
 from snnir.backends.simulator.tables import Layout, Program, Sized
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
@@ -53,13 +54,10 @@ class Simulator:
         self._plans: dict[tuple[tuple[str, int], ...], tuple[Program, Layout]] = {}
         self._cache = Cache()
         self._schedules: dict[int, Schedule] = {}
-        self._unseen = {
-            value.name
-            for value in graph.inputs
-            if value.users and all(rounds_plainly(node) for node in value.users) and value not in graph.outputs.values()
-        }
-        """Inputs that meet nothing but what the kernel rounds, and looks for NaN and infinities in."""
+        self._unseen, self._unmultiplied = unseen_inputs(graph), unmultiplied(graph)
         self._sized: dict[tuple[object, ...], Sized] = {}
+        self._allowed: RunOptions | None = None
+        """The options that were checked last."""
 
     def run(
         self,
@@ -86,7 +84,6 @@ class Simulator:
         `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend
         on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
-        arrays, sized = self._checked(inputs)
         options = RunOptions.of(
             steps=steps,
             delivery=delivery,
@@ -97,8 +94,22 @@ class Simulator:
             counts=counts,
             threads=threads,
         )
-        options.check(self.graph, sized.layout.recordable)
-        threads = cores() if threads is None else threads
+        return self.execute(inputs, options, phases=phases, progress=progress)
+
+    def execute(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        options: RunOptions,
+        *,
+        phases: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SimulationResult:
+        """As `run`, with options that were made already."""
+        arrays, sized = self._checked(inputs)
+        if options != self._allowed:
+            options.check(self.graph, sized.layout.recordable)
+            self._allowed = options
+        threads = cores() if options.threads is None else options.threads
         if phases and platform.machine().lower() not in ("x86_64", "amd64"):
             raise UsageError(f"phases counts cycles with a counter of x86 processors; this one is {platform.machine()}")
         driver = _driver()
@@ -106,15 +117,15 @@ class Simulator:
         try:
             pool.wake()
             given = {value: arrays[value.name] for value in self.graph.inputs}
-            host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules)
+            host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules, self._unmultiplied)
             sized.fixed = sized.fixed or host.fixed
             result: SimulationResult = driver.simulate(
                 self.graph,
                 sized,
                 host,
-                driver.Recorder(sized.layout, sized.batch, frozenset(record), counts, trace),
+                driver.Recorder(sized.layout, sized.batch, frozenset(options.record), options.counts, options.trace),
                 pool=pool,
-                steps=steps,
+                steps=options.steps,
                 delivery=options.delivery,
                 carry=options.carry,
                 spread=options.in_portions,

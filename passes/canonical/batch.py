@@ -35,7 +35,7 @@ from snnir.ir.worklist import pattern
 
 __all__ = ["RULES"]
 
-_Normalised = Softmax | LogSoftmax | Hardmax
+_AlongAxis = Concat | Slice | Gather | Softmax | LogSoftmax | Hardmax
 
 
 @pattern(Op)
@@ -80,16 +80,19 @@ def gather(rewriter: Rewriter, node: Node, op: Gather, operands: tuple[Value, ..
     return _along_axis(rewriter, node, op, operands)
 
 
-@pattern(Softmax, LogSoftmax, Hardmax)
-def normalised(rewriter: Rewriter, node: Node, op: _Normalised, operands: tuple[Value, ...]) -> Value | None:
-    """A softmax or its kin over another axis than the batch."""
-    axis = op.axis % operands[0].type.rank
-    return _along_axis(rewriter, node, dataclasses.replace(op, axis=axis), operands)
+@pattern(Softmax, LogSoftmax)
+def normalised(rewriter: Rewriter, node: Node, op: Softmax | LogSoftmax, operands: tuple[Value, ...]) -> Value | None:
+    """A softmax over another axis than the batch."""
+    return _along_axis(rewriter, node, dataclasses.replace(op, axis=op.axis % operands[0].type.rank), operands)
 
 
-def _along_axis(
-    rewriter: Rewriter, node: Node, op: Concat | Slice | Gather | _Normalised, operands: tuple[Value, ...]
-) -> Value | None:
+@pattern(Hardmax)
+def hardmax(rewriter: Rewriter, node: Node, op: Hardmax, operands: tuple[Value, ...]) -> Value | None:
+    """A hardmax over another axis than the batch."""
+    return _along_axis(rewriter, node, dataclasses.replace(op, axis=op.axis % operands[0].type.rank), operands)
+
+
+def _along_axis(rewriter: Rewriter, node: Node, op: _AlongAxis, operands: tuple[Value, ...]) -> Value | None:
     source = operands[0].type.batch_axis
     if source is None or op.axis == source:
         return None
@@ -197,4 +200,4 @@ def _front(rewriter: Rewriter, value: Value, axis: int) -> Value:
     return rewriter.emit(Transpose(perm), value, name=f"{value.name}.front")
 
 
-RULES = (reshape, pointwise_conv, pool, linear, elementwise, parts, gather, normalised, broadcast)
+RULES = (reshape, pointwise_conv, pool, linear, elementwise, parts, gather, normalised, hardmax, broadcast)

@@ -78,6 +78,6 @@ def _nodes(found: ModelCheck, every: bool) -> None:
 def _populations(found: ModelCheck) -> None:
     table = Table("value", "kind", "neurons", "synapses", "multiply-accumulates", title="populations", title_justify="left")
     for item in found.populations:
-        name = f"{item.name} (in {found.place(item.scan)})" if item.scan else item.name
+        name = f"{item.scan}/{item.name}\n(in {found.place(item.scan)})" if item.scan else item.name
         table.add_row(escape(name), item.kind, _number(item.neurons), _number(item.synapses), _number(item.macs))
     Console().print(table)

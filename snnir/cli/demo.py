@@ -10,11 +10,13 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
-from snnir.cli.plots import accuracy_plot, families_plot, raster_plot
+from snnir.cli.plots import accuracy_in_terminal
 from snnir.errors import UsageError
 from snnir.runtime.comparison import compare_executions
 from snnir.runtime.costs import ENERGY_SOURCE
 from snnir.runtime.program import Program
+from snnir.views.figures import accuracy_figure, families_figure, raster_figure
+from snnir.views.recordings import population_names, recording
 
 __all__ = ["run_demo"]
 
@@ -70,9 +72,15 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         "accuracy_by_cap": capped,
         "families": families,
     }
-    compared = families_plot(families, report.accuracy(float_outputs, labels), output / "neurons.png")
-    picture = accuracy_plot(curve, capped, report.accuracy(float_outputs, labels), output / "accuracy.png", quiet=json)
-    raster = raster_plot(program, x[:1], output / "raster.png")
+    goal = report.accuracy(float_outputs, labels)
+    compared = families_figure(families, goal, output / "neurons.png")
+    title = "Handwritten digits: accuracy after each inner step"
+    shown = {cap: share for cap, share in capped.items() if cap <= len(curve) + 1}
+    picture = accuracy_figure(curve, shown, goal, output / "accuracy.png", title)
+    recorded = recording(program, program.run(x[:1], record=population_names(program)))
+    raster = raster_figure(recorded, output / "raster.png", "A handwritten digit, as the spikes of all neurons")
+    if not json:
+        accuracy_in_terminal(curve, capped)
     if json:
         report.print_json(facts)
         return exact

@@ -13,11 +13,13 @@ from snnir.cli.check import check_command
 from snnir.cli.compile import compile_command
 from snnir.cli.debug import debug_command
 from snnir.cli.digits import demo_command
+from snnir.cli.explore import explore_command
 from snnir.cli.inspect import inspect_command
 from snnir.cli.listings import ops_command, passes_command
 from snnir.cli.nir import nir_command
 from snnir.cli.opt import opt_command
 from snnir.cli.reduce import reduce_command
+from snnir.cli.reporting import plot_command, report_command
 from snnir.cli.run import run_command
 from snnir.cli.tune import tune_command
 from snnir.cli.verify import verify_command
@@ -33,6 +35,9 @@ COMMANDS = (
     tune_command,
     run_command,
     verify_command,
+    explore_command,
+    report_command,
+    plot_command,
     inspect_command,
     opt_command,
     reduce_command,

@@ -25,6 +25,7 @@ __all__ = [
     "FILE",
     "FORCE",
     "JSON",
+    "PNG",
     "REQUANTIZE",
     "SHAPE",
     "THREADS",
@@ -38,6 +39,7 @@ __all__ = [
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
+PNG = click.option("--png", type=FILE, metavar="DIR", help="A folder for the same as pictures, for papers and talks.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite a file of another kind, or write under another suffix.")
 DELIVERY = click.option(
     "--delivery",
@@ -102,7 +104,7 @@ def compile_options(*names: str) -> Callable[[Command], Command]:
     return add
 
 
-def _compile_option(item: Field[Any]) -> Callable[[Command], Command]:
+def _compile_option(item: Field[object]) -> Callable[[Command], Command]:
     declared, flag = declaration(item), f"--{item.name.replace('_', '-')}"
     if declared.metavar is not None:
         return click.option(flag, multiple=True, metavar=declared.metavar, help=declared.help)
@@ -113,7 +115,7 @@ def _compile_option(item: Field[Any]) -> Callable[[Command], Command]:
     return click.option(flag, type=kind, default=item.default, show_default=True, help=declared.help)
 
 
-def chosen(options: Mapping[str, Any]) -> CompileKeywords:
+def chosen(options: Mapping[str, object]) -> CompileKeywords:
     """The values of `compile_options` as `snnir.compile` takes them. Raises `UsageError`."""
     found: dict[str, Any] = dict(options)
     for item in fields(CompileOptions):

@@ -20,18 +20,17 @@ from snnir.cli.provenance import origin_rows
 from snnir.cli.support import op_support, pass_properties, pass_support
 from snnir.runtime.accuracy import distance_text
 from snnir.runtime.clipping import MOST_CLIPPED
-from snnir.runtime.costs import ENERGY_SOURCE, ENERGY_TABLES, Operations, dense_macs, estimate_energy
-from snnir.runtime.inputs import as_inputs
-from snnir.runtime.totals import RunTotals, right_answers
-from snnir.runtime.verification import scan_lengths
+from snnir.runtime.costs import ENERGY_SOURCE
+from snnir.runtime.summary import run_facts
+from snnir.runtime.totals import right_answers
 
 if TYPE_CHECKING:
-    from snnir.backends.simulator import SimulationResult
     from snnir.passes import Stage
     from snnir.runtime.accuracy import Diagnostic
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.program import Program
     from snnir.runtime.verification import Verification
+    from snnir.views.page import Page
 
 __all__ = [
     "OWN_PROCESS",
@@ -40,6 +39,7 @@ __all__ = [
     "distance_rows",
     "error",
     "in_own_process",
+    "page_written",
     "print_json",
     "progress",
     "ran",
@@ -52,6 +52,7 @@ __all__ = [
     "timing",
     "verified",
     "warn",
+    "written",
 ]
 
 
@@ -187,67 +188,6 @@ def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
     return right_answers(outputs, labels) / len(labels) if len(labels) else float("nan")
 
 
-def run_facts(
-    program: Program,
-    data: np.ndarray | Mapping[str, np.ndarray],
-    result: SimulationResult | RunTotals,
-    delivery: str,
-    execution: str = "reset",
-) -> dict[str, object]:
-    """What a run took: steps against their certified bound, spikes, operations, and energy as an estimate.
-
-    `data` need not be all of the run's: what counts is how long its sequences are.
-    """
-    totals = result if isinstance(result, RunTotals) else RunTotals.of(result)
-    inputs = as_inputs(program.graph("spiking"), data)
-    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
-    macs = dense_macs(program.graph("quantized" if "quantized" in program.levels else "spiking"), inputs)
-    counted: dict[str, object] = {}
-    if totals.counts_synops:
-        synops, charges = totals.per_sample(totals.synops), totals.per_sample(totals.charges)
-        energy = estimate_energy(macs.spiking, synops, charges)
-        counted = {
-            "synops_per_sample": synops,
-            "charges_per_sample": charges,
-            "energy_spiking_nj": energy.spiking,
-            "energy_dense_nj": energy.dense,
-            "energy_spiking_integers_nj": Operations(synops - charges, charges).arithmetic(ENERGY_TABLES["45 nm"]),
-            "energy_dense_int8_nj": Operations.dense(macs.spiking).arithmetic(ENERGY_TABLES["45 nm"]),
-        }
-    return {
-        "samples": totals.samples,
-        "delivery": delivery,
-        "execution": execution,
-        "settled": totals.settled,
-        "unsettled_neurons": totals.unsettled,
-        "undelivered_spikes": totals.undelivered,
-        "steps_mean": totals.steps / totals.windows if totals.windows else 0.0,
-        "steps_max": totals.steps_max,
-        "steps_bound": max(max(windows, default=0) for windows in bounds.values()),
-        "spikes_per_sample": totals.per_sample(totals.spikes),
-        "dense_macs_per_sample": macs.spiking,
-        "host_macs_per_sample": macs.host,
-        **counted,
-        **(_layers(result) if not isinstance(result, RunTotals) else {}),
-    }
-
-
-def _layers(result: SimulationResult) -> dict[str, object]:
-    """Spikes of each population and operations of each synapse, per sample, for JSON."""
-    populations = [{"name": name, "spikes_per_sample": _mean(counts)} for name, counts in result.spikes.items()]
-    if not result.counts_synops:
-        return {"populations": populations}
-    synapses = [
-        {"name": name, "synops_per_sample": _mean(counts), "charges_per_sample": _mean(result.charges[name])}
-        for name, counts in result.synops.items()
-    ]
-    return {"populations": populations, "synapses": synapses}
-
-
-def _mean(counts: np.ndarray) -> float:
-    return float(counts.mean()) if counts.size else 0.0
-
-
 def ran(
     facts: dict[str, object],
     right: float | None,
@@ -351,6 +291,31 @@ def verified(verification: Verification, import_error: float | None, comparison:
         print(f"import equals ONNX Runtime within {import_error:.2g} of the output's span")
     if comparison is not None:
         print(f"inside scans, per sample: {comparison}")
+
+
+def page_written(page: Page, output: Path, pictures: Path | None, json: bool) -> None:
+    """Write a page and its pictures, and say so; with `json` print its data and write no page."""
+    drawn: list[Path] = []
+    if pictures is not None:
+        from snnir.views.figures import explore_figures, report_figures
+
+        drawn = (explore_figures if page.kind == "explore" else report_figures)(page.data, pictures)
+    if json:
+        print(page.json(indent=2))
+        return
+    page.save(output)
+    print(f"{output} ({output.stat().st_size:,} bytes): open it in a browser; it needs no network")
+    for path in drawn:
+        print(path)
+
+
+def written(paths: Sequence[Path], json: bool) -> None:
+    """Say which files were written."""
+    if json:
+        print_json({"written": [str(path) for path in paths]})
+    else:
+        for path in paths:
+            print(path)
 
 
 def timing(stages: Sequence[Stage]) -> list[dict[str, object]]:

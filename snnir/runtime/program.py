@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from snnir.errors import FileFormatError, GraphError, UsageError
-from snnir.ir import LEVELS, Graph
+from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import execute
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
@@ -21,6 +21,7 @@ from snnir.version import __version__
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult, Simulator
     from snnir.backends.torch_spiking import SpikingModule
+    from snnir.machine import IntegerProgram
     from snnir.runtime.accuracy import Diagnostic, Distance
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.stream import Stream
@@ -34,20 +35,21 @@ _KIND = "snnir-program"
 class Program:
     """A model as `float`, `quantized` and `spiking` graph, with `facts` about how it was compiled.
 
-    A program that was imported from a bundle has the spiking graph only."""
+    A program that was made of a bundle or of a spiking graph has the spiking graph only."""
 
     def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
         self._graphs = dict(graphs)
         self.facts = facts if isinstance(facts, CompileFacts) else CompileFacts.of(facts)
         self._simulator: Simulator | None = None
         self._modules: dict[str, SpikingModule] = {}
+        self._lowered: tuple[tuple[tuple[tuple[str, int], ...], str, str], IntegerProgram] | None = None
 
     def __repr__(self) -> str:
         return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that it has: `float`, `quantized`, `spiking`; of a program from a bundle the last alone."""
+        """The levels that it has: `float`, `quantized`, `spiking`; from a bundle or a spiking graph the last alone."""
         return tuple(level for level in LEVELS if level in self._graphs)
 
     def graph(self, level: str = "spiking") -> Graph:
@@ -55,8 +57,8 @@ class Program:
         if level not in self._graphs:
             if level in LEVELS:
                 raise UsageError(
-                    f"this program has no {level} level: it came from a bundle, which holds the spiking one only; "
-                    "use the program that the bundle was made of"
+                    f"this program has no {level} level: what it came from (a bundle, a NIR file or a spiking graph) holds the "
+                    "spiking one only; use the program that this was made of"
                 )
             raise UsageError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
         return self._graphs[level]
@@ -137,18 +139,7 @@ class Program:
         if chosen.backend != "simulator":
             found: SimulationResult = backends()[chosen.backend].run(self.graph("spiking"), inputs, chosen)
             return found
-        return self.simulator.run(
-            inputs,
-            steps=chosen.steps,
-            delivery=chosen.delivery,
-            execution=chosen.execution,
-            encoding=chosen.encoding,
-            trace=chosen.trace,
-            record=chosen.record,
-            counts=chosen.counts,
-            threads=chosen.threads,
-            progress=progress,
-        )
+        return self.simulator.execute(inputs, chosen, progress=progress)
 
     def clipped(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, float]:
         """For each input: the share of its numbers beyond the levels that calibration gave its encoder, which saturate.
@@ -207,18 +198,43 @@ class Program:
         return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads)
 
     def bounds(
-        self, lengths: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
+        self, sizes: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
     ) -> dict[str, list[int]]:
-        """Certified steps per window: `""` for all outside scans, and per scan (by its first result) one per element."""
-        from snnir.passes import settling_bounds
+        """Certified steps per window: `""` for all outside scans, and per scan (by its first result) one per element.
 
-        return settling_bounds(self.graph("spiking"), delivery, lengths or {}, execution)
+        `sizes` measures the open dimensions of the inputs, by their names; the batch does not matter. For few-spike neurons
+        these are not bounds but the steps of every run. Raises `UsageError` naming a size that is missing.
+        """
+        from snnir.machine import settling
 
-    def event_ranges(self, delivery: str = "relay", execution: str = "reset") -> dict[str, tuple[int, int]]:
-        """Certified inclusive range of what each encoder, population, max and product emits in one step, by its name."""
-        from snnir.passes import event_ranges
+        found = settling(self._machine_program(sizes or {}, delivery, execution))
+        return {"": [found.outer], **found.windows}
 
-        return event_ranges(self.graph("spiking"), delivery, execution)
+    def event_ranges(
+        self, sizes: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
+    ) -> dict[str, tuple[int, int]]:
+        """Certified inclusive range of what each encoder, population, max and product emits in one step, by its name.
+
+        Arguments and errors as those of `bounds`.
+        """
+        from snnir.machine import certify, emitting
+
+        made = self._machine_program(sizes or {}, delivery, execution)
+        trains = certify(made).trains
+        return {name: trains[name]["events"] for name, (op, _) in emitting(made).items() if op.emits}
+
+    def _machine_program(self, sizes: Mapping[str, int], delivery: str, execution: str) -> IntegerProgram:
+        """The integer program for samples of these sizes; the last one is kept."""
+        from snnir.machine import lower
+
+        graph = self.graph("spiking")
+        names = {str(size) for value in graph.inputs for size in value.type.shape if isinstance(size, Dim)} - {BATCH}
+        if missing := sorted(names - set(sizes)):
+            raise UsageError(f"bounds are those of samples of one size: give the size of {', '.join(missing)}")
+        key = tuple(sorted((name, sizes[name]) for name in names)), delivery, execution
+        if self._lowered is None or self._lowered[0] != key:
+            self._lowered = key, lower(graph, dict(key[0]), delivery, execution).program
+        return self._lowered[1]
 
     def save(self, path: str | Path) -> None:
         """Write the program to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""

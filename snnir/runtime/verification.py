@@ -10,7 +10,6 @@ import numpy as np
 
 from snnir.errors import InputError
 from snnir.ir import Graph, Node, Value
-from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
 from snnir.runtime.accuracy import Distance, Meter
@@ -19,7 +18,7 @@ from snnir.runtime.inputs import sample_count, samples
 if TYPE_CHECKING:
     from snnir.runtime.program import Program
 
-__all__ = ["Verification", "integer_counts", "scan_lengths", "verify_program"]
+__all__ = ["Verification", "integer_counts", "verify_program"]
 
 _CHUNK = 64
 
@@ -88,8 +87,7 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
     for node in spiking.nodes:
         if isinstance(node.op, Scan):
             other = _producer(quantized, node)
-            assert node.body is not None and other.body is not None
-            _match(other.body, node.body, f"{prefix}{node.outputs[0].name}/", names)
+            _match(other.inner, node.inner, f"{prefix}{node.outputs[0].name}/", names)
         elif isinstance(node.op, Encode) and node.operands[0].is_constant:
             continue
         elif isinstance(node.op, Population | Encode | MaxPool | Product):
@@ -99,25 +97,13 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
                 names.setdefault(quantized.values[value.name], []).append(prefix + value.name)
         elif isinstance(node.op, Readout):
             twin = _producer(quantized, node)
-            assert isinstance(twin.op, Dequantize)
+            twin.expect(Dequantize)
             names.setdefault(twin.operands[0], []).append(prefix + node.output.name)
 
 
 def _producer(graph: Graph, node: Node) -> Node:
-    producer = graph.values[node.outputs[0].name].producer
-    assert producer is not None
+    producer = graph.values[node.outputs[0].name].node
     return producer
-
-
-def scan_lengths(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How many elements each scan runs over, by its first result, for these inputs."""
-    sizes = bind_sizes(graph, inputs)
-    lengths = {}
-    for node in graph.nodes:
-        if isinstance(node.op, Scan):
-            sequence = node.operands[node.op.states].type.substitute(dict(sizes))
-            lengths[node.outputs[0].name] = concrete(sequence.shape[node.op.axis])
-    return lengths
 
 
 def verify_program(
@@ -149,10 +135,9 @@ def verify_program(
             a, b = expected.get(name), result.counts.get(name)
             entry = found.setdefault(name, [0, 0])
             if a is None or b is None:
-                given = a if a is not None else b
-                assert given is not None
-                entry[0] += given.size
-                entry[1] += given.size
+                only = sum(array.size for array in (a, b) if array is not None)
+                entry[0] += only
+                entry[1] += only
                 continue
             a = np.broadcast_to(a, b.shape) if a.ndim == b.ndim else a
             entry[0] += b.size
@@ -160,7 +145,7 @@ def verify_program(
         floats = execute(program.graph("float"), chunk) if model is None else model(chunk)
         for name, meter in meters.items():
             meter.add(np.asarray(floats[name]), result.outputs[name])
-        bounds = program.bounds(scan_lengths(spiking, chunk), delivery, execution)
+        bounds = program.bounds(bind_sizes(spiking, chunk), delivery, execution)
         limits = np.array([bound for windows in bounds.values() for bound in windows])
         within = within and bool((result.steps <= limits).all())
         most, largest = max(most, int(result.steps.max(initial=0))), max(largest, int(limits.max(initial=0)))

@@ -41,7 +41,7 @@ def test_a_sigmoid_far_below_zero_is_off_by_the_rounding_of_numbers_near_one(bia
 
 @pytest.mark.parametrize("large", [1.0, 1e3, 1e6])
 def test_what_is_left_of_large_numbers_is_off_by_their_rounding(large: float) -> None:
-    arrays = {"w": RNG.normal(size=(6, 4)).astype(np.float32), "c": np.float32([large])}
+    arrays = {"w": RNG.normal(size=(6, 4)).astype(np.float32), "c": np.array([large], np.float32)}
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"]),
         helper.make_node("Add", ["a", "c"], ["b"]),

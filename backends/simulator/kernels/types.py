@@ -39,6 +39,7 @@ PROGRAM = Struct(
     emitters=_array(tables.EMITTER),
     encoders=_array(tables.ENCODER),
     roundings=_array(tables.ROUNDING),
+    factors=_array(np.float32),
     populations=_array(tables.POPULATION),
     segments=_array(SEGMENT),
     inputs=_INT64,
