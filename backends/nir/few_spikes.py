@@ -151,7 +151,7 @@ def _bit(work: _Builder, bit: int, step: int, above: str, below: str, signed: bo
 def read_few_spikes(graph: NirNode) -> FewSpikeNeurons:
     """The population that `few_spikes_graph` wrote, from its primitives alone. Raises `ValueError` where they are not that.
 
-    The bias of a staircase cannot be told from its table: it comes back as 0, with the table moved by it.
+    The bias of a staircase does not follow from its table: it comes back as 0, with the table moved by it.
     """
     nodes = graph.nodes
     try:

@@ -113,7 +113,7 @@ def _staircase(neurons: Neurons) -> tuple[dict[str, NirNode], list[tuple[str, st
 def read_neurons(graph: NirNode) -> Neurons:
     """The population that `neurons_graph` wrote, from its primitives alone. Raises `ValueError` where they are not that.
 
-    The bias of a staircase cannot be told from its table: it comes back as 0, with the table moved by it.
+    The bias of a staircase does not follow from its table: it comes back as 0, with the table moved by it.
     """
     nodes = graph.nodes
     try:

@@ -82,7 +82,7 @@ class Simulator:
         for study `m-analog` (`encodings.py`), which needs `steps`. `trace`, `counts` and
         `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say so.
         `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend
-        on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
+        on it. `progress(done, total)` is called with numbers of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
         """
         options = RunOptions.of(
             steps=steps,
