@@ -84,7 +84,7 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
             return
         if in_own_process():
             load_numba_without_blas()
-        with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
+        with watch_compilation(advance) as compilation:
             yield advance
     if compilation.kernels and not quiet:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(compilation))
