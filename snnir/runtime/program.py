@@ -14,6 +14,7 @@ from snnir.ir.execute import execute
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
+from snnir.runtime.groups import apart
 from snnir.runtime.inputs import as_inputs, by_name
 from snnir.version import __version__
 
@@ -114,7 +115,14 @@ class Program:
         `UsageError`.
         """
         chosen = RunOptions.of(**options)
-        inputs = by_name(self.graph("spiking"), x)  # both backends check them
+        graph = self.graph("spiking")
+        result = self._run(by_name(graph, x), chosen, progress)  # both backends check the inputs
+        result.outputs.update(apart(graph, result.outputs, x))
+        return result
+
+    def _run(
+        self, inputs: Mapping[str, np.ndarray], chosen: RunOptions, progress: Callable[[int, int], None] | None
+    ) -> SimulationResult:
         if chosen.backend == "torch":
             module = self.spiking_module(chosen.device or "cpu")
             result = module.run(
@@ -155,7 +163,7 @@ class Program:
     def reference(self, x: np.ndarray | Mapping[str, np.ndarray], level: str = "quantized") -> dict[str, np.ndarray]:
         """Outputs by the reference executor at `level`: real numbers (float), or int64 arithmetic (quantized)."""
         graph = self.graph(level)
-        return execute(graph, as_inputs(graph, x))
+        return apart(graph, execute(graph, as_inputs(graph, x)), x)
 
     def verify(
         self,

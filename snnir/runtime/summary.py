@@ -60,4 +60,21 @@ def run_facts(
         "dense_macs_per_sample": macs.spiking,
         "host_macs_per_sample": macs.host,
         **counted,
+        **(_layers(result) if not isinstance(result, RunTotals) else {}),
     }
+
+
+def _layers(result: SimulationResult) -> dict[str, object]:
+    """Spikes of each population and operations of each synapse, per sample."""
+    populations = [{"name": name, "spikes_per_sample": _mean(counts)} for name, counts in result.spikes.items()]
+    if not result.counts_synops:
+        return {"populations": populations}
+    synapses = [
+        {"name": name, "synops_per_sample": _mean(counts), "charges_per_sample": _mean(result.charges[name])}
+        for name, counts in result.synops.items()
+    ]
+    return {"populations": populations, "synapses": synapses}
+
+
+def _mean(counts: np.ndarray) -> float:
+    return float(counts.mean()) if counts.size else 0.0
