@@ -40,6 +40,7 @@ __all__ = [
     "distance_rows",
     "error",
     "in_own_process",
+    "note",
     "print_json",
     "progress",
     "ran",
@@ -62,6 +63,11 @@ OWN_PROCESS = "a process of its own"
 def error(message: str) -> None:
     """One readable paragraph on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/] ", end="")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+def note(message: str) -> None:
+    """A line on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
 
 

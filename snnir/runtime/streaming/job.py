@@ -53,6 +53,7 @@ def run_stream(
     chunk: int = DEFAULT_CHUNK,
     labels: np.ndarray | None = None,
     threads: int | None = None,
+    max_memory: int | None = None,
     cluster: object | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> StreamResult:
@@ -64,7 +65,8 @@ def run_stream(
     results in memory, or with `cluster` as many as are under way.
 
     `cluster` is a Dask `distributed` client, or what one can be made of: a scheduler's address, a `LocalCluster`.
-    `threads` are those of this process, or of one task in a cluster (default there: 1). `labels` are class indices [N].
+    `threads` are those of this process, or of one task in a cluster (default there: 1), and `max_memory` (see
+    `RunOptions`) is for this process only. `labels` are class indices [N].
     `progress(done, total)` is told of samples. Raises `UsageError` where the output holds a run of another program,
     other inputs or options, `InputError` for data that does not fit, naming the samples.
     """
@@ -104,7 +106,7 @@ def run_stream(
                 digests[number] = digest_of(arrays)
                 yield number, arrays
 
-        with closing(_runner(program, content, options, threads, cluster)(chunks())) as results:
+        with closing(_runner(program, content, options, threads, max_memory, cluster)(chunks())) as results:
             for number, result in results:
                 entry = Entry(number, digests.pop(number), result.totals)
                 store.write(entry, source.samples, starts[number], result.arrays)
@@ -134,8 +136,19 @@ def _names(size: Dimension) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", str(size)))
 
 
-def _runner(program: Program, content: bytes, options: Options, threads: int | None, cluster: object | None) -> Runner:
+def _runner(
+    program: Program,
+    content: bytes,
+    options: Options,
+    threads: int | None,
+    max_memory: int | None,
+    cluster: object | None,
+) -> Runner:
     if cluster is not None:
+        if max_memory is not None:
+            raise UsageError(
+                "max_memory (--max-memory) is for a run in this process; limit the workers of a cluster when they start"
+            )
         try:
             from snnir.runtime.streaming.cluster import cluster_runner
         except ModuleNotFoundError as error:
@@ -146,7 +159,7 @@ def _runner(program: Program, content: bytes, options: Options, threads: int | N
 
     def here(chunks: Iterator[Chunk]) -> Results:
         for number, arrays in chunks:
-            yield number, simulate_chunk(program, arrays, options, threads)
+            yield number, simulate_chunk(program, arrays, options, threads, max_memory)
 
     return here
 
