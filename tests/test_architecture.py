@@ -37,6 +37,7 @@ FLOORS = (
     ("runtime",),
     ("compiler",),
     ("export",),
+    ("views",),
     ("", "streaming", "torch"),
     ("cli",),
     ("__main__",),

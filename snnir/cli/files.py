@@ -53,6 +53,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     ".snnb": ("a bundle of snnir", "manifest.json"),
     ".npz": ("an archive of arrays", ""),
     ".nir": ("a NIR file", ""),
+    ".html": ("a page of snnir", ""),
 }
 
 
@@ -85,6 +86,9 @@ def _is_kind(path: Path, suffix: str, member: str) -> bool:
     if suffix == ".nir":
         with path.open("rb") as file:
             return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    if suffix == ".html":
+        with path.open("rb") as file:
+            return b'name="generator" content="snnir"' in file.read(2000)
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

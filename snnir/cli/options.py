@@ -27,6 +27,7 @@ __all__ = [
     "FORCE",
     "JSON",
     "MAX_MEMORY",
+    "PNG",
     "REQUANTIZE",
     "SHAPE",
     "THREADS",
@@ -40,6 +41,7 @@ __all__ = [
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
+PNG = click.option("--png", type=FILE, metavar="DIR", help="A folder for the same as pictures, for papers and talks.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite a file of another kind, or write under another suffix.")
 DELIVERY = click.option(
     "--delivery",

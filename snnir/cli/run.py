@@ -102,7 +102,9 @@ def run_command(
         )
     report.warn_clipped(loaded.clipped(data))
     comparison = compared(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
-    answers = read_labels(labels, len(result.steps)) if labels is not None else None
+    grouped = bool(loaded.graph("spiking").groups)
+    count = len(next(iter(result.outputs.values()))) if grouped else len(result.steps)
+    answers = read_labels(labels, count) if labels is not None else None
     if output is not None:
         arrays = {f"output/{name}": array for name, array in result.outputs.items()}
         arrays |= {f"spikes/{name}": array for name, array in result.spikes.items()}

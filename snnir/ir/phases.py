@@ -106,7 +106,7 @@ def _walk(graph: Graph, delivery: str, found: Phases, lengths: Mapping[str, int]
             continue
         if not isinstance(node.op, Readout):
             found.of.update(dict.fromkeys(node.outputs, phase))
-        if isinstance(node.op, Encode | Population | Readout | Product | MaxPool):  # what is only moved takes no step
+        if isinstance(node.op, Encode | Population | Readout | Product | MaxPool | Function):  # what is only moved takes no step
             last = max(last, phase.end)
     return last
 
