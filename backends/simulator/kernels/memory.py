@@ -175,8 +175,8 @@ def deliver_by(context, address, run, worker, population, segment, begin, end):
 
 @part
 def enlarge(log, count, width):
-    """Let the memory of a log, of log[1] entries of `width` bytes at log[0], hold at least `count`, and `SPARE` more, since events
-    are written eight at a time. Returns whether it moved.
+    """Let the memory of a log, of log[1] entries of `width` bytes at log[0], hold at least `count`, and `SPARE` more, since
+    events are written eight at a time. Returns whether it moved.
 
     Where there is too little memory, or log[2] entries are the most, it raises, and log[1] is `NO_ROOM` from then on: no routine
     can say why it failed.
