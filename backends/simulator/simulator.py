@@ -85,7 +85,7 @@ class Simulator:
         `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say so.
         `max_memory`: bytes that results and events may take, by default half of what is free; fewer threads take samples where it
         is little. `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not
-        depend on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`, and
+        depend on it. `progress(done, total)` gets numbers of samples. Raises `InputError`, `UsageError`, `UnsupportedError`, and
         `RunMemoryError` where the events of one sample are too many.
         """
         options = RunOptions.of(

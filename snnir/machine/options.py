@@ -90,7 +90,7 @@ class RunOptions:
                 raise UsageError("m-analog spreads inputs over the steps of a window, so it needs their number: give steps")
             if self.execution != Execution.RESET:
                 raise UsageError(
-                    f"m-analog is for execution reset, where every window is told whole levels; execution is {self.execution!r}"
+                    f"m-analog is for execution reset, where every window receives whole levels; execution is {self.execution!r}"
                 )
         if self.backend == "torch":
             if self.trace or self.threads is not None or self.max_memory is not None:

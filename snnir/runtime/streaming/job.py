@@ -67,7 +67,7 @@ def run_stream(
     `cluster` is a Dask `distributed` client, or what one can be made of: a scheduler's address, a `LocalCluster`.
     `threads` are those of this process, or of one task in a cluster (default there: 1), and `max_memory` (see
     `RunOptions`) is for this process only. `labels` are class indices [N].
-    `progress(done, total)` is told of samples. Raises `UsageError` where the output holds a run of another program,
+    `progress(done, total)` gets numbers of samples. Raises `UsageError` where the output holds a run of another program,
     other inputs or options, `InputError` for data that does not fit, naming the samples.
     """
     options = options or Options()
