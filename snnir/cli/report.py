@@ -40,6 +40,7 @@ __all__ = [
     "compiled",
     "distance_rows",
     "error",
+    "note",
     "page_written",
     "print_json",
     "progress",
@@ -59,6 +60,11 @@ __all__ = [
 def error(message: str) -> None:
     """One readable paragraph on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/] ", end="")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+def note(message: str) -> None:
+    """A line on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
 
 

@@ -252,5 +252,5 @@ def _spiking_program(graph: Graph) -> Program:
 
 
 def _trained(model: object) -> TrainableModule | None:
-    """The model where it is a trainable module: told without importing torch."""
+    """The model where it is a trainable module, found out without importing torch."""
     return cast("TrainableModule", model) if hasattr(model, "trained_graph") else None

@@ -32,7 +32,7 @@ class Cost:
 class Comparison:
     """Spikes and synaptic operations with `reset` and with `carry`.
 
-    A spike is one that a population sends. What states, elements and results take to be told to their receivers is no
+    A spike is one that a population sends. What states, elements and results send to their receivers is no
     spike of a population; it counts where it arrives, as synaptic operations.
     """
 
