@@ -11,6 +11,7 @@ import numpy as np
 from snnir.errors import FileFormatError, GraphError, UsageError
 from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import execute
+from snnir.ir.phases import neuron_of
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
@@ -45,7 +46,16 @@ class Program:
         self._lowered: tuple[tuple[tuple[tuple[str, int], ...], str, str], IntegerProgram] | None = None
 
     def __repr__(self) -> str:
-        return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
+        graph = self._graphs["spiking"]
+        taken = ", ".join(f"{value.name} {value.type}" for value in graph.inputs)
+        given = ", ".join(f"{name} {value.type}" for name, value in graph.outputs.items())
+        return f"<Program {graph.name}: {taken} -> {given}; {self.facts.neuron or neuron_of(graph)} neurons>"
+
+    def summary(self) -> str:
+        """What the program is, in a few lines: inputs and outputs, populations, steps, what was lost, notes and warnings."""
+        from snnir.runtime.summary import program_summary
+
+        return program_summary(self)
 
     @property
     def levels(self) -> tuple[str, ...]:
