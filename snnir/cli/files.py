@@ -28,7 +28,7 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a .npy file, or .npz with an array per input") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes whatever is no array for a pickle
+        why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes every file without an array for a pickle
         raise InputError(f"{path} cannot be read as .npy or .npz{why}; {_advice(path)}") from error
 
 

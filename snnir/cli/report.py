@@ -40,6 +40,7 @@ __all__ = [
     "compiled",
     "distance_rows",
     "error",
+    "note",
     "page_written",
     "print_json",
     "progress",
@@ -59,6 +60,11 @@ __all__ = [
 def error(message: str) -> None:
     """One readable paragraph on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/] ", end="")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+def note(message: str) -> None:
+    """A line on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
 
 
@@ -84,7 +90,7 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
             return
         if in_own_process():
             load_numba_without_blas()
-        with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
+        with watch_compilation(advance) as compilation:
             yield advance
     if compilation.kernels and not quiet:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(compilation))

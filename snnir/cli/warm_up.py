@@ -29,7 +29,7 @@ def warm_up_command(json: bool) -> None:
         raise UsageError("no cache folder can be written, so nothing compiled would be kept; set XDG_CACHE_HOME to one that can")
     with (
         report.progress("compiling", quiet=json) as advance,
-        watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as found,
+        watch_compilation(advance) as found,
     ):
         prepare(names())
     loaded = len(names()) - found.kernels

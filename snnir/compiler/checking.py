@@ -78,6 +78,10 @@ class ModelCheck:
     scans: Mapping[str, str]
     """For each scan, by its first result (as `steps` and `populations` name it), the node of the model that it is."""
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {fate}" for fate, count in self.counts.items())
+        return f"<ModelCheck {self.model}: {'ok' if self.ok else 'refused'}; {counts or 'no nodes'}>"
+
     def place(self, scan: str) -> str:
         """A scan in the user's words; itself where no node of the model is behind it."""
         return self.scans.get(scan, scan)

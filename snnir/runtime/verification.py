@@ -42,6 +42,11 @@ class Verification:
     distances: tuple[Distance, ...] = ()
     """How far the outputs of the spiking network are from the float network's."""
 
+    def __repr__(self) -> str:
+        state = "equal" if self.ok else "NOT EQUAL"
+        counted = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
+        return f"<Verification {state}: {counted}; {self.steps} steps at most, {self.bound} certified>"
+
     @property
     def compared(self) -> int:
         """The number of integers compared."""
