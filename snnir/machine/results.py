@@ -83,10 +83,6 @@ class SimulationResult:
         """Synaptic operations that multiply, of all synapses: int64 [N]."""
         return _total(self.charges, len(self.steps))
 
-    def __repr__(self) -> str:
-        state = "settled" if self.settled else f"not settled: {self.unsettled} neurons could still fire"
-        return f"<{type(self).__name__} of {len(self.steps)} samples, {state}>"
-
     def _repr_html_(self) -> str:
         """Spikes and operations of every layer, and the steps of windows, for notebooks."""
         count = max(len(self.steps), 1)
