@@ -34,8 +34,11 @@ def aligned_factors(graph: Graph, scales: Mapping[Node, float]) -> dict[Node, fl
        the summand that no other summand holds.
     3. A scale moves once.
     """
-    leaders = {node: nodes[0] for nodes in scale_groups(graph) for node in nodes}
-    members = {nodes[0]: nodes for nodes in scale_groups(graph)}
+    groups = [
+        nodes for nodes in scale_groups(graph) if all(node in scales for node in nodes)
+    ]  # the rest keep a scale of the model's
+    leaders = {node: nodes[0] for nodes in groups for node in nodes}
+    members = {nodes[0]: nodes for nodes in groups}
     moved: dict[Node, float] = {}
     for _, scan in graph.walk():
         if not isinstance(scan.op, Scan) or scan.body is None:

@@ -1,7 +1,7 @@
 """What a pass is, how a pipeline is written, and how one is run and checked.
 
 A pass is a frozen dataclass: its fields are its options, so a pipeline can be typed and read back:
-`fold-batch-norm,quantize-activations{bits=4},substitute-neurons`.
+`canonicalize,quantize-activations{bits=4},substitute-neurons`.
 """
 
 from __future__ import annotations

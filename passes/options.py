@@ -71,7 +71,7 @@ class CompileOptions:
     )
     state_bits: int = _option(0, "Bits of states that add up (LSTM cells, GRU), 2 to 16; 0: two more than --bits.")
     value_bits: Mapping[str, int] = _option(
-        None, "Bits of one value, by its name in the calibrated graph; may be given again.", metavar="NAME=BITS"
+        None, "Bits of one value, by the name that verify, run and debug print; may be given again.", metavar="NAME=BITS"
     )
     allow_host: bool = _option(False, "Let ops without spiking form inside the network run on the host.")
     method: str = _option("mse", "How scales are chosen: mse, percentile or minmax.")
@@ -95,7 +95,7 @@ class CompileOptions:
     )
 
     omitted_bits: int = _option(
-        0, "Few-spike neurons: how many of the last bits of levels are not told; an error for fewer spikes.", trainable=False
+        0, "Few-spike neurons: how many of the last bits of levels they do not send; an error for fewer spikes.", trainable=False
     )
 
     gates: str = _option(

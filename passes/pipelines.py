@@ -7,11 +7,8 @@ from typing import Unpack
 
 from snnir.ir.phases import FEW_SPIKES
 from snnir.passes.adapt_weights import AdaptWeights
-from snnir.passes.batch_first import BatchFirst
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
-from snnir.passes.certify_bounds import CertifyBounds
-from snnir.passes.fold_batch_norm import FoldBatchNorm
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
@@ -41,10 +38,7 @@ def simplify() -> tuple[Pass, ...]:
         UnfoldBatch(),
         RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
         SubstituteOperators(),
-        Canonicalize(),
-        BatchFirst(),
-        Canonicalize(),
-        FoldBatchNorm(),
+        RemoveDeadCode(),  # a dead user hides that a value has one user only
         Canonicalize(),
         FoldConstants(),
         MergePRelu(),
@@ -75,5 +69,4 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         SubstituteNeurons(options.neuron),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
-        CertifyBounds(),
     )

@@ -83,14 +83,14 @@ def try_observers(graph: Graph, allow_host: bool = False) -> Placed:
 
 
 def _disagreements(graph: Graph) -> list[Refusal]:
-    """Quantizers of the model whose levels meet in data movement, and are worth different amounts."""
+    """Quantizers of the model whose levels meet in data movement, and have different scales."""
     found = []
     for nodes in scale_groups(graph, FakeQuantize):
         worths = {node.op.quantization.scale: node for node in nodes if isinstance(node.op, FakeQuantize)}
         if len(worths) > 1:
             first, *others = worths.items()
             where = "; ".join(f"{node.describe()} ({scale:g})" for scale, node in others)
-            reason = f"its levels are worth {first[0]:g} and meet others, of {where}: quantize what they become by one scale"
+            reason = f"its levels have the scale {first[0]:g} and meet others, of {where}: quantize what they become by one scale"
             found.append(Refusal(f"{first[1].describe()} (op fake_quantize)", reason, first[1].origin))
     return found
 
@@ -181,6 +181,9 @@ class _Placement:
     def function(self, node: Node, operands: Sequence[Value]) -> None:
         """A node that is computed in integers between two segments: of what comes from the network, levels and sums."""
         taken = [self.input_of(node, position, value) for position, value in enumerate(operands)]
+        if isinstance(node.op, Movement) and any(self.kinds[value] == _LEVELS for value in taken):
+            self.move(node, taken, [self.kinds[value] for value in taken])
+            return
         if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in (
             "log",
             "sqrt",
@@ -256,14 +259,13 @@ class _Placement:
         elif isinstance(op, MaxPool):
             self.add(node, [self.levels(operands[0])], _LEVELS)
         elif isinstance(op, Scan):
-            assert node.body is not None
             if self.in_body:
                 self.refuse(node, "a recurrence inside a recurrence")
-            raw = self.raw_inputs(op, node.body, kinds)
+            raw = self.raw_inputs(op, node.inner, kinds)
             operands = [
-                value if inner in raw else self.levels(value) for value, inner in zip(operands, node.body.inputs, strict=True)
+                value if inner in raw else self.levels(value) for value, inner in zip(operands, node.inner.inputs, strict=True)
             ]
-            self.add(node, operands, _LEVELS, self.placer.place(node.body, raw))
+            self.add(node, operands, _LEVELS, self.placer.place(node.inner, raw))
         elif isinstance(op, WEIGHTED) and all(value.is_constant for value in operands[1:]):
             first = operands[0] if self.adds_products(node, operands) else self.levels(operands[0])
             self.add(node, [first, *operands[1:]], _SUM)
@@ -327,7 +329,7 @@ class _Placement:
         if op.rounding not in Round.MODES:
             self.refuse(node, f"it rounds {op.rounding!r} on the host, which knows {', '.join(Round.MODES)}")
         name, levels = node.output.name, op.quantization
-        scale = self.new.constant(f"{name}.worth", np.array(levels.scale, DTYPES[x.type.dtype]))
+        scale = self.new.constant(f"{name}.scale", np.array(levels.scale, DTYPES[x.type.dtype]))
         steps: tuple[tuple[Op, tuple[Value, ...], str], ...] = (
             (Div(), (scale,), f"{name}.ratio"),
             (Round(op.rounding if op.rounding in Round.MODES else "even"), (), f"{name}.rounded"),

@@ -34,6 +34,7 @@ from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.input_bits import INPUT_BITS, fewest_input_bits
 from snnir.passes.properties import NO_OBSERVERS
 from snnir.passes.scale_groups import scale_groups
+from snnir.passes.value_names import ValueNames
 
 __all__ = ["QuantizeActivations", "accumulating", "known_values", "levels_of"]
 
@@ -62,7 +63,7 @@ class QuantizeActivations(Pass):
     6. A quantizer of the model itself (`fake_quantize`) becomes `quantize` to its own levels, with its own rounding; what
        must share a scale with it takes its levels.
     7. Scales of states move a little, so that the products that they add up are weighed without an error (`align_scales.py`).
-    8. `values` overrides the bits of single values: `i=3;cell.next=12` names values of the calibrated graph.
+    8. `values` overrides the bits of single values by name: `i=3;cell.next=12`; where two layers have one, `last/i=3`.
     """
 
     name = "quantize-activations"
@@ -102,21 +103,23 @@ class QuantizeActivations(Pass):
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
         chosen: list[tuple[list[Node], int]] = []
-        overrides, unknown = self.overrides(), set(self.overrides())
+        overrides = ValueNames.of(graph).bits(self.overrides())
         inputs, states, starts = known_values(graph), accumulating(graph), _starts(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
             given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
             if given:
+                named = [node for node in nodes if node in overrides]
+                if named:
+                    where = named[0].operands[0].name
+                    raise UsageError(f"the levels of {where} are those of the model's own quantizers; leave it out of value_bits")
                 levels.update((node, _given(node, reduce(Quantization.join, given))) for node in nodes)
                 continue
-            names = {name for node in nodes for name in (node.output.name, node.operands[0].name)}
             bits = self.bits
             if all(node.operands[0] in inputs or _charged(node) for node in nodes):
                 bits = self.input_bits or AUTO
             if any(node in states for node in nodes):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
-            bits = max((overrides[name] for name in names & set(overrides)), default=bits)
-            unknown -= names
+            bits = max((overrides[node] for node in nodes if node in overrides), default=bits)
             chosen.append((nodes, bits))
         remarks = self.choose_input_bits(graph, chosen, context)
         scales = {node: levels_of(node, bits).scale for nodes, bits in chosen for node in nodes}
@@ -125,9 +128,6 @@ class QuantizeActivations(Pass):
             found = {node: levels_of(node, bits, factors.get(node, 1.0)) for node in nodes}
             whole = reduce(Quantization.join, found.values())
             levels.update((node, Quantize(whole if node in starts else own)) for node, own in found.items())
-        if unknown:
-            known = sorted(node.operands[0].name for node in levels)
-            raise UsageError(f"no value {', '.join(sorted(unknown))} becomes levels; those that do are {', '.join(known)}")
         if not levels and not all(node.op.host or isinstance(node.op, Movement) for node in graph.nodes):
             raise PassError("pass quantize-activations found no observed value; run calibrate before it")
         return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True, remarks)
@@ -206,11 +206,11 @@ def _summands(value: Value) -> set[Value]:
 
 def levels_of(node: Node, bits: int, factor: float = 1.0) -> Quantization:
     """The levels of `bits` bits that an `observe` gets, with `factor` times the scale that calibration found."""
-    assert isinstance(node.op, Observe)
+    op = node.expect(Observe)
     source = node.operands[0]
     if source.producer is not None and isinstance(source.producer.op, SequenceMask):
         return Quantization(1.0, 0, 1)
-    found = node.op.quantization(bits)
+    found = op.quantization(bits)
     scale, lo, hi = found.scale * factor, found.lo, found.hi
     clip = _absorbed(node)
     if clip is not None:
@@ -314,8 +314,7 @@ def _quantize_body(op: Scan, body: Graph, levels: dict[Node, Quantize], outer: l
         new = _quantize(body, levels, types, True)
         wider = list(types)
         for index, value in enumerate(list(new.outputs.values())[: op.states]):
-            state, given = types[index].quantization, value.type.quantization
-            assert state is not None and given is not None
+            state, given = types[index].levels, value.type.levels
             wider[index] = TensorType(types[index].shape, "int", state.join(given))
         if wider == types:
             return new

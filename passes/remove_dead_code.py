@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 from snnir.ir import Graph, Node, Value
 from snnir.ir.ops import Scan
-from snnir.ir.rewrite import Rule, like, rebuild
+from snnir.ir.rewrite import like
 from snnir.passes.infra import ANY_LEVEL, Context, Pass, Result, register
 from snnir.passes.properties import NOTHING_DEAD
 
-__all__ = ["RemoveDeadCode", "rebuild_until_settled", "remove_dead_code"]
+__all__ = ["RemoveDeadCode", "remove_dead_code"]
 
 
 @register
@@ -20,7 +19,7 @@ class RemoveDeadCode(Pass):
     """Remove what no output depends on.
 
     1. Nodes and constants that no output depends on vanish, in bodies too; inputs stay.
-    2. Results per element of a scan that nobody takes leave its body; states stay, they are part of the recurrence.
+    2. Results per element of a scan that no node takes leave its body; states stay, they are part of the recurrence.
     """
 
     name = "remove-dead-code"
@@ -32,19 +31,6 @@ class RemoveDeadCode(Pass):
         new = remove_dead_code(graph)
         gone = sum(1 for _ in graph.walk()) - sum(1 for _ in new.walk())
         return Result(new, new != graph, rewrites={"dead nodes": gone} if gone else {})
-
-
-def rebuild_until_settled(graph: Graph, rule: Rule, hits: Counter[str] | None = None) -> tuple[Graph, bool]:
-    """Apply `rule` again and again until it replaces nothing, and say whether it ever did.
-
-    What was replaced is removed in between, so that it does not count as a use.
-    """
-    changed = False
-    while True:
-        new, replaced = rebuild(graph, rule, hits=hits)
-        if not replaced:
-            return graph, changed
-        graph, changed = remove_dead_code(new), True
 
 
 def remove_dead_code(graph: Graph) -> Graph:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from snnir.backends.bundle.container import GOLDEN, MANIFEST, TENSORS, read_members, write_members
+from snnir.backends.bundle.container import GOLDEN, HOST, MANIFEST, TENSORS, read_members, write_members
 from snnir.backends.bundle.decode import decode_program
 from snnir.backends.bundle.fields import Fields
 from snnir.backends.bundle.golden import Golden, decode_golden, encode_golden
+from snnir.backends.bundle.host import decode_host, encode_host
 from snnir.backends.bundle.manifest import FORMAT, VERSION, encode_program
 from snnir.backends.bundle.tensors import TensorReader, TensorWriter
 from snnir.errors import FileFormatError
+from snnir.machine.host_graphs import HostGraphs
 from snnir.machine.program import IntegerProgram
 from snnir.machine.ranges import Bounds, certify
 from snnir.machine.settling import Settling, settling
@@ -24,11 +26,17 @@ __all__ = ["Bundle"]
 
 @dataclass
 class Bundle:
-    """A program, golden vectors or None, and `mapping`: limits and the cores that the program was fitted to."""
+    """A program, golden vectors or None, `mapping`: limits and the cores that the program was fitted to, and what the host
+    computes around the program (None: not known, as in files of versions 1 and 2)."""
 
     program: IntegerProgram
     golden: Golden | None = None
     mapping: dict[str, object] = field(default_factory=dict)
+    host: HostGraphs | None = None
+
+    def __repr__(self) -> str:
+        vectors = "with golden vectors" if self.golden is not None else "without golden vectors"
+        return f"<Bundle {self.program.name}: {len(self.program.ops)} ops, {self.program.delivery} delivery, {vectors}>"
 
     @cached_property
     def bounds(self) -> Bounds:
@@ -49,6 +57,8 @@ class Bundle:
         if self.golden is not None:
             manifest["golden"] = encode_golden(self.golden, golden)
             members[GOLDEN] = golden.content()
+        if self.host is not None:
+            manifest["model"], members[HOST] = encode_host(self.host)
         members[MANIFEST] = json.dumps(manifest, sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
         return members
 
@@ -85,9 +95,14 @@ class Bundle:
             fields = manifest.object("golden")
             golden = decode_golden(fields, TensorReader(_facts(fields), members[GOLDEN]), program)
             fields.done()
+        host = None
+        if manifest.has("model") != (HOST in members):
+            raise manifest.error(f"{HOST} and what the manifest says of it do not go together")
+        if HOST in members:
+            host = decode_host(manifest.object("model"), members[HOST], program)
         mapping = manifest.get("mapping", dict)
         manifest.done()
-        return cls(program, golden, mapping)
+        return cls(program, golden, mapping, host)
 
 
 def _facts(fields: Fields) -> dict[str, dict[str, object]]:

@@ -16,11 +16,12 @@ from pathlib import Path
 from snnir.errors import FileFormatError, UsageError
 from snnir.ir.storage import atomic_write
 
-__all__ = ["GOLDEN", "MANIFEST", "TENSORS", "read_members", "write_members"]
+__all__ = ["GOLDEN", "HOST", "MANIFEST", "TENSORS", "read_members", "write_members"]
 
-MANIFEST, TENSORS, GOLDEN, SUMS = "manifest.json", "tensors.safetensors", "golden.safetensors", "SHA256SUMS"
-MEMBERS = (SUMS, MANIFEST, TENSORS, GOLDEN)
-"""In this order; `golden.safetensors` may be missing."""
+MANIFEST, TENSORS, GOLDEN, HOST = "manifest.json", "tensors.safetensors", "golden.safetensors", "host.safetensors"
+SUMS = "SHA256SUMS"
+MEMBERS = (SUMS, MANIFEST, TENSORS, GOLDEN, HOST)
+"""In this order; the last two may be missing."""
 
 _LARGEST = (1 << 32) - (1 << 20)
 _LARGEST_MANIFEST = 1 << 28
@@ -45,6 +46,7 @@ def write_members(path: Path, members: Mapping[str, bytes]) -> None:
         raise UsageError(f"cannot write {path}: it holds {unknown[0]}, which is no part of a bundle; choose an empty folder")
     (path / SUMS).unlink(missing_ok=True)  # until it is written again, the folder is no bundle
     (path / GOLDEN).unlink(missing_ok=True)
+    (path / HOST).unlink(missing_ok=True)
     for name in (name for name in reversed(MEMBERS) if name in whole):
         atomic_write(path / name, whole[name])
 

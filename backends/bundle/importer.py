@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from snnir.backends.bundle.functions import body_of
 from snnir.errors import UnsupportedError
 from snnir.ir import SPIKING, Graph, Quantization, Value
-from snnir.ir.dims import BATCH, concrete, dim
+from snnir.ir.dims import BATCH, Dimension, concrete, dim
 from snnir.ir.ops import (
+    Accumulate,
     Bif,
     Concat,
     Conv,
@@ -19,6 +21,7 @@ from snnir.ir.ops import (
     Encode,
     Expand,
     Fs,
+    Function,
     Gather,
     MaxPool,
     Pad,
@@ -31,9 +34,11 @@ from snnir.ir.ops import (
     Scan,
     Sparse,
 )
+from snnir.ir.rewrite import append
 from snnir.ir.types import TensorType
 from snnir.machine import emitters
 from snnir.machine import program as bundle
+from snnir.machine.host_graphs import HostGraphs
 from snnir.machine.program import IntegerProgram, Summing, Synapse, Train
 from snnir.machine.synapses import connections
 
@@ -42,16 +47,37 @@ __all__ = ["to_graph"]
 _N = dim(BATCH)
 
 
-def to_graph(program: IntegerProgram) -> Graph:
-    """The spiking graph of a program, for any number of samples. Its inputs are the real values that encoders take.
+def to_graph(program: IntegerProgram, host: HostGraphs | None = None) -> Graph:
+    """The spiking graph of a program, for any number of samples, with the host's part around it.
 
-    Inputs inside a scan become sequences [N, windows, ...], element by element. Outputs that only the host can compute are
-    replaced by the readouts. Raises `UnsupportedError` where no op of the IR says what the program does.
+    Without `host` its inputs are the real values that encoders take; those inside a scan become sequences [N, windows, ...],
+    element by element, and outputs that only the host can compute are replaced by the readouts. Raises `UnsupportedError`
+    where no op of the IR says what the program does.
     """
     graph = Graph(program.name, SPIKING, notes=(f"imported from a bundle: {program.delivery}, {program.execution}",))
-    work = _Importer(graph, "")
+    if host is None:
+        work = _Importer(graph, "", program.few)
+        work.ops(program.ops)
+        _give_out(work, program)
+        return graph
+    graph.finite |= host.before.finite
+    entering = {value: graph.input(value.name, value.type) for value in host.before.inputs}
+    inputs = {value.name: value for value in entering.values()}
+    append(graph, host.before, entering)
+    work = _Importer(graph, "", program.few, {name: entering[value] for name, value in host.before.outputs.items()})
     work.ops(program.ops)
-    given = set()
+    leaving = {value: work.values[value.name] if value.name in work.values else inputs[value.name] for value in host.after.inputs}
+    append(graph, host.after, leaving)
+    settled = {output.name: output.source for output in program.outputs if output.kind == "levels"}
+    for output in program.outputs:
+        name = output.name
+        graph.output(name, work.values[settled[name]] if name in settled else leaving[host.after.outputs[name]])
+    return graph
+
+
+def _give_out(work: _Importer, program: IntegerProgram) -> None:
+    """The outputs of a program whose host is not known: settled levels, and readouts."""
+    graph, given = work.graph, set()
     for output in program.outputs:
         if output.kind != "host":
             graph.output(output.name, work.values[output.source])
@@ -59,15 +85,15 @@ def to_graph(program: IntegerProgram) -> Graph:
     for name in work.readouts:
         if name not in given:
             graph.output(name, work.values[name])
-    return graph
 
 
 class _Importer:
-    def __init__(self, graph: Graph, prefix: str) -> None:
-        self.graph, self.prefix = graph, prefix
+    """Ops of a program, or of a scan's body, as nodes. `given` holds what encoders round, by the names of their trains."""
+
+    def __init__(self, graph: Graph, prefix: str, few: bool, given: Mapping[str, Value] | None = None) -> None:
+        self.graph, self.prefix, self.few, self.given = graph, prefix, few, {} if given is None else given
         self.values: dict[str, Value] = {}
         self.readouts: list[str] = []
-        self.outer: list[tuple[bundle.Input, Value]] = []
 
     def ops(self, ops: Sequence[bundle.Op]) -> None:
         for op in ops:
@@ -87,8 +113,7 @@ class _Importer:
         graph, train, name = self.graph, op.train, self._local(op.train.name)
         quantization = Quantization(train.scale, train.lo, train.hi)
         if isinstance(op, bundle.Input):
-            real = graph.input(self._free(self._local(op.source)), TensorType((_N, *train.shape), "f32"))
-            self.outer.append((op, real))
+            real = self._real(op, (_N, *train.shape))
             return graph.add1(Encode(quantization), real, name=name)
         if isinstance(op, bundle.Constant):
             real = graph.constant(f"{name}~levels", (op.levels * train.scale).astype(np.float32).reshape(1, *train.shape))
@@ -107,14 +132,26 @@ class _Importer:
         if isinstance(op, emitters.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
-        if isinstance(op, bundle.Accumulator | bundle.Function | bundle.Settled):
-            raise UnsupportedError(
-                f"{train.name}: functions of complete levels are microcode in a bundle, which is no graph any more: "
-                "run the bundle with `snnir replay`, or use the program that it was made of"
-            )
+        if isinstance(op, bundle.Accumulator):
+            return self._summing(op, Accumulate(), (self._bias(op),))
+        if isinstance(op, bundle.Settled):  # a later segment follows from what reads it
+            return self.values[op.source]
+        if isinstance(op, bundle.Function):
+            operands = [self.values[source] for source in op.sources]
+            body = body_of(op, [value.type for value in operands])
+            levels = (train.scale,), (train.lo,), (train.hi,)
+            function = Function(*levels, op.start if self.few else -1)
+            return graph.add(function, *operands, names=(name,), body=body)[0]
         if not isinstance(op, bundle.Product):
             raise UnsupportedError(f"{train.name}: no op of the spiking graph is a {type(op).__name__.lower()}")
         return graph.add1(Product(), *(self._shaped(source, (train.size,)) for source in op.sources), name=name)
+
+    def _real(self, op: bundle.Input, shape: tuple[Dimension, ...]) -> Value:
+        """What an encoder rounds."""
+        if op.train.name not in self.given:
+            return self.graph.input(self._free(self._local(op.source)), TensorType(shape, "f32"))
+        value = self.given[op.train.name]
+        return value if value.type.shape == shape else self.graph.add1(Expand(shape), value, name=f"{value.name}~spread")
 
     def _free(self, name: str) -> str:
         unique, count = name, 0
@@ -147,7 +184,7 @@ class _Importer:
     def _bias(self, op: Summing) -> Value:
         return self._parameter(op, op.initial, op.initial_map, "bias")
 
-    def _summing(self, op: Summing, neuron: Population | Readout, parameters: tuple[Value, Value]) -> Value:
+    def _summing(self, op: Summing, neuron: Population | Readout | Accumulate, parameters: tuple[Value, ...]) -> Value:
         shape = op.train.shape
         currents = [self._synapse(synapse, shape) for synapse in op.synapses]
         if not currents:
@@ -187,7 +224,7 @@ class _Importer:
 
     def _scan(self, op: bundle.Scan) -> None:
         body = Graph(op.name, SPIKING)
-        inner = _Importer(body, f"{op.name}/")
+        inner = _Importer(body, f"{op.name}/", self.few)
 
         def enter(train: Train, type_: TensorType) -> None:
             inner.values[train.name] = body.input(inner._free(inner._local(train.name)), type_)
@@ -205,8 +242,7 @@ class _Importer:
         # Inputs of the body become sequences of this graph, before values that every window shares.
         for charged in (inside for inside in op.ops if isinstance(inside, bundle.Input)):
             inner.values[charged.train.name] = inner._op(charged)
-            name = self._free(charged.source)
-            sequences.append(self.graph.input(name, TensorType((_N, op.windows, *charged.train.shape), "f32")))
+            sequences.append(self._real(charged, (_N, op.windows, *charged.train.shape)))
         if not sequences:
             raise UnsupportedError(f"scan {op.name}: a scan in the graph needs a sequence, and this one has none")
         shared_values = []

@@ -33,8 +33,8 @@ from snnir.machine.settling import Settling
 
 __all__ = ["FORMAT", "VERSION", "encode_program"]
 
-FORMAT, VERSION = "snnir-bundle", 2
-"""Version 2 has gains, few-spike neurons and functions; readers take version 1, too."""
+FORMAT, VERSION = "snnir-bundle", 3
+"""Version 2 has gains, few-spike neurons and functions, version 3 the host's part as graphs; readers take all of them."""
 
 Json = dict[str, object]
 

@@ -15,13 +15,12 @@ The second is the staircase neuron because its table is sorted: `A >= t[S+1]` sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from snnir.backends.nir.library import exact_floats, load_nir
+from snnir.backends.nir.library import NirNode, exact_floats, load_nir
 
-__all__ = ["Neurons", "neurons_graph", "read_neurons", "readout_graph", "same_graph"]
+__all__ = ["Neurons", "ends", "integers", "neurons_graph", "read_neurons", "readout_graph", "same_graph", "single"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +34,18 @@ class Neurons:
     hi: int
 
 
-def _ends(shape: tuple[int, ...]) -> dict[str, Any]:
+def ends(shape: tuple[int, ...]) -> dict[str, NirNode]:
+    """The `input` and the `output` of a nested graph."""
     nir = load_nir()
     return {"input": nir.Input({"input": np.array(shape)}), "output": nir.Output({"output": np.array(shape)})}
 
 
-def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> Any:
+def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> NirNode:
     """The `nir.NIRGraph` of a population, with one `input` (currents) and one `output` (spikes)."""
     nodes, edges = (_staircase if neurons.staircase else _uniform)(neurons)
     nir = load_nir()
     shape = neurons.bias.shape
-    nodes = {**_ends(shape), **nodes, "delay": nir.Delay(exact_floats(np.ones(shape)))}
+    nodes = {**ends(shape), **nodes, "delay": nir.Delay(exact_floats(np.ones(shape)))}
     nodes["tracer"] = nir.I(exact_floats(np.ones(shape)))
     nodes["fall_negated"] = nir.Scale(exact_floats(-np.ones(shape)))
     edges += [("fall", "fall_negated"), ("delay", "tracer")]
@@ -53,7 +53,7 @@ def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> Any:
     return nir.NIRGraph(nodes, edges, metadata=metadata)
 
 
-def _uniform(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _uniform(neurons: Neurons) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
     nir, one = load_nir(), np.ones(neurons.bias.shape)
     start = neurons.theta // 2 + neurons.bias
     nodes = {
@@ -86,7 +86,7 @@ def _uniform(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return nodes, edges
 
 
-def _staircase(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _staircase(neurons: Neurons) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
     nir, one = load_nir(), np.ones(neurons.bias.shape)
     nodes = {
         "sum": nir.I(exact_floats(one)),
@@ -110,23 +110,23 @@ def _staircase(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]
     return nodes, edges
 
 
-def read_neurons(graph: Any) -> Neurons:
+def read_neurons(graph: NirNode) -> Neurons:
     """The population that `neurons_graph` wrote, from its primitives alone. Raises `ValueError` where they are not that.
 
-    The bias of a staircase cannot be told from its table: it comes back as 0, with the table moved by it.
+    The bias of a staircase does not follow from its table: it comes back as 0, with the table moved by it.
     """
     nodes = graph.nodes
     try:
         if "membrane" in nodes:
-            start = _integers(nodes["below"].threshold - 0.5)
-            theta = _integers(nodes["above"].threshold + 0.5) + start
-            lo = _single(nodes["over_least"].threshold - 0.5)
-            hi = _single(0.5 - nodes["under_most"].threshold)
+            start = integers(nodes["below"].threshold - 0.5)
+            theta = integers(nodes["above"].threshold + 0.5) + start
+            lo = single(nodes["over_least"].threshold - 0.5)
+            hi = single(0.5 - nodes["under_most"].threshold)
             neurons = Neurons(False, theta, start - theta // 2, lo, hi)
         else:
             count = sum(name.startswith("level_") for name in nodes)
-            table = np.stack([_integers(nodes[f"level_{index}"].threshold + 0.5) for index in range(count)])
-            lo = _single(0.5 - nodes["rise"].threshold)
+            table = np.stack([integers(nodes[f"level_{index}"].threshold + 0.5) for index in range(count)])
+            lo = single(0.5 - nodes["rise"].threshold)
             neurons = Neurons(True, table, np.zeros(table.shape[1:], np.int64), lo, lo + count)
     except (KeyError, AttributeError) as error:
         raise ValueError(f"the node {error} of a population is missing or of another kind") from error
@@ -135,21 +135,23 @@ def read_neurons(graph: Any) -> Neurons:
     return neurons
 
 
-def _integers(array: np.ndarray) -> np.ndarray:
+def integers(array: np.ndarray) -> np.ndarray:
+    """Whole numbers int64. Raises `ValueError`."""
     wide = np.asarray(array, np.float64)
     if not np.isfinite(wide).all() or (wide != np.floor(wide)).any():
         raise ValueError("a threshold does not stand at a half-integer")
     return wide.astype(np.int64)
 
 
-def _single(array: np.ndarray) -> int:
-    values = np.unique(_integers(array))
+def single(array: np.ndarray) -> int:
+    """The one whole number that all elements are. Raises `ValueError`."""
+    values = np.unique(integers(array))
     if len(values) != 1:
         raise ValueError("neurons of one population have different bounds")
     return int(values[0])
 
 
-def same_graph(left: Any, right: Any) -> bool:
+def same_graph(left: NirNode, right: NirNode) -> bool:
     """Whether two graphs have the same nodes, parameters and edges (order and metadata aside)."""
     if set(left.nodes) != set(right.nodes) or set(left.edges) != set(right.edges) or len(left.edges) != len(right.edges):
         return False
@@ -161,13 +163,13 @@ def same_graph(left: Any, right: Any) -> bool:
     return True
 
 
-def readout_graph(scale: np.ndarray, bias: np.ndarray, metadata: dict[str, object]) -> Any:
+def readout_graph(scale: np.ndarray, bias: np.ndarray, metadata: dict[str, object]) -> NirNode:
     """The `nir.NIRGraph` of a readout: the sum of all input and of a bias charged at step 0, times scale, f64 [shape].
 
     The charge is a constant 1 less the same one step later: 1 at step 0 and 0 after.
     """
     nir, shape = load_nir(), bias.shape
-    nodes = {**_ends(shape), "sum": nir.I(exact_floats(np.ones(shape))), "scale": nir.Scale(exact_floats(scale))}
+    nodes = {**ends(shape), "sum": nir.I(exact_floats(np.ones(shape))), "scale": nir.Scale(exact_floats(scale))}
     edges = [("input", "sum"), ("sum", "scale"), ("scale", "output")]
     if bias.any():
         nodes["nothing"] = nir.Scale(exact_floats(np.zeros(shape)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import sys
 import tempfile
@@ -17,20 +18,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from snnir.backends.simulator.kernels import SOURCE, source_digest
 
+if TYPE_CHECKING:
+    from snnir.backends.simulator.kernels.numba_compat import Native
+
 __all__ = ["address", "cache_folder", "function", "listeners", "names", "prepare"]
 
-listeners: list[Callable[[str, float | None], None]] = []
-"""Each is called with a function's name and None before the process compiles it, and with its name and the seconds after."""
+listeners: list[Callable[[int, int, float | None], None]] = []
+"""Each is called before the process compiles a function with how many of those now needed are ready, how many are needed, and
+None; and after it with the seconds that it took.
+"""
+_LOG = logging.getLogger("snnir")
 
 _lock = threading.RLock()
 
 
 @functools.cache
-def _natives() -> dict[str, Any]:
+def _natives() -> dict[str, Native]:
     from snnir.backends.simulator.kernels.routines import NATIVE
 
     return NATIVE
@@ -97,28 +104,34 @@ def prepare(names: Sequence[str]) -> None:
         if not missing:
             return
         with _alone(folder):
-            for name in missing:
+            _LOG.info("compiling up to %d functions of the simulator for this processor, once", len(missing))
+            since = time.perf_counter()
+            for number, name in enumerate(missing):
                 if not natives[name].load(folder):
-                    _compile(natives[name], folder)
+                    _compile(natives[name], folder, number, len(missing))
+            _LOG.info("compiled in %.1f s, kept in %s", time.perf_counter() - since, folder or "no folder")
 
 
-def _compile(native: Any, folder: Path | None) -> None:
+def _compile(native: Native, folder: Path | None, number: int, total: int) -> None:
     since = time.perf_counter()
     for listener in listeners:
-        listener(native.name, None)
+        listener(number, total, None)
     native.compile(folder)
     for listener in listeners:
-        listener(native.name, time.perf_counter() - since)
+        listener(number + 1, total, time.perf_counter() - since)
 
 
 def address(name: str) -> int:
     """The address of a compiled function."""
     prepare([name])
-    return int(_natives()[name].address)
+    found = _natives()[name].address
+    if found is None:
+        raise RuntimeError(f"{name} was not compiled: a fault of snnir. Please report it")
+    return found
 
 
 @functools.cache
-def function(name: str) -> Any:
+def function(name: str) -> Callable[..., int | None]:
     """A compiled function for Python to call with numbers, without the interpreter's lock."""
     prepare([name])
     return _natives()[name].ctypes

@@ -26,7 +26,7 @@ class Rescaled:
 def rescale(graph: Graph, arrays: Mapping[Value, np.ndarray], scales: Mapping[Node, float]) -> Rescaled:
     """`graph` with `arrays` in place of constants, and with `scales` in place of those of its `quantize` nodes.
 
-    Bounds of levels stay. Every value whose worth follows from a scale (states, products, what is read out) follows it.
+    Bounds of levels stay. Every value whose scale follows from another (states, products, what is read out) follows it.
     """
     result = Rescaled(like(graph))
     _copy(graph, result.graph, [value.type for value in graph.inputs], arrays, scales, result)
@@ -50,8 +50,8 @@ def _copy(
         if isinstance(op, Quantize) and node in scales:
             op = replace(op, quantization=replace(op.quantization, scale=scales[node]))
         elif isinstance(op, Dequantize) and operands[0].type.quantization is not None:
-            worth = np.array(operands[0].type.quantization.scale)
-            operands[1] = new.constant(f"{node.output.name}.scale", worth)
+            scale = np.array(operands[0].type.quantization.scale)
+            operands[1] = new.constant(f"{node.output.name}.scale", scale)
         elif isinstance(op, Scan) and node.body is not None:
             inner = [_worth(value.type, given.type) for value, given in zip(node.body.inputs, operands, strict=True)]
             body = like(node.body)

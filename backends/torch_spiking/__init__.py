@@ -1,4 +1,4 @@
-"""The spiking graph as a PyTorch module: dense trains, batched, on any device that computes in float64.
+"""Machine programs in PyTorch: dense trains, batched, on any device that computes in float64.
 
 `SpikingModule` fires the same spikes at the same steps as the simulator; with a surrogate gradient it can be trained
 as a spiking network. PyTorch is imported with this package, and nowhere before.

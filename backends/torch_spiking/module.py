@@ -1,42 +1,45 @@
-"""The spiking graph as a PyTorch module: its front, its parameters and its options."""
+"""A spiking graph as a PyTorch module: its front, its parameters and its options."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnir.backends.torch_spiking.boundaries import Protocol
 from snnir.backends.torch_spiking.export import with_parameters
-from snnir.backends.torch_spiking.movement import COMBINED
-from snnir.backends.torch_spiking.neurons import FewSpikes, Population, Summing, grid_of
 from snnir.backends.torch_spiking.outputs import TrainedOutputs
+from snnir.backends.torch_spiking.parameters import Parameters
+from snnir.backends.torch_spiking.program import Specialised
 from snnir.backends.torch_spiking.result import Recorder, TorchResult, integers
-from snnir.backends.torch_spiking.run import Run, Window
 from snnir.backends.torch_spiking.surrogates import surrogate_gradient
-from snnir.backends.torch_spiking.synapses import Synapse
-from snnir.errors import InputError, UnsupportedError, UsageError
-from snnir.ir import ops
+from snnir.backends.torch_spiking.window import Run
+from snnir.errors import InputError, UsageError
+from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
-from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Encode, Fs, Function, Readout, Scan
-from snnir.ir.phases import FEW_SPIKES, Phases, neuron_of, phases_of
-from snnir.machine.host import Host, concrete_shape, window_order
+from snnir.ir.graph import Graph
+from snnir.ir.phases import FEW_SPIKES, neuron_of
+from snnir.machine.host import Host
 from snnir.machine.options import RunOptions, batch_size, check_graph
 
 __all__ = ["SpikingModule"]
 
+_KEPT = 8
+"""How many machine programs of different sizes a module keeps."""
+
 
 class SpikingModule(nn.Module):
-    """Runs one spiking graph with dense tensors; trains it where a surrogate gradient is given.
+    """Runs the machine programs of one spiking graph with dense tensors; trains it where a surrogate gradient is given.
 
-    Parameters are the weights and biases in real units (`Synapse`, `Summing`), in float64; what the network computes
-    with are the whole numbers that they stand for, `round(parameter / unit)`, in training as in evaluation. In
+    A machine program is for samples of one size: the module makes one for each size that it sees, and keeps the last few. All
+    of them share its parameters, which are the weights and biases in real units (`Weights`, `Bias`), in float64; what the
+    network computes with are the integers that they stand for, `round(parameter / unit)`, in training as in evaluation. In
     evaluation the spikes are exactly those of the simulator. In training (`module.train()`) every window lasts `steps`
-    steps, and the spike function's gradient is the `surrogate` (`SURROGATES`); thresholds are not trained, nor is what
-    the host computes before the network.
+    steps, and the spike function's gradient is the `surrogate` (`SURROGATES`); functions of complete levels have the derivative
+    of the real function. Thresholds are not trained, nor is what the host computes before the network.
     """
 
     def __init__(self, graph: Graph, *, surrogate: str | None = None, steps: int | None = None, delivery: str = "relay") -> None:
@@ -50,48 +53,18 @@ class SpikingModule(nn.Module):
         check_graph(graph)
         RunOptions.of(steps=steps, delivery=delivery).check(graph, ())
         self.graph, self.steps, self.delivery = graph, steps, delivery
+        self.few = neuron_of(graph) == FEW_SPIKES
         self.surrogate = None if surrogate is None else surrogate_gradient(surrogate)
-        self.parts = nn.ModuleDict()
-        self._keys: dict[Node, str] = {}
-        self._fill(graph, "", {value: value.array for value in graph.constants})
+        self.parts = Parameters(graph)
+        self._programs: OrderedDict[object, Specialised] = OrderedDict()
         self.register_buffer("anchor", torch.zeros((), dtype=torch.float64), persistent=False)  # a graph may lack weights
         self.anchor: Tensor
         if surrogate is None:
             self.eval()
 
-    def _fill(self, graph: Graph, prefix: str, constants: Mapping[Value, np.ndarray]) -> None:
-        for node in graph.nodes:
-            if isinstance(node.op, Function):
-                raise UnsupportedError(
-                    f"{node.describe()}: the torch backend runs no functions of complete levels; use the simulator "
-                    "(backend='simulator'), or the plain interpreter"
-                )
-        for node in graph.nodes:
-            name = prefix + node.outputs[0].name
-            if node.body is not None:
-                if prefix:
-                    raise UnsupportedError(f"{node.describe()}: the torch backend runs no scan inside a scan")
-                inner = {value: value.array for value in node.body.constants}
-                pairs = zip(node.body.inputs, node.operands, strict=True)
-                inner.update({value: constants[outer] for value, outer in pairs if outer in constants})
-                self._fill(node.body, f"{name}/", inner)
-            elif isinstance(node.op, ops.Population | Readout):
-                first, bias = (constants[value] for value in node.operands[:2])
-                neurons = FewSpikes if isinstance(node.op, Fs) else Population
-                self._add(node, name, (neurons if isinstance(node.op, ops.Population) else Summing)(node, first, bias))
-            elif node.outputs[0].type.dtype == "current" and node.outputs[0].users:
-                user = node.outputs[0].users[0]
-                if not isinstance(user.op, ops.Population | Readout):
-                    raise UnsupportedError(f"{user.describe()}: {node.outputs[0].name} goes into no population")
-                grid = grid_of(user, constants[user.operands[0]])
-                sample = tuple(size if isinstance(size, int) else -1 for size in user.output.type.shape[1:])
-                arrays = [constants[value] for value in node.operands[1:]]
-                self._add(node, name, Synapse(node, arrays, grid, sample))
-
-    def _add(self, node: Node, name: str, part: nn.Module) -> None:
-        # numbered, because a module's key may hold no dot and no two names may become one
-        key = f"{len(self._keys)}_{re.sub(r'[^0-9A-Za-z_]', '_', name)}"
-        self._keys[node], self.parts[key] = key, part
+    def __getstate__(self) -> dict[str, object]:
+        """Copies and pickles make their machine programs anew."""
+        return {**self.__dict__, "_programs": OrderedDict()}
 
     def forward(self, x: Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
         """Outputs by name, for the inputs by name (or the only input), shaped as the graph declares them.
@@ -106,25 +79,14 @@ class SpikingModule(nn.Module):
             return {name: torch.from_numpy(array).to(self.anchor.device) for name, array in tensors.items()}
         if self.surrogate is None:
             raise UsageError("training needs a surrogate gradient: SpikingModule(graph, surrogate='arctan', steps=...)")
-        phases = self._phases(self.delivery)
-        if self.steps is None and phases is None:
+        if self.steps is None and not self.few:
             raise UsageError("training needs a fixed number of steps: SpikingModule(graph, surrogate=..., steps=...)")
         host, sizes, batch = self._host(x)
-        run = Run(
-            self._parts(),
-            sizes,
-            batch,
-            self.anchor.device,
-            None,
-            delivery=self.delivery,
-            cap=self.steps,
-            surrogate=self.surrogate,
-            phases=phases,
-        )
-        window = self._outermost(host)
-        run.window(window)
-        outputs = TrainedOutputs(run, window)
-        return {name: outputs.of(value) for name, value in self.graph.outputs.items()}
+        program = self._program(sizes, self.delivery)
+        protocol = Protocol(self.delivery, False, self.few, self.steps, self.surrogate)
+        window = program.run(Run(batch, self.anchor.device, protocol, program.levels(host, batch)))
+        outputs = TrainedOutputs(program, host, window)
+        return {name: outputs.of(name, value) for name, value in self.graph.outputs.items()}
 
     @torch.no_grad()
     def run(
@@ -141,63 +103,49 @@ class SpikingModule(nn.Module):
 
         Synaptic operations, traces and membranes are not kept. Raises `InputError`, `UsageError` and `UnsupportedError`.
         """
-        host, sizes, batch = self._host(inputs)
-        known = {name: (inside, shape) for name, _, inside, shape in self._emitters(sizes)}
-        names = [name for name, op, _, _ in self._emitters(sizes) if not isinstance(op, Readout)]
         options = RunOptions.of(steps=steps, delivery=delivery, execution=execution, record=record, counts=counts)
-        options.check(self.graph, names)
+        host, sizes, batch = self._host(inputs)
+        options.check(self.graph, record)  # what few-spike neurons lack is said before anything is lowered
+        program = self._program(sizes, delivery)
+        options.check(self.graph, [name for name, (op, _) in program.known.items() if op.emits])
         if any(parameter.dtype != torch.float64 for parameter in self.parameters()):
             raise UsageError("exact runs need parameters in float64; call module.double() on a module as it was made")
-        windows = [self.graph.name]
-        for node in self.graph.nodes:
-            if isinstance(node.op, Scan):
-                length = concrete_shape(node.operands[node.op.states].type, sizes)[node.op.axis]
-                windows += [f"{node.outputs[0].name}[{element}]" for element in window_order(node.op, length)]
         device = self.anchor.device
-        populations = [name for name, op, _, _ in self._emitters(sizes) if isinstance(op, ops.Population)]
-        recorder = Recorder(batch, windows, populations, known, record, counts, options.carry, device)
-        phases = self._phases(delivery, sizes)
-        run = Run(self._parts(), sizes, batch, device, recorder, delivery=delivery, cap=steps, carry=options.carry, phases=phases)
-        window = self._outermost(host)
-        run.window(window)
+        recorder = Recorder(batch, program.windows, program.known, record, counts, device)
+        protocol = Protocol(delivery, options.carry, self.few, steps)
+        run = Run(batch, device, protocol, program.levels(host, batch), recorder)
+        window = program.run(run)
         sums = {}
-        inside = {node.outputs[0] for outer in self.graph.nodes if outer.body is not None for node in outer.body.nodes}
-        for value, parts in run.sums.items():
-            sums[value] = integers(torch.stack(parts, dim=1) if value in inside else parts[0])
+        for node, readout in program.readouts.items():
+            rows = [integers(total) for total in run.sums.get(readout.train.name, [])]
+            if rows:
+                whole = rows[0] if program.known[readout.train.name][1] is None else np.stack(rows, axis=1)
+                sums[node.output] = whole.reshape(*whole.shape[:-1], *readout.train.shape)
         reals = host.finish(sums)
         outputs = {}
         for name, value in self.graph.outputs.items():
-            spikes = value.type.dtype == "spike"
-            outputs[name] = integers(run.train(window, value).sum(dim=0)) if spikes else reals[value]
-        if phases is not None:  # a window takes the steps of its schedule, whatever is silent
-            for name in windows:
-                scan = name.rpartition("[")[0] if name != self.graph.name else ""
-                recorder.used[name].clamp_(min=phases.windows[scan])
-        return recorder.result(outputs)
-
-    def _phases(self, delivery: str, sizes: Mapping[str, int] | None = None) -> Phases | None:
-        """The schedule of few-spike neurons; None for others."""
-        if neuron_of(self.graph) != FEW_SPIKES:
-            return None
-        scans = [] if sizes is None else [(node, node.op) for node in self.graph.nodes if isinstance(node.op, Scan)]
-        lengths = {
-            node.outputs[0].name: concrete_shape(node.operands[op.states].type, sizes or {})[op.axis] for node, op in scans
-        }
-        return phases_of(self.graph, delivery, lengths)
+            source = program.settled.get(name)
+            if source is None:
+                outputs[name] = reals[value]
+            else:
+                outputs[name] = integers(window.trains[source.name].sum(dim=0)).reshape(batch, *source.shape)
+        return recorder.result(outputs, protocol.undelivered)
 
     def to_graph(self) -> Graph:
-        """The spiking graph with the present parameters as whole numbers, for any backend.
+        """The spiking graph with the present parameters as integers, for any backend."""
+        return with_parameters(self.graph, self.parts)
 
-        Ranges and settling bounds are not certified for the new weights: the pass `certify-bounds` does so.
-        """
-        return with_parameters(self.graph, self._parts())
-
-    def _parts(self) -> dict[Node, nn.Module]:
-        return {node: self.parts[key] for node, key in self._keys.items()}
-
-    def _outermost(self, host: Host) -> Window:
-        constants = {value: value.array for value in self.graph.constants}
-        return Window(self.graph, host, {}, constants, "", self.graph.name)
+    def _program(self, sizes: Mapping[str, int], delivery: str) -> Specialised:
+        """The machine program for these sizes, of which the batch is none; the schedule of few-spike neurons depends on the
+        delivery as well."""
+        known = {name: size for name, size in sizes.items() if name != BATCH}
+        key = tuple(sorted(known.items())), delivery if self.few else "", self.anchor.device
+        if key not in self._programs:
+            self._programs[key] = Specialised(self.graph, self.parts, known, delivery, self.anchor.device)
+            if len(self._programs) > _KEPT:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
+        return self._programs[key]
 
     def _host(self, x: Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray]) -> tuple[Host, dict[str, int], int]:
         if not isinstance(x, Mapping):
@@ -210,16 +158,3 @@ class SpikingModule(nn.Module):
         sizes = bind_sizes(self.graph, arrays)
         host = Host(self.graph, sizes, {value: arrays[value.name] for value in self.graph.inputs}, {})
         return host, sizes, batch_size(self.graph, sizes)
-
-    def _emitters(self, sizes: Mapping[str, int]) -> Iterator[tuple[str, object, bool, tuple[int, ...]]]:
-        """Name, op, whether it is in a body, and sample shape of everything that is counted."""
-        for outer in self.graph.nodes:
-            body = outer.body
-            prefix = f"{outer.outputs[0].name}/" if body is not None else ""
-            for node in [outer] if body is None else body.nodes:
-                value = node.outputs[0]
-                counted = isinstance(node.op, ops.Population | Encode | Readout) or (
-                    isinstance(node.op, COMBINED) and value.type.dtype == "spike"
-                )
-                if counted and not (isinstance(node.op, Encode) and node.operands[0].is_constant):
-                    yield prefix + value.name, node.op, body is not None, concrete_shape(value.type, sizes)[1:]

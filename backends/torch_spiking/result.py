@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from snnir.errors import UsageError
+from snnir.machine.program import Emitter, Summing
 from snnir.machine.results import SimulationResult
 
-__all__ = ["Recorder", "TorchResult"]
+__all__ = ["Recorder", "TorchResult", "integers"]
 
 
 class TorchResult(SimulationResult):
@@ -33,91 +35,93 @@ class TorchResult(SimulationResult):
         return self.total_synops
 
 
+@dataclass
 class Recorder:
     """Steps, spikes, counts and rasters of one run of N samples.
 
-    `known` are the names that emit, with the shape of their samples and whether they are in a scan's body.
+    `known` are the emitters that results name, with the numbers of windows of those in a scan's body.
     """
 
-    def __init__(
-        self,
-        batch: int,
-        windows: list[str],
-        populations: Iterable[str],
-        known: Mapping[str, tuple[bool, tuple[int, ...]]],
-        record: Iterable[str],
-        counts: bool,
-        carry: bool,
-        device: torch.device,
-    ) -> None:
-        self.batch, self.windows, self.known, self.wants_counts = batch, windows, known, counts
-        self.carry = carry
-        self.used = {name: torch.zeros(batch, dtype=torch.int64, device=device) for name in windows}
-        self.spikes = {name: torch.zeros(batch, dtype=torch.float64, device=device) for name in populations}
-        self.trains: dict[str, list[np.ndarray]] = {name: [] for name in record}
-        self.settled: dict[str, list[Tensor]] = {name: [] for name in known} if counts else {}
-        self.unsettled = torch.zeros((), dtype=torch.int64, device=device)
-        self.undelivered = torch.zeros((), dtype=torch.int64, device=device)
+    batch: int
+    windows: list[str]
+    known: Mapping[str, tuple[Emitter, int | None]]
+    record: Iterable[str]
+    wants_counts: bool
+    device: torch.device
+    used: dict[str, list[Tensor]] = field(default_factory=dict)
+    spikes: dict[str, Tensor] = field(default_factory=dict)
+    trains: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    settled: dict[str, list[Tensor]] = field(default_factory=dict)
 
-    def emitted(self, name: str, window: str, train: Tensor) -> None:
-        """Enter the train [T, N, ...] of a value in one window."""
-        self.use(window, train)
+    def __post_init__(self) -> None:
+        self.used = {name: [] for name in self.windows}
+        firing = [name for name, (op, _) in self.known.items() if isinstance(op, Summing) and op.emits]
+        self.spikes = {name: torch.zeros(self.batch, dtype=torch.float64, device=self.device) for name in firing}
+        self.trains = {name: [] for name in self.record}
+        self.settled = {name: [] for name in self.known} if self.wants_counts else {}
+        self.unsettled = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def emitted(self, name: str, window: str, segment: int, train: Tensor) -> None:
+        """Enter the train [steps, N, n] of an emitter in one window; a segment lasts as long as anything happens in it."""
+        if not len(train):
+            return
+        there = train != 0
         if name in self.spikes:
-            self.spikes[name] += (train != 0).sum(dim=(0, *range(2, train.ndim)))
+            self.spikes[name] += there.sum(dim=(0, 2))
+        at = torch.arange(1, len(train) + 1, device=train.device)[:, None]
+        self.take(window, segment, (there.any(dim=2) * at).amax(dim=0))
+
+    def entered(self, name: str, train: Tensor, count: Callable[[], Tensor]) -> None:
+        """Enter what an emitter that results name emitted in one window, and its settled tracer or sum [N, n]."""
         if name in self.trains:
             self.trains[name].append(train.to(torch.int64).cpu().numpy())
         if self.wants_counts:
-            parts, total = self.settled[name], train.sum(dim=0)
-            parts.append(total + parts[-1] if self.carry and parts else total)
+            self.settled[name].append(count())
 
-    def summed(self, name: str, total: Tensor) -> None:
-        """Enter the sum [N, ...] of a readout in one window, where counts are wanted."""
-        if self.wants_counts:
-            self.settled[name].append(total)
+    def take(self, window: str, segment: int, steps: Tensor) -> None:
+        """A segment of a window takes at least these steps [N]."""
+        used = self.used[window]
+        used += [torch.zeros(self.batch, dtype=torch.int64, device=self.device) for _ in range(segment + 1 - len(used))]
+        used[segment] = torch.maximum(used[segment], steps)
 
-    def use(self, window: str, train: Tensor) -> None:
-        """A window lasts as long as anything happens in it, sample by sample."""
-        if len(train):
-            steps, batch = train.shape[:2]
-            active = (train.reshape(steps, batch, int(np.prod(train.shape[2:]))) != 0).any(dim=2)
-            at = torch.arange(1, steps + 1, device=train.device)[:, None]
-            self.used[window] = torch.maximum(self.used[window], (active * at).amax(dim=0))
-
-    def result(self, outputs: dict[str, np.ndarray]) -> TorchResult:
+    def result(self, outputs: dict[str, np.ndarray], undelivered: list[Tensor]) -> TorchResult:
         """Everything, as arrays."""
-        unsettled, undelivered = int(self.unsettled), int(self.undelivered)
+        unsettled, left = int(self.unsettled), sum(int(count) for count in undelivered)
+        nothing = torch.zeros(self.batch, dtype=torch.int64, device=self.device)
         return TorchResult(
             outputs=outputs,
             spikes={name: integers(count) for name, count in self.spikes.items()},
             synops={},
             charges={},
             windows=self.windows,
-            steps=integers(torch.stack([self.used[name] for name in self.windows], dim=1)),
-            settled=not unsettled and not undelivered,
+            steps=integers(torch.stack([sum(self.used[name], start=nothing) for name in self.windows], dim=1)),
+            settled=not unsettled and not left,
             unsettled=unsettled,
-            undelivered=undelivered,
+            undelivered=left,
             counts={name: self._count(name, parts) for name, parts in self.settled.items()},
-            rasters={name: self._raster(trains) for name, trains in self.trains.items()},
+            rasters={name: _raster(trains) for name, trains in self.trains.items()},
         )
 
     def _count(self, name: str, parts: list[Tensor]) -> np.ndarray:
-        inside, shape = self.known[name]
-        if not parts:
-            return np.zeros((self.batch, 0, *shape), np.int64)
-        return integers(torch.stack(parts, dim=1) if inside else parts[0])
+        op, windows = self.known[name]
+        if windows is None:
+            return integers(parts[0]).reshape(self.batch, *op.train.shape)
+        rows = [integers(part) for part in parts] or [np.zeros((self.batch, 0), np.int64)]
+        return np.stack(rows, axis=1).reshape(self.batch, windows, *op.train.shape)
 
-    def _raster(self, trains: list[np.ndarray]) -> np.ndarray:
-        """Events of windows of trains [T, N, ...], in the columns of `RASTER_COLUMNS`, sorted."""
-        parts = [np.zeros((0, 5), np.int64)]
-        for window, train in enumerate(trains):
-            flat = train.reshape(*train.shape[:2], int(np.prod(train.shape[2:])))
-            step, sample, address = np.nonzero(flat)
-            parts.append(np.stack([sample, np.full_like(sample, window), step, address, flat[step, sample, address]], axis=1))
-        rows = np.concatenate(parts)
-        return rows[np.lexsort(rows.T[::-1])]
+
+def _raster(trains: list[np.ndarray]) -> np.ndarray:
+    """Events of windows of trains [steps, N, n], in the columns of `RASTER_COLUMNS`, sorted."""
+    parts = [np.zeros((0, 5), np.int64)]
+    for window, train in enumerate(trains):
+        step, sample, address = np.nonzero(train)
+        events = [sample, np.full_like(sample, window), step, address, train[step, sample, address]]
+        parts.append(np.stack(events, axis=1))
+    rows = np.concatenate(parts)
+    return rows[np.lexsort(rows.T[::-1])]
 
 
 def integers(tensor: Tensor) -> np.ndarray:
-    """Whole numbers as an int64 array on the host."""
+    """Integers that a float64 tensor holds, as an int64 array on the host."""
     array: np.ndarray = tensor.detach().to(torch.int64).cpu().numpy()
     return array

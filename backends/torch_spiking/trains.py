@@ -1,30 +1,32 @@
-"""Trains as dense tensors: float64 [steps, N, ...], what each element emits at each step, as whole numbers."""
+"""Trains as dense tensors: float64 [steps, N, n], what each address emits at each step, as integers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["aligned", "bit_planes", "lengthen", "raised", "spread", "stack", "unary"]
+from snnir.machine.addresses import IndexMap
+
+__all__ = ["Places", "bit_planes", "lengthen", "raised", "together", "unary"]
 
 
 def lengthen(train: Tensor, steps: int) -> Tensor:
-    """A train [T, N, ...] with silent steps after its end, so that it has `steps` or more."""
+    """A train with silent steps after its end, so that it has `steps` or more."""
     missing = steps - len(train)
     return train if missing <= 0 else torch.cat([train, train.new_zeros((missing, *train.shape[1:]))])
 
 
-def aligned(trains: Sequence[Tensor]) -> list[Tensor]:
-    """Trains of one length and one rank: axes of size 1 go in after the steps, as NumPy broadcasts single steps."""
-    steps, rank = max(len(train) for train in trains), max(train.ndim for train in trains)
-    longer = [lengthen(train, steps) for train in trains]
-    return [train.reshape(steps, *([1] * (rank - train.ndim)), *train.shape[1:]) for train in longer]
+def together(trains: Sequence[Tensor]) -> list[Tensor]:
+    """Trains of one length."""
+    steps = max(len(train) for train in trains)
+    return [lengthen(train, steps) for train in trains]
 
 
 def raised(train: Tensor, levels: Tensor) -> Tensor:
-    """A train with levels [N, ...] added to its events of step 0; nothing is added where all are 0."""
+    """A train with levels [N, n] added to its events of step 0; nothing is added where all are 0."""
     if not bool(levels.any()):
         return train
     longer = lengthen(train, 1).clone()
@@ -32,32 +34,47 @@ def raised(train: Tensor, levels: Tensor) -> Tensor:
     return longer
 
 
-def spread(train: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A train whose samples spread over those of `shape` [N, ...]."""
-    steps, batch, *sample = train.shape
-    return train.reshape(steps, batch, *([1] * (len(shape) - 1 - len(sample))), *sample).expand(steps, *shape)
-
-
-def stack(rows: Sequence[Tensor], empty: Tensor) -> Tensor:
-    """Trains of elements [T, N, ...] side by side as [T, N, K, ...]; `empty` where there is none."""
-    if not rows:
-        return empty
-    steps = max(len(row) for row in rows)
-    return torch.stack([lengthen(row, steps) for row in rows], dim=2)
-
-
 def unary(levels: Tensor, steps: int) -> Tensor:
-    """Levels [N, ...] as single spikes of their sign from step 0, one a step: [steps, N, ...]."""
-    at = torch.arange(steps, dtype=levels.dtype, device=levels.device).reshape(-1, *([1] * levels.ndim))
+    """Levels [N, n] as single spikes of their sign from step 0, one a step: [steps, N, n]."""
+    at = torch.arange(steps, dtype=levels.dtype, device=levels.device)[:, None, None]
     return levels.sign() * (levels.abs() > at)
 
 
 def bit_planes(levels: Tensor, bits: int) -> Tensor:
-    """The bits of levels [N, ...] with their worth and sign, most significant first: [bits, N, ...]. Gradients go through the
+    """The bits of levels [N, n] with their worth and sign, most significant first: [bits, N, n]. Gradients go through the
     last one, as if the levels did."""
     size = levels.detach().abs().to(torch.int64)
-    worth = [1 << k for k in range(bits - 1, -1, -1)]
-    planes = [(size & bit).to(levels.dtype) * levels.detach().sign() for bit in worth]
+    planes = [(size & 1 << k).to(levels.dtype) * levels.detach().sign() for k in range(bits - 1, -1, -1)]
     if levels.requires_grad and planes:
         planes[-1] = planes[-1] + (levels - levels.detach())
     return torch.stack(planes) if planes else levels.new_zeros((0, *levels.shape))
+
+
+class Places:
+    """An index map on the last axis of tensors: entry i of a result is entry map[i] of a tensor, or 0 where that is -1."""
+
+    def __init__(self, map_: IndexMap, device: torch.device) -> None:
+        self.size, self.offset = map_.size, map_.offset
+        # PyTorch has no negative strides
+        self.dims = map_.dims if map_.table is None and all(stride >= 0 for _, stride in map_.dims) and map_.offset >= 0 else None
+        self.index = self.kept = None
+        if self.dims is None:
+            places = map_.array()
+            self.index = torch.from_numpy(np.maximum(places, 0)).to(device)
+            if (places < 0).any():
+                self.kept = torch.from_numpy(places >= 0).to(device)
+
+    def of(self, x: Tensor) -> Tensor:
+        """A tensor [..., n] as [..., size]; a view of it where that can be."""
+        if self.index is not None:
+            found = x.index_select(-1, self.index)
+            return found if self.kept is None else found * self.kept
+        assert self.dims is not None
+        if not self.dims:
+            return x[..., self.offset : self.offset + 1]
+        if len(self.dims) == 1 and self.dims[0][1] == 1:
+            return x if self.size == x.shape[-1] else x[..., self.offset : self.offset + self.size]
+        x = x.contiguous()
+        sizes, strides = zip(*self.dims, strict=True)
+        found = x.as_strided((*x.shape[:-1], *sizes), (*x.stride()[:-1], *strides), x.storage_offset() + self.offset)
+        return found.reshape(*x.shape[:-1], self.size)

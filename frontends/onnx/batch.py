@@ -16,10 +16,10 @@ import numpy as np
 import onnx
 
 from snnir.errors import ModelError, UnsupportedError
-from snnir.frontends.onnx.bodies import names_captured
 from snnir.frontends.onnx.element_types import FLOAT4E2M1, FLOAT8E8M0
 from snnir.frontends.onnx.model import FEW_BITS
 from snnir.frontends.onnx.stored import stored_input
+from snnir.frontends.onnx.subgraph_names import captured_names
 from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.types import dtype_of
@@ -152,12 +152,12 @@ def _axes(
     return axes, not sure and not given
 
 
-def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Inputs of three axes and more whose axis 1 was exported with the size 1, by name, and that axis."""
+def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], ones: bool = True) -> dict[str, int]:
+    """Inputs of three axes and more whose axis 1 was exported with the size 1 (without `ones`: with any), by name."""
     found = {}
     for entry in model.graph.input:
         sizes = entry.type.tensor_type.shape.dim
-        if entry.name not in constants and len(sizes) >= 3 and sizes[1].dim_value == 1:
+        if entry.name not in constants and len(sizes) >= 3 and (sizes[1].dim_value == 1 if ones else sizes[1].dim_value > 0):
             found[entry.name] = 1
     return found
 
@@ -228,7 +228,7 @@ def _feeds_time_major(model: onnx.ModelProto, name: str) -> bool:
             names.add(node.output[0])
         elif node.op_type in ("RNN", "GRU", "LSTM") and names & {*node.input[:1], *node.input[5:7]}:
             return not any(item.name == "layout" and item.i == 1 for item in node.attribute)
-        elif node.op_type in ("Scan", "Loop") and names & {*node.input, *names_captured(node)}:
+        elif node.op_type in ("Scan", "Loop") and names & {*node.input, *captured_names(node)}:
             return any(axis == 0 for axis in _cut_axes(node, names))
     return False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,17 +11,17 @@ import onnx
 from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
-from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.element_types import INT2, UINT2
 from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
+from snnir.frontends.onnx.scope import Scope, import_nodes
 from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.sizes import Place, normalised, places_of, with_limits, with_sizes, written
 from snnir.frontends.onnx.sorted_batches import in_given_order
 from snnir.frontends.onnx.stored import Stored, is_quantized
-from snnir.frontends.onnx.walk import Scope, walk
+from snnir.frontends.onnx.subgraph_names import used_names
 from snnir.ir import BATCH, Graph, Value
-from snnir.ir.any_batch import same_meaning
+from snnir.ir.any_batch import same_meaning, samples_apart
 from snnir.ir.batch import batch_places
 from snnir.ir.dims import names_of
 from snnir.ir.lifting import for_any_batch
@@ -40,7 +39,7 @@ def import_onnx(
     name: str | None = None,
     batch_axes: Mapping[str, int | None] | None = None,
     batch: bool = True,
-    constants: Mapping[str, Any] | None = None,
+    constants: Mapping[str, object] | None = None,
     dims: Mapping[str, int | str] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
@@ -157,21 +156,25 @@ class _Reading:
     def fixed(self, plan: InputPlan) -> Graph:
         """A model that was exported with a batch of one size, for any number of samples."""
         found = self.imported(plan.frozen())
-        plans, problems = [plan], []
-        second = second_axes(self.model, self.constants)
-        if plan.guessed and second:  # [sequence, 1, ...]
-            plans.append(plan_inputs(self.model, self.constants, second, True))
-        for each in plans:
-            graph, problem = self.any_batch(each)
+        graph, problem = self.any_batch(plan)
+        if graph is not None:
+            return graph
+        ones = plan if plan.fixed == 1 else None
+        single = second_axes(self.model, self.constants)
+        second = single or second_axes(self.model, self.constants, ones=False)
+        if plan.guessed and second:  # [sequence, batch, ...]
+            mixed = not samples_apart(found, plan.axes)
+            other = plan_inputs(self.model, self.constants, second, True)
+            graph, _ = self.any_batch(other) if mixed or single else (None, "")
             if graph is not None:
                 return graph
-            problems.append(problem)
-        ones = next((each for each in plans if each.fixed == 1), None)
+            ones = ones or (other if mixed and other.fixed == 1 else None)
         graph = None if ones is None else for_any_batch(found, ones.axes)
         if graph is not None:
             graph.notes.append("exported with a fixed batch of 1; each sample is computed by itself")
             return graph
-        found.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problems[0]}")
+        found.fixed_batch = {name: axis for name, axis in plan.axes.items() if axis is not None}
+        found.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problem}")
         return found
 
     def any_batch(self, plan: InputPlan) -> tuple[Graph | None, str]:
@@ -212,7 +215,7 @@ def _walked(
     for size, places in places_of(plan).items():
         ends = [limits[place] for place in places if place in limits]
         graph.limits.update({size: min(ends)} if ends and size != BATCH else {})
-    scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
+    scope = Scope(graph, opset_of(model), plan.fixed, used_names(model.graph))
     scope.questions = questions
     scope.open_sizes = frozenset(places_of(plan)) - {BATCH}
     scope.names.update(arrays)
@@ -231,7 +234,7 @@ def _walked(
             scope.flags.add(value)
         if entry in plan.stored:
             scope.stored[value] = Stored(None, None, 0, plan.stored[entry])
-    refused = walk(scope, model.graph.node)
+    refused = import_nodes(scope, model.graph.node)
     if refused:
         raise UnsupportedError(
             f"model {name} ({provenance(model)}) holds {len(refused)} node{'s' if len(refused) > 1 else ''} "

@@ -14,7 +14,7 @@ from snnir.frontends.onnx.fold import fold, shape_array
 from snnir.frontends.onnx.loop_index import COUNTER, STATE, Condition, Counter, at_least_zero, fold_index, linear, mentions
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import HANDLERS, Known, RefusalError
-from snnir.frontends.onnx.walk import Entry
+from snnir.frontends.onnx.scope import Entry
 from snnir.ir import Dimension
 from snnir.ir.dims import dim, substitute
 
@@ -172,7 +172,7 @@ def _until(counter: Counter, part: Dimension) -> Dimension:
             return max(count, 1)
         if at_least_zero(count - 1):
             return count
-    raise RefusalError(f"how often it runs cannot be told from its condition to go on ({part} >= 0)")
+    raise RefusalError(f"how often it runs does not follow from its condition to go on ({part} >= 0)")
 
 
 def _smallest(counts: Sequence[Dimension]) -> Dimension:

@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 
 from snnir.errors import ModelError, UnsupportedError
+from snnir.frontends.onnx.blocked import without_blocks
 from snnir.frontends.onnx.foreign_files import recognised
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
@@ -53,7 +54,7 @@ def load_model(source: Source, as_stored: bool = False) -> tuple[onnx.ModelProto
     if not as_stored:
         opset_of(model)
     try:
-        model = inlined(model)
+        model = inlined(model if as_stored else without_blocks(model))
         onnx.checker.check_model(model)
     except (ModelError, UnsupportedError):
         raise
@@ -139,9 +140,9 @@ def provenance(model: onnx.ModelProto) -> str:
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
     """What a model says of itself beside its nodes: domain, version, description, and the key-value pairs of its maker."""
     version = str(model.model_version) if model.model_version else ""
-    told = {"domain": model.domain, "model_version": version, "doc_string": model.doc_string, "graph": model.graph.name}
+    described = {"domain": model.domain, "model_version": version, "doc_string": model.doc_string, "graph": model.graph.name}
     pairs = {f"metadata/{entry.key}": entry.value for entry in model.metadata_props}
-    return {key: value for key, value in (told | pairs).items() if value}
+    return {key: value for key, value in (described | pairs).items() if value}
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:

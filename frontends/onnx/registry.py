@@ -49,10 +49,11 @@ HANDLERS: dict[str, Handler] = {}
 INTEGERS: dict[str, Handler] = {}
 """Operators that mean something of their own where an operand that changes with the input holds integers or truth."""
 FAMILIAR = (
-    "ArrayFeatureExtractor", "BitCast", "Cast", "CastLike", "CenterCropPad", "Compress", "Concat", "ConstantOfShape",
-    "DepthToSpace", "Dropout", "Expand", "EyeLike", "Flatten", "GRU", "Gather", "GatherElements", "GatherND", "Identity", "If",
-    "LSTM", "LabelEncoder", "Loop", "QuantizeLinear", "RNN", "Range", "Reshape", "ReverseSequence", "Scan", "Shape",
-    "Size", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "ZipMap",
+    "ArrayFeatureExtractor", "Attention", "BitCast", "Cast", "CastLike", "CenterCropPad", "Compress", "Concat",
+    "ConstantOfShape", "DepthToSpace", "Dropout", "EmbedLayerNormalization", "Expand", "EyeLike", "Flatten", "GRU", "Gather",
+    "GatherElements", "GatherND", "Identity", "If", "LSTM", "LabelEncoder", "Loop", "MultiHeadAttention", "QAttention",
+    "QuantizeLinear", "RNN", "Range", "Reshape", "ReverseSequence", "Scan", "Shape", "Size", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "ZipMap",
 )  # fmt: skip
 """Operators whose handlers take integers as they take real numbers."""
 WORDS = (

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from snnir.frontends.onnx.bodies import body_of
 from snnir.frontends.onnx.model import Source, load_model, to_array
+from snnir.frontends.onnx.subgraph_names import subgraphs_of
 
 __all__ = ["REMEDY", "requantized"]
 
@@ -45,7 +45,7 @@ def requantized(source: Source) -> tuple[onnx.ModelProto, int]:
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             yield from _graphs(body)
 
 
@@ -76,7 +76,7 @@ class _Reading:
 
     def node(self, node: onnx.NodeProto) -> None:
         """Write what stands for one node."""
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             self.graph(body)
         rewrite = _REWRITES.get(node.op_type)
         if rewrite is not None and rewrite(self, node):
@@ -212,6 +212,18 @@ def _lstm(reading: _Reading, node: onnx.NodeProto) -> bool:
     return True
 
 
+def _attention(reading: _Reading, node: onnx.NodeProto) -> bool:
+    """QAttention: x, W, a bias, the scales of both, a mask, their zero points."""
+    weight = reading.weight(node, node.input[1], _operand(node, 7), _plain, node.input[4])
+    if node.input[0] not in reading.real or weight is None or _operand(node, 8):
+        return False
+    name = reading.constant(f"{node.output[0]}.weight", weight)
+    reading.emit("Attention", node, [node.input[0], name, node.input[2], _operand(node, 5)], node.output)
+    reading.made[-1].domain = node.domain
+    reading.made[-1].attribute.extend(node.attribute)
+    return True
+
+
 _REWRITES: dict[str, Callable[[_Reading, onnx.NodeProto], bool]] = {
     "DynamicQuantizeLinear": _linear,
     "MatMulInteger": _matmul,
@@ -220,4 +232,5 @@ _REWRITES: dict[str, Callable[[_Reading, onnx.NodeProto], bool]] = {
     "MatMulIntegerToFloat": _matmul_to_float,
     "DequantizeLinear": _dequantize,
     "DynamicQuantizeLSTM": _lstm,
+    "QAttention": _attention,
 }

@@ -1,4 +1,4 @@
-"""What a quantized model's integers are worth.
+"""The real numbers that a quantized model's integers stand for.
 
 The import keeps two values of everything that the file stores as integers: the integers as the file has them, and the
 real numbers they stand for, `real = scale (integer - zero)`, which is what a `fake_quantize` gives. A DequantizeLinear
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from snnir.frontends.onnx.bodies import body_of
 from snnir.frontends.onnx.registry import DOMAINS, QUANTIZING
+from snnir.frontends.onnx.subgraph_names import subgraphs_of
 from snnir.ir import Value
 
 __all__ = ["Stored", "is_quantized", "range_of", "stored_input"]
@@ -55,7 +55,7 @@ def _quantizes(node: onnx.NodeProto) -> bool:
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         yield node
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             yield from _nodes(body)
 
 

@@ -20,7 +20,7 @@ class FunctionBody:
     """Writes the body of the function that the quantizers `ends` round.
 
     `taken` lists the values of the calibrated graph that it takes: levels, and sums that it reads whole. For each, `take`
-    says what the integers are worth; `write` then gives the body and the levels of its results.
+    gives the scale of the integers; `write` then gives the body and the levels of its results.
     """
 
     def __init__(self, interior: Mapping[Node, object], ends: Sequence[Node]) -> None:
@@ -28,21 +28,20 @@ class FunctionBody:
         self.graph = Graph(ends[0].operands[0].name, QUANTIZED)
         self.arithmetic = Arithmetic(self.graph)
         self.fixed: dict[Value, Fixed] = {}
-        first = ends[0].operands[0].producer
-        assert first is not None
+        first = ends[0].operands[0].node
         self.nodes = [node for node in interior if interior[node] is interior[first]]
         inside = set(self.nodes)
         operands = (value for node in self.nodes for value in node.operands if not value.is_constant)
         self.taken = list(dict.fromkeys(value for value in operands if value.producer not in inside or is_sum(value)))
 
-    def take(self, value: Value, type_: TensorType, worth: np.ndarray, lo: int, hi: int) -> None:
-        """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 worth `worth` each."""
+    def take(self, value: Value, type_: TensorType, unit: np.ndarray, lo: int, hi: int) -> None:
+        """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 stands for `unit`."""
         inner = self.graph.input(value.name, TensorType(type_.shape, "i64"))
-        if worth.size == 1:
-            self.fixed[value] = Fixed(inner, float(worth.reshape(-1)[0]), lo, hi)
+        if unit.size == 1:
+            self.fixed[value] = Fixed(inner, float(unit.reshape(-1)[0]), lo, hi)
             return
         self.arithmetic.label = value.name
-        self.fixed[value] = self.arithmetic.product(Fixed(inner, 1.0, lo, hi), self.arithmetic.constant(worth))
+        self.fixed[value] = self.arithmetic.product(Fixed(inner, 1.0, lo, hi), self.arithmetic.constant(unit))
 
     def write(self) -> tuple[tuple[Quantization, ...], Graph]:
         """The levels of the results, and the body. Raises `UnsupportedError` naming a node without an integer form."""
@@ -55,8 +54,8 @@ class FunctionBody:
             self.fixed[node.output] = rule(arithmetic, node, [self.operand(value) for value in node.operands])
         quantizations = []
         for end in self.ends:
-            assert isinstance(end.op, Quantize)
-            levels = end.op.quantization
+            op = end.expect(Quantize)
+            levels = op.quantization
             arithmetic.label, arithmetic.origin = end.output.name, end.origin
             value = self.fixed[end.operands[0]]
             if value.keep is not None:

@@ -1,7 +1,7 @@
-"""Fixed-point arithmetic: real numbers as 64-bit integers with a known worth and a proven range.
+"""Fixed-point arithmetic: real numbers as 64-bit integers with a known unit and a proven range.
 
 A function of complete levels is computed with integers only, so that every machine gives the same. While compiling, each
-intermediate value is a `Fixed`: an i64 value of the function's body, what 1 of it is worth, and the interval that it never
+intermediate value is a `Fixed`: an i64 value of the function's body, the real number of its unit, and the interval that it never
 leaves. `Arithmetic` writes the integer ops of the body and follows the intervals, so that no operation can overflow; it
 drops low bits only where a product would have more than 62 of them.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError
 from snnir.ir import Graph, Op, Value
-from snnir.ir.dims import Dim
+from snnir.ir.dims import Dim, concrete
 from snnir.ir.ops import (
     IntAdd,
     IntAnd,
@@ -39,7 +39,7 @@ __all__ = ["Arithmetic", "Fixed"]
 MOST = 62
 """Bits of the largest magnitude that an intermediate value may have."""
 _FACTOR = 30
-"""Bits of the factors that change the worth of a value."""
+"""Bits of the factors that change the unit of a value."""
 _CONSTANT = 24
 """Bits of constants, those of float32."""
 _INDEX = (8, 14)
@@ -92,7 +92,7 @@ class Arithmetic:
         return Fixed(self.integers(whole), scale, int(whole.min(initial=0)), int(whole.max(initial=0)))
 
     def shifted_right(self, x: Fixed, bits: int) -> Fixed:
-        """`x` with `bits` fewer bits, rounded half up; its worth is `2^bits` times as much."""
+        """`x` with `bits` fewer bits, rounded half up; its unit is `2^bits` times as much."""
         if bits <= 0:
             return x
         if bits > MOST:  # less than half of one, whatever it is
@@ -225,7 +225,7 @@ class Arithmetic:
             raise UnsupportedError(
                 f"{self.label}: it adds up {'x'.join(map(str, sizes))} elements, a number that changes with the input"
             )
-        return math.prod(int(str(size)) for size in sizes)
+        return math.prod(concrete(size) for size in sizes)
 
     def curve(self, x: Fixed, function: Callable[[np.ndarray], np.ndarray], bits: int = _TABLE) -> Fixed:
         """`function` of each element, from a table over the range of `x`, with straight lines between entries.

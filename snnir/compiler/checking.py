@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from snnir.compiler.estimates import Population, estimated_steps, populations
 from snnir.compiler.open_sizes import OpenSizes, advice
 from snnir.compiler.options import ImportOptions
 from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, UsageError, unforeseen
+from snnir.html import bar, section, table
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
 from snnir.ir.phases import NEURONS
@@ -77,6 +78,10 @@ class ModelCheck:
     scans: Mapping[str, str]
     """For each scan, by its first result (as `steps` and `populations` name it), the node of the model that it is."""
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {fate}" for fate, count in self.counts.items())
+        return f"<ModelCheck {self.model}: {'ok' if self.ok else 'refused'}; {counts or 'no nodes'}>"
+
     def place(self, scan: str) -> str:
         """A scan in the user's words; itself where no node of the model is behind it."""
         return self.scans.get(scan, scan)
@@ -106,6 +111,19 @@ class ModelCheck:
     def macs(self) -> Dimension:
         """Multiply-accumulates of one sample in the dense network."""
         return _sum(item.macs for item in self.populations)
+
+    def _repr_html_(self) -> str:
+        """What becomes of the nodes, for notebooks: how many of each fate, and all that do not spike."""
+        counts, total = self.counts, max(len(self.nodes), 1)
+        colours = {"spiking": "#2b9479", "folded": "#6d92c4", "host": "#c08327"}
+        fates = [[fate, f"{count:,}", bar(count, total, colours.get(fate, "#c2253a"))] for fate, count in counts.items()]
+        others = [
+            [node.operator, node.name, node.fate, node.reason] for node in self.nodes if node.fate not in ("spiking", "folded")
+        ]
+        size = f"{self.neurons} neurons, {self.synapses} synapses, {self.macs} multiply-accumulates a sample"
+        parts = [table(("operator", "node", "fate", "why"), others)] if others else []
+        verdict = "converts" if self.ok else f"{len(self.refusals)} refusals"
+        return section(f"{self.model}: {verdict}", table(("fate", "nodes", ""), fates, numbers=(1,)), size, *parts)
 
     def facts(self) -> dict[str, object]:
         """The report for JSON: numbers, or text where a size is open."""
@@ -149,7 +167,7 @@ def check(
     neuron: str = "bif",
     allow_host: bool = False,
     batch_axes: Mapping[str, int | None] | None = None,
-    constants: Mapping[str, Any] | None = None,
+    constants: Mapping[str, object] | None = None,
     dims: Mapping[str, int | str] | None = None,
     requantize: bool = False,
 ) -> ModelCheck:
@@ -187,22 +205,10 @@ def _checked(
     sizes: OpenSizes,
 ) -> tuple[ModelCheck, Graph]:
     """The check with the sizes that are known so far; and the graph, as far as it could be imported."""
-    from snnir.compiler.importing import import_model
     from snnir.frontends.onnx import survey
 
     known = survey(model)
-    refused: list[Refusal] = []
-    try:
-        graph = import_model(model, batch_axes=batch_axes, dims=sizes.dims)
-    except UnsupportedError as error:
-        refused += error.refusals or (Refusal(known.name, str(error)),)
-        graph = _as_far_as_it_goes(error.partial) if isinstance(error.partial, Graph) else Graph(known.name)
-    except Exception as error:
-        if isinstance(error, SnnirError) and not isinstance(error, GraphError):
-            raise
-        reason, trace = (str(error), "") if isinstance(error, SnnirError) else unforeseen(error)
-        refused.append(Refusal(known.name, reason, (), frozenset(), trace))
-        graph = Graph(known.name)
+    graph, refused = _imported(model, known.name, batch_axes, sizes)
     imported = {origin for _, node in graph.walk() for origin in node.origin}
     simple, recurrences, late = _simplified(graph)
     refused += [item for item in late if item.node not in {earlier.node for earlier in refused}]
@@ -238,6 +244,24 @@ def _checked(
         scans,
     )
     return found, graph
+
+
+def _imported(
+    model: str | Path | bytes | onnx.ModelProto, name: str, batch_axes: Mapping[str, int | None] | None, sizes: OpenSizes
+) -> tuple[Graph, list[Refusal]]:
+    """The graph, as far as the model can be imported, and what was refused."""
+    from snnir.compiler.importing import import_model
+
+    try:
+        return import_model(model, batch_axes=batch_axes, dims=sizes.dims), []
+    except UnsupportedError as error:
+        graph = _as_far_as_it_goes(error.partial) if isinstance(error.partial, Graph) else Graph(name)
+        return graph, [*(error.refusals or (Refusal(name, str(error)),))]
+    except Exception as error:
+        if isinstance(error, SnnirError) and not isinstance(error, GraphError):
+            raise
+        reason, trace = (str(error), "") if isinstance(error, SnnirError) else unforeseen(error)
+        return Graph(name), [Refusal(name, reason, (), frozenset(), trace)]
 
 
 def _as_far_as_it_goes(graph: Graph) -> Graph:
@@ -348,8 +372,8 @@ def _certified(
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""
     from snnir.compiler.compile import compile
+    from snnir.ir.execute import bind_sizes
     from snnir.runtime.inputs import as_inputs
-    from snnir.runtime.verification import scan_lengths
 
     program = compile(
         model,
@@ -362,5 +386,5 @@ def _certified(
         check=False,
     )
     spiking = program.graph("spiking")
-    bounds = program.bounds(scan_lengths(spiking, as_inputs(spiking, calibration)))
+    bounds = program.bounds(bind_sizes(spiking, as_inputs(spiking, calibration)))
     return {name: max(windows, default=0) for name, windows in bounds.items()}

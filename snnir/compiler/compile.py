@@ -27,7 +27,8 @@ from snnir.compiler.open_sizes import OpenSizes, with_numbers
 from snnir.compiler.options import ImportOptions, Keywords, keywords_of, split
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, NoReferenceError, UnsupportedError, UsageError
-from snnir.ir import Graph
+from snnir.ir import SPIKING, Graph
+from snnir.ir.lifting import in_groups
 from snnir.ir.phases import neuron_of
 from snnir.passes.options import CompileOptions
 from snnir.runtime.costs import dense_macs, host_work
@@ -58,12 +59,12 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     """Compile a trained model into an exact spiking program.
 
     `calibration` holds inputs like those the model will see (one array, or arrays by input name). `options` are those of
-    `snnir.passes.CompileOptions`: `bits` (2 to 8) for activations, `weight_bits` (2 to 16), `input_bits` (2 to 16; 0: as many
-    as the rest needs) for the model's inputs and what the host computes from them, `state_bits` (2 to 16) for states that add
-    to what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for single values by their
-    names in the calibrated graph, `method` of choosing scales (`mse`, `percentile`, `minmax`), `neuron` for the family of
-    neurons (`bif`: one level a spike, `few-spikes`: the level's bits), and so on; and those of `import_model`. The example of a
-    module of PyTorch
+    `snnir.passes.CompileOptions`: `bits` (2 to 8) for activations, `weight_bits` (2 to 16), `input_bits` (2 to 16; 0: as many as
+    the rest needs) for the model's inputs and what the host computes from them, `state_bits` (2 to 16) for states that add to
+    what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for single
+    values by the names that `verify` and `run` print, `method` of choosing scales (`mse`, `percentile`, `minmax`), `neuron` for
+    the family of neurons (`bif`: one level
+    a spike, `few-spikes`: the level's bits), and so on; and those of `import_model`. The example of a module of PyTorch
     whose batch is axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size
     that is still open, it gets that of the calibration data, and a note says so. `pipeline` replaces the default order of
     passes. With `check` the import is compared with ONNX Runtime, or with the module itself, and every pass is held to its
@@ -77,6 +78,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     model does: `exact` gives them staircases of thresholds, `half-up` rounds up and counts the integers that differ on the
     calibration data, `refuse` refuses. docs/quantized-models.md says more.
 
+    A graph of the spiking level (`import_nir` of an exact export, `SpikingModule.to_graph()`) needs nothing more: its bounds are
+    certified, and options and data do not count for it.
+
     A module that `snnir.torch.trainable` made brings its calibration data and its options with it: of those here, only
     `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
     the program is then the trained one, with levels instead of real activations.
@@ -88,6 +92,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     """
     from snnir.passes import parse_pipeline, pipeline_for
 
+    if isinstance(model, Graph) and model.level == SPIKING:
+        return _spiking_program(model)
     imports, rest = split(options)
     chosen = CompileOptions.of(rest)
     passes = pipeline_for(chosen) if pipeline is None else parse_pipeline(pipeline)
@@ -129,13 +135,53 @@ def _compiled(
     on_stage: Callable[[Stage], None] | None,
 ) -> Program:
     """The program with the sizes that are known so far. Raises `UnsupportedError`, with the graph as far as it was imported."""
-    from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
-
     source = model
     model = plugin_import(model, imports) or model
     model, notes = as_read(model, imports)
     graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims, requantize=False))
     graph.notes += [*notes, *sizes.notes]
+    build = partial(
+        _passed,
+        source,
+        model,
+        passes=passes,
+        calibration=calibration,
+        imports=imports,
+        options=options,
+        check=check,
+        dump_ir=dump_ir,
+        progress=progress,
+        on_stage=on_stage,
+    )
+    groups = in_groups(graph) if graph.fixed_batch else None
+    if groups is None:
+        return build(graph)
+    try:
+        return build(groups)
+    except UnsupportedError as refused:
+        try:
+            return build(graph)  # what the fixed batch makes possible, for one group at a time
+        except CalibrationError:
+            raise refused from None
+
+
+def _passed(
+    source: Model,
+    model: Model,
+    graph: Graph,
+    *,
+    passes: Sequence[Pass],
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None,
+    imports: ImportOptions,
+    options: Mapping[str, object] | None,
+    check: bool,
+    dump_ir: str | Path | None,
+    progress: Callable[[str, int, int], None] | None,
+    on_stage: Callable[[Stage], None] | None,
+) -> Program:
+    """The program of an imported graph."""
+    from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
+
     own = is_quantized(graph)
     if calibration is None and not own:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
@@ -182,7 +228,7 @@ def _compiled(
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
-        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with substitute-neurons")
     macs = dense_macs(graphs["quantized"], data)
     facts = dataclasses.replace(
         facts,
@@ -195,6 +241,17 @@ def _compiled(
     return Program(graphs, facts)
 
 
+def _spiking_program(graph: Graph) -> Program:
+    """A network that spikes already (from a NIR file, or of a `SpikingModule`), with a note that says so."""
+    from snnir.ir.rewrite import extend, like
+
+    note = "the network was spiking already: its levels and weights are what they were"
+    new = like(graph)
+    extend(new, graph, {value: new.input(value.name, value.type) for value in graph.inputs})
+    new.notes.append(note)
+    return Program({SPIKING: new}, CompileFacts(source=graph.name, notes=[note], neuron=neuron_of(new)))
+
+
 def _trained(model: object) -> TrainableModule | None:
-    """The model where it is a trainable module: told without importing torch."""
+    """The model where it is a trainable module, found out without importing torch."""
     return cast("TrainableModule", model) if hasattr(model, "trained_graph") else None

@@ -11,12 +11,13 @@ import numpy as np
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH, Dim
 from snnir.ir.execute import bind_sizes, check_inputs
-from snnir.runtime.inputs import as_inputs, first_samples, sample_count
+from snnir.runtime.inputs import as_inputs, first_samples
 from snnir.version import __version__
 
 if TYPE_CHECKING:
     from snnir.backends.bundle import Bundle, Golden
     from snnir.machine import IntegerProgram
+    from snnir.machine.host_graphs import HostGraphs
     from snnir.runtime.program import Program
 
 __all__ = ["bundle", "bundle_to_program", "load_bundle", "make_golden"]
@@ -44,6 +45,7 @@ def bundle(
     """
     from snnir.backends.bundle import Bundle, unrolled
     from snnir.machine import lower, narrowed
+    from snnir.machine.host_graphs import host_graphs
 
     graph = program.graph("spiking")
     known = dict(sizes or {})
@@ -64,11 +66,13 @@ def bundle(
             f"a bundle is for samples of one size: give samples, or the size of {', '.join(sorted(needed - set(known)))}"
         )
     provenance = {"snnir": __version__, **{key: program.facts[key] for key in _FACTS if key in program.facts}}
-    made = narrowed(lower(graph, known, delivery, execution, provenance).program)
+    lowered = lower(graph, known, delivery, execution, provenance)
+    made = narrowed(lowered.program)
     if unroll:
         made = unrolled(made)
-    golden = make_golden(program, made, data) if data is not None else None
-    return Bundle(made, golden)
+    host = host_graphs(graph, known, lowered.nodes, [output.name for output in made.outputs if output.kind == "levels"])
+    golden = make_golden(program, made, data, host) if data is not None else None
+    return Bundle(made, golden, host=host)
 
 
 _FACTS = ("source", "pipeline", "provenance")
@@ -81,7 +85,7 @@ def load_bundle(path: str | Path) -> Bundle:
     return Bundle.load(path)
 
 
-def make_golden(program: Program, made: IntegerProgram, data: Mapping[str, np.ndarray]) -> Golden:
+def make_golden(program: Program, made: IntegerProgram, data: Mapping[str, np.ndarray], host: HostGraphs) -> Golden:
     """What the simulator says of samples: levels of inputs, settled counts and every event."""
     from snnir.backends.bundle import Events, Golden
     from snnir.machine.program import Input, Readout, emitting
@@ -91,55 +95,30 @@ def make_golden(program: Program, made: IntegerProgram, data: Mapping[str, np.nd
     result = program.simulator.run(data, delivery=made.delivery, execution=made.execution, counts=True, record=record)
     samples = len(result.steps)
     golden = Golden(samples)
-    reals = _reals(program, data)
+    reals = host.reals(data, made)
     for name, (op, windows) in known.items():
         shape = (samples, *(() if windows is None else (windows,)), op.train.size)
         counts = result.counts[name].reshape(shape)
         golden.counts[name] = counts
         if isinstance(op, Input):
             golden.inputs[name] = counts
-            golden.reals[name] = reals[name].reshape(shape)
+            golden.reals[name] = reals[name]
         if not isinstance(op, Readout):
             rows = result.rasters[name]
             golden.events[name] = Events(rows, windows or 1, int(rows[:, 2].max(initial=-1)) + 1)
     return golden
 
 
-def _reals(program: Program, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What every encoder of inputs rounds, by the encoder's name: [N, ...], or [N, windows, ...] in order of processing."""
-    from snnir.ir.execute import execute
-    from snnir.ir.ops import Encode
+def bundle_to_program(made: IntegerProgram, host: HostGraphs | None = None) -> Program:
+    """A bundle's program as a `Program` of the spiking level alone: it runs and saves, and has no other level to verify.
 
-    graph = program.graph("spiking")
-    seen: dict[object, list[np.ndarray]] = {}
-    execute(graph, data, lambda value, array: seen.setdefault(value, []).append(array))
-    samples = sample_count(graph, data)
-    found = {}
-    for node in graph.nodes:
-        if isinstance(node.op, Encode) and node.operands[0] in seen:
-            found[node.output.name] = _whole(seen[node.operands[0]][0], samples)
-        if node.body is not None:
-            for inner in node.body.nodes:
-                if isinstance(inner.op, Encode) and inner.operands[0] in seen:
-                    windows = [_whole(array, samples) for array in seen[inner.operands[0]]]
-                    found[f"{node.outputs[0].name}/{inner.output.name}"] = np.stack(windows, axis=1)
-    return found
-
-
-def _whole(array: np.ndarray, samples: int) -> np.ndarray:
-    return np.broadcast_to(array, (samples, *array.shape[1:]))
-
-
-def bundle_to_program(made: IntegerProgram) -> Program:
-    """A bundle's program as a `Program` of the spiking level alone: it runs and saves, and has no other level to verify."""
+    It takes and gives what the model does; without `host`, as in old files, it takes what encoders round and gives readouts.
+    """
     from snnir.backends.bundle import to_graph
     from snnir.ir.verify import verify
-    from snnir.passes.certify_bounds import CertifyBounds
-    from snnir.passes.infra import Context
     from snnir.runtime.program import Program
 
-    graph = to_graph(made)
+    graph = to_graph(made, host)
     verify(graph)
-    graph = CertifyBounds().run(graph, Context({})).graph
     facts = {**made.provenance, "delivery": made.delivery, "execution": made.execution}
     return Program({"spiking": graph}, facts)

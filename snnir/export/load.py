@@ -13,5 +13,6 @@ __all__ = ["load"]
 def load(path: str | Path) -> Program:
     """The program that `Program.save` wrote to `path`, or that of a bundle: its spiking level alone. Raises `FileFormatError`."""
     if Path(path).suffix == ".snnb" or Path(path).is_dir():
-        return bundle_to_program(load_bundle(path).program)
+        made = load_bundle(path)
+        return bundle_to_program(made.program, made.host)
     return Program.load(path)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.errors import InputError
+from snnir.runtime.inputs import as_inputs
 
 if TYPE_CHECKING:
     from snnir.backends.bundle import Bundle
@@ -112,23 +113,47 @@ def _check_size(bundle: Bundle, samples: int) -> None:
 
 
 def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Settled counts by name, and outputs by name, for real inputs by the names of the bundle's sources.
+    """Settled counts by name, and outputs by name, for what `Program.run` takes.
 
-    A readout's output is float32. Inputs inside a scan are sequences [N, windows, ...], element by element. Raises
-    `InputError`.
+    A bundle that does not hold the host's part (versions 1 and 2 of the format) takes real values by the names of its sources,
+    sequences [N, windows, ...] inside a scan, and gives those outputs that need no host. Raises `InputError`.
     """
-    from snnir.machine import emitting, interpret
-    from snnir.machine.program import Input, Scan
+    from snnir.machine import interpret
 
-    known = emitting(bundle.program)
-    scans = [op for op in bundle.program.ops if isinstance(op, Scan)]
-    reverse = {op.train.name: scan.reverse for scan in scans for op in scan.ops if not isinstance(op, Scan)}
+    program, host = bundle.program, bundle.host
+    inputs = as_inputs(host.before, x) if host is not None else {}
+    reals = host.reals(inputs, program) if host is not None else _given_reals(bundle, x)
+    levels = {name: _rounded(bundle, name, values) for name, values in reals.items()}
+    _check_size(bundle, len(next(iter(levels.values()), np.zeros(1))))
+    result = interpret(program, levels)
+    settled = {output.name: result.settled[output.source] for output in program.outputs if output.kind == "levels"}
+    readouts = _readouts(bundle, result.counts)
+    if host is not None:
+        found = host.outputs(inputs, readouts, settled)
+        return result.counts, {output.name: found[output.name] for output in program.outputs}
+    outputs = {}
+    for output in program.outputs:
+        if output.kind != "host":
+            outputs[output.name] = settled[output.name] if output.kind == "levels" else readouts[output.source]
+    return result.counts, outputs
+
+
+def _given_reals(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What encoders round, [N, n] or in order of processing [N, windows, n], where inputs are those of encoders."""
+    from snnir.machine import emitting
+    from snnir.machine.host_graphs import reversed_trains
+    from snnir.machine.program import Input
+
+    known, reverse = emitting(bundle.program), reversed_trains(bundle.program)
     needed = {name: op for name, (op, _) in known.items() if isinstance(op, Input)}
-    given = dict(x) if isinstance(x, Mapping) else dict.fromkeys({op.source for op in needed.values()}, x)
     sources = {op.source for op in needed.values()}
+    given = dict(x) if isinstance(x, Mapping) else dict.fromkeys(sources, x)
     if set(given) != sources or (not isinstance(x, Mapping) and len(sources) != 1):
-        raise InputError(f"the bundle takes inputs {', '.join(sorted(sources))}; given were {', '.join(given) or 'none'}")
-    levels = {}
+        raise InputError(
+            f"the bundle takes inputs {', '.join(sorted(sources))}; given were {', '.join(given) or 'none'}: it was made before "
+            "bundles held what the host computes; make it again to give it the model's inputs"
+        )
+    reals = {}
     for name, op in needed.items():
         values, windows = np.asarray(given[op.source]), known[name][1]
         shape = (*(() if windows is None else (windows,)), *op.train.shape)
@@ -136,33 +161,34 @@ def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> tupl
             raise InputError(f"input {op.source}: expected numbers [N, {', '.join(map(str, shape))}], found {list(values.shape)}")
         if not np.isfinite(values).all():
             raise InputError(f"input {op.source} holds NaN or infinite values; remove or replace them")
-        real = values.astype(np.float32).astype(np.float64)
-        rounded = np.clip(np.floor(real / op.train.scale + 0.5), op.train.lo, op.train.hi).astype(np.int64)
-        rounded = rounded.reshape(len(values), *(() if windows is None else (windows,)), op.train.size)
-        levels[name] = rounded[:, ::-1] if windows is not None and reverse[name] else rounded
-    _check_size(bundle, len(next(iter(levels.values()), np.zeros(1))))
-    result = interpret(bundle.program, levels)
-    return result.counts, outputs_of(bundle, result.counts, reverse, result.settled)
+        flat = values.astype(np.float32).reshape(len(values), *(() if windows is None else (windows,)), op.train.size)
+        reals[name] = flat[:, ::-1] if name in reverse else flat
+    return reals
 
 
-def outputs_of(
-    bundle: Bundle, counts: Mapping[str, np.ndarray], reverse: Mapping[str, bool], settled: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """The model's outputs that need no host: real values of readouts, and settled levels."""
+def _rounded(bundle: Bundle, name: str, values: np.ndarray) -> np.ndarray:
+    """The levels int64 that an encoder charges for real values."""
+    from snnir.ir.ops import Encode
+    from snnir.ir.types import Quantization
     from snnir.machine import emitting
+
+    train = emitting(bundle.program)[name][0].train
+    (levels,) = Encode(Quantization(train.scale, train.lo, train.hi)).evaluate(values)
+    return levels.astype(np.int64)
+
+
+def _readouts(bundle: Bundle, counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The real values of readouts, float32 [N, ...] or, element by element, [N, windows, ...]."""
+    from snnir.machine import emitting
+    from snnir.machine.host_graphs import reversed_trains
     from snnir.machine.program import Readout
 
-    known = emitting(bundle.program)
-    found = {}
-    for output in bundle.program.outputs:
-        if output.kind == "levels":
-            found[output.name] = settled[output.source]
-        elif output.kind == "real":
-            op, windows = known[output.source]
-            assert isinstance(op, Readout)
-            sums = counts[output.source]
+    reverse, found = reversed_trains(bundle.program), {}
+    for name, (op, _) in emitting(bundle.program).items():
+        if isinstance(op, Readout):
+            sums = counts[name]
             values = (sums * op.scale[op.scale_map.array()]).astype(np.float32).reshape(*sums.shape[:-1], *op.train.shape)
-            found[output.name] = values[:, ::-1] if windows is not None and reverse[output.source] else values
+            found[name] = values[:, ::-1] if name in reverse else values
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from snnir.ir.execute import drawn, execute
 from snnir.ir.graph import Graph
 from snnir.ir.types import TensorType
 
-__all__ = ["same_meaning"]
+__all__ = ["same_meaning", "samples_apart"]
 
 
 _TOLERANCE = 1e-3
@@ -70,3 +71,46 @@ def same_meaning(graph: Graph, fixed: Graph, size: int) -> str:
         if joined.shape != whole[name].shape or not _near(joined, whole[name]):
             return f"output {name} of one sample would depend on the others"
     return ""
+
+
+def samples_apart(graph: Graph, axes: Mapping[str, int | None]) -> bool:
+    """Whether a graph of fixed sizes computes each step along `axes` of its inputs by itself, as it does samples of a batch.
+
+    It is executed twice, with one step drawn anew: every output must then have an axis along which only that step changes.
+    """
+    if max((_elements(value.type) for value in graph.values.values()), default=0) > _MOST:
+        return False
+    rng = np.random.default_rng(0)
+    others: dict[str, int] = {}
+    arrays = {
+        value.name: drawn(
+            value.type, [others.setdefault(str(s), 5 + len(others)) if isinstance(s, Dim) else s for s in value.type.shape], rng
+        )
+        for value in graph.inputs
+    }
+    sizes = {array.shape[axis] for name, array in arrays.items() if (axis := axes.get(name)) is not None}
+    if len(sizes) != 1 or sizes & {0, 1}:
+        return False
+    (size,) = sizes
+    step = size - 1
+    changed = dict(arrays)
+    for value in graph.inputs:
+        axis, array = axes.get(value.name), arrays[value.name]
+        if axis is not None:
+            place = (slice(None),) * axis + (step,)
+            changed[value.name] = array.copy()
+            changed[value.name][place] = drawn(value.type, array[place].shape, rng)
+    try:
+        before, after = execute(graph, arrays), execute(graph, changed)
+    except (SnnirError, ValueError):
+        return False
+    return all(_only(before[name], after[name], size, step) for name in before)
+
+
+def _only(before: np.ndarray, after: np.ndarray, size: int, step: int) -> bool:
+    """Whether two results differ at `step` of some axis of `size` alone."""
+    if before.shape != after.shape:
+        return False
+    rest = [index for index in range(size) if index != step]
+    axes = [axis for axis, length in enumerate(before.shape) if length == size]
+    return any(_near(before.take(rest, axis), after.take(rest, axis)) for axis in axes)

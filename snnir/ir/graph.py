@@ -9,14 +9,21 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar, overload
 
 import numpy as np
 
 from snnir.errors import GraphError, SizeError
+from snnir.html import section, table
 from snnir.ir.op import FLOAT, LEVELS, Op
 from snnir.ir.types import TensorType, dtype_of
 
 __all__ = ["Graph", "Node", "Value"]
+
+_A = TypeVar("_A", bound=Op)
+_B = TypeVar("_B", bound=Op)
+_C = TypeVar("_C", bound=Op)
+_D = TypeVar("_D", bound=Op)
 
 
 class Value:
@@ -49,6 +56,13 @@ class Value:
         if self.data is None:
             raise GraphError(f"value {self.name} is not a constant")
         return self.data
+
+    @property
+    def node(self) -> Node:
+        """The node that gives the value. Raises `GraphError` for inputs and constants."""
+        if self.producer is None:
+            raise GraphError(f"value {self.name} is an input or a constant; no node gives it")
+        return self.producer
 
     @property
     def digest(self) -> str:
@@ -88,6 +102,32 @@ class Node:
             raise GraphError(f"{self!r} has {len(self.outputs)} outputs")
         return self.outputs[0]
 
+    @property
+    def inner(self) -> Graph:
+        """The body graph. Raises `GraphError` where there is none."""
+        if self.body is None:
+            raise GraphError(f"{self.describe()} (op {self.op.name}) has no body")
+        return self.body
+
+    @overload
+    def expect(self, op: type[_A], /) -> _A: ...
+
+    @overload
+    def expect(self, op: type[_A], other: type[_B], /) -> _A | _B: ...
+
+    @overload
+    def expect(self, op: type[_A], other: type[_B], third: type[_C], /) -> _A | _B | _C: ...
+
+    @overload
+    def expect(self, op: type[_A], other: type[_B], third: type[_C], fourth: type[_D], /) -> _A | _B | _C | _D: ...
+
+    def expect(self, *ops: type[Op]) -> Op:
+        """The op, which is of one of the classes `ops`. Raises `GraphError` naming the node where it is not."""
+        if not isinstance(self.op, ops):
+            known = ", ".join(op.name if hasattr(op, "name") else op.__name__ for op in ops)
+            raise GraphError(f"{self.describe()} is {self.op.name}; only {known} can stand there")
+        return self.op
+
     def describe(self) -> str:
         """The node in a user's words: its origin where it has one, else its op and result."""
         return ", ".join(self.origin) if self.origin else f"{self.op.name} node {self.outputs[0].name!r}"
@@ -111,6 +151,11 @@ class Graph:
         """Inputs that the import took for finite when it answered a question for NaN or infinities."""
         self.limits: dict[str, int] = {}
         """Upper ends of open sizes of inputs, by their names: what adds up or chooses over them counts on no more elements."""
+        self.groups: dict[str, tuple[int, int]] = {}
+        """Inputs and outputs of a model whose samples belong together in groups, each of which is one sample of the graph: the
+        axis along which users' samples stand, and how many make a group (0: the input is the same for all)."""
+        self.fixed_batch: dict[str, int] = {}
+        """Where an import could not open the batch that its model was exported with: the axis of each input that has it."""
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.constants: list[Value] = []
@@ -121,6 +166,23 @@ class Graph:
     def __repr__(self) -> str:
         return f"<Graph {self.name} level={self.level}: {len(self.nodes)} nodes>"
 
+    def _repr_html_(self) -> str:
+        """The nodes as a table, for notebooks; the inner ones of scans stand behind them, indented."""
+        rows: list[list[object]] = []
+
+        def enter(graph: Graph, depth: int) -> None:
+            for node in graph.nodes:
+                names = ", ".join(value.name for value in node.outputs)
+                types = ", ".join(str(value.type) for value in node.outputs)
+                rows.append(["\u2003" * depth + node.op.name, names, types, ", ".join(node.origin)])
+                if node.body is not None:
+                    enter(node.body, depth + 1)
+
+        enter(self, 0)
+        inputs = ", ".join(f"{value.name} {value.type}" for value in self.inputs)
+        said = f"inputs: {inputs}; outputs: {', '.join(self.outputs)}"
+        return section(f"graph {self.name}, {self.level} level", said, table(("op", "value", "type", "from"), rows))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self._key() == other._key()
 
@@ -129,7 +191,7 @@ class Graph:
     def _key(self) -> tuple[object, ...]:
         return (
             (self.name, self.level, self.after, tuple(self.notes)),
-            (tuple(sorted(self.finite)), tuple(sorted(self.limits.items()))),
+            (tuple(sorted(self.finite)), tuple(sorted(self.limits.items())), tuple(sorted(self.groups.items()))),
             tuple((value.name, value.type) for value in self.inputs),
             tuple((value.name, value.type, value.digest) for value in self.constants),
             tuple(
@@ -167,6 +229,10 @@ class Graph:
         return sum(value.array.size for value in self.constants) + sum(
             node.body.parameter_count() for node in self.nodes if node.body is not None
         )
+
+    def owns(self, value: Value) -> bool:
+        """Whether the value is one of this graph's."""
+        return self._values.get(value.name) is value
 
     def _enter(self, value: Value, name: str) -> Value:
         unique, base = name, name
@@ -215,7 +281,7 @@ class Graph:
         if len(operands) < least or (most is not None and len(operands) > most):
             raise GraphError(f"{op.name} takes {_count(least, most)} operands ({', '.join(op.operands)}), not {len(operands)}")
         for value in operands:
-            if self._values.get(value.name) is not value:
+            if not self.owns(value):
                 raise GraphError(f"{op.name}: operand {value.name!r} does not belong to graph {self.name}")
         node = Node(op, tuple(operands), tuple(dict.fromkeys(origin)), body)
         try:
@@ -241,7 +307,7 @@ class Graph:
         if node.body is not None or body is not None or not same:
             return self.add(node.op, *operands, names=names, origin=node.origin, body=body)
         for value in operands:
-            if self._values.get(value.name) is not value:
+            if not self.owns(value):
                 raise GraphError(f"{node.op.name}: operand {value.name!r} does not belong to graph {self.name}")
         return self._append(Node(node.op, tuple(operands), node.origin, None), [value.type for value in node.outputs], names)
 
@@ -264,7 +330,7 @@ class Graph:
 
     def output(self, name: str, value: Value) -> None:
         """Give `value` out under `name`."""
-        if self._values.get(value.name) is not value:
+        if not self.owns(value):
             raise GraphError(f"output {name!r}: value {value.name!r} does not belong to graph {self.name}")
         if name in self._outputs:
             raise GraphError(f"graph {self.name} has two outputs called {name!r}")

@@ -13,7 +13,7 @@ import numpy as np
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op
 
-__all__ = ["Rewriter", "Rule", "copy_constants", "extend", "like", "rebuild"]
+__all__ = ["Rewriter", "Rule", "append", "copy_constants", "extend", "like", "rebuild"]
 
 
 class Rewriter:
@@ -88,7 +88,7 @@ def rebuild(
 def like(graph: Graph, level: str | None = None) -> Graph:
     """An empty graph with the name, level and notes of `graph`, and what it says of its inputs."""
     new = Graph(graph.name, level or graph.level, graph.after, graph.notes)
-    new.finite, new.limits = set(graph.finite), dict(graph.limits)
+    new.finite, new.limits, new.groups = set(graph.finite), dict(graph.limits), dict(graph.groups)
     return new
 
 
@@ -99,12 +99,17 @@ def copy_constants(old: Graph, new: Graph, values: dict[Value, Value]) -> None:
         values[value].digest_ = value.digest_
 
 
-def extend(new: Graph, old: Graph, values: dict[Value, Value]) -> None:
-    """Append constants, nodes and outputs of `old` to `new`; `values` says what stands for `old`'s inputs, and grows."""
+def append(new: Graph, old: Graph, values: dict[Value, Value]) -> None:
+    """Append constants and nodes of `old` to `new`; `values` says what stands for `old`'s inputs, and grows."""
     copy_constants(old, new, values)
     for node in old.nodes:
         copies = new.copy(node, [values[value] for value in node.operands], node.body)
         values.update(zip(node.outputs, copies, strict=True))
+
+
+def extend(new: Graph, old: Graph, values: dict[Value, Value]) -> None:
+    """`append`, and the outputs of `old` become outputs of `new`."""
+    append(new, old, values)
     for name, value in old.outputs.items():
         new.output(name, values[value])
 

@@ -23,7 +23,16 @@ from snnir.ir.graph import Graph
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
 
-__all__ = ["archive", "atomic_write", "read_archive", "read_graph", "write_archive", "write_graph"]
+__all__ = [
+    "archive",
+    "atomic_write",
+    "load_tensors",
+    "read_archive",
+    "read_graph",
+    "save_tensors",
+    "write_archive",
+    "write_graph",
+]
 
 FORMAT = "snnir-archive"
 VERSION = 1
@@ -59,12 +68,10 @@ def _refuse_folder(path: Path) -> None:
 
 def write_graph(graph: Graph, path: str | Path) -> None:
     """Write the text form to `path`, and large constants to `path` + `.safetensors`. Raises `UsageError`."""
-    from safetensors.numpy import save
-
     path, data = Path(path), tensors(graph)
     _refuse_folder(path)  # before the data beside it is written
     if data:
-        atomic_write(path.with_name(path.name + ".safetensors"), save(_contiguous(data)))
+        atomic_write(path.with_name(path.name + ".safetensors"), save_tensors(data))
     atomic_write(path, text(graph).encode())
 
 
@@ -73,7 +80,7 @@ def read_graph(path: str | Path) -> Graph:
     path = Path(path)
     beside = path.with_name(path.name + ".safetensors")
     try:
-        data = _load_tensors(beside.read_bytes()) if beside.exists() else {}
+        data = load_tensors(beside.read_bytes()) if beside.exists() else {}
         return parse(path.read_text(encoding="utf-8"), data)
     except (OSError, ValueError, GraphError) as error:
         raise FileFormatError(f"{path} cannot be read as a graph: {error}") from error
@@ -88,10 +95,8 @@ def write_archive(
 
 def archive(texts: Mapping[str, str], data: Mapping[str, np.ndarray], manifest: Mapping[str, object]) -> bytes:
     """The bytes of such a file: the same content gives the same bytes."""
-    from safetensors.numpy import save
-
     members = {f"{name}.ir": source.encode() for name, source in sorted(texts.items())}
-    members[_TENSORS] = save(_contiguous(data))
+    members[_TENSORS] = save_tensors(data)
     head = {
         **manifest,
         "format": FORMAT,
@@ -119,7 +124,7 @@ def read_archive(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray
         members = _members(path)
         manifest = _manifest(path, members)
         texts = {name.removesuffix(".ir"): content.decode() for name, content in members.items() if name.endswith(".ir")}
-        return texts, _load_tensors(members[_TENSORS]), manifest
+        return texts, load_tensors(members[_TENSORS]), manifest
     except FileNotFoundError:
         raise FileFormatError(f"{path} does not exist; `snnir compile` writes .snnir files") from None
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
@@ -168,7 +173,8 @@ def _manifest(path: Path, members: Mapping[str, bytes]) -> dict[str, object]:
     return manifest
 
 
-def _load_tensors(content: bytes) -> dict[str, np.ndarray]:
+def load_tensors(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file by name. Raises `ValueError`."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -178,5 +184,9 @@ def _load_tensors(content: bytes) -> dict[str, np.ndarray]:
         raise ValueError(f"the tensors cannot be read: {error}") from error
 
 
-def _contiguous(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: np.ascontiguousarray(data[name]) for name in sorted(data)}
+def save_tensors(data: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays by name as a safetensors file: the same arrays give the same bytes."""
+    from safetensors.numpy import save
+
+    content: bytes = save({name: np.ascontiguousarray(data[name]) for name in sorted(data)})
+    return content

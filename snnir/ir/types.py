@@ -1,7 +1,7 @@
 """Types of values: shape, element type and, where values are levels, their quantization.
 
 Nx32:f32             real numbers
-Nx32:u4*0.118        levels 0..15, one level is worth 0.118
+Nx32:u4*0.118        levels 0..15, one level stands for 0.118
 Nx32:s4*0.118        levels -8..7
 Nx32:int[0..9]*0.5   levels 0..9
 Nx32:acc             integers on an accumulator grid
@@ -21,7 +21,7 @@ import numpy as np
 
 from snnir.errors import GraphError, InputError, TextError
 from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim, parse_dim, substitute
-from snnir.ir.ties import round_by
+from snnir.ir.rounding_modes import round_by
 
 __all__ = ["DTYPES", "Quantization", "TensorType", "dtype_of", "not_a_level", "parse_type"]
 
@@ -75,7 +75,7 @@ class Quantization:
     def join(self, other: Quantization) -> Quantization:
         """The smallest range of levels that holds both; the scales must be equal. Raises `GraphError`."""
         if self.scale != other.scale:
-            raise GraphError(f"levels of different worth meet: {self} and {other}")
+            raise GraphError(f"levels of different scales meet: {self} and {other}")
         return Quantization(self.scale, min(self.lo, other.lo), max(self.hi, other.hi))
 
     def round(self, x: np.ndarray, rounding: str = "half-up", single: bool = False) -> np.ndarray:
@@ -174,6 +174,13 @@ class TensorType:
         return self.dtype in ("acc", "current")
 
     @property
+    def levels(self) -> Quantization:
+        """The quantization of levels or spikes. Raises `GraphError` for any other type."""
+        if self.quantization is None:
+            raise GraphError(f"a value of type {self} has no levels")
+        return self.quantization
+
+    @property
     def batch_axis(self) -> int | None:
         """The axis whose size is exactly the batch, or None."""
         return self.shape.index(dim(BATCH)) if dim(BATCH) in self.shape else None
@@ -237,7 +244,7 @@ def _read_kind(kind: str, scale: str | None, lo: str | None, hi: str | None) -> 
             raise GraphError("levels are written as u4*0.5, s4*0.5, int[0..9]*0.5 or spike[0..9]*0.5")
         low, high = (0, (1 << bits) - 1) if kind[0] == "u" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
         return "int", Quantization(float(scale), low, high)
-    return kind, Quantization(float(scale), int(str(lo)), int(hi))
+    return kind, Quantization(float(scale), int(lo or 0), int(hi))
 
 
 def _size_text(size: Dimension) -> str:

@@ -49,8 +49,10 @@ class Schedule:
     after: list[Node]
 
     @classmethod
-    def of(cls, graph: Graph, given: Collection[Value], constants: Mapping[Value, np.ndarray]) -> Schedule:
-        """The schedule of a graph whose inputs `given` are real values."""
+    def of(
+        cls, graph: Graph, given: Collection[Value], constants: Mapping[Value, np.ndarray], elsewhere: Collection[Value] = ()
+    ) -> Schedule:
+        """The schedule of a graph whose inputs `given` are real values, but for the values that are computed `elsewhere`."""
         fixed = fixed_values(graph, constants)
         known = {*graph.constants, *constants, *given}
         before = []
@@ -62,7 +64,8 @@ class Schedule:
                 before.append(node)
                 known.update(value for value in node.outputs if value in fixed)
             elif _computable(node, known):
-                before.append(node)
+                if node.outputs[0] not in elsewhere:
+                    before.append(node)
                 known.update(node.outputs)
         after = []
         for node in graph.nodes:
@@ -89,16 +92,14 @@ def _computable(node: Node, known: Collection[Value]) -> bool:
 
 def _concerns_host(node: Node) -> bool:
     """Whether the host computes a part of a scan's body, or gives out real results of it."""
-    body = node.body
-    assert body is not None
+    body = node.inner
     inside = any(inner.op.host or isinstance(inner.op, Encode | Readout) for inner in body.nodes)
     return inside or any(value.type.is_plain for value in body.outputs.values())
 
 
 def _real_results(node: Node) -> list[tuple[Value, Value]]:
     """The results of a scan that are real values: outside, and inside of its body."""
-    body, op = node.body, node.op
-    assert body is not None and isinstance(op, Scan)
+    body, op = node.inner, node.expect(Scan)
     results = list(zip(node.outputs, body.outputs.values(), strict=True))[op.states :]
     return [(outer, inner) for outer, inner in results if inner.type.is_plain]
 
@@ -109,7 +110,7 @@ class Host:
     `reals` holds every value known before the simulation, and the levels of fixed spiking values; `encoders` those of
     inputs, by what they charge; `windows` the bodies of scans, one for each window in order of processing. `schedules` are
     kept by the identity of graphs: give the same mapping for every batch of a graph that stays. What `constants` hold is not
-    computed.
+    computed, nor what the backend computes `elsewhere`.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Host:
         given: Mapping[Value, np.ndarray],
         constants: Mapping[Value, np.ndarray],
         schedules: dict[int, Schedule] | None = None,
+        elsewhere: Collection[Value] = (),
     ) -> None:
         self.graph = graph
         self.sizes = sizes
@@ -128,8 +130,9 @@ class Host:
         self.reals.update(constants)
         self.reals.update(given)
         self.schedules = {} if schedules is None else schedules
+        self.elsewhere = elsewhere
         if id(graph) not in self.schedules:
-            self.schedules[id(graph)] = Schedule.of(graph, given.keys(), constants)
+            self.schedules[id(graph)] = Schedule.of(graph, given.keys(), constants, elsewhere)
         self.schedule = self.schedules[id(graph)]
         for node in self.schedule.before:
             if isinstance(node.op, Scan):
@@ -156,8 +159,7 @@ class Host:
 
     def _open(self, node: Node, op: Scan) -> None:
         """Cut the real sequences of a scan into its windows, where the body computes with real values."""
-        body = node.body
-        assert body is not None
+        body = node.inner
         pairs = list(zip(body.inputs, node.operands, strict=True))
         elements, shared = pairs[op.states : op.states + op.elements], pairs[op.states + op.elements :]
         constants = {inner: outer.array for inner, outer in shared if outer.is_constant}
@@ -166,7 +168,7 @@ class Host:
         for k in window_order(op, length):
             given = {inner: self.reals[outer].take(k, axis=op.axis) for inner, outer in elements if self._real(outer)}
             given.update({inner: self.reals[outer] for inner, outer in shared if self._real(outer)})
-            self.windows[node].append(Host(body, self.sizes, given, constants, self.schedules))
+            self.windows[node].append(Host(body, self.sizes, given, constants, self.schedules, self.elsewhere))
 
     def _real(self, value: Value) -> bool:
         return value in self.reals and not value.type.is_levels
@@ -189,8 +191,7 @@ class Host:
 
     def _close(self, node: Node, op: Scan, sums: Mapping[Value, np.ndarray], reals: dict[Value, np.ndarray]) -> None:
         """Stack the real results of a scan's windows."""
-        body, results = node.body, _real_results(node)
-        assert body is not None
+        body, results = node.inner, _real_results(node)
         own = [inner.output for inner in body.nodes if isinstance(inner.op, Readout)]
         rows = [window.finish({value: sums[value][:, k] for value in own}) for k, window in enumerate(self.windows[node])]
         for outer, inner in results:

@@ -15,7 +15,7 @@ from snnir.machine.options import RunOptions, batch_size, check_graph
 from snnir.machine.plain_result import PlainResult
 from snnir.machine.program import Emitter, Input, Readout, Scan, emitting
 
-__all__ = ["PlainResult", "simulate_plain"]
+__all__ = ["PlainResult", "charged_levels", "simulate_plain"]
 
 
 def simulate_plain(
@@ -41,7 +41,7 @@ def simulate_plain(
     options.check(graph, [name for name, (op, _) in known.items() if op.emits])
     host = Host(graph, sizes, {value: arrays[value.name] for value in graph.inputs}, {})
     batch = batch_size(graph, sizes)
-    levels = _levels(lowered, host, batch)
+    levels = charged_levels(lowered, host, batch)
     found = interpret(lowered.program, levels, batch=batch, cap=steps, spread=options.in_portions, record=record)
 
     def shaped(name: str, array: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def simulate_plain(
     return result
 
 
-def _levels(lowered: Lowered, host: Host, batch: int) -> dict[str, np.ndarray]:
+def charged_levels(lowered: Lowered, host: Host, batch: int) -> dict[str, np.ndarray]:
     """The levels of every input, int64 [N, n] or, inside a scan, [N, windows, n]."""
     found = {}
     scans = [(op, op.ops) for op in lowered.program.ops if isinstance(op, Scan)]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.errors import InputError
+from snnir.html import bar, section, table
 from snnir.ir import Graph, Node, Value
-from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
 from snnir.runtime.accuracy import Distance, Meter
@@ -19,7 +19,7 @@ from snnir.runtime.inputs import sample_count, samples
 if TYPE_CHECKING:
     from snnir.runtime.program import Program
 
-__all__ = ["Verification", "integer_counts", "scan_lengths", "verify_program"]
+__all__ = ["Verification", "integer_counts", "verify_program"]
 
 _CHUNK = 64
 
@@ -42,6 +42,11 @@ class Verification:
     distances: tuple[Distance, ...] = ()
     """How far the outputs of the spiking network are from the float network's."""
 
+    def __repr__(self) -> str:
+        state = "equal" if self.ok else "NOT EQUAL"
+        counted = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
+        return f"<Verification {state}: {counted}; {self.steps} steps at most, {self.bound} certified>"
+
     @property
     def compared(self) -> int:
         """The number of integers compared."""
@@ -56,6 +61,19 @@ class Verification:
     def ok(self) -> bool:
         """No mismatch, and no window beyond its bound."""
         return self.mismatches == 0 and self.within_bounds
+
+    def _repr_html_(self) -> str:
+        """What was compared, for notebooks."""
+        most = max((count for _, count, _ in self.values), default=0)
+        rows = [
+            [name, f"{count:,}", f"{bad:,}", bar(count, most, "#d4570a" if bad else "#14803c")]
+            for name, count, bad in self.values
+        ]
+        verdict = "equal integers" if self.ok else "NOT equal integers"
+        said = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
+        steps = f"{self.steps} steps at most, {self.bound} certified ({self.execution}, {self.delivery})"
+        parts = [f"distance to float: {item.name}: {item}" for item in self.distances]
+        return section(f"{verdict}: {said}", steps, table(("value", "compared", "mismatches", ""), rows, numbers=(1, 2)), *parts)
 
 
 def integer_counts(quantized: Graph, spiking: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -88,8 +106,7 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
     for node in spiking.nodes:
         if isinstance(node.op, Scan):
             other = _producer(quantized, node)
-            assert node.body is not None and other.body is not None
-            _match(other.body, node.body, f"{prefix}{node.outputs[0].name}/", names)
+            _match(other.inner, node.inner, f"{prefix}{node.outputs[0].name}/", names)
         elif isinstance(node.op, Encode) and node.operands[0].is_constant:
             continue
         elif isinstance(node.op, Population | Encode | MaxPool | Product):
@@ -99,25 +116,13 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
                 names.setdefault(quantized.values[value.name], []).append(prefix + value.name)
         elif isinstance(node.op, Readout):
             twin = _producer(quantized, node)
-            assert isinstance(twin.op, Dequantize)
+            twin.expect(Dequantize)
             names.setdefault(twin.operands[0], []).append(prefix + node.output.name)
 
 
 def _producer(graph: Graph, node: Node) -> Node:
-    producer = graph.values[node.outputs[0].name].producer
-    assert producer is not None
+    producer = graph.values[node.outputs[0].name].node
     return producer
-
-
-def scan_lengths(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How many elements each scan runs over, by its first result, for these inputs."""
-    sizes = bind_sizes(graph, inputs)
-    lengths = {}
-    for node in graph.nodes:
-        if isinstance(node.op, Scan):
-            sequence = node.operands[node.op.states].type.substitute(dict(sizes))
-            lengths[node.outputs[0].name] = concrete(sequence.shape[node.op.axis])
-    return lengths
 
 
 def verify_program(
@@ -149,10 +154,9 @@ def verify_program(
             a, b = expected.get(name), result.counts.get(name)
             entry = found.setdefault(name, [0, 0])
             if a is None or b is None:
-                given = a if a is not None else b
-                assert given is not None
-                entry[0] += given.size
-                entry[1] += given.size
+                only = sum(array.size for array in (a, b) if array is not None)
+                entry[0] += only
+                entry[1] += only
                 continue
             a = np.broadcast_to(a, b.shape) if a.ndim == b.ndim else a
             entry[0] += b.size
@@ -160,7 +164,7 @@ def verify_program(
         floats = execute(program.graph("float"), chunk) if model is None else model(chunk)
         for name, meter in meters.items():
             meter.add(np.asarray(floats[name]), result.outputs[name])
-        bounds = program.bounds(scan_lengths(spiking, chunk), delivery, execution)
+        bounds = program.bounds(bind_sizes(spiking, chunk), delivery, execution)
         limits = np.array([bound for windows in bounds.values() for bound in windows])
         within = within and bool((result.steps <= limits).all())
         most, largest = max(most, int(result.steps.max(initial=0))), max(largest, int(limits.max(initial=0)))

@@ -24,11 +24,11 @@ from snnir.ir.ops import Gru, Lstm
 from snnir.machine import emitting, interpret
 from snnir.machine.program import IndexMap, Input, Scan
 from snnir.machine.ranges import bits_of
-from snnir.passes import settling_bounds
 from snnir.runtime.program import Program
-from snnir.runtime.verification import integer_counts, scan_lengths
+from snnir.runtime.verification import integer_counts
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_carry import recurrent
+from tests.machine_bounds import step_bounds
 from tests.test_conversion import compiled
 
 SEEDS = range(100)
@@ -72,6 +72,24 @@ def run_again(made: Bundle, program: Program) -> None:
         np.testing.assert_array_equal(result.rasters[name], events.rows, err_msg=name)
 
 
+def takes_the_same(made: Bundle, program: Program, data: dict[str, np.ndarray]) -> None:
+    """Replay and re-imported program take the very arrays that the program takes, and give its outputs."""
+    options = {"delivery": made.program.delivery, "execution": made.program.execution}
+    expected = program.run(data, counts=True, **options)  # type: ignore[arg-type]
+    counts, outputs = run_inputs(made, data)
+    again = bundle_to_program(made.program, made.host)
+    assert {value.name: value.type.dtype for value in again.graph().inputs} == {
+        value.name: value.type.dtype for value in program.graph().inputs
+    }
+    result = again.run(data, counts=True, **options)  # type: ignore[arg-type]
+    for found in (outputs, result.outputs):
+        assert list(found) == list(expected.outputs)
+        for name, array in expected.outputs.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
+    for name, array in expected.counts.items():
+        np.testing.assert_array_equal(counts[name].reshape(array.shape), array, err_msg=name)
+
+
 @pytest.mark.parametrize("first", SEEDS[::BATCH_OF_SEEDS])
 def test_random_graphs_are_the_same_everywhere(first: int, record_property: Callable[[str, object], None]) -> None:
     spare: list[int] = []
@@ -97,11 +115,12 @@ def test_random_graphs_are_the_same_everywhere(first: int, record_property: Call
                     op.train.lo, op.train.hi
                 )
                 np.testing.assert_array_equal(levels, read.golden.inputs[name])
-        bounds = settling_bounds(program.graph(), delivery, scan_lengths(program.graph(), few), execution)
+        bounds = step_bounds(program.graph(), few, delivery, execution)
         mine = {"": [made.schedule.outer], **made.schedule.windows}
         for name, steps in bounds.items():
             assert all(a <= b for a, b in zip(mine[name], steps, strict=True)), f"seed {seed}: {name} {mine[name]} {steps}"
         run_again(read, bundle_to_program(read.program))
+        takes_the_same(read, program, few)
         spare += never_overflows(read, np.random.default_rng(seed), f"seed {seed}, {delivery}, {execution}")
         if validator is None:
             record_property("summary", "jsonschema is not installed: manifests were not held against the schema")
@@ -227,9 +246,7 @@ def test_the_demo_and_its_outputs(tmp_path: Path, record_property: Callable[[str
         checked = replay_bundle(read)
         assert checked.ok
         run_again(read, bundle_to_program(read.program))
-        _, outputs = run_inputs(read, x)
-        for name, array in program.run(x).outputs.items():
-            np.testing.assert_array_equal(outputs[name], array)
+        takes_the_same(read, program, {"image": x})
     table = [
         f"{name} {register} {a} bits certified, {b} needed"
         for name, found in checked.registers.items()
@@ -250,6 +267,7 @@ def test_gated_layers(op: Op, gates: int, states: int, record_property: Callable
         for name, counts in expected.items():
             np.testing.assert_array_equal(read.golden.counts[name], counts.reshape(read.golden.counts[name].shape), err_msg=name)
         run_again(read, bundle_to_program(read.program))
+        takes_the_same(read, program, {"x": x[:2]})
         spare = never_overflows(read, np.random.default_rng(0), f"{op.name}, {delivery}, {execution}")
     record_property("summary", f"{op.name}: spare bits of membranes, carried: {spare}")
 
@@ -282,6 +300,7 @@ def test_the_same_program_gives_the_same_bytes_as_file_and_folder(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == [
         "SHA256SUMS",
         "golden.safetensors",
+        "host.safetensors",
         "manifest.json",
         "tensors.safetensors",
     ]
@@ -295,7 +314,7 @@ def test_a_program_from_a_bundle_saves_and_says_what_it_lacks(tmp_path: Path) ->
     loaded = snnir.load(tmp_path / "again.snnir")
     assert loaded.graph() == again.graph()
     np.testing.assert_array_equal(loaded.run(x).outputs["logits"], program.run(x).outputs["logits"])
-    with pytest.raises(UsageError, match="came from a bundle"):
+    with pytest.raises(UsageError, match="what it came from .a bundle, .* holds the spiking one only"):
         loaded.verify(x)
 
 

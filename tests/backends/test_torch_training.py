@@ -11,8 +11,8 @@ import torch
 
 import snnir
 from snnir.backends.torch_spiking import SURROGATES, SpikingModule
+from snnir.backends.torch_spiking.parameters import Weights
 from snnir.backends.torch_spiking.surrogates import spike, surrogate_gradient
-from snnir.backends.torch_spiking.synapses import Synapse
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.verify import verify
 from snnir.machine.plain import simulate_plain
@@ -118,7 +118,7 @@ def test_parameters_are_the_weights_of_the_real_network() -> None:
     x = rng.normal(size=(20, 6)).astype(np.float32)
     module = SpikingModule(snnir.compile(model, calibration=x, check=False, fit=False).graph())
     real = {array.name: onnx.numpy_helper.to_array(array) for array in model.graph.initializer}
-    weights = [part for part in module.parts.values() if isinstance(part, Synapse)]
+    weights = [part for part in module.parts.values() if isinstance(part, Weights)]
     assert len(weights) == 2
     for part, name in zip(weights, ("w1", "w2"), strict=True):
         rounding = part.unit.numpy() / 2

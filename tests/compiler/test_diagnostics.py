@@ -110,7 +110,7 @@ def test_a_low_sqnr_names_where_it_arises_and_what_to_do(tmp_path: Path, capsys:
     program = snnir.compile(model, calibration=x, bits=2)
     (warning,) = [item for item in program.warnings if item.name == "low-sqnr"]
     assert "H.forward.last/y costs" in warning.message
-    assert "--value-bits y=" in warning.message
+    assert "--value-bits H.forward.last/y=" in warning.message
     program.save(tmp_path / "p.snnir")
     loaded = snnir.load(tmp_path / "p.snnir")
     assert loaded.warnings == program.warnings
@@ -161,7 +161,7 @@ def test_the_layer_table_holds_every_value_and_weight(tmp_path: Path, capsys: py
     np.save(tmp_path / "x.npy", x)
     assert main(["debug", str(tmp_path / "m.onnx"), "--calibration", str(tmp_path / "x.npy"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert [item["option"] for item in facts["values"]] == ["x", "r", "y"]
+    assert [item["option"] for item in facts["values"]] == ["x", "r", "H.forward.last/y"]
     assert [item["name"] for item in facts["weights"]] == [
         "w",
         "v",

@@ -31,7 +31,7 @@ def test_tune_writes_options_that_compile_takes(folder: Path, capsys: pytest.Cap
     assert found["reached"]
     assert found["chosen"]["loss"] <= 0.5
     assert found["chosen"]["bits"] < 8
-    assert {"x", "r", "y", "weights"} == set(found["sensitivity"])
+    assert {"x", "r", "H.forward.last/y", "weights"} == set(found["sensitivity"])
     costs = [point["bits"] for point in found["points"]]
     assert costs == sorted(costs)
     written = json.loads((folder / "out" / "options.json").read_text(encoding="utf-8"))

@@ -125,7 +125,7 @@ def test_layouts_and_initial_states() -> None:
 
 def scans(graph: Graph) -> list[tuple[object, ...]]:
     """What the scans of a graph compute, without names: ops, and digests of their constants."""
-    passes = parse_pipeline("fold-constants,lower-recurrent,canonicalize,batch-first,fold-batch-norm,remove-dead-code")
+    passes = parse_pipeline("fold-constants,lower-recurrent,canonicalize,remove-dead-code")
     simple = run_pipeline(graph, passes, Context(None), check=False)[-1].graph
     found: list[tuple[object, ...]] = []
     for node in simple.nodes:

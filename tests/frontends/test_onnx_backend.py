@@ -321,4 +321,4 @@ def test_node_tests_that_convert_are_exact(record_property: Callable[[str, objec
         f"Refused:\n{tally.refusals()}",
     )
     assert not tally.failures, "\n".join(tally.failures)
-    assert counts["exact"] >= 741
+    assert counts["exact"] >= 743

@@ -120,14 +120,14 @@ def test_constants_of_words_stand_in_the_text(shape: tuple[int, ...]) -> None:
 
 
 def test_attributes_of_every_kind() -> None:
-    graph = Graph("attributes", after="fold-batch-norm")
+    graph = Graph("attributes", after="canonicalize")
     x = graph.input("x", TensorType((N, dim("T") * 2 - 1, 3), "f32"))
     graph.add(Clip(low=-1e-7), x)
     graph.add(Clip(), x)
     graph.add(Quantize(Quantization(1e-12, -3, 9)), x)
     operands = [graph.constant("c", np.zeros(size, np.float32)) for size in ((2, 3), (2, 2), (2,), (2,))]
     graph.add(Rnn("relu", True), x, *operands, names=("a", "b"))
-    assert reads_back(graph).after == "fold-batch-norm"
+    assert reads_back(graph).after == "canonicalize"
 
 
 GOOD = """graph small level=float  # 2 nodes, 6 parameters

@@ -86,7 +86,7 @@ def _execute(run, worker, first, last):
     for i in range(first, last):
         stop_where_asked(run)
         if execute_by(run.routines[i], run, worker, run.program.instructions[i].row):
-            raise MemoryError
+            raise RuntimeError
         emitter = run.emitter[i]
         if emitter >= 0:
             _enter_results(run, worker, emitter)
@@ -119,7 +119,7 @@ def _run_sample(run, worker, sample):
     given = run.input_levels[sample if len(run.input_levels) > 1 else 0]
     copy(worker.levels[: given.size], given)
     for i in range(program.roundings.size):
-        cursors[WRONG] += round_half_up(program.roundings[i], run.real_inputs[i], worker.levels, sample)
+        cursors[WRONG] += round_half_up(program.roundings[i], program.factors, run.real_inputs[i], worker.levels, sample)
     cursors[OFFSETS], cursors[EVENTS] = 0, 0
     window[SAMPLE], window[WINDOW], window[COLUMN], window[KEEPS], window[RESUMES] = sample, 0, 0, 0, 0
     room = run.room

@@ -3,6 +3,7 @@
 from snnir.frontends.onnx.handlers import (
     activation,
     affine,
+    attention,
     branches,
     casts,
     categories,
@@ -36,6 +37,7 @@ from snnir.frontends.onnx.handlers import (
 __all__ = [
     "activation",
     "affine",
+    "attention",
     "branches",
     "casts",
     "categories",

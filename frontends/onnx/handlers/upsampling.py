@@ -10,7 +10,9 @@ import onnx
 
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import plus, real, reshaped
+from snnir.frontends.onnx.quantizers import quantize, stored_again, stored_of
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
+from snnir.frontends.onnx.stored import Stored
 from snnir.ir import Dim, Value
 from snnir.ir.lowering.enlarge import resized, transposed_conv
 from snnir.ir.ops import Expand
@@ -60,8 +62,30 @@ def upsample(call: Call) -> list[Result]:
 
 @handler("Resize", "gather", "sparse_linear", "linear", "add")
 def resize(call: Call) -> list[Result]:
-    """Known scales or sizes: nearest is data movement, linear and cubic are linear maps."""
-    return [_resized(call)]
+    """Known scales or sizes: nearest is data movement, linear and cubic are linear maps. Of the integers of a quantized model
+    ONNX Runtime cuts off what follows the point: a quantizer of its own.
+    """
+    entry = None if call.word("mode", "nearest") == "nearest" else stored_of(call, call.value(0))
+    return [_resized(call) if entry is None else _cut_off(call, entry)]
+
+
+def _cut_off(call: Call, entry: Stored) -> Value:
+    """`trunc` of the resized integers, as levels of the same scale and zero point."""
+    assert entry.real is not None and entry.scale is not None
+    node = onnx.NodeProto()
+    node.CopyFrom(call.node)
+    node.output[0] = f"{call.name()}.resized"
+    part = call.scope.call(node, [entry.real, *call.operands[1:]])
+    part.opset, part.origin = call.opset, call.origin
+    found, scale, zero = _resized(part), np.array(entry.scale), np.array(entry.zero)
+    if entry.bounds[0] >= 0:
+        return quantize(call, found, scale, zero, entry.bounds, "floor")
+    if not entry.zero:
+        return quantize(call, found, scale, zero, entry.bounds, "to-zero")
+    shifted = plus(call, found, np.array(entry.scale * entry.zero), "shifted")  # the integers themselves are cut off
+    rounded = quantize(call, shifted, scale, np.zeros((), np.int64), entry.bounds, "to-zero", False, label="levels")
+    back = plus(call, rounded, np.array(-entry.scale * entry.zero), "moved")
+    return stored_again(call, back, entry)
 
 
 def _resized(call: Call) -> Value:
