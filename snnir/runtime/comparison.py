@@ -41,6 +41,10 @@ class Comparison:
     reset: Cost
     carry: Cost
 
+    def __repr__(self) -> str:
+        spikes = f"{self.reset.spikes:,.1f} spikes with reset, {self.carry.spikes:,.1f} with carry"
+        return f"<Comparison of {self.samples} samples ({self.delivery}): {spikes}>"
+
     @property
     def ratio(self) -> float:
         """How many spikes `reset` sends for one of `carry`, in the bodies of scans (1.0 where neither sends any)."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from snnir.errors import FileFormatError, GraphError, UsageError
+from snnir.html import section, table
 from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import execute
+from snnir.ir.phases import neuron_of
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
@@ -45,7 +47,29 @@ class Program:
         self._lowered: tuple[tuple[tuple[tuple[str, int], ...], str, str], IntegerProgram] | None = None
 
     def __repr__(self) -> str:
-        return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
+        graph = self._graphs["spiking"]
+        taken = ", ".join(f"{value.name} {value.type}" for value in graph.inputs)
+        given = ", ".join(f"{name} {value.type}" for name, value in graph.outputs.items())
+        return f"<Program {graph.name}: {taken} -> {given}; {self.facts.neuron or neuron_of(graph)} neurons>"
+
+    def summary(self) -> str:
+        """What the program is, in a few lines: inputs and outputs, populations, steps, what was lost, notes and warnings."""
+        from snnir.runtime.summary import program_summary
+
+        return program_summary(self)
+
+    def _repr_html_(self) -> str:
+        """Levels, distances and warnings, for notebooks."""
+        rows = []
+        for level in self.levels:
+            graph = self.graph(level)
+            rows.append([level, f"{sum(1 for _ in graph.walk()):,}", f"{graph.parameter_count():,}"])
+        known = {name: self.facts.get(name) for name in ("source", "neuron", "calibration_samples", "pipeline")}
+        said = [f"{name.replace('_', ' ')}: {value}" for name, value in known.items() if value is not None]
+        said += [f"distance to float: {item.name}: {item}" for item in self.distances]
+        said += [f"warning: {item}" for item in self.warnings]
+        parts = table(("level", "nodes", "parameters"), rows, numbers=(1, 2))
+        return section(f"program {self.graph('spiking').name}", parts, *said)
 
     @property
     def levels(self) -> tuple[str, ...]:
