@@ -133,10 +133,7 @@ class SpikingModule(nn.Module):
         return recorder.result(outputs, protocol.undelivered)
 
     def to_graph(self) -> Graph:
-        """The spiking graph with the present parameters as integers, for any backend.
-
-        Ranges and settling bounds are not certified for the new weights: the pass `certify-bounds` does so.
-        """
+        """The spiking graph with the present parameters as integers, for any backend."""
         return with_parameters(self.graph, self.parts)
 
     def _program(self, sizes: Mapping[str, int], delivery: str) -> Specialised:

@@ -186,7 +186,7 @@ def _compiled(
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
-        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with substitute-neurons")
     macs = dense_macs(graphs["quantized"], data)
     facts = dataclasses.replace(
         facts,
@@ -200,15 +200,14 @@ def _compiled(
 
 
 def _spiking_program(graph: Graph) -> Program:
-    """A network that spikes already (from a NIR file, or of a `SpikingModule`): its bounds are certified, and it runs."""
-    from snnir.passes import Context, parse_pipeline, run_pipeline
+    """A network that spikes already (from a NIR file, or of a `SpikingModule`), with a note that says so."""
+    from snnir.ir.rewrite import extend, like
 
-    pipeline = "certify-bounds"
-    certified = run_pipeline(graph, parse_pipeline(pipeline), Context({}), check=False)[-1].graph
     note = "the network was spiking already: its levels and weights are what they were"
-    certified.notes.append(note)
-    facts = CompileFacts(source=graph.name, pipeline=pipeline, notes=[note], neuron=neuron_of(certified))
-    return Program({SPIKING: certified}, facts)
+    new = like(graph)
+    extend(new, graph, {value: new.input(value.name, value.type) for value in graph.inputs})
+    new.notes.append(note)
+    return Program({SPIKING: new}, CompileFacts(source=graph.name, notes=[note], neuron=neuron_of(new)))
 
 
 def _trained(model: object) -> TrainableModule | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from snnir.ir.bits import bit_planes
 from snnir.machine.scans import Element
-from snnir.machine.spans import FIRST, LATER, TRACER, Interval, bits_span, charged, swing, union, with_zero
+from snnir.machine.spans import FIRST, LATER, TRACER, Interval, anything, bits_span, charged, swing, union, with_zero
 from snnir.machine.trains import DenseTrain, lengthen
 
 __all__ = ["ElementIn", "Protocol", "ResultOut", "StateIn"]
@@ -88,6 +88,8 @@ class Protocol:
 
     def element_span(self, element: Element, whole: np.ndarray, windows: int, k: int) -> np.ndarray:
         """The span of any element of a sequence [3, 2, windows * n] in window k."""
+        if not windows:
+            return anything(element.input)
         cut = whole.reshape(3, 2, windows, -1)
         span = np.stack([cut[:, 0].min(axis=1), cut[:, 1].max(axis=1)], axis=1)
         return self._sent_span(span[TRACER], True, element.encoded) if self.resumed(k) else span

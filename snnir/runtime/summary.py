@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnir.ir.execute import bind_sizes
 from snnir.runtime.costs import ENERGY_TABLES, Operations, dense_macs, estimate_energy
 from snnir.runtime.inputs import as_inputs
 from snnir.runtime.totals import RunTotals
-from snnir.runtime.verification import scan_lengths
 
 if TYPE_CHECKING:
     from snnir.machine.results import SimulationResult
@@ -32,7 +32,7 @@ def run_facts(
     """
     totals = result if isinstance(result, RunTotals) else RunTotals.of(result)
     inputs = as_inputs(program.graph("spiking"), data)
-    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
+    bounds = program.bounds(bind_sizes(program.graph("spiking"), inputs), delivery, execution)
     macs = dense_macs(program.graph("quantized" if "quantized" in program.levels else "spiking"), inputs)
     counted: dict[str, object] = {}
     if totals.counts_synops:

@@ -20,7 +20,6 @@ from snnir.passes import Context, Stage, default_pipeline, format_pipeline, pars
 from snnir.runtime.costs import dense_macs
 from snnir.runtime.inputs import calibration_data, first_samples, sample_count
 from snnir.runtime.program import Program
-from snnir.runtime.verification import scan_lengths
 from snnir.version import __version__
 from snnir.views.graph_records import line_records, node_records
 from snnir.views.page import Page
@@ -293,5 +292,5 @@ def _run(compiled: _Compiled, most: int) -> dict[str, object]:
         "synops": {name: float(array.mean()) for name, array in result.synops.items()},
         "windows": list(result.windows),
         "steps": [int(steps) for steps in result.steps.max(axis=0)],
-        "bounds": compiled.program.bounds(scan_lengths(compiled.program.graph("spiking"), inputs)),
+        "bounds": compiled.program.bounds(bind_sizes(compiled.program.graph("spiking"), inputs)),
     }

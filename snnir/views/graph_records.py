@@ -9,23 +9,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from snnir.ir import FLOAT, Graph, Node, Value
+from snnir.ir import FLOAT, SPIKING, Dim, Graph, Node, Value
+from snnir.ir.op import OPS
 from snnir.ir.ops import Fs, Movement, Observe, Population, Scan
 from snnir.ir.text import Line, lines
 from snnir.ir.tokens import attributes_text
+from snnir.machine import bits_of, certify, lower, settling
+from snnir.machine.spans import Interval
 from snnir.runtime.costs import node_macs, on_host
 
 __all__ = ["line_record", "line_records", "node_records", "scope_of"]
 
-Record = dict[str, object]
+Record = dict[str, Any]
+
+_FIRING = {name for name, op in OPS.items() if issubclass(op, Population)}
 
 
 def node_records(graph: Graph, sizes: Mapping[str, int]) -> list[Record]:
     """All nodes in order, bodies behind their scans. `sizes` are numbers for open sizes, to count multiply-accumulates;
     operations of a node whose sizes are not known are None.
     """
-    return list(_nodes(graph, "", sizes, graph.level))
+    records = list(_nodes(graph, "", sizes, graph.level))
+    if graph.level == SPIKING:
+        _add_certified(records, graph, sizes)
+    return records
+
+
+def _add_certified(records: list[Record], graph: Graph, sizes: Mapping[str, int]) -> None:
+    """Enter what the machine level certifies of the populations for samples of these sizes; nothing where a size is open."""
+    if any(str(size) not in sizes for value in graph.inputs for size in value.type.shape if isinstance(size, Dim)):
+        return
+    program = lower(graph, sizes).program
+    registers, steps = certify(program).registers, settling(program).steps
+    for record in records:
+        name = str(record["id"])
+        if record["op"] not in _FIRING or name not in registers:
+            continue
+        record["bound"] = steps[name]
+        shown = [("accumulator, certified", "sum"), ("membrane, certified", "membrane")]
+        facts = [[label, _range_text(registers[name][key])] for label, key in shown if key in registers[name]]
+        record["facts"] = [*record["facts"], *facts, ["settling bound", f"{steps[name]} steps"]]
+
+
+def _range_text(range_: Interval) -> str:
+    return f"{range_[0]:,} to {range_[1]:,} ({bits_of(range_)} bits)"
 
 
 def _nodes(graph: Graph, owner: str, sizes: Mapping[str, int], level: str) -> Iterator[Record]:
@@ -89,10 +118,6 @@ def _node(node: Node, prefix: str, owner: str, sizes: Mapping[str, int], level: 
         "bits": (levels - 1).bit_length() if levels else None,
         "macs": _macs(node, sizes),
     }
-    if isinstance(node.op, Population) and node.op.settle >= 0:
-        record["bound"] = node.op.settle
-    elif isinstance(node.op, Fs) and node.op.start >= 0:
-        record["bound"] = node.op.start + node.op.steps
     return record
 
 
@@ -146,22 +171,11 @@ def _facts(node: Node) -> Iterator[tuple[str, str]]:
     if bias.is_constant:
         yield "bias", f"{bias.array.min():,} to {bias.array.max():,}"
     yield "levels", f"{op.quantization.lo} to {op.quantization.hi}, one is worth {op.quantization.scale:.4g}"
-    if op.accumulator:
-        yield "accumulator, certified", f"{op.accumulator[0]:,} to {op.accumulator[1]:,} ({_width(op.accumulator)} bits)"
-    if op.membrane:
-        yield "membrane, certified", f"{op.membrane[0]:,} to {op.membrane[1]:,} ({_width(op.membrane)} bits)"
-    if op.settle >= 0:
-        yield "settling bound", f"{op.settle} steps"
     if isinstance(op, Fs):
         if op.start >= 0:
             yield "schedule", f"steps {op.start} to {op.start + op.steps - 1}"
         if op.omitted:
             yield "bits left out", str(op.omitted)
-
-
-def _width(range_: tuple[int, ...]) -> int:
-    """Bits of a two's complement register that holds an inclusive range."""
-    return 1 + max((bound if bound >= 0 else ~bound).bit_length() for bound in range_)
 
 
 def _scope(node: Node, scopes: Mapping[Value, list[str]]) -> list[str]:

@@ -14,7 +14,7 @@ from snnir.compiler.losses import measure_losses
 from snnir.compiler.sensitivity import Partial, quantization_steps, rounded_weights
 from snnir.errors import SnnirError, UsageError
 from snnir.ir import FLOAT
-from snnir.ir.execute import execute
+from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.phases import FEW_SPIKES
 from snnir.machine.results import SimulationResult
 from snnir.passes import Context, parse_pipeline, run_pipeline
@@ -24,7 +24,6 @@ from snnir.runtime.inputs import as_inputs, first_samples, sample_count
 from snnir.runtime.program import Program
 from snnir.runtime.summary import run_facts
 from snnir.runtime.totals import right_answers
-from snnir.runtime.verification import scan_lengths
 from snnir.version import __version__
 from snnir.views.page import Page
 from snnir.views.recordings import layers, neuron_spikes, population_names, recording
@@ -117,7 +116,7 @@ def _variant(name: str, program: Program, data: _Data, delivery: str, execution:
     one = {key: array.take([data.sample], axis=_axis(program, key)) for key, array in inputs.items()}
     recorded = program.run(one, record=population_names(program), **how)
     options = program.facts.options or {}
-    bound = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
+    bound = program.bounds(bind_sizes(program.graph("spiking"), inputs), delivery, execution)
     found: dict[str, object] = {
         "name": name,
         "label": _label(name, delivery, execution),

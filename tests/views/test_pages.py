@@ -93,7 +93,7 @@ def test_the_explorer_is_accessible(explored: Page, open_page: Open, theme: str)
 
 def test_a_pass_is_chosen_and_its_text_and_graph_follow_one_another(explored: Page, open_page: Open) -> None:
     tab = open_page(explored)
-    assert "certify-bounds" in tab.inner_text("[aria-current='step']")
+    assert "substitute-neurons" in tab.inner_text("[aria-current='step']")
     assert tab.locator(".pass").count() < len(explored.data["passes"])  # type: ignore[arg-type]
     tab.click(".more")
     assert tab.locator(".pass").count() == len(explored.data["passes"])  # type: ignore[arg-type]
@@ -136,6 +136,8 @@ def test_search_and_keys_alone_reach_everything(explored: Page, open_page: Open)
     chosen = tab.get_attribute(".graph .selected", "data-key")
     assert chosen in ("last.forward.last/gate.feed", "last.forward.last/gate.back")
     tab.keyboard.press("k")
+    assert "remove-dead-code" in tab.inner_text("[aria-current='step']")
+    tab.keyboard.press("j")
     assert "substitute-neurons" in tab.inner_text("[aria-current='step']")
     tab.locator(".text").focus()
     before = tab.get_attribute(".row.selected", "data-value")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,10 +76,7 @@ def run_stream(
     if labels is not None and labels.shape != (source.samples,):
         raise InputError(f"expected {source.samples} class indices, found shape {list(labels.shape)}")
     output, content = Path(output), program.content()
-    packed = output.suffix == ".npz"
-    if (packed and output.is_dir()) or (not packed and output.exists() and not output.is_dir()):
-        raise UsageError(f"cannot write {output}: give a folder, or the name of a .npz file")
-    folder = output.with_name(output.name + _PARTS) if packed else output
+    folder = _folder_of(output)
     starts = list(range(0, source.samples, chunk)) or [0]
     state = {
         "format": _FORMAT,
@@ -92,30 +89,50 @@ def run_stream(
     with Store(folder) as store:
         _resume(store, state, source, chunk)
         resumed = sum(entry.totals.samples for entry in store.entries.values())
-        waiting = [number for number in range(len(starts)) if number not in store.entries]
-        done = resumed
-        if progress is not None:
-            progress(done, source.samples)
-        digests: dict[int, str] = {}
-
-        def chunks() -> Iterator[Chunk]:
-            for number in waiting:
-                arrays = source.read(starts[number], min(starts[number] + chunk, source.samples))
-                digests[number] = digest_of(arrays)
-                yield number, arrays
-
-        with closing(_runner(program, content, options, threads, cluster)(chunks())) as results:
-            for number, result in results:
-                entry = Entry(number, digests.pop(number), result.totals)
-                store.write(entry, source.samples, starts[number], result.arrays)
-                done += result.totals.samples
-                if progress is not None:
-                    progress(done, source.samples)
+        _run_waiting(store, source, chunk, starts, resumed, _runner(program, content, options, threads, cluster), progress)
         totals = store.finish()
         accuracy = None if labels is None else _accuracy(program, store, labels, chunk)
-    if packed:
+    if folder != output:
         pack(folder, output)
     return StreamResult(totals, output, resumed, accuracy, source.read(0, min(1, source.samples)))
+
+
+def _run_waiting(
+    store: Store,
+    source: Source,
+    chunk: int,
+    starts: Sequence[int],
+    done: int,
+    runner: Runner,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Run the chunks that the store does not hold yet, of which `done` samples are there already, and write each."""
+    waiting = [number for number in range(len(starts)) if number not in store.entries]
+    if progress is not None:
+        progress(done, source.samples)
+    digests: dict[int, str] = {}
+
+    def chunks() -> Iterator[Chunk]:
+        for number in waiting:
+            arrays = source.read(starts[number], min(starts[number] + chunk, source.samples))
+            digests[number] = digest_of(arrays)
+            yield number, arrays
+
+    with closing(runner(chunks())) as results:
+        for number, result in results:
+            entry = Entry(number, digests.pop(number), result.totals)
+            store.write(entry, source.samples, starts[number], result.arrays)
+            done += result.totals.samples
+            if progress is not None:
+                progress(done, source.samples)
+
+
+def _folder_of(output: Path) -> Path:
+    """The folder that a run writes: `output`, or the parts of which a `.npz` file is made in the end. Raises `UsageError`."""
+    packed = output.suffix == ".npz"
+    if (packed and output.is_dir()) or (not packed and output.exists() and not output.is_dir()):
+        raise UsageError(f"cannot write {output}: give a folder, or the name of a .npz file")
+    return output.with_name(output.name + _PARTS) if packed else output
 
 
 def _refuse_mixed_batches(program: Program) -> None:
