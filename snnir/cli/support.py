@@ -30,6 +30,7 @@ class OpSupport:
 def op_support() -> list[OpSupport]:
     """All ops, by name."""
     from snnir.frontends.onnx import onnx_operators
+
     sources, others = onnx_operators(), _torch_operators()
     rows = []
     for name, op in sorted(OPS.items()):
@@ -86,9 +87,9 @@ def markdown_ops() -> str:
         "of ONNX and of PyTorch (`aten`) are imported as which op and on what conditions, and what each op means. PyTorch's",
         "other operators are taken apart by PyTorch's own decompositions where these lead to operators of the table; all others",
         "are refused by name. Refused operators stand at the end. *inside* says what computes an op inside the network: spikes",
-        "(or data movement); a function of complete levels, in integers; spikes, or a function that takes in what stands beside it",
-        "(a quotient is one where its divisor changes); or nothing: such an op is the host's, outside of the network, and some of",
-        "these are what the bodies of functions are made of (*host, function*).",
+        "(or data movement); a function of complete levels, in integers; spikes, or a function that takes in what stands",
+        "beside it (a quotient is one where its divisor changes); or nothing: such an op is the host's, outside of the",
+        "network, and some of these are what the bodies of functions are made of (*host, function*).",
         "",
         "| op | operands | float | quantized | spiking | inside | from ONNX | from PyTorch | meaning |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
