@@ -4,7 +4,8 @@
 
 ResNet-18, ResNet-50 and MobileNetV2 as torchvision defines them, ViT-S as timm does (`pip install torchvision timm`), with random
 weights and statistics of batch norm over drawn pictures. Each network and neuron is a process of its own, with one picture after
-another: 4 for calibration, 1 that runs and is verified (every integer compared). Seconds are those of the processor, of all threads.
+another: 4 for calibration, 1 that runs and is verified (every integer compared). Seconds are those of the processor, of all
+threads together.
 """
 
 from __future__ import annotations
