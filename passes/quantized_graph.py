@@ -138,7 +138,7 @@ class QuantizedGraph:
             self.rounding.populations[results[0]] = RoundedLevels(node)
 
     def real(self, value: Value) -> Value:
-        """The real number behind an old value: a sum read out exactly, levels times their worth, anything else itself."""
+        """The real number behind an old value: a sum read out exactly, levels times their scale, anything else itself."""
         if value in self.reals:
             return self.reals[value]
         quantization = value.type.quantization

@@ -78,13 +78,15 @@ _HOMES = {
 }
 
 
+if not TYPE_CHECKING:  # a type checker knows the names by their imports above, and tells those that are none
+
+    def __getattr__(name: str) -> object:
+        if name == "torch":
+            return import_module("snnir.torch")
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'snnir' has no attribute {name!r}")
+
+
 def __dir__() -> list[str]:
     return sorted({*__all__, "torch"})
-
-
-def __getattr__(name: str) -> object:
-    if name == "torch":
-        return import_module("snnir.torch")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'snnir' has no attribute {name!r}")

@@ -81,7 +81,7 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
         weights.append(flat)
         index.append(entries)
         address, weight_count, index_count = int(row["end"]), weight_count + flat.size, index_count + entries.size
-    # A membrane is a sum less what the level is worth, which follows sums that were there before.
+    # A membrane is a sum less thresholds times the tracer, which follows sums that were there before.
     theta = int(op.theta.max(initial=0)) if isinstance(op, Population | FewSpikes) and not op.staircase else 0
     bound = 2 * (bound + int(np.abs(total).max(initial=0)) + theta)
     # Sums may wrap around within a step, but never after it: whatever has been delivered, tracers are in their range.

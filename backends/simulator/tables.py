@@ -218,6 +218,10 @@ class Layout:
         sizes = (self.columns, len(self.emitters), synapses, synapses, self.sums, self.settles, self.counts)
         return (0, *accumulate(sizes))
 
+    def bytes_of(self, counts: bool) -> int:
+        """What levels and results of one sample take; `counts`: with all tracers."""
+        return 4 * self.levels + 8 * self.results[-1 if counts else -2]
+
     @cached_property
     def spiking(self) -> list[tuple[str, int]]:
         """The populations that spike, and their rows of the emitters."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +62,7 @@ class SpikingModule(nn.Module):
         if surrogate is None:
             self.eval()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Copies and pickles make their machine programs anew."""
         return {**self.__dict__, "_programs": OrderedDict()}
 

@@ -47,14 +47,14 @@ def op_support() -> list[OpSupport]:
 
 def _inside(op: type[Op]) -> str:
     """Spikes where no node of the op is the host's; a function where it has an integer form, or is what functions are made of."""
-    from snnir.ir.ops import Abs, Function, Saturate
+    from snnir.ir.ops import Abs, FakeQuantize, Function, Saturate
     from snnir.machine.lowering.function import STEPS
     from snnir.passes.functions.lowering import has_integer_form
 
     if issubclass(op, Function | Saturate):
         return "function"
     spikes = not op.host or issubclass(op, Abs)  # a magnitude is a population: 2 max(x, 0) - x
-    if has_integer_form(op):
+    if has_integer_form(op) and FLOAT in op.levels and not issubclass(op, FakeQuantize):  # a quantizer ends a function
         return "spikes, function" if spikes else "function"
     return "spikes" if spikes else "host, function" if op in STEPS else "host"
 

@@ -14,6 +14,7 @@ from typing import TypeVar, overload
 import numpy as np
 
 from snnir.errors import GraphError, SizeError
+from snnir.html import section, table
 from snnir.ir.op import FLOAT, LEVELS, Op
 from snnir.ir.types import TensorType, dtype_of
 
@@ -150,6 +151,11 @@ class Graph:
         """Inputs that the import took for finite when it answered a question for NaN or infinities."""
         self.limits: dict[str, int] = {}
         """Upper ends of open sizes of inputs, by their names: what adds up or chooses over them counts on no more elements."""
+        self.groups: dict[str, tuple[int, int]] = {}
+        """Inputs and outputs of a model whose samples belong together in groups, each of which is one sample of the graph: the
+        axis along which users' samples stand, and how many make a group (0: the input is the same for all)."""
+        self.fixed_batch: dict[str, int] = {}
+        """Where an import could not open the batch that its model was exported with: the axis of each input that has it."""
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.constants: list[Value] = []
@@ -160,6 +166,23 @@ class Graph:
     def __repr__(self) -> str:
         return f"<Graph {self.name} level={self.level}: {len(self.nodes)} nodes>"
 
+    def _repr_html_(self) -> str:
+        """The nodes as a table, for notebooks; the inner ones of scans stand behind them, indented."""
+        rows: list[list[object]] = []
+
+        def enter(graph: Graph, depth: int) -> None:
+            for node in graph.nodes:
+                names = ", ".join(value.name for value in node.outputs)
+                types = ", ".join(str(value.type) for value in node.outputs)
+                rows.append(["\u2003" * depth + node.op.name, names, types, ", ".join(node.origin)])
+                if node.body is not None:
+                    enter(node.body, depth + 1)
+
+        enter(self, 0)
+        inputs = ", ".join(f"{value.name} {value.type}" for value in self.inputs)
+        said = f"inputs: {inputs}; outputs: {', '.join(self.outputs)}"
+        return section(f"graph {self.name}, {self.level} level", said, table(("op", "value", "type", "from"), rows))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self._key() == other._key()
 
@@ -168,7 +191,7 @@ class Graph:
     def _key(self) -> tuple[object, ...]:
         return (
             (self.name, self.level, self.after, tuple(self.notes)),
-            (tuple(sorted(self.finite)), tuple(sorted(self.limits.items()))),
+            (tuple(sorted(self.finite)), tuple(sorted(self.limits.items())), tuple(sorted(self.groups.items()))),
             tuple((value.name, value.type) for value in self.inputs),
             tuple((value.name, value.type, value.digest) for value in self.constants),
             tuple(

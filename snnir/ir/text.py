@@ -66,6 +66,7 @@ def lines(graph: Graph) -> list[Line]:
     found += [Line(1, f"note {json.dumps(note)}") for note in graph.notes]
     found += [Line(1, f"finite {name_text(name)}") for name in sorted(graph.finite)]
     found += [Line(1, f"limit {name_text(name)} {number}") for name, number in sorted(graph.limits.items())]
+    found += [Line(1, f"group {name_text(name)} {axis} {size}") for name, (axis, size) in sorted(graph.groups.items())]
     found += [Line(1, f"input {name_text(value.name)}", str(value.type), value=value.name) for value in graph.inputs]
     found += _content(graph, 1, "")
     for name, value in graph.outputs.items():

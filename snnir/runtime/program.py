@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from snnir.errors import FileFormatError, GraphError, UsageError
+from snnir.html import section, table
 from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import execute
+from snnir.ir.phases import neuron_of
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
+from snnir.runtime.groups import apart
 from snnir.runtime.inputs import as_inputs, by_name
 from snnir.version import __version__
 
@@ -44,7 +47,29 @@ class Program:
         self._lowered: tuple[tuple[tuple[tuple[str, int], ...], str, str], IntegerProgram] | None = None
 
     def __repr__(self) -> str:
-        return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
+        graph = self._graphs["spiking"]
+        taken = ", ".join(f"{value.name} {value.type}" for value in graph.inputs)
+        given = ", ".join(f"{name} {value.type}" for name, value in graph.outputs.items())
+        return f"<Program {graph.name}: {taken} -> {given}; {self.facts.neuron or neuron_of(graph)} neurons>"
+
+    def summary(self) -> str:
+        """What the program is, in a few lines: inputs and outputs, populations, steps, what was lost, notes and warnings."""
+        from snnir.runtime.summary import program_summary
+
+        return program_summary(self)
+
+    def _repr_html_(self) -> str:
+        """Levels, distances and warnings, for notebooks."""
+        rows = []
+        for level in self.levels:
+            graph = self.graph(level)
+            rows.append([level, f"{sum(1 for _ in graph.walk()):,}", f"{graph.parameter_count():,}"])
+        known = {name: self.facts.get(name) for name in ("source", "neuron", "calibration_samples", "pipeline")}
+        said = [f"{name.replace('_', ' ')}: {value}" for name, value in known.items() if value is not None]
+        said += [f"distance to float: {item.name}: {item}" for item in self.distances]
+        said += [f"warning: {item}" for item in self.warnings]
+        parts = table(("level", "nodes", "parameters"), rows, numbers=(1, 2))
+        return section(f"program {self.graph('spiking').name}", parts, *said)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -114,7 +139,14 @@ class Program:
         `UsageError`.
         """
         chosen = RunOptions.of(**options)
-        inputs = by_name(self.graph("spiking"), x)  # both backends check them
+        graph = self.graph("spiking")
+        result = self._run(by_name(graph, x), chosen, progress)  # both backends check the inputs
+        result.outputs.update(apart(graph, result.outputs, x))
+        return result
+
+    def _run(
+        self, inputs: Mapping[str, np.ndarray], chosen: RunOptions, progress: Callable[[int, int], None] | None
+    ) -> SimulationResult:
         if chosen.backend == "torch":
             module = self.spiking_module(chosen.device or "cpu")
             result = module.run(
@@ -155,7 +187,7 @@ class Program:
     def reference(self, x: np.ndarray | Mapping[str, np.ndarray], level: str = "quantized") -> dict[str, np.ndarray]:
         """Outputs by the reference executor at `level`: real numbers (float), or int64 arithmetic (quantized)."""
         graph = self.graph(level)
-        return execute(graph, as_inputs(graph, x))
+        return apart(graph, execute(graph, as_inputs(graph, x)), x)
 
     def verify(
         self,

@@ -24,6 +24,10 @@ _DRAWN = 30
 """Bars of a chart."""
 
 
+Record = Mapping[str, Any]
+"""A part of what a page shows, as JSON holds it."""
+
+
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -90,7 +94,7 @@ def families_figure(families: Mapping[str, Sequence[Mapping[str, float]]], goal:
     return _save(figure, path)
 
 
-def raster_figure(recording: Mapping[str, Any], path: Path, title: str = "") -> Path:
+def raster_figure(recording: Record, path: Path, title: str = "") -> Path:
     """Spikes of every population for one sample: a lane each, all on one time axis, windows side by side."""
     lanes = recording["lanes"]
     heights = [float(np.clip(0.5 + 0.16 * np.log2(1 + lane["neurons"]) ** 1.2, 0.8, 2.6)) for lane in lanes]
@@ -121,13 +125,13 @@ def raster_figure(recording: Mapping[str, Any], path: Path, title: str = "") -> 
     return _save(figure, path)
 
 
-def _windows(axes: Axes, recording: Mapping[str, Any]) -> None:
+def _windows(axes: Axes, recording: Record) -> None:
     starts = [start for start, _ in recording["windows"]] + [recording["length"] + 2]
     for index in range(0, len(starts) - 1, 2):
         axes.axvspan(starts[index] - 1.5, starts[index + 1] - 1.5, color="0.93", linewidth=0)
 
 
-def report_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
+def report_figures(data: Record, folder: Path) -> list[Path]:
     """All pictures of a report, those of each variant in its own files."""
     found = [_comparison(data, folder / "comparison.png")] if len(data["variants"]) > 1 and data["labels"] else []
     for number, variant in enumerate(data["variants"]):
@@ -153,7 +157,7 @@ def report_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
     return found
 
 
-def _comparison(data: Mapping[str, Any], path: Path) -> Path:
+def _comparison(data: Record, path: Path) -> Path:
     figure = _figure(10, 4)
     for place, (key, fact, label) in enumerate(
         (("spikes", "spikes_per_sample", "spikes a sample"), ("synops", "synops_per_sample", "synaptic operations a sample"))
@@ -174,7 +178,7 @@ def _comparison(data: Mapping[str, Any], path: Path) -> Path:
     return _save(figure, path)
 
 
-def _steps(variant: Mapping[str, Any], path: Path) -> Path:
+def _steps(variant: Record, path: Path) -> Path:
     groups = variant["windows"]
     figure = _figure(6.6, 1.2 + 1.5 * len(groups))
     for place, group in enumerate(groups):
@@ -204,7 +208,7 @@ def _bars(path: Path, title: str, label: str, rows: Sequence[tuple[str, float, s
     return _save(figure, path)
 
 
-def _layers(variant: Mapping[str, Any], path: Path) -> Path:
+def _layers(variant: Record, path: Path) -> Path:
     rows = [
         (f"{layer['title']} ({layer['name']})" if layer["title"] != layer["name"] else layer["name"], value, f"{value:,.1f}")
         for layer in variant["layers"]
@@ -213,7 +217,7 @@ def _layers(variant: Mapping[str, Any], path: Path) -> Path:
     return _bars(path, f"{variant['label']}: spikes of each population", "spikes a sample", rows)
 
 
-def _membranes(variant: Mapping[str, Any], path: Path) -> Path:
+def _membranes(variant: Record, path: Path) -> Path:
     recording = variant["recording"]
     lanes = [lane for lane in recording["lanes"] if lane["traces"]]
     figure = _figure(10, 1 + 1.7 * len(lanes))
@@ -235,7 +239,7 @@ def _membranes(variant: Mapping[str, Any], path: Path) -> Path:
     return _save(figure, path)
 
 
-def _costs(variant: Mapping[str, Any], path: Path) -> Path:
+def _costs(variant: Record, path: Path) -> Path:
     values = variant["losses"]["values"]
     judged = all(row["output_db"] is not None for row in values)
     key = "output_db" if judged else "alone_db"
@@ -248,7 +252,7 @@ def _costs(variant: Mapping[str, Any], path: Path) -> Path:
     return _bars(path, f"{variant['label']}: where quantization loses accuracy", label, rows)
 
 
-def explore_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
+def explore_figures(data: Record, folder: Path) -> list[Path]:
     """Pictures of the explorer: nodes after every pass, what each value costs, histograms with the quantizers' levels."""
     passes = [item for item in data["passes"] if item["changed"]]
     rows = [(item["name"], float(item["nodes"]), f"{item['nodes']:,} nodes, {1000 * item['seconds']:.1f} ms") for item in passes]
@@ -263,11 +267,11 @@ def explore_figures(data: Mapping[str, Any], folder: Path) -> list[Path]:
     return found
 
 
-def _cost(item: Mapping[str, Any]) -> float:
+def _cost(item: Record) -> float:
     return float(item["output_db"] if item["output_db"] is not None else item["alone"])
 
 
-def _histograms(data: Mapping[str, Any], losses: Sequence[Mapping[str, Any]], path: Path) -> Path:
+def _histograms(data: Record, losses: Sequence[Record], path: Path) -> Path:
     chosen = losses[:12]
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)

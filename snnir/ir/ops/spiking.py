@@ -95,7 +95,7 @@ class Population(Summing):
     """Neurons that tell the level of their complete sum: base of all families of neurons.
 
     The level is `clip((A + theta//2) // theta, lo, hi)` of the sum A of bias and currents, theta[...]; with `staircase`,
-    theta is a table [hi - lo, ...] and the level `lo + #{j : A >= theta[j]}`. A family says how the level is told.
+    theta is a table [hi - lo, ...] and the level `lo + #{j : A >= theta[j]}`. A family says how spikes encode the level.
     """
 
     operands = ("theta", "bias", "currents*")
@@ -172,7 +172,7 @@ class Fs(Population):
     `y = -1 if A < t[S - 2^k + 1]`, else `y = +1 if A >= t[S + 2^k]`. The sign takes no step of its own: it is decided by a
     comparison of the first step. A spike of bit k is an event of +-2^k levels; there are popcount(|level|) of them.
 
-    `omitted` is the number of least significant bits that are not told: the level is then rounded towards 0 to whole
+    `omitted` is the number of least significant bits that it does not send: the level is then rounded towards 0 to whole
     multiples of 2^omitted.
     """
 

@@ -53,6 +53,7 @@ def run_stream(
     chunk: int = DEFAULT_CHUNK,
     labels: np.ndarray | None = None,
     threads: int | None = None,
+    max_memory: int | None = None,
     cluster: object | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> StreamResult:
@@ -64,8 +65,9 @@ def run_stream(
     results in memory, or with `cluster` as many as are under way.
 
     `cluster` is a Dask `distributed` client, or what one can be made of: a scheduler's address, a `LocalCluster`.
-    `threads` are those of this process, or of one task in a cluster (default there: 1). `labels` are class indices [N].
-    `progress(done, total)` is told of samples. Raises `UsageError` where the output holds a run of another program,
+    `threads` are those of this process, or of one task in a cluster (default there: 1), and `max_memory` (see
+    `RunOptions`) is for this process only. `labels` are class indices [N].
+    `progress(done, total)` gets numbers of samples. Raises `UsageError` where the output holds a run of another program,
     other inputs or options, `InputError` for data that does not fit, naming the samples.
     """
     options = options or Options()
@@ -89,7 +91,9 @@ def run_stream(
     with Store(folder) as store:
         _resume(store, state, source, chunk)
         resumed = sum(entry.totals.samples for entry in store.entries.values())
-        _run_waiting(store, source, chunk, starts, resumed, _runner(program, content, options, threads, cluster), progress)
+        _run_waiting(
+            store, source, chunk, starts, resumed, _runner(program, content, options, threads, max_memory, cluster), progress
+        )
         totals = store.finish()
         accuracy = None if labels is None else _accuracy(program, store, labels, chunk)
     if folder != output:
@@ -151,8 +155,19 @@ def _names(size: Dimension) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", str(size)))
 
 
-def _runner(program: Program, content: bytes, options: Options, threads: int | None, cluster: object | None) -> Runner:
+def _runner(
+    program: Program,
+    content: bytes,
+    options: Options,
+    threads: int | None,
+    max_memory: int | None,
+    cluster: object | None,
+) -> Runner:
     if cluster is not None:
+        if max_memory is not None:
+            raise UsageError(
+                "max_memory (--max-memory) is for a run in this process; limit the workers of a cluster when they start"
+            )
         try:
             from snnir.runtime.streaming.cluster import cluster_runner
         except ModuleNotFoundError as error:
@@ -163,7 +178,7 @@ def _runner(program: Program, content: bytes, options: Options, threads: int | N
 
     def here(chunks: Iterator[Chunk]) -> Results:
         for number, arrays in chunks:
-            yield number, simulate_chunk(program, arrays, options, threads)
+            yield number, simulate_chunk(program, arrays, options, threads, max_memory)
 
     return here
 
