@@ -27,8 +27,8 @@ class FoldConstants(Pass):
 
     1. A node without a body whose operands are constants becomes the constant it computes, where that is finite.
     2. Data movement of a constant that is expanded over the batch becomes an expansion of the moved constant.
-    3. An op that spreads its operands to one shape takes a constant as it was before its expansion, where its result keeps
-       its shape: what a model fills for lengths that stay open (masks of nothing) is a constant then.
+    3. An op that spreads its operands to one shape takes a constant as it was before an expansion over open lengths, where its
+       result keeps its shape: what a model fills for them (a mask that hides nothing) is a constant then.
     4. A constant that is expanded over the batch and starts a state of `scan` is taken as it is: `scan` spreads it.
     """
 
@@ -73,8 +73,8 @@ def _unspread(node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...]:
     found = list(operands)
     for place, value in enumerate(operands):
         constant = _expanded(value)
-        if constant is None:
-            continue
+        if constant is None or not any(isinstance(size, Dim) and size != dim(BATCH) for size in value.type.shape):
+            continue  # an expansion over the batch alone may start a recurrence that is unrolled
         others = [other.type.shape for index, other in enumerate(found) if index != place]
         if reduce(broadcast, others, constant.type.shape) == node.output.type.shape:
             found[place] = constant
