@@ -96,9 +96,9 @@ class CompileOptions:
     )
 
     gates: str = _option(
-        "auto",
-        "SiLU, hard swish, GELU, mish: a product of two populations, or a table of the sum; auto: a table for few-spikes.",
-        choices=("auto", "product", "table"),
+        "table",
+        "SiLU, hard swish, GELU, mish: a table of the complete sum, or a product of two populations.",
+        choices=("table", "product"),
         trainable=False,
     )
 

@@ -54,11 +54,10 @@ def default_pipeline(*values: int, **options: Unpack[CompileKeywords]) -> tuple[
 
 def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     """The default order of passes with these options. Raises `UsageError` for options out of range."""
-    tables = options.gates == "table" or (options.gates == "auto" and options.neuron == FEW_SPIKES)
     values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
     return (
         *simplify(),
-        *((MergeGates(),) if tables else ()),
+        *((MergeGates(),) if options.gates == "table" else ()),
         Calibrate(options.method, options.percentile, options.allow_host),
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values),
         *((AdaptWeights(),) if options.fit else ()),
