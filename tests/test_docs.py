@@ -80,6 +80,10 @@ def test_paths_in_pages_exist(name: str) -> None:
     assert paths
     for path in paths:
         assert (DOCS.parent / path).exists(), path
+    folders = ("snnir", "passes", "frontends", "backends", "tests", "examples")
+    known = {path.name for folder in folders for path in (DOCS.parent / folder).rglob("*.py")}
+    for path in re.findall(r"`(?:[\w/]+/)?(\w+\.py)`", page):
+        assert path in known, f"docs/{name} names {path}"
 
 
 LISTING = re.compile(r"^```python\n# (\S+): (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
