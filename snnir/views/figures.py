@@ -158,6 +158,7 @@ def report_figures(data: Record, folder: Path) -> list[Path]:
 
 
 def comparison_figure(data: Record, path: Path) -> Path:
+    """Accuracy of all variants of a report against spikes and operations, settled and cut off."""
     figure = _figure(10, 4)
     for place, (key, fact, label) in enumerate(
         (("spikes", "spikes_per_sample", "spikes a sample"), ("synops", "synops_per_sample", "synaptic operations a sample"))
