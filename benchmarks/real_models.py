@@ -100,7 +100,7 @@ def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lam
     facts["share"] = program.facts.get("spiking_mac_share")
     facts["notes"] = list(map(str, program.facts.get("notes", [])))
     say(facts | _memory())
-    more = dict.fromkeys(facts["options"], True)
+    more: dict[str, Any] = dict.fromkeys(facts["options"], True)
     few = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, neuron="few-spikes", check=False, **options, **more)
     began = time.process_time()
     facts["few_spikes"] = {"mismatches": int(few.verify(tested).mismatches), "seconds": time.process_time() - began}
