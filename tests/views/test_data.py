@@ -128,6 +128,14 @@ def test_a_sample_that_is_not_there_is_refused(digits: Digits) -> None:
         snnir.report(digits.program, digits.x[:4], sample=4)
 
 
+def test_programs_of_other_versions_show_their_levels(digits: Digits) -> None:
+    old = snnir.Program({level: digits.program.graph(level) for level in digits.program.levels}, {"pipeline": "no-such-pass"})
+    data: Any = snnir.explore(old, digits.calibration[:4]).data
+    assert len(data["graphs"]) == 3 and "no-such-pass" in data["note"] and data["run"]["spikes"]
+    report: Any = snnir.report(old, digits.x[:4]).data
+    assert "no-such-pass" in report["variants"][0]["losses"]["why"]
+
+
 def test_pictures_are_drawn_for_every_part(digits: Digits, tmp_path: Path) -> None:
     explored = snnir.explore(digits.model, digits.calibration, bits=4).data
     reported = snnir.report({"a": digits.program, "b": digits.program}, digits.x[:16], digits.labels[:16]).data
