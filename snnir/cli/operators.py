@@ -21,6 +21,9 @@ _WHERE = {
     "host": "the host computes these, before or after the network",
 }
 
+Facts = Any
+"""What the table holds of one op, operator or page, as JSON."""
+
 
 def collected() -> dict[str, Facts]:
     """The table, from the declarations and handlers themselves. Raises `UsageError` where PyTorch is not installed."""
