@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnir.ir import FLOAT, OPS, QUANTIZED, SPIKING
+from snnir.ir import FLOAT, OPS, QUANTIZED, SPIKING, Op
 from snnir.plugins import load_passes
 
 __all__ = ["OpSupport", "markdown_ops", "op_support", "pass_properties", "pass_support"]
@@ -23,19 +23,18 @@ class OpSupport:
     torch: tuple[str, ...]
     """Operators of PyTorch that are imported as it, without `aten.`; none where PyTorch is not installed."""
     inside: str
-    """What computes it inside the network: `spikes`, a `function` of complete levels, or nothing (`host`: only outside)."""
+    """What computes it inside the network: `spikes`, a `function` of complete levels, both, or nothing (`host`: only outside)."""
     meaning: str
 
 
 def op_support() -> list[OpSupport]:
     """All ops, by name."""
     from snnir.frontends.onnx import onnx_operators
-    from snnir.passes.functions.lowering import has_integer_form
 
     sources, others = onnx_operators(), _torch_operators()
     rows = []
     for name, op in sorted(OPS.items()):
-        inside = "spikes" if not op.host else "function" if has_integer_form(op) else "host"
+        inside = _inside(op)
         meaning = " ".join((op.__doc__ or "").strip().split("\n\n")[0].split())
         flags = (FLOAT in op.levels, QUANTIZED in op.levels, SPIKING in op.levels)
         rows.append(
@@ -44,6 +43,20 @@ def op_support() -> list[OpSupport]:
             )
         )
     return rows
+
+
+def _inside(op: type[Op]) -> str:
+    """Spikes where no node of the op is the host's; a function where it has an integer form, or is what functions are made of."""
+    from snnir.ir.ops import Abs, FakeQuantize, Function, Saturate
+    from snnir.machine.lowering.function import STEPS
+    from snnir.passes.functions.lowering import has_integer_form
+
+    if issubclass(op, Function | Saturate):
+        return "function"
+    spikes = not op.host or issubclass(op, Abs)  # a magnitude is a population: 2 max(x, 0) - x
+    if has_integer_form(op) and FLOAT in op.levels and not issubclass(op, FakeQuantize):  # a quantizer ends a function
+        return "spikes, function" if spikes else "function"
+    return "spikes" if spikes else "host, function" if op in STEPS else "host"
 
 
 def _torch_operators() -> dict[str, list[str]]:
@@ -77,7 +90,9 @@ def markdown_ops() -> str:
         "of ONNX and of PyTorch (`aten`) are imported as which op and on what conditions, and what each op means. PyTorch's",
         "other operators are taken apart by PyTorch's own decompositions where these lead to operators of the table; all others",
         "are refused by name. Refused operators stand at the end. *inside* says what computes an op inside the network: spikes",
-        "(or data movement), a function of complete levels in integers, or nothing: such an op is the host's, outside of it.",
+        "(or data movement); a function of complete levels, in integers; spikes, or a function that takes in what stands",
+        "beside it (a quotient is one where its divisor changes); or nothing: such an op is the host's, outside of the",
+        "network, and some of these are what the bodies of functions are made of (*host, function*).",
         "",
         "| op | operands | float | quantized | spiking | inside | from ONNX | from PyTorch | meaning |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -143,9 +158,7 @@ def _torch_row(operators: list[str], ops: tuple[str, ...], complex_: bool, said:
 
 
 def _hosted(ops: tuple[str, ...]) -> str:
-    from snnir.passes.functions.lowering import has_integer_form
-
-    return ", ".join(f"`{op}`" for op in ops if OPS[op].host and not has_integer_form(OPS[op]))
+    return ", ".join(f"`{op}`" for op in ops if _inside(OPS[op]).startswith("host"))
 
 
 def pass_properties() -> dict[str, dict[str, list[str]]]:

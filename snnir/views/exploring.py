@@ -15,6 +15,7 @@ from snnir.compiler.losses import measure_losses
 from snnir.compiler.quantized_models import is_quantized
 from snnir.compiler.sensitivity import Partial, QuantizationSteps, quantization_steps, rounded_weights
 from snnir.errors import UsageError
+from snnir.export.load import load
 from snnir.ir import FLOAT, LEVELS, SPIKING, Graph
 from snnir.ir.execute import bind_sizes
 from snnir.passes import Context, Stage, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
@@ -141,8 +142,8 @@ def _name(source: object) -> str:
 def _compiled(
     source: Any, calibration: np.ndarray | Mapping[str, np.ndarray] | None, progress: Progress | None, options: dict[str, Any]
 ) -> _Compiled:
-    if isinstance(source, str | Path) and Path(source).suffix == ".snnir":
-        source = Program.load(source)
+    if isinstance(source, str | Path) and Path(source).suffix in (".snnir", ".snnb"):
+        source = load(source)
     if isinstance(source, Program):
         return _of_program(source, calibration, progress)
     if calibration is not None:

@@ -16,7 +16,7 @@ from snnir.machine.lowering.summing import sums_of
 from snnir.machine.microcode import Step
 from snnir.machine.program import Accumulator, Function, Train
 
-__all__: list[str] = []
+__all__ = ["STEPS"]
 
 _KINDS: dict[type[GraphOp], str] = {
     ops.IntAdd: "add",
@@ -31,6 +31,9 @@ _KINDS: dict[type[GraphOp], str] = {
     ops.IntSqrt: "sqrt",
     ops.IntBitLength: "bit_length",
 }
+
+STEPS = frozenset({*_KINDS, ops.IntTable, ops.IntReduce})
+"""Integer ops that steps of microcode compute, data movement aside."""
 
 
 @lowers(ops.Accumulate)
