@@ -127,8 +127,8 @@ class CompileOptions:
                 raise UsageError(f"{item.name} {value!r} is unknown; choose one of {', '.join(choices)}")
         if self.inputs == "planes" and self.neuron != FEW_SPIKES:
             raise UsageError(
-                f"inputs 'planes' are for few-spike neurons, which emit bits, and neuron is {self.neuron!r}: choose charged inputs, "
-                "or neuron few-spikes (--neuron few-spikes)"
+                f"inputs 'planes' are for few-spike neurons, which emit bits, and neuron is {self.neuron!r}: choose charged "
+                "inputs, or neuron few-spikes (--neuron few-spikes)"
             )
 
     def facts(self) -> dict[str, object]:
