@@ -48,7 +48,7 @@ def load_model(source: Source, as_stored: bool = False) -> tuple[onnx.ModelProto
         model, name = _read(Path(source)), Path(source).stem
     else:
         raise UsageError(
-            f"a {type(source).__name__} is no model: give an ONNX file or model, a module of PyTorch (not its state dict: build "
+            f"{type(source).__name__} is no model: give an ONNX file or model, a module of PyTorch (not its state dict: build "
             "the module, call load_state_dict and eval), or an exported program"
         )
     if not model.graph.node and not model.graph.output:
