@@ -181,6 +181,9 @@ class _Placement:
     def function(self, node: Node, operands: Sequence[Value]) -> None:
         """A node that is computed in integers between two segments: of what comes from the network, levels and sums."""
         taken = [self.input_of(node, position, value) for position, value in enumerate(operands)]
+        if isinstance(node.op, Movement) and all(self.kinds[value] == _LEVELS for value in taken):
+            self.add(node, taken, _LEVELS)  # moved levels are levels
+            return
         if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in (
             "log",
             "sqrt",

@@ -37,7 +37,11 @@ class FunctionBody:
 
     def take(self, value: Value, type_: TensorType, worth: np.ndarray, lo: int, hi: int) -> None:
         """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 worth `worth` each."""
-        inner = self.graph.input(value.name, TensorType(type_.shape, "i64"))
+        name, count = value.name, 0
+        while name in self.graph.values:  # a name that an earlier operand's arithmetic took
+            count += 1
+            name = f"{value.name}.{count}"
+        inner = self.graph.input(name, TensorType(type_.shape, "i64"))
         if worth.size == 1:
             self.fixed[value] = Fixed(inner, float(worth.reshape(-1)[0]), lo, hi)
             return

@@ -57,7 +57,7 @@ def function(work: Lowering, node: Node) -> None:
     code = _Microcode(work, body, shapes)
     phases = work.phases
     start = 0 if phases is None else phases.of[node.outputs[0]].first
-    segment = 0 if phases is not None else 1 + max((work.segments[name] for name in names), default=0)
+    segment = 0 if phases is not None else 1 + max((work.segments.get(name, 0) for name in names), default=0)
     for value, result in zip(node.outputs, body.outputs.values(), strict=True):
         shape = work.sample(value)
         steps = code.of(result, shape)
