@@ -126,8 +126,7 @@ class _Fit:
                     operands = self.layer(new, node, prefix, operands, [inputs], arrays)
                 results = new.add(node.op, *operands, names=names, origin=node.origin)
             values.update(zip(node.outputs, results, strict=True))
-            made = results[0].producer
-            assert made is not None
+            made = results[0].node
             arrays.update(zip(results, compute(made, [arrays[value] for value in operands], sizes), strict=True))
             for value in node.operands:
                 remaining[value] -= 1
@@ -139,8 +138,7 @@ class _Fit:
 
     def body(self, node: Node, prefix: str, operands: Sequence[np.ndarray], sizes: dict[str, int]) -> Graph:
         """The body of a scan with its layers fitted to what they get in the scan as it is."""
-        old = node.body
-        assert old is not None
+        old = node.inner
         prefix = f"{prefix}{node.outputs[0].name}/"
         takes = {inner.operands[0]: inner for inner in old.nodes if _is_layer(inner)}
         inputs: dict[Value, list[np.ndarray]] = {}

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.ir import BATCH, Graph, Node, Value
+from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import like
@@ -123,7 +124,7 @@ def candidates(graph: Graph, raw: frozenset[Value], inputs: Mapping[str, np.ndar
             for axis in [] if fixed else [*axes, None]:
                 if axis is not None and not isinstance(value.type.shape[axis], int):
                     continue
-                count = 1 if axis is None else int(str(value.type.shape[axis]))
+                count = 1 if axis is None else concrete(value.type.shape[axis])
                 numbers = np.array([2.0]) if axis is None or count == 1 else np.arange(2.0, count + 2)
                 readers = _possible(graph, node, value in raw, axis, numbers, sizes)
                 if readers is not None:

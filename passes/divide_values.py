@@ -192,9 +192,7 @@ class Division:
                 yield _new(new, values, value)
 
     def _scan(self, new: Graph, values: dict[Value, Value], node: Node) -> None:
-        op, body = node.op, node.body
-        assert isinstance(op, Scan)
-        assert body is not None
+        op, body = node.expect(Scan), node.inner
         for index, (outer, inner) in enumerate(zip(node.operands, body.inputs, strict=True)):
             factor = self.factors.get(outer)
             if factor is None:

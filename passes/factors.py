@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.ir import Node, TensorType, Value
+from snnir.ir import Dim, Node, TensorType, Value, dims
 from snnir.ir.ops import Add, Clip, Conv, LeakyRelu, Linear, MaxPool, Movement, Observe, Relu, Scan, SparseLinear
 from snnir.passes.sums import WEIGHTED
 
@@ -29,9 +29,9 @@ Factors = dict[Value, np.ndarray]
 def concrete(type_: TensorType, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape for two samples. Raises `NotCarriedError` where a size is not known."""
     shape = type_.substitute(dict(sizes)).shape
-    if not all(str(size).isdigit() for size in shape):
+    if any(isinstance(size, Dim) for size in shape):
         raise NotCarriedError(f"{type_} has an open size")
-    return tuple(int(str(size)) for size in shape)
+    return tuple(dims.concrete(size) for size in shape)
 
 
 def spread_axis(value: Value, axis: int, numbers: np.ndarray, sizes: Mapping[str, int]) -> np.ndarray:

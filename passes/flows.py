@@ -46,14 +46,14 @@ class Flows:
     per_channel: bool
     """Whether all synapses can have one gain for each channel of theirs."""
 
-    def together(self, array: np.ndarray) -> np.ndarray:
+    def widest(self, array: np.ndarray) -> np.ndarray:
         """The largest over all neurons that share a grid."""
         return array.max(axis=self.shared, keepdims=True) if self.shared else array
 
     @property
     def peaks(self) -> np.ndarray:
         """The largest `|w s_in|` [synapses, *grid]."""
-        return np.stack(np.broadcast_arrays(*(self.together(flow.peak) for flow in self.synapses)))
+        return np.stack(np.broadcast_arrays(*(self.widest(flow.peak) for flow in self.synapses)))
 
 
 def flows_of(terms: Sequence[Term], rank: int) -> Flows:
@@ -73,13 +73,12 @@ def flows_of(terms: Sequence[Term], rank: int) -> Flows:
     sparse = any(term.node is not None and isinstance(term.node.op, SparseLinear) for term in synapses)
     most = max(_most_level(term) for term in synapses)
     flows = Flows(tuple(found), axes, np.zeros(()), most, not sparse)
-    reach = sum(flows.together(flow.reach) for flow in found) + float(np.abs(bias).max(initial=0))
+    reach = sum(flows.widest(flow.reach) for flow in found) + float(np.abs(bias).max(initial=0))
     return replace(flows, reach=np.asarray(reach))
 
 
 def _most_level(term: Term) -> int:
-    quantization = term.source.type.quantization
-    assert quantization is not None
+    quantization = term.source.type.levels
     return max(quantization.hi, -quantization.lo)
 
 
@@ -94,8 +93,7 @@ def _shared_axes(term: Term, rank: int) -> list[bool]:
 
 def _measures(term: Term, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of `|w s_in|` into each neuron: the largest, how many are not 0, and the sum; float64 of `rank` axes."""
-    quantization = term.source.type.quantization
-    assert quantization is not None
+    quantization = term.source.type.levels
     if term.node is None:
         one = np.full((1,) * rank, quantization.scale)
         return one, np.ones_like(one), one

@@ -75,10 +75,10 @@ def _expanded(value: Value) -> Value | None:
 def _move_expanded(rewriter: Rewriter, node: Node, value: Value) -> tuple[Value, ...] | None:
     constant, result = _expanded(value), node.output.type
     assert constant is not None
-    assert isinstance(node.op, Movement)
+    op = node.expect(Movement)
     if any(isinstance(size, Dim) and size != dim(BATCH) for size in (*value.type.shape, *result.shape)):
         return None
     one = [1 if isinstance(size, Dim) else size for size in value.type.shape]
-    (moved,) = node.op.bind({BATCH: 1}).evaluate(np.broadcast_to(constant.array, one))
+    (moved,) = op.bind({BATCH: 1}).evaluate(np.broadcast_to(constant.array, one))
     spread = rewriter.constant(f"{node.output.name}.sample", np.ascontiguousarray(moved))
     return (rewriter.emit(Expand(result.shape), spread, name=node.output.name),)

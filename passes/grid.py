@@ -116,10 +116,10 @@ def _fitted(
     for index, flow in enumerate(flows.synapses):
         if not flow.single:
             continue
-        peak = flows.together(flow.peak)
+        peak = flows.widest(flow.peak)
         own = _own_step(flow, step, bits) if fixed is None else step * np.exp2(fixed[index])
-        count = np.floor(peak / flows.together(own) + 1e-9)
-        power = flows.together(own) / step
+        count = np.floor(peak / flows.widest(own) + 1e-9)
+        power = flows.widest(own) / step
         steps += [np.where(count - less >= 1, peak / (np.maximum(count - less, 1) * power), step) for less in range(_TRIED)]
     steps = [np.where((found >= step) & (found <= 1.5 * step), found, step) for found in np.broadcast_arrays(*steps)]
     errors = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from snnir.errors import GraphError
 from snnir.ir import Op
+from snnir.ir.dims import concrete
 from snnir.ir.ops import Conv, Linear
 from snnir.ir.ops.rules import pad_amounts, window_size
 
@@ -20,11 +22,12 @@ def layer_inputs(op: Op, x: np.ndarray, weight: tuple[int, ...], most: int) -> n
     if isinstance(op, Linear):
         flat = x.reshape(-1, x.shape[-1])
         return np.asarray(flat[_chosen(len(flat), most)][np.newaxis])
-    assert isinstance(op, Conv)
+    if not isinstance(op, Conv):
+        raise GraphError(f"op {op.name} has no layer inputs; only linear and conv have")
     spatial, kernel = x.ndim - 2, weight[2:]
     pads = pad_amounts(op.padding, spatial)
     places = [
-        int(str(window_size(size, kernel[axis], op.stride[axis], op.dilation[axis], pads[axis])))
+        concrete(window_size(size, kernel[axis], op.stride[axis], op.dilation[axis], pads[axis]))
         for axis, size in enumerate(x.shape[2:])
     ]
     chosen = _chosen(x.shape[0] * int(np.prod(places)), most)

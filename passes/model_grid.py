@@ -19,7 +19,7 @@ import numpy as np
 
 from snnir.ir import Node, Quantization
 from snnir.ir.ops import Conv, Linear, Mul, SparseLinear
-from snnir.ir.ties import reached_from
+from snnir.ir.rounding_modes import reached_from
 from snnir.passes.grid import Grid
 from snnir.passes.round_terms import sample_shaped
 from snnir.passes.sums import Term
@@ -152,8 +152,7 @@ def _common(cell: np.ndarray, mosts: np.ndarray, reaches: np.ndarray, out: float
 
 def _unit(term: Term, rank: int) -> tuple[np.ndarray, int, float] | None:
     """Of one term: the worth of its weight 1, the largest multiple of it, and the reach of |sum of multiples x levels|."""
-    quantization = term.source.type.quantization
-    assert quantization is not None
+    quantization = term.source.type.levels
     reach = max(quantization.hi, -quantization.lo)
     if term.node is None:
         return np.full((1,) * rank, quantization.scale), 1, float(reach)
@@ -175,16 +174,15 @@ def _unit(term: Term, rank: int) -> tuple[np.ndarray, int, float] | None:
 
 def _rows(term: Term, weight: np.ndarray, rank: int) -> tuple[list[np.ndarray], tuple[int, ...]]:
     """The weights that flow into each neuron, or into each set of neurons that share them, and those sets' shape."""
-    assert term.node is not None
-    op = term.node.op
+    node = term.value.node
+    op = node.expect(SparseLinear, Mul, Linear, Conv)
     if isinstance(op, SparseLinear):
-        rows = term.node.operands[2].array
+        rows = node.operands[2].array
         ends = np.searchsorted(rows, np.arange(int(np.prod(op.shape)) + 1))
         return [weight[start:end] for start, end in itertools.pairwise(ends)], op.shape
     if isinstance(op, Mul):
         spread = sample_shaped(weight, rank)
         return [np.array([value]) for value in spread.reshape(-1)], spread.shape
-    assert isinstance(op, Linear | Conv)
     channels = (1,) * (rank - 1) + (-1,) if isinstance(op, Linear) else (-1,) + (1,) * (rank - 1)
     return list(weight.reshape(len(weight), -1)), channels
 

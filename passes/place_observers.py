@@ -259,14 +259,13 @@ class _Placement:
         elif isinstance(op, MaxPool):
             self.add(node, [self.levels(operands[0])], _LEVELS)
         elif isinstance(op, Scan):
-            assert node.body is not None
             if self.in_body:
                 self.refuse(node, "a recurrence inside a recurrence")
-            raw = self.raw_inputs(op, node.body, kinds)
+            raw = self.raw_inputs(op, node.inner, kinds)
             operands = [
-                value if inner in raw else self.levels(value) for value, inner in zip(operands, node.body.inputs, strict=True)
+                value if inner in raw else self.levels(value) for value, inner in zip(operands, node.inner.inputs, strict=True)
             ]
-            self.add(node, operands, _LEVELS, self.placer.place(node.body, raw))
+            self.add(node, operands, _LEVELS, self.placer.place(node.inner, raw))
         elif isinstance(op, WEIGHTED) and all(value.is_constant for value in operands[1:]):
             first = operands[0] if self.adds_products(node, operands) else self.levels(operands[0])
             self.add(node, [first, *operands[1:]], _SUM)
@@ -330,7 +329,7 @@ class _Placement:
         if op.rounding not in Round.MODES:
             self.refuse(node, f"it rounds {op.rounding!r} on the host, which knows {', '.join(Round.MODES)}")
         name, levels = node.output.name, op.quantization
-        scale = self.new.constant(f"{name}.worth", np.array(levels.scale, DTYPES[x.type.dtype]))
+        scale = self.new.constant(f"{name}.scale", np.array(levels.scale, DTYPES[x.type.dtype]))
         steps: tuple[tuple[Op, tuple[Value, ...], str], ...] = (
             (Div(), (scale,), f"{name}.ratio"),
             (Round(op.rounding if op.rounding in Round.MODES else "even"), (), f"{name}.rounded"),

@@ -172,11 +172,11 @@ def _summands(value: Value) -> set[Value]:
 
 def levels_of(node: Node, bits: int) -> Quantization:
     """The levels of `bits` bits that an `observe` gets."""
-    assert isinstance(node.op, Observe)
+    op = node.expect(Observe)
     source = node.operands[0]
     if source.producer is not None and isinstance(source.producer.op, SequenceMask):
         return Quantization(1.0, 0, 1)
-    found = node.op.quantization(bits)
+    found = op.quantization(bits)
     scale, lo, hi = found.scale, found.lo, found.hi
     clip = _absorbed(node)
     if clip is not None:
@@ -280,8 +280,7 @@ def _quantize_body(op: Scan, body: Graph, levels: dict[Node, Quantize], outer: l
         new = _quantize(body, levels, types, True)
         wider = list(types)
         for index, value in enumerate(list(new.outputs.values())[: op.states]):
-            state, given = types[index].quantization, value.type.quantization
-            assert state is not None and given is not None
+            state, given = types[index].levels, value.type.levels
             wider[index] = TensorType(types[index].shape, "int", state.join(given))
         if wider == types:
             return new

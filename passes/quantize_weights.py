@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snnir.errors import PassError, Refusal, UnsupportedError, UsageError
+from snnir.errors import GraphError, PassError, Refusal, UnsupportedError, UsageError
 from snnir.ir import BATCH, FLOAT, QUANTIZED, Graph, Node, Quantization, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import (
@@ -132,7 +132,7 @@ class _Descent:
         rounding: Rounding,
         refused: list[Refusal],
     ) -> None:
-        self.options, self.bits, self.ties, self.sum_bits = options, options.bits, options.rounding, options.sum_bits
+        self.options, self.bits, self.tie_rule, self.sum_bits = options, options.bits, options.rounding, options.sum_bits
         self.lost, self.rounding, self.refused = lost, rounding, refused
         self.given = any(isinstance(node.op, Quantize) and node.op.given for _, node in old.walk())
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
@@ -246,10 +246,10 @@ class _Descent:
         table, tie = given_table(chain, unit, offset, levels, op.rounding, reach, op.single)
         uniform = None if chain else steady(table, levels.lo)
         if tie and uniform is None:
-            if self.ties == "refuse":
+            if self.tie_rule == "refuse":
                 reason = f"sums can lie halfway between levels, and no constant V(0) rounds them as {op.rounding!r} does"
                 self.refused.append(Refusal(node.describe(), reason, origin))
-            elif self.ties == "half-up":
+            elif self.tie_rule == "half-up":
                 table, _ = given_table(chain, unit, offset, levels, "half-up", reach, op.single)
                 uniform = None if chain else steady(table, levels.lo)
         integers = whole if stored else np.zeros((1,) * rank)
@@ -317,8 +317,8 @@ class _Descent:
             known.update(zip(node.outputs, arrays, strict=True))
         for end, levels, value in zip(ends, quantizations, body.outputs.values(), strict=True):
             name, type_ = end.output.name, value.type
-            worth = np.clip(known[value], levels.lo, levels.hi) * levels.scale
-            sample = self.new.constant(f"{name}.sample", worth.astype(np.float32))
+            real = np.clip(known[value], levels.lo, levels.hi) * levels.scale
+            sample = self.new.constant(f"{name}.sample", real.astype(np.float32))
             if sample.type.shape == type_.shape:
                 self.values[end.output] = self.new.add1(Quantize(levels), sample, name=name, origin=end.origin)
                 continue
@@ -357,7 +357,8 @@ class _Descent:
         for index, term in enumerate(term for term in terms if not term.value.is_constant):
             current = self.synapse(name, term, grid, index, bits)
             total = current if total is None else self.new.add1(Add(), total, current, name=f"{name}.sum")
-        assert total is not None
+        if total is None:
+            raise GraphError(f"{name} is a sum of constants only; fold-constants computes those")
         if bias is None:
             bias = integer_bias(terms, grid.unit)
         elif bias.any():
@@ -394,8 +395,7 @@ class _Descent:
         """A bound of |sum|, whatever the levels."""
         total = 0
         for index, term in enumerate(term for term in terms if not term.value.is_constant):
-            quantization = term.source.type.quantization
-            assert quantization is not None
+            quantization = term.source.type.levels
             integers = integer_weight(term, grid.steps(index), bits)
             op = Mul() if term.node is None else term.node.op
             assert isinstance(op, WEIGHTED)

@@ -48,8 +48,8 @@ def refine_rounding(graph: Graph, rounding: Rounding, bits: int, data: Mapping[s
     for node, pieces in kept.items():
         rows = _thinned(np.concatenate(pieces, axis=1))
         rounded = rounding.weights[node.operands[1]]
-        quantization = rounded.source.type.quantization
-        assert rounded.real is not None and quantization is not None
+        quantization = rounded.source.type.levels
+        assert rounded.real is not None
         real = rounded.real.array.reshape(rounded.shape) * (quantization.scale / rounded.divisor)
         groups = rows.shape[0]
         shape = (groups, len(real) // groups, -1)
@@ -78,8 +78,8 @@ def _is_layer(node: Node, rounding: Rounding) -> bool:
 def _gain(node: Node) -> np.ndarray:
     """What an integer of each output channel is worth on the grid of its population."""
     one = np.ones((len(node.operands[1].array), *[1] * (node.operands[1].array.ndim - 1)), np.int64)
-    assert isinstance(node.op, Linear | Conv)
-    return np.asarray(node.op.expanded(one)).reshape(len(one), -1)[:, 0].astype(np.float64)
+    op = node.expect(Linear, Conv)
+    return np.asarray(op.expanded(one)).reshape(len(one), -1)[:, 0].astype(np.float64)
 
 
 def _thinned(rows: np.ndarray) -> np.ndarray:

@@ -44,8 +44,7 @@ def integer_weight(term: Term, step: np.ndarray, bits: int) -> np.ndarray:
     `step` is what an integer weight of 1 is worth: the grid times 2^gain. Weights of one element that meet a finer `step`
     spread over it.
     """
-    quantization = term.source.type.quantization
-    assert quantization is not None
+    quantization = term.source.type.levels
     divisor = weight_divisor(term, step)
     if term.node is None:
         real: np.ndarray = quantization.scale / divisor
@@ -70,7 +69,6 @@ def weight_divisor(term: Term, step: np.ndarray) -> np.ndarray:
     if isinstance(term.node.op, SparseLinear):
         spread: np.ndarray = np.broadcast_to(step, term.node.op.shape).reshape(-1)[term.node.operands[2].array]
         return spread
-    assert isinstance(term.node.op, Linear | Conv)
     return step.reshape((-1,) + (1,) * (term.node.operands[1].array.ndim - 1))
 
 

@@ -72,9 +72,8 @@ class SubstituteNeurons(Pass):
         return Result(_substitute(graph, [value.type for value in graph.inputs], 0, kinds), True)
 
 
-def _copied(graph: Graph | None, level: str) -> Graph:
+def _copied(graph: Graph, level: str) -> Graph:
     """The body of a function at another level: its ops stay."""
-    assert graph is not None
     new = like(graph, level)
     extend(new, graph, {value: new.input(value.name, value.type) for value in graph.inputs})
     return new
@@ -103,7 +102,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds)
                 _get(new, values, value) if value in values else _accumulate(new, values, value) for value in node.operands
             ]
             names = [value.name for value in node.outputs]
-            results = new.add(node.op, *operands, names=names, origin=node.origin, body=_copied(node.body, SPIKING))
+            results = new.add(node.op, *operands, names=names, origin=node.origin, body=_copied(node.inner, SPIKING))
             values.update(zip(node.outputs, results, strict=True))
         elif isinstance(node.op, Quantize):
             operand = _get(new, values, node.operands[0])
@@ -133,18 +132,18 @@ def _get(new: Graph, values: dict[Value, Value], value: Value) -> Value:
 
 
 def _population(new: Graph, values: dict[Value, Value], node: Node, recurrent: set[Value], kinds: _Kinds) -> Value:
-    assert isinstance(node.op, Requantize | MultiThreshold)
+    made = node.expect(Requantize, MultiThreshold)
     terms = terms_of(node.operands[0])
-    quantization: Quantization = node.op.quantization
+    quantization: Quantization = made.quantization
     kind = kinds[any(term.source in recurrent for term in terms if not term.value.is_constant)]
-    op = kind(quantization, isinstance(node.op, MultiThreshold))
-    if node.op.omitted:
+    op = kind(quantization, isinstance(made, MultiThreshold))
+    if made.omitted:
         if not isinstance(op, Fs):
             raise UnsupportedError(
-                f"{node.describe()}: omits the last {node.op.omitted} bits of its levels; a {op.name} neuron does not tell bits. "
+                f"{node.describe()}: omits the last {made.omitted} bits of its levels; a {op.name} neuron does not tell bits. "
                 "Use neuron=few-spikes, or leave truncate-levels away"
             )
-        op = dataclasses.replace(op, omitted=node.op.omitted)
+        op = dataclasses.replace(op, omitted=made.omitted)
     theta = _get(new, values, node.operands[1])
     return _sum(new, values, node, op, theta, terms)
 
@@ -157,8 +156,7 @@ def _readout(new: Graph, values: dict[Value, Value], node: Node) -> Value:
 
 def _accumulate(new: Graph, values: dict[Value, Value], value: Value) -> Value:
     """A sum that a function takes."""
-    node = value.producer
-    assert node is not None
+    node = value.node
     return _sum(new, values, node, Accumulate(), None, terms_of(value))
 
 

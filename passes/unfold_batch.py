@@ -13,7 +13,7 @@ from snnir.errors import Refusal, UnsupportedError
 from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.batch import Mixing, Place, batch_places
 from snnir.ir.dims import BATCH, dim
-from snnir.ir.lifting import apart, lift, together
+from snnir.ir.lifting import apart, folded, lift
 from snnir.ir.ops import Scan
 from snnir.ir.rewrite import Rewriter, copy_constants, like
 from snnir.passes.infra import Context, Pass, Result, register
@@ -113,5 +113,5 @@ class _Unfolding:
     def as_said(self, value: Value) -> Value:
         """`value` in the shape that the model says."""
         if value not in self.plain:
-            self.plain[value] = together(self.rewriter, self.apart[value], value.type.shape, self.places.get(value))
+            self.plain[value] = folded(self.rewriter, self.apart[value], value.type.shape, self.places.get(value))
         return self.plain[value]

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from snnir.backends.bundle.functions import body_of
 from snnir.errors import UnsupportedError
 from snnir.ir import SPIKING, Graph, Quantization, Value
 from snnir.ir.dims import BATCH, Dimension, concrete, dim
 from snnir.ir.ops import (
+    Accumulate,
     Bif,
     Concat,
     Conv,
@@ -19,6 +21,7 @@ from snnir.ir.ops import (
     Encode,
     Expand,
     Fs,
+    Function,
     Gather,
     MaxPool,
     Pad,
@@ -53,7 +56,7 @@ def to_graph(program: IntegerProgram, host: HostGraphs | None = None) -> Graph:
     """
     graph = Graph(program.name, SPIKING, notes=(f"imported from a bundle: {program.delivery}, {program.execution}",))
     if host is None:
-        work = _Importer(graph, "")
+        work = _Importer(graph, "", program.few)
         work.ops(program.ops)
         _give_out(work, program)
         return graph
@@ -61,7 +64,7 @@ def to_graph(program: IntegerProgram, host: HostGraphs | None = None) -> Graph:
     entering = {value: graph.input(value.name, value.type) for value in host.before.inputs}
     inputs = {value.name: value for value in entering.values()}
     append(graph, host.before, entering)
-    work = _Importer(graph, "", {name: entering[value] for name, value in host.before.outputs.items()})
+    work = _Importer(graph, "", program.few, {name: entering[value] for name, value in host.before.outputs.items()})
     work.ops(program.ops)
     leaving = {value: work.values[value.name] if value.name in work.values else inputs[value.name] for value in host.after.inputs}
     append(graph, host.after, leaving)
@@ -87,8 +90,8 @@ def _give_out(work: _Importer, program: IntegerProgram) -> None:
 class _Importer:
     """Ops of a program, or of a scan's body, as nodes. `given` holds what encoders round, by the names of their trains."""
 
-    def __init__(self, graph: Graph, prefix: str, given: Mapping[str, Value] | None = None) -> None:
-        self.graph, self.prefix, self.given = graph, prefix, {} if given is None else given
+    def __init__(self, graph: Graph, prefix: str, few: bool, given: Mapping[str, Value] | None = None) -> None:
+        self.graph, self.prefix, self.few, self.given = graph, prefix, few, {} if given is None else given
         self.values: dict[str, Value] = {}
         self.readouts: list[str] = []
 
@@ -129,11 +132,16 @@ class _Importer:
         if isinstance(op, emitters.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
-        if isinstance(op, bundle.Accumulator | bundle.Function | bundle.Settled):
-            raise UnsupportedError(
-                f"{train.name}: functions of complete levels are microcode in a bundle, which is no graph any more: "
-                "run the bundle with `snnir replay`, or use the program that it was made of"
-            )
+        if isinstance(op, bundle.Accumulator):
+            return self._summing(op, Accumulate(), (self._bias(op),))
+        if isinstance(op, bundle.Settled):  # a later segment follows from what reads it
+            return self.values[op.source]
+        if isinstance(op, bundle.Function):
+            operands = [self.values[source] for source in op.sources]
+            body = body_of(op, [value.type for value in operands])
+            levels = (train.scale,), (train.lo,), (train.hi,)
+            function = Function(*levels, op.start if self.few else -1)
+            return graph.add(function, *operands, names=(name,), body=body)[0]
         if not isinstance(op, bundle.Product):
             raise UnsupportedError(f"{train.name}: no op of the spiking graph is a {type(op).__name__.lower()}")
         return graph.add1(Product(), *(self._shaped(source, (train.size,)) for source in op.sources), name=name)
@@ -176,7 +184,7 @@ class _Importer:
     def _bias(self, op: Summing) -> Value:
         return self._parameter(op, op.initial, op.initial_map, "bias")
 
-    def _summing(self, op: Summing, neuron: Population | Readout, parameters: tuple[Value, Value]) -> Value:
+    def _summing(self, op: Summing, neuron: Population | Readout | Accumulate, parameters: tuple[Value, ...]) -> Value:
         shape = op.train.shape
         currents = [self._synapse(synapse, shape) for synapse in op.synapses]
         if not currents:
@@ -216,7 +224,7 @@ class _Importer:
 
     def _scan(self, op: bundle.Scan) -> None:
         body = Graph(op.name, SPIKING)
-        inner = _Importer(body, f"{op.name}/")
+        inner = _Importer(body, f"{op.name}/", self.few)
 
         def enter(train: Train, type_: TensorType) -> None:
             inner.values[train.name] = body.input(inner._free(inner._local(train.name)), type_)

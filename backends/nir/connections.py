@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 
 from snnir.backends.nir.library import exact_floats, load_nir
-from snnir.backends.nir.maps import MOST_ENTRIES
-from snnir.backends.nir.network import Network, Target
-from snnir.ir.dims import concrete
-from snnir.ir.graph import Node, Value
-from snnir.ir.ops import Conv, Dense, Diagonal, Reshape, Sparse
+from snnir.backends.nir.network import MOST_ENTRIES, Network, Target, Wiring, matrix_of
+from snnir.machine.emitters import Emitter
+from snnir.machine.program import Constant, Synapse
 
 __all__ = ["Connection", "Flatten", "Layer", "connections_of", "layer_nodes"]
 
@@ -44,39 +42,47 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Connection:
-    """From an emitter through `layers` to a target."""
+    """From the emitter of that name, which is an input or not, through `layers` to a target."""
 
-    emitter: Value
+    emitter: str
+    held: bool
     layers: tuple[Flatten | Layer, ...]
     unrolled: str = ""
     """Why it is one matrix; empty where it has its own geometry."""
 
 
-def connections_of(network: Network) -> tuple[dict[Target, list[Connection]], dict[Value, tuple[int, ...]]]:
-    """The connections into each target, and the shape that each emitter (and readout) has in the file."""
-    shapes = {node.output: network.maps.sample(node.output) or (1,) for node in network.encoders}
-    found: dict[Target, list[Connection]] = {}
+def connections_of(network: Network, plain: bool = False) -> tuple[dict[str, list[Connection]], dict[str, tuple[int, ...]]]:
+    """The connections into each target, and the shape that each emitter (and readout) has in the file, by name.
+
+    `plain`: of layers with a bias for every neuron only, `linear` and `conv`, as common simulators read them.
+    """
+    shapes = {op.train.name: op.train.shape or (1,) for op in network.inputs}
+    found: dict[str, list[Connection]] = {}
     for target in network.targets:
-        size = math.prod(target.shape)
         native = [
-            (synapse, emitter, _own_geometry(network, synapse, emitter, target, shapes)) for synapse, emitter in target.currents
+            (synapse, wiring, emitter, _layers_of(synapse, wiring, emitter, target, shapes, plain))
+            for synapse, wiring in target.currents
+            for emitter in wiring.emitters
+            if not isinstance(emitter, Constant)
         ]
-        flat = len(target.shape) != 1 and (
-            not native or any(isinstance(layers, str) or _ends_flat(layers) for *_, layers in native)
-        )
-        shapes[target.value] = (size,) if flat else target.shape
-        found[target] = []
-        for synapse, emitter, layers in native:
+        shape = target.shape or (1,)
+        flat = len(shape) != 1 and (not native or any(isinstance(layers, str) or _ends_flat(layers) for *_, layers in native))
+        shapes[target.name] = (math.prod(shape),) if flat else shape
+        found[target.name] = []
+        for synapse, wiring, emitter, layers in native:
+            name = emitter.train.name
+            held = any(name == op.train.name for op in network.inputs)
             if isinstance(layers, str):
-                weight = network.maps.matrix(synapse, emitter, target.shape)
-                found[target].append(Connection(emitter, (*_flat(shapes[emitter]), Layer("linear", weight)), layers))
+                weight = matrix_of(synapse, wiring, emitter, target)
+                made: tuple[Flatten | Layer, ...] = (*_flat(shapes[name]), Layer("linear", weight))
+                found[target.name].append(Connection(name, held, made, layers))
             else:
-                rest = _flat(target.shape) if flat and not _ends_flat(layers) else ()
-                found[target].append(Connection(emitter, (*layers, *rest)))
-        if not found[target]:  # nothing but its bias: a NIR graph without an edge into it would make it an input
-            emitter = network.encoders[0].output
-            weight = np.zeros((size, math.prod(shapes[emitter])), np.int64)
-            found[target].append(Connection(emitter, (*_flat(shapes[emitter]), Layer("linear", weight))))
+                rest = _flat(shape) if flat and not _ends_flat(layers) else ()
+                found[target.name].append(Connection(name, held, (*layers, *rest)))
+        if not found[target.name]:  # nothing but its bias: a NIR graph without an edge into it would make it an input
+            name = network.inputs[0].train.name
+            weight = np.zeros((math.prod(shape), math.prod(shapes[name])), np.int64)
+            found[target.name].append(Connection(name, True, (*_flat(shapes[name]), Layer("linear", weight))))
     return found, shapes
 
 
@@ -90,65 +96,81 @@ def _flat(shape: tuple[int, ...]) -> tuple[Flatten, ...]:
     return (Flatten(shape),) if len(shape) > 1 else ()
 
 
+def _layers_of(
+    synapse: Synapse,
+    wiring: Wiring,
+    emitter: Emitter,
+    target: Target,
+    shapes: dict[str, tuple[int, ...]],
+    plain: bool,
+) -> tuple[Flatten | Layer, ...] | str:
+    layers = _own_geometry(synapse, wiring, emitter, target, shapes)
+    if plain and not isinstance(layers, str):
+        last = layers[-1]
+        assert isinstance(last, Layer)
+        if last.kind == "scale" or (last.weight.ndim > 2 and last.kind == "linear"):
+            return "simulators read matrices and convolutions only"
+        if last.kind == "conv":
+            rows = [array.reshape(len(last.weight), -1) for array in (target.bias, _thresholds(target))]
+            if any((row != row[:, :1]).any() for row in rows):
+                return "its neurons differ within a channel"
+    return layers
+
+
+def _thresholds(target: Target) -> np.ndarray:
+    return target.parameter if target.parameter.shape == target.shape else target.bias
+
+
 def _own_geometry(
-    network: Network, synapse: Node, emitter: Value, target: Target, shapes: dict[Value, tuple[int, ...]]
+    synapse: Synapse, wiring: Wiring, emitter: Emitter, target: Target, shapes: dict[str, tuple[int, ...]]
 ) -> tuple[Flatten | Layer, ...] | str:
     """Layers with the synapse's geometry, or why there are none."""
-    spikes, op = synapse.operands[0], synapse.op
-    assert isinstance(op, Dense | Diagonal | Sparse | Conv)
-    weight = op.expanded(synapse.operands[1].array).astype(np.int64)  # NIR has no gain: weights are float there
-    sample, written = network.maps.sample(emitter), shapes[emitter]
-    if tuple(concrete(size) for size in synapse.output.type.shape[1:]) != target.shape:
+    weight = synapse.expanded().astype(np.int64)  # NIR has no gain: weights are float there
+    sample, written = emitter.train.shape or (1,), shapes[emitter.train.name]
+    if wiring.only is not emitter:
+        return "spikes are rearranged on the way"
+    if synapse.spread is not None or (synapse.outputs or (1,)) != (target.shape or (1,)):
         return "it spreads over more neurons than it names"
-    flattens = False
-    if spikes is not emitter:
-        producer = spikes.producer
-        flattens = producer is not None and isinstance(producer.op, Reshape) and producer.operands[0] is emitter
-        if not flattens or spikes.type.rank != 2:
-            return "spikes are rearranged on the way"
     flat = len(written) == 1
-    if isinstance(op, Dense):
-        if flat or flattens:
-            if len(sample) != 1 and not flattens:
-                return "its population is flat"
+    if synapse.kind == "dense":
+        if synapse.groups == 1:
             return (*_flat(written), Layer("linear", weight))
+        if flat or (synapse.inputs or (1,)) != sample:
+            return "its population is flat"
         lead = sample[:-1]
         if math.prod(lead) * weight.size > MOST_ENTRIES:
             return "its copies take too much room"
         return (Layer("linear", np.broadcast_to(weight, (*lead, *weight.shape))),)
-    if isinstance(op, Diagonal):
-        own = (math.prod(sample),) if flattens else sample
-        try:
-            scale = np.broadcast_to(weight.reshape(weight.shape[1:]) if weight.ndim == len(own) + 1 else weight, own)
-        except ValueError:
-            return "it spreads over more neurons than it names"
-        if own != target.shape:
-            return "it spreads over more neurons than it names"
-        return (*(_flat(written) if flattens else ()), Layer("scale", scale.reshape(-1) if flat else scale))
-    if isinstance(op, Conv):
-        if flattens or flat:
+    if synapse.kind == "one":
+        assert synapse.weight_map is not None
+        scale = weight[synapse.weight_map.array()]
+        if flat or sample != (target.shape or (1,)):
+            return (*_flat(written), Layer("scale", scale))
+        return (Layer("scale", scale.reshape(sample)),)
+    if synapse.kind == "conv":
+        if flat or synapse.inputs != sample:
             return "its population is flat"
-        return _convolution(op, weight, sample)
-    return f"{op.name} synapses are listed one by one"
+        return _convolution(synapse, weight, sample)
+    return "synapses are listed one by one"
 
 
-def _convolution(op: Conv, weight: np.ndarray, sample: tuple[int, ...]) -> tuple[Layer] | str:
+def _convolution(synapse: Synapse, weight: np.ndarray, sample: tuple[int, ...]) -> tuple[Layer] | str:
     spatial = weight.ndim - 2
-    begins, ends = op.padding[:spatial], op.padding[spatial:]
+    begins, ends = synapse.padding[:spatial], synapse.padding[spatial:]
     if spatial > 2:
         return f"NIR has no convolution over {spatial} axes"
     if begins != ends:
         return "NIR pads both sides of a convolution alike"
     if len(set(weight.shape[2:])) != 1:
         return "the types of nir know square kernels only"
-    if op.groups > 1:
-        maps, channels = weight.shape[0] // op.groups, weight.shape[1]
+    if synapse.groups > 1:
+        maps, channels = weight.shape[0] // synapse.groups, weight.shape[1]
         whole = np.zeros((weight.shape[0], sample[0], *weight.shape[2:]), np.int64)
-        for group in range(op.groups):
+        for group in range(synapse.groups):
             own = slice(group * maps, (group + 1) * maps)
             whole[own, group * channels : (group + 1) * channels] = weight[own]
         weight = whole
-    return (Layer("conv", weight, op.stride, begins, op.dilation, sample[1:]),)
+    return (Layer("conv", weight, synapse.stride, begins, synapse.dilation, sample[1:]),)
 
 
 def layer_nodes(layers: tuple[Flatten | Layer, ...], bias: np.ndarray | None = None) -> list[tuple[str, Any]]:

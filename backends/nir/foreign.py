@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,24 @@ def float_graph(written: Any, name: str) -> Graph:
     nested graphs of these with one input and one output. Raises `UnsupportedError` listing every other node, and cycles.
     """
     nodes, edges = _flattened(written, "")
-    graph = Graph(name or "nir")
     refusals = [Refusal(f"{type(node).__name__} {place}", _reason(node)) for place, node in nodes.items() if _reason(node)]
     _raise(name, refusals)
+    try:
+        return _built(nodes, edges, name, False)
+    except UnsupportedError:
+        inputs = [node for node in nodes.values() if type(node).__name__ == "Input"]
+        if not all(_sizes(node, "input")[:1] == (1,) for node in inputs):
+            raise
+        try:
+            return _built(nodes, edges, name, True)
+        except UnsupportedError:
+            pass
+        raise
+
+
+def _built(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]], name: str, baked: bool) -> Graph:
+    """The graph of nodes without nested graphs; `baked`: axis 0 of inputs is a batch of 1, which is none of a sample's axes."""
+    graph = Graph(name or "nir")
     values: dict[str, Value] = {}
     sources: dict[str, list[str]] = {place: [] for place in nodes}
     for source, target in edges:
@@ -53,7 +69,7 @@ def float_graph(written: Any, name: str) -> Graph:
         for place in ready:
             node, taken = nodes[place], [values[source] for source in sources[place]]
             try:
-                values[place] = _add(graph, place, node, taken)
+                values[place] = _add(graph, place, node, taken, baked)
             except GraphError as error:
                 _raise(name, [Refusal(f"{type(node).__name__} {place}", str(error))])
         pending = [place for place in pending if place not in values]
@@ -101,12 +117,16 @@ def _flattened(graph: Any, prefix: str) -> tuple[dict[str, Any], list[tuple[str,
     return nodes, edges
 
 
-def _add(graph: Graph, place: str, node: Any, taken: Sequence[Value]) -> Value:
+def _sizes(node: Any, end: str) -> tuple[int, ...]:
+    """The sizes that a node says of what it takes."""
+    return tuple(int(size) for size in np.atleast_1d(node.input_type[end]))
+
+
+def _add(graph: Graph, place: str, node: Any, taken: Sequence[Value], baked: bool) -> Value:
     kind = type(node).__name__
     name = re.sub(r"\W+", "_", place)
     if kind == "Input":
-        shape = tuple(int(size) for size in np.atleast_1d(node.input_type["input"]))
-        return graph.input(name, TensorType((dim(BATCH), *shape), "f32"))
+        return graph.input(name, TensorType((dim(BATCH), *_sizes(node, "input")[baked:]), "f32"))
     if not taken:
         raise GraphError("nothing leads to it")
     value = taken[0]
@@ -155,8 +175,11 @@ def _conv(graph: Graph, node: Any, value: Value, name: str) -> Value:
 
 def _flatten(graph: Graph, node: Any, value: Value, name: str) -> Value:
     shape = [concrete(size) for size in value.type.shape[1:]]
-    end = int(node.end_dim) % len(shape)
-    start = int(node.start_dim) % len(shape)
+    said = _sizes(node, "input") if node.input_type.get("input") is not None else tuple(shape)
+    batch = 1 if len(said) == len(shape) + 1 else 0  # some tools count the batch among its axes
+    start, end = (int(axis) % (len(shape) + batch) - batch for axis in (node.start_dim, node.end_dim))
+    if start < 0 or math.prod(said[batch:]) != math.prod(shape):
+        raise GraphError(f"it flattens {list(said)} from axis {node.start_dim} on, and is given samples of {shape}")
     flat = [*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :]]
     return graph.add1(Reshape((dim(BATCH), *flat)), value, name=name, origin=(f"NIR {name}",))
 

@@ -1,166 +1,270 @@
-"""A spiking graph without scans as populations that are joined by linear maps; what NIR cannot say is refused by name."""
+"""A machine program without scans as populations that are joined by linear maps; what NIR cannot say is refused by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.backends.nir.maps import Maps
 from snnir.errors import Refusal, UnsupportedError
-from snnir.ir.dims import BATCH, dim
-from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.op import Op
-from snnir.ir.ops import Bif, Encode, Fs, Function, MaxPool, Movement, Product, Readout, Scan
+from snnir.ir.graph import Node
+from snnir.machine.emitters import Emitter
+from snnir.machine.program import (
+    Accumulator,
+    Constant,
+    FewSpikes,
+    Function,
+    Input,
+    IntegerProgram,
+    Op,
+    Population,
+    Product,
+    Readout,
+    Route,
+    Scan,
+    Settled,
+    Synapse,
+)
+from snnir.machine.synapses import currents, to_neurons
 
-__all__ = ["Network", "Target", "network_of", "refuse_ops"]
+__all__ = ["MOST_ENTRIES", "Describer", "Network", "Target", "Wiring", "matrix_of", "network_of", "raise_refusals", "refuse_ops"]
 
 MOST_LEVELS = 4096
 """The most levels of a staircase that are written: each is a Threshold of its own."""
-_REASONS: dict[type[Op], str] = {
-    Fs: "NIR has no neuron that waits until its input is complete and then tells it bit by bit; compile with neuron='bif'",
-    MaxPool: "NIR has no maximum; use average or strided convolutions, or a pool before the activation",
-    Product: "NIR has no product of two signals (gates of GRU and LSTM, SiLU, attention)",
-    Function: "NIR has no functions of complete levels (softmax, normalisations, quotients)",
-}
+MOST_ENTRIES = 1 << 25
+"""The most entries of a matrix that a synapse is written as where NIR has no node of its geometry."""
 _EXACT = 1 << 52
 """Below this, sums and half-integers are exact in float64."""
+_FUNCTION = (
+    "NIR has no functions of complete levels (softmax, normalisations, quotients): write one file for each part between them, "
+    "with segments=True (command line: --segments)"
+)
+_REASONS: dict[str, str] = {
+    "max": "NIR has no maximum; use average or strided convolutions, or a pool before the activation",
+    "product": (
+        "NIR has no product of two signals (gates of GRU and LSTM, SiLU, attention): use recurrent layers without gates (RNN "
+        "with ReLU or tanh, IndRNN), or write a bundle, which holds products (command line: snnir bundle)"
+    ),
+    "accumulator": _FUNCTION,
+    "function": _FUNCTION,
+    "settled": _FUNCTION,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """Where the addresses of a train come from: `index` (int64, -1: silent) counts through those of `emitters`."""
+
+    emitters: tuple[Emitter, ...]
+    index: np.ndarray
+
+    @property
+    def only(self) -> Emitter | None:
+        """The emitter whose addresses these are, all of them in order."""
+        if len(self.emitters) == 1 and np.array_equal(self.index, np.arange(self.emitters[0].train.size)):
+            return self.emitters[0]
+        return None
 
 
 @dataclass(eq=False)
 class Target:
-    """A population or a readout: what it starts with, and the currents that reach it from emitters."""
+    """A population or a readout: what it starts with, and the synapses that reach it from emitters."""
 
-    node: Node
-    shape: tuple[int, ...]
-    """Of one sample."""
+    op: Population | FewSpikes | Readout
     bias: np.ndarray
-    """int64 [shape]: the sum at step 0 without any spike: bias, biases of synapses, constants that are charged."""
-    currents: list[tuple[Node, Value]] = field(default_factory=list)
-    """(synapse, emitter): one entry for each emitter that a synapse hears."""
+    """int64 [shape]: the sum at step 0 without any spike: starting sums, and what constants charge."""
+    currents: list[tuple[Synapse, Wiring]] = field(default_factory=list)
 
     @property
-    def op(self) -> Bif | Readout:
-        """The population or readout."""
-        op = self.node.op
-        assert isinstance(op, Bif | Readout)
-        return op
+    def name(self) -> str:
+        """The name of its train or sum."""
+        return self.op.train.name
 
     @property
-    def value(self) -> Value:
-        """Its result."""
-        return self.node.output
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.op.train.shape
 
     @property
     def parameter(self) -> np.ndarray:
         """Thresholds int64 [shape] or [levels, shape], or the scale f64 [shape] of a readout."""
-        array = self.node.operands[0].array
-        if isinstance(self.op, Bif) and self.op.staircase:
-            rows = array.reshape(len(array), *([1] * (len(self.shape) + 1 - array.ndim)), *_sample(array.shape[1:], self.shape))
-            return np.broadcast_to(rows, (len(array), *self.shape)).astype(np.int64)
-        dtype = np.int64 if isinstance(self.op, Bif) else np.float64
-        return np.broadcast_to(array.reshape(_sample(array.shape, self.shape)), self.shape).astype(dtype)
+        op = self.op
+        if isinstance(op, Readout):
+            found: np.ndarray = op.scale[op.scale_map.array()].reshape(self.shape)
+            return found
+        rows: np.ndarray = op.theta[op.theta_map.array()]
+        return rows.T.reshape(-1, *self.shape) if op.staircase else rows.reshape(self.shape)
 
 
 @dataclass(eq=False)
 class Network:
-    """Encoders and targets of a graph, in order."""
+    """Inputs and targets of a program, in order, and the nodes of the model behind them."""
 
-    graph: Graph
-    maps: Maps
-    encoders: list[Node]
+    program: IntegerProgram
+    inputs: list[Input]
     targets: list[Target]
 
     @property
     def populations(self) -> list[Target]:
         """The targets that are populations."""
-        return [target for target in self.targets if isinstance(target.op, Bif)]
+        return [target for target in self.targets if not isinstance(target.op, Readout)]
 
 
-def _sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> tuple[int, ...]:
-    """A parameter's shape without the batch axis, where it has one."""
-    return shape[1:] if len(shape) == len(sample) + 1 else shape
+class Describer:
+    """What users call an op: the node of the model that it comes from."""
+
+    def __init__(self, nodes: Mapping[str, Node]) -> None:
+        self.nodes = nodes
+
+    def refusal(self, op: Op, reason: str) -> Refusal:
+        """A refusal of an op."""
+        name = op.name if isinstance(op, Scan) else op.train.name
+        node = self.nodes.get(name)
+        return Refusal(name if node is None else node.describe(), reason, () if node is None else node.origin)
 
 
-def network_of(graph: Graph) -> Network:
-    """Raises `UnsupportedError` listing every node that NIR cannot express, each with the reason."""
-    maps = Maps(graph)
-    _raise(graph, list(_refused(graph, maps)))
-    encoders = [node for node in graph.nodes if isinstance(node.op, Encode) and node.output in maps.emitters]
-    targets = []
-    for node in graph.nodes:
-        if not isinstance(node.op, Bif | Readout):
-            continue
-        shape = maps.sample(node.output)
-        synapses = [value.producer for value in node.operands[2:] if value.producer is not None]
-        total = node.operands[1].array.astype(np.int64)
-        bias = np.broadcast_to(total.reshape(_sample(total.shape, shape)), shape).astype(np.int64)
-        target = Target(node, shape, bias)
-        for synapse in synapses:
-            target.bias = target.bias + np.broadcast_to(maps.start(synapse.output), (1, *shape))[0]
-            target.currents += [(synapse, emitter) for emitter in maps.heard(synapse.output)]
-        targets.append(target)
-    return Network(graph, maps, encoders, targets)
+def refuse_ops(program: IntegerProgram, nodes: Mapping[str, Node], unroll: bool) -> None:
+    """Raise `UnsupportedError` for ops that NIR lacks: one line for each reason and node of the model, a scan for all its body.
 
+    A scan that is not to be written out is refused as well, where nothing in it is.
+    """
+    work, refusals = Describer(nodes), dict[tuple[str, str], Refusal]()
 
-def refuse_ops(graph: Graph, unrolled: bool) -> None:
-    """Raise `UnsupportedError` for ops that NIR lacks, bodies included; scans count unless they will be written out."""
-    refusals = []
-    for _, node in graph.walk():
-        for kind, reason in _REASONS.items():
-            if isinstance(node.op, kind) and node.outputs[0].type.dtype == "spike":
-                refusals.append(Refusal(node.describe(), reason, node.origin))
-        if isinstance(node.op, Scan) and not unrolled:
-            reason = (
-                f"its neurons start afresh in each window of {node.outputs[0].name!r}, and NIR has no windows; write it out "
-                "element by element with unroll=True (command line: --unroll)"
+    def refuse(op: Op, reason: str) -> None:
+        made = work.refusal(op, reason)
+        refusals.setdefault((made.node, reason), made)
+
+    for op in program.ops:
+        inside = op.ops if isinstance(op, Scan) else (op,)
+        reasons = dict.fromkeys(_REASONS[kind] for kind in (type(each).__name__.lower() for each in inside) if kind in _REASONS)
+        for reason in reasons:
+            refuse(op, reason)
+        if isinstance(op, Scan) and not unroll and not reasons:
+            refuse(
+                op,
+                f"its neurons start afresh in each window of {op.name!r}, and NIR has no windows; write it out element by "
+                "element with unroll=True (command line: --unroll)",
             )
-            refusals.append(Refusal(node.describe(), reason, node.origin))
-    _raise(graph, refusals)
+    raise_refusals(program, list(refusals.values()))
 
 
-def _raise(graph: Graph, refusals: Sequence[Refusal]) -> None:
+def raise_refusals(program: IntegerProgram, refusals: Sequence[Refusal], form: str = "NIR form") -> None:
+    """Raise `UnsupportedError` listing refusals, if there are any."""
     if refusals:
         lines = "".join(f"\n  {refusal}" for refusal in refusals)
-        raise UnsupportedError(f"program {graph.name} has no NIR form:{lines}", refusals)
+        raise UnsupportedError(f"program {program.name} has no {form}:{lines}", refusals)
 
 
-def _refused(graph: Graph, maps: Maps) -> Iterator[Refusal]:
-    batch = dim(BATCH)
-    from_readouts: set[Value] = set()
-    for node in graph.nodes:
-        op, value = node.op, node.outputs[0]
+def network_of(program: IntegerProgram, nodes: Mapping[str, Node], sums: Mapping[str, int]) -> Network:
+    """The network of a program without scans; `sums` are the largest magnitudes of certified sums, by train.
 
-        def refuse(reason: str, node: Node = node) -> Refusal:
-            return Refusal(node.describe(), reason, node.origin)
-
-        if isinstance(op, Readout) or any(operand in from_readouts for operand in node.operands):
-            from_readouts.update(node.outputs)
-        if isinstance(op, Encode) and value in from_readouts:
-            yield refuse("it encodes what the host computes from settled sums: two networks one after the other, not one")
-        if isinstance(op, Bif | Readout) or value in maps.emitters:
-            shape = value.type.shape
-            if not (shape and shape[0] == batch):
-                yield refuse(f"its axis 0 is not the batch ({value.type}), but a NIR graph is for one sample")
-            elif any(not isinstance(size, int) for size in shape[1:]):
-                yield refuse(f"its size is open ({value.type}); give the lengths to write it for, like lengths={{'T': 8}}")
-        if isinstance(op, Bif):
-            yield from (refuse(reason) for reason in _unfit(op))
-        if isinstance(op, Bif | Readout):
-            if any(operand.producer is None or isinstance(operand.producer.op, Movement) for operand in node.operands[2:]):
-                yield refuse("a current must come from a synapse")
-            if not op.accumulator:
-                yield refuse("its sums are not certified; end the pipeline with certify-bounds")
-            elif max(map(abs, op.accumulator)) >= _EXACT:
-                yield refuse(f"its sums reach {max(map(abs, op.accumulator))}, beyond what the floats of NIR hold exactly")
-    for name, value in graph.outputs.items():
-        if value.type.is_levels:
-            yield Refusal(f"output {name}", "it is a spike train; give it out through a readout")
+    Raises `UnsupportedError` listing every op that NIR cannot express, each with the reason.
+    """
+    work = Describer(nodes)
+    raise_refusals(program, list(_refused(program, work, sums)))
+    wirings: dict[str, Wiring] = {}
+    inputs, targets = [], []
+    for op in program.ops:
+        if isinstance(op, Scan | Accumulator | Function | Settled | Product):
+            raise_refusals(program, [work.refusal(op, "it is no population")])
+        elif isinstance(op, Route):
+            wirings[op.train.name] = _routed(op, wirings)
+        else:
+            wirings[op.train.name] = Wiring((op,), np.arange(op.train.size))
+            if isinstance(op, Input):
+                inputs.append(op)
+            elif isinstance(op, Population | FewSpikes | Readout):
+                targets.append(_target(op, wirings))
+    return Network(program, inputs, targets)
 
 
-def _unfit(op: Bif) -> Iterator[str]:
-    levels = op.quantization.hi - op.quantization.lo
+def _routed(op: Route, wirings: Mapping[str, Wiring]) -> Wiring:
+    """The wiring behind a route, of those emitters only that it takes anything from."""
+    emitters: list[Emitter] = []
+    parts, base = [], 0
+    for source in op.sources:
+        inner = wirings[source]
+        parts.append(np.where(inner.index >= 0, inner.index + base, -1))
+        emitters += inner.emitters
+        base += sum(emitter.train.size for emitter in inner.emitters)
+    whole, map_ = np.concatenate(parts), op.map.array()
+    index = np.where(map_ >= 0, whole[np.maximum(map_, 0)], -1)
+    kept: list[tuple[int, Emitter, int]] = []
+    found, first, total = np.full(index.shape, -1, np.int64), 0, 0
+    for emitter in emitters:
+        size = emitter.train.size
+        inside = (index >= first) & (index < first + size)
+        if inside.any():
+            place = next((at for at, other, _ in kept if other is emitter), total)
+            found[inside] = index[inside] - first + place
+            if place == total:
+                kept.append((place, emitter, size))
+                total += size
+        first += size
+    return Wiring(tuple(emitter for _, emitter, _ in kept), found)
+
+
+def _target(op: Population | FewSpikes | Readout, wirings: Mapping[str, Wiring]) -> Target:
+    target = Target(op, op.initial[op.initial_map.array()].reshape(op.train.shape).astype(np.int64))
+    for synapse in op.synapses:
+        wiring = wirings[synapse.source]
+        charged = levels_of_constants(wiring)
+        if charged.any():
+            target.bias = target.bias + currents(synapse, charged[np.newaxis]).reshape(op.train.shape)
+        if any(not isinstance(emitter, Constant) for emitter in wiring.emitters):
+            target.currents.append((synapse, wiring))
+    return target
+
+
+def levels_of_constants(wiring: Wiring) -> np.ndarray:
+    """What constants charge at the addresses of a train; 0 where others emit, int64 [n]."""
+    parts = [op.levels if isinstance(op, Constant) else np.zeros(op.train.size, np.int64) for op in wiring.emitters]
+    whole = np.concatenate([np.zeros(0, np.int64), *parts])
+    if not whole.size:
+        return np.zeros(wiring.index.shape, np.int64)
+    return np.where(wiring.index >= 0, whole[np.maximum(wiring.index, 0)], 0)
+
+
+def matrix_of(synapse: Synapse, wiring: Wiring, emitter: Emitter, target: Target) -> np.ndarray:
+    """Weights int64 [neurons, addresses] of a synapse from one emitter.
+
+    Raises `UnsupportedError` naming the synapse where that is more than `MOST_ENTRIES`.
+    """
+    inputs, outputs = emitter.train.size, math.prod(target.shape)
+    if inputs * outputs > MOST_ENTRIES:
+        raise UnsupportedError(
+            f"{synapse.name}: written as one matrix it takes {outputs} x {inputs} entries, more than {MOST_ENTRIES}; "
+            "NIR has nodes only for dense layers and for convolutions with equal padding on both sides and square kernels"
+        )
+    sources, neurons, weights = to_neurons(synapse)
+    first = 0
+    for other in wiring.emitters:
+        if other is emitter:
+            break
+        first += other.train.size
+    address = wiring.index[sources] - first
+    inside = (wiring.index[sources] >= first) & (address < inputs)
+    found = np.zeros((outputs, inputs), np.int64)
+    np.add.at(found, (neurons[inside], address[inside]), weights[inside])
+    return found
+
+
+def _refused(program: IntegerProgram, work: Describer, sums: Mapping[str, int]) -> Iterator[Refusal]:
+    for op in program.ops:
+        if isinstance(op, Population | FewSpikes):
+            for reason in _unfit(op):
+                yield work.refusal(op, reason)
+        if isinstance(op, Population | FewSpikes | Readout) and sums[op.train.name] >= _EXACT:
+            yield work.refusal(op, f"its sums reach {sums[op.train.name]}, beyond what the floats of NIR hold exactly")
+    for output in program.outputs:
+        if output.kind == "levels":
+            yield Refusal(f"output {output.name}", "it is a spike train; give it out through a readout")
+
+
+def _unfit(op: Population | FewSpikes) -> Iterator[str]:
+    levels = op.train.hi - op.train.lo
     if not levels:
         yield "it has one level only, so it never fires"
     if op.staircase and levels > MOST_LEVELS:

@@ -21,7 +21,7 @@ import numpy as np
 
 from snnir.backends.nir.library import exact_floats, load_nir
 
-__all__ = ["Neurons", "neurons_graph", "read_neurons", "readout_graph", "same_graph"]
+__all__ = ["Neurons", "ends", "integers", "neurons_graph", "read_neurons", "readout_graph", "same_graph", "single"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,8 @@ class Neurons:
     hi: int
 
 
-def _ends(shape: tuple[int, ...]) -> dict[str, Any]:
+def ends(shape: tuple[int, ...]) -> dict[str, Any]:
+    """The `input` and the `output` of a nested graph."""
     nir = load_nir()
     return {"input": nir.Input({"input": np.array(shape)}), "output": nir.Output({"output": np.array(shape)})}
 
@@ -45,7 +46,7 @@ def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> Any:
     nodes, edges = (_staircase if neurons.staircase else _uniform)(neurons)
     nir = load_nir()
     shape = neurons.bias.shape
-    nodes = {**_ends(shape), **nodes, "delay": nir.Delay(exact_floats(np.ones(shape)))}
+    nodes = {**ends(shape), **nodes, "delay": nir.Delay(exact_floats(np.ones(shape)))}
     nodes["tracer"] = nir.I(exact_floats(np.ones(shape)))
     nodes["fall_negated"] = nir.Scale(exact_floats(-np.ones(shape)))
     edges += [("fall", "fall_negated"), ("delay", "tracer")]
@@ -118,15 +119,15 @@ def read_neurons(graph: Any) -> Neurons:
     nodes = graph.nodes
     try:
         if "membrane" in nodes:
-            start = _integers(nodes["below"].threshold - 0.5)
-            theta = _integers(nodes["above"].threshold + 0.5) + start
-            lo = _single(nodes["over_least"].threshold - 0.5)
-            hi = _single(0.5 - nodes["under_most"].threshold)
+            start = integers(nodes["below"].threshold - 0.5)
+            theta = integers(nodes["above"].threshold + 0.5) + start
+            lo = single(nodes["over_least"].threshold - 0.5)
+            hi = single(0.5 - nodes["under_most"].threshold)
             neurons = Neurons(False, theta, start - theta // 2, lo, hi)
         else:
             count = sum(name.startswith("level_") for name in nodes)
-            table = np.stack([_integers(nodes[f"level_{index}"].threshold + 0.5) for index in range(count)])
-            lo = _single(0.5 - nodes["rise"].threshold)
+            table = np.stack([integers(nodes[f"level_{index}"].threshold + 0.5) for index in range(count)])
+            lo = single(0.5 - nodes["rise"].threshold)
             neurons = Neurons(True, table, np.zeros(table.shape[1:], np.int64), lo, lo + count)
     except (KeyError, AttributeError) as error:
         raise ValueError(f"the node {error} of a population is missing or of another kind") from error
@@ -135,15 +136,17 @@ def read_neurons(graph: Any) -> Neurons:
     return neurons
 
 
-def _integers(array: np.ndarray) -> np.ndarray:
+def integers(array: np.ndarray) -> np.ndarray:
+    """Whole numbers int64. Raises `ValueError`."""
     wide = np.asarray(array, np.float64)
     if not np.isfinite(wide).all() or (wide != np.floor(wide)).any():
         raise ValueError("a threshold does not stand at a half-integer")
     return wide.astype(np.int64)
 
 
-def _single(array: np.ndarray) -> int:
-    values = np.unique(_integers(array))
+def single(array: np.ndarray) -> int:
+    """The one whole number that all elements are. Raises `ValueError`."""
+    values = np.unique(integers(array))
     if len(values) != 1:
         raise ValueError("neurons of one population have different bounds")
     return int(values[0])
@@ -167,7 +170,7 @@ def readout_graph(scale: np.ndarray, bias: np.ndarray, metadata: dict[str, objec
     The charge is a constant 1 less the same one step later: 1 at step 0 and 0 after.
     """
     nir, shape = load_nir(), bias.shape
-    nodes = {**_ends(shape), "sum": nir.I(exact_floats(np.ones(shape))), "scale": nir.Scale(exact_floats(scale))}
+    nodes = {**ends(shape), "sum": nir.I(exact_floats(np.ones(shape))), "scale": nir.Scale(exact_floats(scale))}
     edges = [("input", "sum"), ("sum", "scale"), ("scale", "output")]
     if bias.any():
         nodes["nothing"] = nir.Scale(exact_floats(np.zeros(shape)))

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from snnir.backends.nir.few_spikes import FewSpikeNeurons, read_few_spikes
 from snnir.backends.nir.foreign import float_graph
-from snnir.backends.nir.host import read_host, splice
+from snnir.backends.nir.host import read_host
 from snnir.backends.nir.library import read_graph
 from snnir.backends.nir.neurons import read_neurons, readout_graph, same_graph
 from snnir.backends.nir.synapses import add_synapse
@@ -16,7 +17,8 @@ from snnir.backends.nir.write import FORMAT, VERSION
 from snnir.errors import FileFormatError, GraphError, SnnirError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import SPIKING
-from snnir.ir.ops import Bif, Encode, Readout
+from snnir.ir.ops import Bif, Concat, Encode, Fs, Gather, Readout, Reshape
+from snnir.ir.rewrite import append, extend
 from snnir.ir.types import Quantization
 
 __all__ = ["read_nir"]
@@ -35,9 +37,9 @@ def read_nir(path: str | Path) -> Graph:
     metadata = graph.metadata
     if metadata.get("format") != FORMAT:
         return float_graph(graph, path.stem)
-    if metadata.get("version") != VERSION:
+    if metadata.get("version") not in range(1, VERSION + 1):
         raise FileFormatError(
-            f"{path} has format version {metadata.get('version')}, this snnir reads version {VERSION}; export it again"
+            f"{path} has format version {metadata.get('version')}, this snnir reads versions 1 to {VERSION}; export it again"
         )
     try:
         return _Reader(graph).read()
@@ -61,19 +63,24 @@ class _Reader:
             self.sources[target].append(source)
         self.emitters: dict[str, Value] = {}
         self.readouts: dict[str, Value] = {}
+        self.elements: dict[str, dict[int, Value]] = {}
 
     def read(self) -> Graph:
         before, after = read_host(self.written.metadata)
-        inputs = {value.name: self.graph.input(value.name, value.type) for value in before.inputs}
-        given = splice(self.graph, before, inputs, outputs=False)
+        graph = self.graph
+        graph.finite |= before.finite
+        entering = {value: graph.input(value.name, value.type) for value in before.inputs}
+        inputs = {value.name: value for value in entering.values()}
+        append(graph, before, entering)
+        given = {name: entering[value] for name, value in before.outputs.items()}
         pending = []
         for name, node in self.written.nodes.items():
             kind = node.metadata.get("kind")
             if kind == "encoder":
                 levels = Quantization(float(node.metadata["scale"]), int(node.metadata["lo"]), int(node.metadata["hi"]))
-                real = given[str(node.metadata["real"])]
-                self.emitters[name] = self.graph.add1(Encode(levels), real, name=str(node.metadata["value"]))
-            elif kind in ("bif", "readout"):
+                real = self._element(given[str(node.metadata["real"])], node.metadata)
+                self.emitters[name] = graph.add1(Encode(levels), real, name=str(node.metadata["value"]))
+            elif kind in ("bif", "fs", "readout"):
                 pending.append(name)
         while pending:
             ready = [name for name in pending if all(self._origin(source) in self.emitters for source in self.sources[name])]
@@ -82,10 +89,28 @@ class _Reader:
             for name in ready:
                 self._target(name)
             pending = [name for name in pending if name not in ready]
-        used = {value.name for value in after.inputs}
-        known = {**given, **self.readouts}
-        splice(self.graph, after, {name: known[name] for name in used}, outputs=True)
-        return self.graph
+        known = {**inputs, **given, **self._stacked()}
+        leaving = {value: known[value.name] for value in after.inputs}
+        extend(graph, after, leaving)
+        return graph
+
+    def _element(self, sequence: Value, metadata: dict[str, Any]) -> Value:
+        """What an encoder rounds: of one inside a scan, an element of a sequence."""
+        if "element" not in metadata:
+            return sequence
+        element = int(metadata["element"])
+        return self.graph.add1(Gather(1, (element,), ()), sequence, name=f"{sequence.name}[{element}]")
+
+    def _stacked(self) -> dict[str, Value]:
+        """The readouts by name; of those inside scans the elements side by side."""
+        found = dict(self.readouts)
+        for name, parts in self.elements.items():
+            rows = []
+            for _, value in sorted(parts.items()):
+                shape = value.type.shape
+                rows.append(self.graph.add1(Reshape((shape[0], 1, *shape[1:])), value, name=f"{value.name}.row"))
+            found[name] = self.graph.add1(Concat(1), *rows, name=f"{name}.stacked")
+        return found
 
     def _origin(self, name: str) -> str:
         """The emitter at the start of a chain of layers."""
@@ -124,16 +149,24 @@ class _Reader:
                 graph.constant(f"{value}.scale", scale.reshape(shape)),
                 _integer(graph, f"{value}.bias", bias.reshape(shape)),
             )
-            self.readouts[value] = graph.add1(Readout(), *operands, *currents, name=value)
+            readout = graph.add1(Readout(), *operands, *currents, name=value)
+            if "element" in node.metadata:
+                self.elements.setdefault(str(node.metadata["real"]), {})[int(node.metadata["element"])] = readout
+            else:
+                self.readouts[value] = readout
             return
+        few = node.metadata["kind"] == "fs"
         try:
-            neurons = read_neurons(node)
+            neurons = read_few_spikes(node) if few else read_neurons(node)
         except ValueError as error:
             raise GraphError(f"population {value}: {error}") from error
         theta = neurons.theta.reshape(*neurons.theta.shape[:1], *shape) if neurons.staircase else neurons.theta.reshape(shape)
         levels = Quantization(float(node.metadata["scale"]), neurons.lo, neurons.hi)
         parameters = graph.constant(f"{value}.theta", theta), _integer(graph, f"{value}.bias", neurons.bias.reshape(shape))
-        self.emitters[name] = graph.add1(Bif(levels, neurons.staircase), *parameters, *currents, name=value)
+        op: Fs | Bif = Bif(levels, neurons.staircase)
+        if isinstance(neurons, FewSpikeNeurons):
+            op = Fs(levels, neurons.staircase, omitted=neurons.omitted)
+        self.emitters[name] = graph.add1(op, *parameters, *currents, name=value)
 
 
 def _integer(graph: Graph, name: str, array: np.ndarray) -> Value:

@@ -1,83 +1,86 @@
-"""Export: a spiking graph as a NIR file."""
+"""Export: a machine program as a NIR file."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from snnir.backends.nir.connections import Connection, connections_of, layer_nodes
-from snnir.backends.nir.host import host_graphs, host_metadata
-from snnir.backends.nir.library import exact_floats, load_nir, save_graph
-from snnir.backends.nir.lossy import (
-    bias_nodes,
-    layer_bias,
-    measure,
-    rate_bias,
-    rate_layers,
-    rate_neurons,
-    rate_steps,
-    refuse_lossy,
-)
-from snnir.backends.nir.network import Network, Target, network_of, refuse_ops
+from snnir.backends.nir.few_spikes import FewSpikeNeurons, few_spikes_graph
+from snnir.backends.nir.host import host_metadata
+from snnir.backends.nir.library import load_nir, save_graph
+from snnir.backends.nir.lossy import layer_bias, measure, rate_layers, rate_neurons, rate_steps, refuse_lossy
+from snnir.backends.nir.network import Describer, Network, Target, network_of, refuse_ops
 from snnir.backends.nir.neurons import Neurons, neurons_graph, readout_graph
-from snnir.backends.nir.report import MODES, NirReport
-from snnir.backends.nir.unroll import unroll
+from snnir.backends.nir.report import MODES, Mismatch, NirReport
 from snnir.errors import UnsupportedError, UsageError
-from snnir.ir.graph import Graph, Value
-from snnir.ir.op import SPIKING
-from snnir.ir.ops import Bif, Encode
+from snnir.ir.graph import Node
+from snnir.machine.host_graphs import HostGraphs
+from snnir.machine.interpreter import interpret
+from snnir.machine.program import FewSpikes, Input, IntegerProgram, Population, Readout, Scan
+from snnir.machine.ranges import certify
+from snnir.machine.unrolling import WrittenOut, written_out
 
-__all__ = ["FORMAT", "VERSION", "write_nir"]
+__all__ = ["FORMAT", "VERSION", "Source", "levels_of", "write_nir"]
 
-FORMAT, VERSION = "snnir-exact", 1
+FORMAT, VERSION = "snnir-exact", 2
+"""Version 2 has few-spike neurons, and names encoders and readouts inside scans by their element."""
 _FLOAT32 = 1 << 23
 
 
+@dataclass(frozen=True)
+class Source:
+    """A machine program to be written, what the host computes around it, and the nodes of the model behind its ops."""
+
+    program: IntegerProgram
+    host: HostGraphs
+    nodes: Mapping[str, Node]
+
+
 def write_nir(
-    graph: Graph,
-    path: str | Path,
-    mode: str = "exact",
-    *,
-    data: Mapping[str, np.ndarray] | None = None,
-    scans: bool = False,
-    lengths: Mapping[str, int] | None = None,
+    source: Source, path: str | Path, mode: str = "exact", *, data: Mapping[str, np.ndarray] | None = None, scans: bool = True
 ) -> NirReport:
-    """Write a spiking graph to a `.nir` file, whole or not at all.
+    """Write a machine program to a `.nir` file, whole or not at all.
 
     `mode` "exact" builds each population of standard primitives; "lossy" writes one `nir.IF` for each, and measures on
     `data` (arrays by input name) how far that is from the integers. `scans` writes recurrent layers out element by
-    element, `lengths` sizes named dimensions for it. Raises `UsageError`, and `UnsupportedError` listing by name what
-    NIR cannot express.
+    element. Raises `UsageError`, and `UnsupportedError` listing by name what NIR cannot express.
     """
     nir = load_nir()
     if mode not in MODES:
         raise UsageError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
-    if graph.level != SPIKING:
-        raise UsageError(f"graph {graph.name} is at the {graph.level} level; a NIR file holds one of the {SPIKING} level")
     if mode == "lossy" and data is None:
         raise UsageError("a lossy export is measured against the integer network: give data (command line: --data X.npy)")
-    refuse_ops(graph, scans)
-    flat, lines = unroll(graph, lengths or {})
-    network = network_of(flat)
-    if not network.encoders:
-        raise UnsupportedError(f"program {graph.name} encodes no input, so a NIR graph of it has none")
+    refuse_ops(source.program, source.nodes, scans)
+    flat = written_out(source.program)
+    nodes = {**source.nodes, **{name: source.nodes[base] for name, (base, _) in flat.copies.items() if base in source.nodes}}
+    registers = certify(flat.program).registers
+    sums = {name: max(map(abs, ranges["sum"])) for name, ranges in registers.items()}
+    network = network_of(flat.program, nodes, sums)
+    if not network.inputs:
+        raise UnsupportedError(f"program {flat.program.name} encodes no input, so a NIR graph of it has none")
     if mode == "lossy":
-        refuse_lossy(network)
-    connections, shapes = connections_of(network)
-    builder = _Builder(network, shapes, mode, rate_steps(network) if mode == "lossy" else 0)
+        refuse_lossy(network, Describer(nodes))
+    connections, shapes = connections_of(network, plain=mode == "lossy")
+    builder = _Builder(network, flat, shapes, mode, rate_steps(network) if mode == "lossy" else 0)
     for target in network.targets:
-        builder.target(target, connections[target])
-    before, after = host_graphs(flat, [node.operands[0] for node in network.encoders])
-    metadata: dict[str, object] = {"format": f"snnir-{mode}", "version": VERSION, "name": flat.name}
+        builder.target(target, connections[target.name])
+    metadata: dict[str, object] = {"format": f"snnir-{mode}", "version": VERSION, "name": flat.program.name}
     if mode == "exact":
-        metadata.update(host_metadata(before, after))
+        metadata.update(host_metadata(source.host))
     written = nir.NIRGraph(builder.nodes, builder.edges, metadata=metadata)
-    mismatches, samples = ((), 0) if mode == "exact" or data is None else measure(network, connections, builder.steps, data)
+    mismatches: list[Mismatch] = []
+    samples = 0
+    if mode == "lossy" and data is not None:
+        counts = interpret(flat.program, levels_of(source, flat, data)).counts
+        mismatches = measure(network, connections, builder.steps, counts)
+        samples = len(next(iter(counts.values())))
     save_graph(Path(path), written)
     return NirReport(
         path=Path(path),
@@ -88,13 +91,34 @@ def write_nir(
         inputs=tuple(builder.inputs),
         outputs=tuple(builder.outputs),
         steps=builder.steps,
-        unrolled_scans=tuple(lines),
+        unrolled_scans=tuple(f"{op.name}: {op.windows} elements" for op in source.program.ops if isinstance(op, Scan)),
         unrolled_synapses=tuple(builder.unrolled),
-        host=tuple(node.describe() for part in (before, after) for node in part.nodes),
-        float32=all(max(map(abs, target.op.accumulator)) < _FLOAT32 for target in network.targets),
+        host=source.program.host,
+        float32=all(sums[target.name] < _FLOAT32 for target in network.targets),
         mismatches=tuple(mismatches),
         samples=samples,
     )
+
+
+def levels_of(source: Source, flat: WrittenOut, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The levels of every input of the program without scans, int64 [N, n]."""
+    from snnir.ir.ops import Encode
+    from snnir.ir.types import Quantization
+
+    reals = source.host.reals(data, source.program)
+    reverse = {op.name: op.reverse for op in source.program.ops if isinstance(op, Scan)}
+    found = {}
+    for op in flat.program.ops:
+        if isinstance(op, Input):
+            train = op.train
+            base, element = flat.copies.get(train.name, (train.name, None))
+            real = reals[base]
+            if element is not None:
+                scan = next(name for name in reverse if base.startswith(f"{name}/"))
+                real = real[:, real.shape[1] - 1 - element if reverse[scan] else element]
+            (levels,) = Encode(Quantization(train.scale, train.lo, train.hi)).evaluate(real)
+            found[train.name] = levels.astype(np.int64)
+    return found
 
 
 def _count(graph: Any) -> int:
@@ -108,30 +132,26 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 class _Builder:
     """The top level of the NIR graph under construction."""
 
-    def __init__(self, network: Network, shapes: Mapping[Value, tuple[int, ...]], mode: str, steps: int) -> None:
-        self.network, self.shapes, self.mode, self.steps = network, shapes, mode, steps
+    def __init__(self, network: Network, flat: WrittenOut, shapes: Mapping[str, tuple[int, ...]], mode: str, steps: int) -> None:
+        self.network, self.copies, self.shapes, self.mode, self.steps = network, flat.copies, shapes, mode, steps
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
-        self.names: dict[Value, str] = {}
+        self.names: dict[str, str] = {}
         self.inputs: list[tuple[str, float, int, int]] = []
         self.outputs: list[tuple[str, str]] = []
         self.unrolled: list[str] = []
-        for node in network.encoders:
-            assert isinstance(node.op, Encode)
-            levels = node.op.quantization
-            metadata: dict[str, object] = {
-                "kind": "encoder",
-                "value": node.output.name,
-                "real": node.operands[0].name,
-                "shape": _shape_text(network.maps.sample(node.output)),
-                "scale": levels.scale,
-                "lo": levels.lo,
-                "hi": levels.hi,
-            }
-            shape = np.array(shapes[node.output])
-            name = self._enter(node.output.name, load_nir().Input({"input": shape}, metadata=metadata))
-            self.names[node.output] = name
-            self.inputs.append((name, levels.scale, levels.lo, levels.hi))
+        for op in network.inputs:
+            train = op.train
+            metadata = {"kind": "encoder", **self._value(train.name), "shape": _shape_text(train.shape)}
+            metadata |= {"scale": train.scale, "lo": train.lo, "hi": train.hi}
+            node = load_nir().Input({"input": np.array(shapes[train.name])}, metadata=metadata)
+            self.names[train.name] = self._enter(train.name, node)
+            self.inputs.append((self.names[train.name], train.scale, train.lo, train.hi))
+
+    def _value(self, name: str) -> dict[str, object]:
+        """What a train is called, and for copies of a body what in it they are, for which element."""
+        base, element = self.copies.get(name, (name, None))
+        return {"value": name, "real": base, **({} if element is None else {"element": element})}
 
     def _enter(self, name: str, node: Any) -> str:
         """Add a node under a name that HDF5 and other frameworks can take."""
@@ -145,24 +165,24 @@ class _Builder:
 
     def target(self, target: Target, connections: list[Connection]) -> None:
         """Add a population or readout, and the connections into it."""
-        name = self._enter(target.value.name, self._node(target))
-        self.names[target.value] = name
+        readout = isinstance(target.op, Readout)
+        name = self._enter(target.name, self._node(target))
+        self.names[target.name] = name
         for index, connection in enumerate(connections):
             if connection.unrolled:
-                self.unrolled.append(f"{target.value.name} from {connection.emitter.name}: {connection.unrolled}")
+                self.unrolled.append(f"{target.name} from {connection.emitter}: {connection.unrolled}")
             layers, bias = connection.layers, None
             if self.mode == "lossy":
-                layers = rate_layers(connection, self.steps)
-                bias = layer_bias(layers, rate_bias(target)) if index == 0 else None
+                layers = rate_layers(connection, target, self.steps)
+                bias = layer_bias(target, connection, self.steps) if index == 0 else None
             place = self._chain(self.names[connection.emitter], f"{name}_", layer_nodes(layers, bias))
             self.edges.append((place, name))
-            if self.mode == "lossy" and index == 0 and bias is None:
-                charge = rate_bias(target).reshape(self.shapes[target.value])
-                self.edges.append((self._chain(place, f"{name}_", bias_nodes(charge)), name))
-        if not isinstance(target.op, Bif):
-            output = self._enter(f"{name}_output", load_nir().Output({"output": np.array(self.shapes[target.value])}))
+        output = name
+        if readout and self.mode == "exact":
+            output = self._enter(f"{name}_output", load_nir().Output({"output": np.array(self.shapes[target.name])}))
             self.edges.append((name, output))
-            self.outputs.append((output, target.value.name))
+        if readout:
+            self.outputs.append((output, target.name))
 
     def _chain(self, place: str, prefix: str, nodes: list[tuple[str, Any]]) -> str:
         """Add nodes one after the other behind `place`; returns the last."""
@@ -173,17 +193,19 @@ class _Builder:
         return place
 
     def _node(self, target: Target) -> Any:
-        op, shape = target.op, self.shapes[target.value]
-        metadata: dict[str, object] = {"value": target.value.name, "shape": _shape_text(target.shape)}
-        if isinstance(op, Bif):
-            if self.mode == "lossy":
-                return rate_neurons(target, shape, self.steps, metadata)
-            metadata |= {"kind": "bif", "scale": op.quantization.scale}
-            lead = target.parameter.shape[:1] if op.staircase else ()
-            theta = target.parameter.reshape(*lead, *shape)
-            levels = op.quantization
-            return neurons_graph(Neurons(op.staircase, theta, target.bias.reshape(shape), levels.lo, levels.hi), metadata)
+        op, shape = target.op, self.shapes[target.name]
+        metadata: dict[str, object] = {**self._value(target.name), "shape": _shape_text(target.shape)}
         if self.mode == "lossy":
-            return load_nir().Scale(exact_floats(target.parameter.reshape(shape) / self.steps), metadata=metadata)
-        metadata["kind"] = "readout"
-        return readout_graph(target.parameter.reshape(shape), target.bias.reshape(shape), metadata)
+            if isinstance(op, Readout):
+                return load_nir().Output({"output": np.array(shape)}, metadata=metadata)
+            return rate_neurons(shape, metadata)
+        if isinstance(op, Readout):
+            metadata["kind"] = "readout"
+            return readout_graph(target.parameter.reshape(shape), target.bias.reshape(shape), metadata)
+        theta = target.parameter.reshape(*target.parameter.shape[:1], *shape) if op.staircase else target.parameter.reshape(shape)
+        bias, levels = target.bias.reshape(shape), (op.train.lo, op.train.hi)
+        metadata |= {"kind": "bif" if isinstance(op, Population) else "fs", "scale": op.train.scale}
+        if isinstance(op, FewSpikes):
+            few = FewSpikeNeurons(op.staircase, theta, bias, *levels, op.start_step, op.omitted)
+            return few_spikes_graph(few, metadata)
+        return neurons_graph(Neurons(op.staircase, theta, bias, *levels), metadata)

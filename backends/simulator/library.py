@@ -17,9 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from snnir.backends.simulator.kernels import SOURCE, source_digest
+
+if TYPE_CHECKING:
+    from snnir.backends.simulator.kernels.numba_compat import Native
 
 __all__ = ["address", "cache_folder", "function", "listeners", "names", "prepare"]
 
@@ -30,7 +33,7 @@ _lock = threading.RLock()
 
 
 @functools.cache
-def _natives() -> dict[str, Any]:
+def _natives() -> dict[str, Native]:
     from snnir.backends.simulator.kernels.routines import NATIVE
 
     return NATIVE
@@ -102,7 +105,7 @@ def prepare(names: Sequence[str]) -> None:
                     _compile(natives[name], folder)
 
 
-def _compile(native: Any, folder: Path | None) -> None:
+def _compile(native: Native, folder: Path | None) -> None:
     since = time.perf_counter()
     for listener in listeners:
         listener(native.name, None)
@@ -114,11 +117,14 @@ def _compile(native: Any, folder: Path | None) -> None:
 def address(name: str) -> int:
     """The address of a compiled function."""
     prepare([name])
-    return int(_natives()[name].address)
+    found = _natives()[name].address
+    if found is None:
+        raise RuntimeError(f"{name} was not compiled: a fault of snnir. Please report it")
+    return found
 
 
 @functools.cache
-def function(name: str) -> Any:
+def function(name: str) -> Callable[..., int | None]:
     """A compiled function for Python to call with numbers, without the interpreter's lock."""
     prepare([name])
     return _natives()[name].ctypes

@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from dataclasses import fields
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -211,12 +210,12 @@ class RecordedResult(SimulationResult):
             phases=phases,
         )
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name not in _RECORDED:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return self.__dict__.setdefault(name, getattr(self._recorder, name))
 
-    def __reduce__(self) -> tuple[type[SimulationResult], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[type[SimulationResult], tuple[object, ...]]:
         return SimulationResult, tuple(getattr(self, part.name) for part in fields(SimulationResult))
 
 

@@ -13,6 +13,7 @@ from snnir.backends.simulator.kernels.constants import (
     FAILED,
     GRADED,
     HISTORY,
+    NO_ROOM,
     RECORDS,
     RELAY,
     REPLAY,
@@ -130,11 +131,18 @@ def _run(code: Code, memory: RunMemory, batch: int, pool: ThreadPool, progress: 
         else:
             _run_watched(code.work, memory, pool)
         if counters[FAILED]:
-            raise MemoryError(_NO_MEMORY)
+            raise _failure(memory.workers)
         if progress is not None:
             progress(last, batch)
         speed = size / max(time.perf_counter() - since, 1e-6)
         first, size = last, min(max(int(speed * _CALL_SECONDS), threads), 4 * size)
+
+
+def _failure(workers: Sequence[Worker]) -> Exception:
+    """Why compiled code failed: growing memory could not grow, or anything else, which is a fault of this package."""
+    if any((worker.stores[1::2] == NO_ROOM).any() for worker in workers):
+        return MemoryError(_NO_MEMORY)
+    return RuntimeError("compiled code of the simulator failed, and not for want of memory: a fault of snnir. Please report it")
 
 
 def _run_watched(work: int, memory: RunMemory, pool: ThreadPool) -> None:

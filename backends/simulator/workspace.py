@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from snnir.backends.simulator.kernels.types import PROGRAM, RUN, WORKER
 from snnir.backends.simulator.library import address, function, prepare
 from snnir.backends.simulator.tables import Layout, Program
 
+if TYPE_CHECKING:
+    from snnir.backends.simulator.kernels.numba_compat import Struct
+
 __all__ = ["Code", "RunMemory", "Worker", "address_of", "pack"]
 
 
@@ -41,7 +44,7 @@ def address_of(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def pack(struct: Any, values: Mapping[str, Any]) -> np.ndarray:
+def pack(struct: Struct, values: Mapping[str, Any]) -> np.ndarray:
     """The words of a structure: numbers, arrays and packed structures by name. Their memory must stay while it is used."""
     return np.array([word for name, kind in struct.fields.items() for word in _words(name, kind, values[name])], np.int64)
 

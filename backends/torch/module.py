@@ -15,8 +15,8 @@ import snnir.backends.torch.elementwise
 import snnir.backends.torch.integers
 import snnir.backends.torch.levels
 import snnir.backends.torch.tensors  # noqa: F401 - each fills the registry
+from snnir.backends.torch.evaluation import evaluate_nodes
 from snnir.backends.torch.registry import DTYPES, is_words, meaning_of, real, refuse_words, tensor_of
-from snnir.backends.torch.walk import walk
 from snnir.errors import InputError, UnsupportedError
 from snnir.ir import SPIKING, Dim, Graph, Node, Value
 from snnir.ir.rewrite import like
@@ -130,7 +130,7 @@ class GraphModule(nn.Module):
         values = named_inputs(self.source, inputs, named)
         constants = {value: getattr(self, f"c_{name}") for value, name in self._names.items()}
         sizes = sizes_of(values)
-        walk(self.source, values, constants, sizes, _evaluate)
+        evaluate_nodes(self.source, values, constants, sizes, _evaluate)
         values.update(constants)
         outputs = {name: values[value] for name, value in self.source.outputs.items() if not is_words(value)}
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs

@@ -21,7 +21,7 @@ MEANINGS: dict[type[Op], Meaning] = {}
 """Meanings by the class of the op, filled by `meaning`."""
 
 ELSEWHERE: Mapping[str, str] = {
-    "scan": "a loop over its body: `walk.py`",
+    "scan": "a loop over its body: `evaluation.py`",
     "encode": "of the spiking level",
     "dense": "of the spiking level",
     "diagonal": "of the spiking level",

@@ -50,8 +50,8 @@ def _copy(
         if isinstance(op, Quantize) and node in scales:
             op = replace(op, quantization=replace(op.quantization, scale=scales[node]))
         elif isinstance(op, Dequantize) and operands[0].type.quantization is not None:
-            worth = np.array(operands[0].type.quantization.scale)
-            operands[1] = new.constant(f"{node.output.name}.scale", worth)
+            scale = np.array(operands[0].type.quantization.scale)
+            operands[1] = new.constant(f"{node.output.name}.scale", scale)
         elif isinstance(op, Scan) and node.body is not None:
             inner = [_worth(value.type, given.type) for value, given in zip(node.body.inputs, operands, strict=True)]
             body = like(node.body)

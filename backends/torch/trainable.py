@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from snnir.backends.torch.evaluation import evaluate_nodes
 from snnir.backends.torch.levels import rounded, staircase, uniform
 from snnir.backends.torch.module import constants_of, named_inputs, sizes_of
 from snnir.backends.torch.registry import DTYPES, is_words, meaning_of, refuse_words, tensor_of
 from snnir.backends.torch.rescale import Rescaled, rescale
 from snnir.backends.torch.straight_through import learned_scale, straight_through
-from snnir.backends.torch.walk import walk
 from snnir.ir import Graph, Node, Value
 from snnir.ir import ops as ir
 from snnir.ir.execute import apply
@@ -108,7 +108,7 @@ class TrainableModule(nn.Module):
         graph, rounding = self.lower(rescaled.graph)
         run = _Pass(self, rescaled, graph, rounding, seen)
         values = named_inputs(graph, inputs, named)
-        walk(graph, values, run.constants, sizes_of(values), run.evaluate, hoist=seen is None)
+        evaluate_nodes(graph, values, run.constants, sizes_of(values), run.evaluate, hoist=seen is None)
         values.update(run.constants)
         return {name: values[value] for name, value in graph.outputs.items() if not is_words(value)}
 
@@ -138,7 +138,7 @@ class _Pass:
         self.module, self.rescaled, self.rounding, self.seen = module, rescaled, rounding, seen
         self.device = next(module.parameters()).device
         self.trained = module.group_scales()
-        self.worth: dict[Value, torch.Tensor] = {}
+        self.scales: dict[Value, torch.Tensor] = {}
         self._find_worth(graph)
         self.constants: dict[Value, torch.Tensor] = {}
         self._find_constants(graph)
@@ -148,19 +148,19 @@ class _Pass:
         for node in graph.nodes:
             if node.body is not None and isinstance(node.op, ir.Scan):
                 pairs = zip(node.operands, node.body.inputs, strict=True)
-                self.worth.update((inner, self.worth[outer]) for outer, inner in pairs if outer in self.worth)
+                self.scales.update((inner, self.scales[outer]) for outer, inner in pairs if outer in self.scales)
                 self._find_worth(node.body)
                 results = zip(node.outputs, node.body.outputs.values(), strict=True)
-                self.worth.update((outer, self.worth[inner]) for outer, inner in results if inner in self.worth)
+                self.scales.update((outer, self.scales[inner]) for outer, inner in results if inner in self.scales)
             elif node.outputs[0] in self.rounding.populations:
                 quantizer = self.rescaled.quantizers[self.rounding.populations[node.output].node]
                 fixed = torch.tensor(_scale_of(quantizer), dtype=torch.float64, device=self.device)
-                self.worth[node.output] = self.trained.get(quantizer, fixed)
+                self.scales[node.output] = self.trained.get(quantizer, fixed)
             elif isinstance(node.op, ir.Product):
                 a, b = node.operands
-                self.worth[node.output] = self.worth[a] * self.worth[b]
-            elif node.operands and node.operands[0] in self.worth and node.outputs[0].type.is_levels:
-                self.worth[node.output] = self.worth[node.operands[0]]
+                self.scales[node.output] = self.scales[a] * self.scales[b]
+            elif node.operands and node.operands[0] in self.scales and node.outputs[0].type.is_levels:
+                self.scales[node.output] = self.scales[node.operands[0]]
 
     def _find_constants(self, graph: Graph) -> None:
         for value in graph.constants:
@@ -189,7 +189,7 @@ class _Pass:
 
     def _weight(self, value: Value, integers: torch.Tensor) -> torch.Tensor:
         weight = self.rounding.weights[value]
-        smooth = self.worth[weight.source] / tensor_of(weight.divisor).to(self.device)
+        smooth = self.scales[weight.source] / tensor_of(weight.divisor).to(self.device)
         if weight.real is not None:
             smooth = self._real(weight.real).reshape(weight.shape) * smooth
         return straight_through(torch.broadcast_to(smooth, integers.shape), integers)
@@ -207,7 +207,7 @@ class _Pass:
         if result in self.rounding.populations:
             results: tuple[torch.Tensor, ...] = (self._levels(node, operands),)
         elif isinstance(op, ir.Dequantize):
-            scale = self.worth.get(node.operands[0], operands[1])
+            scale = self.scales.get(node.operands[0], operands[1])
             results = ((operands[0] * scale).float(),)
         elif result.type.is_plain:
             results = _on_host(node, operands, sizes)
@@ -222,8 +222,7 @@ class _Pass:
 
     def _levels(self, node: Node, operands: Sequence[torch.Tensor]) -> torch.Tensor:
         """Levels of a sum or of real numbers: exact integers, with the gradient of the function that they round."""
-        made, op = self.rounding.populations[node.output], node.op
-        assert isinstance(op, ir.Quantize | ir.Requantize | ir.MultiThreshold)
+        made, op = self.rounding.populations[node.output], node.expect(ir.Quantize, ir.Requantize, ir.MultiThreshold)
         with torch.no_grad():
             if isinstance(op, ir.Quantize):
                 levels = rounded(operands[0], op.quantization)
@@ -236,7 +235,7 @@ class _Pass:
             smooth = smooth * tensor_of(made.grid).to(self.device)
         for link in made.chain:
             (smooth,) = meaning_of(link.op)(link.op, smooth)
-        smooth = (smooth / self.worth[node.output]).clamp(op.quantization.lo, op.quantization.hi)
+        smooth = (smooth / self.scales[node.output]).clamp(op.quantization.lo, op.quantization.hi)
         return straight_through(smooth, levels)
 
 
@@ -262,12 +261,12 @@ def _rounded_constants(rounding: Rounding) -> set[Value]:
 
 
 def _scale_of(node: Node) -> float:
-    assert isinstance(node.op, ir.Quantize)
-    return node.op.quantization.scale
+    op = node.expect(ir.Quantize)
+    return op.quantization.scale
 
 
 def _gradient_share(node: Node) -> float:
     """`1 / sqrt(n hi)` for n levels a sample: LSQ's factor for the gradient of a scale."""
-    assert isinstance(node.op, ir.Quantize)
+    op = node.expect(ir.Quantize)
     count = math.prod(size for size in node.output.type.shape[1:] if isinstance(size, int))
-    return 1 / math.sqrt(max(count * max(node.op.quantization.hi, -node.op.quantization.lo), 1))
+    return 1 / math.sqrt(max(count * max(op.quantization.hi, -op.quantization.lo), 1))

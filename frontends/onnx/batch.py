@@ -16,10 +16,10 @@ import numpy as np
 import onnx
 
 from snnir.errors import ModelError, UnsupportedError
-from snnir.frontends.onnx.bodies import names_captured
 from snnir.frontends.onnx.element_types import FLOAT4E2M1, FLOAT8E8M0
 from snnir.frontends.onnx.model import FEW_BITS
 from snnir.frontends.onnx.stored import stored_input
+from snnir.frontends.onnx.subgraph_names import captured_names
 from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.types import dtype_of
@@ -228,7 +228,7 @@ def _feeds_time_major(model: onnx.ModelProto, name: str) -> bool:
             names.add(node.output[0])
         elif node.op_type in ("RNN", "GRU", "LSTM") and names & {*node.input[:1], *node.input[5:7]}:
             return not any(item.name == "layout" and item.i == 1 for item in node.attribute)
-        elif node.op_type in ("Scan", "Loop") and names & {*node.input, *names_captured(node)}:
+        elif node.op_type in ("Scan", "Loop") and names & {*node.input, *captured_names(node)}:
             return any(axis == 0 for axis in _cut_axes(node, names))
     return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import onnx
@@ -14,9 +14,11 @@ from snnir.ir import Dim, Graph, Op, Shape, TensorType, Value
 from snnir.ir.lowering.compose import static
 
 if TYPE_CHECKING:
-    from snnir.frontends.onnx.walk import Scope
+    from snnir.frontends.onnx.scope import Scope
 
 __all__ = ["Call", "origin_of"]
+
+_T = TypeVar("_T")
 
 
 def origin_of(node: onnx.NodeProto) -> str:
@@ -73,29 +75,42 @@ class Call:
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
-        return int(str(self.attribute(name, default)))
+        return int(self._of(name, default, int, "an integer"))
+
+    def given_integer(self, name: str) -> int | None:
+        """An integer attribute; None where it is not given."""
+        return self.integer(name, 0) if name in self._attributes else None
 
     def number(self, name: str, default: float) -> float:
         """A real attribute."""
-        value = self.attribute(name, default)
-        assert isinstance(value, int | float)
-        return float(value)
+        return float(self._of(name, default, (int, float), "a number"))
 
     def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """A list of integers."""
-        value = self.attribute(name, default)
-        assert isinstance(value, tuple)
-        return tuple(int(item) for item in value)
+        return tuple(int(item) for item in self._of(name, default, tuple, "a list of integers"))
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A list of real numbers; none where the attribute is not given."""
-        value = self.attribute(name, ())
-        assert isinstance(value, tuple)
-        return tuple(float(item) for item in value)
+        return tuple(float(item) for item in self._of(name, (), tuple, "a list of numbers"))
 
     def word(self, name: str, default: str) -> str:
         """A string attribute."""
         return str(self.attribute(name, default))
+
+    def words(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """A list of strings."""
+        return tuple(str(item) for item in self._of(name, default, tuple, "a list of words"))
+
+    def tensor(self, name: str, default: np.ndarray) -> np.ndarray:
+        """A tensor attribute."""
+        return self._of(name, default, np.ndarray, "a tensor")
+
+    def _of(self, name: str, default: _T, kind: type[_T] | tuple[type[_T], ...], what: str) -> _T:
+        """An attribute of one kind. Raises `RefusalError` for a file whose attribute is of another."""
+        value = self.attribute(name, default)
+        if not isinstance(value, kind):
+            raise RefusalError(f"its attribute {name} is {value!r}, not {what}: the file is damaged")
+        return value
 
     def has(self, index: int) -> bool:
         """Whether the operand is given."""
@@ -109,6 +124,11 @@ class Call:
         if isinstance(operand, Marker):
             raise RefusalError(operand.misuse())
         return operand if isinstance(operand, Value) else self.constant(self.node.input[index], operand)
+
+    def either(self, index: int) -> Value | Known:
+        """An operand, known or not. Raises `RefusalError` where it is missing or no tensor."""
+        operand = self.operands[index] if index < len(self.operands) else None
+        return operand if isinstance(operand, np.ndarray) else self.value(index)
 
     def constant(self, name: str, array: Known) -> Value:
         """A constant of the graph; the same name gives the same one."""

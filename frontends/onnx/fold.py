@@ -86,8 +86,7 @@ def _constant_of_shape(call: Call, operands: Sequence[Known]) -> Known:
     shape = [int(size) for size in operands[0].tolist()]
     if np.prod(shape, dtype=np.float64) > LARGEST:
         raise RefusalError(f"a constant of shape {shape} is too large")
-    value = call.attribute("value", np.zeros(1, np.float32))
-    assert isinstance(value, np.ndarray)
+    value = call.tensor("value", np.zeros(1, np.float32))
     return np.full(shape, value.reshape(-1)[0], value.dtype)
 
 
@@ -148,8 +147,7 @@ def _not(call: Call, operands: Sequence[Known]) -> Known:
 
 
 def _shape(call: Call, operands: Sequence[Known]) -> Known:
-    stop = call.attribute("end")
-    return np.array(operands[0].shape[call.integer("start", 0) : None if stop is None else int(str(stop))], np.int64)
+    return np.array(operands[0].shape[call.integer("start", 0) : call.given_integer("end")], np.int64)
 
 
 RULES: dict[str, Callable[[Call, Sequence[Known]], Known]] = {

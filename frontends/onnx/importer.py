@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,15 +11,15 @@ import onnx
 from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
 from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
-from snnir.frontends.onnx.bodies import names_used
 from snnir.frontends.onnx.element_types import INT2, UINT2
 from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
+from snnir.frontends.onnx.scope import Scope, import_nodes
 from snnir.frontends.onnx.sequences import Nothing, listed
 from snnir.frontends.onnx.sizes import Place, normalised, places_of, with_limits, with_sizes, written
 from snnir.frontends.onnx.sorted_batches import in_given_order
 from snnir.frontends.onnx.stored import Stored, is_quantized
-from snnir.frontends.onnx.walk import Scope, walk
+from snnir.frontends.onnx.subgraph_names import used_names
 from snnir.ir import BATCH, Graph, Value
 from snnir.ir.any_batch import same_meaning, samples_apart
 from snnir.ir.batch import batch_places
@@ -40,7 +39,7 @@ def import_onnx(
     name: str | None = None,
     batch_axes: Mapping[str, int | None] | None = None,
     batch: bool = True,
-    constants: Mapping[str, Any] | None = None,
+    constants: Mapping[str, object] | None = None,
     dims: Mapping[str, int | str] | None = None,
 ) -> Graph:
     """The model as a float-level graph.
@@ -214,7 +213,7 @@ def _walked(
     for size, places in places_of(plan).items():
         ends = [limits[place] for place in places if place in limits]
         graph.limits.update({size: min(ends)} if ends and size != BATCH else {})
-    scope = Scope(graph, opset_of(model), plan.fixed, names_used(model.graph))
+    scope = Scope(graph, opset_of(model), plan.fixed, used_names(model.graph))
     scope.questions = questions
     scope.open_sizes = frozenset(places_of(plan)) - {BATCH}
     scope.names.update(arrays)
@@ -233,7 +232,7 @@ def _walked(
             scope.flags.add(value)
         if entry in plan.stored:
             scope.stored[value] = Stored(None, None, 0, plan.stored[entry])
-    refused = walk(scope, model.graph.node)
+    refused = import_nodes(scope, model.graph.node)
     if refused:
         raise UnsupportedError(
             f"model {name} ({provenance(model)}) holds {len(refused)} node{'s' if len(refused) > 1 else ''} "

@@ -13,9 +13,9 @@ import onnx
 
 from snnir.frontends.onnx.fold import shape_array
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
-from snnir.frontends.onnx.walk import Entry
+from snnir.frontends.onnx.scope import Entry
 from snnir.ir import BATCH, Dim, Dimension, Shape
-from snnir.ir.dims import dim, product
+from snnir.ir.dims import concrete, dim, product
 
 __all__ = ["Columns", "Grid", "Row", "grid_node"]
 
@@ -142,7 +142,7 @@ def grid_node(node: onnx.NodeProto, operands: Sequence[Entry]) -> Entry:
         if operator == "Unsqueeze":
             given = attributes["axes"] if "axes" in attributes else _sizes(operands[1])
             rank = len(first.shape) + len(given)
-            places = {int(str(axis)) % rank for axis in given}
+            places = {concrete(axis) % rank for axis in given}
             sizes = iter(first.shape)
             return first.reshaped(tuple(1 if axis in places else next(sizes) for axis in range(rank)))
         if operator == "Slice" and _sizes(operands[1]) == (0,) and _sizes(operands[2])[0] in (first.shape[0], (1 << 63) - 1):

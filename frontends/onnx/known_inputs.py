@@ -7,7 +7,6 @@ list becomes the node that constructs it, and so does an optional value that is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +17,7 @@ from snnir.frontends.onnx.model import Source, load_model
 __all__ = ["with_constants"]
 
 
-def with_constants(source: Source, constants: Mapping[str, Any]) -> onnx.ModelProto:
+def with_constants(source: Source, constants: Mapping[str, object]) -> onnx.ModelProto:
     """The model with the inputs called in `constants` turned into constants of those values.
 
     A value is a tensor (anything that NumPy makes an array of), a list of them for a list, or None for an optional value that

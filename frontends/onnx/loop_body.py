@@ -13,9 +13,9 @@ from snnir.frontends.onnx.loop_buffers import WRITERS, Part, Written, joined, sc
 from snnir.frontends.onnx.loop_index import COMPARISONS, fold_index, linear, mentions
 from snnir.frontends.onnx.loop_plan import ONLY, Plan
 from snnir.frontends.onnx.registry import Known, RefusalError
+from snnir.frontends.onnx.scope import Entry
 from snnir.frontends.onnx.sequences import Cut
 from snnir.frontends.onnx.subgraph import Body
-from snnir.frontends.onnx.walk import Entry
 from snnir.ir import BATCH, Dimension, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import Slice
@@ -37,9 +37,9 @@ class LoopBody(Body):
         """Reading, writing and counting at the loop's counter. Raises `RefusalError` for all else that takes it."""
         name = self.plan.counter.name
         counts = any(mentions(operand, name) for operand in operands)
-        if isinstance(operands[0] if operands else None, Cut) and node.op_type == "SequenceAt" and counts:
-            assert isinstance(operands[0], Cut)
-            return [self.read(operands[0].value, operands[0].axis, _one(_known(operands[1])), node.output[0])]
+        first = operands[0] if operands else None
+        if isinstance(first, Cut) and node.op_type == "SequenceAt" and counts:
+            return [self.read(first.value, first.axis, _one(_known(operands[1])), node.output[0])]
         if any(isinstance(operand, Part | Written) for operand in operands):
             if node.op_type in ("Identity", "Cast"):
                 return [operands[0]]
@@ -68,7 +68,8 @@ class LoopBody(Body):
         """The element of `source` at `index` along `axis`, which it then lacks. Raises `RefusalError`."""
         if isinstance(source, np.ndarray):
             source = self.caller.constant(f"{name}.table", source)
-        assert isinstance(source, Value)
+        if not isinstance(source, Value):
+            raise RefusalError("it reads, at the loop's counter, something that is no tensor")
         if self.owns(source):
             raise RefusalError(f"it reads, at the loop's counter, {source.name}, which itself changes from element to element")
         assert self.parent is not None
@@ -99,7 +100,8 @@ class LoopBody(Body):
             op = Slice(axis, first, first + step * (length - 1) + 1, step)
             self.hoisted[key] = [self.caller.emit(op, source, label="read")]
         value = self.hoisted[key][0]
-        assert isinstance(value, Value)
+        if not isinstance(value, Value):
+            raise RefusalError(f"what it reads of {source.name} is no tensor")
         return value
 
     def gather(self, node: onnx.NodeProto, operands: Sequence[Entry]) -> Entry:

@@ -12,8 +12,8 @@ from snnir.frontends.onnx.index_grids import Columns
 from snnir.frontends.onnx.loop_index import Condition, Counter, equal, linear, mentions
 from snnir.frontends.onnx.loop_plan import Plan
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError
+from snnir.frontends.onnx.scope import Entry
 from snnir.frontends.onnx.subgraph import Body, Stacked
-from snnir.frontends.onnx.walk import Entry
 from snnir.ir import BATCH, Dimension, Shape, Value
 from snnir.ir.dims import dim, product
 
@@ -177,7 +177,8 @@ def _written(body: Body, operands: Sequence[Entry]) -> tuple[Value, Known, Value
     if not isinstance(buffer, Value) or not body.owns(buffer):
         raise RefusalError("it writes, at the loop's counter, to something that is no state of the loop")
     value = body.graph.constant("written", update) if isinstance(update, np.ndarray) else update
-    assert isinstance(value, Value)
+    if not isinstance(value, Value):
+        raise RefusalError("it writes, at the loop's counter, something that is no tensor")
     return buffer, _known(index), body.capture(value)
 
 

@@ -14,7 +14,7 @@ from snnir.frontends.onnx.fold import fold, shape_array
 from snnir.frontends.onnx.loop_index import COUNTER, STATE, Condition, Counter, at_least_zero, fold_index, linear, mentions
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import HANDLERS, Known, RefusalError
-from snnir.frontends.onnx.walk import Entry
+from snnir.frontends.onnx.scope import Entry
 from snnir.ir import Dimension
 from snnir.ir.dims import dim, substitute
 

@@ -12,7 +12,7 @@ import onnx
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import Marker, RefusalError, Result
-from snnir.frontends.onnx.walk import Entry, Scope, walk
+from snnir.frontends.onnx.scope import Entry, Scope, import_nodes
 from snnir.ir import Value
 from snnir.ir.ops import Concat, Reshape
 
@@ -54,7 +54,7 @@ def _iteration(call: Call, proto: onnx.GraphProto, number: int, states: list[Ent
     for entry, known in zip(proto.input, (np.array(number, np.int64), np.array(True)), strict=False):
         scope.names[entry.name] = known.reshape((1,) * len(entry.type.tensor_type.shape.dim))
     scope.names.update((entry.name, state) for entry, state in zip(proto.input[2:], states, strict=True))
-    refused = walk(scope, proto.node)
+    refused = import_nodes(scope, proto.node)
     if refused:
         raise RefusalError("in its body, " + "; ".join(map(str, refused)))
     found = [scope.find(output.name) for output in proto.output]

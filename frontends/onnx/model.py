@@ -140,9 +140,9 @@ def provenance(model: onnx.ModelProto) -> str:
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
     """What a model says of itself beside its nodes: domain, version, description, and the key-value pairs of its maker."""
     version = str(model.model_version) if model.model_version else ""
-    told = {"domain": model.domain, "model_version": version, "doc_string": model.doc_string, "graph": model.graph.name}
+    described = {"domain": model.domain, "model_version": version, "doc_string": model.doc_string, "graph": model.graph.name}
     pairs = {f"metadata/{entry.key}": entry.value for entry in model.metadata_props}
-    return {key: value for key, value in (told | pairs).items() if value}
+    return {key: value for key, value in (described | pairs).items() if value}
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:

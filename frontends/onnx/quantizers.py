@@ -99,18 +99,18 @@ def quantize(
         raise RefusalError(f"its zero point {offset} is outside of {bounds[0]}..{bounds[1]}")
     single = from_input(call, x) or (stores and _of_one(call, x))
     if np.unique(scale).size == 1:
-        worth = _scalar(scale)
-        op = FakeQuantize(Quantization(worth, lo, hi), rounding, single, offset)
+        step = _scalar(scale)
+        op = FakeQuantize(Quantization(step, lo, hi), rounding, single, offset)
         real = call.emit(op, x, output=output, label="levels" if stores else label)
     else:  # each channel in units of its own scale
         factors = call.constant(f"{call.name(output)}.scales", scale.astype(np.float64))
         units = call.emit(Div(), x, factors, label="units")
-        worth = math.nan
+        step = math.nan
         levels = call.emit(FakeQuantize(Quantization(1.0, lo, hi), rounding, single, offset), units, label="rounded")
         real = call.emit(Mul(), levels, factors, output=output, label="levels" if stores else label)
         if stores:
             return _offset(call, levels, offset, output)
-    return stored_again(call, real, Stored(real, worth, offset, bounds), output) if stores else real
+    return stored_again(call, real, Stored(real, step, offset, bounds), output) if stores else real
 
 
 def stored_again(call: Call, real: Value, entry: Stored, output: int = 0) -> Value:
@@ -153,8 +153,8 @@ def dequantize(call: Call, index: int, scale: np.ndarray, zero: np.ndarray, labe
         return worth_of(operand, scale, zero)
     x = call.value(index)
     if scale.ndim == 0 and np.unique(zero).size == 1:
-        worth, offset = _scalar(scale), int(_scalar(zero))
-        real = real_of(call, x, worth, offset, label)
+        step, offset = _scalar(scale), int(_scalar(zero))
+        real = real_of(call, x, step, offset, label)
         if real is not None:
             return real
         entry = call.scope.stored.get(x)
@@ -162,7 +162,7 @@ def dequantize(call: Call, index: int, scale: np.ndarray, zero: np.ndarray, labe
             real = _affine(call, x, scale, zero, f"{label}.real".strip("."))
             lo, hi = entry.bounds[0] - offset, entry.bounds[1] - offset
             if lo <= 0 <= hi:
-                levels = call.emit(FakeQuantize(Quantization(worth, lo, hi), "even", False, offset), real, label=label)
+                levels = call.emit(FakeQuantize(Quantization(step, lo, hi), "even", False, offset), real, label=label)
                 return levels
     return _affine(call, x, scale, zero, label)
 
@@ -222,8 +222,9 @@ def _narrowed(call: Call, value: Value, source: Value, clip: Clip, scale: float,
 
 def bounds_of(array: Known | None, default: tuple[int, int] = (0, 255)) -> tuple[int, int]:
     """The integers of a zero point's element type; uint8 where there is none."""
-    bounds = default if array is None else range_of(array.dtype)
+    if array is None:
+        return default
+    bounds = range_of(array.dtype)
     if bounds is None:
-        assert array is not None
         raise RefusalError(f"it quantizes to {array.dtype.name}; integers of 2 to 16 bits are supported")
     return bounds

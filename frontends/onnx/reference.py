@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,9 @@ import onnx
 from snnir.errors import ModelError, NoReferenceError
 from snnir.frontends.onnx.model import Source, load_model
 from snnir.frontends.onnx.sizes import normalised
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
 
 __all__ = ["run_onnxruntime", "run_serialized"]
 
@@ -97,7 +101,7 @@ def _tensor(value: object) -> object:
     return value
 
 
-def _opened(onnxruntime: Any, given: str | bytes, options: Any) -> Any:
+def _opened(onnxruntime: ModuleType, given: str | bytes, options: SessionOptions) -> InferenceSession | _Evaluator:
     """A session; where ONNX Runtime has no kernel for an operator, ONNX's reference evaluator."""
     try:
         return _session(onnxruntime, given, options)
@@ -154,7 +158,7 @@ class _Evaluator:
         )
 
 
-def _session(onnxruntime: Any, given: str | bytes, options: Any) -> Any:
+def _session(onnxruntime: ModuleType, given: str | bytes, options: SessionOptions) -> InferenceSession:
     """A session; without graph optimisations where those fail, as they do on some quantized models."""
     providers = ["CPUExecutionProvider"]
     try:

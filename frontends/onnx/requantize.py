@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from snnir.frontends.onnx.bodies import body_of
 from snnir.frontends.onnx.model import Source, load_model, to_array
+from snnir.frontends.onnx.subgraph_names import subgraphs_of
 
 __all__ = ["REMEDY", "requantized"]
 
@@ -45,7 +45,7 @@ def requantized(source: Source) -> tuple[onnx.ModelProto, int]:
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             yield from _graphs(body)
 
 
@@ -76,7 +76,7 @@ class _Reading:
 
     def node(self, node: onnx.NodeProto) -> None:
         """Write what stands for one node."""
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             self.graph(body)
         rewrite = _REWRITES.get(node.op_type)
         if rewrite is not None and rewrite(self, node):

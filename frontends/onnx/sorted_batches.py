@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper
 
-from snnir.frontends.onnx.bodies import names_captured
+from snnir.frontends.onnx.subgraph_names import captured_names
 
 __all__ = ["in_given_order"]
 
@@ -92,7 +92,7 @@ def _drop(graph: onnx.GraphProto, names: set[str], vector: str) -> None:
         if set(node.output) & unused and not set(node.output) & wanted:
             unused.update(node.input)
             continue
-        wanted.update((*node.input, *names_captured(node)))
+        wanted.update((*node.input, *captured_names(node)))
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(reversed(nodes))

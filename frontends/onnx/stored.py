@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from snnir.frontends.onnx.bodies import body_of
 from snnir.frontends.onnx.registry import DOMAINS, QUANTIZING
+from snnir.frontends.onnx.subgraph_names import subgraphs_of
 from snnir.ir import Value
 
 __all__ = ["Stored", "is_quantized", "range_of", "stored_input"]
@@ -55,7 +55,7 @@ def _quantizes(node: onnx.NodeProto) -> bool:
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         yield node
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             yield from _nodes(body)
 
 

@@ -16,7 +16,7 @@ import onnx
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import Known, RefusalError
-from snnir.frontends.onnx.walk import Entry, Scope, walk
+from snnir.frontends.onnx.scope import Entry, Scope, import_nodes
 from snnir.ir import Dimension, Graph, Shape, TensorType, Value
 from snnir.ir.ops import Reshape, Scan, Slice, Transpose
 from snnir.ir.types import dtype_of
@@ -123,7 +123,7 @@ class Body(Scope):
 
     def run(self) -> None:
         """Import the body's nodes. Raises `RefusalError` naming those that cannot be."""
-        refused = walk(self, self.proto.node)
+        refused = import_nodes(self, self.proto.node)
         if refused:
             raise RefusalError("in its body, " + "; ".join(map(str, refused)))
 

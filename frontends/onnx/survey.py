@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import onnx
 
-from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import origin_of
 from snnir.frontends.onnx.model import Source, load_model, metadata, provenance
+from snnir.frontends.onnx.subgraph_names import captured_names, subgraphs_of
 
 __all__ = ["Survey", "SurveyedNode", "survey"]
 
@@ -73,8 +73,8 @@ def survey(source: Source) -> Survey:
 def _nodes(graph: onnx.GraphProto, inside: str) -> Iterator[SurveyedNode]:
     for node in graph.node:
         origin = origin_of(node)
-        takes = tuple(name for name in (*node.input, *names_captured(node)) if name)
+        takes = tuple(name for name in (*node.input, *captured_names(node)) if name)
         name = node.name or next(iter(node.output), "")
         yield SurveyedNode(origin, node.op_type, name, takes, tuple(filter(None, node.output)), inside)
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             yield from _nodes(body, origin)

@@ -12,7 +12,7 @@ import onnx
 import onnx.version_converter
 
 from snnir.errors import ModelError, UnsupportedError
-from snnir.frontends.onnx.bodies import body_of
+from snnir.frontends.onnx.subgraph_names import subgraphs_of
 
 __all__ = ["STORED", "raised"]
 
@@ -34,8 +34,8 @@ def raised(model: onnx.ModelProto, to: int) -> onnx.ModelProto:
         return model
     try:
         onnx.checker.check_model(model)
-        older = _with_new_scans(model) if found == 8 else model
-        new = onnx.version_converter.convert_version(older, to)
+        downgraded = _with_new_scans(model) if found == 8 else model
+        new = onnx.version_converter.convert_version(downgraded, to)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the model is not a valid ONNX model of operator set {found}: {_first(error)}") from error
     except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
@@ -63,7 +63,7 @@ def _first(error: Exception) -> str:
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
         yield node
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             yield from _nodes(body)
 
 
@@ -87,7 +87,7 @@ def _with_new_scans(model: onnx.ModelProto) -> onnx.ModelProto:
 def _rewrite(graph: onnx.GraphProto) -> None:
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        for body in body_of(node):
+        for body in subgraphs_of(node):
             _rewrite(body)
         nodes += _scan(node) if node.op_type == "Scan" else [node]
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]

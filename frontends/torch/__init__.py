@@ -6,7 +6,7 @@ Only this module may be imported without PyTorch; it loads PyTorch when a functi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,8 +24,8 @@ _HINT = "PyTorch is not installed, and this needs it: pip install 'snnir[torch]'
 def import_torch(
     source: Source,
     *,
-    example_inputs: Any = None,
-    dynamic_shapes: Any = None,
+    example_inputs: object = None,
+    dynamic_shapes: object = None,
     batch_axes: Mapping[str, int] | None = None,
     name: str | None = None,
     dims: Mapping[str, int | str] | None = None,
@@ -46,7 +46,7 @@ def import_torch(
 def run_torch(
     source: Source,
     inputs: Mapping[str, np.ndarray],
-    example_inputs: Any = None,
+    example_inputs: object = None,
     batch_axes: Mapping[str, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs of the model itself by the graph's output names; see `snnir.frontends.torch.reference.run_torch`.
@@ -60,7 +60,7 @@ def run_torch(
     return reference.run_torch(source, inputs, example_inputs, batch_axes)
 
 
-def requantized(source: Source) -> tuple[Any, int]:
+def requantized(source: Source) -> tuple[object, int]:
     """A module with real layers in the place of dynamically quantized ones, and how many there are.
 
     Raises `UsageError` where PyTorch is not installed.

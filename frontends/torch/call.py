@@ -17,7 +17,7 @@ from snnir.ir.ops import Expand
 from snnir.ir.types import DTYPES
 
 if TYPE_CHECKING:
-    from snnir.frontends.torch.walk import Scope
+    from snnir.frontends.torch.scope import Scope
 
 __all__ = ["Call", "to_array"]
 

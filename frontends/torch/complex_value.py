@@ -20,41 +20,39 @@ __all__ = ["Complex", "is_complex"]
 class Complex:
     """Real and imaginary parts, as one value with both along a last axis, or as two values; each is made when asked for."""
 
-    def __init__(self, name: str, pairs: Value | None = None, parts: tuple[Value, Value] | None = None) -> None:
-        assert pairs is not None or parts is not None
-        self.name, self._pairs, self._parts = name, pairs, parts
+    def __init__(self, name: str, given: Value | tuple[Value, Value]) -> None:
+        self.name, self._given = name, given
+        self._made: dict[str, Value] = {}
 
     @property
     def shape(self) -> Shape:
         """The shape as PyTorch sees it."""
-        if self._parts is not None:
-            return self._parts[0].type.shape
-        assert self._pairs is not None
-        return self._pairs.type.shape[:-1]
+        return self._given.type.shape[:-1] if isinstance(self._given, Value) else self._given[0].type.shape
 
     def pairs(self, call: Call) -> Value:
         """[..., 2]."""
-        if self._pairs is None:
-            assert self._parts is not None
+        if isinstance(self._given, Value):
+            return self._given
+        if "pairs" not in self._made:
             shape = (*self.shape, 1)
             rows = [
                 call.graph.add1(Reshape(shape), part, name=f"{self.name}.{label}.row", origin=call.origin)
-                for part, label in zip(self._parts, ("real", "imag"), strict=True)
+                for part, label in zip(self._given, ("real", "imag"), strict=True)
             ]
-            self._pairs = call.graph.add1(Concat(len(shape) - 1), *rows, name=f"{self.name}.pairs", origin=call.origin)
-        return self._pairs
+            whole = call.graph.add1(Concat(len(shape) - 1), *rows, name=f"{self.name}.pairs", origin=call.origin)
+            self._made["pairs"] = whole
+        return self._made["pairs"]
 
     def parts(self, call: Call) -> tuple[Value, Value]:
         """Real and imaginary parts."""
-        if self._parts is None:
-            assert self._pairs is not None
-            axis = self._pairs.type.rank - 1
-            real, imag = (
-                call.graph.add1(Gather(axis, (place,), ()), self._pairs, name=f"{self.name}.{label}", origin=call.origin)
-                for place, label in enumerate(("real", "imag"))
-            )
-            self._parts = real, imag
-        return self._parts
+        if not isinstance(self._given, Value):
+            return self._given
+        if not self._made:
+            axis = self._given.type.rank - 1
+            for place, label in enumerate(("real", "imag")):
+                op = Gather(axis, (place,), ())
+                self._made[label] = call.graph.add1(op, self._given, name=f"{self.name}.{label}", origin=call.origin)
+        return self._made["real"], self._made["imag"]
 
     @classmethod
     def of(cls, call: Call, entry: Entry, name: str) -> Complex:
@@ -67,7 +65,7 @@ class Complex:
             raise RefusalError(f"its {name} holds no complex numbers")
         known = torch.view_as_real(entry.detach().resolve_conj())
         real, imag = (call.constant(f"{name}.{label}", known[..., place]) for place, label in enumerate(("real", "imag")))
-        return cls(call.name(name), parts=(real, imag))
+        return cls(call.name(name), (real, imag))
 
 
 def is_complex(entry: Entry) -> bool:

@@ -29,7 +29,7 @@ def _handled(collect: Any) -> frozenset[Any]:
     return frozenset(operator for operator in collect() if find(str(operator)) is not None)
 
 
-def _used(program: ExportedProgram) -> set[Any]:
+def _used(program: ExportedProgram) -> set[object]:
     """Operators of a program, bodies included."""
     modules = [module for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
     targets = {node.target for module in modules for node in module.graph.nodes}
@@ -39,7 +39,7 @@ def _used(program: ExportedProgram) -> set[Any]:
 @contextmanager
 def few_composites(program: ExportedProgram) -> Iterator[None]:
     """Within this context, PyTorch keeps whole only the composite operators that `program` uses or that have a handler."""
-    collect: Any = getattr(exported, _COLLECT, None)
+    collect: object = getattr(exported, _COLLECT, None)
     keeps: Any = getattr(getattr(torch, "_export").utils, "_is_preservable_cia_op", None)  # noqa: B009
     if collect is None or keeps is None:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -21,7 +20,7 @@ def decomposed(program: ExportedProgram) -> ExportedProgram | None:
     try:
         with warnings.catch_warnings(), KeepLayers():
             warnings.simplefilter("ignore")
-            table: dict[Any, Any] = dict(torch.export.default_decompositions().items())  # type: ignore[no-untyped-call]
+            table: dict[object, object] = dict(torch.export.default_decompositions().items())  # type: ignore[no-untyped-call]
             # what a decomposition is made of may need one itself, but what has a handler stays whole
             chosen = {target: rule for target, rule in table.items() if find(str(target)) is None}
             return program.run_decompositions(chosen) if unknown & set(chosen) else None

@@ -34,8 +34,8 @@ __all__ = [
 class Example:
     """Arguments of one call of a module."""
 
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
 
     def bound(self, module: torch.nn.Module) -> dict[str, Any]:
         """The arguments by the names of `forward`'s parameters. Raises `UsageError` where they do not fit."""
@@ -60,7 +60,7 @@ class Example:
     def stored_as(self, kind: torch.dtype | None) -> Example:
         """The same with real numbers in the type that the module computes in."""
 
-        def cast(item: Any) -> Any:
+        def cast(item: object) -> object:
             return as_stored(item, kind) if isinstance(item, torch.Tensor) else item
 
         return Example(pytree.tree_map(cast, self.args), pytree.tree_map(cast, dict(self.kwargs)))
@@ -68,7 +68,7 @@ class Example:
     def repeated(self, axis_of: Callable[[torch.Tensor], int]) -> Example:
         """The same with two samples for one along an axis of every tensor; torch.export takes a size of 1 for fixed."""
 
-        def twice(item: Any) -> Any:
+        def twice(item: object) -> object:
             return (
                 torch.cat([item, item], axis_of(item)) if isinstance(item, torch.Tensor) and item.dim() > axis_of(item) else item
             )
@@ -87,10 +87,10 @@ def as_stored(tensor: torch.Tensor, kind: torch.dtype | None) -> torch.Tensor:
     return tensor.to(kind) if kind is not None and tensor.is_floating_point() else tensor
 
 
-def example_of(inputs: Any) -> Example:
+def example_of(inputs: object) -> Example:
     """One tensor or array, a tuple or list of arguments, or a mapping of arguments by name, as the arguments of a call."""
 
-    def tensor(item: Any) -> Any:
+    def tensor(item: object) -> object:
         return torch.from_numpy(np.array(item)) if isinstance(item, np.ndarray) else item
 
     inputs = pytree.tree_map(tensor, dict(inputs) if isinstance(inputs, Mapping) else inputs)
@@ -100,7 +100,7 @@ def example_of(inputs: Any) -> Example:
 
 
 def attempts(
-    module: torch.nn.Module, example: Example, dynamic_shapes: Any, batch_axes: Mapping[str, int]
+    module: torch.nn.Module, example: Example, dynamic_shapes: object, batch_axes: Mapping[str, int]
 ) -> Iterator[tuple[ExportedProgram, str]]:
     """Exported programs, with a note each, from the most general one on.
 
@@ -166,11 +166,11 @@ def _widened(module: torch.nn.Module, example: Example, batch_axes: Mapping[str,
     return example.repeated(axis_of) if tensors and all(tensor.shape[axis_of(tensor)] == 1 for tensor in tensors) else example
 
 
-def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, int], sequences: bool) -> dict[str, Any]:
+def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, int], sequences: bool) -> dict[str, object]:
     """For each argument which axes are left open; torch.export fixes those that the module needs fixed."""
     other = 1 if _time_major(module) else 0
 
-    def axes(name: str, tensor: torch.Tensor) -> dict[int, Any]:
+    def axes(name: str, tensor: torch.Tensor) -> dict[int, object]:
         rank = tensor.dim()
         batch = {batch_axes[name] % rank} if name in batch_axes and rank else {0, other if rank == 3 else 0}
         if tensor.dim() == 3 and sequences:
@@ -179,7 +179,7 @@ def _open(module: torch.nn.Module, example: Example, batch_axes: Mapping[str, in
             batch |= {0, 1}  # tokens
         return {axis: Dim.AUTO for axis in sorted(batch) if axis < rank}
 
-    def spec(name: str, item: Any) -> Any:
+    def spec(name: str, item: object) -> object:
         return pytree.tree_map(lambda leaf: axes(name, leaf) if isinstance(leaf, torch.Tensor) else None, item)
 
     return {name: spec(name, item) for name, item in example.bound(module).items()}
@@ -232,7 +232,7 @@ def reexported(program: ExportedProgram, axes: Mapping[str, int]) -> ExportedPro
         example = example.repeated(lambda _: axis)  # torch.export takes a size of 1 for fixed
     remaining = iter(axes.values())
 
-    def spec(item: Any) -> Any:
+    def spec(item: object) -> object:
         open_ = isinstance(item, torch.Tensor) and item.dim()
         return {next(remaining): Dim.AUTO} if open_ else None
 

@@ -27,8 +27,8 @@ from snnir.frontends.torch.export import (
 )
 from snnir.frontends.torch.inputs import exported_batch_axes, input_types, upper_ends, user_inputs
 from snnir.frontends.torch.registry import RefusalError
+from snnir.frontends.torch.scope import Scope, import_nodes
 from snnir.frontends.torch.source import Source, loaded, named
-from snnir.frontends.torch.walk import Scope, walk
 from snnir.ir import BATCH, Graph, Value
 from snnir.ir.any_batch import same_meaning
 from snnir.ir.lifting import for_any_batch
@@ -218,7 +218,7 @@ def _import(
         for spec in program.graph_signature.output_specs
         if spec.kind not in (OutputKind.USER_OUTPUT, OutputKind.TOKEN, OutputKind.USER_INPUT_MUTATION)
     ]
-    refused += walk(scope, list(program.graph.nodes))
+    refused += import_nodes(scope, list(program.graph.nodes))
     if refused:
         raise UnsupportedError(
             f"model {name} holds {len(refused)} node{'s' if len(refused) > 1 else ''} that snnir cannot import:\n"

@@ -8,7 +8,7 @@ rule for shapes looks at no element. They compute what PyTorch's functions compu
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -100,7 +100,13 @@ class KeepLayers(TorchFunctionMode):
             frame = frame.f_back
         return "the model"
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         """Replace a call of a recurrent layer."""
         if func in _REPLACED and len(args) == 9 and isinstance(args[3], bool):
             return _REPLACED[func](*args)

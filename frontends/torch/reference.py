@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ __all__ = ["run_torch"]
 def run_torch(
     source: Source,
     inputs: Mapping[str, np.ndarray],
-    example_inputs: Any = None,
+    example_inputs: object = None,
     batch_axes: Mapping[str, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs by name, in evaluation mode. `inputs` stand in the order of the graph's inputs; `example_inputs` say how a
@@ -47,7 +46,7 @@ def run_torch(
     return _arrays(result)
 
 
-def _arrays(result: Any) -> dict[str, np.ndarray]:
+def _arrays(result: object) -> dict[str, np.ndarray]:
     tensors = {name: item.detach().cpu() for name, item in named(result).items() if isinstance(item, torch.Tensor)}
     plain = {name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor for name, tensor in tensors.items()}
     return {name: np.asarray(tensor.resolve_neg().numpy()) for name, tensor in plain.items()}
@@ -73,7 +72,7 @@ def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes
 
 
 def _run_samples(
-    model: torch.nn.Module, inputs: Mapping[str, np.ndarray], example_inputs: Any, axes: Mapping[str, int]
+    model: torch.nn.Module, inputs: Mapping[str, np.ndarray], example_inputs: object, axes: Mapping[str, int]
 ) -> dict[str, np.ndarray] | None:
     """What a module gives for each sample alone, joined; None where inputs hold one sample, or different numbers of them."""
     counts = {array.shape[axes[name]] for name, array in inputs.items() if name in axes}
@@ -87,7 +86,7 @@ def _run_samples(
     return {name: np.concatenate([part[name] for part in parts], axes.get(name, 0)) for name in parts[0]}
 
 
-def _run_module(model: torch.nn.Module, arrays: list[np.ndarray], example_inputs: Any) -> Any:
+def _run_module(model: torch.nn.Module, arrays: list[np.ndarray], example_inputs: object) -> object:
     if example_inputs is None:
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         return model(*(as_stored(torch.from_numpy(np.array(array)), half_type(model)).to(device) for array in arrays))
@@ -103,7 +102,7 @@ def _like(array: np.ndarray, tensor: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.array(array)).to(tensor)
 
 
-def _run_program(program: ExportedProgram, inputs: Mapping[str, np.ndarray]) -> Any:
+def _run_program(program: ExportedProgram, inputs: Mapping[str, np.ndarray]) -> object:
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     leaves = []
     for spec in program.graph_signature.input_specs:

@@ -30,7 +30,7 @@ def loaded(source: Source) -> torch.nn.Module | torch.export.ExportedProgram:
         raise ModelError(f"{source} cannot be read as an exported program; write one with torch.export.save ({error})") from error
 
 
-def named(result: Any) -> dict[str, Any]:
+def named(result: object) -> dict[str, Any]:
     """The parts of what a model returns, by name: `output` where it is one tensor, `output_0`, ... of a tuple, keys of a
     dict; nested ones are joined by underscores.
     """

@@ -19,8 +19,8 @@ class Body:
     """The body of one layer: its states, its element, and the ops that cells are made of."""
 
     def __init__(self, node: Node, states: Sequence[str]) -> None:
-        assert isinstance(node.op, Recurrent)
-        self.clip, self.masked = float(getattr(node.op, "clip", math.inf)), node.op.mask(node.operands) is not None
+        op = node.expect(Recurrent)
+        self.clip, self.masked = float(getattr(op, "clip", math.inf)), op.mask(node.operands) is not None
         x, recurrent = node.operands[0].type, node.operands[2].array
         self.origin, self.dtype, self.hidden = node.origin, node.outputs[0].type.dtype, recurrent.shape[1]
         self.graph = Graph(f"{node.outputs[0].name}.body")

@@ -17,8 +17,7 @@ __all__ = ["gru_body"]
 
 def gru_body(node: Node) -> Graph:
     """The body of a `gru` layer, with the state h."""
-    op = node.op
-    assert isinstance(op, Gru)
+    op = node.expect(Gru)
     body = Body(node, ("h",))
     (state,) = body.states
     weights, recurrents = (np.split(value.array, 3) for value in node.operands[1:3])

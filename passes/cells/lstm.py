@@ -17,8 +17,7 @@ __all__ = ["lstm_body"]
 
 def lstm_body(node: Node) -> Graph:
     """The body of an `lstm` layer, with the states h and cell."""
-    op = node.op
-    assert isinstance(op, Lstm)
+    op = node.expect(Lstm)
     body = Body(node, ("h", "cell"))
     state, cell = body.states
     weights, recurrents, biases = (np.split(value.array, 4) for value in node.operands[1:4])

@@ -11,9 +11,9 @@ __all__ = ["rnn_body"]
 
 def rnn_body(node: Node) -> Graph:
     """The body of an `rnn` layer, with the state h."""
-    assert isinstance(node.op, Rnn)
+    op = node.expect(Rnn)
     weight, recurrent, bias = node.operands[1:4]
     body = Body(node, ("h",))
     feed = body.feed("gate", weight.array, bias.array)
     total = body.add("sum", feed, body.back("gate", body.states[0], recurrent.array))
-    return body.finish(body.activate("y", node.op.activation, total))
+    return body.finish(body.activate("y", op.activation, total))

@@ -28,25 +28,24 @@ class FunctionBody:
         self.graph = Graph(ends[0].operands[0].name, QUANTIZED)
         self.arithmetic = Arithmetic(self.graph)
         self.fixed: dict[Value, Fixed] = {}
-        first = ends[0].operands[0].producer
-        assert first is not None
+        first = ends[0].operands[0].node
         self.nodes = [node for node in interior if interior[node] is interior[first]]
         inside = set(self.nodes)
         operands = (value for node in self.nodes for value in node.operands if not value.is_constant)
         self.taken = list(dict.fromkeys(value for value in operands if value.producer not in inside or is_sum(value)))
 
-    def take(self, value: Value, type_: TensorType, worth: np.ndarray, lo: int, hi: int) -> None:
-        """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 worth `worth` each."""
+    def take(self, value: Value, type_: TensorType, unit: np.ndarray, lo: int, hi: int) -> None:
+        """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 stands for `unit`."""
         name, count = value.name, 0
         while name in self.graph.values:  # a name that an earlier operand's arithmetic took
             count += 1
             name = f"{value.name}.{count}"
         inner = self.graph.input(name, TensorType(type_.shape, "i64"))
-        if worth.size == 1:
-            self.fixed[value] = Fixed(inner, float(worth.reshape(-1)[0]), lo, hi)
+        if unit.size == 1:
+            self.fixed[value] = Fixed(inner, float(unit.reshape(-1)[0]), lo, hi)
             return
         self.arithmetic.label = value.name
-        self.fixed[value] = self.arithmetic.product(Fixed(inner, 1.0, lo, hi), self.arithmetic.constant(worth))
+        self.fixed[value] = self.arithmetic.product(Fixed(inner, 1.0, lo, hi), self.arithmetic.constant(unit))
 
     def write(self) -> tuple[tuple[Quantization, ...], Graph]:
         """The levels of the results, and the body. Raises `UnsupportedError` naming a node without an integer form."""
@@ -59,8 +58,8 @@ class FunctionBody:
             self.fixed[node.output] = rule(arithmetic, node, [self.operand(value) for value in node.operands])
         quantizations = []
         for end in self.ends:
-            assert isinstance(end.op, Quantize)
-            levels = end.op.quantization
+            op = end.expect(Quantize)
+            levels = op.quantization
             arithmetic.label, arithmetic.origin = end.output.name, end.origin
             value = self.fixed[end.operands[0]]
             if value.keep is not None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError
 from snnir.ir import Graph, Op, Value
-from snnir.ir.dims import Dim
+from snnir.ir.dims import Dim, concrete
 from snnir.ir.ops import (
     IntAdd,
     IntAnd,
@@ -225,7 +225,7 @@ class Arithmetic:
             raise UnsupportedError(
                 f"{self.label}: it adds up {'x'.join(map(str, sizes))} elements, a number that changes with the input"
             )
-        return math.prod(int(str(size)) for size in sizes)
+        return math.prod(concrete(size) for size in sizes)
 
     def curve(self, x: Fixed, function: Callable[[np.ndarray], np.ndarray], bits: int = _TABLE) -> Fixed:
         """`function` of each element, from a table over the range of `x`, with straight lines between entries.

@@ -172,8 +172,8 @@ def _elementwise(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) 
 
 @lowers(Clip)
 def _clip(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    assert isinstance(node.op, Clip)
-    return arithmetic.saturated(operands[0], node.op.low, node.op.high)
+    op = node.expect(Clip)
+    return arithmetic.saturated(operands[0], op.low, op.high)
 
 
 @lowers(Relu)
@@ -183,8 +183,8 @@ def _relu(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixe
 
 @lowers(Saturate)
 def _saturate(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    assert isinstance(node.op, Saturate)
-    return arithmetic.saturated(operands[0], node.op.low, node.op.high)
+    op = node.expect(Saturate)
+    return arithmetic.saturated(operands[0], op.low, op.high)
 
 
 @lowers(Dequantize)
@@ -195,10 +195,10 @@ def _dequantize(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -
 
 @lowers(ReduceMean)
 def _mean(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    assert isinstance(node.op, ReduceMean)
-    axes = [axis % node.operands[0].type.rank for axis in node.op.axes]
+    op = node.expect(ReduceMean)
+    axes = [axis % node.operands[0].type.rank for axis in op.axes]
     count = arithmetic.count(operands[0], axes)
-    total = arithmetic.total(operands[0], axes, node.op.keep)
+    total = arithmetic.total(operands[0], axes, op.keep)
     return replace(total, scale=total.scale / count)
 
 
@@ -224,8 +224,8 @@ def _exponentials(arithmetic: Arithmetic, x: Fixed, axis: int) -> tuple[Fixed, F
 
 @lowers(Softmax)
 def _softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    assert isinstance(node.op, Softmax)
-    axis = node.op.axis % node.operands[0].type.rank
+    op = node.expect(Softmax)
+    axis = op.axis % node.operands[0].type.rank
     _, exponential = _exponentials(arithmetic, operands[0], axis)
     quotient = arithmetic.quotient(exponential, arithmetic.total(exponential, (axis,), True))
     one = math.ceil(1 / quotient.scale)
@@ -234,8 +234,8 @@ def _softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> F
 
 @lowers(LogSoftmax)
 def _log_softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    assert isinstance(node.op, LogSoftmax)
-    axis = node.op.axis % node.operands[0].type.rank
+    op = node.expect(LogSoftmax)
+    axis = op.axis % node.operands[0].type.rank
     difference, exponential = _exponentials(arithmetic, operands[0], axis)
     return arithmetic.sum(difference, arithmetic.logarithm(arithmetic.total(exponential, (axis,), True)), sign=-1)
 

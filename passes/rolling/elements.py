@@ -93,8 +93,7 @@ def join_concatenations(graph: Graph) -> Graph:
                 and inner.op.axis == node.op.axis
                 and nested(inner, node.op.axis)
             ):
-                assert value.producer is not None
-                stack.extend(zip(inner.operands[::-1], value.producer.operands[::-1], strict=True))
+                stack.extend(zip(inner.operands[::-1], value.node.operands[::-1], strict=True))
             else:
                 parts.append(value)
         return (rewriter.emit(node.op, *parts, name=node.output.name),) if len(parts) > len(operands) else None

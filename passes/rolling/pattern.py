@@ -84,8 +84,7 @@ class Steps:
         while changed:
             changed = False
             for value in list(states):
-                node = value.producer
-                assert node is not None
+                node = value.node
                 inner = [operand for operand in node.operands if self._level(operand) >= 0]
                 if len(inner) != 1 or not isinstance(node.op, (MatMul, Linear, Add, Sub, Mul, Div, Movement)):
                     continue

@@ -27,7 +27,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--output", "-o", type=_FILE, required=True, help="The .nir file to write.")
 @click.option("--lossy", is_flag=True, help="One nir.IF a population, measured against the integers on --data.")
 @click.option("--data", type=_FILE, help="Inputs (.npy, or .npz by input name) to measure a lossy file on.")
-@click.option("--unroll", is_flag=True, help="Write recurrent layers out, one copy for each sequence element.")
+@click.option(
+    "--unroll/--no-unroll", default=True, help="Write recurrent layers out, one copy for each sequence element (default)."
+)
 @click.option("--length", "lengths", multiple=True, metavar="NAME=SIZE", help="An open length, like T=8; may be given again.")
 @FORCE
 @JSON

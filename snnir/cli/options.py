@@ -102,7 +102,7 @@ def compile_options(*names: str) -> Callable[[Command], Command]:
     return add
 
 
-def _compile_option(item: Field[Any]) -> Callable[[Command], Command]:
+def _compile_option(item: Field[object]) -> Callable[[Command], Command]:
     declared, flag = declaration(item), f"--{item.name.replace('_', '-')}"
     if declared.metavar is not None:
         return click.option(flag, multiple=True, metavar=declared.metavar, help=declared.help)
@@ -113,7 +113,7 @@ def _compile_option(item: Field[Any]) -> Callable[[Command], Command]:
     return click.option(flag, type=kind, default=item.default, show_default=True, help=declared.help)
 
 
-def chosen(options: Mapping[str, Any]) -> CompileKeywords:
+def chosen(options: Mapping[str, object]) -> CompileKeywords:
     """The values of `compile_options` as `snnir.compile` takes them. Raises `UsageError`."""
     found: dict[str, Any] = dict(options)
     for item in fields(CompileOptions):

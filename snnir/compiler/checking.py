@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -149,7 +149,7 @@ def check(
     neuron: str = "bif",
     allow_host: bool = False,
     batch_axes: Mapping[str, int | None] | None = None,
-    constants: Mapping[str, Any] | None = None,
+    constants: Mapping[str, object] | None = None,
     dims: Mapping[str, int | str] | None = None,
     requantize: bool = False,
 ) -> ModelCheck:

@@ -27,7 +27,7 @@ from snnir.compiler.open_sizes import OpenSizes, with_numbers
 from snnir.compiler.options import ImportOptions, Keywords, keywords_of, split
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, NoReferenceError, UnsupportedError, UsageError
-from snnir.ir import Graph
+from snnir.ir import SPIKING, Graph
 from snnir.ir.phases import neuron_of
 from snnir.passes.options import CompileOptions
 from snnir.runtime.costs import dense_macs, host_work
@@ -76,6 +76,9 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     model does: `exact` gives them staircases of thresholds, `half-up` rounds up and counts the integers that differ on the
     calibration data, `refuse` refuses. docs/quantized-models.md says more.
 
+    A graph of the spiking level (`import_nir` of an exact export, `SpikingModule.to_graph()`) needs nothing more: its bounds are
+    certified, and options and data do not count for it.
+
     A module that `snnir.torch.trainable` made brings its calibration data and its options with it: of those here, only
     `pipeline` (from quantize-weights on), `check`, `dump_ir`, `progress` and `on_stage` count for it. The float graph of
     the program is then the trained one, with levels instead of real activations.
@@ -87,6 +90,8 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     """
     from snnir.passes import parse_pipeline, pipeline_for
 
+    if isinstance(model, Graph) and model.level == SPIKING:
+        return _spiking_program(model)
     imports, rest = split(options)
     chosen = CompileOptions.of(rest)
     passes = pipeline_for(chosen) if pipeline is None else parse_pipeline(pipeline)
@@ -192,6 +197,18 @@ def _compiled(
     if known is not None:
         facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
     return Program(graphs, facts)
+
+
+def _spiking_program(graph: Graph) -> Program:
+    """A network that spikes already (from a NIR file, or of a `SpikingModule`): its bounds are certified, and it runs."""
+    from snnir.passes import Context, parse_pipeline, run_pipeline
+
+    pipeline = "certify-bounds"
+    certified = run_pipeline(graph, parse_pipeline(pipeline), Context({}), check=False)[-1].graph
+    note = "the network was spiking already: its levels and weights are what they were"
+    certified.notes.append(note)
+    facts = CompileFacts(source=graph.name, pipeline=pipeline, notes=[note], neuron=neuron_of(certified))
+    return Program({SPIKING: certified}, facts)
 
 
 def _trained(model: object) -> TrainableModule | None:

@@ -71,7 +71,7 @@ def quantized_program(
 
 
 def debug(
-    model: Any,
+    model: object,
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray],
     samples: int = 8,

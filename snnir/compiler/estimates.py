@@ -82,8 +82,7 @@ class _Count:
 
     def taken(self, interior: Mapping[Node, object], result: Value) -> tuple[Dimension, Dimension]:
         """What flows into the sums that a function takes, counted with its first result; levels reach it without synapses."""
-        assert result.producer is not None
-        function = interior[result.producer]
+        function = interior[result.node]
         if function in self.functions:
             return 0, 0
         self.functions.add(function)
@@ -150,7 +149,7 @@ def estimated_steps(placed: Placed, bits: int, neuron: str = "bif") -> dict[str,
     found = {"": 0}
     of: dict[Value, int] = {}
     depths = _FewSpikes if neuron == FEW_SPIKES else _Depths
-    depths(bits, placed.raw, accumulating(placed.graph), of, found).walk(placed.graph)
+    depths(bits, placed.raw, accumulating(placed.graph), of, found).visit(placed.graph)
     emitting = [value for node in placed.graph.nodes if not isinstance(node.op, Scan) for value in node.outputs]
     found[""] = max((of.get(value, 0) for value in (*emitting, *placed.graph.outputs.values())), default=0)
     return found
@@ -170,7 +169,7 @@ class _Depths:
             return node.op.quantization.hi - node.op.quantization.lo
         return (1 << (self.bits + 2 if node in self.accumulating else self.bits)) - 1
 
-    def walk(self, graph: Graph) -> None:
+    def visit(self, graph: Graph) -> None:
         of = self.of
         for node in graph.nodes:
             last = max((of.get(value, 0) for value in node.operands), default=0)
@@ -181,7 +180,7 @@ class _Depths:
                 states = list(body.outputs.values())[: node.op.states]
                 for index, (outer, inner) in enumerate(zip(node.operands, body.inputs, strict=True)):
                     of[inner] = max(of.get(outer, 0), self.levels(states[index].producer) if index < node.op.states else 0)
-                self.walk(body)
+                self.visit(body)
                 self.found[node.outputs[0].name] = max((of[value] for item in body.nodes for value in item.outputs), default=0)
                 of.update((value, of.get(result, 0)) for value, result in zip(node.outputs, body.outputs.values(), strict=True))
                 continue
@@ -191,7 +190,7 @@ class _Depths:
 class _FewSpikes(_Depths):
     """The same for few-spike neurons: a population starts when its input is complete, and takes a step for each bit."""
 
-    def walk(self, graph: Graph) -> None:
+    def visit(self, graph: Graph) -> None:
         of = self.of
         for node in graph.nodes:
             last = max((of.get(value, 0) for value in node.operands), default=0)
@@ -206,7 +205,7 @@ class _FewSpikes(_Depths):
         of, results = self.of, list(body.outputs.values())
         for index, (outer, inner) in enumerate(zip(node.operands, body.inputs, strict=True)):
             of[inner] = self.crossing(results[index] if index < op.states else outer)
-        self.walk(body)
+        self.visit(body)
         self.found[node.outputs[0].name] = max((of[value] for item in body.nodes for value in item.outputs), default=0)
         of.update((value, self.crossing(result)) for value, result in zip(node.outputs, results, strict=True))
 

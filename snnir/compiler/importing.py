@@ -191,7 +191,7 @@ def model_outputs(
     graph: Graph,
     data: Mapping[str, np.ndarray],
     example_inputs: Any = None,
-    constants: Mapping[str, Any] | None = None,
+    constants: Mapping[str, object] | None = None,
 ) -> dict[str, np.ndarray]:
     """The outputs of the model itself, by ONNX Runtime or PyTorch; `graph` is its import."""
     named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
@@ -212,7 +212,7 @@ def check_import(
     graph: Graph,
     data: Mapping[str, np.ndarray],
     example_inputs: Any = None,
-    constants: Mapping[str, Any] | None = None,
+    constants: Mapping[str, object] | None = None,
 ) -> float:
     """The largest relative difference between the imported graph and ONNX Runtime, or the module itself, on a few samples.
 

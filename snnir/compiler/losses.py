@@ -14,7 +14,7 @@ from snnir.ir.ops import Conv, Elementwise, Linear, Mul, Observe, Scan, Sigmoid,
 from snnir.runtime.accuracy import decibels
 from snnir.runtime.inputs import sample_count, samples
 
-__all__ = ["ActivationLoss", "Losses", "WeightLoss", "bodies", "measure_losses"]
+__all__ = ["ActivationLoss", "Losses", "WeightLoss", "graphs_by_prefix", "measure_losses"]
 
 _CHUNK = 4
 _ASYMPTOTE = 0.01
@@ -82,12 +82,12 @@ class Losses:
     samples: int
 
 
-def bodies(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Graph]]:
+def graphs_by_prefix(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Graph]]:
     """The graph and all bodies of its scans, with the prefix of the names of their values."""
     yield prefix, graph
     for node in graph.nodes:
         if isinstance(node.op, Scan) and node.body is not None:
-            yield from bodies(node.body, f"{prefix}{node.outputs[0].name}/")
+            yield from graphs_by_prefix(node.body, f"{prefix}{node.outputs[0].name}/")
 
 
 @dataclass
@@ -110,13 +110,11 @@ class _Sums:
     @property
     def source(self) -> Value:
         """What is observed."""
-        assert self.value.producer is not None
-        return self.value.producer.operands[0]
+        return self.value.node.operands[0]
 
     @property
     def levels(self) -> Quantization:
-        quantization = self.twin.type.quantization
-        assert quantization is not None
+        quantization = self.twin.type.levels
         return quantization
 
     def add(self, x: np.ndarray, stored: np.ndarray) -> None:
@@ -224,10 +222,10 @@ def _goes_on(value: Value) -> bool:
 
 def _pairs(calibrated: Graph, quantized: Graph) -> tuple[dict[Value, _Sums], dict[Value, str]]:
     """What each `observe` became, and the prefix of its name."""
-    others = dict(bodies(quantized))
+    others = dict(graphs_by_prefix(quantized))
     pairs: dict[Value, _Sums] = {}
     prefixes: dict[Value, str] = {}
-    for prefix, graph in bodies(calibrated):
+    for prefix, graph in graphs_by_prefix(calibrated):
         other = others.get(prefix)
         for node in graph.nodes:
             twin = None if other is None or not isinstance(node.op, Observe) else _twin(other, node)
@@ -254,8 +252,8 @@ _INTEGERS = re.compile(r"(?P<name>.*)\.int(\.\d+)?")
 
 
 def _weights(calibrated: Graph, quantized: Graph) -> Iterator[WeightLoss]:
-    originals = dict(bodies(calibrated))
-    for prefix, graph in bodies(quantized):
+    originals = dict(graphs_by_prefix(calibrated))
+    for prefix, graph in graphs_by_prefix(quantized):
         for node in graph.nodes:
             if not isinstance(node.op, Linear | Conv | SparseLinear | Mul) or len(node.operands) < 2:
                 continue

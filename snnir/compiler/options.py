@@ -20,9 +20,9 @@ class ImportKeywords(TypedDict, total=False):
     """`ImportOptions` as keyword arguments; a test holds the two together."""
 
     batch_axes: Mapping[str, int | None] | None
-    example_inputs: Any
-    dynamic_shapes: Any
-    constants: Mapping[str, Any] | None
+    example_inputs: object
+    dynamic_shapes: object
+    constants: Mapping[str, object] | None
     dims: Mapping[str, int | str] | None
     requantize: bool
 

@@ -19,7 +19,7 @@ from snnir.errors import ImportMismatchError
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Quantize
-from snnir.ir.ties import reached_from
+from snnir.ir.rounding_modes import reached_from
 
 if TYPE_CHECKING:
     import onnx

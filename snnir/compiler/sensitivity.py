@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.compiler.losses import bodies
+from snnir.compiler.losses import graphs_by_prefix
 from snnir.ir import Graph, Node, Quantization, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe, Scan
@@ -68,7 +68,7 @@ class Partial:
 
         self.expected = execute(calibrated, self.data, keep)
         self.prefix_of = {
-            node: prefix for prefix, graph in bodies(calibrated) for node in graph.nodes if isinstance(node.op, Observe)
+            node: prefix for prefix, graph in graphs_by_prefix(calibrated) for node in graph.nodes if isinstance(node.op, Observe)
         }
 
     def sqnr(self, levels: Mapping[str, Quantization], weights: Mapping[str, np.ndarray] | None = None) -> float:
@@ -88,7 +88,7 @@ class Partial:
         names = {node: f"{prefix}{node.output.name}" for node, prefix in self.prefix_of.items()}
         constants = {
             value: weights[f"{prefix}{value.name}"]
-            for prefix, graph in bodies(self.graph)
+            for prefix, graph in graphs_by_prefix(self.graph)
             for value in graph.constants
             if f"{prefix}{value.name}" in weights
         }
@@ -127,8 +127,8 @@ def rounded_weights(steps: QuantizationSteps) -> dict[str, np.ndarray]:
     A number that became several integers, since the sums that it is part of have different grids, is left out.
     """
     traced, rounding, _ = steps.weights.trace(steps.activations)  # type: ignore[attr-defined]
-    places = {value: prefix for prefix, graph in bodies(traced) for value in graph.constants}
-    final = dict(bodies(steps.quantized))
+    places = {value: prefix for prefix, graph in graphs_by_prefix(traced) for value in graph.constants}
+    final = dict(graphs_by_prefix(steps.quantized))
     found: dict[str, np.ndarray] = {}
     for integers, rounded in rounding.weights.items():
         prefix = places[integers]
@@ -138,8 +138,8 @@ def rounded_weights(steps: QuantizationSteps) -> dict[str, np.ndarray]:
             continue
         if twin.data.size != rounded.real.array.size:
             continue
-        worth = twin.data.reshape(rounded.shape) * rounded.divisor / quantization.scale
-        found[prefix + rounded.real.name] = worth.reshape(rounded.real.array.shape).astype(rounded.real.array.dtype)
+        real = twin.data.reshape(rounded.shape) * rounded.divisor / quantization.scale
+        found[prefix + rounded.real.name] = real.reshape(rounded.real.array.shape).astype(rounded.real.array.dtype)
     return found
 
 

@@ -201,9 +201,8 @@ def _joined(node: Node, value: Value, place: Place, holding: Sequence[Value], fo
 
 
 def _body_places(node: Node, op: Scan, found: Places) -> Iterator[tuple[Value, Place]]:
-    assert node.body is not None
     folded: dict[Dimension, Place] = {}
-    for outer, inner in zip(node.operands, node.body.inputs, strict=True):
+    for outer, inner in zip(node.operands, node.inner.inputs, strict=True):
         by_type = _by_type(inner.type.shape)
         if not isinstance(by_type, Place):
             continue
@@ -212,9 +211,9 @@ def _body_places(node: Node, op: Scan, found: Places) -> Iterator[tuple[Value, P
             place = Place(by_type.axis, found[outer].before, found[outer].after)
             folded.setdefault(inner.type.shape[by_type.axis], place)
         yield inner, place
-    for inner in node.body.inputs[: op.states]:  # an initial state that is the same for all samples says nothing of them
+    for inner in node.inner.inputs[: op.states]:  # an initial state that is the same for all samples says nothing of them
         by_type = _by_type(inner.type.shape)
-        if isinstance(by_type, Place) and node.operands[list(node.body.inputs).index(inner)] not in found:
+        if isinstance(by_type, Place) and node.operands[list(node.inner.inputs).index(inner)] not in found:
             like = folded.get(inner.type.shape[by_type.axis], by_type)
             yield inner, Place(by_type.axis, like.before, like.after)
 

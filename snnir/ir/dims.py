@@ -194,11 +194,11 @@ def at_most(size: Dimension, limits: Mapping[str, int]) -> int | None:
     """The largest number that `size` can be where names are at most `limits`; None where that does not follow term by term."""
     if isinstance(size, int):
         return size
-    largest = substitute(size, limits) if _grows(size) else None
+    largest = substitute(size, limits) if _is_monotone(size) else None
     return largest if isinstance(largest, int) else None
 
 
-def _grows(size: Dimension) -> bool:
+def _is_monotone(size: Dimension) -> bool:
     """Whether no name makes `size` smaller by growing."""
     if isinstance(size, int):
         return True
@@ -206,7 +206,7 @@ def _grows(size: Dimension) -> bool:
         divisions = [atom for atom in monomial if isinstance(atom, _FloorDiv)]
         if monomial and coefficient < 0:
             return False
-        if not all(isinstance(atom.denominator, int) and _grows(atom.numerator) for atom in divisions):
+        if not all(isinstance(atom.denominator, int) and _is_monotone(atom.numerator) for atom in divisions):
             return False
     return True
 

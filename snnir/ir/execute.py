@@ -232,11 +232,11 @@ def apply(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) 
 
 def function_levels(node: Node, operands: Sequence[np.ndarray], sizes: Mapping[str, int]) -> tuple[np.ndarray, ...]:
     """The levels, int64, that a `function` gives for complete levels and sums of its operands."""
-    assert isinstance(node.op, Function) and node.body is not None
-    body = node.body
+    op = node.expect(Function)
+    body = node.inner
     arrays = {value: np.asarray(array, np.int64) for value, array in zip(body.inputs, operands, strict=True)}
     _run(body, arrays, dict(sizes), None, set(body.outputs.values()))
-    bounds = zip(body.outputs.values(), node.op.lo, node.op.hi, strict=True)
+    bounds = zip(body.outputs.values(), op.lo, op.hi, strict=True)
     return tuple(np.clip(arrays[value], lo, hi) for value, lo, hi in bounds)
 
 
@@ -248,8 +248,7 @@ def real(array: np.ndarray, type_: TensorType) -> np.ndarray:
 
 
 def _scan(node: Node, operands: Sequence[np.ndarray], sizes: dict[str, int], observe: Observer | None) -> list[np.ndarray]:
-    op, body = node.op, node.body
-    assert isinstance(op, Scan) and body is not None
+    op, body = node.expect(Scan), node.inner
     sequences = operands[op.states : op.states + op.elements]
     batch = next((size for value, array in zip(node.operands, operands, strict=True) for size in _batch(value, array)), 1)
     states = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -17,6 +18,11 @@ from snnir.ir.op import FLOAT, LEVELS, Op
 from snnir.ir.types import TensorType, dtype_of
 
 __all__ = ["Graph", "Node", "Value"]
+
+_A = TypeVar("_A", bound=Op)
+_B = TypeVar("_B", bound=Op)
+_C = TypeVar("_C", bound=Op)
+_D = TypeVar("_D", bound=Op)
 
 
 class Value:
@@ -49,6 +55,13 @@ class Value:
         if self.data is None:
             raise GraphError(f"value {self.name} is not a constant")
         return self.data
+
+    @property
+    def node(self) -> Node:
+        """The node that gives the value. Raises `GraphError` for inputs and constants."""
+        if self.producer is None:
+            raise GraphError(f"value {self.name} is an input or a constant; no node gives it")
+        return self.producer
 
     @property
     def digest(self) -> str:
@@ -87,6 +100,32 @@ class Node:
         if len(self.outputs) != 1:
             raise GraphError(f"{self!r} has {len(self.outputs)} outputs")
         return self.outputs[0]
+
+    @property
+    def inner(self) -> Graph:
+        """The body graph. Raises `GraphError` where there is none."""
+        if self.body is None:
+            raise GraphError(f"{self.describe()} (op {self.op.name}) has no body")
+        return self.body
+
+    @overload
+    def expect(self, op: type[_A], /) -> _A: ...
+
+    @overload
+    def expect(self, op: type[_A], other: type[_B], /) -> _A | _B: ...
+
+    @overload
+    def expect(self, op: type[_A], other: type[_B], third: type[_C], /) -> _A | _B | _C: ...
+
+    @overload
+    def expect(self, op: type[_A], other: type[_B], third: type[_C], fourth: type[_D], /) -> _A | _B | _C | _D: ...
+
+    def expect(self, *ops: type[Op]) -> Op:
+        """The op, which is of one of the classes `ops`. Raises `GraphError` naming the node where it is not."""
+        if not isinstance(self.op, ops):
+            known = ", ".join(op.name if hasattr(op, "name") else op.__name__ for op in ops)
+            raise GraphError(f"{self.describe()} is {self.op.name}; only {known} can stand there")
+        return self.op
 
     def describe(self) -> str:
         """The node in a user's words: its origin where it has one, else its op and result."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from snnir.ir.batch import Place, per_sample
 from snnir.ir.dims import BATCH, Dimension, Shape, dim
@@ -38,7 +37,7 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import Rewriter, copy_constants, like
 
-__all__ = ["apart", "for_any_batch", "lift", "together"]
+__all__ = ["apart", "folded", "for_any_batch", "lift"]
 
 
 def _lifted_body(body: Graph, lead: Dimension) -> Graph | None:
@@ -125,21 +124,20 @@ def _moved(rewriter: Rewriter, value: Value, source: int, target: int) -> Value:
 
 def _layer(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimension) -> tuple[Value, ...] | None:
     """A recurrent layer: its own batch and the samples are one batch."""
-    op = node.op
-    assert isinstance(op, Recurrent)
+    op = node.expect(Recurrent)
     count = 4 + op.STATES
     if operands[0].is_constant or not all(value.is_constant for value in operands[1:4]):
         return None
     inner = per_sample(node.operands[0].type.shape)[0]
 
-    def together(value: Value) -> Value:
+    def merged(value: Value) -> Value:
         rest = value.type.shape[2:]
-        return rewriter.emit(Reshape((lead * inner, *rest)), value, name=f"{value.name}.together")
+        return rewriter.emit(Reshape((lead * inner, *rest)), value, name=f"{value.name}.merged")
 
-    states = [value if value.is_constant else together(_wide(rewriter, value, inner)) for value in operands[4:count]]
-    masks = [together(_spread(rewriter, value, lead)) for value in operands[count:]]
-    names = [f"{value.name}.together" for value in node.outputs]
-    found = rewriter.emit_all(op, together(operands[0]), *operands[1:4], *states, *masks, names=names)
+    states = [value if value.is_constant else merged(_wide(rewriter, value, inner)) for value in operands[4:count]]
+    masks = [merged(_spread(rewriter, value, lead)) for value in operands[count:]]
+    names = [f"{value.name}.merged" for value in node.outputs]
+    found = rewriter.emit_all(op, merged(operands[0]), *operands[1:4], *states, *masks, names=names)
     shapes = [(lead, *per_sample(value.type.shape)) for value in node.outputs]
     return tuple(
         rewriter.emit(Reshape(shape), value, name=old.name) for shape, value, old in zip(shapes, found, node.outputs, strict=True)
@@ -169,7 +167,7 @@ def _further(op: Op, lead: Dimension) -> Op | None:
         return dataclasses.replace(op, axes=tuple(axis + 1 if axis >= 0 else axis for axis in op.axes))
     if op.has(Trait.ALONG_AXIS):
         axis = int(vars(op)["axis"])
-        further: dict[str, Any] = {"axis": axis + 1 if axis >= 0 else axis}
+        further: dict[str, object] = {"axis": axis + 1 if axis >= 0 else axis}
         return dataclasses.replace(op, **further)
     return None
 
@@ -256,7 +254,7 @@ def apart(rewriter: Rewriter, value: Value, place: Place | None) -> Value:
     return rewriter.emit(Reshape((dim(BATCH), *per_sample(shape))), value, name=f"{name}.apart")
 
 
-def together(rewriter: Rewriter, value: Value, shape: Shape, place: Place | None) -> Value:
+def folded(rewriter: Rewriter, value: Value, shape: Shape, place: Place | None) -> Value:
     """The inverse: [N, *shape of one sample] in `shape`, with the batch in `place`."""
     name = value.name
     if place is None:
@@ -302,7 +300,7 @@ def for_any_batch(graph: Graph, axes: Mapping[str, int | None]) -> Graph | None:
         axis = known.get(shape, next((axis for axis, size in enumerate(shape[:2]) if size == 1), None))
         axis = None if None in axes.values() and shape not in known else axis
         result = _spread(rewriter, values[value], dim(BATCH))
-        new.output(name, result if axis is None else together(rewriter, result, _with_batch(shape, axis), Place(axis)))
+        new.output(name, result if axis is None else folded(rewriter, result, _with_batch(shape, axis), Place(axis)))
     return new
 
 

@@ -14,8 +14,8 @@ from snnir.ir.dims import Dim, concrete
 from snnir.ir.graph import Graph, Value
 from snnir.ir.op import LEVELS, OPS
 from snnir.ir.ops import Function, Scan
+from snnir.ir.tokens import read_attributes, read_name, read_word, tokenize
 from snnir.ir.types import DTYPES, TensorType, parse_type
-from snnir.ir.words import read_attributes, read_name, read_word, split_words
 from snnir.plugins import load_ops
 
 __all__ = ["parse"]
@@ -45,7 +45,7 @@ class _Reader:
         while self.position < len(self.lines):
             self.position += 1
             try:
-                words, comment = split_words(self.lines[self.position - 1])
+                words, comment = tokenize(self.lines[self.position - 1])
             except TextError as error:
                 raise self.fail(str(error)) from None
             if words:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from snnir.errors import UsageError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Bif, Encode, Fs, Function, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.ops import Encode, Fs, Function, MaxPool, Population, Product, Readout, Scan
 
 __all__ = ["FEW_SPIKES", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
 
@@ -106,7 +106,7 @@ def _walk(graph: Graph, delivery: str, found: Phases, lengths: Mapping[str, int]
             continue
         if not isinstance(node.op, Readout):
             found.of.update(dict.fromkeys(node.outputs, phase))
-        if isinstance(node.op, Encode | Population | Readout | Product | MaxPool):  # what is only moved takes no step
+        if isinstance(node.op, Encode | Population | Readout | Accumulate | Product | MaxPool | Function):  # what is only moved takes no step
             last = max(last, phase.end)
     return last
 
@@ -115,11 +115,10 @@ def _phase(node: Node, inputs: list[Phase]) -> Phase | None:
     op, end = node.op, max((phase.end for phase in inputs), default=0)
     if isinstance(op, Encode):
         return _CHARGED
-    if isinstance(op, Bif):
-        raise UsageError(f"{node.describe()}: bif neurons have no schedule; a graph is of one family of neurons")
     if isinstance(op, Fs):
         return Phase(end, end + op.steps)
-    assert not isinstance(op, Population)
+    if isinstance(op, Population):
+        raise UsageError(f"{node.describe()}: {op.name} neurons have no schedule; a graph is of one family of neurons")
     if isinstance(op, Function):
         return Phase(end, end + 1)
     if isinstance(op, Product):
@@ -128,8 +127,7 @@ def _phase(node: Node, inputs: list[Phase]) -> Phase | None:
 
 
 def _scan(node: Node, op: Scan, delivery: str, found: Phases, lengths: Mapping[str, int]) -> None:
-    body = node.body
-    assert body is not None
+    body = node.inner
     for index, (inner, outer) in enumerate(zip(body.inputs, node.operands, strict=True)):
         if inner.type.dtype != "spike":
             continue
@@ -146,5 +144,4 @@ def _scan(node: Node, op: Scan, delivery: str, found: Phases, lengths: Mapping[s
 
 
 def _delivered(state: Value, delivery: str) -> Phase:
-    assert state.type.quantization is not None
-    return Phase(0, 1 if delivery == "graded" else state.type.quantization.magnitude_bits)
+    return Phase(0, 1 if delivery == "graded" else state.type.levels.magnitude_bits)

@@ -25,7 +25,7 @@ import numpy as np
 
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Scan
-from snnir.ir.words import attributes_text, name_text, word_text
+from snnir.ir.tokens import attributes_text, name_text, word_text
 
 __all__ = ["INLINE", "tensors", "text"]
 

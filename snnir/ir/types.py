@@ -21,7 +21,7 @@ import numpy as np
 
 from snnir.errors import GraphError, InputError, TextError
 from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim, parse_dim, substitute
-from snnir.ir.ties import round_by
+from snnir.ir.rounding_modes import round_by
 
 __all__ = ["DTYPES", "Quantization", "TensorType", "dtype_of", "not_a_level", "parse_type"]
 
@@ -174,6 +174,13 @@ class TensorType:
         return self.dtype in ("acc", "current")
 
     @property
+    def levels(self) -> Quantization:
+        """The quantization of levels or spikes. Raises `GraphError` for any other type."""
+        if self.quantization is None:
+            raise GraphError(f"a value of type {self} has no levels")
+        return self.quantization
+
+    @property
     def batch_axis(self) -> int | None:
         """The axis whose size is exactly the batch, or None."""
         return self.shape.index(dim(BATCH)) if dim(BATCH) in self.shape else None
@@ -237,7 +244,7 @@ def _read_kind(kind: str, scale: str | None, lo: str | None, hi: str | None) -> 
             raise GraphError("levels are written as u4*0.5, s4*0.5, int[0..9]*0.5 or spike[0..9]*0.5")
         low, high = (0, (1 << bits) - 1) if kind[0] == "u" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
         return "int", Quantization(float(scale), low, high)
-    return kind, Quantization(float(scale), int(str(lo)), int(hi))
+    return kind, Quantization(float(scale), int(lo or 0), int(hi))
 
 
 def _size_text(size: Dimension) -> str:

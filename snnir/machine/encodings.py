@@ -15,5 +15,5 @@ __all__ = ["portions"]
 def portions(levels: np.ndarray, steps: int) -> np.ndarray:
     """Levels [N, ...] in `steps` integer portions that differ by 1 at most: int64 [steps, N, ...], summing up to them."""
     size, sign = np.abs(levels.astype(np.int64)), np.sign(levels).astype(np.int64)
-    told = [sign * (size * t // steps) for t in range(steps + 1)]
-    return np.diff(np.stack(told), axis=0)
+    cumulative = [sign * (size * t // steps) for t in range(steps + 1)]
+    return np.diff(np.stack(cumulative), axis=0)

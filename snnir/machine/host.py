@@ -89,16 +89,14 @@ def _computable(node: Node, known: Collection[Value]) -> bool:
 
 def _concerns_host(node: Node) -> bool:
     """Whether the host computes a part of a scan's body, or gives out real results of it."""
-    body = node.body
-    assert body is not None
+    body = node.inner
     inside = any(inner.op.host or isinstance(inner.op, Encode | Readout) for inner in body.nodes)
     return inside or any(value.type.is_plain for value in body.outputs.values())
 
 
 def _real_results(node: Node) -> list[tuple[Value, Value]]:
     """The results of a scan that are real values: outside, and inside of its body."""
-    body, op = node.body, node.op
-    assert body is not None and isinstance(op, Scan)
+    body, op = node.inner, node.expect(Scan)
     results = list(zip(node.outputs, body.outputs.values(), strict=True))[op.states :]
     return [(outer, inner) for outer, inner in results if inner.type.is_plain]
 
@@ -156,8 +154,7 @@ class Host:
 
     def _open(self, node: Node, op: Scan) -> None:
         """Cut the real sequences of a scan into its windows, where the body computes with real values."""
-        body = node.body
-        assert body is not None
+        body = node.inner
         pairs = list(zip(body.inputs, node.operands, strict=True))
         elements, shared = pairs[op.states : op.states + op.elements], pairs[op.states + op.elements :]
         constants = {inner: outer.array for inner, outer in shared if outer.is_constant}
@@ -189,8 +186,7 @@ class Host:
 
     def _close(self, node: Node, op: Scan, sums: Mapping[Value, np.ndarray], reals: dict[Value, np.ndarray]) -> None:
         """Stack the real results of a scan's windows."""
-        body, results = node.body, _real_results(node)
-        assert body is not None
+        body, results = node.inner, _real_results(node)
         own = [inner.output for inner in body.nodes if isinstance(inner.op, Readout)]
         rows = [window.finish({value: sums[value][:, k] for value in own}) for k, window in enumerate(self.windows[node])]
         for outer, inner in results:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnir.errors import GraphError
 from snnir.ir.ops.fixed_point import IntBitLength, IntFloorDiv, floor_sqrt
 from snnir.machine.addresses import IndexMap
 
@@ -33,6 +34,13 @@ class Step:
     size: int
     width: int = 1
     data: np.ndarray | None = None
+
+    @property
+    def held(self) -> np.ndarray:
+        """The data of a `constant` or `table`. Raises `GraphError` for another kind, or where a file left it out."""
+        if self.data is None:
+            raise GraphError(f"a step of kind {self.kind} holds no data")
+        return self.data
 
 
 _BINARY: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -65,8 +73,7 @@ def compute(code: Sequence[Step], sources: Sequence[np.ndarray]) -> np.ndarray:
 
 def _step(step: Step, operands: list[np.ndarray], samples: int) -> np.ndarray:
     if step.kind == "constant":
-        assert step.data is not None
-        return np.broadcast_to(step.data, (samples, step.size))
+        return np.broadcast_to(step.held, (samples, step.size))
     if step.kind == "join":
         whole = np.concatenate(operands, axis=1)
         index = np.arange(step.size) if step.maps[0] is None else step.maps[0].array()
@@ -77,7 +84,6 @@ def _step(step: Step, operands: list[np.ndarray], samples: int) -> np.ndarray:
     if step.kind in _UNARY:
         return np.asarray(_UNARY[step.kind](*read))
     if step.kind == "table":
-        assert step.data is not None
-        return np.asarray(step.data[np.clip(read[0], 0, len(step.data) - 1)])
+        return np.asarray(step.held[np.clip(read[0], 0, len(step.held) - 1)])
     grouped = read[0].reshape(samples, step.size, step.width)
     return np.asarray(grouped.sum(axis=2) if step.kind == "sum" else grouped.max(axis=2))

@@ -60,16 +60,14 @@ class Microprogram:
             at = self.room(step.size)
             registers.append((at, step.size))
             if step.kind == "constant":
-                assert step.data is not None
-                self.constants.append((at, step.data))
+                self.constants.append((at, step.held))
                 continue
             given = [registers[index] for index in step.operands]
             if step.kind == "join":
                 x, y = (0, self._map(self._joined(step, given))), (0, -1)
             elif step.kind == "table":
-                assert step.data is not None
-                entries = self.room(step.data.size)
-                self.constants.append((entries, step.data))
+                entries = self.room(step.held.size)
+                self.constants.append((entries, step.held))
                 x, y = self._operand(step, given, 0), (entries, -1)
             else:
                 x = self._operand(step, given, 0)

@@ -39,8 +39,7 @@ def move(node: Node, operands: Sequence[Wiring], sizes: Mapping[str, int], batch
 
     Raises `UnsupportedError` where the op moves elements from sample to sample.
     """
-    op = node.op
-    assert isinstance(op, Movement)
+    op = node.expect(Movement)
     op = op.bind(dict(sizes))
     roots: list[Value] = []
     root_sizes: list[int] = []

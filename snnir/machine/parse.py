@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -102,8 +101,8 @@ class _Line:
     def __init__(self, reader: _Reader, rest: str) -> None:
         self.reader, self.rest = reader, rest
 
-    def fields(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def fields(self) -> dict[str, object]:
+        found: dict[str, object] = {}
         while self.rest:
             name = self.take(_NAME, "a field `name=value`").group()
             self.rest = self.rest[1:]

@@ -83,10 +83,10 @@ class Synapse:
         rows, columns = lists
         if self.kind not in ("list", "csr") or rows is None or columns is None or rows.shape != weights.shape:
             return False
-        if not _within(rows, count):
+        if not _in_range(rows, count):
             return False
         if self.kind == "list":
-            return columns.shape == weights.shape and _within(columns, size) and not (np.diff(rows) < 0).any()
+            return columns.shape == weights.shape and _in_range(columns, size) and not (np.diff(rows) < 0).any()
         ends = columns.size == size + 1 and (int(columns[0]), int(columns[-1])) == (0, weights.size)
         return ends and not (np.diff(columns) < 0).any()
 
@@ -98,7 +98,7 @@ class Synapse:
         return expanded
 
 
-def _within(index: np.ndarray, count: int) -> bool:
+def _in_range(index: np.ndarray, count: int) -> bool:
     return not index.size or (int(index.min()) >= 0 and int(index.max()) < count)
 
 

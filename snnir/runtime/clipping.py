@@ -22,8 +22,8 @@ def clipped_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, 
         value = node.operands[0] if isinstance(node.op, Encode) else None
         if value is None or value not in graph.inputs or value.name not in inputs:
             continue
-        assert isinstance(node.op, Encode)
-        array, levels = np.asarray(inputs[value.name], np.float64), node.op.quantization
+        op = node.expect(Encode)
+        array, levels = np.asarray(inputs[value.name], np.float64), op.quantization
         least, most = (levels.lo - 0.5) * np.asarray(levels.scale), (levels.hi + 0.5) * np.asarray(levels.scale)
         beyond = int(((array < least) | (array > most)).sum()) / array.size if array.size else 0.0
         found[value.name] = max(found.get(value.name, 0.0), beyond)

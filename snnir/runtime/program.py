@@ -33,7 +33,7 @@ _KIND = "snnir-program"
 class Program:
     """A model as `float`, `quantized` and `spiking` graph, with `facts` about how it was compiled.
 
-    A program that was imported from a bundle has the spiking graph only."""
+    A program that was made of a bundle or of a spiking graph has the spiking graph only."""
 
     def __init__(self, graphs: Mapping[str, Graph], facts: Mapping[str, object]) -> None:
         self._graphs = dict(graphs)
@@ -46,7 +46,7 @@ class Program:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that it has: `float`, `quantized`, `spiking`; of a program from a bundle the last alone."""
+        """The levels that it has: `float`, `quantized`, `spiking`; from a bundle or a spiking graph the last alone."""
         return tuple(level for level in LEVELS if level in self._graphs)
 
     def graph(self, level: str = "spiking") -> Graph:
@@ -54,8 +54,8 @@ class Program:
         if level not in self._graphs:
             if level in LEVELS:
                 raise UsageError(
-                    f"this program has no {level} level: it came from a bundle, which holds the spiking one only; "
-                    "use the program that the bundle was made of"
+                    f"this program has no {level} level: what it came from (a bundle, a NIR file or a spiking graph) holds the "
+                    "spiking one only; use the program that this was made of"
                 )
             raise UsageError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
         return self._graphs[level]

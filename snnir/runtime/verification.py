@@ -88,8 +88,7 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
     for node in spiking.nodes:
         if isinstance(node.op, Scan):
             other = _producer(quantized, node)
-            assert node.body is not None and other.body is not None
-            _match(other.body, node.body, f"{prefix}{node.outputs[0].name}/", names)
+            _match(other.inner, node.inner, f"{prefix}{node.outputs[0].name}/", names)
         elif isinstance(node.op, Encode) and node.operands[0].is_constant:
             continue
         elif isinstance(node.op, Population | Encode | MaxPool | Product):
@@ -99,13 +98,12 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
                 names.setdefault(quantized.values[value.name], []).append(prefix + value.name)
         elif isinstance(node.op, Readout):
             twin = _producer(quantized, node)
-            assert isinstance(twin.op, Dequantize)
+            twin.expect(Dequantize)
             names.setdefault(twin.operands[0], []).append(prefix + node.output.name)
 
 
 def _producer(graph: Graph, node: Node) -> Node:
-    producer = graph.values[node.outputs[0].name].producer
-    assert producer is not None
+    producer = graph.values[node.outputs[0].name].node
     return producer
 
 
@@ -149,10 +147,9 @@ def verify_program(
             a, b = expected.get(name), result.counts.get(name)
             entry = found.setdefault(name, [0, 0])
             if a is None or b is None:
-                given = a if a is not None else b
-                assert given is not None
-                entry[0] += given.size
-                entry[1] += given.size
+                only = sum(array.size for array in (a, b) if array is not None)
+                entry[0] += only
+                entry[1] += only
                 continue
             a = np.broadcast_to(a, b.shape) if a.ndim == b.ndim else a
             entry[0] += b.size

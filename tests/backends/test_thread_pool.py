@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from snnir.backends.simulator import Simulator
-from snnir.backends.simulator.kernels.memory import fetch_add
+from snnir.backends.simulator import run as simulator_run
+from snnir.backends.simulator.kernels.constants import FAILED
+from snnir.backends.simulator.kernels.memory import as_run, fetch_add
+from snnir.backends.simulator.kernels.numba_compat import Native
 from snnir.backends.simulator.thread_pool import ThreadPool
 from snnir.errors import InputError
 from snnir.ir.execute import execute
@@ -154,6 +157,24 @@ def test_processes(script: str, said: str) -> None:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     assert said in result.stdout
+
+
+def _fails(run: Any) -> None:
+    as_run(run).counters[FAILED] = 1
+
+
+def test_another_fault_is_not_called_a_want_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    native, made = Native(_fails, returns=False), simulator_run._code
+    native.compile(None)
+
+    def failing(sized: Any) -> Any:
+        code = made(sized)
+        monkeypatch.setattr(code, "work", native.address)
+        return code
+
+    monkeypatch.setattr(simulator_run, "_code", failing)
+    with pytest.raises(RuntimeError, match="not for want of memory"):
+        Simulator(chain()).run({"x": np.zeros((3, 2), np.float32)})
 
 
 STOPPING = """

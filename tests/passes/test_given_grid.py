@@ -10,7 +10,7 @@ import pytest
 from snnir.ir import Graph, Quantization, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.ops import Add, Linear, Quantize
-from snnir.ir.ties import ROUNDINGS, reached_from
+from snnir.ir.rounding_modes import ROUNDINGS, reached_from
 from snnir.passes import Context
 from snnir.passes.model_grid import given_table, model_grid, steady
 from snnir.passes.quantize_weights import QuantizeWeights

@@ -38,6 +38,7 @@ __all__ = [
     "MOST",
     "MUL",
     "NEXT",
+    "NO_ROOM",
     "OFFSETS",
     "OPEN",
     "OWN_LOCK",
@@ -106,7 +107,10 @@ same after the last input, and all of a call.
 
 NEXT, LAST, WORKERS, FAILED, STOPPED = range(5)
 """Places in the counters that the workers of a run share: the next sample, where to end, how many workers have entered, whether
-one of them found too little memory, and whether the caller wants them to stop."""
+one of them failed, and whether the caller wants them to stop."""
+
+NO_ROOM = -1
+"""The room of growing memory that could not grow: there was too little memory."""
 
 STATE, FUNCTION, CONTEXT, OWN_LOCK, HELPERS = 0, 8, 9, 10, 16
 """Places of words in a thread pool's memory: `STATE` is alone in its cache line; from `HELPERS` on two words a helper: whether it

@@ -86,7 +86,7 @@ def _execute(run, worker, first, last):
     for i in range(first, last):
         stop_where_asked(run)
         if execute_by(run.routines[i], run, worker, run.program.instructions[i].row):
-            raise MemoryError
+            raise RuntimeError
         emitter = run.emitter[i]
         if emitter >= 0:
             _enter_results(run, worker, emitter)

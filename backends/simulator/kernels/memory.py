@@ -5,14 +5,14 @@ Growing memory is the C library's, because arrays of NumPy would count reference
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import llvmlite.ir
 import numba
 import numpy as np
 
-from snnir.backends.simulator.kernels.constants import STOPPED
-from snnir.backends.simulator.kernels.numba_compat import Struct, array_pointer, array_view, c_function, intrinsic, part
+from snnir.backends.simulator.kernels.constants import NO_ROOM, STOPPED
+from snnir.backends.simulator.kernels.numba_compat import Compiled, Struct, array_pointer, array_view, c_function, intrinsic, part
 from snnir.backends.simulator.kernels.types import RUN, WORKER
 
 __all__ = [
@@ -38,7 +38,7 @@ _LONG, _BYTE = llvmlite.ir.IntType(64), llvmlite.ir.IntType(8).as_pointer()
 _INTEGER = numba.types.int64
 
 
-def _structure(struct: Struct) -> Any:
+def _structure(struct: Struct) -> Compiled:
     """An intrinsic that takes the words at an address as a structure."""
 
     def typed(context, address):
@@ -50,8 +50,8 @@ def _structure(struct: Struct) -> Any:
     return intrinsic(typed)
 
 
-as_run: Any = _structure(RUN)
-as_worker: Any = _structure(WORKER)
+as_run: Compiled = _structure(RUN)
+as_worker: Compiled = _structure(WORKER)
 
 
 @intrinsic
@@ -148,7 +148,7 @@ def cycles(context):
     return _INTEGER(), generate
 
 
-def _calling(returned: Any) -> Any:
+def _calling(returned: llvmlite.ir.Type) -> Callable[..., object]:
     """How to call the C function at an address, with the structures of a run and a worker and some numbers."""
 
     def generate(context, builder, signature, arguments):
@@ -163,7 +163,7 @@ def _calling(returned: Any) -> Any:
 
 @intrinsic
 def execute_by(context, address, run, worker, row):
-    """Call the routine of an instruction, at an address. Returns 1 where there was too little memory, else 0."""
+    """Call the routine of an instruction, at an address. Returns 1 where it failed, else 0."""
     return _INTEGER(_INTEGER, run, worker, _INTEGER), _calling(_LONG)
 
 
@@ -175,12 +175,16 @@ def deliver_by(context, address, run, worker, population, segment, begin, end):
 
 @part
 def enlarge(log, count, width):
-    """Let the memory of a log, of log[1] entries of `width` bytes at log[0], hold at least `count`. Returns whether it moved."""
+    """Let the memory of a log, of log[1] entries of `width` bytes at log[0], hold at least `count`. Returns whether it moved.
+
+    Where there is too little memory it raises, and log[1] is `NO_ROOM` from then on: no routine can say why it failed.
+    """
     if count <= log[1]:
         return False
     size = 2 * count
     moved = _reallocate(log[0], np.int64(size * width))
     if moved == 0:
+        log[1] = NO_ROOM
         raise MemoryError
     log[0], log[1] = moved, size
     return True
@@ -200,7 +204,7 @@ def grow(trains, offsets, events):
 def stop_where_asked(run):
     """End the call where the caller wants it: what is raised becomes the status of a failed routine."""
     if run.counters[STOPPED]:
-        raise MemoryError
+        raise InterruptedError
 
 
 @part

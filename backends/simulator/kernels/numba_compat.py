@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
 import llvmlite.ir
 import numba
-from numba.core import caching, ccallback, cgutils, codegen, compiler, imputils, typed_passes, typing
+from numba.core import (
+    base,
+    caching,
+    ccallback,
+    cgutils,
+    codegen,
+    compiler,
+    compiler_machinery,
+    datamodel,
+    imputils,
+    typed_passes,
+    typing,
+)
 from numba.core.compiler_machinery import register_pass
 from numba.np import arrayobj
 
 __all__ = [
+    "Compiled",
     "Native",
     "Struct",
     "allocate_once",
@@ -31,7 +45,10 @@ __all__ = [
     "target",
 ]
 
-intrinsic: Any = numba.extending.intrinsic
+Compiled = Any
+"""What Numba made of a function: within compiled code its types follow from each use."""
+
+intrinsic: Compiled = numba.extending.intrinsic
 
 
 def target() -> tuple[str, ...]:
@@ -62,19 +79,19 @@ class _LowerPart(typed_passes.NativeLowering):
 
     _name = "lower_part"
 
-    def run_pass(self, state: Any) -> bool:
+    def run_pass(self, state: compiler.StateDict) -> bool:
         target = state.targetctx
         state.flags.no_compile = True
         state.library = _PartLibrary(target.codegen(), state.func_id.func_qualname)
         super().run_pass(state)
-        entry: Any = [].append
+        entry = list[object]().append
         target.insert_user_function(entry, state["cr"].fndesc, [state.library])
         state["cr"] = state["cr"]._replace(cfunc=entry)
         return True
 
 
 class _PartCompiler(compiler.CompilerBase):
-    def define_pipelines(self) -> list[Any]:
+    def define_pipelines(self) -> list[compiler_machinery.PassManager]:
         manager = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
         manager.passes = [
             (_LowerPart if kind is typed_passes.NativeLowering else kind, *described) for kind, *described in manager.passes
@@ -83,7 +100,7 @@ class _PartCompiler(compiler.CompilerBase):
         return [manager]
 
 
-def part(function: Callable[..., Any]) -> Any:
+def part(function: Callable[..., object]) -> Compiled:
     """Compile a function as part of the compiled functions that call it: Python cannot call it."""
     options: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return numba.njit(pipeline_class=_PartCompiler, **options)(function)
@@ -114,7 +131,7 @@ class _Locator(caching._CacheLocator):
 class _CacheImplementation(caching.CompileResultCacheImpl):
     _locator_classes: Any = [_Locator]
 
-    def reduce(self, result: Any) -> Any:
+    def reduce(self, result: Any) -> tuple[object, ...]:
         """What is kept: machine code, without the code for LLVM to become part of other functions."""
         (name, kind, (machine_code, _)), *others = result._reduce()
         empty = result.library._codegen._create_empty_module(name)
@@ -126,14 +143,14 @@ class _Cache(caching.FunctionCache):
 
     _impl_class = _CacheImplementation
 
-    def _index_key(self, signature: Any, target: Any) -> Any:
+    def _index_key(self, signature: typing.templates.Signature, target: codegen.JITCPUCodegen) -> typing.templates.Signature:
         return signature
 
 
 class Native:
     """A C function compiled from Python. Its parameters are int64; it returns int64, or nothing."""
 
-    def __init__(self, function: Callable[..., Any], *, returns: bool) -> None:
+    def __init__(self, function: Callable[..., object], *, returns: bool) -> None:
         integer = numba.types.int64
         count = function.__code__.co_argcount
         signature = ((integer,) * count, integer if returns else numba.types.void)
@@ -163,20 +180,22 @@ class Native:
             self._function._cache = _Cache(self._function._pyfunc)
 
     @property
-    def address(self) -> Any:
-        """The function's address, once it is compiled or loaded."""
-        return self._function.address
+    def address(self) -> int | None:
+        """The function's address; None before it is compiled or loaded."""
+        found: int | None = self._function.address
+        return found
 
     @property
-    def ctypes(self) -> Any:
+    def ctypes(self) -> Callable[..., int | None]:
         """The function for Python to call, without the interpreter's lock."""
-        return self._function.ctypes
+        found: Callable[..., int | None] = self._function.ctypes
+        return found
 
 
 class Struct(numba.types.Type):
     """A pointer to words (int64) in memory: scalars (int64), arrays (their address, then their shape) and pointers to others."""
 
-    def __init__(self, name: str, **fields: Any) -> None:
+    def __init__(self, name: str, **fields: numba.types.Type) -> None:
         self.fields = fields
         self.places: dict[str, int] = {}
         self.words = 0
@@ -189,7 +208,7 @@ class Struct(numba.types.Type):
 
 @numba.extending.register_model(Struct)
 class _StructModel(numba.extending.models.PrimitiveModel):
-    def __init__(self, manager: Any, struct: Struct) -> None:
+    def __init__(self, manager: datamodel.manager.DataModelManager, struct: Struct) -> None:
         super().__init__(manager, struct, llvmlite.ir.IntType(64).as_pointer())
 
 
@@ -197,15 +216,17 @@ class _StructModel(numba.extending.models.PrimitiveModel):
 class _StructFields(typing.templates.AttributeTemplate):
     key = Struct
 
-    def generic_resolve(self, struct: Struct, field: str) -> Any:  # type: ignore[override]
+    def generic_resolve(self, struct: Struct, field: str) -> numba.types.Type | None:  # type: ignore[override]
         return struct.fields.get(field)
 
 
 @imputils.lower_getattr_generic(Struct)
-def _field(context: Any, builder: Any, struct: Struct, value: Any, field: str) -> Any:
+def _field(
+    context: base.BaseContext, builder: llvmlite.ir.IRBuilder, struct: Struct, value: llvmlite.ir.Value, field: str
+) -> llvmlite.ir.Value:
     kind, integer = struct.fields[field], llvmlite.ir.IntType(64)
 
-    def word(place: int) -> Any:
+    def word(place: int) -> llvmlite.ir.Value:
         return builder.load(builder.gep(value, [integer(struct.places[field] + place)]))
 
     if isinstance(kind, numba.types.Array):
@@ -213,7 +234,13 @@ def _field(context: Any, builder: Any, struct: Struct, value: Any, field: str) -
     return builder.inttoptr(word(0), integer.as_pointer()) if isinstance(kind, Struct) else word(0)
 
 
-def array_view(context: Any, builder: Any, kind: Any, address: Any, shape: Sequence[Any]) -> Any:
+def array_view(
+    context: base.BaseContext,
+    builder: llvmlite.ir.IRBuilder,
+    kind: numba.types.Array,
+    address: llvmlite.ir.Value,
+    shape: Sequence[llvmlite.ir.Value],
+) -> llvmlite.ir.Value:
     """An array of C order at an address, which owns nothing; `address` and `shape` are int64 in LLVM."""
     integer, made = llvmlite.ir.IntType(64), context.make_array(kind)(context, builder)
     width = integer(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
@@ -225,26 +252,32 @@ def array_view(context: Any, builder: Any, kind: Any, address: Any, shape: Seque
     return made._getvalue()
 
 
-def array_pointer(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+def array_pointer(
+    context: base.BaseContext, builder: llvmlite.ir.IRBuilder, kind: numba.types.Array, value: llvmlite.ir.Value
+) -> llvmlite.ir.Value:
     """Where the entries of an array begin, as a pointer in LLVM."""
     return context.make_array(kind)(context, builder, value).data
 
 
-def element_type(context: Any, kind: Any) -> Any:
+def element_type(context: base.BaseContext, kind: numba.types.Array) -> llvmlite.ir.Type:
     """The type in LLVM of an array's (or a pointer's) entries."""
     return context.get_data_type(kind.dtype)
 
 
-def c_function(builder: Any, name: str, result: Any, *parameters: Any) -> Any:
+def c_function(
+    builder: llvmlite.ir.IRBuilder, name: str, result: llvmlite.ir.Type, *parameters: llvmlite.ir.Type
+) -> llvmlite.ir.Function:
     """A function of the C library or of Python's C API, for compiled code to call."""
     return cgutils.get_or_insert_function(builder.module, llvmlite.ir.FunctionType(result, parameters), name)
 
 
-def for_range(builder: Any, start: Any, stop: Any, step: Any) -> Any:
+def for_range(
+    builder: llvmlite.ir.IRBuilder, start: llvmlite.ir.Value, stop: llvmlite.ir.Value, step: llvmlite.ir.Value
+) -> AbstractContextManager[tuple[llvmlite.ir.Value, llvmlite.ir.Value]]:
     """A loop in LLVM; the context gives its index and the number of rounds."""
     return cgutils.for_range_slice(builder, start, stop, step, start.type)
 
 
-def allocate_once(builder: Any, kind: Any) -> Any:
+def allocate_once(builder: llvmlite.ir.IRBuilder, kind: llvmlite.ir.Type) -> llvmlite.ir.AllocaInstr:
     """A place on the stack, made once even within a loop."""
     return cgutils.alloca_once(builder, kind)

@@ -1,12 +1,13 @@
 """The functions that are compiled on their own: C functions of addresses and numbers, each compiled when it is first needed.
 
 Every instruction and every segment names the one that executes it, so that a network compiles the kinds of instructions, neurons
-and weights that it holds. All return 1 where there was too little memory, else 0; deliveries and those of threads return nothing.
+and weights that it holds. All return 1 where something was raised, else 0; deliveries and those of threads return nothing.
+Compiled code cannot tell one exception from another, so what raises leaves the reason where `run.py` looks for it (`NO_ROOM`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
@@ -27,8 +28,8 @@ NATIVE: dict[str, Native] = {}
 """By name."""
 
 
-def _native(*, returns: bool) -> Any:
-    def enter(function: Any) -> Native:
+def _native(*, returns: bool) -> Callable[[Callable[..., None]], Native]:
+    def enter(function: Callable[..., object]) -> Native:
         NATIVE[function.__name__] = Native(function, returns=returns)
         return NATIVE[function.__name__]
 

@@ -9,13 +9,12 @@ until another thread has released.
 from __future__ import annotations
 
 import platform
-from typing import Any
 
 import llvmlite.ir
 import numba
 
 from snnir.backends.simulator.kernels.constants import CONTEXT, FUNCTION, HELPERS, INSIDE, JOB, OPEN, OWN_LOCK, STATE, WAITING
-from snnir.backends.simulator.kernels.numba_compat import array_pointer, array_view, c_function, intrinsic, part
+from snnir.backends.simulator.kernels.numba_compat import Compiled, array_pointer, array_view, c_function, intrinsic, part
 
 __all__ = ["help_with_jobs", "pool_words", "run_together", "wake_helpers"]
 
@@ -42,7 +41,7 @@ def pool_words(context, address):
     return found(_INTEGER), generate
 
 
-def _atomic(operation: str) -> Any:
+def _atomic(operation: str) -> Compiled:
     """An intrinsic `f(words, place, value)` that changes a word as one operation, and returns what it was."""
 
     def typed(context, words, place, value):
@@ -55,10 +54,10 @@ def _atomic(operation: str) -> Any:
     return intrinsic(typed)
 
 
-_add: Any = _atomic("add")
-_and: Any = _atomic("and")
-_or: Any = _atomic("or")
-_exchange: Any = _atomic("xchg")
+_add: Compiled = _atomic("add")
+_and: Compiled = _atomic("and")
+_or: Compiled = _atomic("or")
+_exchange: Compiled = _atomic("xchg")
 
 
 @intrinsic

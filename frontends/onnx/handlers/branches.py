@@ -10,8 +10,8 @@ from snnir.frontends.onnx.compose import reshaped
 from snnir.frontends.onnx.handlers.integers import whole
 from snnir.frontends.onnx.model import finite, to_array
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError, Result, handler
+from snnir.frontends.onnx.scope import Scope, import_nodes
 from snnir.frontends.onnx.static_lists import Listed
-from snnir.frontends.onnx.walk import Scope, walk
 from snnir.ir import Value
 from snnir.ir.dims import product
 from snnir.ir.lowering.choose import opposite
@@ -42,7 +42,7 @@ def _run(call: Call, graph: onnx.GraphProto) -> list[Result]:
     scope = Scope(call.graph, call.opset, call.fixed_batch, call.scope.used, call.scope)
     for tensor in graph.initializer:
         scope.names[tensor.name] = finite(to_array(tensor), f"initializer {tensor.name}")
-    refused = walk(scope, graph.node)
+    refused = import_nodes(scope, graph.node)
     if refused:
         raise RefusalError("in its branch, " + "; ".join(map(str, refused)), (name for item in refused for name in item.sizes))
     results: list[Result] = []

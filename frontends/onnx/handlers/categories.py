@@ -26,14 +26,13 @@ def _equal(call: Call, x: Value, number: np.ndarray, label: str = "") -> Value:
 @handler("OneHotEncoder", "step", "add", "sub", "reshape", "expand")
 def one_hot_encoder(call: Call) -> list[Result]:
     """Categories that are numbers; of others the vector is zero, so `zeros` must not be 0."""
-    categories = call.attribute("cats_int64s", ())
+    categories = call.integers("cats_int64s", ())
     if not categories:
         raise RefusalError("its categories are words; only numbers are imported. Encode them before the model")
     if not call.integer("zeros", 1):
         raise RefusalError("it fails for unknown categories (zeros=0); export it with zeros=1, which gives a vector of zeros")
     x = real(call, 0)
     column = reshaped(call, x, (*x.type.shape, 1), "column")
-    assert isinstance(categories, tuple)
     copies = call.emit(Expand((*x.type.shape, len(categories))), column, label="copies")
     result = _equal(call, copies, np.array(categories, np.float64))
     call.scope.flags.add(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,14 @@ def via(call: Call, operator: str, *operands: Value | Known, label: str = "", **
     part = call.scope.call(node, operands)
     part.opset, part.origin = max(call.opset, 13), call.origin
     exact = any(isinstance(operand, Value) and operand.type.is_exact for operand in operands)
-    (found,) = (INTEGERS if exact and operator in INTEGERS else HANDLERS)[operator](part)[:1]
-    assert isinstance(found, Value)
-    return found
+    return _value((INTEGERS if exact and operator in INTEGERS else HANDLERS)[operator](part))
+
+
+def _value(results: Sequence[Result]) -> Value:
+    """The first of a handler's results, which changes with the input. Raises `RefusalError`."""
+    if not isinstance(results[0], Value):
+        raise RefusalError("a part of it is known while compiling; save the model with its constants folded")
+    return results[0]
 
 
 def _activated(call: Call, x: Value, parameters: list[float]) -> Value:
@@ -59,8 +65,7 @@ def _activated(call: Call, x: Value, parameters: list[float]) -> Value:
 @handler("FusedConv", "conv", "add", "relu", domains=_MICROSOFT)
 def fused_conv(call: Call) -> list[Result]:
     """A convolution, perhaps the sum with a fourth operand, and an activation."""
-    (found,) = HANDLERS["Conv"](call)
-    assert isinstance(found, Value)
+    found = _value(HANDLERS["Conv"](call))
     if call.has(3):
         found = call.emit(Add(), found, call.value(3), label="sum")
     return [_activated(call, found, [float(number) for number in call.numbers("activation_params")])]
@@ -69,8 +74,7 @@ def fused_conv(call: Call) -> list[Result]:
 @handler("FusedGemm", "linear", "matmul", "relu", domains=_MICROSOFT)
 def fused_gemm(call: Call) -> list[Result]:
     """A Gemm and an activation."""
-    (found,) = HANDLERS["Gemm"](call)
-    assert isinstance(found, Value)
+    found = _value(HANDLERS["Gemm"](call))
     names = [f"activation_{name}" for name in _GEMM_PARAMETERS]
     given = [call.number(name, 0.0) for name in names if call.attribute(name) is not None]
     return [_activated(call, found, given)]
@@ -83,8 +87,7 @@ def fused_matmul(call: Call) -> list[Result]:
         raise RefusalError("it moves axes of the batch (transBatchA, transBatchB); save the model with less optimisation")
     sides: list[Value | Known] = []
     for index, name in enumerate(("A", "B")):
-        side = call.operands[index]
-        assert isinstance(side, Value | np.ndarray)
+        side = call.either(index)
         rank = side.type.rank if isinstance(side, Value) else side.ndim
         if call.integer(f"trans{name}", 0) and rank > 1:
             order = (*range(rank - 2), rank - 1, rank - 2)
@@ -136,8 +139,7 @@ def skip_layer_normalization(call: Call) -> list[Result]:
 def skip_simplified_layer_normalization(call: Call) -> list[Result]:
     """The same without a mean."""
     total = _skipped(call, 3)
-    scale = call.operands[2]
-    assert isinstance(scale, Value | np.ndarray)
+    scale = call.either(2)
     found = via(call, "RMSNormalization", total, scale, epsilon=call.number("epsilon", 1e-12))
     return [found, found, found, total]
 
@@ -145,8 +147,7 @@ def skip_simplified_layer_normalization(call: Call) -> list[Result]:
 @handler("SimplifiedLayerNormalization", "reduce_mean", "mul", "sqrt", "div", domains=_MICROSOFT)
 def simplified_layer_normalization(call: Call) -> list[Result]:
     """Over the axes from `axis` on, without a mean."""
-    scale = call.operands[1]
-    assert isinstance(scale, Value | np.ndarray)
+    scale = call.either(1)
     return [
         via(call, "RMSNormalization", call.value(0), scale, axis=call.integer("axis", -1), epsilon=call.number("epsilon", 1e-5))
     ]

@@ -23,12 +23,12 @@ def dequantized(call: Call, index: int, scale: int, zero: int, label: str, axis:
     """The real numbers of operand `index`, whose scale and zero point are the operands `scale` and `zero`."""
     operand = call.operands[index]
     shape = operand.shape if isinstance(operand, np.ndarray) else call.type(index).shape
-    worth = known_number(call, scale, f"the scale of {label}") if scale >= 0 else np.ones((), np.float32)
+    step = known_number(call, scale, f"the scale of {label}") if scale >= 0 else np.ones((), np.float32)
     shift = known_number(call, zero, f"the zero point of {label}") if zero >= 0 and call.has(zero) else np.zeros((), np.int64)
-    if axis is None and max(worth.size, shift.size) > 1:
+    if axis is None and max(step.size, shift.size) > 1:
         raise RefusalError(f"{label} has a scale or zero point for each row, which no synapse shares; quantize it per tensor")
     along = 0 if axis is None else axis % max(len(shape), 1)
-    real = dequantize(call, index, spread(worth, shape, along), spread(shift.astype(np.int64), shape, along), label)
+    real = dequantize(call, index, spread(step, shape, along), spread(shift.astype(np.int64), shape, along), label)
     return real if isinstance(real, Value) else call.constant(f"{call.name()}.{label}", real)
 
 
@@ -36,13 +36,13 @@ def _rounded(call: Call, real: Value, scale: int, zero: int, after: bool = False
     """`saturate(round(real / scale) + zero)`; `after`: `saturate(round(real / scale + zero))`, so that halves go to the
     integer that is even as it is stored.
     """
-    worth = known_number(call, scale, "the scale of its result")
+    step = known_number(call, scale, "the scale of its result")
     shift = known_number(call, zero, "the zero point of its result") if call.has(zero) else None
-    if worth.size > 1:
+    if step.size > 1:
         raise RefusalError("its result has several scales")
     at = np.zeros((), np.int64) if shift is None else shift.astype(np.int64).reshape(())
     rounding = "odd" if after and at % 2 else "even"
-    return quantize(call, real, worth.reshape(()), at, bounds_of(shift), rounding)
+    return quantize(call, real, step.reshape(()), at, bounds_of(shift), rounding)
 
 
 def _conv(call: Call, x: Value, weight: Value, bias: Known | None, label: str) -> Value:
@@ -153,8 +153,8 @@ def qlinear_softmax(call: Call) -> list[Result]:
     if call.integer("opset", 13) < 13 and axis != x.type.rank - 1:
         raise RefusalError(f"it normalises all axes from {axis} on together; export the model with opset 13 or newer")
     result = call.emit(Softmax(axis), x, label="softmax")
-    worth = known_number(call, 3, "the scale of its result").astype(np.float32).reshape(())
-    levels = float(np.floor(np.float32(1) / worth)) * float(worth)
+    step = known_number(call, 3, "the scale of its result").astype(np.float32).reshape(())
+    levels = float(np.floor(np.float32(1) / step)) * float(step)
     if levels != 1:
         result = call.emit(Mul(), result, call.constant(f"{call.name()}.levels.factor", np.array(levels)), label="counted")
     return [_rounded(call, result, 3, 4)]

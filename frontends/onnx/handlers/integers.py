@@ -13,6 +13,7 @@ from snnir.frontends.onnx.compose import reduced
 from snnir.frontends.onnx.handlers.pooling import window
 from snnir.frontends.onnx.registry import HANDLERS, RefusalError, Result, integer_handler
 from snnir.ir import Dim, Op, Value
+from snnir.ir.dims import concrete
 from snnir.ir.lowering.compose import static
 from snnir.ir.lowering.integers import compared, least_place
 from snnir.ir.lowering.masks import hides, masked
@@ -95,7 +96,7 @@ def multiply(call: Call) -> list[Result]:
     pair = _pair(call, 0, 1)
     shape = broadcast(*(value.type.shape for value in pair))
     if any(value.is_constant and not value.array.any() for value in pair) and not any(isinstance(size, Dim) for size in shape):
-        return [np.zeros([int(str(size)) for size in shape], DTYPES[pair[0].type.dtype])]
+        return [np.zeros([concrete(size) for size in shape], DTYPES[pair[0].type.dtype])]
     return [call.emit(IntMul(), *pair)]
 
 

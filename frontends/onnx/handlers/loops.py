@@ -14,9 +14,9 @@ from snnir.frontends.onnx.loop_index import Condition, mentions
 from snnir.frontends.onnx.loop_plan import Plan, plan_loop
 from snnir.frontends.onnx.loop_unrolled import unrolled
 from snnir.frontends.onnx.registry import Known, Marker, RefusalError, Result, handler
+from snnir.frontends.onnx.scope import Entry
 from snnir.frontends.onnx.sequences import Cut, Grown
 from snnir.frontends.onnx.subgraph import Body, Stacked, initial_type, scan, settle
-from snnir.frontends.onnx.walk import Entry
 from snnir.ir import Dimension, Value
 from snnir.ir.dims import substitute
 

@@ -10,7 +10,7 @@ from snnir.frontends.onnx.handlers.choices import looked_up
 from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
 from snnir.ir.batch import holds_batch, per_sample
-from snnir.ir.dims import dim, product
+from snnir.ir.dims import concrete, dim, product
 from snnir.ir.ops import Add, Cast, Concat, Expand, Extend, Gather, Pad, Reshape, ReverseParts, Slice, Transpose
 from snnir.ir.types import DTYPES
 
@@ -55,9 +55,7 @@ def _generalise(target: list[Dimension], shape: Shape, fixed: int) -> None:
     for place in [*alone, *folded]:
         ahead = product(tuple(target[:place]))
         if -1 not in target[:place] and ahead in (before, before * inner):
-            size = target[place]
-            assert isinstance(size, int)
-            target[place] = size // fixed * dim(BATCH)
+            target[place] = concrete(target[place]) // fixed * dim(BATCH)
             return
 
 
@@ -150,7 +148,8 @@ def reverse_sequence(call: Call) -> list[Result]:
         if lengths.type.is_real:  # integers that are read as real numbers
             lengths = call.emit(Cast("i64"), lengths, label="lengths")
         return [call.emit(ReverseParts(axis, call.axis(call.integer("batch_axis", 1), x.type.rank)), x, lengths)]
-    assert isinstance(lengths, np.ndarray)
+    if not isinstance(lengths, np.ndarray):
+        raise RefusalError("the lengths of its parts are missing")
     if all(length == x.type.shape[axis] for length in lengths.reshape(-1).tolist()):
         return [call.emit(Slice(axis, None, None, -1), x)]
     return [_turned_parts(call, x, axis, lengths.reshape(-1).astype(np.int64))]
@@ -242,8 +241,7 @@ def expand(call: Call) -> list[Result]:
 def constant_of_shape(call: Call) -> list[Result]:
     """A value spread over a shape that is known only up to named sizes."""
     shape = tuple(_shape(call.known(0, "the shape")))
-    filling = call.attribute("value", np.zeros(1, np.float32))
-    assert isinstance(filling, np.ndarray)
+    filling = call.tensor("value", np.zeros(1, np.float32))
     constant = call.constant(f"{call.name()}.value", filling.reshape((1,) * len(shape)))
     return [call.emit(Expand(shape), constant)]
 

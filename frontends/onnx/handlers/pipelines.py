@@ -110,12 +110,10 @@ def _transformed(call: Call, scores: Value, label: str, output: int = 0) -> Valu
 
 def _labels(call: Call) -> np.ndarray:
     for name in ("classlabels_ints", "classlabels_int64s"):
-        numbers = call.attribute(name, ())
-        if isinstance(numbers, tuple) and numbers:
+        numbers = call.integers(name, ())
+        if numbers:
             return np.array(numbers, np.int64)
-    words = call.attribute("classlabels_strings", ())
-    assert isinstance(words, tuple)
-    return np.array(words, np.str_)
+    return np.array(call.words("classlabels_strings"), np.str_)
 
 
 def _labelled(call: Call, labels: np.ndarray, place: Value, output: int) -> Value:

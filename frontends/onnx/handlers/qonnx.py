@@ -11,7 +11,7 @@ from snnir.frontends.onnx.quantizers import known_number, quantize
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.ops import Add, AveragePool, FakeQuantize, MaxPool, Movement, Mul, Pad
-from snnir.ir.ties import round_by
+from snnir.ir.rounding_modes import round_by
 
 __all__: list[str] = []
 
@@ -111,16 +111,14 @@ def _unit(value: Value) -> float | None:
     op = node.op
     if isinstance(op, FakeQuantize):
         return op.quantization.scale
-    units = [_unit(operand) for operand in node.operands if not operand.is_constant]
-    if None in units or len(set(units)) != 1:
+    (unit, *others) = {_unit(operand) for operand in node.operands if not operand.is_constant} or {None}
+    if unit is None or others:
         return None
-    unit = units[0]
-    assert unit is not None
     if isinstance(op, AveragePool) and (op.count_padding or not any(op.padding)) and not op.ceil:
         return unit / math.prod(op.kernel)
     if isinstance(op, Mul) and node.operands[1].is_constant and node.operands[1].array.size == 1:
         return unit * abs(_only(node.operands[1].array))
-    moved = isinstance(op, Movement | MaxPool | Add) and len(units) == len(node.operands)
+    moved = isinstance(op, Movement | MaxPool | Add) and not any(operand.is_constant for operand in node.operands)
     return unit if moved and not isinstance(op, Pad) else None
 
 
@@ -162,4 +160,4 @@ def trunc(call: Call) -> list[Result]:
     levels = quantize(call, x, np.array(coarse), none, bounds, rounding, stores=False)
     if target == coarse:
         return [levels]
-    return [call.emit(Mul(), levels, call.constant(f"{call.name()}.worth", np.array(target / coarse)), label="worth")]
+    return [call.emit(Mul(), levels, call.constant(f"{call.name()}.rescale", np.array(target / coarse)), label="rescale")]

@@ -60,13 +60,13 @@ def tile(call: Call) -> list[Result]:
 def compress(call: Call) -> list[Result]:
     """A known condition; without an axis, of the flattened value."""
     x, chosen = call.value(0), np.flatnonzero(call.known(1, "the condition"))
-    given = call.attribute("axis")
+    given = call.given_integer("axis")
     if given is None:
         if x.type.batch_axis is not None:
             raise RefusalError("it chooses from the flattened batch; name an axis")
         x, axis = reshaped(call, x, (product(x.type.shape),), "flat"), 0
     else:
-        axis = call.axis(int(str(given)), x.type.rank)
+        axis = call.axis(given, x.type.rank)
     return [call.emit(Gather(axis, tuple(int(index) for index in chosen), (len(chosen),)), x)]
 
 

@@ -89,11 +89,10 @@ def _activations(call: Call, defaults: tuple[str, ...], directions: int) -> list
     """The activations' words, direction by direction. Parameters go to those that take any, in order; ONNX calls them
     alpha and beta, and an activation that finds none left keeps its default.
     """
-    given = call.attribute("activations", defaults * directions)
-    assert isinstance(given, tuple)
+    given = call.words("activations", defaults * directions)
     lists = [list(call.numbers(name)) for name in ("activation_alpha", "activation_beta")]
     words = []
-    for name in map(str, given):
+    for name in given:
         op = ACTIVATIONS.get(_NAMES.get(name.lower(), ""))
         if op is None:
             raise RefusalError(f"activation {name}; supported are {', '.join(_NAMES)}")

@@ -67,6 +67,6 @@ def tangent(call: Call) -> list[Result]:
 def unit_matrix(call: Call) -> list[Result]:
     """Ones on a diagonal, known from the shape."""
     rows, columns = call.static(call.type(0).shape, "a unit matrix")
-    kind = call.attribute("dtype")
-    dtype = DTYPES[call.type(0).dtype] if kind is None else onnx.helper.tensor_dtype_to_np_dtype(int(str(kind)))
+    kind = call.given_integer("dtype")
+    dtype = DTYPES[call.type(0).dtype] if kind is None else onnx.helper.tensor_dtype_to_np_dtype(kind)
     return [usual(np.eye(rows, columns, call.integer("k", 0)).astype(dtype))]

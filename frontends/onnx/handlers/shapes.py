@@ -54,9 +54,7 @@ def dropout(call: Call) -> list[Result]:
 @handler("Shape")
 def shape(call: Call) -> list[Result]:
     """Known up to named sizes."""
-    sizes = call.type(0).shape
-    start, end = call.integer("start", 0), call.attribute("end")
-    return [shape_array(sizes[start : None if end is None else int(str(end))])]
+    return [shape_array(call.type(0).shape[call.integer("start", 0) : call.given_integer("end")])]
 
 
 @handler("Size")

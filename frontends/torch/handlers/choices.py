@@ -49,19 +49,17 @@ for _name in ("minimum", "fmin", "min.other"):
 @handler("aten.clamp.Tensor", *_EXTREME)
 def clamp(call: Call) -> Value:
     """Bounds as tensors, known or not; either may be missing. The upper one wins."""
-    found: Value | np.ndarray = operand(call, "self")
+    found = operand(call, "self")
     names = [(name, sign) for name, sign in (("min", 1), ("max", -1)) if call.has(name)]
     for name, sign in names:
         bound = _either(call, name)
         label = "" if name == names[-1][0] else name
-        assert isinstance(found, Value)
         if isinstance(bound, np.ndarray):
             found = bounded(call, found, bound, sign, label)
         elif label:
             raise RefusalError("both its bounds change with the input; write it as maximum and minimum")
         else:
             found = extreme(call, [found, bound], sign)
-    assert isinstance(found, Value)
     return found
 
 
@@ -275,7 +273,8 @@ def _selected(call: Call, condition: Entry, yes: str, no: str) -> Value:
             return choice
         condition = Spread(condition.array.to(torch.get_default_dtype()), condition.shape)
     if isinstance(condition, torch.Tensor):
-        assert like is not None  # else PyTorch had computed it
+        if like is None:
+            raise RefusalError("all that it chooses from is known, and so is its condition; let PyTorch compute it")
         return chosen(call, condition.to(torch.bool).cpu().numpy(), sides, like)
     mask = call.as_value(condition, "condition")
     if any(isinstance(side, np.ndarray) and not np.isfinite(side).all() for side in sides):

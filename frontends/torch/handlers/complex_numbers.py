@@ -42,11 +42,12 @@ def _part(call: Call, function: Callable[[Call], Entry], place: int) -> Any:
 def _each(call: Call, operator: str) -> Entry:
     """The handler for real numbers, once for each part."""
     function = find(operator)
-    assert function is not None
+    if function is None:
+        raise RefusalError(f"{operator} has no form for complex numbers")
     real, imag = (_part(call, function, place) for place in (0, 1))
     if isinstance(real, list):
-        return [Complex(f"{call.name()}.{place}", parts=pair) for place, pair in enumerate(zip(real, imag, strict=True))]
-    return Complex(call.name(), parts=(real, imag))
+        return [Complex(f"{call.name()}.{place}", pair) for place, pair in enumerate(zip(real, imag, strict=True))]
+    return Complex(call.name(), (real, imag))
 
 
 def _alike(operator: str) -> None:
@@ -84,7 +85,7 @@ def view_as_complex(call: Call) -> Complex:
 @handler("aten.complex")
 def complex_(call: Call) -> Complex:
     """Of two real values."""
-    return Complex(call.name(), parts=(call.value("real"), call.value("imag")))
+    return Complex(call.name(), (call.value("real"), call.value("imag")))
 
 
 @handler("aten.real", "gather", real=False, complex=True)
@@ -113,7 +114,7 @@ def magnitude(call: Call) -> Value:
 def conjugate(call: Call) -> Complex:
     """The imaginary part negated."""
     real, imag = Complex.of(call, call.given("self"), "self").parts(call)
-    return Complex(call.name(), parts=(real, minus(call, imag, "imag")))
+    return Complex(call.name(), (real, minus(call, imag, "imag")))
 
 
 def _sum(operator: str, op: Add | Sub, first: str = "self", second: str = "other") -> None:
@@ -133,7 +134,7 @@ def _sum(operator: str, op: Add | Sub, first: str = "self", second: str = "other
             real, imag = Complex.of(call, right, second).parts(call)
             real = call.emit(op, call.as_value(left, first), real, label="real")
             imag = imag if isinstance(op, Add) else minus(call, imag, "imag")
-        return Complex(call.name(), parts=(real, imag))
+        return Complex(call.name(), (real, imag))
 
 
 _sum("add", Add())
@@ -161,7 +162,7 @@ def times(call: Call) -> Entry:
     factors = {"ac": (a, c), "bd": (b, d), "ad": (a, d), "bc": (b, c)}
     products = {label: call.emit(Mul(), *pair, label=label) for label, pair in factors.items()}
     real = call.emit(Sub(), products["ac"], products["bd"], label="real")
-    return Complex(call.name(), parts=(real, call.emit(Add(), products["ad"], products["bc"], label="imag")))
+    return Complex(call.name(), (real, call.emit(Add(), products["ad"], products["bc"], label="imag")))
 
 
 @handler("aten.div", "div", real=False, complex=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ def _resize(operator: str, spatial: int, *becomes: str) -> None:
         scales = call.given("scale_factors")
         given = None if scales is None else [float(scale) for scale in scales]
         targets = call.integers("output_size") if call.has("output_size") else None
-        options: dict[str, Any] = {"align_corners": call.flag("align_corners")} if "align_corners" in call.arguments else {}
+        options: dict[str, object] = {"align_corners": call.flag("align_corners")} if "align_corners" in call.arguments else {}
         matrices = {}
         for place in range(spatial):
             (size,) = call.static((x.type.shape[2 + place],), "resizing")

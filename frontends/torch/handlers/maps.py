@@ -12,6 +12,7 @@ from snnir.frontends.torch.handlers.arithmetic import operand
 from snnir.frontends.torch.handlers.places import put
 from snnir.frontends.torch.registry import RefusalError, Spread, handler
 from snnir.ir import Dim, Dimension, Value
+from snnir.ir.dims import concrete
 from snnir.ir.lowering.compose import reshaped, times, transposed
 from snnir.ir.lowering.einsum import einsum as lowered
 from snnir.ir.lowering.functions import running_sum, triangle
@@ -124,8 +125,7 @@ def _written(call: Call, x: Value, source: Value, axis: int, start: int, stop: D
     if start:
         parts.insert(0, call.emit(Slice(axis, 0, start), x, label="before"))
     if stop != size:
-        assert isinstance(stop, int)
-        parts.append(call.emit(Slice(axis, stop, None), x, label="behind"))
+        parts.append(call.emit(Slice(axis, concrete(stop), None), x, label="behind"))
     return parts[0] if len(parts) == 1 else call.emit(Concat(axis), *parts)
 
 

@@ -28,7 +28,7 @@ def _copy(operator: str) -> None:
         value = call.given(name)
         if isinstance(value, Value) and call.node.meta["val"].dtype.is_complex:
             zeros = Spread(torch.zeros([1] * value.type.rank, dtype=call.node.meta["val"].real.dtype), value.type.shape)
-            return Complex(call.name(), parts=(value, call.as_value(zeros, "imag")))
+            return Complex(call.name(), (value, call.as_value(zeros, "imag")))
         return cast(call, value, name) if isinstance(value, Value) else value
 
 

@@ -6,7 +6,7 @@ import torch
 
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
-from snnir.frontends.torch.walk import Scope, walk
+from snnir.frontends.torch.scope import Scope, import_nodes
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.ops import Scan, Transpose
 
@@ -37,7 +37,7 @@ def scan(call: Call) -> list[Entry]:
     for node in body.graph.nodes:
         if node.op == "get_attr" and isinstance(getattr(body, str(node.target), None), torch.Tensor):
             scope.entries[node] = getattr(body, str(node.target))
-    refused = walk(scope, list(body.graph.nodes))
+    refused = import_nodes(scope, list(body.graph.nodes))
     if refused:
         raise RefusalError("; ".join(map(str, refused)))
     (end,) = (node for node in body.graph.nodes if node.op == "output")

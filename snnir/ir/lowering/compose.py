@@ -92,8 +92,8 @@ def largest(call: Builder, values: Sequence[Value], label: str = "") -> Value:
         rows.append(reshaped(call, transposed(call, row, perm, f"{name}.front"), (lead, 1, 1, rest), f"{name}.row"))
     stack = call.emit(Concat(2), *rows, label=f"{label or 'result'}.stack")
     best = call.emit(MaxPool((len(rows), 1), (1, 1), (0, 0, 0, 0), (1, 1)), stack, label=f"{label or 'result'}.largest")
-    straight = perm == sorted(perm) and not label
-    front = reshaped(call, best, tuple(shape[axis] for axis in perm), "" if straight else f"{label or 'result'}.flat")
+    in_order = perm == sorted(perm) and not label
+    front = reshaped(call, best, tuple(shape[axis] for axis in perm), "" if in_order else f"{label or 'result'}.flat")
     return transposed(call, front, [perm.index(axis) for axis in range(rank)], label)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from snnir.errors import GraphError, SizeError
-from snnir.ir.dims import Dimension
+from snnir.ir.dims import Dimension, concrete
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example, matrix_product, pad_amounts, sum_dtype, window_size
 from snnir.ir.types import Quantization, TensorType
@@ -46,7 +46,7 @@ class _Weighted(Op):
         """The gain of each weight: int64, an array that broadcasts over `weight`. Raises `GraphError` for a wrong count."""
         if len(self.gain) <= 1:
             return np.array(self.gain[0] if self.gain else 0, np.int64)
-        shape = self.gain_shape(tuple(int(str(size)) for size in weight.shape))
+        shape = self.gain_shape(tuple(concrete(size) for size in weight.shape))
         if int(np.prod(shape)) != len(self.gain):
             raise GraphError(f"{self.name} has {len(self.gain)} gains, expected 1 or {int(np.prod(shape))}, one for each channel")
         return np.array(self.gain, np.int64).reshape(shape)

@@ -10,7 +10,7 @@ import numpy as np
 from snnir.ir.op import Example, register
 from snnir.ir.ops.activation import Elementwise
 from snnir.ir.ops.rules import example
-from snnir.ir.ties import check_rounding
+from snnir.ir.rounding_modes import check_rounding
 from snnir.ir.types import Quantization
 
 __all__ = ["NOISE", "FakeQuantize"]
@@ -24,7 +24,7 @@ NOISE = 1e-12
 class FakeQuantize(Elementwise):
     """`scale clip(round(x/scale), lo, hi)`: a quantizer of the model itself, and what its levels are worth.
 
-    `rounding` is one of `snnir.ir.ties`. With `single`, `x/scale` is computed in float32, as ONNX does for real inputs. Else,
+    `rounding` is one of `rounding_modes.py`. With `single`, `x/scale` is computed in float32, as ONNX does for real inputs. Else,
     where x is float64, a quotient within 1e-12 of a whole or half number is that number: the mean of 9 levels may be a tie,
     and 1/9 is no float64. `zero` is the integer that the file stores for level 0.
     """

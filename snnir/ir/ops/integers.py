@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Integer(Op):
 class _Unary(Integer):
     operands = ("x",)
 
-    compute: ClassVar[Callable[..., Any]]
+    compute: ClassVar[Callable[..., object]]
     """What it computes, in NumPy: what is wider than the type keeps its lowest bits."""
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
@@ -92,7 +92,7 @@ class _Binary(Integer):
 
     compares: ClassVar[bool] = False
     """Whether the result is truth."""
-    compute: ClassVar[Callable[..., Any]]
+    compute: ClassVar[Callable[..., object]]
     """What it computes, in NumPy: what is wider than the type keeps its lowest bits."""
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
@@ -143,7 +143,7 @@ def _divisor(y: np.ndarray) -> None:
         raise InputError("an integer is divided by 0; give the model data for which its divisor is none")
 
 
-def _quotient(x: np.ndarray, y: np.ndarray) -> Any:
+def _quotient(x: np.ndarray, y: np.ndarray) -> object:
     _divisor(y)
     quotient = np.floor_divide(x, y)
     rest = np.subtract(x, np.multiply(quotient, y))
@@ -151,17 +151,17 @@ def _quotient(x: np.ndarray, y: np.ndarray) -> Any:
     return np.add(quotient, upwards.astype(x.dtype))
 
 
-def _modulo(x: np.ndarray, y: np.ndarray) -> Any:
+def _modulo(x: np.ndarray, y: np.ndarray) -> object:
     _divisor(y)
     return np.mod(x, y)
 
 
-def _remainder(x: np.ndarray, y: np.ndarray) -> Any:
+def _remainder(x: np.ndarray, y: np.ndarray) -> object:
     _divisor(y)
     return np.fmod(x, y)
 
 
-def _power(x: np.ndarray, y: np.ndarray) -> Any:
+def _power(x: np.ndarray, y: np.ndarray) -> object:
     x, y = np.broadcast_arrays(x, y)
     negative = y < 0
     if np.any(negative & (x == 0)):

@@ -17,7 +17,7 @@ from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
 from snnir.ir.op import FLOAT, QUANTIZED, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example
-from snnir.ir.ties import check_rounding
+from snnir.ir.rounding_modes import check_rounding
 from snnir.ir.types import Quantization, TensorType
 
 __all__ = ["Dequantize", "MultiThreshold", "Observe", "Quantize", "Requantize", "check_parameter", "staircase", "uniform_levels"]
@@ -95,7 +95,7 @@ class Observe(Op):
 class Quantize(Op):
     """Levels of a real value (or of other levels, by what they are worth): `clip(floor(x/scale + 1/2), lo, hi)`.
 
-    `given` says that the model brought the quantizer with it, and its own `rounding` (one of `snnir.ir.ties`); `single` that
+    `given` says that the model brought the quantizer with it, and its own `rounding` (one of `rounding_modes.py`); `single` that
     `x/scale` is computed in float32.
     """
 

@@ -38,7 +38,7 @@ class Population(Summing):
         name, registers, batch = self.train.name, window.registers, window.batch
         rows = self.theta[self.theta_map.array()]
         start = 0 if self.staircase else rows // 2
-        worth = 0 if self.staircase else rows
+        reset = 0 if self.staircase else rows
         before = window.before(name)
         if before is not None:
             membrane, tracer = before
@@ -64,7 +64,7 @@ class Population(Summing):
             tracers.append(tracer + spikes)
             tracer = registers.wrap(name, "tracer", tracers[-1])
             if wanted:
-                sums.append(membrane - start + worth * tracer)
+                sums.append(membrane - start + reset * tracer)
             if t >= current.shape[1] and not spikes.any():
                 break
             train.append(spikes)

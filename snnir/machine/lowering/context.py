@@ -127,7 +127,7 @@ class Lowering:
         else:
             self.segments[op.train.name] = segment
 
-    def together(self, trains: Sequence[Train]) -> list[Train]:
+    def in_one_segment(self, trains: Sequence[Train]) -> list[Train]:
         """The trains that one op reads, all in one segment: those of earlier ones as what they settled to."""
         last = max((self.segments.get(train.name, 0) for train in trains), default=0)
         return [self.settle(train, last) for train in trains]
@@ -168,8 +168,7 @@ class Lowering:
 
     def train(self, value: Value, shape: Sequence[int], name: str | None = None) -> Train:
         """A new train of a spiking value's levels."""
-        quantization = value.type.quantization
-        assert quantization is not None
+        quantization = value.type.levels
         unique = self.name(value.name if name is None else name)
         return Train(unique, tuple(int(size) for size in shape), quantization.lo, quantization.hi, quantization.scale)
 
@@ -216,7 +215,7 @@ class Lowering:
         used = list(starts) or [wiring.roots[0]]
         if len(used) == 1 and np.array_equal(compact.reshape(-1), np.arange(self.trains[used[0]].size)):
             return self.trains[used[0]]
-        names = tuple(train.name for train in self.together([self.trains[root] for root in used]))
+        names = tuple(train.name for train in self.in_one_segment([self.trains[root] for root in used]))
         key = names, np.ascontiguousarray(compact).tobytes(), compact.shape
         if key not in self.routes:
             train = self.train(value, compact.shape, f"{value.name}.routed")

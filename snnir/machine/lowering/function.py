@@ -47,8 +47,7 @@ def accumulate(work: Lowering, node: Node) -> None:
 @lowers(ops.Function)
 def function(work: Lowering, node: Node) -> None:
     """One emitter for each result, with the steps that it needs."""
-    op, body = node.op, node.body
-    assert isinstance(op, ops.Function) and body is not None
+    body = node.inner
     names, sums, shapes = [], [], []
     for value in node.operands:
         sums.append(value in work.accumulators)

@@ -15,8 +15,7 @@ from snnir.machine.movement import Wiring
 @lowers(MaxPool)
 def max_pool(work: Lowering, node: Node) -> None:
     """The members of each window are routed side by side."""
-    op, (value,) = node.op, node.operands
-    assert isinstance(op, MaxPool)
+    op, (value,) = node.expect(MaxPool), node.operands
     wiring = work.wiring(value)
     windows = op.windows(np.arange(wiring.index.size).reshape(1, *wiring.index.shape), -1)[0]
     shape = windows.shape[: windows.ndim - len(op.kernel)]

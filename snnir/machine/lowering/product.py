@@ -14,6 +14,6 @@ from snnir.machine.program import Product
 def product(work: Lowering, node: Node) -> None:
     """Both factors are routed to the addresses of the result."""
     shape = np.broadcast_shapes(*(work.wiring(value).index.shape for value in node.operands))
-    left, right = work.together([work.source(value, shape) for value in node.operands])
+    left, right = work.in_one_segment([work.source(value, shape) for value in node.operands])
     step = None if work.phases is None else work.phases.of[node.output].first
     work.add(Product(work.root(node.output, shape), (left.name, right.name), step))

@@ -13,8 +13,7 @@ from snnir.machine.program import Element, Result, Scan, Shared, State, Train
 @lowers(ops.Scan)
 def scan(work: Lowering, node: Node) -> None:
     """The body is lowered once; its values carry the scan's name."""
-    body, op = node.body, node.op
-    assert body is not None and isinstance(op, ops.Scan)
+    body, op = node.inner, node.expect(ops.Scan)
     if work.prefix:
         raise UnsupportedError(f"{node.describe()}: a scan inside the body of a scan is not supported at the machine level")
     if op.axis != 1:
@@ -37,7 +36,7 @@ def scan(work: Lowering, node: Node) -> None:
         _initial(work, node, outer, inner.wirings[value].index.shape) if place < first else work.source(outer)
         for place, (value, outer) in enumerate(entering)
     ]
-    trains = {value: train for (value, _), train in zip(entering, work.together(outside), strict=True)}
+    trains = {value: train for (value, _), train in zip(entering, work.in_one_segment(outside), strict=True)}
     again = {train.name for train in work.settled.values()}
     states = []
     for (value, _), (final, following) in zip(pairs[:first], results, strict=False):

@@ -20,8 +20,7 @@ __all__ = ["sums_of"]
 @lowers(ops.Population)
 def population(work: Lowering, node: Node) -> None:
     """Thresholds become one row for each distinct parameter."""
-    op, value = node.op, node.output
-    assert isinstance(op, ops.Population)
+    op, value = node.expect(ops.Population), node.output
     shape = work.sample(value)
     common = sums_of(work, node, shape)
     rows = work.constant(node, node.operands[0]).astype(np.int64)
@@ -51,8 +50,8 @@ def readout(work: Lowering, node: Node) -> None:
 
 def sums_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[tuple[Synapse, ...], np.ndarray, IndexMap]:
     """The synapses, and the sums that neurons start with: their bias and those of the synaptic ops."""
-    assert isinstance(node.op, ops.Summing)
-    at = node.op.bias_at
+    op = node.expect(ops.Summing)
+    at = op.bias_at
     synapses, trains, bias = [], [], work.constant(node, node.operands[at]).astype(np.int64)
     for current in node.operands[at + 1 :]:
         if current not in work.currents:
@@ -61,6 +60,6 @@ def sums_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[tuple[S
         synapses.append(synapse)
         trains.append(train)
         bias = bias if own is None else bias + own
-    given = zip(synapses, work.together(trains), strict=True)
+    given = zip(synapses, work.in_one_segment(trains), strict=True)
     synapses = [dataclasses.replace(synapse, source=train.name) for synapse, train in given]
     return tuple(synapses), bias.reshape(-1), spread(bias.shape, shape)

@@ -24,13 +24,12 @@ def synapse(work: Lowering, node: Node) -> None:
 
 def synapse_of(work: Lowering, node: Node, shape: tuple[int, ...]) -> tuple[Synapse, Train, np.ndarray | None]:
     """The synapse into a population of `shape`, its train, and the op's own bias shaped to spread over a sample."""
-    value, op = node.operands[0], node.op
+    value, op = node.operands[0], node.expect(Dense, Diagonal, Sparse, Conv)
     weights, *rest = (work.constant(node, operand) for operand in node.operands[1:])
     own = work.wiring(value).index.shape
     rank = node.output.type.rank - value.type.rank + len(own)  # an input without batch axis gives a current without one
     outputs = concrete_shape(node.output.type, work.sizes)[node.output.type.rank - rank :] if rank else ()
     weights = weights.astype(np.int64, copy=False)
-    assert isinstance(op, Dense | Diagonal | Sparse | Conv)
     gain = np.array(op.gain, np.int64) if any(op.gain) else None
     bias: np.ndarray | None = None
     extra: dict[str, object] = {}

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dask
 import distributed
@@ -51,7 +51,7 @@ class _Carrier(WorkerPlugin):  # type: ignore[misc]
         self._content, self._version = content, version
         self._refusal: str | None = None
 
-    def setup(self, worker: Any) -> None:
+    def setup(self, worker: distributed.Worker) -> None:
         """Read the program, once a worker."""
         if __version__ != self._version:
             self._refusal = f"worker {worker.address} has snnir {__version__}, this is {self._version}; install the same"
@@ -110,10 +110,10 @@ def cluster_runner(cluster: object, content: bytes, options: Options, threads: i
     return run
 
 
-def _spread(client: Any, chunks: Iterator[Chunk], content: bytes, options: Options, threads: int) -> Results:
+def _spread(client: distributed.Client, chunks: Iterator[Chunk], content: bytes, options: Options, threads: int) -> Results:
     carrier = _Carrier(content, __version__)
     _threads(client)
-    running: dict[Any, int] = {}
+    running: dict[distributed.Future, int] = {}
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):  # a task carries its chunk
         try:
             client.register_plugin(carrier)
@@ -141,7 +141,7 @@ def _spread(client: Any, chunks: Iterator[Chunk], content: bytes, options: Optio
             client.unregister_worker_plugin(carrier.name)
 
 
-def _threads(client: Any) -> int:
+def _threads(client: distributed.Client) -> int:
     """Threads of all workers; waits for the first. Raises `UsageError` where none comes."""
     deadline = time.monotonic() + _PATIENCE
     while not (found := sum(int(threads) for threads in client.nthreads().values())):
@@ -154,7 +154,7 @@ def _threads(client: Any) -> int:
     return found
 
 
-def _result(future: Any, number: int) -> ChunkResult:
+def _result(future: distributed.Future, number: int) -> ChunkResult:
     try:
         found: ChunkResult = future.result()
         return found

@@ -93,25 +93,29 @@ class Store:
             _clear(self.folder)
         atomic_write(self.folder / _RUN, json.dumps(state, indent=1, sort_keys=True).encode())
 
+    def _opened(self) -> BinaryIO:
+        """The journal, which this process has locked. Raises `UsageError` outside of `with`."""
+        if self._journal is None:
+            raise UsageError(f"the store {self.folder} is not open")
+        return self._journal
+
     def _read_journal(self) -> None:
-        assert self._journal is not None
+        journal = self._opened()
         if not (self.folder / _ARRAYS).exists():
-            self._journal.truncate(0)
-        self._journal.seek(0)
+            journal.truncate(0)
+        journal.seek(0)
         whole = 0
-        for line in self._journal:
+        for line in journal:
             if not line.endswith(b"\n"):  # cut off by a kill: the chunk is done again
                 break
             try:
                 found = json.loads(line)
                 entry = Entry(int(found["chunk"]), str(found["inputs"]), RunTotals(**found["totals"]))
             except (ValueError, KeyError, TypeError) as error:
-                raise FileFormatError(
-                    f"{self._journal.name} is damaged ({error}); delete {self.folder} to start again"
-                ) from error
+                raise FileFormatError(f"{journal.name} is damaged ({error}); delete {self.folder} to start again") from error
             whole += len(line)
             self.entries[entry.chunk] = entry
-        self._journal.truncate(whole)
+        journal.truncate(whole)
 
     def write(self, entry: Entry, samples: int, start: int, arrays: Mapping[str, tuple[int | None, np.ndarray]]) -> None:
         """Write the rows of a chunk from sample `start` on, of `samples` in all, then its line in the journal.
@@ -119,16 +123,16 @@ class Store:
         `arrays` are by name, with the axis of their samples (None: the same for all samples). Raises `UsageError` where
         the disk does not take them, `FileFormatError` where the folder's arrays are not those of this run.
         """
-        assert self._journal is not None
+        journal = self._opened()
         try:
             if not (self.folder / _ARRAYS).exists():
                 self._create(samples, arrays)
             for name, (axis, array) in arrays.items():
                 self._write_rows(name, axis, array, start)
-            self._journal.seek(0, os.SEEK_END)
-            self._journal.write(_line(entry))
-            self._journal.flush()
-            os.fsync(self._journal.fileno())
+            journal.seek(0, os.SEEK_END)
+            journal.write(_line(entry))
+            journal.flush()
+            os.fsync(journal.fileno())
         except OSError as error:
             raise UsageError(f"cannot write to {self.folder}: {error.strerror or error}; make room and run again") from error
         self.entries[entry.chunk] = entry
@@ -169,10 +173,10 @@ class Store:
         buffer = io.BytesIO()
         np.save(buffer, np.array(totals.settled))
         atomic_write(self.folder / _SETTLED, buffer.getvalue())
-        assert self._journal is not None
+        journal = self._opened()
         ordered = b"".join(_line(self.entries[chunk]) for chunk in sorted(self.entries))
-        self._journal.seek(0)
-        if self._journal.read() != ordered:  # the lock stays with the old file until this one is closed
+        journal.seek(0)
+        if journal.read() != ordered:  # the lock stays with the old file until this one is closed
             atomic_write(self.folder / _JOURNAL, ordered)
         return totals
 

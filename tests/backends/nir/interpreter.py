@@ -60,15 +60,17 @@ class Interpreter:
         for path in self.order:
             node, kind = self.nodes[path], type(self.nodes[path]).__name__
             if kind == "Delay":
-                assert (node.delay == 1).all()
-                given[path] = self.state.get(path, np.zeros((batch, *node.delay.shape)))
+                steps = int(node.delay.flat[0])
+                assert steps >= 1 and (node.delay == steps).all()
+                queue = self.state.setdefault(path, [np.zeros((batch, *node.delay.shape))] * steps)
+                given[path] = queue.pop(0)
                 delays.append(path)
             elif path in inputs:
                 given[path] = inputs[path].astype(np.float64)
             else:
                 given[path] = self._act(path, node, kind, sum(given[source] for source in self.sources[path]))
         for path in delays:
-            self.state[path] = sum(given[source] for source in self.sources[path])
+            self.state[path].append(sum(given[source] for source in self.sources[path]))
         for path, array in given.items():
             self.seen[path].append(array)
         return {path: array for path, array in given.items() if type(self.nodes[path]).__name__ == "Output" and "/" not in path}

@@ -9,46 +9,63 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from snnir.backends.nir import NirReport, read_nir, write_nir
-from snnir.backends.nir.unroll import unroll
+import snnir
+from snnir.backends.nir import NirReport, read_nir
+from snnir.backends.nir import write_nir as write_source
+from snnir.backends.nir.write import levels_of
 from snnir.backends.simulator import Simulator
 from snnir.errors import FileFormatError, UnsupportedError
+from snnir.export.nir import source_of
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.ops import AveragePool, Bif, Conv, Linear, Relu, Reshape, Rnn, Sigmoid
+from snnir.ir.ops import AveragePool, Bif, Conv, Fs, Gru, Linear, Lstm, Relu, Reshape, Rnn, Sigmoid
+from snnir.machine import interpret
+from snnir.machine.interpreter import Execution
 from snnir.machine.plain import PlainResult, simulate_plain
+from snnir.machine.program import FewSpikes, Population, Readout
+from snnir.machine.unrolling import written_out
 from snnir.passes import Context, default_pipeline, parse_pipeline, run_pipeline
 from tests.backends.nir.interpreter import Interpreter
 from tests.backends.spiking_graphs import random_spiking_graph
+from tests.backends.test_carry import recurrent as gated
 from tests.test_conversion import compiled
+from tests.test_few_spikes import few_spikes
 
 Inputs = dict[str, np.ndarray]
 
 
-def spikes_without_snnir(path: Path, graph: Graph, data: Inputs, steps: int) -> tuple[dict[str, np.ndarray], Inputs]:
-    """Trains [steps, N, ...] of every population and the last outputs, by the names in `graph`."""
+def write_nir(
+    graph: Graph,
+    path: Path,
+    mode: str = "exact",
+    data: Inputs | None = None,
+    scans: bool = True,
+    lengths: dict[str, int] | None = None,
+) -> NirReport:
+    """Write a spiking graph, for the lengths of `data` or these."""
+    sizes = dict(lengths or {}) | ({} if data is None else bind_sizes(graph, data))
+    return write_source(source_of(graph, sizes), path, mode, data=data, scans=scans)
+
+
+def spikes_without_snnir(path: Path, levels: Inputs, steps: int) -> tuple[dict[str, np.ndarray], Inputs]:
+    """Trains [steps, N, n] of every population and the last outputs [N, n], by their names, for levels [N, n] of inputs."""
     written = nir.read(path)
-    levels: dict[str, np.ndarray] = {}
-    execute(graph, data, lambda value, array: levels.update({value.name: array}))
-    inputs = {name: node for name, node in written.nodes.items() if isinstance(node, nir.Input)}
     charge = {
-        name: levels[node.metadata["value"]].reshape(-1, *node.input_type["input"].tolist()) for name, node in inputs.items()
+        name: levels[node.metadata["value"]].reshape(-1, *node.input_type["input"].tolist())
+        for name, node in written.nodes.items()
+        if isinstance(node, nir.Input)
     }
     interpreter = Interpreter(written)
     for step in range(steps):
         outputs = interpreter.step({name: array if not step else np.zeros_like(array) for name, array in charge.items()})
     trains = {}
     for name, node in written.nodes.items():
-        if node.metadata.get("kind") == "bif":
+        if node.metadata.get("kind") in ("bif", "fs"):
             train = np.stack(interpreter.seen[f"{name}/output"])
-            trains[node.metadata["value"]] = train.reshape(*train.shape[:2], *_shape(node))
+            trains[node.metadata["value"]] = train.reshape(*train.shape[:2], -1)
     found = {written.nodes[source].metadata["value"]: outputs[target] for source, target in written.edges if target in outputs}
-    return trains, {name: array.reshape(len(array), *_shape(nodes_by_value(written)[name])) for name, array in found.items()}
-
-
-def _shape(node: nir.NIRNode) -> tuple[int, ...]:
-    return tuple(int(size) for size in node.metadata["shape"].split(",") if size)
+    return trains, {name: array.reshape(len(array), -1) for name, array in found.items()}
 
 
 def nodes_by_value(written: nir.NIRGraph) -> dict[str, nir.NIRNode]:
@@ -59,33 +76,40 @@ def padded(train: np.ndarray, steps: int) -> np.ndarray:
     return np.concatenate([train, np.zeros((steps - len(train), *train.shape[1:]), train.dtype)])
 
 
-def check(path: Path, graph: Graph, data: Inputs, unrolled: bool = False) -> tuple[NirReport, int, PlainResult]:
-    """Export, run both ways, read back; returns the report, the number of values compared, and snnir's own result."""
-    lengths = {name: size for name, size in bind_sizes(graph, data).items() if name != "N"}
-    report = write_nir(graph, path, scans=unrolled, lengths=lengths)
-    flat, _ = unroll(graph, lengths)
-    plain = simulate_plain(flat, data)
-    steps = int(plain.steps.max(initial=0)) + 2
-    trains, outputs = spikes_without_snnir(path, flat, data, steps)
-    populations = [node.output.name for node in flat.nodes if isinstance(node.op, Bif)]
+def check(path: Path, graph: Graph, data: Inputs) -> tuple[NirReport, int, Execution, Graph]:
+    """Export, run both ways, read back; the report, the number of values compared, the program's own run, and what was read."""
+    source = source_of(graph, bind_sizes(graph, data))
+    report = write_source(source, path)
+    flat = written_out(source.program)
+    levels = levels_of(source, flat, data)
+    plain = interpret(flat.program, levels)
+    steps = max((train.shape[-2] for train in plain.trains.values()), default=0) + 2
+    trains, outputs = spikes_without_snnir(path, levels, steps)
+    populations = [op.train.name for op in flat.program.ops if isinstance(op, Population | FewSpikes)]
     assert set(trains) == set(populations)
     compared = 0
     for name in populations:
-        np.testing.assert_array_equal(trains[name], padded(plain.trains[name], steps), err_msg=name)
+        np.testing.assert_array_equal(trains[name], padded(np.moveaxis(plain.trains[name], 0, 1), steps), err_msg=name)
         compared += trains[name].size
-    settled: dict[str, np.ndarray] = {}
-    execute(flat, data, lambda value, array: settled.update({value.name: array}))
-    for name, array in outputs.items():
-        np.testing.assert_array_equal(array.astype(np.float32), settled[name], err_msg=name)
+    for op in flat.program.ops:
+        if isinstance(op, Readout):
+            real = (plain.counts[op.train.name] * op.scale[op.scale_map.array()]).astype(np.float32)
+            np.testing.assert_array_equal(outputs[op.train.name].astype(np.float32), real, err_msg=op.train.name)
     back = read_nir(path)
     again = simulate_plain(back, data)
     for name in populations:
-        np.testing.assert_array_equal(again.trains[name], plain.trains[name], err_msg=f"{name} read back")
-        np.testing.assert_array_equal(again.counts[name], settled[name], err_msg=f"{name} read back")
-    assert list(again.outputs) == list(plain.outputs)
-    for name, array in plain.outputs.items():
+        np.testing.assert_array_equal(flat_samples(again.trains[name], 2), np.moveaxis(plain.trains[name], 0, 1), err_msg=name)
+        np.testing.assert_array_equal(flat_samples(again.counts[name], 1), plain.counts[name], err_msg=f"{name} read back")
+    expected = execute(graph, data)
+    assert list(again.outputs) == list(expected)
+    for name, array in expected.items():
         np.testing.assert_array_equal(again.outputs[name], array, err_msg=name)
-    return report, compared, plain
+    return report, compared, plain, back
+
+
+def flat_samples(array: np.ndarray, lead: int) -> np.ndarray:
+    """The axes of a sample as one."""
+    return array.reshape(*array.shape[:lead], -1)
 
 
 @pytest.mark.parametrize("first", range(0, 48, 16))
@@ -96,29 +120,31 @@ def test_compiled_random_graphs_spike_alike_and_read_back(first: int, tmp_path: 
         graph = graphs["spiking"]
         if any(isinstance(node.op, Bif) and node.op.staircase and _levels(node.op) > 31 for _, node in graph.walk()):
             continue  # a Threshold for each level: the same again, and seconds to write
-        recurrent = any(node.body is not None for node in graph.nodes)
         try:
-            _, _, plain = check(tmp_path / "a.nir", graph, data, unrolled=recurrent)
+            _, _, plain, _ = check(tmp_path / "a.nir", graph, data)
         except UnsupportedError as error:
-            reasons.update(refusal.reason.split(";")[0].split(" (")[0] for refusal in error.refusals)
+            reasons.update(refusal.reason.split(";")[0].split(" (")[0].split(": ")[0] for refusal in error.refusals)
             continue
         written += 1
-        expected = execute(graphs["quantized"], data)
-        for name, array in plain.outputs.items():
-            np.testing.assert_array_equal(array, expected[name], err_msg=f"seed {seed}")
-        if recurrent:  # the copies of a body send what a simulation with replay sends, window by window
-            windows = simulate_plain(graph, data, delivery="replay")
-            matched = replayed(windows, plain)
-            assert matched, f"seed {seed}"
+        if any(node.body is not None for node in graph.nodes):
+            # the copies of a body send what a simulation with replay sends, window by window
+            assert replayed(simulate_plain(graph, data, delivery="replay"), plain), f"seed {seed}"
     assert written >= 4
-    assert reasons <= {"NIR has no maximum", "NIR has no product of two signals"}
+    assert reasons <= REASONS
 
 
-def _levels(op: Bif) -> int:
+REASONS = {
+    "NIR has no maximum",
+    "NIR has no product of two signals",
+    "NIR has no functions of complete levels",
+}
+
+
+def _levels(op: Bif | Fs) -> int:
     return op.quantization.hi - op.quantization.lo
 
 
-def replayed(windows: PlainResult, flat: PlainResult) -> int:
+def replayed(windows: PlainResult, flat: Execution) -> int:
     """Compare the trains of every window with those of the copy that stands for it; the number compared."""
     compared = 0
     for name, trains in windows.trains.items():
@@ -128,9 +154,9 @@ def replayed(windows: PlainResult, flat: PlainResult) -> int:
         for element, train in zip(elements, trains, strict=True):
             if f"{name}{element}" not in flat.trains:
                 continue  # it comes from constants only, and is charged with the bias
-            other = flat.trains[f"{name}{element}"]
-            steps = max(len(other), len(train))
-            np.testing.assert_array_equal(padded(train, steps), padded(other, steps), err_msg=f"{name}{element}")
+            other, mine = np.moveaxis(flat.trains[f"{name}{element}"], 0, 1), flat_samples(train, 2)
+            steps = max(len(other), len(mine))
+            np.testing.assert_array_equal(padded(mine, steps), padded(other, steps), err_msg=f"{name}{element}")
             compared += train.size
     return compared
 
@@ -145,7 +171,7 @@ def test_random_spiking_graphs_of_every_synapse_and_movement(tmp_path: Path) -> 
             written += 1
         except UnsupportedError as error:
             reasons.update(refusal.reason.split(";")[0].split(" (")[0] for refusal in error.refusals)
-    assert reasons <= {"NIR has no maximum", "it is a spike train", "its axis 0 is not the batch"}
+    assert reasons <= {*REASONS, "it is a spike train"}
     assert written >= 9
 
 
@@ -194,7 +220,7 @@ def convolutional() -> Graph:
 @pytest.mark.parametrize("smooth", [False, True])
 def test_a_perceptron_on_digits(smooth: bool, tmp_path: Path) -> None:
     data = {"x": digits()}
-    report, compared, _ = check(tmp_path / "a.nir", spiking(perceptron(smooth), data), data)
+    report, compared, _, _ = check(tmp_path / "a.nir", spiking(perceptron(smooth), data), data)
     assert report.neurons == 36
     assert report.unrolled_synapses == ()
     assert report.float32
@@ -203,37 +229,83 @@ def test_a_perceptron_on_digits(smooth: bool, tmp_path: Path) -> None:
 
 def test_a_convolutional_network_on_digits_keeps_its_geometry(tmp_path: Path) -> None:
     data = {"x": digits()[:, np.newaxis]}
-    report, _, _ = check(tmp_path / "a.nir", spiking(convolutional(), data), data)
+    report, *_ = check(tmp_path / "a.nir", spiking(convolutional(), data), data)
     assert report.unrolled_synapses == ()
     kinds = {type(node).__name__ for node in nir.read(tmp_path / "a.nir").nodes.values()}
     assert {"Conv2d", "Flatten", "Linear", "NIRGraph"} <= kinds
 
 
-def recurrent() -> tuple[Graph, Inputs]:
+def recurrent(activation: str = "relu") -> tuple[Graph, Inputs]:
     rng = np.random.default_rng(3)
     graph = Graph("recurrent")
     x = graph.input("x", TensorType((dim("N"), dim("T"), 8), "f32"))
     shapes = ((12, 8), (12, 12), (12,), (1, 12))
     weights = [graph.constant("w", (rng.normal(size=shape) * 0.4).astype(np.float32)) for shape in shapes]
-    _, last = graph.add(Rnn("relu"), x, *weights, names=["all", "last"])
+    _, last = graph.add(Rnn(activation), x, *weights, names=["all", "last"])
     head = graph.constant("w", rng.normal(size=(10, 12)).astype(np.float32))
     graph.output("logits", graph.add1(Linear(), last, head, name="logits"))
     return graph, {"x": digits()[:8]}
 
 
-def test_windows_are_refused_by_name_unless_written_out(tmp_path: Path) -> None:
+def test_recurrent_layers_are_written_out(tmp_path: Path) -> None:
     graph, data = recurrent()
     program = spiking(graph, data)
     with pytest.raises(UnsupportedError, match=r"NIR has no windows; write it out element by element with unroll=True"):
-        write_nir(program, tmp_path / "a.nir")
+        write_nir(program, tmp_path / "a.nir", data=data, scans=False)
     with pytest.raises(UnsupportedError, match=r"open length T, and NIR has no loop; give the length"):
-        write_nir(program, tmp_path / "a.nir", scans=True)
+        write_nir(program, tmp_path / "a.nir")
     assert not (tmp_path / "a.nir").exists()
-    report, _, plain = check(tmp_path / "a.nir", program, data, unrolled=True)
+    report, _, plain, _ = check(tmp_path / "a.nir", program, data)
     assert [line.rsplit(": ", 1)[1] for line in report.unrolled_scans] == ["8 elements"]
     assert replayed(simulate_plain(program, data, delivery="replay"), plain) > 0
     fast = Simulator(program).run(data)
-    np.testing.assert_array_equal(plain.outputs["logits"], fast.outputs["logits"])
+    np.testing.assert_array_equal(execute(program, data)["logits"], fast.outputs["logits"])
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("omitted", [0, 1])
+def test_few_spike_neurons_send_their_bits(smooth: bool, omitted: int, tmp_path: Path) -> None:
+    """Signed and unsigned levels, uniform and staircase, in their steps, with and without their last bits."""
+    for graph, data in (
+        (perceptron(smooth), {"x": digits()}),
+        (convolutional(), {"x": digits()[:, np.newaxis]}),
+        recurrent("tanh" if smooth else "relu"),
+    ):
+        pipeline = default_pipeline(4, 8, 4, neuron="few-spikes", omitted_bits=omitted)
+        program = run_pipeline(graph, pipeline, Context(data))[-1].graph
+        report, compared, _, back = check(tmp_path / "a.nir", program, data)
+        assert compared > 1000 and report.populations > 1
+        fs = [node.op for node in back.nodes if isinstance(node.op, Fs)]
+        assert len(fs) == report.populations and all(op.omitted == omitted for op in fs)
+
+
+def test_random_few_spike_networks(tmp_path: Path) -> None:
+    written, reasons = 0, set[str]()
+    for seed in range(12):
+        _, graph, data = few_spikes(seed)
+        if any(isinstance(node.op, Fs) and node.op.staircase and _levels(node.op) > 31 for _, node in graph.walk()):
+            continue
+        try:
+            check(tmp_path / "a.nir", graph, data)
+            written += 1
+        except UnsupportedError as error:
+            reasons.update(refusal.reason.split(";")[0].split(" (")[0].split(": ")[0] for refusal in error.refusals)
+    assert written >= 3
+    assert reasons <= REASONS
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_gates_are_refused_once_with_what_to_use(cell: str, tmp_path: Path) -> None:
+    """The same for every option: writing a gated layer out would not help."""
+    x = np.random.default_rng(0).normal(size=(6, 5, 3)).astype(np.float32)
+    gates, states = (3, 1) if cell == "gru" else (4, 2)
+    program = snnir.compile(gated(Gru() if cell == "gru" else Lstm(), gates, states), calibration=x, bits=3, check=False)
+    for unroll in (False, True):
+        with pytest.raises(UnsupportedError) as caught:
+            snnir.export_nir(program, tmp_path / "a.nir", unroll=unroll, lengths={"T": 5})
+        (refusal,) = caught.value.refusals
+        assert "no product of two signals" in refusal.reason and "snnir bundle" in refusal.reason
+        assert "unroll" not in str(caught.value)
 
 
 def test_a_second_export_of_what_was_read_is_the_same_network(tmp_path: Path) -> None:
@@ -276,7 +348,7 @@ def changed(path: Path, change: str) -> None:
         ("tracer", "not those that make up a bipolar neuron"),
         ("edge", "not those that make up a bipolar neuron"),
         ("weight", "a weight is no integer"),
-        ("version", "format version 99, this snnir reads version 1"),
+        ("version", "format version 99, this snnir reads versions 1 to 2"),
         ("metadata", "KeyError: 'scale'"),
     ],
 )

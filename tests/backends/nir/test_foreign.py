@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
@@ -12,9 +13,12 @@ import pytest
 
 import snnir
 from snnir.backends.nir import read_nir
+from snnir.backends.nir.synapses import pair
 from snnir.errors import FileFormatError, UnsupportedError
 from snnir.ir.execute import execute
+from snnir.ir.ops import Conv
 from tests.backends.nir.interpreter import Interpreter
+from tests.backends.nir.test_exact import recurrent
 
 
 def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -59,6 +63,64 @@ def test_pools(kind: str, tmp_path: Path) -> None:
     sums = np.pad(x[0, 0], [(1, 1), (0, 0)]).reshape(3, 2, 2, 2).sum(axis=(1, 3))
     expected = sums if kind == "sum" else sums / 4
     np.testing.assert_array_equal(execute(read_nir(tmp_path / "a.nir"), {"input": x})["output"][0, 0], expected)
+
+
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "grouped": ((4, 1, 3, 3), {"groups": 2, "padding": 1}),
+    "oblong kernel": ((4, 2, 3, 5), {"padding": (1, 2)}),
+    "uneven stride and dilation": ((4, 2, 2, 3), {"stride": (2, 1), "dilation": (1, 2), "padding": (0, 1)}),
+    "depthwise over one axis": ((2, 1, 3), {"groups": 2, "padding": 1}),
+}
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["", "batch of 1 in the file"])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_convolutions_of_all_shapes_are_read_with_and_without_a_batch(kind: str, batch: bool, tmp_path: Path) -> None:
+    """nir's own types are wrong for groups and oblong kernels, and some tools write their batch into the file."""
+    shape, given = CONVOLUTIONS[kind]
+    rng = np.random.default_rng(0)
+    spatial = len(shape) - 2
+    options: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | given
+    op = Conv(
+        pair(options["stride"], spatial),
+        pair(options["padding"], spatial) * 2,
+        pair(options["dilation"], spatial),
+        options["groups"],
+    )
+    x, weight, bias = normal(rng, 6, 2, *(8, 7)[:spatial]), normal(rng, *shape), normal(rng, 4)[: shape[0]]
+    y = op.evaluate(x, weight)[0] + bias.reshape(-1, *(1,) * spatial)
+    head = normal(rng, 3, y[0].size)
+    sample, features = ((1, *array.shape[1:]) if batch else array.shape[1:] for array in (x, y))
+    size = x.shape[2] if spatial == 1 else x.shape[2:]
+    conv = (nir.Conv1d if spatial == 1 else nir.Conv2d)(
+        size, weight, options["stride"], options["padding"], options["dilation"], options["groups"], bias
+    )
+    nodes = {
+        **ends(tuple(sample), (3,)),
+        "conv": conv,
+        "flatten": nir.Flatten({"input": np.array(features)}, int(batch), -1),
+        "head": nir.Linear(head),
+    }
+    chain = ["input", "conv", "flatten", "head", "output"]
+    nir.write(tmp_path / "a.nir", nir.NIRGraph(nodes, list(pairwise(chain)), type_check=False))
+    imported = read_nir(tmp_path / "a.nir")
+    np.testing.assert_allclose(execute(imported, {"input": x})["output"], y.reshape(len(y), -1) @ head.T, rtol=1e-4, atol=1e-4)
+    assert snnir.compile(imported, calibration=x).verify(x).ok
+
+
+def test_a_network_that_spikes_already_is_compiled_without_data(tmp_path: Path) -> None:
+    graph, data = recurrent()
+    program = snnir.compile(graph, calibration=data, bits=3)
+    snnir.export_nir(program, tmp_path / "a.nir", lengths={"T": 8})
+    expected = program.run(data).outputs["logits"]
+    again = snnir.compile(snnir.import_nir(tmp_path / "a.nir"))
+    np.testing.assert_array_equal(again.run(data).outputs["logits"], expected)
+    assert again.levels == ("spiking",) and again.facts.notes is not None and "spiking already" in again.facts.notes[-1]
+    again.save(tmp_path / "again.snnir")
+    np.testing.assert_array_equal(snnir.load(tmp_path / "again.snnir").run(data).outputs["logits"], expected)
+    pytest.importorskip("torch")
+    trained = snnir.compile(program.spiking_module().to_graph())
+    np.testing.assert_array_equal(trained.run(data).outputs["logits"], expected)
 
 
 def one(value: float = 1.0) -> np.ndarray:

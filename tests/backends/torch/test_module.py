@@ -8,8 +8,8 @@ import torch
 
 import snnir.torch
 from snnir.backends.torch import to_module
+from snnir.backends.torch.evaluation import hoisted
 from snnir.backends.torch.registry import ELSEWHERE, MEANINGS
-from snnir.backends.torch.walk import hoisted
 from snnir.errors import InputError, UnsupportedError
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim

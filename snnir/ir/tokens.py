@@ -13,7 +13,7 @@ from snnir.ir.dims import Dim, Dimension, parse_dim
 from snnir.ir.op import Op
 from snnir.ir.types import Quantization
 
-__all__ = ["attributes_text", "name_text", "read_attributes", "read_name", "read_word", "split_words", "word_text"]
+__all__ = ["attributes_text", "name_text", "read_attributes", "read_name", "read_word", "tokenize", "word_text"]
 
 _BARE = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.:\-]*")
 _KEYWORDS = ("const", "finite", "input", "output", "note", "yield", "graph")
@@ -49,7 +49,7 @@ def read_word(text: str) -> str:
     return unquote(text[1:-1], errors="strict")
 
 
-def split_words(line: str) -> tuple[list[str], str | None]:
+def tokenize(line: str) -> tuple[list[str], str | None]:
     """The words of a line, and its comment (None where there is none)."""
     words: list[str] = []
     position = 0

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 
 from snnir.errors import GraphError, ModelError, Refusal, SnnirError, unforeseen
-from snnir.frontends.onnx.bodies import body_of, names_captured
 from snnir.frontends.onnx.call import Call, origin_of
 from snnir.frontends.onnx.fold import chosen, fold
 from snnir.frontends.onnx.refused import DRAWN, advice, reason_of
@@ -30,12 +29,13 @@ from snnir.frontends.onnx.registry import (
 )
 from snnir.frontends.onnx.sequences import LISTS, sequence_node
 from snnir.frontends.onnx.stored import Stored
+from snnir.frontends.onnx.subgraph_names import captured_names, subgraphs_of
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.lowering.finite import Questions
 from snnir.ir.lowering.sizes import SizesForcedError, forced, open_sizes
 from snnir.ir.ops import Cast, Movement
 
-__all__ = ["Entry", "Scope", "walk"]
+__all__ = ["Entry", "Scope", "import_nodes"]
 
 PIPELINES = "ai.onnx.ml"
 """The domain of ONNX's operators for classical pipelines."""
@@ -163,7 +163,7 @@ class Scope:
         """The node with its operands as values of this scope's graph."""
         taken: list[Entry] = []
         for operand in operands:
-            if isinstance(operand, Marker) and not body_of(node):
+            if isinstance(operand, Marker) and not subgraphs_of(node):
                 raise RefusalError(operand.misuse())
             taken.append(self.capture(operand) if isinstance(operand, Value) else operand)
         if self.fixed_batch is not None and node.op_type in _SPREADING:
@@ -174,7 +174,7 @@ class Scope:
         """Results of nodes that mean something of their own in this scope, or make or take lists; None for all others."""
         if node.op_type not in LISTS and not any(isinstance(operand, Marker) for operand in operands):
             return None
-        if body_of(node):
+        if subgraphs_of(node):
             return None
         tensors = [None if isinstance(operand, Marker) else operand for operand in operands]
         return sequence_node(self.call(node, tensors), operands)
@@ -207,7 +207,7 @@ def _rank(operand: Entry) -> int:
     return operand.type.rank if isinstance(operand, Value) else operand.ndim if isinstance(operand, np.ndarray) else 0
 
 
-def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
+def import_nodes(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
     """Import `nodes`, entering their results in `scope`; what was refused.
 
     Raises `ModelError` where a name stands for nothing.
@@ -216,7 +216,7 @@ def walk(scope: Scope, nodes: Iterable[onnx.NodeProto]) -> list[Refusal]:
     for node in nodes:
         try:
             operands = [scope.find(name) if name else None for name in node.input]
-            around = [scope.find(name) for name in names_captured(node)]
+            around = [scope.find(name) for name in captured_names(node)]
         except KeyError as error:
             raise ModelError(f"{node.op_type} {node.name}: nothing gives {error.args[0]}") from None
         given = [operand for name, operand in zip(node.input, operands, strict=True) if name]
@@ -251,7 +251,7 @@ def _results(scope: Scope, node: onnx.NodeProto, operands: Sequence[Entry]) -> S
     special = scope.special(node, operands)
     if special is not None:
         return special
-    if node.op_type == "Constant" or body_of(node) or (node.op_type in QUANTIZING and _all_known(operands)):
+    if node.op_type == "Constant" or subgraphs_of(node) or (node.op_type in QUANTIZING and _all_known(operands)):
         return _handled(scope.call(node, operands))
     given = [operand for operand in operands if operand is not None]
     if given and all(isinstance(operand, np.ndarray) for operand in given) and not _stays(node, operands):

@@ -8,7 +8,7 @@ import pytest
 from snnir.errors import GraphError
 from snnir.ir import Quantization
 from snnir.ir.ops import FakeQuantize, Quantize
-from snnir.ir.ties import ROUNDINGS, reached_from, round_by
+from snnir.ir.rounding_modes import ROUNDINGS, reached_from, round_by
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

@@ -19,7 +19,7 @@ from snnir.ir.lowering.finite import Questions
 from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops.rules import broadcast
 
-__all__ = ["Scope", "origin_of", "walk"]
+__all__ = ["Scope", "import_nodes", "origin_of"]
 
 _SIZES: dict[object, Callable[..., Entry]] = {
     operator.add: operator.add,
@@ -65,7 +65,7 @@ class Scope:
         return argument
 
 
-def walk(scope: Scope, nodes: Sequence[torch.fx.Node]) -> list[Refusal]:
+def import_nodes(scope: Scope, nodes: Sequence[torch.fx.Node]) -> list[Refusal]:
     """Import the `call_function` nodes among `nodes`, entering their results in `scope`; what was refused."""
     refused: list[Refusal] = []
     for node in nodes:

@@ -15,13 +15,13 @@ from snnir.ir import Dim, Graph, Node, Value
 from snnir.ir import ops as ir
 from snnir.ir.op import Trait
 
-__all__ = ["Evaluate", "hoisted", "walk"]
+__all__ = ["Evaluate", "evaluate_nodes", "hoisted"]
 
 Evaluate = Callable[[Node, Sequence[torch.Tensor], Mapping[str, int]], tuple[torch.Tensor, ...]]
 """Results of a node without a body, given its operands and the sizes of named dimensions."""
 
 
-def walk(
+def evaluate_nodes(
     graph: Graph,
     values: dict[Value, torch.Tensor],
     constants: Mapping[Value, torch.Tensor],
@@ -79,8 +79,7 @@ def _scan(
     evaluate: Evaluate,
     hoist: bool,
 ) -> tuple[torch.Tensor, ...]:
-    body = node.body
-    assert body is not None
+    body = node.inner
     sequences = [x.movedim(op.axis, 0) for x in operands[op.states : op.states + op.elements]]
     axes = [value.type.batch_axis for value in node.operands]
     batch = next((int(x.shape[axis]) for x, axis in zip(operands, axes, strict=True) if axis is not None), 1)
@@ -97,7 +96,7 @@ def _scan(
         given = [*states, *(x[k] for x in sequences), *operands[op.states + op.elements :]]
         values = dict(zip(body.inputs, given, strict=True))
         values.update((value, steps[k]) for value, steps in ready.items())
-        walk(body, values, constants, sizes, evaluate, frozenset(early), hoist)
+        evaluate_nodes(body, values, constants, sizes, evaluate, frozenset(early), hoist)
         results = [values[value] if value.data is None else constants[value] for value in outputs]
         states = results[: op.states]
         for rows, result in zip(stacked, results[op.states :], strict=True):
