@@ -121,7 +121,9 @@ class _Settling:
             # what comes from an earlier segment is charged again at step 0 of this one
             inputs = [self.of.get(value, 0) if self.segment.get(value, 0) == segment else 1 for value in node.operands]
             last = max(inputs, default=0)
-            if isinstance(node.op, Function):  # it waits for its segment, and charges at step 0 of the next
+            if isinstance(node.op, Accumulate | Function) and _tells_changes(node):
+                last = max(last, 0 if self.resumed else 1)  # what it is of zeros comes at step 0
+            elif isinstance(node.op, Function):  # it waits for its segment, and charges at step 0 of the next
                 segment, last = segment + 1, 1
             self.segment.update(dict.fromkeys(node.outputs, segment))
             if isinstance(node.op, Encode):
@@ -199,6 +201,13 @@ class _Settling:
             if inner.type.dtype == "spike":
                 steps[inner] = 1 if outer in self.encoded else self._sent(inner)
         return steps
+
+
+def _tells_changes(node: Node) -> bool:
+    """Whether a function, or a sum that functions take, tells changes."""
+    if isinstance(node.op, Function):
+        return node.op.difference
+    return any(isinstance(user.op, Function) and user.op.difference for user in node.output.users)
 
 
 def _population_settles(quantization: Quantization, last: int, resumed: bool) -> int:

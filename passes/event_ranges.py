@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snnir.ir import Graph, Node, Quantization, Value
-from snnir.ir.ops import Bif, Encode, Fs, MaxPool, Movement, Product, Scan
+from snnir.ir.ops import Bif, Encode, Fs, Function, MaxPool, Movement, Product, Scan
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of
 from snnir.ir.protocols import Delivery, Execution
 
@@ -31,17 +31,45 @@ class _Ranges:
         self.delivery, self.carry, self.few = delivery, carry, few
         self.of: dict[Value, Range] = {}
         self.encoded: set[Value] = set()
+        self.segment: dict[Value, int] = {}
         self.named: dict[str, Range] = {}
 
     def graph(self, graph: Graph, prefix: str, resumed: bool) -> None:
         """Enter the ranges of all values of a graph; `resumed`: its tracers go on from window to window."""
         for node in graph.nodes:
+            segment = max((self.segment.get(value, 0) for value in node.operands), default=0)
+            if isinstance(node.op, Function) and not self.few and not node.op.difference:
+                segment += 1
+            self.segment.update(dict.fromkeys(node.outputs, segment))
             if isinstance(node.op, Scan):
                 self._scan(node, node.op)
+            elif isinstance(node.op, Function):
+                for value in node.outputs:
+                    self.of[value] = self.named[prefix + value.name] = self._charged(value, node.op.difference, resumed)
             elif node.outputs[0].type.dtype == "spike":
                 self.of[node.output] = self._range(node, resumed)
                 if not isinstance(node.op, Movement):
                     self.named[prefix + node.output.name] = self.of[node.output]
+
+    def _charged(self, value: Value, difference: bool, resumed: bool) -> Range:
+        """Levels charged at once, or their change."""
+        levels = value.type.quantization
+        assert levels is not None
+        if difference:
+            return _swing(levels)
+        self.encoded.add(value)
+        return _swing(levels) if resumed else (min(levels.lo, 0), max(levels.hi, 0))
+
+    def _read(self, node: Node, resumed: bool) -> list[Range]:
+        """The events of what a node reads: what comes from an earlier segment is charged again at step 0 of its own."""
+        own = self.segment[node.outputs[0]]
+        found = []
+        for value in node.operands:
+            levels = value.type.quantization
+            assert levels is not None
+            again = _swing(levels) if resumed else (min(levels.lo, 0), max(levels.hi, 0))
+            found.append(again if self.segment.get(value, 0) < own else self.of[value])
+        return found
 
     def _range(self, node: Node, resumed: bool) -> Range:
         levels = node.output.type.quantization
@@ -53,7 +81,7 @@ class _Ranges:
             return _within((-1, 1), _swing(levels))
         if isinstance(node.op, Fs):
             return _bits(levels)
-        operands = [self.of[value] for value in node.operands]
+        operands = self._read(node, resumed)
         if isinstance(node.op, Product):
             if self.few:  # one event of complete levels
                 return levels.lo, levels.hi

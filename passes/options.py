@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 from snnir.errors import UsageError
 from snnir.ir.phases import NEURONS
+from snnir.ir.protocols import Functions
 
 __all__ = ["CompileKeywords", "CompileOptions", "Declaration", "declaration"]
 
@@ -57,6 +58,7 @@ class CompileKeywords(TypedDict, total=False):
     neuron: str
     omitted_bits: int
     gates: str
+    functions: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,13 @@ class CompileOptions:
         "auto",
         "SiLU, hard swish, GELU, mish: a product of two populations, or a table of the sum; auto: a table for few-spikes.",
         choices=("auto", "product", "table"),
+        trainable=False,
+    )
+
+    functions: str = _option(
+        "barrier",
+        "Functions inside the network: barrier waits for complete levels, difference tells every change (bif neurons only).",
+        choices=tuple(Functions),
         trainable=False,
     )
 

@@ -66,7 +66,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         QuantizeWeights(options.weight_bits, options.rounding, options.fit),
         RemoveDeadCode(),
         *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
-        SubstituteNeurons(options.neuron),
+        SubstituteNeurons(options.neuron, options.functions),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
         CertifyBounds(),
