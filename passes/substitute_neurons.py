@@ -74,8 +74,8 @@ class SubstituteNeurons(Pass):
         difference = Functions.of(self.functions) == Functions.DIFFERENCE
         if difference and self.neuron == FEW_SPIKES:
             raise UsageError(
-                "functions 'difference' is for bif neurons: few-spike neurons know from their schedule when what a function takes is "
-                "complete, and nothing changes before; choose barrier"
+                "functions 'difference' is for bif neurons: few-spike neurons have a schedule, which says when what a function "
+                "takes is complete; choose barrier"
             )
         kinds = (Fs, Rfs) if self.neuron == FEW_SPIKES else (Bif, Rbif)
         return Result(_substitute(graph, [value.type for value in graph.inputs], 0, kinds, difference), True)

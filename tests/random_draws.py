@@ -28,8 +28,9 @@ class Draw:
         self.count = 0
 
     def function(self, x: Value, body: Graph | None = None) -> Value:
-        """Sometimes a function of x, in the graph or in a body."""
-        return self.functions.of(body or self.graph, x) if self.functions.chance(self.function_share * (1 if body is None else 2)) else x
+        """Sometimes a function of x, in the graph or, more often, in a body."""
+        share = self.function_share * (1 if body is None else 2)
+        return self.functions.of(body or self.graph, x) if self.functions.chance(share) else x
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)

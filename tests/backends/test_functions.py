@@ -98,8 +98,8 @@ def recurrent(generator: np.random.Generator) -> Graph:
 
 MODELS = {"attention": attention, "recurrent": recurrent}
 _RUNS = [
-    (neuron, delivery, execution)
-    for neuron in ("bif", "few-spikes")
+    (neuron, realisation, delivery, execution)
+    for neuron, realisation in (("bif", "barrier"), ("bif", "difference"), ("few-spikes", "barrier"))
     for delivery in ("relay", "replay", "graded")
     for execution in ("reset", "carry")
     if neuron == "bif" or (delivery != "replay" and execution == "reset")
@@ -107,20 +107,20 @@ _RUNS = [
 
 
 @functools.cache
-def compiled(name: str, neuron: str) -> tuple[snnir.Program, np.ndarray]:
+def compiled(name: str, neuron: str, realisation: str = "barrier") -> tuple[snnir.Program, np.ndarray]:
     generator = np.random.default_rng(7)
     graph = MODELS[name](generator)
     size = 5 if name == "recurrent" else 4
     data = generator.standard_normal((40, size, 5)).astype(np.float32)
-    return snnir.compile(graph, calibration=data[:32], bits=4, neuron=neuron), data[32:]
+    return snnir.compile(graph, calibration=data[:32], bits=4, neuron=neuron, functions=realisation), data[32:]
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("neuron", "delivery", "execution"), _RUNS)
+@pytest.mark.parametrize(("neuron", "realisation", "delivery", "execution"), _RUNS)
 def test_every_integer_equals_the_reference_and_every_spike_the_interpreter(
-    name: str, neuron: str, delivery: str, execution: str
+    name: str, neuron: str, realisation: str, delivery: str, execution: str
 ) -> None:
-    program, x = compiled(name, neuron)
+    program, x = compiled(name, neuron, realisation)
     verification = program.verify(x, delivery=delivery, execution=execution)
     assert verification.mismatches == 0 and verification.within_bounds
     lowered = lower(program.graph(), {"N": 2}, delivery, execution)

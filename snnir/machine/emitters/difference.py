@@ -37,7 +37,7 @@ class Difference(Combining):
         """The function, at every step."""
         samples, steps = tracers[0].shape[:2]
         found = compute(self.code, [tracer.reshape(samples * steps, tracer.shape[2]) for tracer in tracers])
-        return np.clip(found, self.train.lo, self.train.hi).reshape(samples, steps, self.train.size)
+        return np.asarray(np.clip(found, self.train.lo, self.train.hi)).reshape(samples, steps, self.train.size)
 
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """Any level, and any change from one to another; the first event of a fresh window is a level."""
