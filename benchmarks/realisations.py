@@ -1,4 +1,4 @@
-"""Functions inside the network, waiting for complete levels (barrier) or telling every change (difference): spikes, steps, operations.
+"""Functions that wait for complete levels (barrier) beside functions that tell every change (difference): spikes and steps.
 
     python -m benchmarks.realisations [--samples 64] [--bits 4]
 
@@ -28,9 +28,8 @@ def main() -> None:
     arguments = parser.parse_args()
     generator = np.random.default_rng(0)
     data = generator.standard_normal((128 + arguments.samples, 8, 16)).astype(np.float32)
-    print(
-        f"{'model':12} {'delivery':8} {'execution':9} {'functions':10} {'steps':>7} {'spikes':>8} {'operations':>11} {'multiplying':>11}"
-    )
+    columns = f"{'steps':>7} {'spikes':>8} {'operations':>11} {'multiplying':>11}"
+    print(f"{'model':12} {'delivery':8} {'execution':9} {'functions':10} {columns}")
     for name, model in (("transformer", transformer()), ("softmax scan", softmax_scan(generator))):
         made = {
             kind: snnir.compile(model, calibration=data[:128], bits=arguments.bits, functions=kind, check=False)
