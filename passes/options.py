@@ -107,7 +107,7 @@ class CompileOptions:
     functions: str = _option(
         "barrier",
         "Functions inside the network: barrier waits for complete levels, difference tells every change (bif neurons only).",
-        choices=tuple(Functions),
+        choices=tuple(each.value for each in Functions),
         trainable=False,
     )
 
