@@ -5,7 +5,7 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo silero mnist-data smnist sunspots test test-lowest lint types bench bench-peers bench-others clean
+.PHONY: help demo silero mnist-data smnist sunspots test test-lowest lint types bench bench-peers bench-others web clean
 help:
 	@echo "make demo    compile, run and verify the demo network (does not need torch)"
 	@echo "make silero  a speech detector as a spiking network: measured, verified, drawn"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-lowest  the demo and tests of the core with the lowest versions that are allowed"
 	@echo "make lint    ruff, check and format"
 	@echo "make types   mypy, strict"
+	@echo "make web     builds the scripts of the pages of snnir explore and snnir report from their sources (needs npm)"
 	@echo "make bench   snnir, its peers and the machine, measured in turns: tables, plots, out/bench.json"
 	@echo "make bench-peers   the spiking libraries that make bench compares with, in an environment of their own"
 	@echo "make bench-others  the other benchmarks: compiling, PyTorch, large runs and more"
@@ -82,6 +83,10 @@ lint: $(VENV)/.installed-test
 
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
+
+# what it writes into snnir/views/static is part of the repository; a test says where it is older than its sources
+web:
+	cd snnir/views/web && npm ci --silent && npm run --silent check && npm run --silent build
 
 # sides that are not installed are named in the result and left out
 bench: $(VENV)/.installed-test

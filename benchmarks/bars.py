@@ -7,6 +7,7 @@ from typing import Any
 __all__ = ["bars", "fastest_peer", "median", "row_share"]
 
 OURS = "snnir"
+FEW_SPIKES = ("snnir, few-spikes, 4 bits", "snnir, few-spikes, 8 bits")
 PEERS = ("SpikingJelly", "sinabs", "Norse", "snnTorch")
 WIDE = 512
 
@@ -77,15 +78,37 @@ def bars(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
     if single and own:
         asked = f"what {facts['threads']} threads give the C program (row additions, the same events)"
         rows.append((asked, f"{single / own:.2f} x of 1", "the machine"))
+    rows += _few_spikes(facts)
     if start := facts.get("start_up"):
         rows.append(("first run in a fresh process under 2 s", f"{start['median']:.2f} s", _verdict(start["median"] < 2)))
     return rows
 
 
+def _few_spikes(facts: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Few-spike neurons against ST-BIF ones at 4 bits, against themselves at 8, and against a float pass."""
+    rows = []
+    for workload in facts["workloads"]:
+        bif, four, eight = (median(facts, workload, 64, side) for side in (OURS, *FEW_SPIKES))
+        if not (bif and four and eight):
+            continue
+        faster = f"{workload}, batch 64: few-spikes at least 2 x as fast as bif, 4 bits (aim 3 x)"
+        rows.append((faster, f"{bif / four:.2f} x", _verdict(bif / four >= 2)))
+        rows.append(
+            (f"{workload}, batch 64: few-spikes, 8 bits at most 2 x 4 bits", f"{eight / four:.2f} x", _verdict(eight / four <= 2))
+        )
+    dense, four = (median(facts, "mlp", 64, side) for side in ("ONNX Runtime float32", FEW_SPIKES[0]))
+    if dense and four:
+        rows.append(
+            ("mlp, batch 64: few-spikes below one ONNX Runtime float pass", f"{four / dense:.2f} x", _verdict(four < dense))
+        )
+    return rows
+
+
 def _exact(facts: dict[str, Any]) -> tuple[str, str, str]:
-    found = facts["workloads"].values()
-    wrong = sum(row["integer_mismatches"] + row["output_mismatches"] for row in found)
-    compared = sum(row["integers_verified"] + row["outputs"] for row in found)
+    found = list(facts["workloads"].values())
+    every = [*found, *(own for row in found for own in row.get("few_spikes", {}).values())]
+    wrong = sum(row["integer_mismatches"] + row["output_mismatches"] for row in every)
+    compared = sum(row["integers_verified"] + row["outputs"] for row in every)
     settled = all(row["settled"] and row["within_bounds"] for row in found)
     measured = f"{wrong} of {compared:,} integers and outputs differ; {'all' if settled else 'NOT all'} settled within bounds"
     return ("settled outputs equal the integer reference", measured, _verdict(wrong == 0 and settled))

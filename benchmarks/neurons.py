@@ -31,7 +31,7 @@ from snnir.runtime.verification import integer_counts
 
 __all__ = ["Row", "Subject", "energies", "main", "measure", "table"]
 
-_PIPELINE = "substitute-neurons{{neuron={}}},remove-dead-code,schedule-phases,certify-bounds"
+_PIPELINE = "substitute-neurons{{neuron={}}},remove-dead-code,schedule-phases"
 NEURONS = ("bif", "few-spikes")
 
 

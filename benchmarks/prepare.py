@@ -16,18 +16,31 @@ from snnir.ir.ops import Bif, Encode, Readout
 from snnir.runtime.program import Program
 from snnir.runtime.verification import integer_counts
 
-__all__ = ["prepare"]
+__all__ = ["FEW_SPIKES_BITS", "expected", "few_spikes", "prepare"]
+
+FEW_SPIKES_BITS = (4, 8)
+"""Bits of activations of the programs with few-spike neurons."""
 
 VERIFIED = 8
 """Samples whose every tracer is compared; outputs are compared for all."""
+
+
+def few_spikes(bits: int) -> str:
+    """The stem of the program with few-spike neurons and activations of so many bits."""
+    return f"few-spikes-{bits}"
+
+
+def expected(bits: int) -> str:
+    """The stem of the outputs of its integer reference; at 4 bits it is that of the other programs."""
+    return f"expected-{bits}"
 
 
 def prepare(workload: Workload, folder: Path) -> dict[str, Any]:
     """Compile, verify and write a workload; returns its facts.
 
     `model.onnx`, `model.int8.onnx` (or a `.reason` why not), `program.snnir`, `x.npy`, `expected.npy` (outputs of the integer
-    reference), `chain.npz` (or a reason), and with it `levels.npy` (the integer inputs) and `expected_integers.npy`, which
-    times `scale.npy` is the output.
+    reference), for each of `FEW_SPIKES_BITS` a program with few-spike neurons and the outputs of its reference, `chain.npz` (or a
+    reason), and with it `levels.npy` (the integer inputs) and `expected_integers.npy`, which times `scale.npy` is the output.
     """
     folder.mkdir(parents=True)
     x = workload.x
@@ -50,6 +63,7 @@ def prepare(workload: Workload, folder: Path) -> dict[str, Any]:
         np.save(folder / "expected_integers.npy", counts[readout.output.name])
         np.save(folder / "scale.npy", readout.operands[0].array)
         np.save(folder / "levels.npy", counts[encoder.output.name])
+    others = {bits: _few_spikes(workload, folder, bits) for bits in FEW_SPIKES_BITS}
     result = program.run(x)
     (outputs,) = result.outputs.values()
     verified = program.verify(x[:VERIFIED])
@@ -65,6 +79,28 @@ def prepare(workload: Workload, folder: Path) -> dict[str, Any]:
         "steps_max": int(result.steps.max(initial=0)),
         "peer_steps": workload.steps,
         "neurons": _neurons(program),
+        "spikes_per_sample": float(result.total_spikes.mean()),
+        "synops_per_sample": float(result.total_synops.mean()),
+        "few_spikes": others,
+    }
+
+
+def _few_spikes(workload: Workload, folder: Path, bits: int) -> dict[str, Any]:
+    """Compile, verify and write the workload with few-spike neurons and activations of so many bits; returns its facts."""
+    x = workload.x
+    program = snnir.compile(workload.model, calibration=workload.calibration, check=False, neuron="few-spikes", bits=bits)
+    program.save(folder / f"{few_spikes(bits)}.snnir")
+    (reference,) = program.reference(x).values()
+    np.save(folder / f"{expected(bits)}.npy", reference)
+    result = program.run(x)
+    (outputs,) = result.outputs.values()
+    verified = program.verify(x[:VERIFIED])
+    return {
+        "outputs": int(outputs.size),
+        "output_mismatches": int((outputs != reference).sum()),
+        "integers_verified": verified.compared,
+        "integer_mismatches": verified.mismatches,
+        "steps": int(result.steps.max(initial=0)),
         "spikes_per_sample": float(result.total_spikes.mean()),
         "synops_per_sample": float(result.total_synops.mean()),
     }

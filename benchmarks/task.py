@@ -38,13 +38,15 @@ class Side:
     """Whether the outputs are sums of integer weights over spikes, before the scale of the readout."""
     exact: bool = False
     """Whether the outputs are meant to equal those of the integer reference, bit for bit."""
+    expected: str = "expected"
+    """The array of the folder that holds the outputs of the integer reference: another one for other bits."""
 
     def agreement(self, task: Task) -> dict[str, float]:
         """Shares of outputs equal to the integer reference and of samples with its largest output; runs once."""
         found = self.run()
         if found is None:
             return {}
-        expected = task.array("expected")
+        expected = task.array(self.expected)
         real = found
         shares = {"equal": float((found == expected).mean())} if self.exact else {}
         if self.integers:

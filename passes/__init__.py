@@ -1,13 +1,11 @@
 """Passes: each takes a graph and gives a graph, states what it promises, and is held to it.
 
-The passes are imported when they are first asked for: a run needs the two analyses only.
+The passes are imported when they are first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from snnir.passes.certify_bounds import settling_bounds
-from snnir.passes.event_ranges import event_ranges
 from snnir.passes.infra import Context, Pass, Result, format_pipeline
 
 if TYPE_CHECKING:
@@ -30,13 +28,11 @@ __all__ = [
     "accumulating",
     "check_samples",
     "default_pipeline",
-    "event_ranges",
     "format_pipeline",
     "function_interior",
     "parse_pipeline",
     "pipeline_for",
     "run_pipeline",
-    "settling_bounds",
     "simplify",
     "try_observers",
 ]

@@ -45,7 +45,7 @@ class Canonicalize(Pass):
 
     *Batch norm, and any affine map per channel* (`canonical/batch_norm.py`):
 
-    11. After a `conv` or `linear` that nobody else takes, batch norm goes into its weights and bias; elsewhere it becomes
+    11. After a `conv` or `linear` that no other node takes, batch norm goes into its weights and bias; elsewhere it becomes
         `mul` and `add` by constants.
     12. `mul` and `add` by constants sink through data movement (and `max_pool`, where the factor is positive), and into
         the bodies of scans, ...

@@ -2,7 +2,7 @@
 
 A synapse i whose largest `|w s_in|` into a channel is p_i needs steps of at least `p_i / (2^(bits-1) - 1)` for its weights to
 be integers of `bits`. All sums of a population are on one grid s_acc; a synapse whose step must be coarser has a gain g_i, so
-that an integer weight of 1 is worth `2^g_i s_acc`. The grid is as fine as the synapse with the finest step needs.
+that an integer weight of 1 stands for `2^g_i s_acc`. The grid is as fine as the synapse with the finest step needs.
 
 Steps that are no powers of two apart cannot all be met exactly: whichever synapse the grid is aligned to keeps its own step,
 the others have one of less than twice theirs. The grid is aligned where the expected squared error of the sum, steps squared
@@ -48,7 +48,7 @@ _COARSER = 4
 
 @dataclass(frozen=True)
 class Grid:
-    """`unit` is s_acc; an integer weight of synapse i is worth `unit 2^gains[i]`. Both spread over one sample.
+    """`unit` is s_acc; an integer weight of synapse i stands for `unit 2^gains[i]`. Both spread over one sample.
 
     `gains` has one entry for each term that is no constant, in their order: int64, as fine as the synapse's own channels.
     """
@@ -57,7 +57,7 @@ class Grid:
     gains: tuple[np.ndarray, ...]
 
     def steps(self, index: int) -> np.ndarray:
-        """What an integer weight of 1 of synapse `index` is worth."""
+        """The real number of an integer weight of 1 of synapse `index`."""
         return np.asarray(self.unit * np.exp2(self.gains[index]))
 
 

@@ -180,7 +180,7 @@ def _signal(node: Node) -> bool:
 
 def _is_plain(node: Node) -> bool:
     """Whether the node is affine, data movement or a magnitude: what host ops may stand behind or before."""
-    return node.op.has(Trait.AFFINE) or isinstance(node.op, Movement | Abs)
+    return (node.op.has(Trait.AFFINE) and not needs_host(node)) or isinstance(node.op, Movement | Abs)
 
 
 def _holds_integers(node: Node) -> bool:
@@ -214,7 +214,7 @@ def _forward(graph: Graph, raw: Iterable[Value], fits: Callable[[Node], bool]) -
     known, found = set(raw), set()
     for node in graph.nodes:
         changing = [value for value in node.operands if not value.is_constant]
-        if changing and all(value in known for value in changing) and fits(node):
+        if all(value in known for value in changing) and fits(node):
             known.update(node.outputs)
             found.add(node)
     return found

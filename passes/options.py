@@ -94,7 +94,7 @@ class CompileOptions:
     )
 
     omitted_bits: int = _option(
-        0, "Few-spike neurons: how many of the last bits of levels are not told; an error for fewer spikes.", trainable=False
+        0, "Few-spike neurons: how many of the last bits of levels they do not send; an error for fewer spikes.", trainable=False
     )
 
     gates: str = _option(

@@ -9,7 +9,6 @@ from snnir.ir.phases import FEW_SPIKES
 from snnir.passes.adapt_weights import AdaptWeights
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
-from snnir.passes.certify_bounds import CertifyBounds
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
@@ -69,5 +68,4 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         SubstituteNeurons(options.neuron, options.functions),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
-        CertifyBounds(),
     )

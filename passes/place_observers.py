@@ -83,14 +83,14 @@ def try_observers(graph: Graph, allow_host: bool = False) -> Placed:
 
 
 def _disagreements(graph: Graph) -> list[Refusal]:
-    """Quantizers of the model whose levels meet in data movement, and are worth different amounts."""
+    """Quantizers of the model whose levels meet in data movement, and have different scales."""
     found = []
     for nodes in scale_groups(graph, FakeQuantize):
         worths = {node.op.quantization.scale: node for node in nodes if isinstance(node.op, FakeQuantize)}
         if len(worths) > 1:
             first, *others = worths.items()
             where = "; ".join(f"{node.describe()} ({scale:g})" for scale, node in others)
-            reason = f"its levels are worth {first[0]:g} and meet others, of {where}: quantize what they become by one scale"
+            reason = f"its levels have the scale {first[0]:g} and meet others, of {where}: quantize what they become by one scale"
             found.append(Refusal(f"{first[1].describe()} (op fake_quantize)", reason, first[1].origin))
     return found
 
@@ -181,8 +181,8 @@ class _Placement:
     def function(self, node: Node, operands: Sequence[Value]) -> None:
         """A node that is computed in integers between two segments: of what comes from the network, levels and sums."""
         taken = [self.input_of(node, position, value) for position, value in enumerate(operands)]
-        if isinstance(node.op, Movement) and all(self.kinds[value] == _LEVELS for value in taken):
-            self.add(node, taken, _LEVELS)  # moved levels are levels
+        if isinstance(node.op, Movement) and any(self.kinds[value] == _LEVELS for value in taken):
+            self.move(node, taken, [self.kinds[value] for value in taken])
             return
         if isinstance(node.op, Elementwise | Pow | Div | Reciprocal) or node.op.name in (
             "log",

@@ -15,8 +15,6 @@ from snnir.ir.ops import (
     BatchNorm,
     Fs,
     Observe,
-    Population,
-    Readout,
     Recurrent,
     Relu,
 )
@@ -24,7 +22,6 @@ from snnir.ir.ops import (
 __all__ = [
     "AVERAGES_SUBSTITUTED",
     "BATCH_NORM_FOLDED",
-    "CERTIFIED",
     "LAYERS_LOWERED",
     "NOTHING_DEAD",
     "NO_OBSERVERS",
@@ -71,8 +68,3 @@ RELU_IS_CLIP = Property("clips in the place of relu", "canonicalize", lambda nod
 NO_OBSERVERS = Property("no observers, but quantizers", "quantize-activations", lambda node: isinstance(node.op, Observe))
 NOTHING_DEAD = Property("no dead nodes", "remove-dead-code", lambda node: not any(value.uses for value in node.outputs))
 SCHEDULED = Property("starts of few-spike neurons", "schedule-phases", lambda node: isinstance(node.op, Fs) and node.op.start < 0)
-CERTIFIED = Property(
-    "certified bounds",
-    "certify-bounds",
-    lambda node: isinstance(node.op, Population | Readout) and not node.op.accumulator,
-)

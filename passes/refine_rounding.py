@@ -76,7 +76,7 @@ def _is_layer(node: Node, rounding: Rounding) -> bool:
 
 
 def _gain(node: Node) -> np.ndarray:
-    """What an integer of each output channel is worth on the grid of its population."""
+    """The real number of one unit of each output channel on the grid of its population."""
     one = np.ones((len(node.operands[1].array), *[1] * (node.operands[1].array.ndim - 1)), np.int64)
     op = node.expect(Linear, Conv)
     return np.asarray(op.expanded(one)).reshape(len(one), -1)[:, 0].astype(np.float64)

@@ -19,7 +19,7 @@ class RemoveDeadCode(Pass):
     """Remove what no output depends on.
 
     1. Nodes and constants that no output depends on vanish, in bodies too; inputs stay.
-    2. Results per element of a scan that nobody takes leave its body; states stay, they are part of the recurrence.
+    2. Results per element of a scan that no node takes leave its body; states stay, they are part of the recurrence.
     """
 
     name = "remove-dead-code"

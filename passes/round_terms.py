@@ -41,7 +41,7 @@ def sample_shaped(array: np.ndarray, rank: int) -> np.ndarray:
 def integer_weight(term: Term, step: np.ndarray, bits: int) -> np.ndarray:
     """`round(w s_in / step)`, rounded half up, int8 where `bits` allow it, else int16.
 
-    `step` is what an integer weight of 1 is worth: the grid times 2^gain. Weights of one element that meet a finer `step`
+    `step` is the real number of an integer weight of 1: the grid times 2^gain. Weights of one element that meet a finer `step`
     spread over it.
     """
     quantization = term.source.type.levels

@@ -11,7 +11,7 @@ __all__ = ["scale_groups"]
 def scale_groups(graph: Graph, kind: type[Op] | tuple[type[Op], ...] = Observe) -> list[list[Node]]:
     """`observe` nodes (or those of other kinds; bodies included) in groups of one scale each, in order of their first member.
 
-    Data movement and max pooling keep the worth of a level, so all their operands share it; so do a state of a scan,
+    Data movement and max pooling keep the scale, so all their operands share it; so do a state of a scan,
     what it starts from and what it becomes.
     """
     from networkx.utils import UnionFind  # only here: its import takes a third of the start of `snnir run`

@@ -34,7 +34,7 @@ class TruncateLevels(Pass):
     values: str = ""
 
     def run(self, graph: Graph, context: Context) -> Result:
-        """Apply the pass. Raises `UsageError` for values that there are not."""
+        """Apply the pass. Raises `UsageError` for a name that no population has."""
         if self.bits < 0:
             raise UsageError(f"bits={self.bits}: a number of bits is 0 or more")
         wanted = {name for name in self.values.split(";") if name}

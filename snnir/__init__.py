@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from snnir.ir.parse import parse
     from snnir.ir.text import text
     from snnir.runtime.program import Program
+    from snnir.views.exploring import explore
+    from snnir.views.reporting import report
 
 __all__ = [
     "Bundle",
@@ -42,12 +44,14 @@ __all__ = [
     "check",
     "compile",
     "debug",
+    "explore",
     "export_nir",
     "import_model",
     "import_nir",
     "load",
     "load_bundle",
     "parse",
+    "report",
     "text",
     "tune",
 ]
@@ -60,6 +64,8 @@ _HOMES = {
     "compile": "snnir.compiler.compile",
     "debug": "snnir.compiler.debugging",
     "tune": "snnir.compiler.tuning",
+    "explore": "snnir.views.exploring",
+    "report": "snnir.views.reporting",
     "export_nir": "snnir.export.nir",
     "import_nir": "snnir.export.nir",
     "import_model": "snnir.compiler.importing",
@@ -72,13 +78,15 @@ _HOMES = {
 }
 
 
+if not TYPE_CHECKING:  # a type checker knows the names by their imports above, and tells those that are none
+
+    def __getattr__(name: str) -> object:
+        if name == "torch":
+            return import_module("snnir.torch")
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'snnir' has no attribute {name!r}")
+
+
 def __dir__() -> list[str]:
     return sorted({*__all__, "torch"})
-
-
-def __getattr__(name: str) -> object:
-    if name == "torch":
-        return import_module("snnir.torch")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'snnir' has no attribute {name!r}")

@@ -20,6 +20,7 @@ __all__ = [
     "NoReferenceError",
     "PassError",
     "Refusal",
+    "RunMemoryError",
     "SizeError",
     "SnnirError",
     "TextError",
@@ -40,6 +41,10 @@ class UsageError(SnnirError):
     """An option or argument is out of its documented range."""
 
     exit_code = 2
+
+
+class RunMemoryError(SnnirError, MemoryError):
+    """A run needs more memory than there is, or than it may take."""
 
 
 class ModelError(SnnirError):

@@ -19,9 +19,11 @@ from snnir.ir.execute import execute
 from snnir.ir.ops import Population
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
+from snnir.machine import Bounds
 from snnir.machine.plain import PlainResult, simulate_plain
-from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
-from snnir.runtime.verification import integer_counts, scan_lengths
+from snnir.passes import Context, default_pipeline, run_pipeline
+from snnir.runtime.verification import integer_counts
+from tests.machine_bounds import ranges, step_bounds
 from tests.random_graphs import random_graph
 
 SEEDS = range(340)
@@ -87,7 +89,7 @@ def test_settled_tracers_are_the_integers(first: int) -> None:
                 np.testing.assert_array_equal(counts, expected[name], err_msg=f"{where}: {name}")
             for name, array in outputs.items():
                 np.testing.assert_array_equal(result.outputs[name], array, err_msg=f"{where}: output {name}")
-            bounds = settling_bounds(spiking, delivery, scan_lengths(spiking, data), execution)
+            bounds = step_bounds(spiking, data, delivery, execution)
             limits = np.array([bound for windows in bounds.values() for bound in windows])
             assert (result.steps <= limits).all(), f"{where}: steps {result.steps.max(axis=0)} beyond {limits}"
 
@@ -116,15 +118,15 @@ def test_fast_and_plain_simulator_spike_alike_and_within_certified_ranges(first:
                     np.testing.assert_array_equal(mine[name], other[name], err_msg=f"{where}: {name}")
             for name, array in plain.outputs.items():
                 np.testing.assert_array_equal(fast.outputs[name], array, err_msg=f"{where}: output {name}")
-            ranges = event_ranges(spiking, delivery, execution)
+            certified = ranges(spiking, data, delivery, execution)
             for name, train in plain.trains.items():
-                low, high = ranges[name]
+                low, high = certified.trains[name]["events"]
                 assert low <= train.min(initial=0) and train.max(initial=0) <= high, f"{where}: events of {name}"
             for name, op in populations.items():
                 inside = name not in spiking.values
                 raster = raster_of(plain.trains[name], inside)
                 np.testing.assert_array_equal(fast.rasters[name], raster, err_msg=f"{where}: {name}")
-                check_ranges(value_of(spiking, name), op, plain, name, inside and execution == "carry", where)
+                check_ranges(value_of(spiking, name), op, plain, certified, name, inside and execution == "carry", where)
 
 
 def raster_of(train: np.ndarray, in_scan: bool) -> np.ndarray:
@@ -136,9 +138,11 @@ def raster_of(train: np.ndarray, in_scan: bool) -> np.ndarray:
     return events[np.lexsort(events.T[::-1])] if len(events) else events.reshape(0, 5)
 
 
-def check_ranges(value: Value, op: Population, plain: PlainResult, name: str, carried: bool, where: str) -> None:
+def check_ranges(
+    value: Value, op: Population, plain: PlainResult, certified: Bounds, name: str, carried: bool, where: str
+) -> None:
     """No sum and no membrane leaves its certified range, before or after firing, at any step."""
-    sums, train = plain.membranes[name], plain.trains[name]
+    sums, train, registers = plain.membranes[name], plain.trains[name], certified.registers[name]
     spikes = np.moveaxis(train, train.ndim - value.type.rank, 0)
     if not sums.size:
         return
@@ -151,7 +155,7 @@ def check_ranges(value: Value, op: Population, plain: PlainResult, name: str, ca
         sent = spikes.sum(axis=axis, keepdims=True)
         start = sent.cumsum(axis=1) - sent
     sums, spikes = (array.take(range(length), axis=axis) for array in (sums, spikes))
-    assert op.accumulator[0] <= sums.min() and sums.max() <= op.accumulator[1], f"{where}: sums of {name}"
+    assert registers["sum"][0] <= sums.min() and sums.max() <= registers["sum"][1], f"{where}: sums of {name}"
     after = start + spikes.cumsum(axis=axis)
     assert op.quantization.lo <= after.min(initial=0) and after.max(initial=0) <= op.quantization.hi, (
         f"{where}: tracers of {name}"
@@ -162,7 +166,9 @@ def check_ranges(value: Value, op: Population, plain: PlainResult, name: str, ca
     theta = value.producer.operands[0].array.astype(np.int64)
     for tracer in (after - spikes, after):
         membrane = sums + theta // 2 - theta * tracer
-        assert op.membrane[0] <= membrane.min() and membrane.max() <= op.membrane[1], f"{where}: membrane of {name}"
+        assert registers["membrane"][0] <= membrane.min() and membrane.max() <= registers["membrane"][1], (
+            f"{where}: membrane of {name}"
+        )
 
 
 @pytest.mark.parametrize("first", SEEDS[:100:BATCH_OF_SEEDS])

@@ -24,15 +24,16 @@ from snnir.machine.plain import simulate_plain
 from snnir.machine.program import Difference, RunningSum, walk
 from snnir.machine.text import tensors as machine_tensors
 from snnir.machine.text import text as machine_text
-from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds
-from snnir.runtime.verification import integer_counts, scan_lengths
+from snnir.passes import Context, parse_pipeline, run_pipeline
+from snnir.runtime.verification import integer_counts
 from tests.backends.test_functions import MODELS, attention
 from tests.backends.test_torch_spiking import compare
+from tests.machine_bounds import ranges, step_bounds
 from tests.test_conversion import SEEDS, compiled
 
 torch.set_num_threads(1)
 
-PIPELINE = "substitute-neurons{functions=difference},certify-bounds"
+PIPELINE = "substitute-neurons{functions=difference}"
 
 
 @lru_cache(maxsize=200)
@@ -62,7 +63,7 @@ def test_settled_tracers_are_the_integers(first: int) -> None:
             assert result.settled, where
             for name, counts in result.counts.items():
                 np.testing.assert_array_equal(counts, expected[name], err_msg=f"{where}: {name}")
-            bounds = settling_bounds(spiking, delivery, scan_lengths(spiking, data), execution)
+            bounds = step_bounds(spiking, data, delivery, execution)
             limits = np.array([bound for windows in bounds.values() for bound in windows])
             assert (result.steps <= limits).all(), f"{where}: {result.steps.max(axis=0)} beyond {limits}"
         delivery, execution = DELIVERIES[seed % 3], EXECUTIONS[seed % 2] if recurrent else "reset"
@@ -75,9 +76,9 @@ def test_settled_tracers_are_the_integers(first: int) -> None:
                 for name in mine:
                     np.testing.assert_array_equal(mine[name], other[name], err_msg=f"seed {seed}: {name}")
             compare(spiking, data, module, f"seed {seed}", delivery=delivery, execution=execution, steps=steps)
-            ranges = event_ranges(spiking, delivery, execution)
+            certified = ranges(spiking, data, delivery, execution)
             for name, train in plain.trains.items():
-                low, high = ranges[name]
+                low, high = certified.trains[name]["events"]
                 assert low <= train.min(initial=0) and train.max(initial=0) <= high, f"seed {seed}: events of {name}"
         program = lower(spiking, bind_sizes(spiking, data), delivery, execution).program
         assert parse_machine(machine_text(program), machine_tensors(program)) == program

@@ -1,7 +1,8 @@
-"""What the documentation tells users to type does what it says."""
+"""What the documentation tells users to type does what it says, and what it shows of the source is the source."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -72,10 +73,37 @@ def test_the_glossary_is_in_order_and_names_files_that_exist() -> None:
     assert all(entry.strip().endswith(".") for entry in entries)
 
 
-@pytest.mark.parametrize("name", ["architecture.md", "glossary.md"])
+@pytest.mark.parametrize("name", ["architecture.md", "glossary.md", "extending.md"])
 def test_paths_in_pages_exist(name: str) -> None:
     page = (DOCS / name).read_text(encoding="utf-8")
     paths = re.findall(r"`((?:snnir|passes|frontends|backends|tests|examples)/[\w/.]*)`", page)
     assert paths
     for path in paths:
         assert (DOCS.parent / path).exists(), path
+
+
+LISTING = re.compile(r"^```python\n# (\S+): (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_listings_of_the_guides_are_the_source() -> None:
+    page = (DOCS / "extending.md").read_text(encoding="utf-8")
+    listings = LISTING.findall(page)
+    assert len(listings) == page.count("```python") >= 5
+    for file, name, listing in listings:
+        source = (DOCS.parent / file).read_text(encoding="utf-8")
+        (node,) = (each for each in ast.parse(source).body if getattr(each, "name", None) == name)
+        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        assert listing == "".join(line + "\n" for line in source.splitlines()[first - 1 : node.end_lineno]), f"{file}: {name}"
+
+
+def test_names_in_the_guides_exist() -> None:
+    """Every name in backticks is a word of the source, of a page of its own kind, or one of snnir's ops, passes and commands."""
+    page = LISTING.sub("", (DOCS / "extending.md").read_text(encoding="utf-8"))
+    folders = ("snnir", "frontends", "passes", "backends", "examples/plugin", "tests")
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for folder in folders for path in sorted((DOCS.parent / folder).rglob("*.py"))
+    )
+    words = set(re.findall(r"[A-Za-z_][\w-]*", source))
+    for name in re.findall(r"`([A-Za-z_][\w.-]*)`", page):
+        assert all(part in words for part in name.split(".")), f"docs/extending.md names {name}"

@@ -29,21 +29,23 @@ from snnir.ir.parse import parse
 from snnir.ir.phases import FEW_SPIKES, neuron_of, phases_of
 from snnir.ir.text import tensors, text
 from snnir.ir.verify import verify
+from snnir.machine import Bounds
 from snnir.machine import program as machine
 from snnir.machine.interpreter import interpret
 from snnir.machine.lowering import lower
 from snnir.machine.plain import simulate_plain
 from snnir.machine.ranges import bits_of, certify
 from snnir.machine.settling import settling
-from snnir.passes import Context, event_ranges, parse_pipeline, run_pipeline, settling_bounds
+from snnir.passes import Context, parse_pipeline, run_pipeline
 from snnir.runtime.costs import ENERGY_TABLES, operations_of
 from snnir.runtime.program import Program
-from snnir.runtime.verification import integer_counts, scan_lengths
+from snnir.runtime.verification import integer_counts
 from tests.backends.test_bundle import run_again, schema_validator
 from tests.backends.test_c_replay import SANITIZED
+from tests.machine_bounds import ranges, step_bounds
 from tests.test_conversion import BATCH_OF_SEEDS, SEEDS, check_ranges, compiled, emitting, raster_of, value_of
 
-FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases,certify-bounds"
+FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases"
 
 
 @lru_cache(maxsize=400)
@@ -66,7 +68,7 @@ def test_levels_steps_and_spikes_are_those_of_the_reference(first: int) -> None:
                 np.testing.assert_array_equal(counts, expected[name], err_msg=f"{where}: {name}")
             for name, array in outputs.items():
                 np.testing.assert_array_equal(result.outputs[name], array, err_msg=f"{where}: output {name}")
-            schedule = settling_bounds(spiking, delivery, scan_lengths(spiking, data))
+            schedule = step_bounds(spiking, data, delivery)
             steps = np.array([bound for windows in schedule.values() for bound in windows])
             if neuron_of(spiking) == FEW_SPIKES:
                 np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape), err_msg=where)
@@ -75,18 +77,19 @@ def test_levels_steps_and_spikes_are_those_of_the_reference(first: int) -> None:
             for name, spikes in result.spikes.items():
                 ones = popcount(np.broadcast_to(expected[name], result.counts[name].shape)).reshape(len(spikes), -1).sum(axis=1)
                 np.testing.assert_array_equal(spikes, ones, err_msg=f"{where}: spikes of {name}")
+            certified = ranges(spiking, data, delivery)
             if neuron_of(spiking) == FEW_SPIKES:
-                check_events(spiking, result.trains, delivery, where)
+                check_events(spiking, result.trains, certified, delivery, where)
             for name, op in populations.items():
-                check_ranges(value_of(spiking, name), op, result, name, False, where)
+                check_ranges(value_of(spiking, name), op, result, certified, name, False, where)
 
 
-def check_events(graph: Graph, trains: dict[str, np.ndarray], delivery: str, where: str) -> None:
+def check_events(graph: Graph, trains: dict[str, np.ndarray], certified: Bounds, delivery: str, where: str) -> None:
     """Events lie in the phases of their values, and in certified ranges; those of populations are the bits of the level."""
-    phases, ranges = phases_of(graph, delivery), event_ranges(graph, delivery)
+    phases = phases_of(graph, delivery)
     for name, train in trains.items():
         value = value_of(graph, name)
-        low, high = ranges[name]
+        low, high = certified.trains[name]["events"]
         assert low <= train.min(initial=0) and train.max(initial=0) <= high, f"{where}: events of {name}"
         by_step = np.moveaxis(train, train.ndim - value.type.rank - 1, 0)
         first, end = phases.of[value]
@@ -117,7 +120,7 @@ def test_the_fast_simulator_gives_the_integers(first: int) -> None:
             for name, spikes in result.spikes.items():
                 ones = popcount(np.broadcast_to(expected[name], result.counts[name].shape)).reshape(len(spikes), -1).sum(axis=1)
                 np.testing.assert_array_equal(spikes, ones, err_msg=f"{where}: spikes of {name}")
-            schedule = settling_bounds(spiking, delivery, scan_lengths(spiking, data))
+            schedule = step_bounds(spiking, data, delivery)
             steps = np.array([bound for windows in schedule.values() for bound in windows])
             if neuron_of(spiking) == FEW_SPIKES:
                 np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape), err_msg=where)
@@ -237,9 +240,7 @@ def test_truncated_levels_are_the_integers_of_the_truncated_network(first: int) 
         for name, counts in result.counts.items():
             np.testing.assert_array_equal(counts, expected[name], err_msg=f"seed {seed}: {name}")
             np.testing.assert_array_equal(counts, plain.counts.get(name, counts), err_msg=f"seed {seed}: {name}")
-        steps = [
-            bound for windows in settling_bounds(spiking, "relay", scan_lengths(spiking, data)).values() for bound in windows
-        ]
+        steps = [bound for windows in step_bounds(spiking, data).values() for bound in windows]
         np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape))
 
 

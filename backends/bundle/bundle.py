@@ -34,6 +34,10 @@ class Bundle:
     mapping: dict[str, object] = field(default_factory=dict)
     host: HostGraphs | None = None
 
+    def __repr__(self) -> str:
+        vectors = "with golden vectors" if self.golden is not None else "without golden vectors"
+        return f"<Bundle {self.program.name}: {len(self.program.ops)} ops, {self.program.delivery} delivery, {vectors}>"
+
     @cached_property
     def bounds(self) -> Bounds:
         """Certified ranges of everything in the program."""

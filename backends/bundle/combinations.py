@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 from snnir.backends.bundle.fields import Fields
 from snnir.machine import emitters
@@ -36,10 +36,10 @@ def decode_combination(kind: str, train: Train, stored: Fields) -> Combining:
     """A combination of its train and the fields in a manifest. Raises `FileFormatError` where a field has another type."""
     cls = COMBINATIONS[kind]
     hints = get_type_hints(cls)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for field in fields(cls):
         key = str(field.metadata.get("stored", field.name))
-        kinds: tuple[Any, ...] = get_args(hints[field.name]) or (hints[field.name],)
+        kinds: tuple[object, ...] = get_args(hints[field.name]) or (hints[field.name],)
         if field.name == "train" or (type(None) in kinds and not stored.has(key)):
             continue
         if int in kinds:

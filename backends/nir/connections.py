@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from snnir.backends.nir.library import exact_floats, load_nir
+from snnir.backends.nir.library import NirNode, exact_floats, load_nir
 from snnir.backends.nir.network import MOST_ENTRIES, Network, Target, Wiring, matrix_of
 from snnir.machine.emitters import Emitter
 from snnir.machine.program import Constant, Synapse
@@ -173,10 +172,10 @@ def _convolution(synapse: Synapse, weight: np.ndarray, sample: tuple[int, ...]) 
     return (Layer("conv", weight, synapse.stride, begins, synapse.dilation, sample[1:]),)
 
 
-def layer_nodes(layers: tuple[Flatten | Layer, ...], bias: np.ndarray | None = None) -> list[tuple[str, Any]]:
+def layer_nodes(layers: tuple[Flatten | Layer, ...], bias: np.ndarray | None = None) -> list[tuple[str, NirNode]]:
     """(kind, NIR node) of each layer; `bias` goes into the last `linear` or `conv` layer."""
     nir = load_nir()
-    nodes: list[tuple[str, Any]] = []
+    nodes: list[tuple[str, NirNode]] = []
     last = max((index for index, layer in enumerate(layers) if isinstance(layer, Layer)), default=-1)
     for index, layer in enumerate(layers):
         if isinstance(layer, Flatten):
@@ -193,7 +192,7 @@ def layer_nodes(layers: tuple[Flatten | Layer, ...], bias: np.ndarray | None = N
     return nodes
 
 
-def _conv_node(layer: Layer, bias: np.ndarray) -> Any:
+def _conv_node(layer: Layer, bias: np.ndarray) -> NirNode:
     nir, weight = load_nir(), exact_floats(layer.weight)
     if len(layer.stride) == 1:
         (size,), (stride,), (padding,), (dilation,) = layer.input_shape, layer.stride, layer.padding, layer.dilation

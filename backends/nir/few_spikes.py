@@ -13,11 +13,10 @@ Staircases compare what is left of the level, lo + (number of j with v + bias >=
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from snnir.backends.nir.library import exact_floats, load_nir
+from snnir.backends.nir.library import NirNode, exact_floats, load_nir
 from snnir.backends.nir.neurons import ends, integers, same_graph, single
 
 __all__ = ["FewSpikeNeurons", "few_spikes_graph", "read_few_spikes"]
@@ -49,10 +48,10 @@ class _Builder:
     def __init__(self, neurons: FewSpikeNeurons) -> None:
         self.neurons, self.nir = neurons, load_nir()
         self.one = np.ones(neurons.bias.shape)
-        self.nodes: dict[str, Any] = dict(ends(neurons.bias.shape))
+        self.nodes: dict[str, NirNode] = dict(ends(neurons.bias.shape))
         self.edges: list[tuple[str, str]] = []
 
-    def add(self, name: str, node: Any, *sources: str) -> str:
+    def add(self, name: str, node: NirNode, *sources: str) -> str:
         """Add a node behind others."""
         self.nodes[name] = node
         self.edges += [(source, name) for source in sources]
@@ -83,7 +82,7 @@ class _Builder:
         return self.since(step), name
 
 
-def few_spikes_graph(neurons: FewSpikeNeurons, metadata: dict[str, object]) -> Any:
+def few_spikes_graph(neurons: FewSpikeNeurons, metadata: dict[str, object]) -> NirNode:
     """The `nir.NIRGraph` of a population, with one `input` (currents) and one `output` (events of powers of two)."""
     work = _Builder(neurons)
     tracer = work.add("tracer", work.nir.I(exact_floats(work.one)), "delay")
@@ -149,10 +148,10 @@ def _bit(work: _Builder, bit: int, step: int, above: str, below: str, signed: bo
         work.edges.append((f"down_{bit}", place))
 
 
-def read_few_spikes(graph: Any) -> FewSpikeNeurons:
+def read_few_spikes(graph: NirNode) -> FewSpikeNeurons:
     """The population that `few_spikes_graph` wrote, from its primitives alone. Raises `ValueError` where they are not that.
 
-    The bias of a staircase cannot be told from its table: it comes back as 0, with the table moved by it.
+    The bias of a staircase does not follow from its table: it comes back as 0, with the table moved by it.
     """
     nodes = graph.nodes
     try:

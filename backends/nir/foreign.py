@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from snnir.backends.nir.library import NirNode
 from snnir.backends.nir.synapses import pair
 from snnir.errors import GraphError, Refusal, UnsupportedError
 from snnir.ir.dims import BATCH, concrete, dim
@@ -32,7 +33,7 @@ _REFUSED = {
 }
 
 
-def float_graph(written: Any, name: str) -> Graph:
+def float_graph(written: NirNode, name: str) -> Graph:
     """A NIR graph without neurons as a float graph, one sample's axes after the batch.
 
     Exact: `Linear`, `Affine`, `Scale`, `Conv1d`, `Conv2d`, `Flatten`, `AvgPool2d`, `SumPool2d`, sums of several edges, and
@@ -54,7 +55,7 @@ def float_graph(written: Any, name: str) -> Graph:
         raise
 
 
-def _built(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]], name: str, baked: bool) -> Graph:
+def _built(nodes: Mapping[str, NirNode], edges: Sequence[tuple[str, str]], name: str, baked: bool) -> Graph:
     """The graph of nodes without nested graphs; `baked`: axis 0 of inputs is a batch of 1, which is none of a sample's axes."""
     graph = Graph(name or "nir")
     values: dict[str, Value] = {}
@@ -82,7 +83,7 @@ def _raise(name: str, refusals: Sequence[Refusal]) -> None:
         raise UnsupportedError(f"NIR graph {name} has no exact form in snnir:{lines}", refusals)
 
 
-def _reason(node: Any) -> str:
+def _reason(node: NirNode) -> str:
     kind = type(node).__name__
     if kind in _REFUSED:
         return _REFUSED[kind]
@@ -95,9 +96,9 @@ class Between:
     """An input or output of a nested graph: it adds up what comes in."""
 
 
-def _flattened(graph: Any, prefix: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _flattened(graph: NirNode, prefix: str) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
     """Nodes and edges without nested graphs."""
-    nodes: dict[str, Any] = {}
+    nodes: dict[str, NirNode] = {}
     ends: dict[str, tuple[str, str]] = {}
     edges: list[tuple[str, str]] = []
     for name, node in graph.nodes.items():
@@ -117,12 +118,12 @@ def _flattened(graph: Any, prefix: str) -> tuple[dict[str, Any], list[tuple[str,
     return nodes, edges
 
 
-def _sizes(node: Any, end: str) -> tuple[int, ...]:
+def _sizes(node: NirNode, end: str) -> tuple[int, ...]:
     """The sizes that a node says of what it takes."""
     return tuple(int(size) for size in np.atleast_1d(node.input_type[end]))
 
 
-def _add(graph: Graph, place: str, node: Any, taken: Sequence[Value], baked: bool) -> Value:
+def _add(graph: Graph, place: str, node: NirNode, taken: Sequence[Value], baked: bool) -> Value:
     kind = type(node).__name__
     name = re.sub(r"\W+", "_", place)
     if kind == "Input":
@@ -144,7 +145,7 @@ def _weights(graph: Graph, name: str, array: Any) -> Value:
     return graph.constant(name, np.asarray(array, np.float32))
 
 
-def _linear(graph: Graph, node: Any, value: Value, name: str) -> Value:
+def _linear(graph: Graph, node: NirNode, value: Value, name: str) -> Value:
     weight = np.asarray(node.weight)
     if weight.ndim != 2:
         raise GraphError(f"its weight has the shape {list(weight.shape)}; one matrix [outputs, inputs] is supported")
@@ -152,11 +153,11 @@ def _linear(graph: Graph, node: Any, value: Value, name: str) -> Value:
     return graph.add1(Linear(), value, _weights(graph, f"{name}.weight", weight), *bias, name=name, origin=(f"NIR {name}",))
 
 
-def _scale(graph: Graph, node: Any, value: Value, name: str) -> Value:
+def _scale(graph: Graph, node: NirNode, value: Value, name: str) -> Value:
     return graph.add1(Mul(), value, _weights(graph, f"{name}.scale", node.scale), name=name, origin=(f"NIR {name}",))
 
 
-def _conv(graph: Graph, node: Any, value: Value, name: str) -> Value:
+def _conv(graph: Graph, node: NirNode, value: Value, name: str) -> Value:
     spatial = np.asarray(node.weight).ndim - 2
     stride, dilation = pair(node.stride, spatial), pair(node.dilation, spatial)
     if isinstance(node.padding, str):
@@ -173,7 +174,7 @@ def _conv(graph: Graph, node: Any, value: Value, name: str) -> Value:
     return graph.add1(op, value, *weights, name=name, origin=(f"NIR {name}",))
 
 
-def _flatten(graph: Graph, node: Any, value: Value, name: str) -> Value:
+def _flatten(graph: Graph, node: NirNode, value: Value, name: str) -> Value:
     shape = [concrete(size) for size in value.type.shape[1:]]
     said = _sizes(node, "input") if node.input_type.get("input") is not None else tuple(shape)
     batch = 1 if len(said) == len(shape) + 1 else 0  # some tools count the batch among its axes
@@ -184,14 +185,14 @@ def _flatten(graph: Graph, node: Any, value: Value, name: str) -> Value:
     return graph.add1(Reshape((dim(BATCH), *flat)), value, name=name, origin=(f"NIR {name}",))
 
 
-def _average(graph: Graph, node: Any, value: Value, name: str) -> Value:
+def _average(graph: Graph, node: NirNode, value: Value, name: str) -> Value:
     """NIR defines it as the sum of a window times a constant: padding counts."""
     kernel, stride, padding = (pair(option, 2) for option in (node.kernel_size, node.stride, node.padding))
     op = AveragePool(kernel, stride, (*padding, *padding), (1, 1), False, True)
     return graph.add1(op, value, name=name, origin=(f"NIR {name}",))
 
 
-def _sum(graph: Graph, node: Any, value: Value, name: str) -> Value:
+def _sum(graph: Graph, node: NirNode, value: Value, name: str) -> Value:
     kernel, stride, padding = (pair(option, 2) for option in (node.kernel_size, node.stride, node.padding))
     channels = concrete(value.type.shape[1])
     op = Conv(stride, (*padding, *padding), (1, 1), channels)
@@ -199,7 +200,7 @@ def _sum(graph: Graph, node: Any, value: Value, name: str) -> Value:
     return graph.add1(op, value, ones, name=name, origin=(f"NIR {name}",))
 
 
-_RULES: dict[str, Callable[[Graph, Any, Value, str], Value]] = {
+_RULES: dict[str, Callable[[Graph, NirNode, Value, str], Value]] = {
     "Affine": _linear,
     "AvgPool2d": _average,
     "Conv1d": _conv,

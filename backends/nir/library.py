@@ -12,7 +12,11 @@ import numpy as np
 from snnir.errors import FileFormatError, UsageError
 from snnir.ir.storage import atomic_write
 
-__all__ = ["exact_floats", "load_nir", "read_graph", "save_graph"]
+__all__ = ["NirNode", "exact_floats", "load_nir", "read_graph", "save_graph"]
+
+
+NirNode = Any
+"""A node of NIR, graphs included: the package declares no types."""
 
 
 def load_nir() -> Any:
@@ -34,14 +38,14 @@ def exact_floats(array: np.ndarray) -> np.ndarray:
     return narrow if np.array_equal(narrow.astype(np.float64), wide) else wide
 
 
-def save_graph(path: Path, graph: Any) -> None:
+def save_graph(path: Path, graph: NirNode) -> None:
     """Write a `nir.NIRGraph`, whole or not at all. Raises `UsageError` where the path cannot be written."""
     buffer = io.BytesIO()
     load_nir().write(buffer, graph)
     atomic_write(path, buffer.getvalue())
 
 
-def read_graph(path: Path) -> Any:
+def read_graph(path: Path) -> NirNode:
     """Read a `nir.NIRGraph`. Raises `FileFormatError`."""
     nir = load_nir()
     try:

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from snnir.backends.nir.connections import Connection, Flatten, Layer
-from snnir.backends.nir.library import load_nir
+from snnir.backends.nir.library import NirNode, load_nir
 from snnir.backends.nir.network import Describer, Network, Target, raise_refusals
 from snnir.backends.nir.report import Mismatch
 from snnir.ir.ops import Conv
@@ -85,7 +84,7 @@ def layer_bias(target: Target, connection: Connection, steps: int) -> np.ndarray
     return np.asarray(rows[:, 0] if layer.kind == "conv" else bias.reshape(-1), np.float32)
 
 
-def rate_neurons(shape: tuple[int, ...], metadata: dict[str, object]) -> Any:
+def rate_neurons(shape: tuple[int, ...], metadata: dict[str, object]) -> NirNode:
     """The `nir.IF` of a population."""
     one = np.ones(shape, np.float32)
     return load_nir().IF(one, one.copy(), np.zeros_like(one), metadata=metadata)

@@ -15,11 +15,10 @@ The second is the staircase neuron because its table is sorted: `A >= t[S+1]` sa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from snnir.backends.nir.library import exact_floats, load_nir
+from snnir.backends.nir.library import NirNode, exact_floats, load_nir
 
 __all__ = ["Neurons", "ends", "integers", "neurons_graph", "read_neurons", "readout_graph", "same_graph", "single"]
 
@@ -35,13 +34,13 @@ class Neurons:
     hi: int
 
 
-def ends(shape: tuple[int, ...]) -> dict[str, Any]:
+def ends(shape: tuple[int, ...]) -> dict[str, NirNode]:
     """The `input` and the `output` of a nested graph."""
     nir = load_nir()
     return {"input": nir.Input({"input": np.array(shape)}), "output": nir.Output({"output": np.array(shape)})}
 
 
-def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> Any:
+def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> NirNode:
     """The `nir.NIRGraph` of a population, with one `input` (currents) and one `output` (spikes)."""
     nodes, edges = (_staircase if neurons.staircase else _uniform)(neurons)
     nir = load_nir()
@@ -54,7 +53,7 @@ def neurons_graph(neurons: Neurons, metadata: dict[str, object]) -> Any:
     return nir.NIRGraph(nodes, edges, metadata=metadata)
 
 
-def _uniform(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _uniform(neurons: Neurons) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
     nir, one = load_nir(), np.ones(neurons.bias.shape)
     start = neurons.theta // 2 + neurons.bias
     nodes = {
@@ -87,7 +86,7 @@ def _uniform(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return nodes, edges
 
 
-def _staircase(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _staircase(neurons: Neurons) -> tuple[dict[str, NirNode], list[tuple[str, str]]]:
     nir, one = load_nir(), np.ones(neurons.bias.shape)
     nodes = {
         "sum": nir.I(exact_floats(one)),
@@ -111,10 +110,10 @@ def _staircase(neurons: Neurons) -> tuple[dict[str, Any], list[tuple[str, str]]]
     return nodes, edges
 
 
-def read_neurons(graph: Any) -> Neurons:
+def read_neurons(graph: NirNode) -> Neurons:
     """The population that `neurons_graph` wrote, from its primitives alone. Raises `ValueError` where they are not that.
 
-    The bias of a staircase cannot be told from its table: it comes back as 0, with the table moved by it.
+    The bias of a staircase does not follow from its table: it comes back as 0, with the table moved by it.
     """
     nodes = graph.nodes
     try:
@@ -152,7 +151,7 @@ def single(array: np.ndarray) -> int:
     return int(values[0])
 
 
-def same_graph(left: Any, right: Any) -> bool:
+def same_graph(left: NirNode, right: NirNode) -> bool:
     """Whether two graphs have the same nodes, parameters and edges (order and metadata aside)."""
     if set(left.nodes) != set(right.nodes) or set(left.edges) != set(right.edges) or len(left.edges) != len(right.edges):
         return False
@@ -164,7 +163,7 @@ def same_graph(left: Any, right: Any) -> bool:
     return True
 
 
-def readout_graph(scale: np.ndarray, bias: np.ndarray, metadata: dict[str, object]) -> Any:
+def readout_graph(scale: np.ndarray, bias: np.ndarray, metadata: dict[str, object]) -> NirNode:
     """The `nir.NIRGraph` of a readout: the sum of all input and of a bias charged at step 0, times scale, f64 [shape].
 
     The charge is a constant 1 less the same one step later: 1 at step 0 and 0 after.

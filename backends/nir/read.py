@@ -10,7 +10,7 @@ import numpy as np
 from snnir.backends.nir.few_spikes import FewSpikeNeurons, read_few_spikes
 from snnir.backends.nir.foreign import float_graph
 from snnir.backends.nir.host import read_host
-from snnir.backends.nir.library import read_graph
+from snnir.backends.nir.library import NirNode, read_graph
 from snnir.backends.nir.neurons import read_neurons, readout_graph, same_graph
 from snnir.backends.nir.synapses import add_synapse
 from snnir.backends.nir.write import FORMAT, VERSION
@@ -55,7 +55,7 @@ def _shape(metadata: dict[str, Any]) -> tuple[int, ...]:
 
 
 class _Reader:
-    def __init__(self, written: Any) -> None:
+    def __init__(self, written: NirNode) -> None:
         self.written = written
         self.graph = Graph(str(written.metadata["name"]), level=SPIKING)
         self.sources: dict[str, list[str]] = {name: [] for name in written.nodes}
@@ -122,7 +122,7 @@ class _Reader:
             (name,) = self.sources[name]
         return name
 
-    def _layers(self, name: str) -> list[Any]:
+    def _layers(self, name: str) -> list[NirNode]:
         """The layers of a chain, first to last."""
         found = []
         while self.written.nodes[name].metadata.get("kind") is None:

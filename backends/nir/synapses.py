@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from snnir.backends.nir.library import NirNode
 from snnir.ir.dims import BATCH, concrete, dim
 from snnir.ir.graph import Graph, Value
 from snnir.ir.ops import Conv, Dense, Diagonal, Reshape, Sparse
@@ -15,7 +16,7 @@ from snnir.ir.ops import Conv, Dense, Diagonal, Reshape, Sparse
 __all__ = ["add_synapse", "pair"]
 
 
-def add_synapse(graph: Graph, emitter: Value, layers: Sequence[Any], shape: tuple[int, ...], name: str) -> Value:
+def add_synapse(graph: Graph, emitter: Value, layers: Sequence[NirNode], shape: tuple[int, ...], name: str) -> Value:
     """The current from `emitter` through `layers` into a population whose sample has `shape`.
 
     A matrix between populations of more than one axis is a list of synapses. Raises `ValueError` for layers that are no

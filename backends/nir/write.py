@@ -7,14 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from snnir.backends.nir.connections import Connection, connections_of, layer_nodes
 from snnir.backends.nir.few_spikes import FewSpikeNeurons, few_spikes_graph
 from snnir.backends.nir.host import host_metadata
-from snnir.backends.nir.library import load_nir, save_graph
+from snnir.backends.nir.library import NirNode, load_nir, save_graph
 from snnir.backends.nir.lossy import layer_bias, measure, rate_layers, rate_neurons, rate_steps, refuse_lossy
 from snnir.backends.nir.network import Describer, Network, Target, network_of, refuse_ops
 from snnir.backends.nir.neurons import Neurons, neurons_graph, readout_graph
@@ -121,7 +120,7 @@ def levels_of(source: Source, flat: WrittenOut, data: Mapping[str, np.ndarray]) 
     return found
 
 
-def _count(graph: Any) -> int:
+def _count(graph: NirNode) -> int:
     return sum(1 + (_count(node) if hasattr(node, "nodes") else 0) for node in graph.nodes.values())
 
 
@@ -134,7 +133,7 @@ class _Builder:
 
     def __init__(self, network: Network, flat: WrittenOut, shapes: Mapping[str, tuple[int, ...]], mode: str, steps: int) -> None:
         self.network, self.copies, self.shapes, self.mode, self.steps = network, flat.copies, shapes, mode, steps
-        self.nodes: dict[str, Any] = {}
+        self.nodes: dict[str, NirNode] = {}
         self.edges: list[tuple[str, str]] = []
         self.names: dict[str, str] = {}
         self.inputs: list[tuple[str, float, int, int]] = []
@@ -153,7 +152,7 @@ class _Builder:
         base, element = self.copies.get(name, (name, None))
         return {"value": name, "real": base, **({} if element is None else {"element": element})}
 
-    def _enter(self, name: str, node: Any) -> str:
+    def _enter(self, name: str, node: NirNode) -> str:
         """Add a node under a name that HDF5 and other frameworks can take."""
         base = re.sub(r"\W+", "_", name).strip("_") or "node"
         unique, count = base, 0
@@ -184,7 +183,7 @@ class _Builder:
         if readout:
             self.outputs.append((output, target.name))
 
-    def _chain(self, place: str, prefix: str, nodes: list[tuple[str, Any]]) -> str:
+    def _chain(self, place: str, prefix: str, nodes: list[tuple[str, NirNode]]) -> str:
         """Add nodes one after the other behind `place`; returns the last."""
         for kind, node in nodes:
             name = self._enter(prefix + kind, node)
@@ -192,7 +191,7 @@ class _Builder:
             place = name
         return place
 
-    def _node(self, target: Target) -> Any:
+    def _node(self, target: Target) -> NirNode:
         op, shape = target.op, self.shapes[target.name]
         metadata: dict[str, object] = {**self._value(target.name), "shape": _shape_text(target.shape)}
         if self.mode == "lossy":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import sys
 import tempfile
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["address", "cache_folder", "function", "listeners", "names", "prepare"]
 
-listeners: list[Callable[[str, float | None], None]] = []
-"""Each is called with a function's name and None before the process compiles it, and with its name and the seconds after."""
+listeners: list[Callable[[int, int, float | None], None]] = []
+"""Each is called before the process compiles a function with how many of those now needed are ready, how many are needed, and
+None; and after it with the seconds that it took.
+"""
+_LOG = logging.getLogger("snnir")
 
 _lock = threading.RLock()
 
@@ -100,18 +104,21 @@ def prepare(names: Sequence[str]) -> None:
         if not missing:
             return
         with _alone(folder):
-            for name in missing:
+            _LOG.info("compiling up to %d functions of the simulator for this processor, once", len(missing))
+            since = time.perf_counter()
+            for number, name in enumerate(missing):
                 if not natives[name].load(folder):
-                    _compile(natives[name], folder)
+                    _compile(natives[name], folder, number, len(missing))
+            _LOG.info("compiled in %.1f s, kept in %s", time.perf_counter() - since, folder or "no folder")
 
 
-def _compile(native: Native, folder: Path | None) -> None:
+def _compile(native: Native, folder: Path | None, number: int, total: int) -> None:
     since = time.perf_counter()
     for listener in listeners:
-        listener(native.name, None)
+        listener(number, total, None)
     native.compile(folder)
     for listener in listeners:
-        listener(native.name, time.perf_counter() - since)
+        listener(number + 1, total, time.perf_counter() - since)
 
 
 def address(name: str) -> int:

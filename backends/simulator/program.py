@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
-from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN
+from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN, SPARE
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
+from snnir.backends.simulator.rounding import rounded
 from snnir.backends.simulator.segment import SEGMENT
 from snnir.backends.simulator.segments import Segments, build
 from snnir.backends.simulator.tables import (
@@ -40,9 +41,8 @@ from snnir.backends.simulator.tables import (
     Layout,
     Program,
 )
+from snnir.backends.simulator.windowed import keep_cut
 from snnir.errors import UnsupportedError
-from snnir.ir.graph import Node
-from snnir.ir.ops import Encode
 from snnir.machine import Lowered
 from snnir.machine.emitters import Max
 from snnir.machine.microprogram import Microprogram
@@ -62,6 +62,7 @@ from snnir.machine.program import (
     RunningSum,
     Scan,
     Settled,
+    State,
     Summing,
     Train,
     trains_of,
@@ -69,7 +70,7 @@ from snnir.machine.program import (
 )
 from snnir.machine.segments import segments
 
-__all__ = ["Cache", "assemble", "rounds_plainly"]
+__all__ = ["Cache", "assemble"]
 
 _Summing = Population | FewSpikes | Readout | Accumulator | RunningSum
 
@@ -86,21 +87,18 @@ class Cache:
     pool: Pool = field(default_factory=Pool)
 
 
-def rounds_plainly(node: Node) -> bool:
-    """Whether a node is an encoder that rounds numbers of float32 half up, sample by sample: the kernel does that."""
-    op = node.op
-    if not isinstance(op, Encode) or op.rounding != "half-up" or op.single:
-        return False
-    type_ = node.operands[0].type
-    return type_.dtype == "f32" and type_.batch_axis == 0
-
-
 def assemble(lowered: Lowered, cache: Cache) -> tuple[Program, Layout]:
     """The tables of a machine program, and where its results stand.
 
     Raises `UnsupportedError` naming the node whose events are too large, or an emitter that the kernels lack.
     """
     return _Assembler(lowered, cache).finish()
+
+
+def _emits_bits(state: State, ops: Sequence[Op]) -> bool:
+    """Whether few-spike neurons emit a state, and that all bits of its levels."""
+    emitters = [op for op in ops if isinstance(op, FewSpikes) and op.train.name == state.following]
+    return any(not op.omitted and op.train.bits == state.input.bits for op in emitters)
 
 
 class _Assembler:
@@ -117,7 +115,8 @@ class _Assembler:
         self.gathered: dict[tuple[int, tuple[str, ...]], int] = {}
         self.emitters: list[tuple[Emitter, int | None]] = []
         self.encoders: list[Charged] = []
-        self.roundings: list[tuple[int, int, float, int, int]] = []
+        self.roundings: list[tuple[int, int, int, float, int, int]] = []
+        self.factors: list[np.ndarray] = []
         self.readouts: list[tuple[Readout, int, int | None]] = []
         self.populations: list[tuple[Summing, Segments]] = []
         self.segment_rows: list[np.ndarray] = []
@@ -125,9 +124,8 @@ class _Assembler:
         self.inputs: list[int] = []
         self.members: list[np.ndarray] = []
         self.thresholds: list[np.ndarray] = []
-        self.sizes = dict.fromkeys(
-            ("counts", "sums", "levels", "members", "thresholds", "index", "neurons", "narrow", "wide", "w0", "w1", "w2"), 0
-        )
+        arrays = ("counts", "sums", "levels", "factors", "members", "thresholds", "index", "neurons", "narrow", "wide")
+        self.sizes = dict.fromkeys((*arrays, "w0", "w1", "w2"), 0)
         self.kept = dict.fromkeys(("encoders", "combinations", "states", "borders"), 0)
         self.microprogram = Microprogram()
         self.accumulated: dict[str, int] = {}
@@ -256,12 +254,16 @@ class _Assembler:
         windows = scan.windows if scan is not None and moving else 1
         levels = self.take("levels", size * windows)
         node = None if fixed else self.lowered.nodes[name]
-        given = node.operands[0] if node is not None and rounds_plainly(node) else None
+        given = None if node is None else rounded(node)
         outer = None if scan is None else self.lowered.nodes[scan.name]
         self.encoders.append(Charged(op, None if node is None else node.output, given, outer, windows, levels))
         if given is not None:
+            factors = -1
+            if given.factors is not None:
+                factors = self.take("factors", size)
+                self.factors.append(np.broadcast_to(given.factors, op.train.shape).reshape(size))
             for k in range(windows):
-                self.roundings.append((size, levels + k * size, op.train.scale, op.train.lo, op.train.hi))
+                self.roundings.append((size, levels + k * size, factors, op.train.scale, op.train.lo, op.train.hi))
         kept, stride = self.keep("encoders", size), size if moving else 0
         row = (self._emitter(op, scan), self.slot(name), size, fixed, levels, stride, kept)
         code.append((ENCODE, self.add(ENCODER, *row)))
@@ -396,17 +398,18 @@ class _Assembler:
             row += [self.count(table)] * 2
         for element, outer in elements:
             size = element.input.size
-            self.add(ELEMENT, self.slot(element.input.name), outer, size, element.encoded, self.keep("borders", size))
+            self.add(ELEMENT, self.slot(element.input.name), outer, size, element.encoded, self.keep("borders", size), 0)
         for name, outer in shared:
             self.add(SHARED, self.slot(name), outer)
         self._run(op.ops, body, op)
         for state, outer in zip(op.states, initial, strict=True):
             following, size = self.read([state.following], body), state.input.size
             slots = self.slot(state.input.name), outer, following, self.slot(state.final.name)
-            self.add(STATE, *slots, size, self.keep("states", 3 * size), state.input.bits)
+            self.add(STATE, *slots, size, self.keep("states", 3 * size), state.input.bits, _emits_bits(state, op.ops))
         for result in op.results:
             size = result.train.size // max(op.windows, 1)
-            self.add(STACKED, self.read([result.source], body), self.slot(result.train.name), size, self.keep("borders", size))
+            stacked = self.read([result.source], body), self.slot(result.train.name)
+            self.add(STACKED, *stacked, size, self.keep("borders", size), 0)
         for place, table in enumerate((ELEMENT, STATE, SHARED, STACKED)):
             row[7 + 2 * place] = self.count(table)
         self.bodies.append(body)
@@ -455,6 +458,7 @@ class _Assembler:
             self.table(EMITTER),
             self.table(ENCODER),
             np.array(self.roundings, ROUNDING),
+            np.concatenate([np.zeros(0, np.float32), *self.factors]),
             self.table(POPULATION),
             np.concatenate([np.zeros(0, SEGMENT), *self.segment_rows]),
             np.array(self.inputs, np.int64),
@@ -464,7 +468,7 @@ class _Assembler:
             index,
             bias32,
             bias64,
-            flat([_parameters(op, own) for op, own in self.populations], np.int32),
+            flat([*(_parameters(op, own) for op, own in self.populations), np.zeros(SPARE, np.int32)], np.int32),
             flat([own.layout for own in populations], np.int32),
             flat(self.thresholds, np.int64),
             self.table(COMBINATION),
@@ -483,6 +487,7 @@ class _Assembler:
             np.array(layout.results[:-1], np.int64),
             np.array(list(self.kept.values()), np.int64),
         )
+        keep_cut(program)
         return program, layout
 
     def table(self, kind: np.dtype) -> np.ndarray:

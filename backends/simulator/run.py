@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from snnir.backends.simulator.budget import Budget, size_text
 from snnir.backends.simulator.kernels.constants import (
     DELIVERING,
     FAILED,
     GRADED,
     HISTORY,
-    NO_ROOM,
     RECORDS,
     RELAY,
     REPLAY,
@@ -26,7 +26,7 @@ from snnir.backends.simulator.record import RecordedResult, Recorder
 from snnir.backends.simulator.tables import Layout, Sized
 from snnir.backends.simulator.thread_pool import ThreadPool, acquire_pool, release_pool
 from snnir.backends.simulator.workspace import Code, RunMemory, Worker, address_of
-from snnir.errors import InputError
+from snnir.errors import InputError, RunMemoryError
 from snnir.ir.graph import Graph, Value
 from snnir.ir.types import not_a_level
 from snnir.machine.host import Host
@@ -51,7 +51,9 @@ PHASES = ("delivering", "firing", "settling", "the rest")
 _FOREVER = np.iinfo(np.int64).max // 4
 _DELIVERIES = {"relay": RELAY, "replay": REPLAY, "graded": GRADED}
 
-_NO_MEMORY = "not enough memory for the events of this run; run fewer samples at once, or record less"
+_NOTHING = np.zeros(0, np.int64)
+
+_NO_MEMORY = "not enough memory for the events of this run; allow more, run fewer samples at once, or record less"
 
 
 def simulate(
@@ -66,11 +68,13 @@ def simulate(
     carry: bool,
     spread: bool,
     phases: bool,
+    budget: Budget,
     unseen: Callable[[], object],
     progress: Callable[[int, int], None] | None,
 ) -> SimulationResult:
     """Run a program over the whole batch. The arguments are checked already, but for NaN and infinities in what the kernel
-    rounds: where it meets any, `unseen` is called, which raises for those of inputs.
+    rounds: where it meets any, `unseen` is called, which raises for those of inputs. Raises `MemoryError` where the events of one
+    sample exceed the budget.
     """
     levels, rounded = _charge(sized, host)
     code = _code(sized)
@@ -88,7 +92,7 @@ def simulate(
         timed=phases,
     )
     try:
-        _run(code, memory, sized.batch, pool, progress)
+        _run(code, memory, recorder, pool, budget, progress)
         counted, events, histories = _found(memory.workers)
     finally:
         code.give_back(memory)
@@ -118,30 +122,71 @@ def _code(sized: Sized) -> Code:
     return code
 
 
-def _run(code: Code, memory: RunMemory, batch: int, pool: ThreadPool, progress: Callable[[int, int], None] | None) -> None:
-    """Run all samples, in calls of a moment each. A signal ends a run within a moment, the handler of which raises."""
-    threads, counters = len(memory.workers), memory.counters
-    counters[FAILED:] = 0
-    first, size = 0, threads * (_FIRST_CALL if progress is None else 1)
-    while first < batch:
-        last, since = min(first + size, batch), time.perf_counter()
-        counters[:FAILED] = first, last, 0
-        if (last - first) * code.neurons < _SHORT:
-            pool.run(code.work, memory.address)
+def _run(
+    code: Code,
+    memory: RunMemory,
+    recorder: Recorder,
+    pool: ThreadPool,
+    budget: Budget,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Run all samples, in calls of a moment each. A signal ends a run within a moment, the handler of which raises.
+
+    Where the events of as many samples at once as there are threads exceed the budget, fewer threads go on.
+    """
+    counters, batch, records = memory.counters, recorder.batch, bool(recorder.flags.any())
+    threads = len(memory.workers)
+    _allow(memory.workers, budget.share(threads), records)
+    first, size, own = 0, threads * (_FIRST_CALL if progress is None else 1), pool
+    try:
+        while first < batch:
+            last, since = min(first + size, batch), time.perf_counter()
+            before = [worker.cursors.copy() for worker in memory.workers] if first else []
+            counters[:] = first, last, 0, 0, 0
+            if (last - first) * code.neurons < _SHORT:
+                own.run(code.work, memory.address)
+            else:
+                _run_watched(code.work, memory, own)
+            if counters[FAILED]:
+                if threads == 1 or not any(worker.lacked_room for worker in memory.workers):
+                    raise _failure(memory.workers, budget)
+                threads //= 2
+                _begin_again(memory.workers, before, recorder.results[first:last])
+                _allow(memory.workers, budget.share(threads), records)
+                if own is not pool:
+                    release_pool(own)
+                own, size = acquire_pool(threads), threads
+                continue
+            if progress is not None:
+                progress(last, batch)
+            speed = (last - first) / max(time.perf_counter() - since, 1e-6)
+            first, size = last, min(max(int(speed * _CALL_SECONDS), threads), 4 * size)
+    finally:
+        if own is not pool:
+            release_pool(own)
+
+
+def _allow(workers: Sequence[Worker], share: int, records: bool) -> None:
+    for worker in workers:
+        worker.allow(share, records)
+
+
+def _begin_again(workers: Sequence[Worker], cursors: Sequence[np.ndarray], results: np.ndarray) -> None:
+    """Forget a call that failed: what it counted (`cursors`: as it was before; none: nothing) and wrote."""
+    results[:] = 0
+    for place, worker in enumerate(workers):
+        if cursors:
+            worker.cursors[:] = cursors[place]
+            worker.release_trains()
         else:
-            _run_watched(code.work, memory, pool)
-        if counters[FAILED]:
-            raise _failure(memory.workers)
-        if progress is not None:
-            progress(last, batch)
-        speed = size / max(time.perf_counter() - since, 1e-6)
-        first, size = last, min(max(int(speed * _CALL_SECONDS), threads), 4 * size)
+            worker.reset()
+            worker.release()
 
 
-def _failure(workers: Sequence[Worker]) -> Exception:
+def _failure(workers: Sequence[Worker], budget: Budget) -> Exception:
     """Why compiled code failed: growing memory could not grow, or anything else, which is a fault of this package."""
-    if any((worker.stores[1::2] == NO_ROOM).any() for worker in workers):
-        return MemoryError(_NO_MEMORY)
+    if any(worker.lacked_room for worker in workers):
+        return RunMemoryError(f"{_NO_MEMORY}: one sample at a time needs more than {size_text(budget.share(1))} (--max-memory)")
     return RuntimeError("compiled code of the simulator failed, and not for want of memory: a fault of snnir. Please report it")
 
 
@@ -169,10 +214,12 @@ def _found(workers: Sequence[Worker]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     total = workers[0].cursors.copy()
     for worker in workers[1:]:
         total += worker.cursors
+    if not total[RECORDS] and not total[HISTORY]:
+        return total, _NOTHING, _NOTHING
     try:
         return total, _log(workers, "records", RECORDS), _log(workers, "history", HISTORY)
     except MemoryError:
-        raise MemoryError(_NO_MEMORY) from None
+        raise RunMemoryError(_NO_MEMORY) from None
 
 
 def _log(workers: Sequence[Worker], name: str, cursor: int) -> np.ndarray:
@@ -203,7 +250,7 @@ def _charge(sized: Sized, host: Host) -> tuple[np.ndarray, list[np.ndarray]]:
             continue
         for k, body in enumerate([host] if own.scan is None else host.windows.get(own.scan, [])):
             if own.given is not None:
-                rounded.append(np.ascontiguousarray(body.reals[own.given], np.float32))
+                rounded.append(np.ascontiguousarray(body.reals[own.given.value], np.float32))
                 assert rounded[-1].size == batch * train.size, f"{train.name}: {rounded[-1].shape} for {batch} of {train.shape}"
             elif known is None:
                 assert own.value is not None

@@ -22,6 +22,7 @@ SEGMENT = np.dtype(
             "outputs",
             "pointers",  # csr: in the index, where the entries of each address begin; and the neurons
             "targets",
+            "fan",  # 1: every address has one entry
             "addresses",  # convolutions, in the index: see `convolutions.tables`
             "runs",
             "fans",

@@ -63,7 +63,7 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
     index: list[np.ndarray] = []
     address = weight_count = index_count = 0
     for row, given, kind in zip(table, op.synapses, kinds, strict=True):
-        synapse, gains = _gains(given, kind)
+        synapse, gains = _gains(given, kind, size)
         row["kind"], row["begin"], row["end"] = kind, address, address + int(np.prod(synapse.inputs))
         row["weights"] = weight_count
         if kind == DENSE:
@@ -81,7 +81,7 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
         weights.append(flat)
         index.append(entries)
         address, weight_count, index_count = int(row["end"]), weight_count + flat.size, index_count + entries.size
-    # A membrane is a sum less what the level is worth, which follows sums that were there before.
+    # A membrane is a sum less thresholds times the tracer, which follows sums that were there before.
     theta = int(op.theta.max(initial=0)) if isinstance(op, Population | FewSpikes) and not op.staircase else 0
     bound = 2 * (bound + int(np.abs(total).max(initial=0)) + theta)
     # Sums may wrap around within a step, but never after it: whatever has been delivered, tracers are in their range.
@@ -96,10 +96,11 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
     )
 
 
-def _gains(synapse: Synapse, kind: int) -> tuple[Synapse, np.ndarray]:
+def _gains(synapse: Synapse, kind: int, neurons: int) -> tuple[Synapse, np.ndarray]:
     """A synapse without a gain, and by how many bits what it adds is shifted: int64 [1], or one for each address of the neurons.
 
-    Where the connections are listed one by one, gains of channels are part of the weights.
+    Where the connections are listed one by one, gains of channels are part of the weights if these stay narrow, or if a neuron
+    has several.
     """
     bare = dataclasses.replace(synapse, gain=None)
     if synapse.gain is None:
@@ -108,10 +109,25 @@ def _gains(synapse: Synapse, kind: int) -> tuple[Synapse, np.ndarray]:
     if gain.size == 1:
         return bare, gain
     if kind == CSR:
-        return dataclasses.replace(bare, weights=synapse.expanded()), np.zeros(1, np.int64)
+        whole = dataclasses.replace(bare, weights=synapse.expanded())
+        gains = _gains_of_neurons(bare, whole, neurons)
+        return (whole, np.zeros(1, np.int64)) if gains is None else (bare, gains)
     if kind == DENSE:
         return bare, np.tile(gain, synapse.groups)
     return bare, np.repeat(gain, int(np.prod(synapse.outputs)) // gain.size)
+
+
+def _gains_of_neurons(bare: Synapse, whole: Synapse, neurons: int) -> np.ndarray | None:
+    """By how many bits the weights of `bare` are shifted into each neuron, int64[neurons], to be those of `whole`; None where
+    a neuron has weights with different shifts, or where the whole weights are narrow."""
+    (_, target, weight), (_, _, shifted) = to_neurons(bare), to_neurons(whole)
+    if np.abs(shifted).max(initial=0) <= np.iinfo(np.int8).max:
+        return None
+    target, weight, shifted = target[weight != 0], weight[weight != 0], shifted[weight != 0]
+    each = np.log2(shifted // weight).astype(np.int64)
+    gains = np.zeros(neurons, np.int64)
+    np.maximum.at(gains, target, each)
+    return gains if (gains[target] == each).all() else None
 
 
 def _kind(synapse: Synapse) -> int:
@@ -159,4 +175,5 @@ def _csr(row: np.void, synapse: Synapse, neuron_at: np.ndarray, index_count: int
     pointers = np.zeros(size + 1, np.int32)
     np.cumsum(np.bincount(source, minlength=size), out=pointers[1:])
     row["pointers"], row["targets"] = index_count, index_count + size + 1
+    row["fan"] = int((np.diff(pointers) == 1).all())
     return weight[order], np.concatenate([pointers, neuron_at[target[order]].astype(np.int32)])

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from snnir.backends.simulator.program import Cache, assemble, rounds_plainly
+from snnir.backends.simulator.budget import Budget
+from snnir.backends.simulator.program import Cache, assemble
+from snnir.backends.simulator.rounding import unmultiplied, unseen_inputs
 from snnir.backends.simulator.tables import Layout, Program, Sized
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
@@ -53,13 +55,10 @@ class Simulator:
         self._plans: dict[tuple[tuple[str, int], ...], tuple[Program, Layout]] = {}
         self._cache = Cache()
         self._schedules: dict[int, Schedule] = {}
-        self._unseen = {
-            value.name
-            for value in graph.inputs
-            if value.users and all(rounds_plainly(node) for node in value.users) and value not in graph.outputs.values()
-        }
-        """Inputs that meet nothing but what the kernel rounds, and looks for NaN and infinities in."""
+        self._unseen, self._unmultiplied = unseen_inputs(graph), unmultiplied(graph)
         self._sized: dict[tuple[object, ...], Sized] = {}
+        self._allowed: RunOptions | None = None
+        """The options that were checked last."""
 
     def run(
         self,
@@ -73,6 +72,7 @@ class Simulator:
         record: Sequence[str] = (),
         counts: bool = False,
         threads: int | None = None,
+        max_memory: int | None = None,
         phases: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> SimulationResult:
@@ -83,10 +83,11 @@ class Simulator:
         neurons of a scan's body start afresh in it or go on and send changes only (`EXECUTIONS`). `encoding` is `s-analog`, or
         for study `m-analog` (`encodings.py`), which needs `steps`. `trace`, `counts` and
         `record` (names of populations, encoders of inputs and maxes) fill the fields of `SimulationResult` that say so.
-        `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not depend
-        on it. `progress(done, total)` is told of samples. Raises `InputError`, `UsageError`, `UnsupportedError`.
+        `max_memory`: bytes that results and events may take, by default half of what is free; fewer threads take samples where it
+        is little. `phases` counts processor cycles (x86 only). `threads` defaults to the number of cores; the result does not
+        depend on it. `progress(done, total)` gets numbers of samples. Raises `InputError`, `UsageError`, `UnsupportedError`, and
+        `RunMemoryError` where the events of one sample are too many.
         """
-        arrays, sized = self._checked(inputs)
         options = RunOptions.of(
             steps=steps,
             delivery=delivery,
@@ -96,35 +97,58 @@ class Simulator:
             record=record,
             counts=counts,
             threads=threads,
+            max_memory=max_memory,
         )
-        options.check(self.graph, sized.layout.recordable)
-        threads = cores() if threads is None else threads
+        return self.execute(inputs, options, phases=phases, progress=progress)
+
+    def execute(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        options: RunOptions,
+        *,
+        phases: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SimulationResult:
+        """As `run`, with options that were made already."""
+        arrays, sized = self._checked(inputs)
+        if options != self._allowed:
+            options.check(self.graph, sized.layout.recordable)
+            self._allowed = options
+        threads = cores() if options.threads is None else options.threads
         if phases and platform.machine().lower() not in ("x86_64", "amd64"):
             raise UsageError(f"phases counts cycles with a counter of x86 processors; this one is {platform.machine()}")
+        layout, batch = sized.layout, sized.batch
+        budget = Budget.of(options.max_memory, layout.bytes_of(options.counts) * batch, batch)
         driver = _driver()
         pool = driver.acquire_pool(max(1, min(threads, sized.batch)))
         try:
             pool.wake()
             given = {value: arrays[value.name] for value in self.graph.inputs}
-            host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules)
+            host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules, self._unmultiplied)
             sized.fixed = sized.fixed or host.fixed
             result: SimulationResult = driver.simulate(
                 self.graph,
                 sized,
                 host,
-                driver.Recorder(sized.layout, sized.batch, frozenset(record), counts, trace),
+                driver.Recorder(sized.layout, sized.batch, frozenset(options.record), options.counts, options.trace),
                 pool=pool,
-                steps=steps,
+                steps=options.steps,
                 delivery=options.delivery,
                 carry=options.carry,
                 spread=options.in_portions,
                 phases=phases,
+                budget=budget,
                 unseen=lambda: check_inputs(self.graph, inputs),
                 progress=progress,
             )
             return result
         finally:
             driver.release_pool(pool)
+
+    def memory(self, inputs: Mapping[str, np.ndarray], options: RunOptions) -> str:
+        """What a run will take, in words: what results take, and how much events may."""
+        _, sized = self._checked(inputs)
+        return str(Budget.of(options.max_memory, sized.layout.bytes_of(options.counts) * sized.batch, sized.batch))
 
     def _checked(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], Sized]:
         """The inputs, checked, and what follows from their sizes; that is kept, and what is kept need not be checked."""

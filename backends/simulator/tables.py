@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from snnir.backends.simulator.rounding import Rounded
 from snnir.ir.graph import Node, Value
 from snnir.machine.program import Constant, Emitter, Input, Readout
 
@@ -90,10 +91,12 @@ MICROCODE = _record("kind", "size", "width", "result", "x", "x_map", "y", "y_map
 COMBINATION = _record(
     "emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept"
 )
-ELEMENT = _record("slot", "outer", "size", "encoded", "kept")
-STATE = _record("slot", "outer", "following", "final", "size", "level", "bits")
+ELEMENT = _record("slot", "outer", "size", "encoded", "kept", "cut")
+"""cut: `outer` is a train of windows one behind the other, as `cut` ones are stacked, each of as many steps and an empty one."""
+STATE = _record("slot", "outer", "following", "final", "size", "level", "bits", "resent")
+"""resent: whether the next window receives the train that was emitted, which is the bits of the levels."""
 SHARED = _record("slot", "outer")
-STACKED = _record("slot", "outer", "size", "level")
+STACKED = _record("slot", "outer", "size", "level", "cut")
 WINDOWS = _record(
     "length",
     "reverse",
@@ -111,8 +114,11 @@ WINDOWS = _record(
     "stacked_end",
 )
 SETTLED = _record("slot", "size", "to")
-ROUNDING = np.dtype([("size", np.int64), ("column", np.int64), ("scale", np.float64), ("lo", np.float64), ("hi", np.float64)])
-"""What is rounded by the kernel, float32[batch, size], to levels from `column` on."""
+ROUNDING = np.dtype(
+    [(name, np.int64) for name in ("size", "column", "factors")] + [(name, np.float64) for name in ("scale", "lo", "hi")]
+)
+"""What the kernel rounds, float32[batch, size], to levels from `column` on; it multiplies by what stands from `factors` on in
+`Program.factors` before, or for -1 by nothing."""
 
 
 class Program(NamedTuple):
@@ -129,6 +135,8 @@ class Program(NamedTuple):
     emitters: np.ndarray
     encoders: np.ndarray
     roundings: np.ndarray
+    factors: np.ndarray
+    """float32: factors of inputs."""
     populations: np.ndarray
     segments: np.ndarray
     inputs: np.ndarray
@@ -165,12 +173,11 @@ class Program(NamedTuple):
 @dataclass(frozen=True)
 class Charged:
     """What an encoder charges, from `column` of the levels on: those of a constant, or of the graph's `value`, for each of
-    `windows` windows of a `scan`. `given`: the reals (f32, batch in front) that the kernel rounds half up; None where the host
-    finds the levels."""
+    `windows` windows of a `scan`. `given`: what the kernel rounds; None where the host finds the levels."""
 
     op: Input | Constant
     value: Value | None
-    given: Value | None
+    given: Rounded | None
     scan: Node | None
     windows: int
     column: int
@@ -211,6 +218,10 @@ class Layout:
         synapses = len(self.segments)
         sizes = (self.columns, len(self.emitters), synapses, synapses, self.sums, self.settles, self.counts)
         return (0, *accumulate(sizes))
+
+    def bytes_of(self, counts: bool) -> int:
+        """What levels and results of one sample take; `counts`: with all tracers."""
+        return 4 * self.levels + 8 * self.results[-1 if counts else -2]
 
     @cached_property
     def spiking(self) -> list[tuple[str, int]]:

@@ -21,7 +21,10 @@ from snnir.backends.simulator.kernels.constants import (
     DENSE,
     ENCODE,
     GATHER,
+    HISTORY,
+    NO_ROOM,
     POPULATE,
+    RECORDS,
     ROWS,
     SCAN,
     SCATTERED,
@@ -163,6 +166,9 @@ class RunMemory:
             self._words[place : place + len(words)] = words
 
 
+_LEAST = 1 << 16
+"""Bytes that a store of trains may always take."""
+
 _KEPT_ENTRIES = 1 << 16
 """Entries of growing memory that a worker keeps from run to run: half a MiB at most."""
 
@@ -171,14 +177,16 @@ class Worker:
     """The memory of one worker, by the names of `types.WORKER`."""
 
     def __init__(self, program: Program, shared: Mapping[str, Any]) -> None:
-        self.stores = np.zeros(22, np.int64)
-        """Growing memory, each an address and how many entries fit: three of each of three stores of trains, and two logs."""
+        self.stores = np.zeros((11, 3), np.int64)
+        """Growing memory, each an address, how many entries fit, and how many may: three of each of three stores of trains, and
+        two logs."""
+        self._scans, self._share = program.windows.size > 0, (0, False)
         self.cursors = np.zeros(ALL + 1, np.int64)
         arrays = {**_room(program), **shared, "cursors": self.cursors, "window": np.zeros(5, np.int64)}
         arrays["levels"] = np.zeros(shared["levels"] + SPARE, np.int32)
         for place, name in enumerate(("trains", "state_trains", "stacked_trains")):
-            arrays[name] = self.stores[6 * place : 6 * place + 6]
-        arrays["records"], arrays["history"] = self.stores[18:20], self.stores[20:22]
+            arrays[name] = self.stores[3 * place : 3 * place + 3].reshape(-1)
+        arrays["records"], arrays["history"] = self.stores[9], self.stores[10]
         self._arrays = arrays
         self._words = pack(WORKER, arrays)
         self.address = address_of(self._words)
@@ -189,24 +197,47 @@ class Worker:
         start = int(self._arrays[name][0])
         return np.ctypeslib.as_array((ctypes.c_int64 * size).from_address(start)).copy() if size else np.zeros(0, np.int64)
 
+    def allow(self, share: int, records: bool) -> None:
+        """Let growing memory take so many bytes; `records`: events and sums are recorded, which take half of it."""
+        if self._share == (share, records):
+            return
+        self._share = share, records
+        trains = share // 2 if records else share
+        # the trains of windows stand beside those of the whole, and those of states for a moment
+        for place, part in enumerate((0.5, 0.125, 0.375) if self._scans else (1.0, 0.0, 0.0)):
+            most = max(int(part * trains), _LEAST)
+            self.stores[3 * place : 3 * place + 3, 2] = most // 64, most * 7 // 64, most * 7 // 64  # of 8, 4 and 4 bytes
+        self.stores[9:, 2] = share // 32
+
+    @property
+    def lacked_room(self) -> bool:
+        """Whether growing memory could not grow."""
+        return bool((self.stores[:, 1] == NO_ROOM).any())
+
     def reset(self) -> None:
         """Begin to count anew, and give growing memory back, where it is much."""
         self.cursors[:TICK] = 0
         self.cursors[TICK + 1 :] = 0
-        if int(self.stores[1::2].sum()) > _KEPT_ENTRIES:
+        if self.lacked_room or int(self.stores[:, 1].sum()) > _KEPT_ENTRIES:  # an array of a store that lacked room is smaller
             self.release()
 
     def release(self) -> None:
         """Give all growing memory back."""
         _release(self.stores)
 
+    def release_trains(self) -> None:
+        """Give growing memory back, but for what is recorded."""
+        _release(self.stores[:9])
+        logs = self.stores[9:]
+        logs[logs[:, 1] == NO_ROOM, 1] = self.cursors[[RECORDS, HISTORY]][logs[:, 1] == NO_ROOM]  # so many are there at least
+
 
 def _release(stores: np.ndarray) -> None:
     free = function("release")
-    for place in stores[::2].tolist():
+    for place in stores[:, 0].tolist():
         if place:
             free(place)
-    stores[:] = 0
+    stores[:, :2] = 0
 
 
 def _lives(program: Program) -> tuple[np.ndarray, np.ndarray]:

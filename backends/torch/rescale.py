@@ -26,7 +26,7 @@ class Rescaled:
 def rescale(graph: Graph, arrays: Mapping[Value, np.ndarray], scales: Mapping[Node, float]) -> Rescaled:
     """`graph` with `arrays` in place of constants, and with `scales` in place of those of its `quantize` nodes.
 
-    Bounds of levels stay. Every value whose worth follows from a scale (states, products, what is read out) follows it.
+    Bounds of levels stay. Every value whose scale follows from another (states, products, what is read out) follows it.
     """
     result = Rescaled(like(graph))
     _copy(graph, result.graph, [value.type for value in graph.inputs], arrays, scales, result)

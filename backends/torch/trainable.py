@@ -76,7 +76,7 @@ class TrainableModule(nn.Module):
         self._shares = [_gradient_share(nodes[0]) for nodes in self.groups]
 
     def scales(self) -> list[float]:
-        """The worth of a level of each group: what the quantizers use, rounded to 6 significant digits."""
+        """The scale of each group: what the quantizers use, rounded to 6 significant digits."""
         return [float(f"{math.exp(float(parameter.detach())):.{_DIGITS}g}") for parameter in self.log_scales]
 
     def trained_graph(self) -> Graph:

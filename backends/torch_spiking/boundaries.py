@@ -1,7 +1,7 @@
 """What crosses the boundaries of a scan's windows: elements and states going in, results going out.
 
-As in the interpreter (`snnir/machine/boundaries.py`): with `reset` a window is told every level; with `carry` its receivers
-still hold what they were told in the window before, so that only the difference is sent.
+As in the interpreter (`snnir/machine/boundaries.py`): with `reset` a window receives every level; with `carry` its receivers
+still hold the level of the window before, so that it receives only the difference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["ElementIn", "Protocol", "ResultOut", "StateIn"]
 
 @dataclass
 class Protocol:
-    """How the windows of a scan are told levels in one run; `undelivered` counts the spikes that the cap on steps cuts off."""
+    """How the windows of a scan receive levels in one run; `undelivered` counts the spikes that the cap on steps cuts off."""
 
     delivery: str
     carry: bool
@@ -65,8 +65,8 @@ class ElementIn:
         if self.sent is not None:
             train = self.protocol.send(train.sum(dim=0) - self.sent, self.encoded)
         if self.protocol.carry:
-            told = train.sum(dim=0)
-            self.sent = told if self.sent is None else self.sent + told
+            total = train.sum(dim=0)
+            self.sent = total if self.sent is None else self.sent + total
         return train
 
 
@@ -100,7 +100,7 @@ class StateIn:
         self.windows += 1
 
     def final(self) -> Tensor:
-        """The last state as the outside is told of it."""
+        """The last state as the outside receives it."""
         return raised(self.train, self.before) if self.protocol.carry and self.windows > 1 else self.train
 
 
@@ -113,7 +113,7 @@ class ResultOut:
         self.rows: list[Tensor] = []
 
     def window(self, train: Tensor) -> None:
-        """Enter one window. Receivers outside are fresh, so that they are first told the level that was kept."""
+        """Enter one window. Receivers outside are fresh, so they first receive the level that was kept."""
         if self.protocol.carry:
             train = train if self.level is None else raised(train, self.level)
             self.level = train.sum(dim=0)

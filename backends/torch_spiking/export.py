@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,9 +32,7 @@ def with_parameters(graph: Graph, parameters: Parameters) -> Graph:
         if isinstance(part, Bias):
             assert isinstance(op, Population | Readout | Accumulate)
             set_(op.bias_at, part.bias, part.unit)
-            if isinstance(op, Population):
-                return rewriter.copy(node, new, replace(op, accumulator=(), membrane=(), settle=-1))
-            return rewriter.copy(node, new, replace(op, accumulator=()))
+            return rewriter.copy(node, new)
         return None
 
     return rebuild(graph, rule)[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +62,7 @@ class SpikingModule(nn.Module):
         if surrogate is None:
             self.eval()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Copies and pickles make their machine programs anew."""
         return {**self.__dict__, "_programs": OrderedDict()}
 
@@ -133,10 +132,7 @@ class SpikingModule(nn.Module):
         return recorder.result(outputs, protocol.undelivered)
 
     def to_graph(self) -> Graph:
-        """The spiking graph with the present parameters as integers, for any backend.
-
-        Ranges and settling bounds are not certified for the new weights: the pass `certify-bounds` does so.
-        """
+        """The spiking graph with the present parameters as integers, for any backend."""
         return with_parameters(self.graph, self.parts)
 
     def _program(self, sizes: Mapping[str, int], delivery: str) -> Specialised:

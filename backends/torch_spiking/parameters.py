@@ -156,7 +156,7 @@ def _constant(node: Node, place: int, constants: Mapping[Value, np.ndarray]) -> 
 
 
 def _grid(node: Node, constants: Mapping[Value, np.ndarray]) -> np.ndarray:
-    """What one unit of a sum is worth. Of an accumulator nobody says it: as much as makes its largest weight 1."""
+    """The real number of one unit of a sum. An accumulator declares none: it is such that its largest weight becomes 1."""
     if isinstance(node.op, Population):
         thresholds = _constant(node, 0, constants)
         theta = mean_distance(thresholds) if node.op.staircase else thresholds.astype(np.float64)

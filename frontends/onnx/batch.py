@@ -152,12 +152,12 @@ def _axes(
     return axes, not sure and not given
 
 
-def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Inputs of three axes and more whose axis 1 was exported with the size 1, by name, and that axis."""
+def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], ones: bool = True) -> dict[str, int]:
+    """Inputs of three axes and more whose axis 1 was exported with the size 1 (without `ones`: with any), by name."""
     found = {}
     for entry in model.graph.input:
         sizes = entry.type.tensor_type.shape.dim
-        if entry.name not in constants and len(sizes) >= 3 and sizes[1].dim_value == 1:
+        if entry.name not in constants and len(sizes) >= 3 and (sizes[1].dim_value == 1 if ones else sizes[1].dim_value > 0):
             found[entry.name] = 1
     return found
 

@@ -125,15 +125,15 @@ class _Writer:
 
 def _channels(model: onnx.ModelProto) -> dict[str, tuple[int, int]]:
     """The sizes of axis 1 and axis 3 of values, as far as they follow from those that the file says."""
-    told = onnx.ModelProto()
-    told.CopyFrom(model)
+    typed = onnx.ModelProto()
+    typed.CopyFrom(model)
     for node in model.graph.node:
         if node.domain == BLOCKED and node.op_type == "ReorderOutput":
             given = {item.name: item.i for item in node.attribute}
             shape = [None, None, None, given["channels"]] if given.get("channels_last") else [None, given["channels"], None, None]
-            told.graph.value_info.append(helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, shape))
+            typed.graph.value_info.append(helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, shape))
     found = {}
-    for entry in (*onnx.shape_inference.infer_shapes(told).graph.value_info, *model.graph.input):
+    for entry in (*onnx.shape_inference.infer_shapes(typed).graph.value_info, *model.graph.input):
         sizes = [size.dim_value for size in entry.type.tensor_type.shape.dim]
         if len(sizes) == 4:
             found[entry.name] = (sizes[1], sizes[3])

@@ -1,4 +1,4 @@
-"""What a file is that is no ONNX model, told by its content, and what to do with it."""
+"""What a file that is no ONNX model holds, found out from its content, and what to do with it."""
 
 from __future__ import annotations
 

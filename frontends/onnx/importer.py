@@ -156,23 +156,25 @@ class _Reading:
     def fixed(self, plan: InputPlan) -> Graph:
         """A model that was exported with a batch of one size, for any number of samples."""
         found = self.imported(plan.frozen())
-        plans, problems = [plan], []
-        second = second_axes(self.model, self.constants)
-        if plan.guessed and second:  # [sequence, 1, ...]
-            plans.append(plan_inputs(self.model, self.constants, second, True))
-        for each in plans:
-            graph, problem = self.any_batch(each)
+        graph, problem = self.any_batch(plan)
+        if graph is not None:
+            return graph
+        ones = plan if plan.fixed == 1 else None
+        single = second_axes(self.model, self.constants)
+        second = single or second_axes(self.model, self.constants, ones=False)
+        if plan.guessed and second:  # [sequence, batch, ...]
+            mixed = not samples_apart(found, plan.axes)
+            other = plan_inputs(self.model, self.constants, second, True)
+            graph, _ = self.any_batch(other) if mixed or single else (None, "")
             if graph is not None:
                 return graph
-            problems.append(problem)
-        if samples_apart(found, plan.axes):  # axis 0 is the batch, and constants fix it
-            plans = [plan]
-        ones = next((each for each in plans if each.fixed == 1), None)
+            ones = ones or (other if mixed and other.fixed == 1 else None)
         graph = None if ones is None else for_any_batch(found, ones.axes)
         if graph is not None:
             graph.notes.append("exported with a fixed batch of 1; each sample is computed by itself")
             return graph
-        found.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problems[0]}")
+        found.fixed_batch = {name: axis for name, axis in plan.axes.items() if axis is not None}
+        found.notes.append(f"the batch stays fixed at {plan.fixed}, as exported: {problem}")
         return found
 
     def any_batch(self, plan: InputPlan) -> tuple[Graph | None, str]:

@@ -56,11 +56,11 @@ class Counter:
         return _object(dim(self.name))
 
     def least(self, size: Dimension) -> Dimension | None:
-        """The smallest `size` gets; None where it cannot be told."""
+        """The smallest `size` gets; None where that is not known."""
         return self._end(size, -1)
 
     def most(self, size: Dimension) -> Dimension | None:
-        """The largest `size` gets; None where it cannot be told."""
+        """The largest `size` gets; None where that is not known."""
         return self._end(size, 1)
 
     def _end(self, size: Dimension, side: int) -> Dimension | None:
@@ -73,7 +73,7 @@ class Counter:
         return None if self.last is None else start + slope * self.last
 
     def decide(self, size: Dimension) -> bool | None:
-        """Whether `size` is at least 0 for every number of the counter; None where that differs or cannot be told."""
+        """Whether `size` is at least 0 for every number of the counter; None where that differs or is not known."""
         least, most = self.least(size), self.most(size)
         if least is not None and at_least_zero(least):
             return True

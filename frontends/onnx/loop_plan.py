@@ -172,7 +172,7 @@ def _until(counter: Counter, part: Dimension) -> Dimension:
             return max(count, 1)
         if at_least_zero(count - 1):
             return count
-    raise RefusalError(f"how often it runs cannot be told from its condition to go on ({part} >= 0)")
+    raise RefusalError(f"how often it runs does not follow from its condition to go on ({part} >= 0)")
 
 
 def _smallest(counts: Sequence[Dimension]) -> Dimension:

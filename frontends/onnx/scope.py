@@ -71,7 +71,7 @@ class Scope:
         self.exact: bool = parent is not None and parent.exact
         """Whether constants are kept in float64, so that the scales of a quantized model stay what the file says."""
         self.stored: dict[Value, Stored] = {} if parent is None else parent.stored
-        """What values that the file stores as integers are worth."""
+        """The real values of what the file stores as integers."""
         self.host_stored: dict[Value, str] = {} if parent is None else parent.host_stored
         """What the host quantizes in a way that levels cannot have, and why no network takes it as real numbers."""
         self.questions: Questions = Questions() if parent is None else parent.questions

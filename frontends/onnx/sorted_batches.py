@@ -1,7 +1,7 @@
 """Batches that a model sorts by length and unsorts again, in the order in which they came.
 
 `pack_padded_sequence(enforce_sorted=False)` of PyTorch exports a TopK of all lengths, takes samples in that order through the
-recurrent layer, and takes the results in the inverse order. A layer that is told the lengths computes every sample by itself in
+recurrent layer, and takes the results in the inverse order. A layer that knows the lengths computes every sample by itself in
 any order, so both orders are left out, where all that was sorted is unsorted before it leaves the model.
 """
 

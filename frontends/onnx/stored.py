@@ -1,4 +1,4 @@
-"""What a quantized model's integers are worth.
+"""The real numbers that a quantized model's integers stand for.
 
 The import keeps two values of everything that the file stores as integers: the integers as the file has them, and the
 real numbers they stand for, `real = scale (integer - zero)`, which is what a `fake_quantize` gives. A DequantizeLinear

@@ -132,7 +132,7 @@ class Body(Scope):
         if isinstance(entry, Value):
             return self.capture(entry)
         if not isinstance(entry, np.ndarray) or entry.dtype.kind not in "fiub":
-            raise RefusalError(f"{what} of its body is no tensor of numbers that can be told while importing")
+            raise RefusalError(f"{what} of its body is no tensor of numbers that is known while importing")
         return self.graph.constant(what, entry)
 
 

@@ -26,10 +26,11 @@ from snnir.frontends.torch.export import (
     reexported,
 )
 from snnir.frontends.torch.inputs import exported_batch_axes, input_types, upper_ends, user_inputs
+from snnir.frontends.torch.quantized import with_levels
 from snnir.frontends.torch.registry import RefusalError
 from snnir.frontends.torch.scope import Scope, import_nodes
 from snnir.frontends.torch.source import Source, loaded, named
-from snnir.ir import BATCH, Graph, Value
+from snnir.ir import BATCH, Dimension, Graph, Value
 from snnir.ir.any_batch import same_meaning
 from snnir.ir.lifting import for_any_batch
 from snnir.ir.lowering.finite import Questions, imported
@@ -69,6 +70,7 @@ def import_torch(
     if example_inputs is None:
         raise UsageError(f"importing {type(model).__name__} needs example_inputs=..., the arguments of one call")
     title, refusal = name or type(model).__name__, None
+    model = with_levels(model)
     example = example_of(example_inputs).stored_as(half_type(model))
     for program, note in attempts(model, example, dynamic_shapes, batch_axes or {}):
         try:
@@ -79,6 +81,9 @@ def import_torch(
         if dynamic_shapes is None and graph.inputs and not any(holds_batch(value) for value in graph.inputs):
             each = _for_any_batch(model, example, title, batch_axes or {}, dims)
             if each is not None:
+                if any(_size_of(value, each) == 1 for value in graph.inputs):
+                    graph = _of_two(model, example, title, batch_axes or {}, dims) or graph
+                _refuse_mixing(each, graph, refusal)
                 return each
         if note:
             graph.notes.append(note)
@@ -111,6 +116,40 @@ def _for_any_batch(
     if each is not None:
         each.notes = [*graph.notes[1:], "the module fixes its batch; each sample is computed by itself"]
     return each
+
+
+def _size_of(value: Value, each: Graph) -> Dimension | None:
+    """The batch that an input was exported with, where `each` has it for any."""
+    axis = each.values[value.name].type.batch_axis
+    return None if axis is None else value.type.shape[axis]
+
+
+def _of_two(
+    module: torch.nn.Module, example: Example, name: str, batch_axes: Mapping[str, int], dims: Mapping[str, int | str] | None
+) -> Graph | None:
+    """The module for two samples, of an example of one; None where it takes no two."""
+    two = example.repeated(lambda tensor: batch_axis_of(module, tensor, batch_axes))
+    try:
+        return _program(fixed_program(module, two), name, batch_axes, dims)
+    except (UnsupportedError, GraphError):
+        return None
+
+
+def _refuse_mixing(each: Graph, fixed: Graph, refusal: Exception | None) -> None:
+    """Raise `UnsupportedError` where the module computes for two samples other than for each of them."""
+    (size, *others) = {size for value in fixed.inputs if (size := _size_of(value, each)) is not None} or {0}
+    if others or not isinstance(size, int) or size < 2:
+        return
+    problem = same_meaning(each, fixed, size)
+    if problem:
+        nodes = refusal.refusals if isinstance(refusal, UnsupportedError) else ()
+        about = "".join(f"\n  {node}" for node in nodes)
+        raise UnsupportedError(
+            f"model {fixed.name} mixes the samples of the batch: {problem}; keep samples apart, or give what belongs together as "
+            f"one sample{'. These nodes cannot take samples one by one:' if about else ''}{about}",
+            nodes,
+            fixed,
+        )
 
 
 def _program_up_to(
@@ -155,6 +194,7 @@ def _exported(program: ExportedProgram, name: str, batch_axes: Mapping[str, int]
         fixed.notes += _fixed_lengths(fixed)
         return fixed
     axes = exported_batch_axes(whole, batch_axes)
+    fixed.fixed_batch = dict(axes)
     (size, *others) = {value.type.shape[axes[value.name]] for value in fixed.inputs if value.name in axes} or {0}
     reopened = None if others or not isinstance(size, int) else reexported(program, axes)
     if reopened is None:

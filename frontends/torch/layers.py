@@ -61,6 +61,23 @@ _REPLACED |= {getattr(torch, name): operator for name, operator in _OPERATORS.it
 _REPLACED |= {getattr(torch.ops.aten, name).input: operator for name, operator in _OPERATORS.items()}
 
 
+_QUANTIZER = torch.fake_quantize_per_tensor_affine
+"""Quantizers, which torch.export takes apart into an operator without a rule for shapes."""
+
+
+def _define_quantizer(kind: str, number: str, whole: str) -> None:
+    name = f"fake_quantize.{kind}"
+    _LIBRARY.define(  # type: ignore[no-untyped-call]
+        f"{name}(Tensor self, {number} scale, {whole} zero_point, int quant_min, int quant_max) -> Tensor"
+    )
+    _LIBRARY.impl(name, lambda *arguments: _QUANTIZER(*arguments), "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"snnir::{name}", lambda self, *rest: torch.empty_like(self), lib=_LIBRARY)
+
+
+_define_quantizer("number", "float", "int")
+_define_quantizer("tensor", "Tensor", "Tensor")
+
+
 def _softshrink(x: torch.Tensor, lambd: float = 0.5) -> torch.Tensor:
     return torch.relu(x - lambd) - torch.relu(-x - lambd)
 
@@ -112,6 +129,8 @@ class KeepLayers(TorchFunctionMode):
             return _REPLACED[func](*args)
         if getattr(func, "__name__", "") == "_pack_padded_sequence":
             raise UnsupportedError(f"{self._place()} packs sequences (pack_padded_sequence); {_PADDED}")
+        if func is _QUANTIZER:
+            return torch.ops.snnir.fake_quantize(*args, **(kwargs or {}))
         if func in _SHRINKS:
             return _SHRINKS[func](*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))

@@ -59,6 +59,10 @@ def _run_pieces(program: ExportedProgram, inputs: Mapping[str, np.ndarray], axes
         return _arrays(_run_program(program, {name: array.take(rows, axes.get(name, 0)) for name, array in inputs.items()}))
 
     shapes = {name: node.meta["val"].shape for name, node in user_inputs(program).items() if name in inputs}
+    if shapes and all(inputs[name].ndim == len(shape) + 1 for name, shape in shapes.items()):  # samples in groups
+        count = len(inputs[next(iter(shapes))])
+        groups = [_arrays(_run_program(program, {name: inputs[name][n] for name in shapes})) for n in range(count)]
+        return {name: np.stack([group[name] for group in groups]) for name in groups[0]}
     batched = {name: shape[axes.get(name, 0)] for name, shape in shapes.items() if len(shape) > axes.get(name, 0)}
     fixed = {size for size in batched.values() if isinstance(size, int)}
     given = {inputs[name].shape[axes.get(name, 0)] for name in batched}

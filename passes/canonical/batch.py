@@ -14,11 +14,28 @@ from snnir.ir import BATCH, Node, Value
 from snnir.ir.batch import holds_batch
 from snnir.ir.dims import concrete, dim, product
 from snnir.ir.op import Op, Trait
-from snnir.ir.ops import AveragePool, Concat, Conv, Elementwise, Expand, Gather, Linear, MaxPool, Reshape, Slice, Transpose
+from snnir.ir.ops import (
+    AveragePool,
+    Concat,
+    Conv,
+    Elementwise,
+    Expand,
+    Gather,
+    Hardmax,
+    Linear,
+    LogSoftmax,
+    MaxPool,
+    Reshape,
+    Slice,
+    Softmax,
+    Transpose,
+)
 from snnir.ir.rewrite import Rewriter
 from snnir.ir.worklist import pattern
 
 __all__ = ["RULES"]
+
+_AlongAxis = Concat | Slice | Gather | Softmax | LogSoftmax | Hardmax
 
 
 @pattern(Op)
@@ -63,7 +80,19 @@ def gather(rewriter: Rewriter, node: Node, op: Gather, operands: tuple[Value, ..
     return _along_axis(rewriter, node, op, operands)
 
 
-def _along_axis(rewriter: Rewriter, node: Node, op: Concat | Slice | Gather, operands: tuple[Value, ...]) -> Value | None:
+@pattern(Softmax, LogSoftmax)
+def normalised(rewriter: Rewriter, node: Node, op: Softmax | LogSoftmax, operands: tuple[Value, ...]) -> Value | None:
+    """A softmax over another axis than the batch."""
+    return _along_axis(rewriter, node, dataclasses.replace(op, axis=op.axis % operands[0].type.rank), operands)
+
+
+@pattern(Hardmax)
+def hardmax(rewriter: Rewriter, node: Node, op: Hardmax, operands: tuple[Value, ...]) -> Value | None:
+    """A hardmax over another axis than the batch."""
+    return _along_axis(rewriter, node, dataclasses.replace(op, axis=op.axis % operands[0].type.rank), operands)
+
+
+def _along_axis(rewriter: Rewriter, node: Node, op: _AlongAxis, operands: tuple[Value, ...]) -> Value | None:
     source = operands[0].type.batch_axis
     if source is None or op.axis == source:
         return None
@@ -171,4 +200,4 @@ def _front(rewriter: Rewriter, value: Value, axis: int) -> Value:
     return rewriter.emit(Transpose(perm), value, name=f"{value.name}.front")
 
 
-RULES = (reshape, pointwise_conv, pool, linear, elementwise, parts, gather, broadcast)
+RULES = (reshape, pointwise_conv, pool, linear, elementwise, parts, gather, normalised, hardmax, broadcast)

@@ -20,7 +20,7 @@ class FunctionBody:
     """Writes the body of the function that the quantizers `ends` round.
 
     `taken` lists the values of the calibrated graph that it takes: levels, and sums that it reads whole. For each, `take`
-    says what the integers are worth; `write` then gives the body and the levels of its results.
+    gives the scale of the integers; `write` then gives the body and the levels of its results.
     """
 
     def __init__(self, interior: Mapping[Node, object], ends: Sequence[Node]) -> None:

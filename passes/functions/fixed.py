@@ -1,7 +1,7 @@
-"""Fixed-point arithmetic: real numbers as 64-bit integers with a known worth and a proven range.
+"""Fixed-point arithmetic: real numbers as 64-bit integers with a known unit and a proven range.
 
 A function of complete levels is computed with integers only, so that every machine gives the same. While compiling, each
-intermediate value is a `Fixed`: an i64 value of the function's body, what 1 of it is worth, and the interval that it never
+intermediate value is a `Fixed`: an i64 value of the function's body, the real number of its unit, and the interval that it never
 leaves. `Arithmetic` writes the integer ops of the body and follows the intervals, so that no operation can overflow; it
 drops low bits only where a product would have more than 62 of them.
 """
@@ -39,7 +39,7 @@ __all__ = ["Arithmetic", "Fixed"]
 MOST = 62
 """Bits of the largest magnitude that an intermediate value may have."""
 _FACTOR = 30
-"""Bits of the factors that change the worth of a value."""
+"""Bits of the factors that change the unit of a value."""
 _CONSTANT = 24
 """Bits of constants, those of float32."""
 _INDEX = (8, 14)
@@ -92,7 +92,7 @@ class Arithmetic:
         return Fixed(self.integers(whole), scale, int(whole.min(initial=0)), int(whole.max(initial=0)))
 
     def shifted_right(self, x: Fixed, bits: int) -> Fixed:
-        """`x` with `bits` fewer bits, rounded half up; its worth is `2^bits` times as much."""
+        """`x` with `bits` fewer bits, rounded half up; its unit is `2^bits` times as much."""
         if bits <= 0:
             return x
         if bits > MOST:  # less than half of one, whatever it is

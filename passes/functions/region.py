@@ -10,7 +10,7 @@ network nor in that behind it, and it has an integer form (`lowering.py`). Aroun
 3. a sum that functions and the network take (a residual stream) is a function too: its levels are charged, which costs no
    steps, so they may have as many bits as an input.
 
-Functions that wait for one another are told apart by segments: a function whose operands come from the network is one
+Functions that wait for one another stand in different segments: a function whose operands come from the network is one
 segment behind them. Between segments values travel as levels.
 """
 

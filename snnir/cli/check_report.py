@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from snnir.cli.provenance import origin_rows
 from snnir.cli.report import print_json, rows_table
+from snnir.cli.tables import show_table
 
 if TYPE_CHECKING:
     from snnir.compiler.checking import ModelCheck
@@ -68,16 +67,16 @@ def _nodes(found: ModelCheck, every: bool) -> None:
     shown = [node for node in found.nodes if every or node.fate not in ("spiking", "folded")]
     if not shown:
         return
-    table = Table("operator", "node", "fate", "why", title="nodes", title_justify="left")
-    for node in shown:
-        name = f"{node.name} (in {node.inside})" if node.inside else node.name
-        table.add_row(node.operator, escape(name), node.fate, escape(node.reason))
-    Console().print(table)
+    rows = [
+        [node.operator, f"{node.name} (in {node.inside})" if node.inside else node.name, node.fate, node.reason] for node in shown
+    ]
+    show_table("nodes", ("operator", "node", "fate", "why"), rows)
 
 
 def _populations(found: ModelCheck) -> None:
-    table = Table("value", "kind", "neurons", "synapses", "multiply-accumulates", title="populations", title_justify="left")
+    rows = []
     for item in found.populations:
-        name = f"{item.scan}/{item.name}\n(in {found.place(item.scan)})" if item.scan else item.name
-        table.add_row(escape(name), item.kind, _number(item.neurons), _number(item.synapses), _number(item.macs))
-    Console().print(table)
+        name = f"{item.scan}/{item.name} (in {found.place(item.scan)})" if item.scan else item.name
+        rows.append([name, item.kind, _number(item.neurons), _number(item.synapses), _number(item.macs)])
+    columns = ("value", "kind", "neurons", "synapses", "multiply-accumulates")
+    show_table("populations", columns, rows, right=columns[2:])

@@ -44,15 +44,15 @@ class Compilation:
 
 
 @contextmanager
-def watch_compilation(begins: Callable[[str], None]) -> Iterator[Compilation]:
-    """Within this context, call `begins` with the name of each kernel that this process begins to compile."""
+def watch_compilation(advance: Callable[[str, int, int], None]) -> Iterator[Compilation]:
+    """Within this context, call `advance` with what is done and the kernels that are compiled so far, and all that are needed."""
     from snnir.backends.simulator.library import cache_folder, listeners
 
     found = Compilation()
 
-    def watch(name: str, seconds: float | None) -> None:
+    def watch(done: int, total: int, seconds: float | None) -> None:
+        advance("compiling (once)", done, total)
         if seconds is None:
-            begins(name)
             return
         folder = cache_folder()
         found.kernels, found.seconds, found.folder = (

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
 from snnir.cli.options import CONSTANT, FILE, JSON, chosen, compile_options, constants_of
+from snnir.cli.tables import show_table
 from snnir.runtime.accuracy import MOST_DB, distance_text
 
 if TYPE_CHECKING:
@@ -53,31 +53,37 @@ def debug_command(
 
 
 def _show(table: LayerTable) -> None:
-    console = Console()
     Console(soft_wrap=True, highlight=False, markup=False).print(f"distance to float: {distance_text(table.distances)}")
-    values = Table(title=f"values that become levels, {table.losses.samples} samples, SQNR in dB", title_justify="left")
-    for column in ("value", "levels", "range", "clipped", "levels in use", "so far", "alone", "output, it alone"):
-        values.add_column(column, justify="left" if column == "value" else "right", overflow="fold")
+    values = []
     for loss, output in table.activations():
         scale = loss.levels.scale
-        values.add_row(
-            loss.name,
-            f"{loss.levels.lo}..{loss.levels.hi} * {scale:.4g}",
-            f"{loss.low:.4g} to {loss.high:.4g}",
-            f"{100 * loss.clipped:.2f} %",
-            f"{loss.used} of {loss.levels_available}",
-            _decibels(loss.sqnr),
-            _decibels(loss.alone),
-            _decibels(output),
+        values.append(
+            [
+                loss.name,
+                f"{loss.levels.lo}..{loss.levels.hi} * {scale:.4g}",
+                f"{loss.low:.4g} to {loss.high:.4g}",
+                f"{100 * loss.clipped:.2f} %",
+                f"{loss.used} of {loss.levels_available}",
+                _decibels(loss.sqnr),
+                _decibels(loss.alone),
+                _decibels(output),
+            ]
         )
-    console.print(values)
-    weights = Table(title="weights", title_justify="left")
-    for column in ("weight", "layer", "became 0", "largest / median", "output, it alone (dB)"):
-        weights.add_column(column, justify="left" if column in ("weight", "layer") else "right", overflow="fold")
-    for weight, cost in table.weights():
-        share = f"{100 * weight.zeros:.1f} %"
-        weights.add_row(weight.name, weight.layer, share, f"{weight.outlier:.1f}", "" if cost is None else _decibels(cost))
-    console.print(weights)
+    columns = ("value", "levels", "range", "clipped", "levels in use", "so far", "alone", "output, it alone")
+    title = f"values that become levels, {table.losses.samples} samples, SQNR in dB"
+    show_table(title, columns, values, right=columns[1:])
+    weights = [
+        [
+            weight.name,
+            weight.layer,
+            f"{100 * weight.zeros:.1f} %",
+            f"{weight.outlier:.1f}",
+            "" if cost is None else _decibels(cost),
+        ]
+        for weight, cost in table.weights()
+    ]
+    names = ("weight", "layer", "became 0", "largest / median", "output, it alone (dB)")
+    show_table("weights", names, weights, right=names[2:])
     report.warn(table.warnings)
 
 

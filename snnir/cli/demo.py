@@ -10,10 +10,13 @@ import numpy as np
 
 import snnir
 from snnir.cli import report
-from snnir.cli.plots import accuracy_plot, families_plot, raster_plot
+from snnir.cli.plots import accuracy_in_terminal
+from snnir.errors import UsageError
 from snnir.runtime.comparison import compare_executions
 from snnir.runtime.costs import ENERGY_SOURCE
 from snnir.runtime.program import Program
+from snnir.views.figures import accuracy_figure, families_figure, raster_figure
+from snnir.views.recordings import population_names, recording
 
 __all__ = ["run_demo"]
 
@@ -26,7 +29,10 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         model = (folder / "digits-crnn.onnx").read_bytes()
         with np.load(folder / "digits.npz", allow_pickle=False) as archive:
             calibration, x, labels = archive["calibration"], archive["test"], archive["labels"]
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write into {output}: {error.strerror}; give --output a folder that can be made") from error
     with report.progress("compiling", quiet=json) as advance:
         program = snnir.compile(
             model, calibration=calibration, bits=bits, weight_bits=weight_bits, dump_ir=output / "ir", progress=advance
@@ -36,17 +42,19 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
     name = graph.inputs[0].name
     float_outputs = run_onnxruntime(model, {name: x})
     with report.simulating("simulating", json) as advance:
-        advance("simulating", 0, 2)
+        advance("simulating", 0, 4)
         result = program.run(x, trace=True)
-        advance("verifying", 1, 2)
+        advance("verifying", 1, 4)
         verification = program.verify(x)
         carried = program.verify(x, execution="carry")
-    comparison = compare_executions(program, {name: x}, known={"reset": result})
+        advance("cutting windows off", 2, 4)
+        comparison = compare_executions(program, {name: x}, known={"reset": result})
+        capped = _capped(program, x, labels, verification.bound)
+        advance("few-spike neurons", 3, 4)
+        families = _families(program, model, calibration, bits, weight_bits, x, labels, capped)
     exact = verification.ok and carried.ok
     traced = next(iter(result.trace.values()))
     curve = [report.accuracy({"y": step}, labels) for step in traced]
-    capped = _capped(program, x, labels, verification.bound)
-    families = _families(program, model, calibration, bits, weight_bits, x, labels, capped)
     facts: dict[str, object] = {
         **report.run_facts(program, x, result, "relay"),
         "bits": bits,
@@ -64,9 +72,15 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         "accuracy_by_cap": capped,
         "families": families,
     }
-    compared = families_plot(families, report.accuracy(float_outputs, labels), output / "neurons.png")
-    picture = accuracy_plot(curve, capped, report.accuracy(float_outputs, labels), output / "accuracy.png", quiet=json)
-    raster = raster_plot(program, x[:1], output / "raster.png")
+    goal = report.accuracy(float_outputs, labels)
+    compared = families_figure(families, goal, output / "neurons.png")
+    title = "Handwritten digits: accuracy after each inner step"
+    shown = {cap: share for cap, share in capped.items() if cap <= len(curve) + 1}
+    picture = accuracy_figure(curve, shown, goal, output / "accuracy.png", title)
+    recorded = recording(program, program.run(x[:1], record=population_names(program)))
+    raster = raster_figure(recorded, output / "raster.png", "A handwritten digit, as the spikes of all neurons")
+    if not json:
+        accuracy_in_terminal(curve, capped)
     if json:
         report.print_json(facts)
         return exact

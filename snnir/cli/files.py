@@ -28,7 +28,7 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a .npy file, or .npz with an array per input") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes whatever is no array for a pickle
+        why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes every file without an array for a pickle
         raise InputError(f"{path} cannot be read as .npy or .npz{why}; {_advice(path)}") from error
 
 
@@ -53,6 +53,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     ".snnb": ("a bundle of snnir", "manifest.json"),
     ".npz": ("an archive of arrays", ""),
     ".nir": ("a NIR file", ""),
+    ".html": ("a page of snnir", ""),
 }
 
 
@@ -85,6 +86,9 @@ def _is_kind(path: Path, suffix: str, member: str) -> bool:
     if suffix == ".nir":
         with path.open("rb") as file:
             return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    if suffix == ".html":
+        with path.open("rb") as file:
+            return b'name="generator" content="snnir"' in file.read(2000)
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

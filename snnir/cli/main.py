@@ -3,57 +3,63 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from types import ModuleType
 
 import click
 
 import snnir
-from snnir.cli import report
-from snnir.cli.bundle import COMMANDS as BUNDLE_COMMANDS
-from snnir.cli.check import check_command
-from snnir.cli.compile import compile_command
-from snnir.cli.debug import debug_command
-from snnir.cli.digits import demo_command
-from snnir.cli.inspect import inspect_command
-from snnir.cli.listings import ops_command, passes_command
-from snnir.cli.nir import nir_command
-from snnir.cli.opt import opt_command
-from snnir.cli.reduce import reduce_command
-from snnir.cli.run import run_command
-from snnir.cli.tune import tune_command
-from snnir.cli.verify import verify_command
-from snnir.cli.warm_up import warm_up_command
+from snnir.cli.process import OWN_PROCESS
 from snnir.errors import SnnirError, UnsupportedError
 
-__all__ = ["cli", "main"]
+__all__ = ["COMMANDS", "cli", "main"]
 
-COMMANDS = (
-    check_command,
-    compile_command,
-    debug_command,
-    tune_command,
-    run_command,
-    verify_command,
-    inspect_command,
-    opt_command,
-    reduce_command,
-    passes_command,
-    ops_command,
-    demo_command,
-    warm_up_command,
-    nir_command,
-    *BUNDLE_COMMANDS,
-)
+COMMANDS = {
+    "check": "check:check_command",
+    "compile": "compile:compile_command",
+    "debug": "debug:debug_command",
+    "tune": "tune:tune_command",
+    "run": "run:run_command",
+    "verify": "verify:verify_command",
+    "explore": "explore:explore_command",
+    "report": "reporting:report_command",
+    "plot": "reporting:plot_command",
+    "inspect": "inspect:inspect_command",
+    "opt": "opt:opt_command",
+    "reduce": "reduce:reduce_command",
+    "passes": "listings:passes_command",
+    "ops": "listings:ops_command",
+    "demo": "digits:demo_command",
+    "warm-up": "warm_up:warm_up_command",
+    "nir": "nir:nir_command",
+    "bundle": "bundle:bundle_command",
+    "replay": "bundle:replay_command",
+    "targets": "bundle:targets_command",
+}
+"""Every command: the file in `snnir/cli` that holds it, and its name there. A file is imported when its command is given."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """The commands of `COMMANDS`, each imported when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All names, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command called `name`."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(f"snnir.cli.{module}"), attribute)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(snnir.__version__, prog_name="snnir")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def cli(debug: bool) -> None:
     """Compile trained sequence networks into spiking networks, exactly."""
-
-
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
@@ -62,7 +68,7 @@ def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
     `own_process` says that the process does nothing else, so that libraries may be loaded for snnir alone.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    debug, obj = "--debug" in given, report.OWN_PROCESS if own_process else None
+    debug, obj = "--debug" in given, OWN_PROCESS if own_process else None
     try:
         words = [*(["--debug"] if debug else []), *(word for word in given if word != "--debug")]
         code = cli.main(words, prog_name="snnir", standalone_mode=False, obj=obj)
@@ -71,19 +77,24 @@ def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
         return stop.exit_code
     except click.ClickException as error:
         if "--json" in given:
-            report.json_error("UsageError", error.format_message(), ())
+            _report().json_error("UsageError", error.format_message(), ())
         else:
             error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        report.error("interrupted; nothing half-written was left behind")
+        _report().error("interrupted; nothing half-written was left behind")
         return 1
     except SnnirError as error:
         if debug:
             raise
         if "--json" in given:
             nodes = [str(refusal) for refusal in error.refusals] if isinstance(error, UnsupportedError) else []
-            report.json_error(type(error).__name__, str(error), nodes)
+            _report().json_error(type(error).__name__, str(error), nodes)
         else:
-            report.error(str(error))
+            _report().error(str(error))
         return error.exit_code
+
+
+def _report() -> ModuleType:
+    """What prints, imported where there is something to print."""
+    return import_module("snnir.cli.report")

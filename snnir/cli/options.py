@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
@@ -25,6 +26,8 @@ __all__ = [
     "FILE",
     "FORCE",
     "JSON",
+    "MAX_MEMORY",
+    "PNG",
     "REQUANTIZE",
     "SHAPE",
     "THREADS",
@@ -38,6 +41,7 @@ __all__ = [
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
+PNG = click.option("--png", type=FILE, metavar="DIR", help="A folder for the same as pictures, for papers and talks.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite a file of another kind, or write under another suffix.")
 DELIVERY = click.option(
     "--delivery",
@@ -84,6 +88,31 @@ REQUANTIZE = click.option(
     "--requantize", is_flag=True, help="Read what is quantized dynamically as real numbers, and calibrate it like a float model."
 )
 COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
+
+
+class _Bytes(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no arguments here
+    """A number of bytes: 500000000, 500MB, 4GiB."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; fails for what is none."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?", str(value).strip().lower())
+        size = 0 if found is None else int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
+        if size < 1:
+            self.fail(f"{value!r} is no size: give a number of bytes, or one like 500MB or 4GiB", param, ctx)
+        return size
+
+
+MAX_MEMORY = click.option(
+    "--max-memory",
+    type=_Bytes(),
+    metavar="SIZE",
+    help="What results and events may take, like 4GiB: where it is little, fewer samples run at a time.  [default: half of "
+    "what is free]",
+)
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads over samples; all cores by default.")
 
 

@@ -10,58 +10,61 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from snnir.cli.compilation import load_numba_without_blas, watch_compilation
+from snnir.cli.process import in_own_process
 from snnir.cli.provenance import origin_rows
-from snnir.cli.support import op_support, pass_properties, pass_support
+from snnir.cli.tables import show_table
 from snnir.runtime.accuracy import distance_text
 from snnir.runtime.clipping import MOST_CLIPPED
-from snnir.runtime.costs import ENERGY_SOURCE, ENERGY_TABLES, Operations, dense_macs, estimate_energy
-from snnir.runtime.inputs import as_inputs
-from snnir.runtime.totals import RunTotals, right_answers
-from snnir.runtime.verification import scan_lengths
+from snnir.runtime.costs import ENERGY_SOURCE
+from snnir.runtime.summary import run_facts
+from snnir.runtime.totals import right_answers
 
 if TYPE_CHECKING:
-    from snnir.backends.simulator import SimulationResult
     from snnir.passes import Stage
     from snnir.runtime.accuracy import Diagnostic
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.program import Program
     from snnir.runtime.verification import Verification
+    from snnir.views.page import Page
 
 __all__ = [
-    "OWN_PROCESS",
     "accuracy",
     "compiled",
     "distance_rows",
     "error",
-    "in_own_process",
+    "note",
+    "page_written",
     "print_json",
     "progress",
     "ran",
     "rows_table",
     "run_facts",
-    "show_ops",
     "show_passes",
     "show_text",
     "simulating",
     "timing",
     "verified",
     "warn",
+    "written",
 ]
-
-
-OWN_PROCESS = "a process of its own"
-"""The object of a command's context in a process that is a command of snnir's and nothing else."""
 
 
 def error(message: str) -> None:
     """One readable paragraph on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False).print("[bold red]error:[/] ", end="")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+
+
+def note(message: str) -> None:
+    """A line on stderr."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
 
 
@@ -73,12 +76,6 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
-
-
-def in_own_process() -> bool:
-    """Whether a command runs in a process that does nothing else."""
-    context = click.get_current_context(silent=True)
-    return context is not None and context.obj == OWN_PROCESS
 
 
 @contextmanager
@@ -93,7 +90,7 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
             return
         if in_own_process():
             load_numba_without_blas()
-        with watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as compilation:
+        with watch_compilation(advance) as compilation:
             yield advance
     if compilation.kernels and not quiet:
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(str(compilation))
@@ -112,12 +109,21 @@ def _plain(value: object) -> object:
 
 def rows_table(title: str, rows: Mapping[str, object]) -> None:
     """A table of two columns on stdout."""
+    console = Console()
+    texts = {name: Text.from_markup(str(value)) for name, value in rows.items()}
+    names = max((cell_len(Text.from_markup(name).plain) for name in rows), default=0)
+    words = max((cell_len(word) for text in texts.values() for word in text.plain.split()), default=0)
+    if names + words + 7 > console.width:  # a path or a pipeline is a long word: it stays whole, and wraps in the terminal
+        console.print(f"[italic]{title}[/]", soft_wrap=True)
+        for name, text in texts.items():
+            console.print(Text.from_markup(f"[bold]{name}[/]: ") + text, soft_wrap=True)
+        return
     table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, str(value))
-    Console().print(table)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, text in texts.items():
+        table.add_row(name, text)
+    console.print(table)
 
 
 def warn(warnings: Iterable[Diagnostic]) -> None:
@@ -185,50 +191,6 @@ def json_error(kind: str, message: str, nodes: Sequence[str]) -> None:
 def accuracy(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
     """The share of samples whose first output has its largest element (or, for integers, its value) at the label."""
     return right_answers(outputs, labels) / len(labels) if len(labels) else float("nan")
-
-
-def run_facts(
-    program: Program,
-    data: np.ndarray | Mapping[str, np.ndarray],
-    result: SimulationResult | RunTotals,
-    delivery: str,
-    execution: str = "reset",
-) -> dict[str, object]:
-    """What a run took: steps against their certified bound, spikes, operations, and energy as an estimate.
-
-    `data` need not be all of the run's: what counts is how long its sequences are.
-    """
-    totals = result if isinstance(result, RunTotals) else RunTotals.of(result)
-    inputs = as_inputs(program.graph("spiking"), data)
-    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs), delivery, execution)
-    macs = dense_macs(program.graph("quantized" if "quantized" in program.levels else "spiking"), inputs)
-    counted: dict[str, object] = {}
-    if totals.counts_synops:
-        synops, charges = totals.per_sample(totals.synops), totals.per_sample(totals.charges)
-        energy = estimate_energy(macs.spiking, synops, charges)
-        counted = {
-            "synops_per_sample": synops,
-            "charges_per_sample": charges,
-            "energy_spiking_nj": energy.spiking,
-            "energy_dense_nj": energy.dense,
-            "energy_spiking_integers_nj": Operations(synops - charges, charges).arithmetic(ENERGY_TABLES["45 nm"]),
-            "energy_dense_int8_nj": Operations.dense(macs.spiking).arithmetic(ENERGY_TABLES["45 nm"]),
-        }
-    return {
-        "samples": totals.samples,
-        "delivery": delivery,
-        "execution": execution,
-        "settled": totals.settled,
-        "unsettled_neurons": totals.unsettled,
-        "undelivered_spikes": totals.undelivered,
-        "steps_mean": totals.steps / totals.windows if totals.windows else 0.0,
-        "steps_max": totals.steps_max,
-        "steps_bound": max(max(windows, default=0) for windows in bounds.values()),
-        "spikes_per_sample": totals.per_sample(totals.spikes),
-        "dense_macs_per_sample": macs.spiking,
-        "host_macs_per_sample": macs.host,
-        **counted,
-    }
 
 
 def ran(
@@ -312,13 +274,11 @@ def verified(verification: Verification, import_error: float | None, comparison:
             }
         )
         return
-    table = Table(title="spiking network against integer network", title_justify="left")
-    table.add_column("value")
-    table.add_column("integers compared", justify="right")
-    table.add_column("mismatches", justify="right")
-    for name, count, bad in verification.values:
-        table.add_row(name, f"{count:,}", f"[red]{bad:,}" if bad else "0")
-    Console().print(table)
+    counts: list[list[str | Text]] = [
+        [name, f"{count:,}", Text(f"{bad:,}", style="red") if bad else Text("0")] for name, count, bad in verification.values
+    ]
+    columns = ("value", "integers compared", "mismatches")
+    show_table("spiking network against integer network", columns, counts, right=columns[1:])
     float_network = "the imported model" if import_error is None else "the model itself"
     for item in verification.distances:
         Console(soft_wrap=True).print(f"distance to {float_network}: {escape(item.name)}: {item}")
@@ -336,20 +296,43 @@ def verified(verification: Verification, import_error: float | None, comparison:
         print(f"inside scans, per sample: {comparison}")
 
 
+def page_written(page: Page, output: Path, pictures: Path | None, json: bool) -> None:
+    """Write a page and its pictures, and say so; with `json` print its data and write no page."""
+    drawn: list[Path] = []
+    if pictures is not None:
+        from snnir.views.figures import explore_figures, report_figures
+
+        drawn = (explore_figures if page.kind == "explore" else report_figures)(page.data, pictures)
+    if json:
+        print(page.json(indent=2))
+        return
+    page.save(output)
+    print(f"{output} ({output.stat().st_size:,} bytes): open it in a browser; it needs no network")
+    for path in drawn:
+        print(path)
+
+
+def written(paths: Sequence[Path], json: bool) -> None:
+    """Say which files were written."""
+    if json:
+        print_json({"written": [str(path) for path in paths]})
+    else:
+        for path in paths:
+            print(path)
+
+
 def timing(stages: Sequence[Stage]) -> list[dict[str, object]]:
     """What `--timing` prints, on stderr: seconds of each pass, and how often each of its rules applied. Returned as facts."""
-    table = Table(title="passes", title_justify="left")
-    for column in ("pass", "seconds", "nodes after it", "rewrites"):
-        table.add_column(column, justify="left" if column in ("pass", "rewrites") else "right", overflow="fold")
+    cells: list[list[str]] = []
     rows: list[dict[str, object]] = []
     for stage in stages:
         nodes = sum(1 for _ in stage.graph.walk())
         rewrites = ", ".join(f"{name} {count}" for name, count in sorted(stage.rewrites.items(), key=lambda item: -item[1]))
-        table.add_row(stage.pass_.name, f"{stage.seconds:.3f}", f"{nodes:,}", rewrites or ("changed" if stage.changed else ""))
+        cells.append([stage.pass_.name, f"{stage.seconds:.3f}", f"{nodes:,}", rewrites or ("changed" if stage.changed else "")])
         rows.append({"pass": str(stage.pass_), "seconds": stage.seconds, "nodes": nodes, "rewrites": dict(stage.rewrites)})
-    table.add_section()
-    table.add_row("all", f"{sum(stage.seconds for stage in stages):.3f}", "", "")
-    Console(stderr=True).print(table)
+    cells.append(["all", f"{sum(stage.seconds for stage in stages):.3f}", "", ""])
+    columns = ("pass", "seconds", "nodes after it", "rewrites")
+    show_table("passes", columns, cells, right=columns[1:3], console=Console(stderr=True))
     return rows
 
 
@@ -365,57 +348,21 @@ def show_text(text: str, facts: Mapping[str, object], json: bool) -> None:
 
 def show_passes(json: bool) -> None:
     """What `snnir passes` prints."""
+    from snnir.cli.support import pass_properties, pass_support
+
     keys = ("name", "takes", "gives", "error", "summary")
     properties = pass_properties()
     if json:
         print_json({"passes": [dict(zip(keys, row, strict=True)) | properties[row[0]] for row in pass_support()]})
         return
-    table = Table(title="passes", title_justify="left")
-    for column in ("pass", "level", "exact", "what it does", "needs", "promises"):
-        table.add_column(column, overflow="fold", no_wrap=column == "pass")
-    for name, takes, gives, lossy, summary in pass_support():
-        table.add_row(
+    rows = [
+        [
             name,
             takes if takes == gives else f"{takes} to {gives}",
             "yes" if not lossy else f"no: {lossy}",
             summary,
             *(", ".join(names) for names in properties[name].values()),
-        )
-    Console().print(table)
-
-
-def show_ops(json: bool) -> None:
-    """What `snnir ops` prints."""
-    from snnir.frontends.onnx import refused_operators
-
-    if json:
-        rows = [
-            {
-                "name": row.name,
-                "operands": row.operands,
-                "float": a,
-                "quantized": b,
-                "spiking": c,
-                "onnx": row.onnx,
-                "torch": row.torch,
-                "meaning": row.meaning,
-            }
-            for row in op_support()
-            for a, b, c in [row.levels]
         ]
-        refused = {operator: reason for reason, operators in refused_operators() for operator in operators}
-        print_json({"ops": rows, "refused": refused})
-        return
-    table = Table(title="ops", title_justify="left")
-    for column in ("op", "float", "quantized", "spiking", "from ONNX", "from PyTorch", "meaning"):
-        table.add_column(column, overflow="fold", no_wrap=column == "op")
-    for row in op_support():
-        marks = ["yes" if flag else "" for flag in row.levels]
-        table.add_row(row.name, *marks, ", ".join(row.onnx), ", ".join(row.torch), row.meaning)
-    Console().print(table)
-    why_not = Table(title="refused ONNX operators", title_justify="left")
-    for column in ("operators", "why"):
-        why_not.add_column(column, overflow="fold")
-    for reason, operators in refused_operators():
-        why_not.add_row(", ".join(operators), reason)
-    Console().print(why_not)
+        for name, takes, gives, lossy, summary in pass_support()
+    ]
+    show_table("passes", ("pass", "level", "exact", "what it does", "needs", "promises"), rows)

@@ -12,8 +12,10 @@ import numpy as np
 import snnir
 from snnir.cli import report
 from snnir.cli.files import check_output, read_arrays, read_labels, write_npz
-from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, FORCE, JSON, THREADS
+from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, FORCE, JSON, MAX_MEMORY, THREADS
 from snnir.errors import UsageError
+from snnir.machine.options import RunOptions
+from snnir.runtime.inputs import by_name
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
@@ -39,6 +41,7 @@ __all__ = ["compared", "run_command"]
 @click.option("--chunk", type=click.IntRange(min=1), help="Run in chunks of so many samples: written as they come, resumed.")
 @click.option("--cluster", metavar="ADDRESS", help="Spread chunks over a Dask cluster: its scheduler's address or file.")
 @THREADS
+@MAX_MEMORY
 @FORCE
 @JSON
 def run_command(
@@ -55,6 +58,7 @@ def run_command(
     chunk: int | None,
     cluster: str | None,
     threads: int | None,
+    max_memory: int | None,
     force: bool,
     json: bool,
 ) -> None:
@@ -74,11 +78,16 @@ def run_command(
     if in_chunks:
         if compare_executions:
             raise UsageError("--compare-executions runs all samples at once; run in chunks with each --execution instead")
-        _run_in_chunks(loaded, inputs, labels, cap, delivery, execution, backend, device, output, chunk, cluster, threads, json)
+        _run_in_chunks(
+            loaded, inputs, labels, cap, delivery, execution, backend, device, output, chunk, cluster, threads, max_memory, json
+        )
         return
     if output is not None:
         check_output(output, ".npz", [program, inputs, labels], force)
     data = read_arrays(inputs)
+    if backend == "simulator" and not json:
+        needs = loaded.simulator.memory(by_name(loaded.graph("spiking"), data), RunOptions(max_memory=max_memory))
+        report.note(f"memory: {needs}")
     with report.simulating("simulating", json, backend == "simulator") as advance:
         result = loaded.run(
             data,
@@ -86,13 +95,16 @@ def run_command(
             delivery=delivery,
             execution=execution,
             threads=threads,
+            max_memory=max_memory,
             progress=lambda done, total: advance("simulating", done, total),
             backend=backend,
             device=device,
         )
     report.warn_clipped(loaded.clipped(data))
     comparison = compared(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
-    answers = read_labels(labels, len(result.steps)) if labels is not None else None
+    grouped = bool(loaded.graph("spiking").groups)
+    count = len(next(iter(result.outputs.values()))) if grouped else len(result.steps)
+    answers = read_labels(labels, count) if labels is not None else None
     if output is not None:
         arrays = {f"output/{name}": array for name, array in result.outputs.items()}
         arrays |= {f"spikes/{name}": array for name, array in result.spikes.items()}
@@ -121,6 +133,7 @@ def _run_in_chunks(
     chunk: int | None,
     cluster: str | None,
     threads: int | None,
+    max_memory: int | None,
     json: bool,
 ) -> None:
     from snnir.runtime.streaming import DEFAULT_CHUNK, Options, open_source, run_stream
@@ -141,6 +154,7 @@ def _run_in_chunks(
                 chunk=chunk or DEFAULT_CHUNK,
                 labels=answers,
                 threads=threads,
+                max_memory=max_memory,
                 cluster=cluster,
                 progress=lambda done, total: advance("simulating", done, total),
             )

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 import snnir
 from snnir.cli import report
@@ -27,6 +25,7 @@ from snnir.cli.options import (
     constants_of,
     dims_of,
 )
+from snnir.cli.tables import show_table
 from snnir.errors import UsageError
 
 if TYPE_CHECKING:
@@ -125,14 +124,19 @@ def _csv(points: Sequence[Point]) -> str:
 
 
 def _show(found: Tuning, output: Path) -> None:
-    table = Table(title="mixtures of bits, on calibration samples held back", title_justify="left")
-    for column in ("mean bits", "weight bits", "spikes (estimate)", "loss", "distance to float", ""):
-        table.add_column(column, justify="left" if column == "distance to float" else "right", overflow="fold")
-    for point in found.points:
-        distance = "; ".join(f"{item.name}: {item}" for item in point.distances)
-        mark = "chosen" if point is found.chosen else ""
-        table.add_row(f"{point.bits:.2f}", str(point.weight_bits), f"{point.spikes:,.0f}", f"{point.loss:.3f} %", distance, mark)
-    Console().print(table)
+    columns = ("mean bits", "weight bits", "spikes (estimate)", "loss", "distance to float", "chosen")
+    rows = [
+        [
+            f"{point.bits:.2f}",
+            str(point.weight_bits),
+            f"{point.spikes:,.0f}",
+            f"{point.loss:.3f} %",
+            "; ".join(f"{item.name}: {item}" for item in point.distances),
+            "chosen" if point is found.chosen else "",
+        ]
+        for point in found.points
+    ]
+    show_table("mixtures of bits, on calibration samples held back", columns, rows, right=columns[:4])
     print(f"written: {output / 'options.json'} (for snnir compile --options), {output / 'pareto.csv'}, {output / 'pareto.png'}")
 
 

@@ -7,6 +7,7 @@ import click
 from snnir.cli import report
 from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.options import JSON
+from snnir.cli.process import in_own_process
 from snnir.errors import UsageError
 
 __all__ = ["warm_up_command"]
@@ -19,7 +20,7 @@ def warm_up_command(json: bool) -> None:
 
     They go where later runs look for them: $NUMBA_CACHE_DIR, $XDG_CACHE_HOME/snnir or ~/.cache/snnir.
     """
-    if report.in_own_process():
+    if in_own_process():
         load_numba_without_blas()
     from snnir.backends.simulator.library import cache_folder, names, prepare
 
@@ -28,7 +29,7 @@ def warm_up_command(json: bool) -> None:
         raise UsageError("no cache folder can be written, so nothing compiled would be kept; set XDG_CACHE_HOME to one that can")
     with (
         report.progress("compiling", quiet=json) as advance,
-        watch_compilation(lambda name: advance(f"compiling {name} (once)", 0, 0)) as found,
+        watch_compilation(advance) as found,
     ):
         prepare(names())
     loaded = len(names()) - found.kernels

@@ -77,6 +77,10 @@ class ModelCheck:
     scans: Mapping[str, str]
     """For each scan, by its first result (as `steps` and `populations` name it), the node of the model that it is."""
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {fate}" for fate, count in self.counts.items())
+        return f"<ModelCheck {self.model}: {'ok' if self.ok else 'refused'}; {counts or 'no nodes'}>"
+
     def place(self, scan: str) -> str:
         """A scan in the user's words; itself where no node of the model is behind it."""
         return self.scans.get(scan, scan)
@@ -187,22 +191,10 @@ def _checked(
     sizes: OpenSizes,
 ) -> tuple[ModelCheck, Graph]:
     """The check with the sizes that are known so far; and the graph, as far as it could be imported."""
-    from snnir.compiler.importing import import_model
     from snnir.frontends.onnx import survey
 
     known = survey(model)
-    refused: list[Refusal] = []
-    try:
-        graph = import_model(model, batch_axes=batch_axes, dims=sizes.dims)
-    except UnsupportedError as error:
-        refused += error.refusals or (Refusal(known.name, str(error)),)
-        graph = _as_far_as_it_goes(error.partial) if isinstance(error.partial, Graph) else Graph(known.name)
-    except Exception as error:
-        if isinstance(error, SnnirError) and not isinstance(error, GraphError):
-            raise
-        reason, trace = (str(error), "") if isinstance(error, SnnirError) else unforeseen(error)
-        refused.append(Refusal(known.name, reason, (), frozenset(), trace))
-        graph = Graph(known.name)
+    graph, refused = _imported(model, known.name, batch_axes, sizes)
     imported = {origin for _, node in graph.walk() for origin in node.origin}
     simple, recurrences, late = _simplified(graph)
     refused += [item for item in late if item.node not in {earlier.node for earlier in refused}]
@@ -238,6 +230,24 @@ def _checked(
         scans,
     )
     return found, graph
+
+
+def _imported(
+    model: str | Path | bytes | onnx.ModelProto, name: str, batch_axes: Mapping[str, int | None] | None, sizes: OpenSizes
+) -> tuple[Graph, list[Refusal]]:
+    """The graph, as far as the model can be imported, and what was refused."""
+    from snnir.compiler.importing import import_model
+
+    try:
+        return import_model(model, batch_axes=batch_axes, dims=sizes.dims), []
+    except UnsupportedError as error:
+        graph = _as_far_as_it_goes(error.partial) if isinstance(error.partial, Graph) else Graph(name)
+        return graph, [*(error.refusals or (Refusal(name, str(error)),))]
+    except Exception as error:
+        if isinstance(error, SnnirError) and not isinstance(error, GraphError):
+            raise
+        reason, trace = (str(error), "") if isinstance(error, SnnirError) else unforeseen(error)
+        return Graph(name), [Refusal(name, reason, (), frozenset(), trace)]
 
 
 def _as_far_as_it_goes(graph: Graph) -> Graph:
@@ -348,8 +358,8 @@ def _certified(
 ) -> dict[str, int]:
     """The longest window outside scans and of each scan, of the compiled program."""
     from snnir.compiler.compile import compile
+    from snnir.ir.execute import bind_sizes
     from snnir.runtime.inputs import as_inputs
-    from snnir.runtime.verification import scan_lengths
 
     program = compile(
         model,
@@ -362,5 +372,5 @@ def _certified(
         check=False,
     )
     spiking = program.graph("spiking")
-    bounds = program.bounds(scan_lengths(spiking, as_inputs(spiking, calibration)))
+    bounds = program.bounds(bind_sizes(spiking, as_inputs(spiking, calibration)))
     return {name: max(windows, default=0) for name, windows in bounds.items()}

@@ -28,6 +28,7 @@ from snnir.compiler.options import ImportOptions, Keywords, keywords_of, split
 from snnir.compiler.quantized_models import check_levels, integers_kept, is_quantized
 from snnir.errors import CalibrationError, NoReferenceError, UnsupportedError, UsageError
 from snnir.ir import SPIKING, Graph
+from snnir.ir.lifting import in_groups
 from snnir.ir.phases import neuron_of
 from snnir.passes.options import CompileOptions
 from snnir.runtime.costs import dense_macs, host_work
@@ -133,13 +134,53 @@ def _compiled(
     on_stage: Callable[[Stage], None] | None,
 ) -> Program:
     """The program with the sizes that are known so far. Raises `UnsupportedError`, with the graph as far as it was imported."""
-    from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
-
     source = model
     model = plugin_import(model, imports) or model
     model, notes = as_read(model, imports)
     graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims, requantize=False))
     graph.notes += [*notes, *sizes.notes]
+    build = partial(
+        _passed,
+        source,
+        model,
+        passes=passes,
+        calibration=calibration,
+        imports=imports,
+        options=options,
+        check=check,
+        dump_ir=dump_ir,
+        progress=progress,
+        on_stage=on_stage,
+    )
+    groups = in_groups(graph) if graph.fixed_batch else None
+    if groups is None:
+        return build(graph)
+    try:
+        return build(groups)
+    except UnsupportedError as refused:
+        try:
+            return build(graph)  # what the fixed batch makes possible, for one group at a time
+        except CalibrationError:
+            raise refused from None
+
+
+def _passed(
+    source: Model,
+    model: Model,
+    graph: Graph,
+    *,
+    passes: Sequence[Pass],
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None,
+    imports: ImportOptions,
+    options: Mapping[str, object] | None,
+    check: bool,
+    dump_ir: str | Path | None,
+    progress: Callable[[str, int, int], None] | None,
+    on_stage: Callable[[Stage], None] | None,
+) -> Program:
+    """The program of an imported graph."""
+    from snnir.passes import Context, check_samples, format_pipeline, run_pipeline
+
     own = is_quantized(graph)
     if calibration is None and not own:
         raise CalibrationError("compile needs calibration data: give inputs like those the model will see")
@@ -186,7 +227,7 @@ def _compiled(
     graphs.update((stage.graph.level, stage.graph) for stage in stages if stage.graph.level != "float")
     missing = {"quantized", "spiking"} - set(graphs)
     if missing:
-        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with certify-bounds")
+        raise UsageError(f"the pipeline ends before the {' and '.join(sorted(missing))} level; end it with substitute-neurons")
     macs = dense_macs(graphs["quantized"], data)
     facts = dataclasses.replace(
         facts,
@@ -200,17 +241,16 @@ def _compiled(
 
 
 def _spiking_program(graph: Graph) -> Program:
-    """A network that spikes already (from a NIR file, or of a `SpikingModule`): its bounds are certified, and it runs."""
-    from snnir.passes import Context, parse_pipeline, run_pipeline
+    """A network that spikes already (from a NIR file, or of a `SpikingModule`), with a note that says so."""
+    from snnir.ir.rewrite import extend, like
 
-    pipeline = "certify-bounds"
-    certified = run_pipeline(graph, parse_pipeline(pipeline), Context({}), check=False)[-1].graph
     note = "the network was spiking already: its levels and weights are what they were"
-    certified.notes.append(note)
-    facts = CompileFacts(source=graph.name, pipeline=pipeline, notes=[note], neuron=neuron_of(certified))
-    return Program({SPIKING: certified}, facts)
+    new = like(graph)
+    extend(new, graph, {value: new.input(value.name, value.type) for value in graph.inputs})
+    new.notes.append(note)
+    return Program({SPIKING: new}, CompileFacts(source=graph.name, notes=[note], neuron=neuron_of(new)))
 
 
 def _trained(model: object) -> TrainableModule | None:
-    """The model where it is a trainable module: told without importing torch."""
+    """The model where it is a trainable module, found out without importing torch."""
     return cast("TrainableModule", model) if hasattr(model, "trained_graph") else None

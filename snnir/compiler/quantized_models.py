@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from snnir.passes import Stage
 
-__all__ = ["LevelCount", "check_levels", "compare_with_runtime", "integers_kept", "is_quantized"]
+__all__ = ["FARTHEST", "IMPORT_TOLERANCE", "LevelCount", "check_levels", "compare_with_runtime", "integers_kept", "is_quantized"]
 
 IMPORT_TOLERANCE = 1e-4
 """How far the imported graph may be from the model itself, relative to the output's largest magnitude (float32 rounding)."""
@@ -35,7 +35,7 @@ _MOST = 0.01
 """The share of integers that may differ from ONNX Runtime's before the import is called wrong."""
 _NEAR = 1e-6
 """How close to a tie, relative to the range of levels, a sum is for which float32 may decide."""
-_FARTHEST = 0.05
+FARTHEST = 0.05
 """How far outputs may be from ONNX Runtime's, relative to their span, where a few integers differ."""
 
 
@@ -183,7 +183,7 @@ def check_levels(
     counts, worst, farthest = _compared(model, graph, inputs)
     compared, differ = sum(item.compared for item in counts), sum(item.differ for item in counts)
     near, most = sum(item.near for item in counts), max((item.most for item in counts), default=0)
-    if sum(item.alone for item in counts) > _MOST * compared or farthest > (_FARTHEST if differ else IMPORT_TOLERANCE):
+    if sum(item.alone for item in counts) > _MOST * compared or farthest > (FARTHEST if differ else IMPORT_TOLERANCE):
         first = next((item.name for item in counts if item.differ), "an output")
         raise ImportMismatchError(
             f"{differ} of {compared} integers differ from ONNX Runtime's, first in {first}, and outputs by {worst:.3g} of their "

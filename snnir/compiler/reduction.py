@@ -262,15 +262,3 @@ def _with_constant(graph: Graph, chosen: Value, array: np.ndarray) -> Graph:
         return new
 
     return build(graph, like(graph))
-
-
-_MAKERS = (
-    _one_output,
-    _earlier_output,
-    _cut_off,
-    _without_node,
-    _earlier_yield,
-    _unused_inputs,
-    _smaller_sizes,
-    _simpler_constants,
-)

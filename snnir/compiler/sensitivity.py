@@ -122,7 +122,7 @@ class Partial:
 
 
 def rounded_weights(steps: QuantizationSteps) -> dict[str, np.ndarray]:
-    """What the integer weights are worth, by the names (with prefix) of the constants of the calibrated graph.
+    """The real numbers that the integer weights stand for, by the names (with prefix) of the constants of the calibrated graph.
 
     A number that became several integers, since the sums that it is part of have different grids, is left out.
     """

@@ -116,12 +116,9 @@ def bundle_to_program(made: IntegerProgram, host: HostGraphs | None = None) -> P
     """
     from snnir.backends.bundle import to_graph
     from snnir.ir.verify import verify
-    from snnir.passes.certify_bounds import CertifyBounds
-    from snnir.passes.infra import Context
     from snnir.runtime.program import Program
 
     graph = to_graph(made, host)
     verify(graph)
-    graph = CertifyBounds().run(graph, Context({})).graph
     facts = {**made.provenance, "delivery": made.delivery, "execution": made.execution}
     return Program({"spiking": graph}, facts)

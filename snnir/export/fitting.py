@@ -1,4 +1,4 @@
-"""Bundles that fit a target: what is beyond its limits, what would fit, and making it fit when told to."""
+"""Bundles that fit a target: what is beyond its limits, what would fit, and making it fit on request."""
 
 from __future__ import annotations
 

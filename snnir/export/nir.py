@@ -77,16 +77,11 @@ def _delivery(graph: Graph) -> str:
 def import_nir(path: str | Path) -> Graph:
     """Read a `.nir` file.
 
-    An exact export of snnir comes back as its spiking graph, bounds certified anew: the same spikes at the same steps. A
+    An exact export of snnir comes back as its spiking graph: the same spikes at the same steps. A
     NIR graph without neurons (`Linear`, `Affine`, `Scale`, convolutions, `Flatten`, sum and average pools) becomes a float
     graph. `compile` takes either. Everything else is refused by name. Raises `FileFormatError`, `UnsupportedError`, and
     `UsageError` without the package `nir`.
     """
     from snnir.backends.nir import read_nir
 
-    graph = read_nir(path)
-    if graph.level != SPIKING:
-        return graph
-    from snnir.passes import Context, parse_pipeline, run_pipeline
-
-    return run_pipeline(graph, parse_pipeline("certify-bounds"), Context({}), check=False)[-1].graph
+    return read_nir(path)

@@ -8,7 +8,7 @@ __all__ = ["bit_planes", "popcount", "truncated"]
 
 
 def bit_planes(levels: np.ndarray, bits: int) -> np.ndarray:
-    """The bits of |levels| with their worth and the level's sign, most significant first: int64 [bits, *levels.shape].
+    """The bits of |levels|, each as its power of two with the level's sign, most significant first: int64 [bits, *levels.shape].
 
     Plane i holds 0 or +-2^(bits - 1 - i). The planes sum up to the levels where |levels| < 2^bits.
     """

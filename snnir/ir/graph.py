@@ -150,6 +150,11 @@ class Graph:
         """Inputs that the import took for finite when it answered a question for NaN or infinities."""
         self.limits: dict[str, int] = {}
         """Upper ends of open sizes of inputs, by their names: what adds up or chooses over them counts on no more elements."""
+        self.groups: dict[str, tuple[int, int]] = {}
+        """Inputs and outputs of a model whose samples belong together in groups, each of which is one sample of the graph: the
+        axis along which users' samples stand, and how many make a group (0: the input is the same for all)."""
+        self.fixed_batch: dict[str, int] = {}
+        """Where an import could not open the batch that its model was exported with: the axis of each input that has it."""
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.constants: list[Value] = []
@@ -168,7 +173,7 @@ class Graph:
     def _key(self) -> tuple[object, ...]:
         return (
             (self.name, self.level, self.after, tuple(self.notes)),
-            (tuple(sorted(self.finite)), tuple(sorted(self.limits.items()))),
+            (tuple(sorted(self.finite)), tuple(sorted(self.limits.items())), tuple(sorted(self.groups.items()))),
             tuple((value.name, value.type) for value in self.inputs),
             tuple((value.name, value.type, value.digest) for value in self.constants),
             tuple(

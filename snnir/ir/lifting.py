@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from snnir.errors import GraphError
 from snnir.ir.batch import Place, per_sample
-from snnir.ir.dims import BATCH, Dimension, Shape, dim
+from snnir.ir.dims import BATCH, Dim, Dimension, Shape, dim
+from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
@@ -37,7 +39,7 @@ from snnir.ir.ops import (
 )
 from snnir.ir.rewrite import Rewriter, copy_constants, like
 
-__all__ = ["apart", "folded", "for_any_batch", "lift"]
+__all__ = ["apart", "folded", "for_any_batch", "in_groups", "lift"]
 
 
 def _lifted_body(body: Graph, lead: Dimension) -> Graph | None:
@@ -49,13 +51,24 @@ def _lifted_body(body: Graph, lead: Dimension) -> Graph | None:
     copy_constants(body, new, values)
     for node in body.nodes:
         rewriter.node = node
-        results = lift(rewriter, node, [values[value] for value in node.operands], lead)
+        results = _known(rewriter, node, values) or lift(rewriter, node, [values[value] for value in node.operands], lead)
         if results is None:
             return None
         values.update(zip(node.outputs, results, strict=True))
     for name, value in body.outputs.items():
         new.output(name, _spread(rewriter, values[value], lead))
     return new
+
+
+def _known(rewriter: Rewriter, node: Node, values: Mapping[Value, Value]) -> tuple[Value, ...] | None:
+    """Constants for what a node computes of constants alone, which is the same for all samples; None for any other node."""
+    operands = [values[value] for value in node.operands]
+    if not operands or node.body is not None or not all(value.is_constant for value in operands):
+        return None
+    if any(isinstance(size, Dim) for value in node.outputs for size in value.type.shape):
+        return None
+    arrays = apply(node, [value.array for value in operands], {})
+    return tuple(rewriter.constant(value.name, array) for value, array in zip(node.outputs, arrays, strict=True))
 
 
 def lift(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimension) -> tuple[Value, ...] | None:
@@ -289,7 +302,11 @@ def for_any_batch(graph: Graph, axes: Mapping[str, int | None]) -> Graph | None:
         values[value] = apart(rewriter, given, Place(axes[value.name] or 0)) if axes[value.name] is not None else given
     for node in graph.nodes:
         rewriter.node = node
-        results = lift(rewriter, node, [values[value] for value in node.operands], dim(BATCH))
+        operands = [values[value] for value in node.operands]
+        try:
+            results = _known(rewriter, node, values) or lift(rewriter, node, operands, dim(BATCH))
+        except GraphError:  # sizes of one sample that do not fit behind another axis
+            return None
         if results is None:
             return None
         values.update(zip(node.outputs, results, strict=True))
@@ -301,6 +318,26 @@ def for_any_batch(graph: Graph, axes: Mapping[str, int | None]) -> Graph | None:
         axis = None if None in axes.values() and shape not in known else axis
         result = _spread(rewriter, values[value], dim(BATCH))
         new.output(name, result if axis is None else folded(rewriter, result, _with_batch(shape, axis), Place(axis)))
+    return new
+
+
+def in_groups(graph: Graph) -> Graph | None:
+    """A graph of a fixed batch whose samples belong together, as a graph for N such groups; None where an op has no rule."""
+    (size, *others) = {graph.values[name].type.shape[axis] for name, axis in graph.fixed_batch.items()}
+    if others or not isinstance(size, int) or size < 2:
+        return None
+    new = for_any_batch(graph, dict.fromkeys(value.name for value in graph.inputs))
+    if new is None:
+        return None
+    new.notes = [*graph.notes, f"samples belong together: runs take any number of them, {size} at a time"]
+    for value in new.inputs:
+        axis = graph.fixed_batch.get(value.name)
+        new.groups[value.name] = (0, 0) if axis is None else (axis, size)
+    usual = min(graph.fixed_batch.values())
+    for name, value in graph.outputs.items():
+        places = [place for place, length in enumerate(value.type.shape) if length == size]
+        if places:
+            new.groups[name] = (usual if usual in places else places[0]), size
     return new
 
 

@@ -62,6 +62,8 @@ class Op:
     levels: ClassVar[tuple[str, ...]] = (FLOAT,)
     """Levels at which a graph may hold the op."""
     traits: ClassVar[frozenset[Trait]] = frozenset()
+    dropped: ClassVar[tuple[str, ...]] = ()
+    """Attributes that files of earlier versions give the op, and that are no longer kept."""
     host: ClassVar[bool] = False
     """Whether a spiking program leaves the op to the host, after the readouts."""
 

@@ -68,6 +68,8 @@ class _Reader:
                 graph.finite.add(self.name(words[1]))
             elif words[0] == "limit" and len(words) == 3 and words[2].isdecimal():
                 graph.limits[self.name(words[1])] = int(words[2])
+            elif words[0] == "group" and len(words) == 4 and words[2].isdecimal() and words[3].isdecimal():
+                graph.groups[self.name(words[1])] = int(words[2]), int(words[3])
             elif words[0] == "input" and len(words) == 3:
                 self.guard(graph.input, self.name(words[1]), self.type(words[2]))
             elif words[0] == "output" and len(words) == 4 and words[2] == "=":

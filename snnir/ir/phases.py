@@ -1,4 +1,4 @@
-"""Phases: when each value of a spiking graph of few-spike neurons is told, known before the first run.
+"""Phases: when each value of a spiking graph of few-spike neurons is sent, known before the first run.
 
 A few-spike population waits until its input is complete, so that every value has a first step and a step at which it is
 complete, the same for every input.

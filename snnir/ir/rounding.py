@@ -13,7 +13,7 @@ __all__ = ["RoundedBias", "RoundedLevels", "RoundedWeight", "Rounding"]
 
 @dataclass(frozen=True)
 class RoundedWeight:
-    """`round(real.reshape(shape) * s / divisor)`, with s the worth of a level of `source`."""
+    """`round(real.reshape(shape) * s / divisor)`, with s the scale of `source`."""
 
     real: Value | None
     """The constant of the float graph; None for a weight of 1."""

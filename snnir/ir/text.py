@@ -27,36 +27,51 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Scan
 from snnir.ir.tokens import attributes_text, name_text, word_text
 
-__all__ = ["INLINE", "tensors", "text"]
+__all__ = ["INLINE", "Line", "lines", "tensors", "text"]
 
 INLINE = 8
 """Constants of at most this many elements are written in the text."""
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
+    """One line of the text form, before it is put into columns."""
+
     indent: int
     left: str
+    """Everything before the type."""
     type: str = ""
     comment: str = ""
+    value: str = ""
+    """The first value that the line defines or gives out, `<first result of the scan>/<value>` inside a scan."""
+    data: Value | None = None
+    """The constant that the line names."""
 
     @property
     def start(self) -> str:
+        """Everything before the type, indented."""
         return "  " * self.indent + self.left
 
 
 def text(graph: Graph) -> str:
     """The text form of `graph`; `tensors` gives the data of the constants that it names by digest."""
+    return _align(lines(graph))
+
+
+def lines(graph: Graph) -> list[Line]:
+    """The lines of the text form of `graph`."""
     nodes = sum(1 for _ in graph.walk())
     header = f"graph {name_text(graph.name)} level={graph.level}" + (f" after={graph.after}" if graph.after else "")
-    lines = [_Line(0, header, "", f"# {nodes} nodes, {_count(graph.parameter_count())} parameters")]
-    lines += [_Line(1, f"note {json.dumps(note)}") for note in graph.notes]
-    lines += [_Line(1, f"finite {name_text(name)}") for name in sorted(graph.finite)]
-    lines += [_Line(1, f"limit {name_text(name)} {number}") for name, number in sorted(graph.limits.items())]
-    lines += [_Line(1, f"input {name_text(value.name)}", str(value.type)) for value in graph.inputs]
-    lines += _content(graph, 1)
-    lines += [_Line(1, f"output {name_text(name)} = {name_text(value.name)}") for name, value in graph.outputs.items()]
-    return _align(lines)
+    found = [Line(0, header, "", f"# {nodes} nodes, {_count(graph.parameter_count())} parameters")]
+    found += [Line(1, f"note {json.dumps(note)}") for note in graph.notes]
+    found += [Line(1, f"finite {name_text(name)}") for name in sorted(graph.finite)]
+    found += [Line(1, f"limit {name_text(name)} {number}") for name, number in sorted(graph.limits.items())]
+    found += [Line(1, f"group {name_text(name)} {axis} {size}") for name, (axis, size) in sorted(graph.groups.items())]
+    found += [Line(1, f"input {name_text(value.name)}", str(value.type), value=value.name) for value in graph.inputs]
+    found += _content(graph, 1, "")
+    for name, value in graph.outputs.items():
+        found.append(Line(1, f"output {name_text(name)} = {name_text(value.name)}", value=value.name))
+    return found
 
 
 def tensors(graph: Graph) -> dict[str, np.ndarray]:
@@ -68,21 +83,21 @@ def tensors(graph: Graph) -> dict[str, np.ndarray]:
     return found
 
 
-def _content(graph: Graph, indent: int) -> list[_Line]:
-    lines = [_constant(value, indent) for value in graph.constants]
+def _content(graph: Graph, indent: int, prefix: str) -> list[Line]:
+    found = [_constant(value, indent, prefix) for value in graph.constants]
     for node in graph.nodes:
-        lines += [_node(node, indent)] if node.body is None else _with_body(node, node.body, indent)
-    return lines
+        found += [_node(node, indent, prefix)] if node.body is None else _with_body(node, node.body, indent, prefix)
+    return found
 
 
-def _constant(value: Value, indent: int) -> _Line:
+def _constant(value: Value, indent: int, prefix: str) -> Line:
     array = value.array
     if _inline(value):
         data = "= [" + ";".join(_number(item) for item in array.reshape(-1).tolist()) + "]"
     else:
         low, high = array.min(), array.max()
         data = f"range={low:.4g}..{high:.4g} digest={value.digest}"
-    return _Line(indent, f"const {name_text(value.name)}", str(value.type), data)
+    return Line(indent, f"const {name_text(value.name)}", str(value.type), data, prefix + value.name, value)
 
 
 def _inline(value: Value) -> bool:
@@ -106,29 +121,32 @@ def _awkward(word: str) -> bool:
     return not word or word != word.strip() or any(character in word for character in ',"\n\\') or not word.isprintable()
 
 
-def _node(node: Node, indent: int) -> _Line:
+def _node(node: Node, indent: int, prefix: str) -> Line:
     words = [node.op.name, *(name_text(value.name) for value in node.operands), attributes_text(node.op)]
     types = ", ".join(str(value.type) for value in node.outputs)
-    return _Line(indent, f"{_results(node)} = {' '.join(word for word in words if word)}", types, _origin(node))
+    left = f"{_results(node)} = {' '.join(word for word in words if word)}"
+    return Line(indent, left, types, _origin(node), prefix + node.outputs[0].name)
 
 
-def _with_body(node: Node, body: Graph, indent: int) -> list[_Line]:
-    op = node.op
+def _with_body(node: Node, body: Graph, indent: int, prefix: str) -> list[Line]:
+    op, own = node.op, prefix + node.outputs[0].name
     attributes = " ".join(word for word in attributes_text(op).split() if not word.startswith(("states=", "elements=")))
-    lines = [_Line(indent, " ".join(filter(None, (_results(node), f"= {op.name}", name_text(body.name), attributes, "{"))))]
+    head = " ".join(filter(None, (_results(node), f"= {op.name}", name_text(body.name), attributes, "{")))
+    found = [Line(indent, head, value=own)]
     for index, (value, operand) in enumerate(zip(body.inputs, node.operands, strict=True)):
         kind = "given"
         if isinstance(op, Scan):
             kind = "state" if index < op.states else "element" if index < op.states + op.elements else "shared"
-        lines.append(_Line(indent + 1, f"{kind} {name_text(value.name)} = {name_text(operand.name)}", str(value.type)))
-    lines += _content(body, indent + 1)
+        left = f"{kind} {name_text(value.name)} = {name_text(operand.name)}"
+        found.append(Line(indent + 1, left, str(value.type), value=f"{own}/{value.name}"))
+    found += _content(body, indent + 1, f"{own}/")
     for name, value in body.outputs.items():
-        lines.append(_Line(indent + 1, f"yield {name_text(name)} = {name_text(value.name)}"))
-    lines.append(_Line(indent, "}", ", ".join(str(value.type) for value in node.outputs), _origin(node)))
-    return lines
+        found.append(Line(indent + 1, f"yield {name_text(name)} = {name_text(value.name)}", value=f"{own}/{value.name}"))
+    found.append(Line(indent, "}", ", ".join(str(value.type) for value in node.outputs), _origin(node), own))
+    return found
 
 
-def _align(lines: list[_Line]) -> str:
+def _align(lines: list[Line]) -> str:
     """Types and comments in columns; lines far longer than the others do not push the columns away."""
     typed = [line for line in lines if line.type]
     first = max((len(line.start) for line in typed if len(line.start) <= 72), default=0)

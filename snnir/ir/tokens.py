@@ -110,6 +110,8 @@ def read_attributes(op: type[Op], words: Iterable[str]) -> Op:
     values: dict[str, object] = {}
     for word in words:
         key, equals, text = word.partition("=")
+        if equals and key in op.dropped:
+            continue
         if not equals or key not in kinds:
             raise TextError(f"op {op.name} has no attribute {word!r}; it has: {', '.join(kinds) or 'none'}")
         try:

@@ -1,7 +1,7 @@
 """Types of values: shape, element type and, where values are levels, their quantization.
 
 Nx32:f32             real numbers
-Nx32:u4*0.118        levels 0..15, one level is worth 0.118
+Nx32:u4*0.118        levels 0..15, one level stands for 0.118
 Nx32:s4*0.118        levels -8..7
 Nx32:int[0..9]*0.5   levels 0..9
 Nx32:acc             integers on an accumulator grid
@@ -75,7 +75,7 @@ class Quantization:
     def join(self, other: Quantization) -> Quantization:
         """The smallest range of levels that holds both; the scales must be equal. Raises `GraphError`."""
         if self.scale != other.scale:
-            raise GraphError(f"levels of different worth meet: {self} and {other}")
+            raise GraphError(f"levels of different scales meet: {self} and {other}")
         return Quantization(self.scale, min(self.lo, other.lo), max(self.hi, other.hi))
 
     def round(self, x: np.ndarray, rounding: str = "half-up", single: bool = False) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Boundaries: how states, elements and results cross the border of a scan's windows. This is the one place that says it.
 
-With execution `reset`, a window is told every level. With `carry`, its receivers still hold what they were told in the window
-before, so that only the difference is sent; what goes out is a change as well, and is told to the outside as a level.
+With execution `reset`, a window receives every level. With `carry`, its receivers still hold the level of the window before, so
+that it receives only the difference; what leaves it is a change as well, which the outside receives as a level.
 
 Each class says it three times: as events (`window`), as spans of what they can be (`*_span`), and as numbers of steps
 (`*_steps`).
@@ -15,7 +15,7 @@ import numpy as np
 
 from snnir.ir.bits import bit_planes
 from snnir.machine.scans import Element
-from snnir.machine.spans import FIRST, LATER, TRACER, Interval, bits_span, charged, swing, union, with_zero
+from snnir.machine.spans import FIRST, LATER, TRACER, Interval, anything, bits_span, charged, swing, union, with_zero
 from snnir.machine.trains import DenseTrain, lengthen
 
 __all__ = ["ElementIn", "Protocol", "ResultOut", "StateIn"]
@@ -23,7 +23,7 @@ __all__ = ["ElementIn", "Protocol", "ResultOut", "StateIn"]
 
 @dataclass
 class Protocol:
-    """How the windows of a scan are told levels: the options of a run; `undelivered` counts the spikes of states and elements
+    """How the windows of a scan receive levels: the options of a run; `undelivered` counts the spikes of states and elements
     that the cap on steps cut off."""
 
     delivery: str
@@ -77,17 +77,19 @@ class Protocol:
         return 0 if self.resumed(k) else steps
 
     def result_span(self, span: np.ndarray, k: int) -> np.ndarray:
-        """A body's span as the outside is told of it: at step 0 the level that was kept, and its change."""
+        """A body's span as the outside receives it: at step 0 the level that was kept, and its change."""
         return np.stack([span[TRACER], with_zero(span[TRACER]), span[LATER]]) if self.resumed(k) else span
 
     def result_steps(self, steps: int, k: int) -> int:
-        """A body's steps as the outside is told of them."""
+        """A body's steps as the outside receives them."""
         return max(steps, int(self.resumed(k)))
 
     # Elements.
 
     def element_span(self, element: Element, whole: np.ndarray, windows: int, k: int) -> np.ndarray:
         """The span of any element of a sequence [3, 2, windows * n] in window k."""
+        if not windows:
+            return anything(element.input)
         cut = whole.reshape(3, 2, windows, -1)
         span = np.stack([cut[:, 0].min(axis=1), cut[:, 1].max(axis=1)], axis=1)
         return self._sent_span(span[TRACER], True, element.encoded) if self.resumed(k) else span
@@ -148,7 +150,7 @@ class StateIn:
         self.windows += 1
 
     def final(self) -> DenseTrain:
-        """The last state as the outside is told of it."""
+        """The last state as the outside receives it."""
         return self.train.raised(self.before) if self.protocol.carry and self.windows > 1 else self.train
 
 
@@ -180,7 +182,7 @@ class ResultOut:
         self.rows: list[DenseTrain] = []
 
     def window(self, train: DenseTrain) -> None:
-        """Enter one window. Receivers outside are fresh, so that they are first told the level that was kept."""
+        """Enter one window. Receivers outside are fresh, so they first receive the level that was kept."""
         if self.protocol.carry:
             train = train if self.level is None else train.raised(self.level)
             self.level = train.tracer

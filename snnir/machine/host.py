@@ -49,8 +49,10 @@ class Schedule:
     after: list[Node]
 
     @classmethod
-    def of(cls, graph: Graph, given: Collection[Value], constants: Mapping[Value, np.ndarray]) -> Schedule:
-        """The schedule of a graph whose inputs `given` are real values."""
+    def of(
+        cls, graph: Graph, given: Collection[Value], constants: Mapping[Value, np.ndarray], elsewhere: Collection[Value] = ()
+    ) -> Schedule:
+        """The schedule of a graph whose inputs `given` are real values, but for the values that are computed `elsewhere`."""
         fixed = fixed_values(graph, constants)
         known = {*graph.constants, *constants, *given}
         before = []
@@ -62,7 +64,8 @@ class Schedule:
                 before.append(node)
                 known.update(value for value in node.outputs if value in fixed)
             elif _computable(node, known):
-                before.append(node)
+                if node.outputs[0] not in elsewhere:
+                    before.append(node)
                 known.update(node.outputs)
         after = []
         for node in graph.nodes:
@@ -107,7 +110,7 @@ class Host:
     `reals` holds every value known before the simulation, and the levels of fixed spiking values; `encoders` those of
     inputs, by what they charge; `windows` the bodies of scans, one for each window in order of processing. `schedules` are
     kept by the identity of graphs: give the same mapping for every batch of a graph that stays. What `constants` hold is not
-    computed.
+    computed, nor what the backend computes `elsewhere`.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Host:
         given: Mapping[Value, np.ndarray],
         constants: Mapping[Value, np.ndarray],
         schedules: dict[int, Schedule] | None = None,
+        elsewhere: Collection[Value] = (),
     ) -> None:
         self.graph = graph
         self.sizes = sizes
@@ -126,8 +130,9 @@ class Host:
         self.reals.update(constants)
         self.reals.update(given)
         self.schedules = {} if schedules is None else schedules
+        self.elsewhere = elsewhere
         if id(graph) not in self.schedules:
-            self.schedules[id(graph)] = Schedule.of(graph, given.keys(), constants)
+            self.schedules[id(graph)] = Schedule.of(graph, given.keys(), constants, elsewhere)
         self.schedule = self.schedules[id(graph)]
         for node in self.schedule.before:
             if isinstance(node.op, Scan):
@@ -163,7 +168,7 @@ class Host:
         for k in window_order(op, length):
             given = {inner: self.reals[outer].take(k, axis=op.axis) for inner, outer in elements if self._real(outer)}
             given.update({inner: self.reals[outer] for inner, outer in shared if self._real(outer)})
-            self.windows[node].append(Host(body, self.sizes, given, constants, self.schedules))
+            self.windows[node].append(Host(body, self.sizes, given, constants, self.schedules, self.elsewhere))
 
     def _real(self, value: Value) -> bool:
         return value in self.reals and not value.type.is_levels

@@ -14,6 +14,7 @@ from snnir.errors import UsageError
 from snnir.machine.boundaries import ElementIn, Protocol, ResultOut, StateIn
 from snnir.machine.program import Emitter, Input, IntegerProgram, Op, Route, Scan, Summing, outside, walk
 from snnir.machine.registers import Observed, Registers, Widths
+from snnir.machine.run_counts import RunCounts
 from snnir.machine.segments import segments
 from snnir.machine.synapses import currents
 from snnir.machine.trains import DenseTrain, join, lengthen
@@ -23,29 +24,19 @@ __all__ = ["Execution", "Interpreter", "interpret"]
 
 
 @dataclass
-class Execution:
+class Execution(RunCounts):
     """What a run gives, by the names of emitters.
 
     `counts` are the settled tracers of every input, population, max and product, and the sums of readouts: int64 [N, n], or
     [N, windows, n] inside a scan; `trains` their events [N, (windows,) steps, n]; `observed` what registers held; `settled`
-    the levels [N, ...] of the outputs that are levels, by their trains.
-
-    `spikes` counts the events of populations, `synops` and `charges` the synaptic operations of every synapse and those that
-    multiply: int64 [N]. `steps` int64 [N, windows] says how many steps each of `windows` took. `unsettled` and `undelivered`
-    count what the cap on steps cut off. `sums` holds the sums A [N, (windows,) steps, n] after each step, where wanted.
+    the levels [N, ...] of the outputs that are levels, by their trains. `sums` holds the sums A [N, (windows,) steps, n] after
+    each step, where wanted.
     """
 
     counts: dict[str, np.ndarray] = field(default_factory=dict)
     trains: dict[str, np.ndarray] = field(default_factory=dict)
     observed: dict[str, Observed] = field(default_factory=dict)
     settled: dict[str, np.ndarray] = field(default_factory=dict)
-    spikes: dict[str, np.ndarray] = field(default_factory=dict)
-    synops: dict[str, np.ndarray] = field(default_factory=dict)
-    charges: dict[str, np.ndarray] = field(default_factory=dict)
-    windows: list[str] = field(default_factory=list)
-    steps: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    unsettled: int = 0
-    undelivered: int = 0
     sums: dict[str, np.ndarray] = field(default_factory=dict)
 
 

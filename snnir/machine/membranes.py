@@ -9,7 +9,7 @@ __all__ = ["membrane_range"]
 _ROUNDS = 64
 """Rounds after which intervals that still grow are taken to be as far as the sum allows."""
 _LARGEST = 1 << 22
-"""Levels times neurons up to which levels are told apart."""
+"""Levels times neurons up to which every level has an interval of its own."""
 _FAR = np.int64(1) << np.int64(61)
 
 

@@ -33,6 +33,7 @@ class RunKeywords(TypedDict, total=False):
     record: Sequence[str]
     counts: bool
     threads: int | None
+    max_memory: int | None
     backend: str
     device: str | None
 
@@ -54,6 +55,9 @@ class RunOptions:
     """Keep all settled tracers."""
     threads: int | None = None
     """Threads over samples; None: all cores. The result does not depend on it."""
+    max_memory: int | None = None
+    """Bytes that results and events of the simulator may take; None: half of what is free. Fewer threads take samples where
+    their events are many."""
     backend: str = "simulator"
     device: str | None = None
     """The device of the torch backend; None: `cpu`."""
@@ -79,16 +83,20 @@ class RunOptions:
             raise UsageError(f"steps is {self.steps}; it must be 1 or more, or None to run until nothing fires")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads is {self.threads}; it must be 1 or more")
+        if self.max_memory is not None and self.max_memory < 1:
+            raise UsageError(f"max_memory is {self.max_memory}; it must be 1 byte or more")
         if self.encoding == Encoding.M_ANALOG:
             if self.steps is None:
                 raise UsageError("m-analog spreads inputs over the steps of a window, so it needs their number: give steps")
             if self.execution != Execution.RESET:
                 raise UsageError(
-                    f"m-analog is for execution reset, where every window is told whole levels; execution is {self.execution!r}"
+                    f"m-analog is for execution reset, where every window receives whole levels; execution is {self.execution!r}"
                 )
         if self.backend == "torch":
-            if self.trace or self.threads is not None:
-                raise UsageError("the torch backend takes neither trace nor threads (torch.set_num_threads sets them)")
+            if self.trace or self.threads is not None or self.max_memory is not None:
+                raise UsageError(
+                    "the torch backend takes neither trace nor threads (torch.set_num_threads sets them) nor max_memory"
+                )
             if self.encoding != Encoding.S_ANALOG:
                 raise UsageError(
                     f"the torch backend charges inputs as s-analog only; encoding {self.encoding!r} is the simulator's"

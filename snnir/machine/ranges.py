@@ -60,7 +60,7 @@ class _Analysis:
         leaving: list[list[np.ndarray]] = [[] for _ in op.results]
         following: list[list[np.ndarray]] = [[] for _ in op.states]
         # A fresh window; then, until nothing grows, windows whose states are what those before them made.
-        for k in range(min(op.windows, _ROUNDS + 1)):
+        for k in range(max(min(op.windows, _ROUNDS + 1), 1)):  # of a scan without elements nothing but its states is used
             inside: Spans = {}
             for shared in op.shared:
                 inside[shared.input.name] = protocol.shared_span(crossing(spans[shared.source], shared.first), k)

@@ -57,6 +57,11 @@ class SimulationResult:
     """On request: shares of the processor cycles of the compiled part: `delivering` currents of spikes that come step by step,
     `firing` (comparing neurons with thresholds, writing spikes) between them, `settling` after the last input, `the rest`."""
 
+    def __repr__(self) -> str:
+        outputs = ", ".join(f"{name} {list(array.shape)}" for name, array in self.outputs.items())
+        state = "settled" if self.settled else f"not settled ({self.unsettled} neurons could still fire)"
+        return f"<{len(self.steps)} samples: {outputs}; {int(self.total_spikes.sum()):,} spikes, {state}>"
+
     @property
     def total_spikes(self) -> np.ndarray:
         """Spikes of all populations: int64 [N]."""

@@ -29,7 +29,7 @@ class State:
 @dataclass(frozen=True, eq=False)
 class Element:
     """A sequence [windows, n] outside, one row of which is the body's `input`. `encoded`: nothing but inputs and constants
-    emit it, so that a carried window is told of its change at step 0."""
+    emit it, so that a carried window receives its change at step 0."""
 
     input: Train
     source: str

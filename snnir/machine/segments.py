@@ -1,6 +1,6 @@
 """Segments: the parts of a window that run one after another, each on a clock of its own.
 
-Functions wait until what they read is complete. Among neurons that settle, nobody knows beforehand when that is, so what a
+Functions wait until what they read is complete. No analysis knows beforehand when that is among neurons that settle, so what a
 function charges begins a new segment, at step 0 of its clock. A train of an earlier segment enters a later one as the levels
 it settled to (`Settled`). A window takes the sum of the steps of its segments. Few-spike neurons have a schedule, and functions
 among them charge in a step of it: they have one segment.

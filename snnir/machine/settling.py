@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from snnir.machine.boundaries import Protocol
-from snnir.machine.program import Emitter, IntegerProgram, Op, Route, Scan
+from snnir.machine.program import Emitter, IntegerProgram, Op, Route, Scan, trains_of, walk
 from snnir.machine.segments import segments, steps_of_segments
 from snnir.machine.spans import Bounds
 
@@ -23,9 +23,10 @@ class Settling:
     outer: int = 0
 
 
-def settling(program: IntegerProgram, bounds: Bounds) -> Settling:
-    """The steps of every train, given the ranges of tracers."""
-    work = _Steps(program, bounds)
+def settling(program: IntegerProgram, bounds: Bounds | None = None) -> Settling:
+    """The steps of every train, given the ranges of tracers (`certify`); without them tracers may be anywhere in their levels,
+    which takes no analysis of weights, and may give more steps."""
+    work = _Steps(program, _any_levels(program) if bounds is None else bounds)
     here: dict[str, int] = {}
     work.ops(program.ops, here, False)
     if program.few:  # what is only moved takes no step
@@ -34,6 +35,16 @@ def settling(program: IntegerProgram, bounds: Bounds) -> Settling:
         names = [op.train.name for op in program.ops if not isinstance(op, Scan)]
     work.found.outer = steps_of_segments({name: here[name] for name in names}, segments(program.ops))
     return work.found
+
+
+def _any_levels(program: IntegerProgram) -> Bounds:
+    """The ranges of tracers of which only the levels are known."""
+    found = Bounds()
+    for op, _ in walk(program.ops):
+        for train in trains_of(op):
+            found.see(train.name, {"tracer": (train.lo, train.hi)}, found.trains)
+            found.see(train.name, {"tracer": (train.lo, train.hi)}, found.registers)
+    return found
 
 
 class _Steps:
@@ -60,7 +71,7 @@ class _Steps:
         states = {state.input.name: steps[state.initial] for state in op.states}
         longest: dict[str, int] = {}
         windows = []
-        for k in range(protocol.different(op.windows)):
+        for k in range(max(protocol.different(op.windows), 1)):
             inside = {shared.input.name: protocol.shared_steps(steps[shared.source] - shared.first, k) for shared in op.shared}
             for element in op.elements:
                 name = element.input.name
@@ -75,8 +86,8 @@ class _Steps:
             for source, first in (*leaving, *((result.source, result.first) for result in op.results)):
                 longest[source] = max(longest.get(source, 0), protocol.result_steps(inside[source] - first, k))
             states = {state.input.name: inside[state.following] for state in op.states}
-        self.found.windows[op.name] = windows + windows[-1:] * (op.windows - len(windows))
-        for state in op.states:
-            self._enter(steps, state.final.name, longest[state.following])
+        self.found.windows[op.name] = (windows + windows[-1:] * (op.windows - len(windows)))[: op.windows]
+        for state in op.states:  # without elements a state leaves as it came
+            self._enter(steps, state.final.name, longest[state.following] if op.windows else steps[state.initial])
         for result in op.results:
             self._enter(steps, result.train.name, longest[result.source])

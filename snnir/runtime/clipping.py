@@ -12,7 +12,7 @@ from snnir.ir.ops import Encode
 __all__ = ["MOST_CLIPPED", "clipped_inputs"]
 
 MOST_CLIPPED = 0.01
-"""A larger share is worth a warning."""
+"""A larger share gets a warning."""
 
 
 def clipped_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, float]:

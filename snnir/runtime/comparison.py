@@ -32,7 +32,7 @@ class Cost:
 class Comparison:
     """Spikes and synaptic operations with `reset` and with `carry`.
 
-    A spike is one that a population sends. What states, elements and results take to be told to their receivers is no
+    A spike is one that a population sends. What states, elements and results send to their receivers is no
     spike of a population; it counts where it arrives, as synaptic operations.
     """
 
@@ -40,6 +40,10 @@ class Comparison:
     delivery: str
     reset: Cost
     carry: Cost
+
+    def __repr__(self) -> str:
+        spikes = f"{self.reset.spikes:,.1f} spikes with reset, {self.carry.spikes:,.1f} with carry"
+        return f"<Comparison of {self.samples} samples ({self.delivery}): {spikes}>"
 
     @property
     def ratio(self) -> float:

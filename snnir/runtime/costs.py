@@ -28,6 +28,8 @@ __all__ = [
     "dense_macs",
     "estimate_energy",
     "host_work",
+    "node_macs",
+    "on_host",
     "operations_of",
 ]
 
@@ -161,12 +163,13 @@ def host_work(graph: Graph) -> list[str]:
         if node.body is None
         and id(where) not in integers
         and not isinstance(node.op, Movement)
-        and _on_host(node)
+        and on_host(node)
         and any(not value.is_constant for value in node.operands)
     ]
 
 
-def _on_host(node: Node) -> bool:
+def on_host(node: Node) -> bool:
+    """Whether the host computes a node of a quantized or spiking graph: it holds no levels, spikes or sums."""
     return all(value.type.is_plain for value in (*node.operands, *node.outputs))
 
 
@@ -180,15 +183,16 @@ def _macs(graph: Graph, sizes: Mapping[str, int]) -> tuple[int, int]:
             spiking += concrete(sequence[op.axis]) * inside[0]
             host += concrete(sequence[op.axis]) * inside[1]
             continue
-        count = _node_macs(node, sizes)
-        if _on_host(node):
+        count = node_macs(node, sizes)
+        if on_host(node):
             host += count
         else:
             spiking += count
     return spiking, host
 
 
-def _node_macs(node: Node, sizes: Mapping[str, int]) -> int:
+def node_macs(node: Node, sizes: Mapping[str, int]) -> int:
+    """Multiply-accumulates of one node, of one element in the body of a scan; `sizes` are numbers for open sizes."""
     op = node.op
     if isinstance(op, Linear | Conv):
         return _elements(node.output, sizes) * int(np.prod(node.operands[1].type.static_shape("weights")[1:]))

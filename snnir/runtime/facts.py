@@ -18,6 +18,9 @@ class CompileFacts(Mapping[str, object]):
     `other` holds what a file says besides: facts of bundles, or of a later version of snnir.
     """
 
+    def __repr__(self) -> str:
+        return f"<CompileFacts of {self.source or 'a program'}: {', '.join(self)}>"
+
     source: str | None = None
     """The file of the model, or its name."""
     pipeline: str | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from snnir.errors import CalibrationError, InputError
 from snnir.ir import Graph
 from snnir.ir.execute import check_inputs
+from snnir.runtime.groups import grouped
 
 __all__ = ["as_inputs", "by_name", "calibration_data", "first_samples", "sample_count", "samples"]
 
@@ -21,11 +22,11 @@ def as_inputs(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict
 def by_name(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """`data` by input name, unchecked. Raises `InputError` for a single array where there are several inputs."""
     if isinstance(data, Mapping):
-        return data
+        return grouped(graph, data)
     if len(graph.inputs) != 1:
         names = ", ".join(value.name for value in graph.inputs)
         raise InputError(f"model {graph.name} takes {len(graph.inputs)} inputs ({names}): give a dict of arrays by name")
-    return {graph.inputs[0].name: np.asarray(data)}
+    return grouped(graph, {graph.inputs[0].name: np.asarray(data)})
 
 
 def calibration_data(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from snnir.errors import FileFormatError, GraphError, UsageError
-from snnir.ir import LEVELS, Graph
+from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import execute
+from snnir.ir.phases import neuron_of
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
+from snnir.runtime.groups import apart
 from snnir.runtime.inputs import as_inputs, by_name
 from snnir.version import __version__
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult, Simulator
     from snnir.backends.torch_spiking import SpikingModule
+    from snnir.machine import IntegerProgram
     from snnir.runtime.accuracy import Diagnostic, Distance
     from snnir.runtime.comparison import Comparison
     from snnir.runtime.stream import Stream
@@ -40,9 +43,19 @@ class Program:
         self.facts = facts if isinstance(facts, CompileFacts) else CompileFacts.of(facts)
         self._simulator: Simulator | None = None
         self._modules: dict[str, SpikingModule] = {}
+        self._lowered: tuple[tuple[tuple[tuple[str, int], ...], str, str], IntegerProgram] | None = None
 
     def __repr__(self) -> str:
-        return f"<Program {self._graphs['spiking'].name}: {self.facts.pipeline or ''}>"
+        graph = self._graphs["spiking"]
+        taken = ", ".join(f"{value.name} {value.type}" for value in graph.inputs)
+        given = ", ".join(f"{name} {value.type}" for name, value in graph.outputs.items())
+        return f"<Program {graph.name}: {taken} -> {given}; {self.facts.neuron or neuron_of(graph)} neurons>"
+
+    def summary(self) -> str:
+        """What the program is, in a few lines: inputs and outputs, populations, steps, what was lost, notes and warnings."""
+        from snnir.runtime.summary import program_summary
+
+        return program_summary(self)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -112,7 +125,14 @@ class Program:
         `UsageError`.
         """
         chosen = RunOptions.of(**options)
-        inputs = by_name(self.graph("spiking"), x)  # both backends check them
+        graph = self.graph("spiking")
+        result = self._run(by_name(graph, x), chosen, progress)  # both backends check the inputs
+        result.outputs.update(apart(graph, result.outputs, x))
+        return result
+
+    def _run(
+        self, inputs: Mapping[str, np.ndarray], chosen: RunOptions, progress: Callable[[int, int], None] | None
+    ) -> SimulationResult:
         if chosen.backend == "torch":
             module = self.spiking_module(chosen.device or "cpu")
             result = module.run(
@@ -129,18 +149,7 @@ class Program:
         if chosen.backend != "simulator":
             found: SimulationResult = backends()[chosen.backend].run(self.graph("spiking"), inputs, chosen)
             return found
-        return self.simulator.run(
-            inputs,
-            steps=chosen.steps,
-            delivery=chosen.delivery,
-            execution=chosen.execution,
-            encoding=chosen.encoding,
-            trace=chosen.trace,
-            record=chosen.record,
-            counts=chosen.counts,
-            threads=chosen.threads,
-            progress=progress,
-        )
+        return self.simulator.execute(inputs, chosen, progress=progress)
 
     def clipped(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, float]:
         """For each input: the share of its numbers beyond the levels that calibration gave its encoder, which saturate.
@@ -164,7 +173,7 @@ class Program:
     def reference(self, x: np.ndarray | Mapping[str, np.ndarray], level: str = "quantized") -> dict[str, np.ndarray]:
         """Outputs by the reference executor at `level`: real numbers (float), or int64 arithmetic (quantized)."""
         graph = self.graph(level)
-        return execute(graph, as_inputs(graph, x))
+        return apart(graph, execute(graph, as_inputs(graph, x)), x)
 
     def verify(
         self,
@@ -199,18 +208,43 @@ class Program:
         return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads)
 
     def bounds(
-        self, lengths: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
+        self, sizes: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
     ) -> dict[str, list[int]]:
-        """Certified steps per window: `""` for all outside scans, and per scan (by its first result) one per element."""
-        from snnir.passes import settling_bounds
+        """Certified steps per window: `""` for all outside scans, and per scan (by its first result) one per element.
 
-        return settling_bounds(self.graph("spiking"), delivery, lengths or {}, execution)
+        `sizes` measures the open dimensions of the inputs, by their names; the batch does not matter. For few-spike neurons
+        these are not bounds but the steps of every run. Raises `UsageError` naming a size that is missing.
+        """
+        from snnir.machine import settling
 
-    def event_ranges(self, delivery: str = "relay", execution: str = "reset") -> dict[str, tuple[int, int]]:
-        """Certified inclusive range of what each encoder, population, max and product emits in one step, by its name."""
-        from snnir.passes import event_ranges
+        found = settling(self._machine_program(sizes or {}, delivery, execution))
+        return {"": [found.outer], **found.windows}
 
-        return event_ranges(self.graph("spiking"), delivery, execution)
+    def event_ranges(
+        self, sizes: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"
+    ) -> dict[str, tuple[int, int]]:
+        """Certified inclusive range of what each encoder, population, max and product emits in one step, by its name.
+
+        Arguments and errors as those of `bounds`.
+        """
+        from snnir.machine import certify, emitting
+
+        made = self._machine_program(sizes or {}, delivery, execution)
+        trains = certify(made).trains
+        return {name: trains[name]["events"] for name, (op, _) in emitting(made).items() if op.emits}
+
+    def _machine_program(self, sizes: Mapping[str, int], delivery: str, execution: str) -> IntegerProgram:
+        """The integer program for samples of these sizes; the last one is kept."""
+        from snnir.machine import lower
+
+        graph = self.graph("spiking")
+        names = {str(size) for value in graph.inputs for size in value.type.shape if isinstance(size, Dim)} - {BATCH}
+        if missing := sorted(names - set(sizes)):
+            raise UsageError(f"bounds are those of samples of one size: give the size of {', '.join(missing)}")
+        key = tuple(sorted((name, sizes[name]) for name in names)), delivery, execution
+        if self._lowered is None or self._lowered[0] != key:
+            self._lowered = key, lower(graph, dict(key[0]), delivery, execution).program
+        return self._lowered[1]
 
     def save(self, path: str | Path) -> None:
         """Write the program to one file, whole or not at all. Raises `UsageError` where the path cannot be written."""

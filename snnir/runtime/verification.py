@@ -10,7 +10,6 @@ import numpy as np
 
 from snnir.errors import InputError
 from snnir.ir import Graph, Node, Value
-from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
 from snnir.runtime.accuracy import Distance, Meter
@@ -19,7 +18,7 @@ from snnir.runtime.inputs import sample_count, samples
 if TYPE_CHECKING:
     from snnir.runtime.program import Program
 
-__all__ = ["Verification", "integer_counts", "scan_lengths", "verify_program"]
+__all__ = ["Verification", "integer_counts", "verify_program"]
 
 _CHUNK = 64
 
@@ -41,6 +40,11 @@ class Verification:
     """Whether every window of every sample stayed within its own certified bound."""
     distances: tuple[Distance, ...] = ()
     """How far the outputs of the spiking network are from the float network's."""
+
+    def __repr__(self) -> str:
+        state = "equal" if self.ok else "NOT EQUAL"
+        counted = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
+        return f"<Verification {state}: {counted}; {self.steps} steps at most, {self.bound} certified>"
 
     @property
     def compared(self) -> int:
@@ -107,17 +111,6 @@ def _producer(graph: Graph, node: Node) -> Node:
     return producer
 
 
-def scan_lengths(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How many elements each scan runs over, by its first result, for these inputs."""
-    sizes = bind_sizes(graph, inputs)
-    lengths = {}
-    for node in graph.nodes:
-        if isinstance(node.op, Scan):
-            sequence = node.operands[node.op.states].type.substitute(dict(sizes))
-            lengths[node.outputs[0].name] = concrete(sequence.shape[node.op.axis])
-    return lengths
-
-
 def verify_program(
     program: Program,
     inputs: Mapping[str, np.ndarray],
@@ -157,7 +150,7 @@ def verify_program(
         floats = execute(program.graph("float"), chunk) if model is None else model(chunk)
         for name, meter in meters.items():
             meter.add(np.asarray(floats[name]), result.outputs[name])
-        bounds = program.bounds(scan_lengths(spiking, chunk), delivery, execution)
+        bounds = program.bounds(bind_sizes(spiking, chunk), delivery, execution)
         limits = np.array([bound for windows in bounds.values() for bound in windows])
         within = within and bool((result.steps <= limits).all())
         most, largest = max(most, int(result.steps.max(initial=0))), max(largest, int(limits.max(initial=0)))

@@ -27,13 +27,19 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'snnir.torch' has no attribute {name!r}")
-    try:
-        import_module("torch")
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "torch":
-            raise
-        raise UsageError(f"snnir.torch.{name} needs PyTorch, which is not installed: pip install 'snnir[torch]'") from error
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'snnir.torch' has no attribute {name!r}")
+        try:
+            import_module("torch")
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] != "torch":
+                raise
+            raise UsageError(f"snnir.torch.{name} needs PyTorch, which is not installed: pip install 'snnir[torch]'") from error
+        return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -20,6 +20,7 @@ from snnir.ir.ops import (
     Expand,
     Gather,
     MaxPool,
+    Mul,
     Pad,
     Rbif,
     Readout,
@@ -56,6 +57,10 @@ class _Builder:
         inputs = {"x": rng.normal(0, 3, (batch, *shape)).astype(np.float32)}
         if len(shape) == 2 and rng.random() < 0.3:
             real = graph.add1(Transpose((0, 2, 1)), real)
+        if rng.random() < 0.3:  # by the kernel, where the encoder rounds half up
+            own = self.sample(real)
+            factors = rng.uniform(0.5, 2, own if rng.random() < 0.5 else (1, *own)).astype(np.float32)
+            real = graph.add1(Mul(), real, graph.constant("factor", factors))
         value = graph.add1(Encode(self.quantization()), real, name="encoded")
         for _ in range(int(rng.integers(0, 3))):
             value = self.step(graph, value)

@@ -24,11 +24,11 @@ from snnir.ir.ops import Gru, Lstm
 from snnir.machine import emitting, interpret
 from snnir.machine.program import IndexMap, Input, Scan
 from snnir.machine.ranges import bits_of
-from snnir.passes import settling_bounds
 from snnir.runtime.program import Program
-from snnir.runtime.verification import integer_counts, scan_lengths
+from snnir.runtime.verification import integer_counts
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_carry import recurrent
+from tests.machine_bounds import step_bounds
 from tests.test_conversion import compiled
 
 SEEDS = range(100)
@@ -115,7 +115,7 @@ def test_random_graphs_are_the_same_everywhere(first: int, record_property: Call
                     op.train.lo, op.train.hi
                 )
                 np.testing.assert_array_equal(levels, read.golden.inputs[name])
-        bounds = settling_bounds(program.graph(), delivery, scan_lengths(program.graph(), few), execution)
+        bounds = step_bounds(program.graph(), few, delivery, execution)
         mine = {"": [made.schedule.outer], **made.schedule.windows}
         for name, steps in bounds.items():
             assert all(a <= b for a, b in zip(mine[name], steps, strict=True)), f"seed {seed}: {name} {mine[name]} {steps}"

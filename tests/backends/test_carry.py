@@ -15,10 +15,11 @@ from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import Bif, Dense, Diagonal, Encode, Gru, Linear, Lstm, MaxPool, Product, Rbif, Readout, Reshape, Rnn, Scan
 from snnir.machine.plain import simulate_plain
-from snnir.passes import Context, default_pipeline, event_ranges, run_pipeline, settling_bounds
+from snnir.passes import Context, default_pipeline, run_pipeline
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_simulator import cell
 from tests.backends.test_simulator_properties import assert_alike, recordable, settled_integers
+from tests.machine_bounds import ranges, step_bounds
 
 LEVELS = Quantization(1.0, -4, 7)
 
@@ -144,7 +145,8 @@ def test_products_maxima_encoders_and_readouts_go_on(delivery: str, reverse: boo
             )
             plain = simulate_plain(graph, inputs, delivery=delivery, execution="carry", steps=steps, record=record)
             assert_alike(fast, plain, f"{delivery}, {length} elements, steps {steps}")
-            for name, (low, high) in event_ranges(graph, delivery, "carry").items():
+            for name, found in ranges(graph, inputs, delivery, "carry").trains.items():
+                low, high = found["events"]
                 values = fast.rasters[name][:, 4] if name in fast.rasters else np.zeros(0)
                 assert low <= values.min(initial=0) and values.max(initial=0) <= high, name
         result = simulator.run(inputs, delivery=delivery, execution="carry", counts=True, trace=True)
@@ -154,7 +156,7 @@ def test_products_maxima_encoders_and_readouts_go_on(delivery: str, reverse: boo
             if name != "last/total" and length:
                 expected = np.stack(seen[name], axis=1) if "/" in name else seen[name][0]
                 np.testing.assert_array_equal(counts, expected, err_msg=name)
-        bounds = settling_bounds(graph, delivery, {"last": length}, "carry")
+        bounds = step_bounds(graph, inputs, delivery, "carry")
         assert (result.steps <= np.array([bound for windows in bounds.values() for bound in windows])).all()
 
 

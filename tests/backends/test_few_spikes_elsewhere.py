@@ -1,14 +1,15 @@
-"""What has no few-spike neurons refuses them by name; files and reports keep them."""
+"""Files, reports and formats of others keep few-spike neurons, or refuse them by name."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import snnir
-from snnir.backends.bundle.hardware.layers import layer_files
+from snnir.backends.bundle.hardware import memory_files
 from snnir.errors import UnsupportedError, UsageError
 from snnir.runtime.program import Program
 from tests.models import crnn, data
@@ -29,12 +30,23 @@ def test_programs_keep_their_neurons(made: tuple[Program, np.ndarray], tmp_path:
     np.testing.assert_array_equal(again.run(x).steps, program.run(x).steps)
 
 
-def test_nir_and_the_verilog_core_refuse_by_name(made: tuple[Program, np.ndarray], tmp_path: Path) -> None:
+def test_nir_has_an_exact_form_and_a_lossy_one_refuses_by_name(made: tuple[Program, np.ndarray], tmp_path: Path) -> None:
     program, x = made
-    with pytest.raises(UnsupportedError, match="NIR has no neuron that waits until its input is complete"):
-        snnir.export_nir(program, tmp_path / "a.nir")
-    with pytest.raises(UsageError, match="the Verilog core is of bif neurons"):
-        layer_files(snnir.bundle(program, x, samples=1))
+    report = snnir.export_nir(program, tmp_path / "a.nir", lengths={"T": 4})
+    assert report.populations and not report.mismatches
+    again = snnir.compile(snnir.import_nir(tmp_path / "a.nir"))
+    for name, array in program.run(x).outputs.items():
+        np.testing.assert_array_equal(again.run(x).outputs[name], array)
+    with pytest.raises(UnsupportedError, match="nir.IF sends one spike a level; compile with neuron='bif'"):
+        snnir.export_nir(program, tmp_path / "a.nir", mode="lossy", calibration=x)
+
+
+def test_memory_images_hold_few_spike_populations(made: tuple[Program, np.ndarray]) -> None:
+    program, x = made
+    files = memory_files(snnir.bundle(program, x, samples=1))
+    registers = json.loads(files["map.json"])["registers"]
+    few = [facts for facts in registers.values() if str(facts["kind"]).startswith("few-spikes")]
+    assert few and all({"start", "bits", "omitted", "lowest", "highest"} <= set(facts) for facts in few)
 
 
 def test_options_of_bif_neurons_are_refused(made: tuple[Program, np.ndarray]) -> None:

@@ -54,6 +54,11 @@ def _read(address):  # type: ignore[no-untyped-def]
     return outer.inner.number
 
 
+def test_features_are_those_of_the_processor_that_code_is_made_for() -> None:
+    assert not compat.has_feature("no such feature")
+    assert compat.has_feature("sse2") or "x86" not in compat.target()[0]
+
+
 def test_part_has_no_executable_and_becomes_part_of_its_callers() -> None:
     native = compat.Native(_use, returns=True)
     native.compile(None)

@@ -13,7 +13,7 @@ from snnir.errors import InputError, SnnirError, UnsupportedError, UsageError
 from snnir.ir import Graph, Quantization, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
-from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Expand, MaxPool, Rbif, Readout, Reshape, Scan, Slice, Transpose
+from snnir.ir.ops import Bif, Conv, Dense, Diagonal, Encode, Expand, MaxPool, Mul, Rbif, Readout, Reshape, Scan, Slice, Transpose
 from snnir.machine.plain import simulate_plain
 
 LEVELS = Quantization(1.0, -4, 7)
@@ -45,8 +45,8 @@ def chain(levels: Quantization = LEVELS) -> Graph:
     return graph
 
 
-def cell(reverse: bool = False, initial: float = 0.0, body_op: type[Bif] = Rbif) -> Graph:
-    """h_k = x_k + h_{k-1}, in levels -4..7, thresholds 1."""
+def cell(reverse: bool = False, initial: float = 0.0, body_op: type[Bif] = Rbif, whole: bool = True) -> Graph:
+    """h_k = x_k + h_{k-1}, in levels -4..7, thresholds 1; `whole`: all of it is an output too."""
     graph = Graph("cell", level="spiking")
     sequence = graph.add1(Encode(LEVELS), graph.input("x", TensorType((dim("N"), dim("T"), 1), "f32")), name="in")
     start = graph.add1(Encode(LEVELS), graph.constant("start", np.full((1, 1), initial, np.float32)), name="start")
@@ -60,7 +60,8 @@ def cell(reverse: bool = False, initial: float = 0.0, body_op: type[Bif] = Rbif)
     body.output("all", following)
     last, everything = graph.add(Scan(1, 1, 1, reverse), start, sequence, names=["last", "all"], body=body)
     graph.output("last", last)
-    graph.output("all", everything)
+    if whole:
+        graph.output("all", everything)
     return graph
 
 
@@ -123,6 +124,37 @@ def test_a_reversed_scan_counts_in_order_of_processing() -> None:
     assert result.outputs["all"].tolist() == [[[6], [5], [3]]]
     assert result.outputs["last"].tolist() == [[6]]
     assert result.windows == ["cell", "last[2]", "last[1]", "last[0]"]
+
+
+@pytest.mark.parametrize("kind", ["joined", "cut"])
+@pytest.mark.parametrize("execution", ["reset", "carry"])
+@pytest.mark.parametrize("delivery", ["replay", "relay", "graded"])
+@pytest.mark.parametrize(("batch", "length"), [(2, 4), (1, 1), (2, 0)])
+def test_scans_of_scans(batch: int, length: int, delivery: str, execution: str, kind: str) -> None:
+    """What one scan stacks and another takes apart: kept cut where nobody reads the whole sequence."""
+    graph = cell(whole=kind == "joined")
+    (first,) = (node for node in graph.nodes if isinstance(node.op, Scan))
+    body, start = first.body, first.operands[0]
+    assert body is not None
+    _, again = graph.add(Scan(1, 1, 1, reverse=True), start, first.outputs[1], names=["again", "second"], body=body)
+    graph.output("second", again)
+    x = np.random.default_rng(0).integers(-5, 6, (batch, length, 1)).astype(np.float32)
+    found = Simulator(graph).run({"x": x}, delivery=delivery, execution=execution, counts=True)
+    for name, array in execute(graph, {"x": x}).items():
+        np.testing.assert_array_equal(found.outputs[name], array)
+
+
+def test_inputs_times_factors_are_refused_where_they_are_no_numbers() -> None:
+    graph = Graph("factors", level="spiking")
+    real = graph.input("x", TensorType((dim("N"), 2), "f32"))
+    product = graph.add1(Mul(), real, graph.constant("factor", np.array([2, 3e38], np.float32)))
+    value = graph.add1(Encode(LEVELS), product, name="in")
+    read(graph, dense(graph, value, [[1, 2]]))
+    simulator = Simulator(graph)
+    assert simulator.run({"x": np.array([[1, 10.0]])}).outputs["y"].tolist() == [[8.5]]  # 1 + 2 + 2 * 7, times a half
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(InputError, match="x"):
+            simulator.run({"x": np.array([[1, wrong]])})
 
 
 @pytest.mark.parametrize("execution", ["reset", "carry"])

@@ -136,7 +136,7 @@ def assert_alike(fast: SimulationResult, plain: PlainResult, where: str) -> None
 def raster(train: np.ndarray, inside: bool) -> np.ndarray:
     """A dense train [(windows,) steps, N, ...] as the rows of a raster."""
     windows = train if inside else train[np.newaxis]
-    flat = windows.reshape(*windows.shape[:3], -1)
+    flat = windows.reshape(*windows.shape[:3], int(np.prod(windows.shape[3:])))
     window, step, sample, address = np.nonzero(flat)
     rows = np.stack([sample, window, step, address, flat[window, step, sample, address]], axis=1)
     return rows[np.lexsort(rows.T[::-1])]

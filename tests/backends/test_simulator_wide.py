@@ -146,7 +146,7 @@ def test_rows_are_added_and_nothing_beside_them(size: int, kind: type[np.signedi
     weights = rng.integers(-127, 128, (300, size)).astype(kind)
     flat = np.concatenate([np.full(5, 9, kind), weights.reshape(-1), rng.integers(-9, 9, spare).astype(kind)])
     total: np.dtype = np.dtype(np.int64 if kind is np.int64 else np.int32)
-    rows, values = rng.permutation(300).astype(np.int32), rng.integers(-99, 99, 300)
+    rows = rng.permutation(300).astype(np.int32)
     before, gains = rng.integers(-1000, 1000, first + size + spare), rng.integers(0, 4, 7 + first + size + spare).astype(np.int32)
     for shift, at in ((0, -1), (3, -1), (0, 7), (2, 7)):
         factor = 1 << (shift + (gains[at + first : at + first + size].astype(np.int64) if at >= 0 else 0))
@@ -156,9 +156,11 @@ def test_rows_are_added_and_nothing_beside_them(size: int, kind: type[np.signedi
             expected = weights[rows[:plus]].sum(0, dtype=np.int64) - weights[rows[minus:end]].sum(0, dtype=np.int64)
             np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected * factor)
             np.testing.assert_array_equal(np.delete(sums - before, slice(first, first + size)), 0)
-        for count in (0, 1, 5, 300):
-            sums = before.astype(total)
-            scaled(sums, first, flat, 5, rows, values.astype(total), count, size, size, shift, gains, at)
+        for count, most in ((0, 99), (1, 99), (5, 1 << 15), (8, 1 << 15), (5, 1 << 16), (299, 99), (300, 99)):
+            values = rng.integers(-most, most, 301).astype(total)
+            values[:2] = -most, most - 1
+            sums, listed = before.astype(total), np.append(rows, 0).astype(np.int32)
             expected = (weights[rows[:count]].astype(np.int64) * values[:count, None]).sum(0)
+            scaled(sums, first, flat, 5, listed, values, count, size, size, shift, gains, at)
             np.testing.assert_array_equal(sums[first : first + size] - before[first : first + size], expected * factor)
             np.testing.assert_array_equal(np.delete(sums - before, slice(first, first + size)), 0)

@@ -30,7 +30,7 @@ USE = f"""
 from snnir.backends.simulator import library
 from snnir.cli.compilation import watch_compilation
 names = []
-with watch_compilation(names.append) as found:
+with watch_compilation(lambda what, done, total: names.append(f"{{done}} of {{total}}")) as found:
     assert library.address({SMALLEST!r})
 print(names, found.folder, library.cache_folder())
 print(found)
@@ -42,7 +42,7 @@ def test_kernels_are_kept_in_the_users_cache_and_loaded_from_there(tmp_path: Pat
         result = run(USE, XDG_CACHE_HOME=str(tmp_path))
         assert result.returncode == 0, result.stderr
         (folder,) = (tmp_path / "snnir").iterdir()
-        names, kept = ([SMALLEST], folder) if compiled else ([], None)
+        names, kept = (["0 of 1", "1 of 1"], folder) if compiled else ([], None)
         assert result.stdout.splitlines()[0] == f"{names} {kept} {folder}"
 
 
@@ -57,7 +57,7 @@ def test_without_a_folder_each_process_compiles(tmp_path: Path) -> None:
     blocked.write_text("", encoding="utf-8")  # no folder: nothing can be written below it, even by root
     result = run(USE, XDG_CACHE_HOME=str(blocked), HOME=str(blocked))
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[0] == f"['{SMALLEST}'] None None"
+    assert result.stdout.splitlines()[0] == "['0 of 1', '1 of 1'] None None"
     assert "not kept" in result.stdout
 
 
@@ -94,7 +94,7 @@ def test_one_of_many_processes_compiles(tmp_path: Path) -> None:
     command = [sys.executable, "-c", USE]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
     found = sorted(process.communicate(timeout=300)[0].split(" ")[0] for process in processes)
-    assert found == [f"['{SMALLEST}']", "[]", "[]"]
+    assert found == ["['0", "[]", "[]"]
 
 
 def test_a_network_compiles_the_kinds_that_it_holds() -> None:
@@ -108,8 +108,8 @@ def test_a_network_compiles_the_kinds_that_it_holds() -> None:
 
 def test_what_is_loaded_already_is_not_told_of() -> None:
     library.prepare([SMALLEST])
-    told: list[str] = []
-    with watch_compilation(told.append) as found:
+    told: list[tuple[str, int, int]] = []
+    with watch_compilation(lambda *facts: told.append(facts)) as found:
         assert library.address(SMALLEST)
     assert told == [] and found.kernels == 0 and found.seconds == 0
     assert not library.listeners

@@ -159,3 +159,40 @@ def test_no_samples_are_not_exact(compiled: tuple[Path, Path, Path], tmp_path: P
     np.save(tmp_path / "none.npy", np.zeros((0, 6), np.float32))
     assert main(["verify", str(compiled[2]), str(tmp_path / "none.npy")]) == 2
     assert "0 samples, and nothing would be compared" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["a file", "a folder of the system"])
+def test_a_demo_that_cannot_be_written_says_so(where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    output = tmp_path / "file" if where == "a file" else Path("/proc/snnir")
+    assert main(["demo", "-o", str(output)]) == 2
+    assert f"cannot write into {output}" in capsys.readouterr().err
+
+
+def test_a_run_says_what_each_layer_took(compiled: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    _, inputs, program = compiled
+    capsys.readouterr()
+    assert main(["run", str(program), str(inputs), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["populations"] and facts["synapses"]
+    assert sum(item["spikes_per_sample"] for item in facts["populations"]) == pytest.approx(facts["spikes_per_sample"])
+    assert sum(item["synops_per_sample"] for item in facts["synapses"]) == pytest.approx(facts["synops_per_sample"])
+
+
+def test_what_is_compiled_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snnir.backends.simulator import library
+
+    class Kernel:
+        address, name = None, "small"
+
+        def load(self, folder: object) -> bool:
+            return False
+
+        def compile(self, folder: object) -> None:
+            self.address = 1
+
+    kernels = {"small": Kernel()}
+    monkeypatch.setattr(library, "_natives", lambda: kernels)
+    with caplog.at_level("INFO", logger="snnir"):
+        library.prepare(["small"])
+    assert [record.getMessage().split(" ")[0] for record in caplog.records] == ["compiling", "compiled"]

@@ -13,6 +13,8 @@ from onnx import helper
 import snnir
 from snnir.cli.main import main
 from snnir.errors import UnsupportedError
+from snnir.ir.execute import bind_sizes
+from snnir.runtime.inputs import as_inputs
 from tests.models import crnn, data, model_of
 from tests.quantized_models import conv_net, static
 
@@ -57,7 +59,7 @@ def test_every_node_of_a_model_that_converts_has_a_fate() -> None:
     assert set(certified.steps) == set(found.steps)
     assert all(certified.steps[name] <= steps for name, steps in found.steps.items())
     program = snnir.compile(model, calibration=x)
-    bounds = program.bounds({name: 6 for name in found.steps if name})
+    bounds = program.bounds(bind_sizes(program.graph("spiking"), as_inputs(program.graph("spiking"), x)))
     assert certified.steps == {name: max(windows) for name, windows in bounds.items()}
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 
 import snnir
+from snnir.ir.execute import bind_sizes
 from snnir.runtime.costs import dense_macs
-from snnir.runtime.verification import scan_lengths
 
 __all__ = ["EXPORTS", "Export", "Row", "markdown", "verified"]
 
@@ -111,7 +111,7 @@ def _check_says_what_the_compiler_does(export: Export, program: snnir.Program, x
     samples = [type_.with_shape(type_.shape[1:]).static_shape("neurons") for type_ in types]
     assert found.neurons == sum(math.prod(sample) for sample in samples), export.file
     assert found.macs == dense_macs(program.graph("quantized"), inputs).spiking, export.file
-    bounds = program.bounds(scan_lengths(program.graph("spiking"), inputs))
+    bounds = program.bounds(bind_sizes(program.graph("spiking"), inputs))
     assert bounds.keys() == found.steps.keys(), export.file
     assert all(max(windows, default=0) <= found.steps[name] for name, windows in bounds.items()), (export.file, bounds)
 

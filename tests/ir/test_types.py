@@ -121,7 +121,7 @@ def test_ties_round_up() -> None:
 
 def test_levels_join_only_where_they_are_worth_the_same() -> None:
     assert Quantization(0.5, 0, 9).join(Quantization(0.5, -3, 1)) == Quantization(0.5, -3, 9)
-    with pytest.raises(GraphError, match="different worth"):
+    with pytest.raises(GraphError, match="different scales"):
         Quantization(0.5, 0, 9).join(Quantization(0.25, 0, 9))
 
 

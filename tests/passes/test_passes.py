@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -49,16 +48,13 @@ from snnir.passes import (
     Context,
     Pass,
     default_pipeline,
-    event_ranges,
     format_pipeline,
     parse_pipeline,
     run_pipeline,
-    settling_bounds,
     simplify,
 )
 from snnir.passes.calibrate import METHODS, Calibrate, Histogram
 from snnir.passes.canonicalize import Canonicalize
-from snnir.passes.certify_bounds import register_bits
 from snnir.passes.infra import Result
 from snnir.passes.lower_recurrent import LowerRecurrent
 from snnir.passes.remove_dead_code import remove_dead_code
@@ -309,7 +305,6 @@ def test_the_default_pipeline_reaches_neurons_and_keeps_origins() -> None:
     assert populations["relu"].origin == ("Relu two",)
     assert any(isinstance(node.op, Rbif) and node.op.staircase for node in populations.values())
     assert spiking.nodes[-1].op.host
-    assert all(node.op.settle >= 0 and node.op.accumulator for node in populations.values() if isinstance(node.op, Bif))
     lossy = {stage.pass_.name for stage in stages if stage.pass_.error}
     assert lossy <= {"quantize-activations", "adapt-weights", "quantize-weights"}
     assert lossy >= {"quantize-activations", "quantize-weights"}
@@ -443,48 +438,6 @@ def test_every_pass_is_documented_and_declared() -> None:
         assert pass_.name == name and pass_.summary().endswith("."), name
         levels = ("float", "quantized", "spiking", "any")
         assert pass_.takes in levels and pass_.gives in levels
-
-
-def recurrent_spiking() -> Graph:
-    rng = np.random.default_rng(0)
-    graph = Graph("recurrent")
-    x = graph.input("x", TensorType((N, dim("T"), 3), "f32"))
-    arrays = (rng.normal(size=(4, 3)), rng.normal(size=(4, 4)) * 0.3, rng.normal(size=4), np.ones((1, 4)))
-    constants = [graph.constant(f"c{index}", array.astype(np.float32)) for index, array in enumerate(arrays)]
-    graph.output("y", graph.add(Rnn("tanh"), x, *constants)[0])
-    data = {"x": rng.normal(size=(4, 5, 3)).astype(np.float32)}
-    return run_pipeline(graph, default_pipeline(), Context(data))[-1].graph
-
-
-def test_settling_bounds_of_both_executions() -> None:
-    """tanh has levels -7..7. Carried, a window after the first may take a tracer from one end to the other."""
-    graph = recurrent_spiking()
-    (scan,) = (node for node in graph.nodes if node.body is not None)
-    name, levels = scan.outputs[0].name, scan.outputs[0].type.quantization
-    assert levels is not None
-    reach, swing = max(levels.hi, -levels.lo), levels.hi - levels.lo
-    for delivery, first in (("relay", reach - 1 + swing), ("graded", reach)):
-        assert settling_bounds(graph, delivery, {name: 4})[name] == [first] * 4
-        later = 2 * swing - 1 if delivery == "relay" else swing
-        assert settling_bounds(graph, delivery, {name: 4}, "carry")[name] == [first, later, later, later]
-    growing = settling_bounds(graph, "replay", {name: 4}, "carry")[name]
-    assert [after - before for before, after in pairwise(growing)] == [swing - 1] * 3
-    for delivery, execution in product(("relay", "graded", "replay"), ("reset", "carry")):
-        for length in (0, 1, 2):
-            assert len(settling_bounds(graph, delivery, {name: length}, execution)[name]) == length
-    for wrong in (("mail", "reset"), ("relay", "mail")):
-        with pytest.raises(UsageError, match="choose"):
-            settling_bounds(graph, wrong[0], {name: 1}, wrong[1])
-        with pytest.raises(UsageError, match="choose"):
-            event_ranges(graph, *wrong)
-    assert set(event_ranges(graph, "relay", "carry").values()) >= {(-1, 1)}
-
-
-def test_register_bits() -> None:
-    assert register_bits((-128, 127)) == 8
-    assert register_bits((-129, 0)) == 9
-    assert register_bits((0, 128)) == 9
-    assert register_bits(()) == 0
 
 
 def test_scans_inside_scans_are_refused() -> None:

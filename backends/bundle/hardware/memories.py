@@ -8,7 +8,7 @@ from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.hardware.images import Image, file_name, image_files
 from snnir.backends.bundle.resources import weight_bits
 from snnir.machine.microprogram import FLAT_KINDS, Microprogram
-from snnir.machine.program import Accumulator, Function, Population, Readout, Synapse, trains_of, walk
+from snnir.machine.program import Accumulator, FewSpikes, Function, Population, Readout, Synapse, trains_of, walk
 from snnir.machine.ranges import bits_of
 
 __all__ = ["memory_files", "register_facts"]
@@ -25,7 +25,7 @@ _LAYOUTS = {
 def memory_files(bundle: Bundle) -> dict[str, str]:
     """The images of all populations, readouts and functions, and their map, by file name."""
     images: list[Image] = []
-    summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Population | Readout | Accumulator)]
+    summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Population | FewSpikes | Readout | Accumulator)]
     for number, op in enumerate(summing):
         images += _images(op, f"{number:02d}_{file_name(op.train.name)}")
     facts = {op.train.name: register_facts(bundle, op) for op in summing}
@@ -59,30 +59,33 @@ def _microcode(op: Function, stem: str, bundle: Bundle) -> tuple[list[Image], di
     return images, facts | {"sources": sources}
 
 
-def register_facts(bundle: Bundle, op: Population | Readout | Accumulator) -> dict[str, object]:
+def register_facts(bundle: Bundle, op: Population | FewSpikes | Readout | Accumulator) -> dict[str, object]:
     """What a machine needs to know of a population or readout beside its memories; widths as certified."""
     kind = _kind(op)
     facts: dict[str, object] = {"kind": kind, "neurons": op.train.size}
-    if isinstance(op, Population):
+    if isinstance(op, Population | FewSpikes):
         facts |= {"lowest": op.train.lo, "highest": op.train.hi}
+    if isinstance(op, FewSpikes):
+        facts |= {"start": op.start_step, "bits": op.train.bits, "omitted": op.omitted}
     return facts | {f"{name}_bits": bits_of(held) for name, held in bundle.bounds.registers[op.train.name].items()}
 
 
-def _kind(op: Population | Readout | Accumulator) -> str:
-    if isinstance(op, Population):
-        return "staircase" if op.staircase else "uniform"
+def _kind(op: Population | FewSpikes | Readout | Accumulator) -> str:
+    if isinstance(op, Population | FewSpikes):
+        kind = "staircase" if op.staircase else "uniform"
+        return f"few-spikes {kind}" if isinstance(op, FewSpikes) else kind
     return "readout" if isinstance(op, Readout) else "accumulator"
 
 
-def _images(op: Population | Readout | Accumulator, stem: str) -> list[Image]:
-    whose = {"population" if isinstance(op, Population) else _kind(op): op.train.name}
+def _images(op: Population | FewSpikes | Readout | Accumulator, stem: str) -> list[Image]:
+    whose = {"population" if isinstance(op, Population | FewSpikes) else _kind(op): op.train.name}
     found = [image for k, synapse in enumerate(op.synapses) for image in _synapse(synapse, f"{stem}.synapse{k}", whose)]
 
     def add(part: str, values: np.ndarray, what: str, signed: bool = True) -> None:
         found.append(Image.of(f"{stem}.{part}.memh", values, what, signed, facts={"role": part, **whose}))
 
     add("initial", op.initial[op.initial_map.array()], "starting sum b of neuron i")
-    if isinstance(op, Population):
+    if isinstance(op, Population | FewSpikes):
         if op.staircase:
             add("thresholds", op.theta, f"staircase: least sum of level {op.train.lo + 1} + j, [parameters][j]")
         else:

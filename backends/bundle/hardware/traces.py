@@ -7,7 +7,7 @@ import numpy as np
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UsageError
 from snnir.machine.interpreter import Interpreter
-from snnir.machine.program import Emitter, IntegerProgram, Population
+from snnir.machine.program import Emitter, FewSpikes, IntegerProgram, Population
 from snnir.machine.window import Emission, Window
 
 __all__ = ["Arrivals", "arrivals"]
@@ -31,7 +31,7 @@ class _Golden(Interpreter):
 
     def emitter(self, op: Emitter, window: Window) -> Emission:
         name = op.train.name
-        if isinstance(op, Population):
+        if isinstance(op, Population | FewSpikes):
             arrived = self.arrivals.setdefault(name, {})
             for source in dict.fromkeys(op.sources):
                 arrived.setdefault(source, []).append(window.trains[source].values)

@@ -15,13 +15,20 @@ _LARGEST = np.finfo(np.float32).max
 
 
 @part
-def round_half_up(rounding, address, levels, sample):
-    """Enter the levels of the numbers of one sample, of those at an address, as `Quantization.round` does.
+def round_half_up(rounding, factors, address, levels, sample):
+    """Enter the levels of the numbers of one sample, of those at an address, as `Quantization.round` does: with factors,
+    of the products in float32.
 
-    Returns how many NaN and infinities there are.
+    Returns how many of the numbers are NaN and infinities.
     """
     wrong, numbers = 0, reals(address, sample * rounding.size, rounding.size)
     to, scale, lo, hi = levels[rounding.column :], rounding.scale, rounding.lo, rounding.hi
+    if rounding.factors >= 0:
+        by = factors[rounding.factors : rounding.factors + rounding.size]
+        for j in range(numbers.size):
+            to[j] = np.int32(min(max(np.floor(np.float64(numbers[j] * by[j]) / scale + 0.5), lo), hi))
+            wrong += not abs(numbers[j]) <= _LARGEST
+        return wrong
     for j in range(numbers.size):
         to[j] = np.int32(min(max(np.floor(np.float64(numbers[j]) / scale + 0.5), lo), hi))
         wrong += not abs(numbers[j]) <= _LARGEST

@@ -18,7 +18,7 @@ from snnir.backends.simulator.kernels.constants import (
 )
 from snnir.backends.simulator.kernels.memory import clear, copy, cycles, deliver_by, events_of, grow, stop_where_asked
 from snnir.backends.simulator.kernels.numba_compat import part
-from snnir.backends.simulator.kernels.planes import emit_plane, level_bits, level_bits_staircase
+from snnir.backends.simulator.kernels.planes import bits_of_any, emit_plane, level_bits, level_bits_staircase
 from snnir.backends.simulator.kernels.populations import keep_history
 
 __all__ = ["few_spikes"]
@@ -83,8 +83,10 @@ def few_spikes(run, worker, number, start, theta, sums):
     offsets, address, event = events_of(trains)
     for t in range(complete + 1):
         offsets[base + t] = cursor
+    there = bits_of_any(tracers)
     for t in range(steps):
-        cursor = emit_plane(tracers, high - t, row.lo < 0, layout, address, event, cursor)
+        if there >> (high - t) & 1:
+            cursor = emit_plane(tracers, high - t, row.lo < 0, layout, address, event, cursor)
         offsets[base + complete + t + 1] = cursor
     if timed:
         cursors[FIRING] += cycles() - since

@@ -119,7 +119,7 @@ def _run_sample(run, worker, sample):
     given = run.input_levels[sample if len(run.input_levels) > 1 else 0]
     copy(worker.levels[: given.size], given)
     for i in range(program.roundings.size):
-        cursors[WRONG] += round_half_up(program.roundings[i], run.real_inputs[i], worker.levels, sample)
+        cursors[WRONG] += round_half_up(program.roundings[i], program.factors, run.real_inputs[i], worker.levels, sample)
     cursors[OFFSETS], cursors[EVENTS] = 0, 0
     window[SAMPLE], window[WINDOW], window[COLUMN], window[KEEPS], window[RESUMES] = sample, 0, 0, 0, 0
     room = run.room

@@ -11,7 +11,7 @@ import llvmlite.ir
 import numba
 import numpy as np
 
-from snnir.backends.simulator.kernels.constants import NO_ROOM, STOPPED
+from snnir.backends.simulator.kernels.constants import NO_ROOM, SPARE, STOPPED
 from snnir.backends.simulator.kernels.numba_compat import Compiled, Struct, array_pointer, array_view, c_function, intrinsic, part
 from snnir.backends.simulator.kernels.types import RUN, WORKER
 
@@ -94,8 +94,8 @@ def events_of(context, store):
 
     def generate(context, builder, signature, arguments):
         words = array_pointer(context, builder, store, arguments[0])
-        word = [builder.load(builder.gep(words, [_LONG(k)])) for k in range(6)]
-        arrays = [array_view(context, builder, kind, word[2 * k], [word[2 * k + 1]]) for k, kind in enumerate(kinds)]
+        word = [builder.load(builder.gep(words, [_LONG(k)])) for k in range(9)]
+        arrays = [array_view(context, builder, kind, word[3 * k], [word[3 * k + 1]]) for k, kind in enumerate(kinds)]
         return context.make_tuple(builder, found, arrays)
 
     return found(store), generate
@@ -103,7 +103,7 @@ def events_of(context, store):
 
 @intrinsic
 def longs(context, log):
-    """The numbers (int64) of a log: two words, where they are, and how many fit."""
+    """The numbers (int64) of a log: three words, where they are, how many fit, and how many may."""
     found = numba.types.Array(numba.types.int64, 1, "C")
 
     def generate(context, builder, signature, arguments):
@@ -175,14 +175,16 @@ def deliver_by(context, address, run, worker, population, segment, begin, end):
 
 @part
 def enlarge(log, count, width):
-    """Let the memory of a log, of log[1] entries of `width` bytes at log[0], hold at least `count`. Returns whether it moved.
+    """Let the memory of a log, of log[1] entries of `width` bytes at log[0], hold at least `count`, and `SPARE` more, since
+    events are written eight at a time. Returns whether it moved.
 
-    Where there is too little memory it raises, and log[1] is `NO_ROOM` from then on: no routine can say why it failed.
+    Where there is too little memory, or log[2] entries are the most, it raises, and log[1] is `NO_ROOM` from then on: no routine
+    can say why it failed.
     """
     if count <= log[1]:
         return False
-    size = 2 * count
-    moved = _reallocate(log[0], np.int64(size * width))
+    size = min(2 * count, log[2])
+    moved = _reallocate(log[0], np.int64((size + SPARE) * width)) if count <= size else 0
     if moved == 0:
         log[1] = NO_ROOM
         raise MemoryError
@@ -194,9 +196,9 @@ def enlarge(log, count, width):
 def grow(trains, offsets, events):
     """Make room in a store for that many offsets and events. Returns whether something moved: `events_of` says where to."""
     moved = enlarge(trains, offsets, 8)
-    if events > trains[3]:
-        moved = enlarge(trains[2:], events, 4)
-        enlarge(trains[4:], events, 4)
+    if events > trains[4]:
+        moved = enlarge(trains[3:], events, 4)
+        enlarge(trains[6:], events, 4)
     return moved
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "c_function",
     "element_type",
     "for_range",
+    "has_feature",
     "intrinsic",
     "part",
     "target",
@@ -55,6 +56,12 @@ def target() -> tuple[str, ...]:
     """What compiled code depends on beside its source: the platform, the processor and its features, versions of compilers."""
     codes = numba.core.registry.cpu_target.target_context.codegen()
     return (*codes.magic_tuple(), numba.__version__, llvmlite.__version__)
+
+
+def has_feature(name: str) -> bool:
+    """Whether compiled code is for a processor with a feature, as LLVM names it: `avx2`."""
+    _, _, features = numba.core.registry.cpu_target.target_context.codegen().magic_tuple()
+    return f"+{name}" in features.split(",")
 
 
 _OPTIONS = {"_nrt": False, "error_model": "numpy"}

@@ -10,7 +10,7 @@ from snnir.backends.simulator.kernels.neurons import BITS
 from snnir.backends.simulator.kernels.numba_compat import allocate_once, array_pointer, element_type, for_range, intrinsic, part
 from snnir.backends.simulator.kernels.vectors import spread, vector_at
 
-__all__ = ["emit_plane", "level_bits", "level_bits_staircase", "where"]
+__all__ = ["bits_of_any", "emit_plane", "level_bits", "level_bits_staircase", "where"]
 
 _LONG, _INT = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
 
@@ -71,6 +71,62 @@ def _bits_in_eights(context, sums, theta, levels, size, lo, hi, first, last):
 
 
 @intrinsic
+def _staircases_in_eights(context, sums, levels, table, width, parameter, size, lo, hi, first, last):
+    """The same of staircases, by successive approximation: neuron i has the thresholds table[parameter[i] * width:]. No branch
+    depends on what fires, since a processor would guess half of them wrongly."""
+
+    def generate(context, builder, signature, arguments):
+        total_type, lanes = element_type(context, sums), 8
+        longs, numbers = llvmlite.ir.VectorType(_LONG, lanes), llvmlite.ir.VectorType(_INT, lanes)
+        charge, found, thresholds, rows = (array_pointer(context, builder, signature.args[k], arguments[k]) for k in (0, 1, 2, 4))
+        width, _, count, least, most, highest, lowest = arguments[3:]
+        zeros, spikes, level = llvmlite.ir.Constant(longs, None), allocate_once(builder, _LONG), allocate_once(builder, longs)
+        lane = llvmlite.ir.Constant(longs, list(range(lanes)))
+        signed = builder.icmp_signed("<", least, _LONG(0))
+        lower, upper = spread(builder, least, lanes), spread(builder, most, lanes)
+        builder.store(_LONG(0), spikes)
+
+        def read(places, there):
+            """thresholds[places], by lane."""
+            places, values = builder.select(there, places, zeros), zeros
+            for k in range(lanes):
+                value = builder.load(builder.gep(thresholds, [builder.extract_element(places, _INT(k))]))
+                values = builder.insert_element(values, value, _INT(k))
+            return values
+
+        with for_range(builder, _LONG(0), count, _LONG(lanes)) as (j, _):
+            there = builder.icmp_signed("<", lane, spread(builder, builder.sub(count, j), lanes))
+            total = builder.load(vector_at(builder, charge, j, llvmlite.ir.VectorType(total_type, lanes)), align=4)
+            total = total if total_type == _LONG else builder.sext(total, longs)
+            row = builder.sext(builder.load(vector_at(builder, rows, j, numbers), align=4), longs)
+            row = builder.mul(row, spread(builder, width, lanes))
+            middle = builder.select(signed, builder.sub(_LONG(-1), least), _LONG(0))
+            below = builder.icmp_signed("<", total, read(builder.add(row, spread(builder, middle, lanes)), there))
+            below = builder.and_(below, spread(builder, signed, lanes))
+            ends = builder.select(below, lower, upper)
+            behind = builder.sub(row, builder.select(below, lower, builder.add(lower, spread(builder, _LONG(1), lanes))))
+            sign = builder.select(below, spread(builder, _LONG(-1), lanes), spread(builder, _LONG(1), lanes))
+            builder.store(zeros, level)
+            with for_range(builder, builder.neg(highest), builder.sub(_LONG(1), lowest), _LONG(1)) as (k, _):
+                held = builder.load(level)
+                following = builder.add(held, builder.shl(sign, spread(builder, builder.neg(k), lanes)))
+                within = builder.select(
+                    below, builder.icmp_signed(">=", following, lower), builder.icmp_signed("<=", following, upper)
+                )
+                threshold = read(builder.add(behind, builder.select(within, following, ends)), there)
+                reached = builder.not_(builder.xor(builder.icmp_signed("<", total, threshold), below))
+                fires = builder.and_(builder.and_(reached, within), there)
+                builder.store(builder.select(fires, following, held), level)
+                mask = builder.bitcast(fires, llvmlite.ir.IntType(lanes))
+                builder.store(builder.add(builder.load(spikes), builder.zext(builder.ctpop(mask), _LONG)), spikes)
+            builder.store(builder.trunc(builder.load(level), numbers), vector_at(builder, found, j, numbers), align=4)
+        return builder.load(spikes)
+
+    int64 = numba.types.int64
+    return int64(sums, levels, table, int64, parameter, int64, int64, int64, int64, int64), generate
+
+
+@intrinsic
 def _where_in_eights(context, levels, size, bit, neurons, at, bits):
     """Write where levels have a bit (or, for a bit of -1, are not 0) into neurons[at:], eight at a time. Returns how many do."""
 
@@ -111,23 +167,9 @@ def level_bits(sums, theta, levels, lo, hi, first, last):
 @part
 def level_bits_staircase(sums, levels, table, width, parameter, lo, hi, first, last):
     """The same of staircases, by successive approximation."""
-    count = 0
-    for i in range(sums.size):
-        thresholds, total, level = table[parameter[i] * width : (parameter[i] + 1) * width], np.int64(sums[i]), np.int64(0)
-        if lo < 0 and total < thresholds[-lo - 1]:
-            for k in range(first, last - 1, -1):
-                following = level - (np.int64(1) << k)
-                if following >= lo and total < thresholds[following - lo]:
-                    level = following
-                    count += 1
-        else:
-            for k in range(first, last - 1, -1):
-                following = level + (np.int64(1) << k)
-                if following <= hi and total >= thresholds[following - lo - 1]:
-                    level = following
-                    count += 1
-        levels[i] = level
-    return count
+    return _staircases_in_eights(
+        sums, levels, table, np.int64(width), parameter, np.int64(sums.size), np.int64(lo), np.int64(hi), first, last
+    )
 
 
 @part
@@ -137,6 +179,15 @@ def where(levels, bit, numbers, at):
     Up to eight entries behind the last level are read, and behind the last number written.
     """
     return _where_in_eights(levels, np.int64(levels.size), np.int64(bit), numbers, np.int64(at), BITS)
+
+
+@part
+def bits_of_any(levels):
+    """The bits that any of the levels' magnitudes has, as one number."""
+    found = np.int64(0)
+    for i in range(levels.size):
+        found |= np.int64(abs(levels[i]))
+    return found
 
 
 @part

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnir.backends.simulator.kernels.constants import EVENTS, GRADED, OFFSETS, REPLAY
+from snnir.backends.simulator.kernels.constants import EVENTS, GRADED, OFFSETS, RELAY, REPLAY
 from snnir.backends.simulator.kernels.memory import clear, copy, events_of, grow
 from snnir.backends.simulator.kernels.numba_compat import part
-from snnir.backends.simulator.kernels.trains import accumulate, copy_train, send, split
+from snnir.backends.simulator.kernels.trains import accumulate, copy_events, copy_train, send, split
 
 __all__ = ["begin_scan", "begin_window", "end_scan", "end_window"]
 
@@ -19,7 +19,11 @@ def begin_scan(run, worker, row):
     clear(worker.stacked_ends)
     for i in range(row.elements_end - row.elements):
         element = program.elements[row.elements + i]
-        worker.element_first[i], worker.element_steps[i] = split(element, row.length, worker)
+        if element.cut:
+            worker.element_first[i] = first[element.outer]
+            worker.element_steps[i] = (steps[element.outer] + 1) // max(row.length, 1) - 1
+        else:
+            worker.element_first[i], worker.element_steps[i] = split(element, row.length, worker)
     for i in range(row.shared, row.shared_end):
         shared = program.shared[i]
         lead = worker.lead[shared.outer]
@@ -57,6 +61,12 @@ def _begin_elements(run, worker, row, k, place):
 
 
 @part
+def _resends(run, state):
+    """Whether windows receive the train of a state as it was emitted in the window before."""
+    return state.resent and run.delivery == RELAY and not run.carry
+
+
+@part
 def begin_window(run, worker, row, k, place):
     """Begin window k, of the element at `place`: the trains of elements and states."""
     program, carry, delivery = run.program, run.carry != 0, run.delivery
@@ -68,6 +78,14 @@ def begin_window(run, worker, row, k, place):
         before = worker.kept_states[state.level + state.size : state.level + 2 * state.size]
         sent = worker.kept_states[state.level + 2 * state.size : state.level + 3 * state.size]
         slot = state.slot
+        if k > 0 and _resends(run, state):
+            steps[slot], cursors[EVENTS] = copy_train(
+                worker.state_first[i], worker.state_steps[i], worker.state_trains, before, np.int64(1), np.bool_(False),
+                worker, trains, cursors[OFFSETS], cursors[EVENTS],
+            )  # fmt: skip
+            first[slot], worker.lead[slot] = cursors[OFFSETS], 0
+            cursors[OFFSETS] += steps[slot] + 1
+            continue
         if delivery == REPLAY and k == 0:
             first[slot], steps[slot] = first[state.outer], steps[state.outer]
             continue
@@ -101,12 +119,13 @@ def end_window(run, worker, row, k, place):
     for i in range(row.states_end - row.states):
         state = program.states[row.states + i]
         level = worker.kept_states[state.level : state.level + state.size]
-        copy(worker.kept_states[state.level + state.size : state.level + 2 * state.size], level)
-        if not (carry and k > 0):
-            clear(level)
-        slot = state.following
-        accumulate(level, first[slot], steps[slot], trains)
-        if run.delivery == REPLAY or k == row.length - 1:
+        slot, resends = state.following, _resends(run, state)
+        if not resends:
+            copy(worker.kept_states[state.level + state.size : state.level + 2 * state.size], level)
+            if not (carry and k > 0):
+                clear(level)
+            accumulate(level, first[slot], steps[slot], trains)
+        if resends or run.delivery == REPLAY or k == row.length - 1:
             worker.state_first[i] = base
             worker.state_steps[i], cursor = copy_train(
                 first[slot] + worker.lead[slot], steps[slot] - worker.lead[slot], trains, level, np.int64(1), np.bool_(False),
@@ -133,6 +152,30 @@ def end_window(run, worker, row, k, place):
 
 
 @part
+def _line_up_windows(run, worker, row, i):
+    """The stacked value number i, each window's train by itself: of as many steps as the longest, and an empty one behind."""
+    trains, cursors, value = worker.trains, worker.cursors, run.program.stacked[row.stacked + i]
+    own_offsets, own_address, own_event = events_of(worker.stacked_trains)
+    window, steps, count = i * row.length, 0, 0
+    for k in range(window, window + row.length):
+        steps = max(steps, worker.stacked_steps[k])
+        count += own_offsets[worker.stacked_first[k] + worker.stacked_steps[k]] - own_offsets[worker.stacked_first[k]]
+    base, cursor, extent = cursors[OFFSETS], cursors[EVENTS], max(row.length * (steps + 1), 1)
+    grow(trains, base + extent, cursor + count)
+    offsets, address, event = events_of(trains)
+    offsets[base] = cursor
+    for k in range(row.length):
+        first, last = worker.stacked_first[window + k], worker.stacked_steps[window + k]
+        begin, end = own_offsets[first], own_offsets[first + last]
+        for t in range(steps + 1):
+            offsets[base + k * (steps + 1) + t] = cursor + own_offsets[first + min(t, last)] - begin
+        copy_events(own_address, own_event, begin, end, address, event, cursor, np.int32(0))
+        cursor += end - begin
+    worker.first[value.outer], worker.steps[value.outer], worker.lead[value.outer] = base, extent - 1, 0
+    cursors[OFFSETS], cursors[EVENTS] = base + extent, cursor
+
+
+@part
 def _join_windows(run, worker, row, i):
     """The stacked value number i of all windows as one train."""
     trains, cursors, value = worker.trains, worker.cursors, run.program.stacked[row.stacked + i]
@@ -149,9 +192,9 @@ def _join_windows(run, worker, row, i):
         for k in range(row.length):
             if t < worker.stacked_steps[window + k]:
                 step = worker.stacked_first[window + k] + t
-                for e in range(own_offsets[step], own_offsets[step + 1]):
-                    address[cursor], event[cursor] = own_address[e] + k * value.size, own_event[e]
-                    cursor += 1
+                first, last = own_offsets[step], own_offsets[step + 1]
+                copy_events(own_address, own_event, first, last, address, event, cursor, np.int32(k * value.size))
+                cursor += last - first
         offsets[base + t + 1] = cursor
     worker.first[value.outer], worker.steps[value.outer], worker.lead[value.outer] = base, steps, 0
     cursors[OFFSETS], cursors[EVENTS] = base + steps + 1, cursor
@@ -176,4 +219,7 @@ def end_scan(run, worker, row):
         first[state.final], steps[state.final] = base, copied
         cursors[OFFSETS] += copied + 1
     for i in range(row.stacked_end - row.stacked):
-        _join_windows(run, worker, row, i)
+        if run.program.stacked[row.stacked + i].cut:
+            _line_up_windows(run, worker, row, i)
+        else:
+            _join_windows(run, worker, row, i)

@@ -151,9 +151,31 @@ def _collect(sums, begin, end, address, event, segment, weights, index, worker, 
 
 
 @part
+def _one_to_one(sums, addresses, events, segment, weights, index):
+    """As `_sparse`, where every input has one synapse."""
+    charges, targets, weight = np.int64(0), index[segment.targets :], weights[segment.weights :]
+    shift = segment.shift
+    if segment.gains:
+        gains = index[segment.gains - 1 :]
+        for k in range(addresses.size):
+            local = np.uint32(addresses[k])
+            neuron = np.uint32(targets[local])
+            sums[neuron] += weight[local] * np.int64(events[k] >> 1) << shift + gains[neuron]
+            charges += events[k] & 1
+    else:
+        for k in range(addresses.size):
+            local = np.uint32(addresses[k])
+            sums[np.uint32(targets[local])] += weight[local] * np.int64(events[k] >> 1) << shift
+            charges += events[k] & 1
+    return addresses.size, charges
+
+
+@part
 def _sparse(sums, begin, end, address, event, segment, weights, index):
     """Deliver events begin..end-1 over synapses listed one by one; returns as `_scatter`."""
     synops, charges = np.int64(0), np.int64(0)
+    if segment.fan == 1:
+        return _one_to_one(sums, address[begin:end], event[begin:end], segment, weights, index)
     for e in range(begin, end):
         local, value = np.int64(address[e]), event[e] >> 1
         first, last = index[segment.pointers + local], index[segment.pointers + local + 1]

@@ -9,9 +9,9 @@ import numpy as np
 from snnir.backends.simulator.kernels.constants import EVENTS, OFFSETS, UNDELIVERED
 from snnir.backends.simulator.kernels.memory import clear, events_of, grow
 from snnir.backends.simulator.kernels.numba_compat import part
-from snnir.backends.simulator.kernels.planes import emit_plane, where
+from snnir.backends.simulator.kernels.planes import bits_of_any, emit_plane, where
 
-__all__ = ["accumulate", "charge", "compact", "copy_train", "gather", "send", "split", "spread_levels"]
+__all__ = ["accumulate", "charge", "compact", "copy_events", "copy_train", "gather", "send", "split", "spread_levels"]
 
 
 @part
@@ -87,10 +87,12 @@ def _bits(levels, bits, trains, cursors):
     grow(trains, base + bits + 1, cursor)
     offsets, address, event = events_of(trains)
     offsets[base] = cursor
+    there = bits_of_any(levels)
     for t in range(bits):
-        if grow(trains, 0, cursor + levels.size + 8):
-            offsets, address, event = events_of(trains)
-        cursor = emit_plane(levels, bits - 1 - t, True, None, address, event, cursor)
+        if there >> (bits - 1 - t) & 1:
+            if grow(trains, 0, cursor + levels.size + 8):
+                offsets, address, event = events_of(trains)
+            cursor = emit_plane(levels, bits - 1 - t, True, None, address, event, cursor)
         offsets[base + t + 1] = cursor
     cursors[OFFSETS], cursors[EVENTS] = base + bits + 1, cursor
     return np.int64(bits)
@@ -149,8 +151,9 @@ def gather(run, worker, number):
 def accumulate(levels, first, steps, trains):
     """Add the values of a train's events to `levels`."""
     offsets, address, event = events_of(trains)
-    for e in range(offsets[first], offsets[first + steps]):
-        levels[address[e]] += event[e] >> 1
+    addresses, events = address[offsets[first] : offsets[first + steps]], event[offsets[first] : offsets[first + steps]]
+    for k in range(addresses.size):
+        levels[np.uint32(addresses[k])] += events[k] >> 1
 
 
 @part
@@ -184,12 +187,35 @@ def copy_train(first, steps, trains, levels, sign, raised, worker, into, base, c
                 cursor += 1
         out_offsets[base + 1] = cursor
         rest = 1
-    for t in range(rest, steps):
-        for e in range(offsets[first + t], offsets[first + t + 1]):
-            out_address[cursor], out_event[cursor] = address[e], event[e]
-            cursor += 1
-        out_offsets[base + t + 1] = cursor
+    if rest < steps:
+        start = offsets[first + rest]
+        moved = cursor - start
+        for t in range(rest, steps):
+            out_offsets[base + t + 1] = offsets[first + t + 1] + moved
+        copy_events(address, event, start, end, out_address, out_event, cursor, np.int32(0))
+        cursor += end - start
     return copied, cursor
+
+
+@part
+def copy_events(address, event, begin, end, out_address, out_event, cursor, shift):
+    """Copy the events begin..end-1 to `cursor` and on, with `shift` added to their addresses."""
+    addresses, events = address[begin:end], event[begin:end]
+    to_addresses, to_events = out_address[cursor : cursor + end - begin], out_event[cursor : cursor + end - begin]
+    for k in range(addresses.size):
+        to_addresses[k] = addresses[k] + shift
+    for k in range(events.size):
+        to_events[k] = events[k]
+
+
+@part
+def _run_of(address, e, end, start, size):
+    """The first event behind e whose address is not one of the `size` from `start` on; `end` where there is none."""
+    following, last = address[e:end], start + size
+    for k in range(following.size):
+        if not start <= following[k] < last:
+            return e + k
+    return end
 
 
 @part
@@ -202,14 +228,13 @@ def split(row, windows, worker):
     offsets, address, event = events_of(trains)
     parts = offsets[base : base + windows * (steps + 1) + 1]
     clear(parts)
-    element, start = np.int64(0), np.int64(0)  # of the event before: events of an element stand mostly side by side
     for t in range(steps):
-        for e in range(offsets[begin + t], offsets[begin + t + 1]):
-            place = np.int64(address[e])
-            if not start <= place < start + size:
-                element = place // size
-                start = element * size
-            parts[element * (steps + 1) + t + 1] += 1
+        e, end = offsets[begin + t], offsets[begin + t + 1]
+        while e < end:  # events of an element stand mostly side by side
+            element = np.int64(address[e]) // size
+            following = _run_of(address, e, end, element * size, size)
+            parts[element * (steps + 1) + t + 1] += following - e
+            e = following
     for i in range(windows):
         parts[i * (steps + 1)] = cursor
         for t in range(steps):
@@ -221,14 +246,14 @@ def split(row, windows, worker):
         parts = offsets[base : base + windows * (steps + 1) + 1]
     # An element's events are written from the start of their step on, which thereby becomes its end: shifted back below.
     for t in range(steps):
-        for e in range(offsets[begin + t], offsets[begin + t + 1]):
-            place = np.int64(address[e])
-            if not start <= place < start + size:
-                element = place // size
-                start = element * size
+        e, end = offsets[begin + t], offsets[begin + t + 1]
+        while e < end:
+            element = np.int64(address[e]) // size
+            following = _run_of(address, e, end, element * size, size)
             to = parts[element * (steps + 1) + t]
-            address[to], event[to] = place - start, event[e]
-            parts[element * (steps + 1) + t] = to + 1
+            copy_events(address, event, e, following, address, event, to, -np.int32(element * size))
+            parts[element * (steps + 1) + t] = to + following - e
+            e = following
     start = cursors[EVENTS]
     for i in range(windows):
         for t in range(steps, 0, -1):

@@ -3,9 +3,9 @@
 An event is an address and a number `2 * value + charged`: the lowest bit marks events that cost a multiplication
 (graded values and everything an encoder charges), which synaptic operations are counted by. A train, what one value
 emits in one window of one sample, is a slice of `offsets`: its events of step t are those from offsets[first + t] to
-offsets[first + t + 1]. Trains stand one behind the other in a store that grows: six words, where its offsets (int64),
-addresses and numbers (int32) are, and how many fit, each. `cursors` says where the next train begins, and `first[slot]`,
-`steps[slot]` where the last train of a value begins and how many steps it has.
+offsets[first + t + 1]. Trains stand one behind the other in a store that grows: nine words, where its offsets (int64),
+addresses and numbers (int32) are, how many fit, and how many may, each. `cursors` says where the next train begins, and
+`first[slot]`, `steps[slot]` where the last train of a value begins and how many steps it has.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ PROGRAM = Struct(
     emitters=_array(tables.EMITTER),
     encoders=_array(tables.ENCODER),
     roundings=_array(tables.ROUNDING),
+    factors=_array(np.float32),
     populations=_array(tables.POPULATION),
     segments=_array(SEGMENT),
     inputs=_INT64,

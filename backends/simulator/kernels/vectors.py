@@ -9,7 +9,15 @@ import llvmlite.ir
 import numba
 import numpy as np
 
-from snnir.backends.simulator.kernels.numba_compat import allocate_once, array_pointer, element_type, for_range, intrinsic, part
+from snnir.backends.simulator.kernels.numba_compat import (
+    allocate_once,
+    array_pointer,
+    element_type,
+    for_range,
+    has_feature,
+    intrinsic,
+    part,
+)
 
 __all__ = ["add_rows", "add_scaled_rows", "gather_links", "spread", "trailing_zeros", "vector_at"]
 
@@ -18,7 +26,10 @@ _BLOCKS = (8, 4, 2)
 these for rows that are not multiplied only, which need fewer registers beside.
 """
 
-_LONG, _INT = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
+_LONG, _INT, _SHORT = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32), llvmlite.ir.IntType(16)
+
+_PAIRS = has_feature("avx2")
+"""Whether there is an instruction that adds the products of pairs of 16 bits."""
 
 
 def spread(builder, value, lanes):
@@ -31,6 +42,36 @@ def spread(builder, value, lanes):
 def vector_at(builder, array, place, kind):
     """Where the vector begins that starts at an entry of an array."""
     return builder.bitcast(builder.gep(array, [place]), kind.as_pointer())
+
+
+def _store_sums(builder, into, neuron, sums, bits, index, gain):
+    """Add a vector of sums, shifted by `bits` and, where there are gains, by those of its neurons, to those from `neuron` on.
+
+    `gain` is where the neurons' gains begin in `index`, less than 0 where there are none.
+    """
+    kind, lanes = sums.type, sums.type.count
+    shifted = allocate_once(builder, kind)
+    builder.store(builder.shl(sums, spread(builder, bits, lanes)), shifted)
+    with builder.if_then(builder.icmp_signed(">=", gain, _LONG(0))):
+        read = vector_at(builder, index, builder.add(gain, neuron), llvmlite.ir.VectorType(_INT, lanes))
+        further = builder.load(read, align=4)
+        further = further if kind == further.type else builder.sext(further, kind)
+        builder.store(builder.shl(builder.load(shifted), further), shifted)
+    at = vector_at(builder, into, neuron, kind)
+    builder.store(builder.add(builder.load(at, align=1), builder.load(shifted)), at, align=1)
+
+
+def _for_blocks(builder, size, lanes, blocks, add):
+    """Call `add(j, vectors, mask)` for `size` sums in blocks of vectors; the mask of the last one says which lanes there are."""
+    behind = _LONG(0)
+    for vectors in blocks:  # rows are looked up once for each block
+        start, behind = behind, builder.and_(size, _LONG(-lanes * vectors))
+        with for_range(builder, start, behind, _LONG(lanes * vectors)) as (j, _):
+            add(j, vectors, None)
+    with for_range(builder, behind, size, _LONG(lanes)) as (j, _):
+        lane = llvmlite.ir.Constant(llvmlite.ir.VectorType(_SHORT, lanes), list(range(lanes)))
+        left = builder.trunc(builder.sub(size, j), _SHORT)
+        add(j, 1, builder.icmp_signed("<", lane, spread(builder, left, lanes)))
 
 
 @intrinsic
@@ -53,7 +94,6 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
         word = llvmlite.ir.VectorType(llvmlite.ir.IntType(16) if lanes == 16 else total, lanes)
         nothing, whole = llvmlite.ir.Constant(word, None), llvmlite.ir.VectorType(total, lanes)
         bits = shift if total == _LONG else builder.trunc(shift, total)
-        gained = builder.icmp_signed(">=", gains, _LONG(0))
 
         def widened(value, kind):
             return value if value.type == kind else builder.sext(value, kind)
@@ -70,7 +110,7 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
                     builder.store(change(builder.load(register), weight), register)
 
         def add(j, vectors, mask):
-            registers, shifted = [allocate_once(builder, word) for _ in range(vectors)], allocate_once(builder, whole)
+            registers = [allocate_once(builder, word) for _ in range(vectors)]
             for register in registers:
                 builder.store(nothing, register)
             add_listed(registers, j, begin, plus, builder.add)
@@ -80,23 +120,9 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
                 found = builder.load(register)
                 found = found if mask is None else builder.select(mask, found, nothing)
                 neuron = builder.add(first, builder.add(j, _LONG(lanes * place)))
-                builder.store(builder.shl(widened(found, whole), spread(builder, bits, lanes)), shifted)
-                with builder.if_then(gained):
-                    gain = vector_at(builder, index, builder.add(gains, neuron), llvmlite.ir.VectorType(_INT, lanes))
-                    further = widened(builder.load(gain, align=4), whole)
-                    builder.store(builder.shl(builder.load(shifted), further), shifted)
-                at = vector_at(builder, into, neuron, whole)
-                builder.store(builder.add(builder.load(at, align=1), builder.load(shifted)), at, align=1)
+                _store_sums(builder, into, neuron, widened(found, whole), bits, index, gains)
 
-        behind = _LONG(0)
-        for vectors in _BLOCKS[scaled:]:  # rows are looked up once for each block
-            start, behind = behind, builder.and_(size, _LONG(-lanes * vectors))
-            with for_range(builder, start, behind, _LONG(lanes * vectors)) as (j, _):
-                add(j, vectors, None)
-        with for_range(builder, behind, size, _LONG(lanes)) as (j, _):
-            lane = llvmlite.ir.Constant(llvmlite.ir.VectorType(llvmlite.ir.IntType(16), lanes), list(range(lanes)))
-            left = builder.trunc(builder.sub(size, j), llvmlite.ir.IntType(16))
-            add(j, 1, builder.icmp_signed("<", lane, spread(builder, left, lanes)))
+        _for_blocks(builder, size, lanes, _BLOCKS[scaled:], add)
         return context.get_dummy_value()
 
     given = sums, first, weights, base, rows, begin, plus, minus, end, factors, stride, size, shift, index, gains
@@ -109,11 +135,106 @@ def add_rows(sums, first, weights, base, rows, begin, plus, minus, end, stride, 
     _add_vectors(sums, first, weights, base, rows, begin, plus, minus, end, None, stride, size, shift, index, gains)
 
 
+@intrinsic
+def _add_pairs(context, sums, first, weights, base, rows, factors, count, stride, size, shift, index, gains):
+    """As `_add_vectors`, rows[:count] times factors of 16 bits, two at a time: `count` is even. For sums of 32 bits."""
+    lanes = 16
+
+    def generate(context, builder, signature, arguments):
+        if not _paired(sums, weights):
+            return context.get_dummy_value()
+        into, first, table, base, listed, given, count, stride, size, shift, index, gains = arguments
+        element = element_type(context, weights)
+        table = builder.gep(table, [base])
+        halves, pairs = llvmlite.ir.VectorType(_INT, 8), llvmlite.ir.VectorType(_SHORT, lanes)
+        nothing = llvmlite.ir.Constant(halves, None)
+        multiply = builder.module.declare_intrinsic(
+            "llvm.x86.avx2.pmadd.wd", (), llvmlite.ir.FunctionType(halves, [pairs, pairs])
+        )
+        bits = builder.trunc(shift, _INT)
+
+        def shuffled(one, other, places):
+            return builder.shuffle_vector(one, other, llvmlite.ir.Constant(llvmlite.ir.VectorType(_INT, len(places)), places))
+
+        def weights_of(row, at):
+            read = builder.load(vector_at(builder, table, builder.add(row, at), llvmlite.ir.VectorType(element, lanes)), align=1)
+            return read if element == _SHORT else builder.sext(read, pairs)
+
+        def add(j, vectors, mask):
+            registers = [allocate_once(builder, halves) for _ in range(2 * vectors)]
+            for register in registers:
+                builder.store(nothing, register)
+            with for_range(builder, _LONG(0), count, _LONG(2)) as (k, _):
+                places = k, builder.add(k, _LONG(1))
+                one, other = (
+                    builder.mul(builder.sext(builder.load(builder.gep(listed, [place])), _LONG), stride) for place in places
+                )
+                low, high = (builder.load(builder.gep(given, [place])) for place in places)
+                both = builder.or_(builder.and_(low, _INT(0xFFFF)), builder.shl(high, _INT(16)))
+                factor = builder.bitcast(spread(builder, both, 8), pairs)
+                for place in range(vectors):
+                    at = builder.add(j, _LONG(lanes * place))
+                    mine, theirs = weights_of(one, at), weights_of(other, at)
+                    for side, order in enumerate((_LOWER, _UPPER)):
+                        register = registers[2 * place + side]
+                        product = builder.call(multiply, [shuffled(mine, theirs, order), factor])
+                        builder.store(builder.add(builder.load(register), product), register)
+            for place in range(vectors):
+                lower, upper = (builder.load(registers[2 * place + side]) for side in range(2))
+                found = shuffled(lower, upper, _ORDER)
+                found = found if mask is None else builder.select(mask, found, llvmlite.ir.Constant(found.type, None))
+                neuron = builder.add(first, builder.add(j, _LONG(lanes * place)))
+                _store_sums(builder, into, neuron, found, bits, index, gains)
+
+        _for_blocks(builder, size, lanes, _BLOCKS[1:], add)
+        return context.get_dummy_value()
+
+    given = sums, first, weights, base, rows, factors, count, stride, size, shift, index, gains
+    return numba.types.void(*given), generate
+
+
+_LOWER = [place + 16 * side for half in (0, 8) for place in range(half, half + 4) for side in range(2)]
+_UPPER = [place + 4 for place in _LOWER]
+"""What of two vectors of 16 stands side by side in pairs: four lanes of each half, which is one instruction."""
+
+_ORDER = [*range(4), *range(8, 12), *range(4, 8), *range(12, 16)]
+"""The lanes of both sums of pairs, in the order of the neurons."""
+
+
+def _paired(sums, weights) -> bool:
+    return _PAIRS and sums.dtype.bitwidth == 32 and weights.dtype.bitwidth <= 16
+
+
+@intrinsic
+def _has_pairs(context, sums, weights):
+    """Whether `_add_pairs` is there for sums and weights of these types; known while compiling."""
+
+    def generate(context, builder, signature, arguments):
+        return llvmlite.ir.Constant(llvmlite.ir.IntType(1), int(_paired(sums, weights)))
+
+    return numba.types.boolean(sums, weights), generate
+
+
+@part
+def _are_short(factors, count):
+    """Whether factors fit in 16 bits."""
+    wide = np.int64(0)
+    for k in range(count):
+        wide |= np.int64(factors[k]) + 0x8000
+    return wide >> 16 == 0
+
+
 @part
 def add_scaled_rows(sums, first, weights, base, rows, factors, count, stride, size, shift, index, gains):
-    """Add rows[:count] times their factors, shifted."""
-    none = np.int64(0)
-    _add_vectors(sums, first, weights, base, rows, none, count, count, count, factors, stride, size, shift, index, gains)
+    """Add rows[:count] times their factors, shifted. Both have room for one more, which is overwritten."""
+    if _has_pairs(sums, weights) and _are_short(factors, count):
+        even = count
+        if count & 1:
+            rows[count], factors[count], even = rows[count - 1], 0, count + 1
+        _add_pairs(sums, first, weights, base, rows, factors, even, stride, size, shift, index, gains)
+    else:
+        none = np.int64(0)
+        _add_vectors(sums, first, weights, base, rows, none, count, count, count, factors, stride, size, shift, index, gains)
 
 
 @intrinsic

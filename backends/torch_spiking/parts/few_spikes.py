@@ -27,8 +27,8 @@ class FewSpikesPart(SummingPart[FewSpikes]):
     def emit(self, window: Window) -> Emission:
         """The bits of the levels of complete sums, from the step on at which they are complete."""
         total, surrogate = self.total(window), window.run.surrogate
-        told = self._exact(total) if surrogate is None else self._trained(total, surrogate)
-        train = torch.cat([window.run.silent(self.op.train.size, self.op.start_step), told])
+        bits = self._exact(total) if surrogate is None else self._trained(total, surrogate)
+        train = torch.cat([window.run.silent(self.op.train.size, self.op.start_step), bits])
         return Emission(train, (), lambda: train.sum(dim=0))
 
     def _exact(self, total: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from snnir.frontends.torch.handlers import movement as movement
 from snnir.frontends.torch.handlers import normalise as normalise
 from snnir.frontends.torch.handlers import places as places
 from snnir.frontends.torch.handlers import pooling as pooling
+from snnir.frontends.torch.handlers import quantizers as quantizers
 from snnir.frontends.torch.handlers import recurrent as recurrent
 from snnir.frontends.torch.handlers import sampling as sampling
 from snnir.frontends.torch.handlers import scan as scan

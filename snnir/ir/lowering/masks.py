@@ -14,7 +14,8 @@ import numpy as np
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder
 from snnir.ir.lowering.compose import constant
-from snnir.ir.ops import Add, Expand, Masked
+from snnir.ir.op import Op
+from snnir.ir.ops import Add, Cast, Expand, Masked, Movement, Pad
 from snnir.ir.ops.rules import broadcast
 
 __all__ = ["hides", "masked", "masked_sum"]
@@ -43,15 +44,50 @@ def masked_sum(call: Builder, operands: Sequence[object], value: Callable[[int],
             return masked(call, x, mask != -np.inf, label)
     for place, other in ((0, 1), (1, 0)):
         operand = operands[place]
-        if isinstance(operand, Value) and operand.producer is not None and isinstance(operand.producer.op, Masked):
-            x, keep = operand.producer.operands
-            return masked(call, call.emit(Add(), value(other), x, label="biased"), keep, label)
+        parts = _parts(call, operand) if isinstance(operand, Value) else None
+        if parts is not None:
+            x, keep = parts
+            scores = value(other)
+            nothing = _is_zero(x) and broadcast(scores.type.shape, keep.type.shape) == scores.type.shape
+            return masked(call, scores if nothing else call.emit(Add(), scores, x, label="biased"), keep, label)
     return None
+
+
+def _parts(call: Builder, mask: Value) -> tuple[Value, Value] | None:
+    """What a masked value masks, and where it is kept, both moved as the masked value was; None for any other value."""
+    moves: list[Op] = []
+    node = mask.producer
+    while node is not None and isinstance(node.op, Movement) and len(node.operands) == 1:
+        moves.append(node.op)
+        node = node.operands[0].producer
+    if node is None or not isinstance(node.op, Masked):
+        return None
+    x, keep = node.operands
+    shape = node.output.type.shape
+    for number, op in enumerate(reversed(moves)):
+        whole = []
+        for part, label in ((x, f"moved{number}"), (keep, f"kept{number}")):
+            spread = part if part.type.shape == shape else call.emit(Expand(shape), part, label=f"{label}.spread")
+            whole.append(call.emit(op, spread, label=label))
+        x, keep = whole
+        shape = x.type.shape
+    return x, keep
+
+
+def _is_zero(x: Value) -> bool:
+    """Whether a value is a constant 0, moved or spread or not."""
+    while x.producer is not None and isinstance(x.producer.op, Movement) and len(x.producer.operands) == 1:
+        if isinstance(x.producer.op, Pad):
+            return False
+        x = x.producer.operands[0]
+    return x.is_constant and not x.array.any()
 
 
 def masked(call: Builder, x: Value, keep: np.ndarray | Value, label: str = "") -> Value:
     """`x` where `keep` holds, else minus infinity."""
     kept = constant(call, x, "kept", keep.astype(np.float32)) if isinstance(keep, np.ndarray) else keep
+    if kept.type.is_exact:  # truth that comes with the data: neurons stand for the real numbers 0 and 1
+        kept = call.emit(Cast(x.type.dtype), kept, label="kept")
     shape = broadcast(x.type.shape, kept.type.shape)
     if x.is_constant and not kept.is_constant and x.type.shape != shape:
         x = call.emit(Expand(shape), x, label="spread")

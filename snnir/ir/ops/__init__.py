@@ -22,7 +22,8 @@ from snnir.ir.ops.activation import (
     Tanh,
     ThresholdedRelu,
 )
-from snnir.ir.ops.affine import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, SparseLinear, Sub
+from snnir.ir.ops.affine import BatchNorm, Conv, Linear, SparseLinear
+from snnir.ir.ops.arithmetic import Add, Div, MatMul, Mul, Sub
 from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.choices import Find, Hardmax, Lookup, ReverseParts, TopK

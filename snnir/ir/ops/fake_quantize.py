@@ -22,7 +22,7 @@ NOISE = 1e-12
 @register
 @dataclass(frozen=True)
 class FakeQuantize(Elementwise):
-    """`scale clip(round(x/scale), lo, hi)`: a quantizer of the model itself, and what its levels are worth.
+    """`scale clip(round(x/scale), lo, hi)`: a quantizer of the model itself, and the real numbers of its levels.
 
     `rounding` is one of `rounding_modes.py`. With `single`, `x/scale` is computed in float32, as ONNX does for real inputs. Else,
     where x is float64, a quotient within 1e-12 of a whole or half number is that number: the mean of 9 levels may be a tie,

@@ -31,14 +31,12 @@ __all__ = ["Accumulate", "Function", "Saturate"]
 class Accumulate(Summing):
     """The sum of all that arrives in a window, without neurons, as plain integers: `sum of currents + bias`.
 
-    Only a function takes it. `accumulator` is the certified inclusive range of the sum (empty: not certified yet).
+    Only a function takes it.
     """
 
     name = "accumulate"
     operands = ("bias", "currents*")
     bias_at = 0
-
-    accumulator: tuple[int, ...] = ()
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         bias, *currents = types

@@ -169,7 +169,7 @@ class Gather(Movement):
 @register
 @dataclass(frozen=True)
 class Concat(Movement):
-    """Operands side by side along `axis`; levels must all be worth the same."""
+    """Operands side by side along `axis`; levels must all have one scale."""
 
     name = "concat"
     operands = ("x", "rest*")

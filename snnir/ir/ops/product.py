@@ -18,7 +18,7 @@ __all__ = ["Product"]
 @register
 @dataclass(frozen=True)
 class Product(Op):
-    """`a * b` of levels, exactly: the levels multiply, and so does what they are worth. Broadcasts.
+    """`a * b` of levels, exactly: the levels multiply, and so do their scales. Broadcasts.
 
     On spikes it gives out the change of the product of two tracers, `d(ab) = da S_b(t) + S_a(t-1) db`, which may be more
     than one level a step.

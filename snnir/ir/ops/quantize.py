@@ -93,7 +93,7 @@ class Observe(Op):
 @register
 @dataclass(frozen=True)
 class Quantize(Op):
-    """Levels of a real value (or of other levels, by what they are worth): `clip(floor(x/scale + 1/2), lo, hi)`.
+    """Levels of a real value (or of other levels, by their scale): `clip(floor(x/scale + 1/2), lo, hi)`.
 
     `given` says that the model brought the quantizer with it, and its own `rounding` (one of `rounding_modes.py`); `single` that
     `x/scale` is computed in float32.

@@ -17,7 +17,8 @@ from snnir.errors import GraphError
 from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
 from snnir.ir.op import SPIKING, Example, Op, register
-from snnir.ir.ops.affine import Linear, Mul, SparseLinear
+from snnir.ir.ops.affine import Linear, SparseLinear
+from snnir.ir.ops.arithmetic import Mul
 from snnir.ir.ops.quantize import Quantize, check_parameter, staircase, uniform_levels
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
@@ -70,6 +71,7 @@ class Summing(Op):
     """Base: what adds up currents; `sum_shape` is the shape of the sum."""
 
     levels = (SPIKING,)
+    dropped = ("accumulator", "membrane", "settle")
 
     bias_at: ClassVar[int] = 1
     """Which operand is the bias; all behind it are currents."""
@@ -93,20 +95,13 @@ class Population(Summing):
     """Neurons that tell the level of their complete sum: base of all families of neurons.
 
     The level is `clip((A + theta//2) // theta, lo, hi)` of the sum A of bias and currents, theta[...]; with `staircase`,
-    theta is a table [hi - lo, ...] and the level `lo + #{j : A >= theta[j]}`. A family says how the level is told.
-
-    `accumulator` and `membrane` are certified inclusive ranges of A and V (empty: not certified yet); `settle` is the
-    certified number of steps after which the population is silent under relay delivery, in a window that starts afresh
-    (-1: not certified yet).
+    theta is a table [hi - lo, ...] and the level `lo + #{j : A >= theta[j]}`. A family says how spikes encode the level.
     """
 
     operands = ("theta", "bias", "currents*")
 
     quantization: Quantization = Quantization(1.0, 0, 15)
     staircase: bool = False
-    accumulator: tuple[int, ...] = ()
-    membrane: tuple[int, ...] = ()
-    settle: int = -1
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         theta, bias, *currents = types
@@ -177,7 +172,7 @@ class Fs(Population):
     `y = -1 if A < t[S - 2^k + 1]`, else `y = +1 if A >= t[S + 2^k]`. The sign takes no step of its own: it is decided by a
     comparison of the first step. A spike of bit k is an event of +-2^k levels; there are popcount(|level|) of them.
 
-    `omitted` is the number of least significant bits that are not told: the level is then rounded towards 0 to whole
+    `omitted` is the number of least significant bits that it does not send: the level is then rounded towards 0 to whole
     multiples of 2^omitted.
     """
 
@@ -215,15 +210,10 @@ class Rfs(Fs):
 @register
 @dataclass(frozen=True)
 class Readout(Summing):
-    """An exact sum without neurons: `(sum of currents + bias) * scale`, scale f64, result f32.
-
-    `accumulator` is the certified inclusive range of the sum (empty: not certified yet).
-    """
+    """An exact sum without neurons: `(sum of currents + bias) * scale`, scale f64, result f32."""
 
     name = "readout"
     operands = ("scale", "bias", "currents*")
-
-    accumulator: tuple[int, ...] = ()
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         scale, bias, *currents = types

@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.ir.bits import truncated
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters.population import threshold_problems
+from snnir.machine.emitters.population import settled_levels, threshold_problems
 from snnir.machine.emitters.summing import Summing
 from snnir.machine.spans import TRACER, Bounds, Spans, bits_span, hull
 from snnir.machine.trains import Train
@@ -92,12 +92,9 @@ class FewSpikes(Summing):
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """The levels that the interval of its sum reaches, bit by bit."""
         total = self.sum_span(spans, bounds, whole=self.staircase)
-        rows, lo, hi = self.theta[self.theta_map.array()], self.train.lo, self.train.hi
-        if self.staircase:
-            settled = lo + (total[TRACER][:, :, np.newaxis] >= rows).sum(axis=2)
-        else:
-            settled = np.clip((total[TRACER] + rows // 2) // rows, lo, hi)
-        least, most = truncated(np.minimum(settled[0], 0), self.omitted), truncated(np.maximum(settled[1], 0), self.omitted)
+        rows = self.theta[self.theta_map.array()]
+        reached = settled_levels(total[TRACER], rows, self.staircase, self.train)
+        least, most = (truncated(level, self.omitted) for level in reached)
         registers = {"tracer": hull(np.stack([least, most]))}
         if not self.staircase:
             # Before the first bit S is 0. After that V of a level >= 0 falls, to no less than 0; that of a level < 0 rises, to

@@ -15,7 +15,7 @@ from snnir.machine.spans import TRACER, Bounds, Spans, hull
 from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
 
-__all__ = ["Population", "threshold_problems"]
+__all__ = ["Population", "settled_levels", "threshold_problems"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +92,8 @@ class Population(Summing):
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """The levels that the interval of its sum reaches, one level a step."""
         total = self.sum_span(spans, bounds, whole=self.staircase)
-        rows, lo, hi = self.theta[self.theta_map.array()], self.train.lo, self.train.hi
-        if self.staircase:
-            settled = lo + (total[TRACER][:, :, np.newaxis] >= rows).sum(axis=2)
-        else:
-            settled = np.clip((total[TRACER] + rows // 2) // rows, lo, hi)
-        least, most = np.minimum(settled[0], 0), np.maximum(settled[1], 0)
+        rows = self.theta[self.theta_map.array()]
+        least, most = settled_levels(total[TRACER], rows, self.staircase, self.train)
         registers = {"tracer": hull(np.stack([least, most]))}
         if not self.staircase:
             initial = self.initial[self.initial_map.array()]
@@ -114,6 +110,15 @@ class Population(Summing):
         if resumed:
             return last - 1 + high - low if last else 0
         return max(high, -low) if last <= 1 else last - 1 + high - low
+
+
+def settled_levels(sums: np.ndarray, rows: np.ndarray, staircase: bool, train: Train) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest level, and 0, that neurons settle to for sums in the intervals [2, n]; thresholds are `rows`."""
+    if staircase:
+        settled = train.lo + (sums[:, :, np.newaxis] >= rows).sum(axis=2)
+    else:
+        settled = np.clip((sums + rows // 2) // rows, train.lo, train.hi)
+    return np.minimum(settled[0], 0), np.maximum(settled[1], 0)
 
 
 def threshold_problems(train: Train, theta: np.ndarray, theta_map: IndexMap, staircase: bool) -> Iterator[str]:

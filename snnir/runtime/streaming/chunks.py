@@ -45,9 +45,11 @@ Results = Generator[tuple[int, ChunkResult], None, None]
 Runner = Callable[[Iterator[Chunk]], Results]
 
 
-def simulate_chunk(program: Program, arrays: Mapping[str, np.ndarray], options: Options, threads: int | None) -> ChunkResult:
+def simulate_chunk(
+    program: Program, arrays: Mapping[str, np.ndarray], options: Options, threads: int | None, max_memory: int | None = None
+) -> ChunkResult:
     """Run one chunk, and name its arrays as `snnir run` does."""
-    result = program.run(arrays, **asdict(options), threads=threads)
+    result = program.run(arrays, **asdict(options), threads=threads, max_memory=max_memory)
     return ChunkResult(_named(program, result), RunTotals.of(result))
 
 

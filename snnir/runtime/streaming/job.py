@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,6 +53,7 @@ def run_stream(
     chunk: int = DEFAULT_CHUNK,
     labels: np.ndarray | None = None,
     threads: int | None = None,
+    max_memory: int | None = None,
     cluster: object | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> StreamResult:
@@ -64,8 +65,9 @@ def run_stream(
     results in memory, or with `cluster` as many as are under way.
 
     `cluster` is a Dask `distributed` client, or what one can be made of: a scheduler's address, a `LocalCluster`.
-    `threads` are those of this process, or of one task in a cluster (default there: 1). `labels` are class indices [N].
-    `progress(done, total)` is told of samples. Raises `UsageError` where the output holds a run of another program,
+    `threads` are those of this process, or of one task in a cluster (default there: 1), and `max_memory` (see
+    `RunOptions`) is for this process only. `labels` are class indices [N].
+    `progress(done, total)` gets numbers of samples. Raises `UsageError` where the output holds a run of another program,
     other inputs or options, `InputError` for data that does not fit, naming the samples.
     """
     options = options or Options()
@@ -76,10 +78,7 @@ def run_stream(
     if labels is not None and labels.shape != (source.samples,):
         raise InputError(f"expected {source.samples} class indices, found shape {list(labels.shape)}")
     output, content = Path(output), program.content()
-    packed = output.suffix == ".npz"
-    if (packed and output.is_dir()) or (not packed and output.exists() and not output.is_dir()):
-        raise UsageError(f"cannot write {output}: give a folder, or the name of a .npz file")
-    folder = output.with_name(output.name + _PARTS) if packed else output
+    folder = _folder_of(output)
     starts = list(range(0, source.samples, chunk)) or [0]
     state = {
         "format": _FORMAT,
@@ -92,30 +91,52 @@ def run_stream(
     with Store(folder) as store:
         _resume(store, state, source, chunk)
         resumed = sum(entry.totals.samples for entry in store.entries.values())
-        waiting = [number for number in range(len(starts)) if number not in store.entries]
-        done = resumed
-        if progress is not None:
-            progress(done, source.samples)
-        digests: dict[int, str] = {}
-
-        def chunks() -> Iterator[Chunk]:
-            for number in waiting:
-                arrays = source.read(starts[number], min(starts[number] + chunk, source.samples))
-                digests[number] = digest_of(arrays)
-                yield number, arrays
-
-        with closing(_runner(program, content, options, threads, cluster)(chunks())) as results:
-            for number, result in results:
-                entry = Entry(number, digests.pop(number), result.totals)
-                store.write(entry, source.samples, starts[number], result.arrays)
-                done += result.totals.samples
-                if progress is not None:
-                    progress(done, source.samples)
+        _run_waiting(
+            store, source, chunk, starts, resumed, _runner(program, content, options, threads, max_memory, cluster), progress
+        )
         totals = store.finish()
         accuracy = None if labels is None else _accuracy(program, store, labels, chunk)
-    if packed:
+    if folder != output:
         pack(folder, output)
     return StreamResult(totals, output, resumed, accuracy, source.read(0, min(1, source.samples)))
+
+
+def _run_waiting(
+    store: Store,
+    source: Source,
+    chunk: int,
+    starts: Sequence[int],
+    done: int,
+    runner: Runner,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Run the chunks that the store does not hold yet, of which `done` samples are there already, and write each."""
+    waiting = [number for number in range(len(starts)) if number not in store.entries]
+    if progress is not None:
+        progress(done, source.samples)
+    digests: dict[int, str] = {}
+
+    def chunks() -> Iterator[Chunk]:
+        for number in waiting:
+            arrays = source.read(starts[number], min(starts[number] + chunk, source.samples))
+            digests[number] = digest_of(arrays)
+            yield number, arrays
+
+    with closing(runner(chunks())) as results:
+        for number, result in results:
+            entry = Entry(number, digests.pop(number), result.totals)
+            store.write(entry, source.samples, starts[number], result.arrays)
+            done += result.totals.samples
+            if progress is not None:
+                progress(done, source.samples)
+
+
+def _folder_of(output: Path) -> Path:
+    """The folder that a run writes: `output`, or the parts of which a `.npz` file is made in the end. Raises `UsageError`."""
+    packed = output.suffix == ".npz"
+    if (packed and output.is_dir()) or (not packed and output.exists() and not output.is_dir()):
+        raise UsageError(f"cannot write {output}: give a folder, or the name of a .npz file")
+    return output.with_name(output.name + _PARTS) if packed else output
 
 
 def _refuse_mixed_batches(program: Program) -> None:
@@ -134,8 +155,19 @@ def _names(size: Dimension) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", str(size)))
 
 
-def _runner(program: Program, content: bytes, options: Options, threads: int | None, cluster: object | None) -> Runner:
+def _runner(
+    program: Program,
+    content: bytes,
+    options: Options,
+    threads: int | None,
+    max_memory: int | None,
+    cluster: object | None,
+) -> Runner:
     if cluster is not None:
+        if max_memory is not None:
+            raise UsageError(
+                "max_memory (--max-memory) is for a run in this process; limit the workers of a cluster when they start"
+            )
         try:
             from snnir.runtime.streaming.cluster import cluster_runner
         except ModuleNotFoundError as error:
@@ -146,7 +178,7 @@ def _runner(program: Program, content: bytes, options: Options, threads: int | N
 
     def here(chunks: Iterator[Chunk]) -> Results:
         for number, arrays in chunks:
-            yield number, simulate_chunk(program, arrays, options, threads)
+            yield number, simulate_chunk(program, arrays, options, threads, max_memory)
 
     return here
 

@@ -78,6 +78,8 @@ def open_source(graph: Graph, path: str | Path) -> Source:
     path = Path(path)
     if not any(value.type.batch_axis is not None for value in graph.inputs):
         raise UnsupportedError(f"program {graph.name} fixes its batch: there are no samples to cut into chunks; run it whole")
+    if graph.groups:
+        raise UnsupportedError(f"samples of program {graph.name} belong together in groups; run it whole, not in chunks")
     parts = _parts(graph, path)
     found = _by_input(graph, path, {name for part in parts.values() for name in part})
     columns = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import snnir
 from snnir.backends.bundle import Bundle, Events, Golden
 from snnir.backends.bundle.hardware import Image, layer_files, memory_files, parse_image
-from snnir.backends.bundle.hardware.layers import CORE, TESTBENCH
+from snnir.backends.bundle.hardware.layers import CORE, FEW_CORE, TESTBENCH
 from snnir.backends.simulator import EXECUTIONS
 from snnir.cli.main import main
 from snnir.errors import FileFormatError, UsageError
@@ -23,7 +24,7 @@ from snnir.export.bundle import bundle
 from snnir.export.hardware import emit_bundle
 from snnir.ir.ops import Lstm
 from snnir.machine import IntegerProgram, emitting, interpret
-from snnir.machine.program import Constant, IndexMap, Input, Population, Readout, Scan, State, Synapse, Train, walk
+from snnir.machine.program import Constant, FewSpikes, IndexMap, Input, Population, Readout, Scan, State, Synapse, Train, walk
 from snnir.machine.ranges import bits_of
 from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
@@ -52,7 +53,8 @@ def write(folder: Path, files: Mapping[str, str]) -> list[Path]:
 
 def simulate(layer: Path) -> str:
     """Compile without a warning and run; the testbench's one line."""
-    sources = [str(layer.parent / name) for name in (CORE, TESTBENCH)]
+    few = "`define FEW_SPIKES" in (layer / "layer.vh").read_text(encoding="utf-8")
+    sources = [str(layer.parent / name) for name in (FEW_CORE if few else CORE, TESTBENCH)]
     command = ["iverilog", "-g2005", "-Wall", "-o", "run.vvp", *sources]
     compiled = subprocess.run(command, cwd=layer, capture_output=True, text=True, check=False)
     assert compiled.returncode == 0 and not compiled.stdout + compiled.stderr, compiled.stdout + compiled.stderr
@@ -66,8 +68,8 @@ def golden_spikes(made: Bundle, name: str) -> int:
     return len(made.golden.events[name].rows)
 
 
-def populations(made: Bundle) -> list[Population]:
-    return [op for op, _ in walk(made.program.ops) if isinstance(op, Population)]
+def populations(made: Bundle) -> list[Population | FewSpikes]:
+    return [op for op, _ in walk(made.program.ops) if isinstance(op, Population | FewSpikes)]
 
 
 def all_match(folder: Path, made: Bundle) -> None:
@@ -199,6 +201,101 @@ def test_random_recurrences_feed_back_what_they_hold(tmp_path: Path) -> None:
     assert negative > 0
 
 
+def few_neurons(
+    rng: np.random.Generator, train: Train, synapses: tuple[Synapse, ...], start: int, bits: int, staircase: bool
+) -> FewSpikes:
+    """Few-spike neurons with random thresholds and gains, perhaps without their last bit."""
+    rows, reach = int(rng.integers(1, 4)), 1 << bits
+    theta = np.sort(rng.integers(-reach, reach, (rows, train.hi - train.lo))) if staircase else rng.integers(1, reach, rows)
+    gained = tuple(
+        dataclasses.replace(synapse, gain=rng.integers(0, 4, int(rng.choice([1, len(synapse.weights)]))))
+        if rng.random() < 0.6 and len(synapse.weights)
+        else synapse
+        for synapse in synapses
+    )
+    maps = IndexMap.of(np.arange(train.size)), IndexMap.of(rng.integers(0, rows, train.size))
+    initial, omitted = rng.integers(-reach, reach, train.size), int(rng.integers(0, min(train.bits, 2)))
+    return FewSpikes(train, gained, initial, maps[0], theta, maps[1], staircase, start, omitted)
+
+
+def golden_of(program: IntegerProgram, levels: dict[str, np.ndarray]) -> Bundle:
+    """A bundle with golden vectors of the interpreter."""
+    run = interpret(program, levels)
+    events = {name: Events.of(rows) for name, rows in run.trains.items()}
+    return Bundle(program, Golden(len(levels["x"]), levels, {}, run.counts, events))
+
+
+def random_few_layers(seed: int) -> Bundle:
+    """Three populations in a row, each of those before it and of the input: sources whose last bits come in different steps."""
+    rng = np.random.default_rng(seed)
+    bits, inputs = 2 + seed % 15, int(rng.integers(1, 6))
+    first = Train("x", (inputs,), -int(rng.integers(0, 5)), int(rng.integers(1, 9)), 1.0)
+    ops: list[Input | FewSpikes] = [Input(first, "x")]
+    end = 1
+    for name in ("a", "b", "c"):
+        train = Train(name, (int(rng.integers(1, 9)),), -int(rng.choice([0, 1, 3, 8])), int(rng.choice([1, 2, 7, 15])), 1.0)
+        sources = [op.train for op in ops if rng.random() < 0.6 or op is ops[-1]]
+        synapses = tuple(_random_synapse(rng, f"{name}{k}", source, train.size, bits) for k, source in enumerate(sources))
+        ops.append(few_neurons(rng, train, synapses, end, bits, bool((seed + len(ops)) % 2)))
+        end += len(ops[-1].bits)  # type: ignore[union-attr]
+    program = IntegerProgram("random", "relay", "reset", tuple(ops), (), neuron="few-spikes")
+    levels = {"x": rng.integers(first.lo, first.hi + 1, (3, inputs))}
+    levels["x"][0] = rng.choice([first.lo, first.hi], inputs)
+    return golden_of(program, levels)
+
+
+def random_few_recurrence(seed: int) -> Bundle:
+    """A few-spike population whose own levels, negative ones too, come back bit by bit in the next of four windows."""
+    rng = np.random.default_rng(seed)
+    bits, inputs, neurons = 2 + seed % 15, int(rng.integers(1, 4)), int(rng.integers(1, 9))
+    lo, hi = -int(rng.integers(1, 9)), int(rng.integers(1, 9))
+    train, back, final = (Train(name, (neurons,), lo, hi, 1.0) for name in ("y", "h", "end"))
+    constant = Constant(Train("start", (neurons,), lo, hi, 1.0), rng.integers(lo, hi + 1, neurons))
+    given = Input(Train("x", (inputs,), -3, 3, 1.0), "x")
+    synapses = tuple(_random_synapse(rng, source.name, source, neurons, bits) for source in (given.train, back))
+    op = few_neurons(rng, train, synapses, train.bits, bits, bool(seed % 2))
+    scan = Scan("scan", 4, False, (State(back, "start", "y", final, op.start_step),), (), (), (), (given, op))
+    delivery = "graded" if seed % 3 == 2 else "relay"
+    program = IntegerProgram("random", delivery, "reset", (constant, scan), (), neuron="few-spikes")
+    return golden_of(program, {"x": rng.integers(-3, 4, (2, 4, inputs))})
+
+
+@icarus
+@pytest.mark.parametrize("first", range(0, 18, 6))
+def test_few_spike_populations_of_any_width_tell_the_same_bits(tmp_path: Path, first: int) -> None:
+    for seed in range(first, first + 6):
+        all_match(tmp_path / str(seed), random_few_layers(seed))
+
+
+@icarus
+def test_few_spike_recurrences_feed_back_their_bits(tmp_path: Path) -> None:
+    negative = 0
+    for seed in range(12):
+        made = random_few_recurrence(seed)
+        files = layer_files(made)
+        layer = next(name for name in files if name.endswith("layer.vh"))
+        assert f"RELAY = {int(made.program.delivery == 'relay')};" in files[layer]
+        assert made.golden is not None
+        negative += int((made.golden.counts["y"][:, :-1] < 0).sum())
+        all_match(tmp_path / str(seed), made)
+    assert negative > 0
+
+
+@icarus
+def test_few_spike_populations_of_networks_tell_the_same_bits(tmp_path: Path, digits: tuple[Program, np.ndarray]) -> None:
+    """The demo, its recurrent layer with what it feeds back itself, and an LSTM with products."""
+    x = np.random.default_rng(0).normal(size=(6, 4, 3)).astype(np.float32)
+    lstm = snnir.compile(recurrent(Lstm(), 4, 2), calibration=x, bits=3, check=False, neuron="few-spikes")
+    demo_few = snnir.compile(digits[0].graph("float"), calibration=digits[1], bits=4, check=False, neuron="few-spikes")
+    for number, made in enumerate((bundle(lstm, x, samples=1), bundle(demo_few, digits[1], samples=1))):
+        layers = write(tmp_path / str(number), layer_files(made))
+        for layer, op in zip(layers, populations(made), strict=True):
+            if op.train.size <= 100:
+                line = simulate(layer)
+                assert line.startswith(f"OK: {golden_spikes(made, op.train.name)} spikes; "), f"{layer.name}: {line}"
+    assert "RELAY = 1;" in (layers[-1] / "layer.vh").read_text(encoding="utf-8")
+
+
 @icarus
 def test_populations_of_random_networks_fire_the_same_spikes(tmp_path: Path) -> None:
     seen: set[str] = set()
@@ -268,10 +365,10 @@ def test_a_membrane_of_fewer_bits_than_needed_is_seen(tmp_path: Path, low: int, 
 
 
 def test_the_core_stays_within_what_is_synthesized() -> None:
-    source = layer_files(random_layers(0))[CORE]
-    code = re.sub(r"//.*|/\*.*?\*/", "", source)
-    assert not re.search(r"#\s*\d|\b(real|while|for|forever|repeat|wait|fork|integer|time|force|task)\b", code)
-    assert set(re.findall(r"\$\w+", code)) == {"$readmemh"}
+    for made, core in ((random_layers(0), CORE), (random_few_layers(0), FEW_CORE)):
+        code = re.sub(r"//.*|/\*.*?\*/", "", layer_files(made)[core])
+        assert not re.search(r"#\s*\d|\b(real|while|for|forever|repeat|wait|fork|integer|time|force|task)\b", code)
+        assert set(re.findall(r"\$\w+", code)) == {"$readmemh"}
 
 
 @pytest.mark.parametrize("tool", ["verilator", "yosys"])

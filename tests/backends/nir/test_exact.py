@@ -25,7 +25,7 @@ from snnir.machine.interpreter import Execution
 from snnir.machine.plain import PlainResult, simulate_plain
 from snnir.machine.program import FewSpikes, Population, Readout
 from snnir.machine.unrolling import written_out
-from snnir.passes import Context, default_pipeline, parse_pipeline, run_pipeline
+from snnir.passes import Context, default_pipeline, run_pipeline
 from tests.backends.nir.interpreter import Interpreter
 from tests.backends.spiking_graphs import random_spiking_graph
 from tests.backends.test_carry import recurrent as gated
@@ -165,7 +165,6 @@ def test_random_spiking_graphs_of_every_synapse_and_movement(tmp_path: Path) -> 
     written, reasons = 0, set[str]()
     for seed in range(30):
         graph, data = random_spiking_graph(np.random.default_rng(seed), scans=0)
-        graph = certified(graph)
         try:
             check(tmp_path / "a.nir", graph, data)
             written += 1
@@ -173,10 +172,6 @@ def test_random_spiking_graphs_of_every_synapse_and_movement(tmp_path: Path) -> 
             reasons.update(refusal.reason.split(";")[0].split(" (")[0] for refusal in error.refusals)
     assert reasons <= {*REASONS, "it is a spike train"}
     assert written >= 9
-
-
-def certified(graph: Graph) -> Graph:
-    return run_pipeline(graph, parse_pipeline("certify-bounds"), Context({}), check=False)[-1].graph
 
 
 def digits() -> np.ndarray:
@@ -311,7 +306,7 @@ def test_gates_are_refused_once_with_what_to_use(cell: str, tmp_path: Path) -> N
 def test_a_second_export_of_what_was_read_is_the_same_network(tmp_path: Path) -> None:
     data = {"x": digits()}
     write_nir(spiking(perceptron(), data), tmp_path / "a.nir")
-    graph = certified(read_nir(tmp_path / "a.nir"))
+    graph = read_nir(tmp_path / "a.nir")
     write_nir(graph, tmp_path / "b.nir")
     first, second = (nir.read(tmp_path / name) for name in ("a.nir", "b.nir"))
     assert first.to_dict().keys() == second.to_dict().keys()

@@ -151,4 +151,4 @@ def test_wrong_uses_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="simulator"):
         to_module(Graph("spikes", SPIKING))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        snnir.torch.nonsense  # noqa: B018
+        snnir.torch.nonsense  # type: ignore[attr-defined]  # noqa: B018

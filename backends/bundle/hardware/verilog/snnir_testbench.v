@@ -1,7 +1,8 @@
 // Runs one population from golden traces and compares every neuron at every step; layer.vh, the images and the traces
 // lie in the current folder. Not for synthesis. Prints one line that begins with OK, DIFFERENT or OVERFLOW.
 //
-// stimulus.txt and expected.txt: one event a line, `sample window step address value`, sorted.
+// stimulus.txt and expected.txt: one event a line, `sample window step address value`, sorted; in stimulus.txt also the
+// group of the event, which is 0 but for spikes of one bit among few-spike neurons.
 
 `default_nettype none
 
@@ -11,9 +12,26 @@ module snnir_testbench;
     reg clk, reset, clear, keep, event_valid, step;
     reg [ADDRESS_BITS-1:0] event_address;
     reg signed [EVENT_BITS-1:0] event_value;
+    reg [GROUP_BITS-1:0] event_group;
     wire ready, spike_valid, spike_negative, done, silent, overflow;
     wire [NEURON_BITS-1:0] spike_neuron;
 
+`ifdef FEW_SPIKES
+    snnir_few_spikes #(
+        .NEURONS(NEURONS), .NEURON_BITS(NEURON_BITS), .ADDRESSES(ADDRESSES), .ADDRESS_BITS(ADDRESS_BITS),
+        .SYNAPSES(SYNAPSES), .SYNAPSE_BITS(SYNAPSE_BITS), .THRESHOLDS(THRESHOLDS),
+        .THRESHOLD_BASE_BITS(THRESHOLD_BASE_BITS), .GROUPS(GROUPS), .GROUP_BITS(GROUP_BITS), .WEIGHT_BITS(WEIGHT_BITS),
+        .GAIN_BITS(GAIN_BITS), .GAIN_MOST(GAIN_MOST), .EVENT_BITS(EVENT_BITS), .THRESHOLD_BITS(THRESHOLD_BITS),
+        .MEMBRANE_BITS(MEMBRANE_BITS), .PLANE_BITS(PLANE_BITS), .TRACER_BITS(TRACER_BITS), .LOWEST(LOWEST),
+        .HIGHEST(HIGHEST), .BITS(BITS), .TOLD(TOLD), .START(START), .STAIRCASE(STAIRCASE), .RELAY(RELAY),
+        .RELAY_BASE(RELAY_BASE), .RELAY_BITS(RELAY_BITS), .RELAY_GROUP(RELAY_GROUP)
+    ) population (
+        .clk(clk), .reset(reset), .ready(ready), .clear(clear), .keep(keep), .event_valid(event_valid),
+        .event_address(event_address), .event_value(event_value), .event_group(event_group), .step(step),
+        .spike_valid(spike_valid), .spike_neuron(spike_neuron), .spike_negative(spike_negative), .done(done),
+        .silent(silent), .overflow(overflow)
+    );
+`else
     snnir_population #(
         .NEURONS(NEURONS), .NEURON_BITS(NEURON_BITS), .ADDRESSES(ADDRESSES), .ADDRESS_BITS(ADDRESS_BITS),
         .SYNAPSES(SYNAPSES), .SYNAPSE_BITS(SYNAPSE_BITS), .THRESHOLDS(THRESHOLDS),
@@ -25,11 +43,12 @@ module snnir_testbench;
         .event_address(event_address), .event_value(event_value), .step(step), .spike_valid(spike_valid),
         .spike_neuron(spike_neuron), .spike_negative(spike_negative), .done(done), .silent(silent), .overflow(overflow)
     );
+`endif
 
     integer found [0:NEURONS-1];
     integer wanted [0:NEURONS-1];
     integer stimulus, expected, lines, sample, window, time_step, i, spikes, compared, clocks;
-    integer in_sample, in_window, in_step, in_address, in_value;
+    integer in_sample, in_window, in_step, in_address, in_value, in_group, worth;
     integer out_sample, out_window, out_step, out_address, out_value;
 
     always #1 clk = !clk;
@@ -37,8 +56,8 @@ module snnir_testbench;
 
     task next_stimulus;
         begin
-            lines = $fscanf(stimulus, "%d %d %d %d %d", in_sample, in_window, in_step, in_address, in_value);
-            if (lines != 5) in_sample = -1;
+            lines = $fscanf(stimulus, "%d %d %d %d %d %d", in_sample, in_window, in_step, in_address, in_value, in_group);
+            if (lines != 6) in_sample = -1;
         end
     endtask
 
@@ -66,7 +85,7 @@ module snnir_testbench;
 
     task note_spike;
         if (spike_valid) begin
-            found[spike_neuron] = spike_negative ? -1 : 1;
+            found[spike_neuron] = spike_negative ? -worth : worth;
             spikes = spikes + 1;
         end
     endtask
@@ -84,10 +103,15 @@ module snnir_testbench;
                 found[i] = 0;
                 wanted[i] = 0;
             end
+            worth = 1;
+`ifdef FEW_SPIKES
+            if (time_step >= START) worth = 1 << (START + BITS - 1 - time_step);
+`endif
             while (in_sample == sample && in_window == window && in_step == time_step) begin
                 event_valid = 1;
                 event_address = in_address;
                 event_value = in_value;
+                event_group = in_group;
                 finish_command;
                 next_stimulus;
             end
@@ -118,6 +142,7 @@ module snnir_testbench;
         clear = 0;
         keep = 0;
         event_valid = 0;
+        event_group = 0;
         step = 0;
         spikes = 0;
         compared = 0;

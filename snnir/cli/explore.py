@@ -1,0 +1,82 @@
+"""`snnir explore`: a page that shows the graph after every pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from snnir.cli import report
+from snnir.cli.files import check_output, read_arrays
+from snnir.cli.options import (
+    BATCH_AXIS,
+    CONSTANT,
+    DIM,
+    FILE,
+    FORCE,
+    JSON,
+    PNG,
+    SHAPE,
+    batch_axes_of,
+    chosen,
+    compile_options,
+    constants_of,
+    dims_of,
+)
+
+__all__ = ["explore_command"]
+
+
+@click.command("explore")
+@click.argument("source", type=FILE)
+@click.option(
+    "--calibration", type=FILE, help="Inputs like those to come: shows the passes that need data, and what values hold."
+)
+@click.option("--output", "-o", type=FILE, default=Path("explore.html"), show_default=True, help="The page to write.")
+@click.option("--samples", default=8, show_default=True, type=click.IntRange(min=1), help="Calibration samples to look at.")
+@click.option(
+    "--sensitivity/--no-sensitivity",
+    default=None,
+    help="Quantize every value alone, to see what it costs at the outputs; by default where that is cheap.",
+)
+@compile_options()
+@CONSTANT
+@BATCH_AXIS
+@DIM
+@SHAPE
+@PNG
+@FORCE
+@JSON
+def explore_command(
+    source: Path,
+    calibration: Path | None,
+    output: Path,
+    samples: int,
+    sensitivity: bool | None,
+    constants: tuple[str, ...],
+    batch_axes: tuple[str, ...],
+    dims: tuple[str, ...],
+    shapes: tuple[str, ...],
+    png: Path | None,
+    force: bool,
+    json: bool,
+    **options: Any,
+) -> None:
+    """Write a page that shows SOURCE (a model or a .snnir program) after every pass: graph, text, values, spikes.
+
+    The page is one file that needs no network. With --json its data go to stdout instead.
+    """
+    from snnir.views.exploring import explore
+
+    if not json:
+        check_output(output, ".html", [source, calibration], force)
+    data = read_arrays(calibration) if calibration is not None else None
+    imports: dict[str, Any] = {}
+    if source.suffix != ".snnir":
+        imports = {"constants": constants_of(constants), "batch_axes": batch_axes_of(batch_axes), "dims": dims_of(dims, shapes)}
+        if data is not None:
+            imports |= chosen(options)
+    with report.simulating("exploring", json, kernels=data is not None) as advance:
+        found = explore(source, data, samples=samples, sensitivity=sensitivity, progress=advance, **imports)
+    report.page_written(found, output, png, json)
