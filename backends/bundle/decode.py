@@ -20,6 +20,7 @@ from snnir.machine.microcode import KINDS, Step
 from snnir.machine.program import (
     Accumulator,
     Constant,
+    Difference,
     Element,
     FewSpikes,
     Function,
@@ -32,6 +33,7 @@ from snnir.machine.program import (
     Readout,
     Result,
     Route,
+    RunningSum,
     Scan,
     Settled,
     Shared,
@@ -93,6 +95,8 @@ class _Decoder:
             "accumulator": self._accumulator,
             "function": self._function,
             "settled": self._settled,
+            "difference": self._difference,
+            "running_sum": self._running_sum,
             "scan": self._scan,
         }
         readers |= {kind: partial(self._combination, kind) for kind in COMBINATIONS}
@@ -262,7 +266,20 @@ class _Decoder:
             self.accumulators[name].size if is_sum else self._known(fields, name).size
             for name, is_sum in zip(names, sums, strict=True)
         ]
-        if not names:
+        code = self._code(fields, train, sizes)
+        return Function(train, fields.count("start"), fields.count("segment"), names, sums, code)
+
+    def _difference(self, fields: Fields) -> Difference:
+        train, names = self._train(fields.object("train")), fields.names("sources")
+        return Difference(train, names, self._code(fields, train, [self._known(fields, name).size for name in names]))
+
+    def _running_sum(self, fields: Fields) -> RunningSum:
+        train = self._train(fields.object("train"))
+        return RunningSum(train, *self._summing(fields, train.size))
+
+    def _code(self, fields: Fields, train: Train, sizes: list[int]) -> tuple[Step, ...]:
+        """The microcode of a function whose sources have these sizes."""
+        if not sizes:
             raise fields.error("a function without sources")
         code = []
         for item in fields.objects("code"):
@@ -270,7 +287,7 @@ class _Decoder:
             sizes.append(code[-1].size)
         if sizes[-1] != train.size:
             raise fields.error(f"its last step gives {sizes[-1]} integers for {train.size} addresses")
-        return Function(train, fields.count("start"), fields.count("segment"), names, sums, tuple(code))
+        return tuple(code)
 
     def _step(self, fields: Fields, sizes: list[int]) -> Step:
         """One step of microcode, whose operands are registers of these sizes."""

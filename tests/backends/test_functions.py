@@ -151,9 +151,9 @@ def test_few_spike_neurons_and_functions_take_the_steps_of_their_schedule() -> N
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("neuron", ["bif", "few-spikes"])
-def test_a_bundle_holds_functions_and_both_replays_run_them(name: str, neuron: str, tmp_path: Path) -> None:
-    program, x = compiled(name, neuron)
+@pytest.mark.parametrize(("neuron", "realisation"), [("bif", "barrier"), ("few-spikes", "barrier"), ("bif", "difference")])
+def test_a_bundle_holds_functions_and_both_replays_run_them(name: str, neuron: str, realisation: str, tmp_path: Path) -> None:
+    program, x = compiled(name, neuron, realisation)
     execution = "carry" if neuron == "bif" else "reset"
     made = snnir.bundle(program, x[:3], samples=3, execution=execution)
     made.save(tmp_path / "model.snnb")
