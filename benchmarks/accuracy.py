@@ -29,6 +29,7 @@ import onnx
 import snnir
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
+from snnir.ir.ops import MultiThreshold, Requantize
 from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import as_inputs, sample_count, samples
 
@@ -71,6 +72,8 @@ class Row:
     float_accuracy: float | None
     seconds: float
     """To quantize the model."""
+    spikes: float | None = None
+    """Spikes of a sample at least: the magnitudes of all levels, summed up."""
 
 
 def _arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
@@ -94,8 +97,8 @@ def measure(subject: Subject, bits: Sequence[int], weight_bits: int, options: Ma
             subject.model, calibration=calibration, bits=number, weight_bits=weight_bits, check=False, **options
         )
         seconds = time.perf_counter() - started
-        found = _quantized(program.graph("quantized"), data)
-        yield from _rows(subject.name, f"snnir, {number} bits", graph, expected, found, labels, seconds)
+        found, spikes = _quantized(program.graph("quantized"), data)
+        yield from _rows(subject.name, f"snnir, {number} bits", graph, expected, found, labels, seconds, spikes)
     if other:
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -109,14 +112,21 @@ def _named(graph: Graph) -> dict[str, Value]:
     return {**{value.name: value for value in graph.inputs}, **graph.outputs}
 
 
-def _quantized(graph: Graph, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The quantized network: what the spiking one settles to (`snnir verify`)."""
-    total, parts = sample_count(graph, data), []
+def _quantized(graph: Graph, data: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
+    """The quantized network: what the spiking one settles to (`snnir verify`); and the least spikes of a sample."""
+    total, parts, spikes = sample_count(graph, data), [], 0
+
+    def count(value: Value, levels: np.ndarray) -> None:
+        nonlocal spikes
+        if value.producer is not None and isinstance(value.producer.op, Requantize | MultiThreshold):
+            spikes += int(np.abs(levels).sum())
+
     for start in range(0, total, _CHUNK):
-        parts.append(execute(graph, samples(graph, data, start, start + _CHUNK)))
-    return {
+        parts.append(execute(graph, samples(graph, data, start, min(start + _CHUNK, total)), count))
+    found = {
         name: np.concatenate([part[name] for part in parts], value.type.batch_axis or 0) for name, value in graph.outputs.items()
     }
+    return found, spikes / total
 
 
 def _rows(
@@ -127,6 +137,7 @@ def _rows(
     found: Mapping[str, np.ndarray],
     labels: np.ndarray | None,
     seconds: float,
+    spikes: float | None = None,
 ) -> Iterator[Row]:
     for position, (name, value) in enumerate(graph.outputs.items()):
         meter = Meter(name, value.type)
@@ -145,6 +156,7 @@ def _rows(
             distance.agreement,
             *right,
             seconds,
+            spikes,
         )
 
 
@@ -187,13 +199,15 @@ def _static(model: Path, data: Mapping[str, np.ndarray], graph: Graph, folder: P
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    lines = ["| model | output | quantized by | SQNR (dB) | correlation | arg-max agreement | accuracy (float) |"]
-    lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: |")
+    lines = ["| model | output | quantized by | SQNR (dB) | correlation | arg-max agreement | accuracy (float) | spikes |"]
+    lines.append("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         correlation = "" if row.correlation is None else f"{row.correlation:.4f}"
         agreement = "" if row.agreement is None else f"{100 * row.agreement:.1f} %"
         right = "" if row.accuracy is None else f"{100 * row.accuracy:.2f} % ({100 * (row.float_accuracy or 0):.2f} %)"
-        lines.append(f"| {row.model} | {row.output} | {row.method} | {row.sqnr:.1f} | {correlation} | {agreement} | {right} |")
+        spikes = "" if row.spikes is None else f"{row.spikes:,.0f}"
+        numbers = f"{row.sqnr:.1f} | {correlation} | {agreement} | {right} | {spikes}"
+        lines.append(f"| {row.model} | {row.output} | {row.method} | {numbers} |")
     return "\n".join(lines)
 
 

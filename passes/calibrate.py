@@ -14,7 +14,8 @@ from snnir.ir import FLOAT, Graph, Node, Op, Quantization, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
-from snnir.passes.channel_scales import apply_factors, candidates, choose_factors
+from snnir.passes.channel_scales import apply_factors, candidates
+from snnir.passes.choose_factors import Precision, choose_factors
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
@@ -48,7 +49,8 @@ class Calibrate(Pass):
        left to measure, no data are needed.
     6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
     7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights
-       can carry it: those of inputs by the host (`channel_scales.py`).
+       can carry it: those of inputs by the host (`channel_scales.py`); those of activations where levels of `bits` and weights of
+       `weight_bits` bits gain more than the spikes cost (`choose_factors.py`).
     8. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
        range that the data take, widened, so that their integers have a known size.
     """
@@ -61,6 +63,8 @@ class Calibrate(Pass):
     percentile: float = 99.9
     allow_host: bool = False
     channels: bool = True
+    bits: int = 4
+    weight_bits: int = 8
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -75,7 +79,7 @@ class Calibrate(Pass):
         remarks: list[str] = []
         groups, _ = _own_scales(placed)
         if groups and self.channels and context.calibration is not None:
-            placed, remarks = _with_channel_scales(observed, context.calibration)
+            placed, remarks = _with_channel_scales(observed, context.calibration, Precision(self.bits, self.weight_bits))
         groups, own = _own_scales(placed)
         found: dict[Node, Op] = {**own, **saturations(placed, context)}
         if not groups:
@@ -127,7 +131,7 @@ def _levels(low: float, high: float, bits: int) -> Quantization:
     return Quantization(scale, lo, lo + count)
 
 
-def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray]) -> tuple[Graph, list[str]]:
+def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray], precision: Precision) -> tuple[Graph, list[str]]:
     """The graph with factors for channels and parts that differ in range, and remarks on those that the host divides by."""
     graph = observed.graph
     found = candidates(graph, observed.raw, data)
@@ -141,7 +145,7 @@ def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray]) -> tu
 
     for chunk in chunks(graph, data):
         execute(graph, chunk, observe)
-    chosen = choose_factors(graph, found)
+    chosen = choose_factors(graph, found, precision)
     if not chosen:
         return graph, []
     remarks = []

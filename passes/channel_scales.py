@@ -7,7 +7,8 @@ et al., arXiv:1906.04721). The graph computes what it computed, in other units i
 1. An input (and what the host computes from one) is divided by the host, in real numbers, before it is encoded: one factor for
    each channel or feature. Where data are far from 0 and all that takes the input is linear, the middle of each channel's range
    is taken off first.
-2. An activation behind a ReLU or a leaky ReLU gets one factor for each channel; the weights before it are divided.
+2. An activation behind a ReLU, leaky ReLU or PReLU gets one factor for each channel where that pays (`choose_factors.py`); the
+   weights before it are divided.
 3. Parts of a concatenation, and whatever else only meets in data movement, keep ranges of their own: a factor for each part.
 4. What compares or multiplies levels keeps one scale: states of scans, products, quantizers of the model itself, outputs.
 """
@@ -15,7 +16,7 @@ et al., arXiv:1906.04721). The graph computes what it computed, in other units i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,24 +29,16 @@ from snnir.passes.divide_values import Division
 from snnir.passes.factors import NotCarriedError, Reader, divisible, spread_axis
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["Candidate", "apply_factors", "candidates", "choose_factors"]
+__all__ = ["ENOUGH", "Candidate", "apply_factors", "candidates"]
 
-_ENOUGH = 32
+ENOUGH = 32
 """How many numbers an input must show in each channel, so that ranges of its own are known for it."""
-_PAYS = 0.5
-"""By how much factors must lessen the squared error that the rounding of a value causes in what takes it: by half a bit."""
+_SHOWN = 1 << 16
+"""How many numbers of an array are looked at, at most, where scales for channels are chosen."""
 _FAR = 0.25
 """The share of its levels that the data of an input far from 0 must use, or the middle of their range is taken off."""
 _WIDER = 1.5
 """How much wider than seen the ranges are taken from which the middle is taken off."""
-_HEADROOM = 0.8
-"""Factors of an activation's channels are ranges to this power: small ranges, known from few numbers, keep room above them."""
-_FEW = 2.0
-"""The least factor of an activation's channel, times the square root of the numbers that it is known from."""
-_SMALL = 0.1
-"""How small the squared error that a channel causes may at least be, as a share of that of the average one."""
-_MEETING = 1.25
-"""How many times the range of another part one part must have that it meets, to be divided at all."""
 
 
 @dataclass
@@ -70,6 +63,8 @@ class Candidate:
     """Whether constants can be taken off as well."""
     count: int = 0
     """How many numbers each channel has shown."""
+    shown: list[np.ndarray] = field(default_factory=list)
+    """Some of them [C, n], evenly spaced."""
 
     def see(self, array: np.ndarray) -> None:
         """Take an array of calibration data into account."""
@@ -83,12 +78,15 @@ class Candidate:
                 np.maximum(self.ends[1], whole.max(axis=1), out=self.ends[1])
             self.powers += (rows**8).sum(axis=1)
             self.count += rows.shape[1]
+            if self.axis is not None and self.free:
+                signed = np.moveaxis(array, self.axis, 0).reshape(rows.shape)
+                self.shown.append(signed[:, :: max(rows.shape[1] * len(rows) // _SHOWN, 1)].astype(np.float32))
 
     @property
     def middles(self) -> np.ndarray:
         """What is taken off each channel [C]: the middle of its range where that saves a bit in one of them, else 0."""
         nothing = np.zeros(len(self.largest))
-        if not self.movable or self.count < _ENOUGH:
+        if not self.movable or self.count < ENOUGH:
             return nothing
         low, high = self.ends
         span = self.largest * (2 if low.min() < 0 else 1)
@@ -163,53 +161,6 @@ def _possible(
     except NotCarriedError:
         return None
     return division.readers
-
-
-def choose_factors(graph: Graph, found: Sequence[Candidate]) -> dict[Node, np.ndarray]:
-    """Factors [C] or [1] of the candidates that need any, once they have seen the data."""
-    known = {candidate.node: candidate for candidate in found}
-    chosen: dict[Node, np.ndarray] = {}
-    for nodes in scale_groups(graph, (Observe, FakeQuantize)):
-        members = [known[node] for node in nodes if node in known]
-        fixed = [float(member.ranges.max()) for member in members if not member.free]
-        reference = max(fixed, default=0.0) or max((float(member.ranges.max()) for member in members), default=0.0)
-        for member in members:
-            factors = _factors(member, reference) if member.free else None
-            if factors is not None:
-                chosen[member.node] = factors
-    return chosen
-
-
-def _factors(member: Candidate, reference: float) -> np.ndarray | None:
-    ranges = member.ranges[member.ranges > 0]
-    if not len(ranges):
-        return None
-    top = float(ranges.max())
-    if member.axis is not None and (member.count >= _ENOUGH or not member.raw):
-        relative = np.where(member.ranges > 0, member.ranges / top, 1.0)
-        if not member.raw:
-            relative = np.maximum(relative**_HEADROOM, min(_FEW / np.sqrt(member.count), 1.0))
-        weights = _weights(member, relative)
-        noise = float(np.mean(relative**2 * weights))
-        if noise <= _PAYS * float(np.mean(weights)) or member.middles.any():
-            # a channel that weighs little needs no finer levels than the others make worthwhile
-            least = np.sqrt(_SMALL * noise / np.maximum(weights, np.finfo(np.float64).tiny))
-            return np.asarray(np.maximum(relative, np.minimum(least, 1.0)) * top / reference)
-    return np.array([top / reference]) if not 1 / _MEETING < reference / top < _MEETING else None
-
-
-def _weights(member: Candidate, ranges: np.ndarray) -> np.ndarray:
-    """What an error in each channel counts [C]: its square in each output of what takes it, relative to the square of what that
-    output adds up, on average over all outputs."""
-    total, outputs = np.zeros(len(ranges)), 0
-    for reader in member.readers:
-        mine = (reader.factors >= 2) & (reader.squares > 0)
-        channel = reader.factors[mine].astype(np.int64) - 2
-        squares, output = reader.squares[mine], reader.outputs[mine]
-        sums = np.bincount(output, squares * ranges[channel] ** 2)
-        total += np.bincount(channel, squares / np.maximum(sums[output], np.finfo(np.float64).tiny), len(ranges))
-        outputs += int(np.count_nonzero(sums))
-    return total / outputs if outputs else np.ones(len(ranges))
 
 
 def apply_factors(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.ir import Dim, Node, TensorType, Value, dims
-from snnir.ir.ops import Add, Clip, Conv, LeakyRelu, Linear, MaxPool, Movement, Observe, Relu, Scan, SparseLinear
+from snnir.ir.ops import Add, Clip, Conv, LeakyRelu, Linear, MaxPool, Movement, Observe, PRelu, Relu, Scan, SparseLinear
 from snnir.passes.sums import WEIGHTED
 
 __all__ = ["Factors", "NotCarriedError", "Reader", "compressed", "concrete", "divisible", "reader_of", "spread_axis"]
@@ -89,11 +89,13 @@ def weighed(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Reader:
     """What an op that weighs a value adds up: term k adds `squares[k]` times the square of a number to output `outputs[k]`, and
-    takes it where the factor of the value is `factors[k]`."""
+    takes it where the factor of the value is `factors[k]`; `peaks[k]` is the largest of its `counts[k]` weights."""
 
     factors: np.ndarray
     outputs: np.ndarray
     squares: np.ndarray
+    peaks: np.ndarray
+    counts: np.ndarray
 
 
 def reader_of(node: Node, weight: np.ndarray, factor: np.ndarray) -> Reader | None:
@@ -101,7 +103,7 @@ def reader_of(node: Node, weight: np.ndarray, factor: np.ndarray) -> Reader | No
     squares = weight.astype(np.float64) ** 2
     if isinstance(node.op, SparseLinear):
         found = np.broadcast_to(factor[0], factor.shape[1:]).reshape(-1)[node.operands[3].array]
-        return Reader(found, node.operands[2].array, squares)
+        return Reader(found, node.operands[2].array, squares, np.sqrt(squares), np.ones_like(squares))
     if not isinstance(node.op, Linear | Conv):
         return None
     axis = channel_axis(node)
@@ -110,7 +112,9 @@ def reader_of(node: Node, weight: np.ndarray, factor: np.ndarray) -> Reader | No
     groups = node.op.groups if isinstance(node.op, Conv) else 1
     channels = np.arange(groups * inner).reshape(groups, 1, inner).repeat(maps // groups, axis=1).reshape(maps, inner)
     outputs = np.arange(maps)[:, None].repeat(inner, axis=1)
-    return Reader(found[channels.reshape(-1)], outputs.reshape(-1), squares.reshape(maps, inner, -1).sum(axis=2).reshape(-1))
+    terms = squares.reshape(maps * inner, -1)
+    counts = np.full(len(terms), float(terms.shape[1]))
+    return Reader(found[channels.reshape(-1)], outputs.reshape(-1), terms.sum(axis=1), np.sqrt(terms.max(axis=1)), counts)
 
 
 def divided(node: Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
@@ -157,13 +161,14 @@ def constant_of(value: Value, factor: np.ndarray) -> np.ndarray:
 def divisible(value: Value, factor: np.ndarray, used: int = 1) -> list[Node]:
     """The nodes, last first, that have to change so that `value` comes out divided by `factor`. Raises `NotCarriedError`.
 
-    Positively homogeneous activations (ReLU, leaky ReLU) hand a positive factor on, f(x / F) = f(x) / F; sums divide their terms.
+    Positively homogeneous activations (ReLU, leaky ReLU, PReLU) hand a positive factor on, f(x / F) = f(x) / F; sums divide
+    their terms.
     """
     node = value.producer
     if node is None or len(value.uses) != used:
         raise NotCarriedError(f"{value.name} is taken elsewhere, too")
     op = node.op
-    if isinstance(op, Relu | LeakyRelu) or (isinstance(op, Clip) and op.low == 0 and np.isinf(op.high)):
+    if isinstance(op, Relu | LeakyRelu | PRelu) or (isinstance(op, Clip) and op.low == 0 and np.isinf(op.high)):
         return [node, *divisible(node.operands[0], factor)]
     if isinstance(op, Add):
         found = [node]

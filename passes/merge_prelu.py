@@ -9,6 +9,7 @@ import numpy as np
 from snnir.ir import FLOAT, Graph, Node, Value
 from snnir.ir.ops import Add, Clip, Mul, PRelu, Relu
 from snnir.ir.rewrite import Rewriter, rebuild
+from snnir.passes.falling_slopes import larger_of_two
 from snnir.passes.infra import Context, Pass, Result, register
 
 __all__ = ["MergePRelu"]
@@ -22,8 +23,9 @@ _NEAR = 1e-6
 class MergePRelu(Pass):
     """Merge `slope x + (1 - slope) max(x, 0)` into one activation.
 
-    1. The two constants must add up to 1, and no slope may be negative: the function then increases.
-    2. They must be the same for all samples, and spread over the last axes of a sample.
+    1. The two constants must add up to 1. Where no slope is negative, the function increases.
+    2. Where some are, these channels become the larger of two increasing functions (`falling_slopes.py`).
+    3. The constants must be the same for all samples, and spread over the last axes of a sample.
 
     In parts it would take three populations, for the sum, its positive part and their sum, each with its own rounding.
     """
@@ -48,12 +50,15 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
         if _positive_part(positive) is not x:
             continue
         both = slope.astype(np.float64) + remainder
-        if not (np.abs(both - 1) <= _NEAR).all() or (slope < 0).any() or slope.ndim > x.type.rank:
+        if not (np.abs(both - 1) <= _NEAR).all() or slope.ndim > x.type.rank:
             continue
         if slope.ndim == x.type.rank:
             if slope.shape[0] != 1:
                 continue
             slope = slope[0]
+        if (slope < 0).any():
+            larger = larger_of_two(rewriter, x, slope, node.output.name)
+            return None if larger is None else (larger,)
         op = PRelu(tuple(float(number) for number in slope.reshape(-1)), tuple(slope.shape))
         return (rewriter.emit(op, x, name=node.output.name),)
     return None

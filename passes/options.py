@@ -67,7 +67,10 @@ class CompileOptions:
 
     bits: int = _option(4, "Bits of activations, 2 to 8.")
     weight_bits: int = _option(8, "Bits of weights, 2 to 16.")
-    input_bits: int = _option(8, "Bits of the model's inputs, and of what the host computes from them, 2 to 16.")
+    input_bits: int = _option(
+        0,
+        "Bits of the model's inputs, and of what the host computes from them, 2 to 16; 0: as many as the rest needs.",
+    )
     state_bits: int = _option(0, "Bits of states that add up (LSTM cells, GRU), 2 to 16; 0: two more than --bits.")
     value_bits: Mapping[str, int] = _option(
         None, "Bits of one value, by the name that verify, run and debug print; may be given again.", metavar="NAME=BITS"
@@ -98,9 +101,9 @@ class CompileOptions:
     )
 
     gates: str = _option(
-        "auto",
-        "SiLU, hard swish, GELU, mish: a product of two populations, or a table of the sum; auto: a table for few-spikes.",
-        choices=("auto", "product", "table"),
+        "table",
+        "SiLU, hard swish, GELU, mish: a table of the complete sum, or a product of two populations.",
+        choices=("table", "product"),
         trainable=False,
     )
 

@@ -54,13 +54,13 @@ def default_pipeline(*values: int, **options: Unpack[CompileKeywords]) -> tuple[
 
 def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     """The default order of passes with these options. Raises `UsageError` for options out of range."""
-    tables = options.gates == "table" or (options.gates == "auto" and options.neuron == FEW_SPIKES)
     values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
+    share = QuantizeActivations.input_share if options.neuron != FEW_SPIKES else 1.0  # there, more bits are more planes
     return (
         *simplify(),
-        *((MergeGates(),) if tables else ()),
-        Calibrate(options.method, options.percentile, options.allow_host),
-        QuantizeActivations(options.bits, options.input_bits, options.state_bits, values),
+        *((MergeGates(),) if options.gates == "table" else ()),
+        Calibrate(options.method, options.percentile, options.allow_host, True, options.bits, options.weight_bits),
+        QuantizeActivations(options.bits, options.input_bits, options.state_bits, values, options.fit, share),
         *((AdaptWeights(),) if options.fit else ()),
         QuantizeWeights(options.weight_bits, options.rounding, options.fit),
         RemoveDeadCode(),

@@ -27,14 +27,21 @@ from snnir.ir.ops import (
     SequenceMask,
 )
 from snnir.ir.rewrite import copy_constants, like
+from snnir.passes.align_scales import aligned_factors
+from snnir.passes.calibrate import first_samples
 from snnir.passes.host_part import function_interior
 from snnir.passes.infra import Context, Pass, Result, register
+from snnir.passes.input_bits import INPUT_BITS, fewest_input_bits
 from snnir.passes.properties import NO_OBSERVERS
 from snnir.passes.scale_groups import scale_groups
 from snnir.passes.value_names import ValueNames
 
 __all__ = ["QuantizeActivations", "accumulating", "known_values", "levels_of"]
 
+_FEW_SAMPLES = 8
+"""Calibration samples on which the bits of inputs are compared."""
+AUTO = 0
+"""Bits that are to be chosen."""
 _MOST = 8
 """The most bits of all activations at once: each more bit doubles the steps of every window."""
 
@@ -49,12 +56,14 @@ class QuantizeActivations(Pass):
        `round(clip(x, a, b)/s) = clip(round(x/s), round(a/s), round(b/s))`. Other activations stay before the quantizer.
     3. A product of two values that both change with the input becomes `product`, which multiplies levels exactly.
     4. Inputs of the model, what the host computes from them, and what functions inside the network give, get `input_bits`
-       bits: they are charged at once, so that more bits cost no inner time-steps.
+       bits: they are charged at once, so that more bits cost no inner time-steps. 0 chooses: the fewest of 8, 10, 12 and 14 bits
+       with which inputs alone cause at most `input_share` of the noise at the outputs that everything else causes.
     5. States that add to what they were (the cell state of an LSTM, the state of a GRU) get `state_bits` bits, because
        their rounding errors add up over the sequence; 0 means two more than `bits`.
     6. A quantizer of the model itself (`fake_quantize`) becomes `quantize` to its own levels, with its own rounding; what
        must share a scale with it takes its levels.
-    7. `values` overrides the bits of single values by name: `i=3;cell.next=12`; where two layers have one, `last/i=3`.
+    7. Scales of states move a little, so that the products that they add up are weighed without an error (`align_scales.py`).
+    8. `values` overrides the bits of single values by name: `i=3;cell.next=12`; where two layers have one, `last/i=3`.
     """
 
     name = "quantize-activations"
@@ -63,12 +72,16 @@ class QuantizeActivations(Pass):
     ensures = (NO_OBSERVERS,)
 
     bits: int = 4
-    input_bits: int = 8
+    input_bits: int = 0
     state_bits: int = 0
     values: str = ""
+    fit: bool = True
+    input_share: float = 0.1
 
     def __post_init__(self) -> None:
-        given = [("bits", self.bits, _MOST), ("input-bits", self.input_bits, Observe.MOST_BITS)]
+        given = [("bits", self.bits, _MOST)]
+        if self.input_bits:
+            given.append(("input-bits", self.input_bits, Observe.MOST_BITS))
         given += [(name, bits, Observe.MOST_BITS) for name, bits in self.overrides().items()]
         if self.state_bits:
             given.append(("state-bits", self.state_bits, Observe.MOST_BITS))
@@ -89,6 +102,7 @@ class QuantizeActivations(Pass):
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `PassError` where no calibration went before, `UsageError` for unknown `values`."""
         levels: dict[Node, Quantize] = {}
+        chosen: list[tuple[list[Node], int]] = []
         overrides = ValueNames.of(graph).bits(self.overrides())
         inputs, states, starts = known_values(graph), accumulating(graph), _starts(graph)
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
@@ -102,16 +116,36 @@ class QuantizeActivations(Pass):
                 continue
             bits = self.bits
             if all(node.operands[0] in inputs or _charged(node) for node in nodes):
-                bits = self.input_bits
+                bits = self.input_bits or AUTO
             if any(node in states for node in nodes):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
             bits = max((overrides[node] for node in nodes if node in overrides), default=bits)
-            found = {node: levels_of(node, bits) for node in nodes}
+            chosen.append((nodes, bits))
+        remarks = self.choose_input_bits(graph, chosen, context)
+        scales = {node: levels_of(node, bits).scale for nodes, bits in chosen for node in nodes}
+        factors = aligned_factors(graph, scales)
+        for nodes, bits in chosen:
+            found = {node: levels_of(node, bits, factors.get(node, 1.0)) for node in nodes}
             whole = reduce(Quantization.join, found.values())
             levels.update((node, Quantize(whole if node in starts else own)) for node, own in found.items())
         if not levels and not all(node.op.host or isinstance(node.op, Movement) for node in graph.nodes):
             raise PassError("pass quantize-activations found no observed value; run calibrate before it")
-        return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True)
+        return Result(_quantize(graph, levels, [value.type for value in graph.inputs]), True, remarks)
+
+    def choose_input_bits(self, graph: Graph, chosen: list[tuple[list[Node], int]], context: Context) -> tuple[str, ...]:
+        """Put the bits that are to be chosen in their places in `chosen`; a remark where these are not the fewest tried."""
+        open_ = [index for index, (_, bits) in enumerate(chosen) if bits == AUTO]
+        if not open_:
+            return ()
+        place = 0
+        if context.calibration and self.fit:
+            data = first_samples(graph, context.calibration, _FEW_SAMPLES)
+            others = {node: levels_of(node, bits) for nodes, bits in chosen if bits != AUTO for node in nodes}
+            inputs = [{node: levels_of(node, bits) for index in open_ for node in chosen[index][0]} for bits in INPUT_BITS]
+            place = fewest_input_bits(graph, inputs, others, self.input_share, data)
+        for index in open_:
+            chosen[index] = (chosen[index][0], INPUT_BITS[place])
+        return (f"inputs have {INPUT_BITS[place]} bits: with fewer they would lose too much beside the rest",) if place else ()
 
 
 def _charged(node: Node) -> bool:
@@ -170,14 +204,14 @@ def _summands(value: Value) -> set[Value]:
     return {value}
 
 
-def levels_of(node: Node, bits: int) -> Quantization:
-    """The levels of `bits` bits that an `observe` gets."""
+def levels_of(node: Node, bits: int, factor: float = 1.0) -> Quantization:
+    """The levels of `bits` bits that an `observe` gets, with `factor` times the scale that calibration found."""
     op = node.expect(Observe)
     source = node.operands[0]
     if source.producer is not None and isinstance(source.producer.op, SequenceMask):
         return Quantization(1.0, 0, 1)
     found = op.quantization(bits)
-    scale, lo, hi = found.scale, found.lo, found.hi
+    scale, lo, hi = found.scale * factor, found.lo, found.hi
     clip = _absorbed(node)
     if clip is not None:
         lo, hi = (_bounded(end, scale, lo, hi) for end in (clip.low, clip.high))

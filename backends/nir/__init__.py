@@ -6,6 +6,7 @@ construction of the neurons. The package `nir` is imported when a file is writte
 
 from snnir.backends.nir.read import read_nir
 from snnir.backends.nir.report import MODES, Mismatch, NirReport
+from snnir.backends.nir.segments import write_segments
 from snnir.backends.nir.write import Source, write_nir
 
-__all__ = ["MODES", "Mismatch", "NirReport", "Source", "read_nir", "write_nir"]
+__all__ = ["MODES", "Mismatch", "NirReport", "Source", "read_nir", "write_nir", "write_segments"]

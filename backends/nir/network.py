@@ -45,7 +45,8 @@ _REASONS: dict[str, str] = {
     "max": "NIR has no maximum; use average or strided convolutions, or a pool before the activation",
     "product": (
         "NIR has no product of two signals (gates of GRU and LSTM, SiLU, attention): use recurrent layers without gates (RNN "
-        "with ReLU or tanh, IndRNN), or write a bundle, which holds products (command line: snnir bundle)"
+        "with ReLU or tanh, IndRNN), a bundle, which holds products (command line: snnir bundle), or one file for each part "
+        "between them, with segments=True (command line: --segments)"
     ),
     "accumulator": _FUNCTION,
     "function": _FUNCTION,
@@ -125,10 +126,10 @@ class Describer:
         return Refusal(name if node is None else node.describe(), reason, () if node is None else node.origin)
 
 
-def refuse_ops(program: IntegerProgram, nodes: Mapping[str, Node], unroll: bool) -> None:
+def refuse_ops(program: IntegerProgram, nodes: Mapping[str, Node], unroll: bool, functions: bool = False) -> None:
     """Raise `UnsupportedError` for ops that NIR lacks: one line for each reason and node of the model, a scan for all its body.
 
-    A scan that is not to be written out is refused as well, where nothing in it is.
+    A scan that is not to be written out is refused as well, where nothing in it is. `functions` permits these ops.
     """
     work, refusals = Describer(nodes), dict[tuple[str, str], Refusal]()
 
@@ -138,7 +139,10 @@ def refuse_ops(program: IntegerProgram, nodes: Mapping[str, Node], unroll: bool)
 
     for op in program.ops:
         inside = op.ops if isinstance(op, Scan) else (op,)
-        reasons = dict.fromkeys(_REASONS[kind] for kind in (type(each).__name__.lower() for each in inside) if kind in _REASONS)
+        kinds = (type(each).__name__.lower() for each in inside)
+        reasons = dict.fromkeys(_REASONS[kind] for kind in kinds if kind in _REASONS)
+        if functions:
+            reasons = {}
         for reason in reasons:
             refuse(op, reason)
         if isinstance(op, Scan) and not unroll and not reasons:

@@ -60,5 +60,7 @@ class NirReport:
     """Whether float32 arithmetic holds every sum exactly (certified ranges below 2^23)."""
     mismatches: tuple[Mismatch, ...] = ()
     """Of a lossy export: every population and output, under both resets."""
+    segments: tuple[NirReport, ...] = ()
+    """One for each file, where the program was cut at its functions."""
     samples: int = 0
     """Samples that the mismatch was measured on."""

@@ -54,6 +54,8 @@ _KINDS: dict[str, tuple[str, str]] = {
     ".npz": ("an archive of arrays", ""),
     ".nir": ("a NIR file", ""),
     ".html": ("a page of snnir", ""),
+    ".onnx": ("an ONNX file of snnir", ""),
+    ".json": ("a JSON file", ""),
 }
 
 
@@ -86,6 +88,12 @@ def _is_kind(path: Path, suffix: str, member: str) -> bool:
     if suffix == ".nir":
         with path.open("rb") as file:
             return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    if suffix == ".onnx":
+        with path.open("rb") as file:
+            return b"snnir" in file.read(64)
+    if suffix == ".json":
+        with path.open("rb") as file:
+            return file.read(64).lstrip()[:1] in (b"{", b"[")
     if suffix == ".html":
         with path.open("rb") as file:
             return b'name="generator" content="snnir"' in file.read(2000)

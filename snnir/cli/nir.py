@@ -30,14 +30,27 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--unroll/--no-unroll", default=True, help="Write recurrent layers out, one copy for each sequence element (default)."
 )
+@click.option("--segments", is_flag=True, help="Cut at functions (softmax, ...): OUTPUT is a folder, with a file for each part.")
 @click.option("--length", "lengths", multiple=True, metavar="NAME=SIZE", help="An open length, like T=8; may be given again.")
 @FORCE
 @JSON
 def nir_command(
-    program: Path, output: Path, lossy: bool, data: Path | None, unroll: bool, lengths: tuple[str, ...], force: bool, json: bool
+    program: Path,
+    output: Path,
+    lossy: bool,
+    data: Path | None,
+    unroll: bool,
+    segments: bool,
+    lengths: tuple[str, ...],
+    force: bool,
+    json: bool,
 ) -> None:
     """Write PROGRAM (.snnir) as a NIR file: exact, or lossy and measured."""
-    check_output(output, ".nir", [program, data], force)
+    if segments:
+        if output.suffix or (not force and output.is_dir() and any(output.iterdir()) and not (output / "segments.json").exists()):
+            raise UsageError(f"--output {output}: --segments writes a folder; give one without a suffix that holds nothing else")
+    else:
+        check_output(output, ".nir", [program, data], force)
     if data is not None and not lossy:
         raise UsageError("--data is what a lossy file is measured on; give --lossy, or leave it out")
     sizes = {}
@@ -53,6 +66,7 @@ def nir_command(
         calibration=read_arrays(data) if data is not None else None,
         unroll=unroll,
         lengths=sizes,
+        segments=segments,
     )
     if json:
         facts = dataclasses.asdict(found)

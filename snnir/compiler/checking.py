@@ -15,6 +15,7 @@ from snnir.compiler.estimates import Population, estimated_steps, populations
 from snnir.compiler.open_sizes import OpenSizes, advice
 from snnir.compiler.options import ImportOptions
 from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, UsageError, unforeseen
+from snnir.html import bar, section, table
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
 from snnir.ir.phases import NEURONS
@@ -110,6 +111,19 @@ class ModelCheck:
     def macs(self) -> Dimension:
         """Multiply-accumulates of one sample in the dense network."""
         return _sum(item.macs for item in self.populations)
+
+    def _repr_html_(self) -> str:
+        """What becomes of the nodes, for notebooks: how many of each fate, and all that do not spike."""
+        counts, total = self.counts, max(len(self.nodes), 1)
+        colours = {"spiking": "#2b9479", "folded": "#6d92c4", "host": "#c08327"}
+        fates = [[fate, f"{count:,}", bar(count, total, colours.get(fate, "#c2253a"))] for fate, count in counts.items()]
+        others = [
+            [node.operator, node.name, node.fate, node.reason] for node in self.nodes if node.fate not in ("spiking", "folded")
+        ]
+        size = f"{self.neurons} neurons, {self.synapses} synapses, {self.macs} multiply-accumulates a sample"
+        parts = [table(("operator", "node", "fate", "why"), others)] if others else []
+        verdict = "converts" if self.ok else f"{len(self.refusals)} refusals"
+        return section(f"{self.model}: {verdict}", table(("fate", "nodes", ""), fates, numbers=(1,)), size, *parts)
 
     def facts(self) -> dict[str, object]:
         """The report for JSON: numbers, or text where a size is open."""

@@ -59,10 +59,11 @@ def compile(  # the field's word for it; shadowing the builtin is confined to th
     """Compile a trained model into an exact spiking program.
 
     `calibration` holds inputs like those the model will see (one array, or arrays by input name). `options` are those of
-    `snnir.passes.CompileOptions`: `bits` (2 to 8) for activations, `weight_bits` (2 to 16), `input_bits` (2 to 16) for the
-    model's inputs and what the host computes from them, `state_bits` (2 to 16) for states that add to what they were, such
-    as the cell state of an LSTM (0: two more than `bits`), `value_bits` for single values by the names that `verify` and
-    `run` print, `method` of choosing scales (`mse`, `percentile`, `minmax`), `neuron` for the family of neurons (`bif`: one level
+    `snnir.passes.CompileOptions`: `bits` (2 to 8) for activations, `weight_bits` (2 to 16), `input_bits` (2 to 16; 0: as many as
+    the rest needs) for the model's inputs and what the host computes from them, `state_bits` (2 to 16) for states that add to
+    what they were, such as the cell state of an LSTM (0: two more than `bits`), `value_bits` for single
+    values by the names that `verify` and `run` print, `method` of choosing scales (`mse`, `percentile`, `minmax`), `neuron` for
+    the family of neurons (`bif`: one level
     a spike, `few-spikes`: the level's bits), and so on; and those of `import_model`. The example of a module of PyTorch
     whose batch is axis 0 is taken from the calibration data where it is not given. Where the model needs a number for a size
     that is still open, it gets that of the calibration data, and a note says so. `pipeline` replaces the default order of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.errors import UnsupportedError
+from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import SPIKING, Graph
 from snnir.ir.dims import BATCH, Dim
 from snnir.ir.execute import bind_sizes
@@ -30,6 +30,7 @@ def export_nir(
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     unroll: bool = True,
     lengths: Mapping[str, int] | None = None,
+    segments: bool = False,
 ) -> NirReport:
     """Write the spiking network to a `.nir` file (docs/nir.md), whole or not at all, and say what was written.
 
@@ -37,17 +38,21 @@ def export_nir(
     "lossy": each is one `nir.IF`; the report says how far its counts are from the integers on `calibration` (one array, or
     arrays by input name), which it then needs. Recurrent layers are written out element by element, which sends the
     spikes of `delivery="replay"` (`unroll=False` refuses them instead); `lengths` gives open sequence lengths their size, like
-    `{"T": 8}`, where `calibration` does not.
+    `{"T": 8}`, where `calibration` does not. `segments` cuts the network at its functions (softmax, normalisations): `path` is a
+    folder then, with a file for each part and `segments.json`, which says what the functions compute.
 
     Raises `UnsupportedError` listing by name what NIR cannot express, `UsageError` without the package `nir`, for
     options out of range or a path that cannot be written, `InputError` for data that does not fit.
     """
-    from snnir.backends.nir import write_nir
+    from snnir.backends.nir import write_nir, write_segments
 
+    if segments and mode != "exact":
+        raise UsageError("segments are written in the exact form only; leave out lossy, or segments")
     graph = program.graph(SPIKING)
     data = as_inputs(graph, calibration) if calibration is not None else None
     sizes = dict(lengths or {}) | ({} if data is None else bind_sizes(graph, data))
-    return write_nir(source_of(graph, sizes), path, mode, data=data, scans=unroll)
+    source = source_of(graph, sizes)
+    return write_segments(source, path, unroll) if segments else write_nir(source, path, mode, data=data, scans=unroll)
 
 
 def source_of(graph: Graph, sizes: Mapping[str, int]) -> Source:

@@ -14,6 +14,7 @@ from typing import TypeVar, overload
 import numpy as np
 
 from snnir.errors import GraphError, SizeError
+from snnir.html import section, table
 from snnir.ir.op import FLOAT, LEVELS, Op
 from snnir.ir.types import TensorType, dtype_of
 
@@ -164,6 +165,23 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph {self.name} level={self.level}: {len(self.nodes)} nodes>"
+
+    def _repr_html_(self) -> str:
+        """The nodes as a table, for notebooks; the inner ones of scans stand behind them, indented."""
+        rows: list[list[object]] = []
+
+        def enter(graph: Graph, depth: int) -> None:
+            for node in graph.nodes:
+                names = ", ".join(value.name for value in node.outputs)
+                types = ", ".join(str(value.type) for value in node.outputs)
+                rows.append(["\u2003" * depth + node.op.name, names, types, ", ".join(node.origin)])
+                if node.body is not None:
+                    enter(node.body, depth + 1)
+
+        enter(self, 0)
+        inputs = ", ".join(f"{value.name} {value.type}" for value in self.inputs)
+        said = f"inputs: {inputs}; outputs: {', '.join(self.outputs)}"
+        return section(f"graph {self.name}, {self.level} level", said, table(("op", "value", "type", "from"), rows))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self._key() == other._key()

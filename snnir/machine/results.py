@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+
+from snnir.errors import UsageError
+from snnir.html import bar, columns, section, table
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["RASTER_COLUMNS", "SimulationResult"]
 
@@ -76,6 +82,54 @@ class SimulationResult:
     def total_charges(self) -> np.ndarray:
         """Synaptic operations that multiply, of all synapses: int64 [N]."""
         return _total(self.charges, len(self.steps))
+
+    def _repr_html_(self) -> str:
+        """Spikes and operations of every layer, and the steps of windows, for notebooks."""
+        count = max(len(self.steps), 1)
+        spikes = {name: float(array.sum()) / count for name, array in self.spikes.items()}
+        synops = {name: float(array.sum()) / count for name, array in self.synops.items()}
+        most, busiest = max(spikes.values(), default=0.0), max(synops.values(), default=0.0)
+        rows: list[list[object]] = [[name, "population", f"{value:,.1f}", bar(value, most)] for name, value in spikes.items()]
+        rows += [[name, "synapse", f"{value:,.1f}", bar(value, busiest, "#2b9479")] for name, value in synops.items()]
+        steps = np.bincount(self.steps.reshape(-1)).tolist() if self.steps.size else []
+        said = "settled: the integers of the quantized network" if self.settled else f"{self.unsettled} neurons could still fire"
+        mean = f"inner steps of {self.steps.size:,} windows: {float(self.steps.mean()) if self.steps.size else 0:.1f} mean"
+        head = ("value", "kind", "spikes or operations a sample", "")
+        return section(
+            f"run of {len(self.steps)} samples", said, table(head, rows, numbers=(2,)), mean, columns(steps, label=mean)
+        )
+
+    def to_dataframe(self, what: str = "layers") -> pandas.DataFrame:
+        """A table for pandas, a row each of: `layers` (sample and population or synapse: spikes, synops, charges), `windows`
+        (sample and window: steps), `rasters` (event of a recorded value: `RASTER_COLUMNS` and its name).
+
+        Raises `UsageError` without pandas, or for another `what`.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise UsageError("to_dataframe needs pandas: pip install pandas") from None
+        samples = np.arange(len(self.steps))
+        if what == "layers":
+            parts = [
+                pandas.DataFrame({"sample": samples, "name": name, "kind": "population", "spikes": array})
+                for name, array in self.spikes.items()
+            ]
+            for name, array in self.synops.items():
+                charged = self.charges.get(name, np.zeros_like(array))
+                kind = {"sample": samples, "name": name, "kind": "synapse", "synops": array, "charges": charged}
+                parts.append(pandas.DataFrame(kind))
+            return pandas.concat(parts, ignore_index=True).convert_dtypes() if parts else pandas.DataFrame()
+        if what == "windows":
+            names = np.tile(np.array(self.windows, dtype=object), len(samples))
+            rows = {"sample": samples.repeat(len(self.windows)), "window": names, "steps": self.steps.reshape(-1)}
+            return pandas.DataFrame(rows)
+        if what == "rasters":
+            frames = [
+                pandas.DataFrame(events, columns=list(RASTER_COLUMNS)).assign(name=name) for name, events in self.rasters.items()
+            ]
+            return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=[*RASTER_COLUMNS, "name"])
+        raise UsageError(f"to_dataframe of {what!r}: choose layers, windows or rasters")
 
 
 def _total(parts: dict[str, np.ndarray], batch: int) -> np.ndarray:

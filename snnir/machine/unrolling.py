@@ -16,7 +16,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Constant, Emitter, FewSpikes, Input, Summing
+from snnir.machine.emitters import Constant, Emitter, FewSpikes, Function, Input, Max, Product, Settled, Summing
 from snnir.machine.program import IntegerProgram, Op, Output
 from snnir.machine.route import Route
 from snnir.machine.scans import Scan
@@ -36,6 +36,7 @@ class WrittenOut:
 def written_out(program: IntegerProgram) -> WrittenOut:
     """The program without scans. A train of a body is called `<its name>[<element>]`, and so is a readout.
 
+    Functions, products and maxima keep their places; of segments nothing is said any more (`cutting.py` cuts such a program).
     What the model gives out of readouts inside scans is the host's then. Raises `UnsupportedError` for scans without elements,
     and for emitters that read trains other than through synapses.
     """
@@ -70,6 +71,14 @@ class _Writer:
                 for synapse, source in zip(made.synapses, sources, strict=True)
             ]
             made = dataclasses.replace(made, synapses=tuple(synapses))
+        elif isinstance(made, Function):
+            made = dataclasses.replace(made, names=tuple(sources))
+        elif isinstance(made, Settled):
+            made = dataclasses.replace(made, source=sources[0])
+        elif isinstance(made, Product):
+            made = dataclasses.replace(made, factors=(sources[0], sources[1]))
+        elif isinstance(made, Max):
+            made = dataclasses.replace(made, source=sources[0])
         elif not isinstance(made, Input | Constant):
             raise UnsupportedError(f"{op.train.name}: a {type(op).__name__.lower()} is not written out window by window")
         end = max((self.ends[source] for source in sources), default=1)

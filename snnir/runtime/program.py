@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from snnir.errors import FileFormatError, GraphError, UsageError
+from snnir.html import section, table
 from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import execute
 from snnir.ir.phases import neuron_of
@@ -56,6 +57,19 @@ class Program:
         from snnir.runtime.summary import program_summary
 
         return program_summary(self)
+
+    def _repr_html_(self) -> str:
+        """Levels, distances and warnings, for notebooks."""
+        rows = []
+        for level in self.levels:
+            graph = self.graph(level)
+            rows.append([level, f"{sum(1 for _ in graph.walk()):,}", f"{graph.parameter_count():,}"])
+        known = {name: self.facts.get(name) for name in ("source", "neuron", "calibration_samples", "pipeline")}
+        said = [f"{name.replace('_', ' ')}: {value}" for name, value in known.items() if value is not None]
+        said += [f"distance to float: {item.name}: {item}" for item in self.distances]
+        said += [f"warning: {item}" for item in self.warnings]
+        parts = table(("level", "nodes", "parameters"), rows, numbers=(1, 2))
+        return section(f"program {self.graph('spiking').name}", parts, *said)
 
     @property
     def levels(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.errors import InputError
+from snnir.html import bar, section, table
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
@@ -60,6 +61,19 @@ class Verification:
     def ok(self) -> bool:
         """No mismatch, and no window beyond its bound."""
         return self.mismatches == 0 and self.within_bounds
+
+    def _repr_html_(self) -> str:
+        """What was compared, for notebooks."""
+        most = max((count for _, count, _ in self.values), default=0)
+        rows = [
+            [name, f"{count:,}", f"{bad:,}", bar(count, most, "#d4570a" if bad else "#14803c")]
+            for name, count, bad in self.values
+        ]
+        verdict = "equal integers" if self.ok else "NOT equal integers"
+        said = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
+        steps = f"{self.steps} steps at most, {self.bound} certified ({self.execution}, {self.delivery})"
+        parts = [f"distance to float: {item.name}: {item}" for item in self.distances]
+        return section(f"{verdict}: {said}", steps, table(("value", "compared", "mismatches", ""), rows, numbers=(1, 2)), *parts)
 
 
 def integer_counts(quantized: Graph, spiking: Graph, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from snnir.errors import GraphError
 from snnir.ir import FLOAT, SPIKING, Dim, Graph, Node, Value
 from snnir.ir.op import OPS
 from snnir.ir.ops import Fs, Movement, Observe, Population, Scan
@@ -124,7 +125,7 @@ def _node(node: Node, prefix: str, owner: str, sizes: Mapping[str, int], level: 
 def _macs(node: Node, sizes: Mapping[str, int]) -> int | None:
     try:
         return node_macs(node, sizes)
-    except (KeyError, TypeError, ValueError, AttributeError):  # a size that is still open
+    except GraphError:  # a size that is still open
         return None
 
 

@@ -67,8 +67,6 @@ def test_prelu_in_parts_becomes_one_population() -> None:
     program = snnir.compile(graph, calibration=data)
     assert sum(isinstance(node.op, Bif) for _, node in program.graph().walk()) == 1
     assert program.verify(data["x"][:8]).ok
-    falling, _ = sloped(np.array([0.1, -0.2, 0.7, 1.0], np.float32))
-    assert not MergePRelu().run(falling, Context()).changed
 
 
 def distance(graph: Graph, data: dict[str, np.ndarray], other: dict[str, np.ndarray], **options: object) -> float:
@@ -87,19 +85,24 @@ def test_fitting_brings_other_data_closer_to_the_model() -> None:
 
 def test_refined_rounding_is_less_off_than_the_nearest() -> None:
     """What one layer gives out, with inputs that go together and are never 0 on average."""
-    graph = Graph("alone")
-    x = graph.input("x", TensorType((dim(BATCH), 24), "f32"))
-    graph.output("y", graph.add1(Linear(), x, graph.constant("w", normal(8, 24))))
-    mixing = normal(24, 24)
-    data, other = ({"x": normal(400, 24) @ mixing + 3} for _ in range(2))
-    passes = [item for item in default_pipeline(8, 3) if item.name not in ("quantize-weights", "adapt-weights")]
-    last = next(index for index, item in enumerate(passes) if item.name == "quantize-activations")
-    levels = run_pipeline(graph, passes[: last + 1], Context(data))[-1].graph
-    found = [QuantizeWeights(3, refine=refine).run(levels, Context(data)).graph for refine in (False, True)]
-    nearest, refined = (measure(graph, item, other)[0].sqnr for item in found)
-    assert refined > nearest + 2
-    again = QuantizeWeights(3).run(levels, Context()).graph
-    assert measure(graph, again, other)[0].sqnr == nearest
+    gains = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        graph = Graph("alone")
+        x = graph.input("x", TensorType((dim(BATCH), 24), "f32"))
+        graph.output("y", graph.add1(Linear(), x, graph.constant("w", rng.normal(size=(8, 24)).astype(np.float32))))
+        mixing = rng.normal(size=(24, 24))
+        data, other = ({"x": (rng.normal(size=(400, 24)) @ mixing + 3).astype(np.float32)} for _ in range(2))
+        passes = [item for item in default_pipeline(8, 3) if item.name not in ("quantize-weights", "adapt-weights")]
+        last = next(index for index, item in enumerate(passes) if item.name == "quantize-activations")
+        levels = run_pipeline(graph, passes[: last + 1], Context(data))[-1].graph
+        found = [QuantizeWeights(3, refine=refine).run(levels, Context(data)).graph for refine in (False, True)]
+        nearest, refined = (measure(graph, item, other)[0].sqnr for item in found)
+        gains.append(refined - nearest)
+        again = QuantizeWeights(3).run(levels, Context()).graph
+        assert measure(graph, again, other)[0].sqnr == nearest
+    assert min(gains) > 1
+    assert np.mean(gains) > 3
 
 
 def test_weights_are_adapted_only_where_unseen_samples_gain() -> None:
