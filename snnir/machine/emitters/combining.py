@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.machine.emitters.base import Emitter
+from snnir.machine.microcode import Step
 from snnir.machine.spans import Bounds
 from snnir.machine.trains import lengthen
 from snnir.machine.window import Emission, Window
@@ -27,6 +28,14 @@ class Combining(Emitter):
     @abstractmethod
     def combine(self, tracers: list[np.ndarray]) -> np.ndarray:
         """The function, of tracers int64 [samples, steps, n] of each source."""
+
+    @abstractmethod
+    def reading(self, sources: tuple[str, ...]) -> Combining:
+        """The same of other sources."""
+
+    @abstractmethod
+    def of_complete(self) -> tuple[Step, ...]:
+        """What it comes to once its sources are complete, as microcode of them."""
 
     def emit(self, window: Window) -> Emission:
         """Differences of the function from step to step; it holds a tracer of every source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -38,6 +39,14 @@ class Difference(Combining):
         samples, steps = tracers[0].shape[:2]
         found = compute(self.code, [tracer.reshape(samples * steps, tracer.shape[2]) for tracer in tracers])
         return np.asarray(np.clip(found, self.train.lo, self.train.hi)).reshape(samples, steps, self.train.size)
+
+    def reading(self, sources: tuple[str, ...]) -> Difference:
+        """The same function of other sources."""
+        return dataclasses.replace(self, names=sources)
+
+    def of_complete(self) -> tuple[Step, ...]:
+        """The function."""
+        return self.code
 
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """Any level, and any change from one to another; the first event of a fresh window is a level."""
