@@ -24,6 +24,7 @@ from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
     Div,
+    Expand,
     Function,
     Linear,
     MatMul,
@@ -207,3 +208,24 @@ def test_memory_images_hold_the_microcode_of_a_sequencer(tmp_path: Path) -> None
         assert sum(name.endswith(f".{part}.memh") for name in names) == sum(
             len(node.outputs) for _, node in program.graph().walk() if isinstance(node.op, Function)
         )
+
+
+@pytest.mark.parametrize("length", [4, None])
+@pytest.mark.parametrize(("neuron", "realisation"), [("bif", "barrier"), ("few-spikes", "barrier"), ("bif", "difference")])
+def test_functions_of_constants_have_the_sizes_of_what_they_meet(neuron: str, realisation: str, length: int | None) -> None:
+    """A softmax of a constant, and one of what a weight of 0 leaves of the input, at known and at open lengths."""
+    generator = np.random.default_rng(0)
+    graph, size = Graph("constant", "float"), dim("T") if length is None else length
+    x = graph.input("x", TensorType((_N, size, 5), "f32"))
+    stream = graph.add1(Linear(), x, _weight(graph, generator, 6, 5))
+    same = graph.constant("same", generator.standard_normal((1, 1, 6)).astype(np.float32))
+    first = graph.add1(Softmax(2), graph.add1(Expand((_N, size, 6)), same))
+    nothing = graph.add1(Mul(), stream, graph.constant("zero", np.zeros((), np.float32)))
+    second = graph.add1(Softmax(2), graph.add1(Add(), nothing, same))
+    hidden = graph.add1(Tanh(), graph.add1(Add(), graph.add1(Add(), stream, first), second))
+    graph.output("y", graph.add1(Linear(), hidden, _weight(graph, generator, 3, 6)))
+    data = generator.standard_normal((20, 4, 5)).astype(np.float32)
+    program = snnir.compile(graph, calibration=data, neuron=neuron, functions=realisation)
+    assert program.verify(data[:4]).mismatches == 0
+    if length is None:
+        assert program.verify(generator.standard_normal((3, 7, 5)).astype(np.float32)).mismatches == 0
