@@ -42,10 +42,10 @@ def decode_combination(kind: str, train: Train, stored: Fields) -> Combining:
     for field in fields(cls):
         key = str(field.metadata.get("stored", field.name))
         kinds: tuple[object, ...] = get_args(hints[field.name]) or (hints[field.name],)
-        if field.name == "train" or (type(None) in kinds and not stored.has(key)):
+        if field.name == "train" or (type(None) in kinds and key not in stored):
             continue
         if int in kinds:
-            values[field.name] = stored.count(key, 0, _LARGEST)
+            values[field.name] = stored[key]
         else:
-            values[field.name] = stored.get(key, str) if hints[field.name] is str else stored.names(key)
+            values[field.name] = stored[key] if hints[field.name] is str else tuple(stored[key])
     return cls(train, **values)

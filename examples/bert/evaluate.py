@@ -32,5 +32,4 @@ if __name__ == "__main__":
     parser.add_argument("--verify", type=int, default=100, help="sentences on which every integer is compared")
     parser.add_argument("--output", type=Path, default=Path("out/bert.json"))
     given = parser.parse_args()
-    title = "encoder of sentences, MR"
-    sys.exit(main(title, MODEL, data(), given.neuron, given.bits, given.sentences, given.verify, given.output))
+    sys.exit(main(MODEL, data(), given.neuron, given.bits, given.sentences, given.verify, given.output))

@@ -23,9 +23,10 @@ class FunctionBody:
     gives the scale of the integers; `write` then gives the body and the levels of its results.
     """
 
-    def __init__(self, interior: Mapping[Node, object], ends: Sequence[Node]) -> None:
+    def __init__(self, interior: Mapping[Node, object], ends: Sequence[Node], limits: Mapping[str, int]) -> None:
         self.ends = ends
         self.graph = Graph(ends[0].operands[0].name, QUANTIZED)
+        self.graph.limits.update(limits)  # upper ends of open sizes: sums over them count on those
         self.arithmetic = Arithmetic(self.graph)
         self.fixed: dict[Value, Fixed] = {}
         first = ends[0].operands[0].node

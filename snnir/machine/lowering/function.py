@@ -19,7 +19,7 @@ from snnir.machine.microcode import Step
 from snnir.machine.program import Accumulator, Difference, Function, RunningSum, Synapse, Train, trains_of
 from snnir.machine.synapses import currents
 
-__all__: list[str] = []
+__all__ = ["STEPS"]
 
 _KINDS: dict[type[GraphOp], str] = {
     ops.IntAdd: "add",
@@ -34,6 +34,9 @@ _KINDS: dict[type[GraphOp], str] = {
     ops.IntSqrt: "sqrt",
     ops.IntBitLength: "bit_length",
 }
+
+STEPS = frozenset({*_KINDS, ops.IntTable, ops.IntReduce})
+"""Integer ops that steps of microcode compute, data movement aside."""
 
 
 @lowers(ops.Accumulate)

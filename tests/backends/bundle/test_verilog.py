@@ -387,23 +387,22 @@ def test_the_core_stays_within_what_is_synthesized() -> None:
         assert set(re.findall(r"\$\w+", code)) == {"$readmemh"}
 
 
+@pytest.mark.parametrize("core", [CORE, FEW_CORE])
 @pytest.mark.parametrize("tool", ["verilator", "yosys"])
-def test_other_tools_take_the_core(tmp_path: Path, tool: str) -> None:
+def test_other_tools_take_the_cores(tmp_path: Path, tool: str, core: str) -> None:
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    layer = write(tmp_path, layer_files(random_layers(0)))[0]
+    layer = write(tmp_path, layer_files(random_layers(0) if core == CORE else random_few_layers(0)))[0]
+    module, testbench = core.removesuffix(".v"), {"SAMPLES", "WINDOWS", "STEPS", "CARRY"}
+    testbench |= {"GROUP_BITS"} if core == CORE else set()
     found = re.findall(r"localparam (\w+) = (-?\d+);", (layer / "layer.vh").read_text(encoding="utf-8"))
-    known = [(key, value) for key, value in found if key not in ("SAMPLES", "WINDOWS", "STEPS", "CARRY")]
+    known = [(key, value) for key, value in found if key not in testbench]
     if tool == "verilator":
-        command = [tool, "--lint-only", "-Wall", *(f"-G{key}={value}" for key, value in known), f"../{CORE}"]
+        command = [tool, "--lint-only", "-Wall", *(f"-G{key}={value}" for key, value in known), f"../{core}"]
     else:
-        values = " ".join(f"-set {key} {value}" for key, value in known)
-        command = [
-            tool,
-            "-q",
-            "-p",
-            f"read_verilog ../{CORE}; chparam {values} snnir_population; synth -noabc -top snnir_population; check -assert",
-        ]
+        values = " ".join(f"-set {key} 32'sh{int(value) & 0xFFFFFFFF:x}" for key, value in known)
+        script = f"read_verilog ../{core}; chparam {values} {module}; synth -noabc -top {module}; check -assert"
+        command = [tool, "-q", "-p", script]
     result = subprocess.run(command, cwd=layer, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
