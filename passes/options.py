@@ -12,7 +12,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypedDict
 
 from snnir.errors import UsageError
-from snnir.ir.phases import NEURONS
+from snnir.ir.phases import FEW_SPIKES, NEURONS
 from snnir.ir.protocols import Functions
 
 __all__ = ["CompileKeywords", "CompileOptions", "Declaration", "declaration"]
@@ -58,6 +58,7 @@ class CompileKeywords(TypedDict, total=False):
     neuron: str
     omitted_bits: int
     gates: str
+    inputs: str
     functions: str
 
 
@@ -106,6 +107,12 @@ class CompileOptions:
         choices=("table", "product"),
         trainable=False,
     )
+    inputs: str = _option(
+        "charged",
+        "How levels of inputs enter: charged whole, which multiplies weights by them, or as bit planes of few-spike neurons.",
+        choices=("charged", "planes"),
+        trainable=False,
+    )
 
     functions: str = _option(
         "barrier",
@@ -127,6 +134,11 @@ class CompileOptions:
                     raise UsageError(f"{item.name}={value!r} must be a whole number")
             elif (choices := declaration(item).choices) and value not in choices:
                 raise UsageError(f"{item.name} {value!r} is unknown; choose one of {', '.join(choices)}")
+        if self.inputs == "planes" and self.neuron != FEW_SPIKES:
+            raise UsageError(
+                f"inputs 'planes' are for few-spike neurons, which emit bits, and neuron is {self.neuron!r}: choose charged "
+                "inputs, or neuron few-spikes (--neuron few-spikes)"
+            )
 
     def facts(self) -> dict[str, object]:
         """All options by name, for the file of a program."""

@@ -16,6 +16,7 @@ from snnir.passes.merge_gates import MergeGates
 from snnir.passes.merge_prelu import MergePRelu
 from snnir.passes.one_sample import OneSample
 from snnir.passes.options import CompileKeywords, CompileOptions
+from snnir.passes.plane_inputs import PlaneInputs
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.remove_dead_code import RemoveDeadCode
@@ -66,6 +67,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         QuantizeWeights(options.weight_bits, options.rounding, options.fit),
         RemoveDeadCode(),
         *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
+        *((PlaneInputs(),) if options.inputs == "planes" else ()),
         SubstituteNeurons(options.neuron, options.functions),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
