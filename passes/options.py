@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 from snnir.errors import UsageError
 from snnir.ir.phases import FEW_SPIKES, NEURONS
+from snnir.ir.protocols import Functions
 
 __all__ = ["CompileKeywords", "CompileOptions", "Declaration", "declaration"]
 
@@ -58,6 +59,7 @@ class CompileKeywords(TypedDict, total=False):
     omitted_bits: int
     gates: str
     inputs: str
+    functions: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,13 @@ class CompileOptions:
         "charged",
         "How levels of inputs enter: charged whole, which multiplies weights by them, or as bit planes of few-spike neurons.",
         choices=("charged", "planes"),
+        trainable=False,
+    )
+
+    functions: str = _option(
+        "barrier",
+        "Functions inside the network: barrier waits for complete levels, difference tells every change (bif neurons only).",
+        choices=tuple(each.value for each in Functions),
         trainable=False,
     )
 

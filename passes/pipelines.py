@@ -59,7 +59,8 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     share = QuantizeActivations.input_share if options.neuron != FEW_SPIKES else 1.0  # there, more bits are more planes
     return (
         *simplify(),
-        *((MergeGates(),) if options.gates == "table" else ()),
+        # a gate that closes the model is the host's now, and what stands before it may have been a function's average
+        *((MergeGates(), SubstituteOperators()) if options.gates == "table" else ()),
         Calibrate(options.method, options.percentile, options.allow_host, True, options.bits, options.weight_bits),
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values, options.fit, share),
         *((AdaptWeights(),) if options.fit else ()),
@@ -67,7 +68,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         RemoveDeadCode(),
         *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
         *((PlaneInputs(),) if options.inputs == "planes" else ()),
-        SubstituteNeurons(options.neuron),
+        SubstituteNeurons(options.neuron, options.functions),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
     )
