@@ -133,6 +133,8 @@ class _Placement:
         self.functions = function_nodes(old, self.prefix | self.suffix)
         self.segments = segments(old, self.functions)
         self.saturated: dict[Value, Value] = {}
+        self.constant = {self.values[value] for value in old.constants}
+        """Constants, and what functions would compute of them alone."""
         for node in old.nodes:
             self.visit(node)
         for name, value in old.outputs.items():
@@ -244,6 +246,9 @@ class _Placement:
         kinds = [self.kinds[value] for value in operands]
         if node in self.prefix:
             self.add(node, operands, _RAW, node.body)
+        elif node in self.functions and all(value in self.constant for value in operands):
+            self.add(node, operands, _RAW)  # the same for all samples: the host knows it before the network runs
+            self.constant.update(self.values[value] for value in node.outputs)
         elif node in self.functions:
             self.function(node, operands)
         elif needs_host(node) and node not in self.suffix:

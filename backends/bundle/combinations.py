@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 
 from snnir.backends.bundle.fields import Fields
 from snnir.machine import emitters
-from snnir.machine.emitters import Combining
+from snnir.machine.emitters import Combining, Difference
 from snnir.machine.trains import Train
 
 __all__ = ["COMBINATIONS", "decode_combination", "encode_combination"]
@@ -15,9 +15,11 @@ __all__ = ["COMBINATIONS", "decode_combination", "encode_combination"]
 COMBINATIONS: dict[str, type[Combining]] = {
     name.lower(): found
     for name in emitters.__all__
-    if isinstance(found := getattr(emitters, name), type) and issubclass(found, Combining) and found is not Combining
+    if isinstance(found := getattr(emitters, name), type)
+    and issubclass(found, Combining)
+    and found not in (Combining, Difference)
 }
-"""The combinations by the names of their ops."""
+"""The combinations by the names of their ops, but for functions, which have microcode."""
 
 _LARGEST = 1 << 40
 

@@ -15,6 +15,7 @@ from snnir.backends.bundle.tensors import TensorReader
 from snnir.machine.program import (
     Accumulator,
     Constant,
+    Difference,
     Element,
     Emitter,
     FewSpikes,
@@ -28,6 +29,7 @@ from snnir.machine.program import (
     Readout,
     Result,
     Route,
+    RunningSum,
     Scan,
     Settled,
     Shared,
@@ -84,6 +86,8 @@ class _Decoder(PartsDecoder):
             "accumulator": self._accumulator,
             "function": self._function,
             "settled": self._settled,
+            "difference": self._difference,
+            "running_sum": self._running_sum,
             "scan": self._scan,
         }
         readers |= {kind: partial(self._combination, kind) for kind in COMBINATIONS}
@@ -153,6 +157,17 @@ class _Decoder(PartsDecoder):
         sums = tuple(name in self.accumulators for name in names)
         sizes = [self.accumulators[name].size if name in self.accumulators else self.known(fields, name).size for name in names]
         return Function(train, fields["start"], fields["segment"], names, sums, decode_code(self, fields, sizes, train.size))
+
+    def _difference(self, fields: Fields) -> Difference:
+        train, names = self.train(fields.object("train")), tuple(fields["sources"])
+        if not names:
+            raise fields.error("a function without sources")
+        sizes = [self.known(fields, name).size for name in names]
+        return Difference(train, names, decode_code(self, fields, sizes, train.size))
+
+    def _running_sum(self, fields: Fields) -> Emitter:
+        train = self.train(fields.object("train"), enter=False)
+        return self._entered(fields, RunningSum(train, *self.summing(fields)))
 
     def _scan(self, fields: Fields) -> Scan:
         windows = fields["windows"]

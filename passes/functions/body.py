@@ -37,7 +37,11 @@ class FunctionBody:
 
     def take(self, value: Value, type_: TensorType, unit: np.ndarray, lo: int, hi: int) -> None:
         """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 stands for `unit`."""
-        inner = self.graph.input(value.name, TensorType(type_.shape, "i64"))
+        name, count = value.name, 0
+        while name in self.graph.values:  # a name that an earlier operand's arithmetic took
+            count += 1
+            name = f"{value.name}.{count}"
+        inner = self.graph.input(name, TensorType(type_.shape, "i64"))
         if unit.size == 1:
             self.fixed[value] = Fixed(inner, float(unit.reshape(-1)[0]), lo, hi)
             return

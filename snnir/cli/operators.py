@@ -16,9 +16,9 @@ from typing import Any
 __all__ = ["collected", "found", "overview", "table"]
 
 _WHERE = {
-    "spikes": "spikes compute these, or move their addresses",
+    "spikes": "spikes compute these",
     "function": "functions of complete levels compute these, in integers",
-    "host": "only the host computes these, before or after the network",
+    "host": "the host computes these, before or after the network",
 }
 
 Facts = Any
@@ -65,10 +65,13 @@ def table() -> dict[str, Facts]:
 def overview(known: Mapping[str, Facts], width: int) -> str:
     """The names of all ops, by what computes them inside a network."""
     lines = []
-    for where, said in _WHERE.items():
-        names = [op["name"] for op in known["ops"] if op["inside"] == where]
-        lines += [f"{len(names)} {where}: {said}", *_wrapped(" ".join(names), width, "  ")]
-    lines.append("snnir ops WORD says all of those that WORD finds: snnir ops lstm, snnir ops Softmax")
+    for inside in sorted(
+        {op["inside"] for op in known["ops"]}, key=lambda words: [list(_WHERE).index(word) for word in words.split(", ")]
+    ):
+        names = [op["name"] for op in known["ops"] if op["inside"] == inside]
+        said = "; or ".join(_WHERE[word] for word in inside.split(", "))
+        lines += [*_wrapped(f"{len(names)} ops: {said}", width, "  ", first=""), *_wrapped(" ".join(names), width, "  ")]
+    lines.append("snnir ops WORD says all of what WORD finds: snnir ops lstm, snnir ops Softmax")
     return "\n".join(lines)
 
 

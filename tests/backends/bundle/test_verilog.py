@@ -24,7 +24,23 @@ from snnir.export.bundle import bundle
 from snnir.export.hardware import emit_bundle
 from snnir.ir.ops import Lstm
 from snnir.machine import IntegerProgram, emitting, interpret
-from snnir.machine.program import Constant, FewSpikes, IndexMap, Input, Population, Readout, Scan, State, Synapse, Train, walk
+from snnir.machine.microprogram import Microprogram
+from snnir.machine.program import (
+    Accumulator,
+    Constant,
+    FewSpikes,
+    Function,
+    IndexMap,
+    Input,
+    Population,
+    Readout,
+    Scan,
+    State,
+    Synapse,
+    Train,
+    trains_of,
+    walk,
+)
 from snnir.machine.ranges import bits_of
 from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
@@ -429,10 +445,25 @@ def read_map(files: Mapping[str, str]) -> dict[tuple[object, ...], tuple[dict[st
         assert entry["base"] == base and entry["words"] == values.size == int(np.prod(entry["shape"], dtype=np.int64))
         assert row.startswith(f"| {base} | {values.size} | {entry['bits']} ") and entry["file"] in row
         base += values.size
-        key = entry.get("population", entry.get("readout")), entry.get("synapse"), entry["role"]
+        (owner,) = (entry[kind] for kind in ("population", "readout", "accumulator", "running sum", "function") if kind in entry)
+        key = owner, entry.get("synapse"), entry["role"]
         assert key not in found
         found[key] = entry, values.reshape(entry["shape"])
     return found
+
+
+def microcode(op: Function, program: IntegerProgram) -> dict[tuple[object, ...], np.ndarray]:
+    """The memories of a function's sequencer."""
+    sizes = {train.name: train.size for other, _ in walk(program.ops) for train in trains_of(other)}
+    flat = Microprogram()
+    flat.write(op.code, [(flat.room(sizes[name]), sizes[name]) for name in op.sources])
+    rows = np.array(flat.rows, np.int64).reshape(-1, 8)
+    name = op.train.name
+    return {
+        (name, None, "constants"): flat.registers(),
+        (name, None, "code"): rows,
+        (name, None, "maps"): flat.register_maps(),
+    }
 
 
 @pytest.mark.parametrize("seed", range(0, 20, 2))
@@ -442,7 +473,9 @@ def test_the_map_leads_to_every_integer_of_the_program(seed: int) -> None:
     found = read_map(memory_files(made))
     expected: dict[tuple[object, ...], np.ndarray] = {}
     for op, _ in walk(made.program.ops):
-        if not isinstance(op, Population | Readout):
+        if isinstance(op, Function):
+            expected |= microcode(op, made.program)
+        if not isinstance(op, Population | Readout | Accumulator):
             continue
         name = op.train.name
         expected[name, None, "initial"] = op.initial[op.initial_map.array()]
