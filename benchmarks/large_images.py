@@ -4,7 +4,8 @@
 
 ResNet-18, ResNet-50 and MobileNetV2 as torchvision defines them, ViT-S as timm does (`pip install torchvision timm`), with random
 weights and statistics of batch norm over drawn pictures. Each network and neuron is a process of its own, with one picture after
-another: 4 for calibration, 1 that runs and is verified (every integer compared).
+another: 4 for calibration, 1 that runs and is verified (every integer compared). Seconds are those of the processor, of all
+threads together.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ def measured(name: str, neuron: str, bits: int) -> dict[str, Any]:
     x = pictures(1, 3)
     with torch.no_grad():
         expected = module(torch.from_numpy(x)).numpy()
-    began = time.perf_counter()
+    began = time.process_time()
     program = snnir.compile(module, calibration=pictures(_CALIBRATION, 2), bits=bits, neuron=neuron)
-    facts["compile_seconds"], facts["compile_memory"] = time.perf_counter() - began, _memory()
+    facts["compile_seconds"], facts["compile_memory"] = time.process_time() - began, _memory()
     print(json.dumps(facts), flush=True)
-    began = time.perf_counter()
+    began = time.process_time()
     result = program.run(x)
-    facts["run_seconds"], facts["run_memory"] = time.perf_counter() - began, _memory()
+    facts["run_seconds"], facts["run_memory"] = time.process_time() - began, _memory()
     (found,) = result.outputs.values()
     facts["correlation"] = float(np.corrcoef(found.reshape(-1), expected.reshape(-1))[0, 1])
     facts["spikes"], facts["steps"] = int(result.total_spikes.sum()), int(result.steps.sum())
@@ -78,9 +79,9 @@ def measured(name: str, neuron: str, bits: int) -> dict[str, Any]:
     macs = dense_macs(program.graph("quantized"), {program.graph().inputs[0].name: x})
     facts["macs"], facts["share"] = macs.spiking + macs.host, macs.spiking_share
     print(json.dumps(facts), flush=True)
-    began = time.perf_counter()
+    began = time.process_time()
     verification = program.verify(x)
-    facts["verify_seconds"], facts["memory"] = time.perf_counter() - began, _memory()
+    facts["verify_seconds"], facts["memory"] = time.process_time() - began, _memory()
     facts["compared"], facts["mismatches"] = verification.compared, verification.mismatches
     facts["within_bounds"] = verification.within_bounds
     return facts
@@ -94,7 +95,7 @@ def _memory() -> float:
 def row(name: str, neuron: str, facts: Mapping[str, Any]) -> str:
     """A line of the table; what a stopped process did not reach stays empty."""
 
-    def cell(key: str, form: str, factor: float = 1.0) -> str:
+    def cell(key: str, form: str, factor: float = 1) -> str:
         return format(factor * facts[key], form) if key in facts else ""
 
     seconds = [cell(f"{key}_seconds", ".0f") for key in ("compile", "run", "verify")]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import CalibrationError, UsageError
-from snnir.ir import FLOAT, Graph, Node, Op, Quantization, Value
+from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Op, Quantization, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -22,7 +22,7 @@ from snnir.passes.place_observers import Placed, place_observers
 from snnir.passes.properties import AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED, LAYERS_LOWERED
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["METHODS", "Calibrate", "chunks", "first_samples"]
+__all__ = ["METHODS", "Calibrate", "chunks", "first_samples", "shortened"]
 
 METHODS = ("mse", "percentile", "minmax")
 BINS = 2048
@@ -53,6 +53,8 @@ class Calibrate(Pass):
        `weight_bits` bits gain more than the spikes cost (`choose_factors.py`).
     8. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
        range that the data take, widened, so that their integers have a known size.
+    9. Where an open length has an upper end, because something adds up, compares or averages over it, ranges depend on it:
+       the data are looked at cut to half, a quarter ... of their length as well (`shortened`).
     """
 
     name = "calibrate"
@@ -77,6 +79,8 @@ class Calibrate(Pass):
         observed = place_observers(graph, self.allow_host)
         placed = observed.graph
         remarks: list[str] = []
+        if context.calibration is not None:
+            context = dataclasses.replace(context, shortened=shortened(placed, context.calibration))
         groups, _ = _own_scales(placed)
         if groups and self.channels and context.calibration is not None:
             placed, remarks = _with_channel_scales(observed, context.calibration, Precision(self.bits, self.weight_bits))
@@ -245,7 +249,7 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
         if value in group_of:
             histograms[group_of[value]].add(array)
 
-    parts = list(chunks(graph, context.calibration))
+    parts = [chunk for data in (context.calibration, *context.shortened) for chunk in chunks(graph, data)]
     for stage, observer in enumerate((range_of, count_of)):
         for index, chunk in enumerate(parts):
             execute(graph, chunk, observer)
@@ -264,6 +268,33 @@ def chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.nd
         {name: data[name].take(range(start, min(start + _CHUNK, total)), axis=axis) for name, axis in axes.items()}
         for start in range(0, total, _CHUNK)
     ]
+
+
+def shortened(graph: Graph, data: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], ...]:
+    """The data cut to half, a quarter ... of their length along open axes that have an upper end; nothing where there are none.
+
+    Nor where an input would no longer fit to the others: one of integers without that axis, which may hold lengths, or
+    one whose size follows from the open one.
+    """
+    found: list[dict[str, np.ndarray]] = []
+    axes = {
+        value.name: [axis for axis, size in enumerate(value.type.shape) if isinstance(size, Dim) and str(size) in graph.limits]
+        for value in graph.inputs
+    }
+    for value in graph.inputs:
+        others = {str(size) for size in value.type.shape if isinstance(size, Dim)} - {BATCH, *graph.limits}
+        if others or (value.type.is_exact and not axes[value.name]):
+            return ()
+    longest = max((data[name].shape[axis] for name, places in axes.items() for axis in places), default=0)
+    part = 2
+    while longest // part:
+        cut = dict(data)
+        for name, places in axes.items():
+            for axis in places:
+                cut[name] = cut[name].take(range(-(-data[name].shape[axis] // part)), axis=axis)
+        found.append(cut)
+        part *= 2
+    return tuple(found)
 
 
 def first_samples(graph: Graph, data: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:

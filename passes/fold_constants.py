@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import apply
+from snnir.ir.op import Trait
 from snnir.ir.ops import Expand, Movement, Scan
+from snnir.ir.ops.rules import broadcast
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
 
@@ -24,7 +27,9 @@ class FoldConstants(Pass):
 
     1. A node without a body whose operands are constants becomes the constant it computes, where that is finite.
     2. Data movement of a constant that is expanded over the batch becomes an expansion of the moved constant.
-    3. A constant that is expanded over the batch and starts a state of `scan` is taken as it is: `scan` spreads it.
+    3. An op that spreads its operands to one shape takes a constant as it was before an expansion over open lengths, where its
+       result keeps its shape: what a model fills for them (a mask that hides nothing) is a constant then.
+    4. A constant that is expanded over the batch and starts a state of `scan` is taken as it is: `scan` spreads it.
     """
 
     name = "fold-constants"
@@ -45,6 +50,10 @@ def _fold(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
         return rewriter.copy(node, (*states, *operands[node.op.states :]))
     if isinstance(node.op, Movement) and len(operands) == 1 and _expanded(operands[0]) is not None:
         return _move_expanded(rewriter, node, operands[0])
+    if node.op.has(Trait.BROADCASTING):
+        plain = _unspread(node, operands)
+        if plain != operands:
+            return rewriter.copy(node, plain)
     if not operands or not all(value.is_constant for value in operands) or node.body is not None:
         return None
     if any(isinstance(size, Dim) for value in node.outputs for size in value.type.shape):
@@ -57,6 +66,19 @@ def _fold(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
     return tuple(
         rewriter.constant(value.name, np.ascontiguousarray(array)) for value, array in zip(node.outputs, results, strict=True)
     )
+
+
+def _unspread(node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The operands, constants as they were before expansions that the result does not need."""
+    found = list(operands)
+    for place, value in enumerate(operands):
+        constant = _expanded(value)
+        if constant is None or not any(isinstance(size, Dim) and size != dim(BATCH) for size in value.type.shape):
+            continue  # an expansion over the batch alone may start a recurrence that is unrolled
+        others = [other.type.shape for index, other in enumerate(found) if index != place]
+        if reduce(broadcast, others, constant.type.shape) == node.output.type.shape:
+            found[place] = constant
+    return tuple(found)
 
 
 def _spread(rewriter: Rewriter, value: Value) -> Value:

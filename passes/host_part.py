@@ -108,10 +108,17 @@ def host_nodes(graph: Graph) -> set[Node]:
     late: set[Value] = set()
     found = set()
     functions = function_interior(graph)
+    constant = set(graph.constants)
     for node in graph.nodes:
         changing = [value for value in node.operands if not value.is_constant]
         if isinstance(node.op, Scan | Quantize | Function) or node in functions:
             continue
+        if all(value in constant for value in node.operands):
+            constant.update(node.outputs)
+            if needs_host(node):
+                raw.update(node.outputs)
+                found.update(_ancestors(graph, {node}))
+                continue
         if changing and all(value in raw for value in changing):
             raw.update(node.outputs)
             found.add(node)

@@ -37,6 +37,8 @@ class Context:
     """Called with (what, done, total) during long work."""
     exact: Graph | None = None
     """The last graph that computed what the model does: that before the first pass with an `error`."""
+    shortened: tuple[Mapping[str, np.ndarray], ...] = ()
+    """The calibration data cut along open axes that have an upper end (`calibrate` cuts them): ranges depend on the length."""
 
 
 @dataclass(frozen=True)

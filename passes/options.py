@@ -12,7 +12,8 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypedDict
 
 from snnir.errors import UsageError
-from snnir.ir.phases import NEURONS
+from snnir.ir.phases import FEW_SPIKES, NEURONS
+from snnir.ir.protocols import Functions
 
 __all__ = ["CompileKeywords", "CompileOptions", "Declaration", "declaration"]
 
@@ -57,6 +58,8 @@ class CompileKeywords(TypedDict, total=False):
     neuron: str
     omitted_bits: int
     gates: str
+    inputs: str
+    functions: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,19 @@ class CompileOptions:
         choices=("table", "product"),
         trainable=False,
     )
+    inputs: str = _option(
+        "charged",
+        "How levels of inputs enter: charged whole, which multiplies weights by them, or as bit planes of few-spike neurons.",
+        choices=("charged", "planes"),
+        trainable=False,
+    )
+
+    functions: str = _option(
+        "barrier",
+        "Functions inside the network: barrier waits for complete levels, difference tells every change (bif neurons only).",
+        choices=tuple(each.value for each in Functions),
+        trainable=False,
+    )
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> CompileOptions:
@@ -118,6 +134,11 @@ class CompileOptions:
                     raise UsageError(f"{item.name}={value!r} must be a whole number")
             elif (choices := declaration(item).choices) and value not in choices:
                 raise UsageError(f"{item.name} {value!r} is unknown; choose one of {', '.join(choices)}")
+        if self.inputs == "planes" and self.neuron != FEW_SPIKES:
+            raise UsageError(
+                f"inputs 'planes' are for few-spike neurons, which emit bits, and neuron is {self.neuron!r}: choose charged "
+                "inputs, or neuron few-spikes (--neuron few-spikes)"
+            )
 
     def facts(self) -> dict[str, object]:
         """All options by name, for the file of a program."""

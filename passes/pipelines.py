@@ -16,6 +16,7 @@ from snnir.passes.merge_gates import MergeGates
 from snnir.passes.merge_prelu import MergePRelu
 from snnir.passes.one_sample import OneSample
 from snnir.passes.options import CompileKeywords, CompileOptions
+from snnir.passes.plane_inputs import PlaneInputs
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.passes.remove_dead_code import RemoveDeadCode
@@ -58,14 +59,16 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     share = QuantizeActivations.input_share if options.neuron != FEW_SPIKES else 1.0  # there, more bits are more planes
     return (
         *simplify(),
-        *((MergeGates(),) if options.gates == "table" else ()),
+        # a gate that closes the model is the host's now, and what stands before it may have been a function's average
+        *((MergeGates(), SubstituteOperators()) if options.gates == "table" else ()),
         Calibrate(options.method, options.percentile, options.allow_host, True, options.bits, options.weight_bits),
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values, options.fit, share),
         *((AdaptWeights(),) if options.fit else ()),
         QuantizeWeights(options.weight_bits, options.rounding, options.fit),
         RemoveDeadCode(),
         *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
-        SubstituteNeurons(options.neuron),
+        *((PlaneInputs(),) if options.inputs == "planes" else ()),
+        SubstituteNeurons(options.neuron, options.functions),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
     )

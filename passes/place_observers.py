@@ -133,6 +133,8 @@ class _Placement:
         self.functions = function_nodes(old, self.prefix | self.suffix)
         self.segments = segments(old, self.functions)
         self.saturated: dict[Value, Value] = {}
+        self.constant = {self.values[value] for value in old.constants}
+        """Constants, and what functions would compute of them alone."""
         for node in old.nodes:
             self.visit(node)
         for name, value in old.outputs.items():
@@ -235,20 +237,26 @@ class _Placement:
             reason = f"neurons need the same axis 0 in the whole model, its batch: that is {self.lead}, and here {value.type}"
             self.placer.refused.append(Refusal(where, reason, node.origin if node is not None else ()))
 
+    def permit(self) -> str:
+        """What permits a host op here; empty where nothing does, or where it was given."""
+        return "" if self.in_body or self.placer.allow_host else _PERMIT
+
     def visit(self, node: Node) -> None:
         op, operands = node.op, [self.values[value] for value in node.operands]
         kinds = [self.kinds[value] for value in operands]
         if node in self.prefix:
             self.add(node, operands, _RAW, node.body)
+        elif node in self.functions and all(value in self.constant for value in operands):
+            self.add(node, operands, _RAW)  # the same for all samples: the host knows it before the network runs
+            self.constant.update(self.values[value] for value in node.outputs)
         elif node in self.functions:
             self.function(node, operands)
         elif needs_host(node) and node not in self.suffix:
             where = "inside a recurrence" if self.in_body else "inside the network"
-            self.refuse(node, f"{where}, and only the host computes it{'' if self.in_body else _PERMIT}")
+            self.refuse(node, f"{where}, and only the host computes it{self.permit()}")
             self.add(node, operands, _HOST, node.body)
         elif _HOST in kinds and node not in self.suffix:
-            permit = "" if self.in_body else _PERMIT
-            self.refuse(node, f"it takes what only the host computes, and nothing can spike after that{permit}")
+            self.refuse(node, f"it takes what only the host computes, and nothing can spike after that{self.permit()}")
             self.add(node, operands, _HOST, node.body)
         elif node in self.suffix and isinstance(op, FakeQuantize):
             self.rounded_by_host(node, op, self.settled(operands[0]))

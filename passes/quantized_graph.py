@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -69,7 +69,10 @@ class RoundingNotes:
 class QuantizedGraph:
     """One graph (or body) on its way down to integers. Sums are built where something takes them."""
 
-    def __init__(self, old: Graph, rules: WeightRules, notes: RoundingNotes, in_body: bool = False) -> None:
+    def __init__(
+        self, old: Graph, rules: WeightRules, notes: RoundingNotes, in_body: bool = False, limits: Mapping[str, int] | None = None
+    ) -> None:
+        self.limits = old.limits if limits is None else limits
         self.rules, self.bits, self.tie_rule, self.sum_bits = rules, rules.bits, rules.rounding, rules.sum_bits
         self.notes, self.lost, self.rounding, self.refused = notes, notes.lost, notes.rounding, notes.refused
         self.given = any(isinstance(node.op, Quantize) and node.op.given for _, node in old.walk())
@@ -127,7 +130,7 @@ class QuantizedGraph:
         operands = [self.real(value) if on_host else self.get(value) for value in node.operands]
         body: Graph | None = None
         if node.body is not None:
-            body = QuantizedGraph(node.body, self.rules, self.notes, True).new
+            body = QuantizedGraph(node.body, self.rules, self.notes, True, self.limits).new
         names = [value.name for value in node.outputs]
         results = self.new.add(op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
@@ -233,7 +236,7 @@ class QuantizedGraph:
 
     def function(self, ends: Sequence[Node]) -> None:
         """One function inside the network: the quantizers `ends` round what it gives, levels and sums go in."""
-        body = FunctionBody(self.functions, ends)
+        body = FunctionBody(self.functions, ends, self.limits)
         operands = [self.taken(body, value) for value in body.taken]
         quantizations, graph = body.write()
         op = Function(

@@ -36,6 +36,7 @@ from snnir.ir.ops import (
     SparseLinear,
 )
 from snnir.ir.phases import FEW_SPIKES, NEURONS
+from snnir.ir.protocols import Functions
 from snnir.ir.rewrite import extend, like
 from snnir.passes.host_part import host_nodes
 from snnir.passes.infra import Context, Pass, Result, register
@@ -54,7 +55,8 @@ class SubstituteNeurons(Pass):
     3. `requantize` and `multi_threshold` become `bif` populations that take the currents of all their synapses; in a
        scan body, a population that receives spikes of the element before is an `rbif` (arXiv:2408.09403). With
        `neuron=few-spikes` they become `fs` and `rfs` (after arXiv:2002.00860).
-    4. A sum that a `function` takes becomes `accumulate`: it is summed up without neurons.
+    4. A sum that a `function` takes becomes `accumulate`: it is summed up without neurons. With `functions=difference` functions
+       tell every change of their levels, instead of waiting for complete ones.
     5. `dequantize` becomes a `readout`. Data movement, max pooling and products work on spikes as they are.
     """
 
@@ -63,13 +65,20 @@ class SubstituteNeurons(Pass):
     gives = SPIKING
 
     neuron: str = "bif"
+    functions: str = "barrier"
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` where a population's shape is not that of its currents, `UsageError`."""
         if self.neuron not in NEURONS:
             raise UsageError(f"neuron {self.neuron!r} is unknown; choose one of {', '.join(NEURONS)}")
+        difference = Functions.of(self.functions) == Functions.DIFFERENCE
+        if difference and self.neuron == FEW_SPIKES:
+            raise UsageError(
+                "functions 'difference' is for bif neurons: few-spike neurons have a schedule, which says when what a function "
+                "takes is complete; choose barrier"
+            )
         kinds = (Fs, Rfs) if self.neuron == FEW_SPIKES else (Bif, Rbif)
-        return Result(_substitute(graph, [value.type for value in graph.inputs], 0, kinds), True)
+        return Result(_substitute(graph, [value.type for value in graph.inputs], 0, kinds, difference), True)
 
 
 def _copied(graph: Graph, level: str) -> Graph:
@@ -87,7 +96,7 @@ _Kinds = tuple[type[Population], type[Population]]
 """The op of a population, and of one that receives spikes of the element before."""
 
 
-def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds) -> Graph:
+def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds, difference: bool) -> Graph:
     new = like(old, SPIKING)
     values = {value: new.input(value.name, type_) for value, type_ in zip(old.inputs, types, strict=True)}
     recurrent = set(old.inputs[:states])
@@ -102,7 +111,8 @@ def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds)
                 _get(new, values, value) if value in values else _accumulate(new, values, value) for value in node.operands
             ]
             names = [value.name for value in node.outputs]
-            results = new.add(node.op, *operands, names=names, origin=node.origin, body=_copied(node.inner, SPIKING))
+            function = dataclasses.replace(node.op, difference=difference)
+            results = new.add(function, *operands, names=names, origin=node.origin, body=_copied(node.inner, SPIKING))
             values.update(zip(node.outputs, results, strict=True))
         elif isinstance(node.op, Quantize):
             operand = _get(new, values, node.operands[0])
@@ -114,7 +124,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds)
             body = node.body
             if body is not None:
                 inner = [_spiking(value.type) for value in body.inputs]
-                body = _substitute(body, inner, getattr(node.op, "states", 0), kinds)
+                body = _substitute(body, inner, getattr(node.op, "states", 0), kinds, difference)
             operands = [_get(new, values, value) for value in node.operands]
             names = [value.name for value in node.outputs]
             results = new.add(node.op, *operands, names=names, origin=node.origin, body=body)

@@ -10,6 +10,7 @@ import numpy as np
 from snnir.ir import BATCH, Graph, Op, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import Add, Clip, Concat, Gru, Linear, Lstm, MatMul, Mul, Relu, Rnn, Scan, Sigmoid, Tanh, Transpose
+from tests.random_functions import FunctionDraw
 
 __all__ = ["Draw", "N"]
 
@@ -20,10 +21,16 @@ N = dim(BATCH)
 class Draw:
     """A graph under construction, and where its random numbers come from."""
 
-    def __init__(self, rng: np.random.Generator, graph: Graph) -> None:
+    def __init__(self, rng: np.random.Generator, graph: Graph, functions: FunctionDraw, function_share: float) -> None:
         self.rng, self.graph = rng, graph
+        self.functions, self.function_share = functions, function_share
         self.length = 0
         self.count = 0
+
+    def function(self, x: Value, body: Graph | None = None) -> Value:
+        """Sometimes a function of x, in the graph or, more often, in a body."""
+        share = self.function_share * (1 if body is None else 2)
+        return self.functions.of(body or self.graph, x) if self.functions.chance(share) else x
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
@@ -103,7 +110,7 @@ class Draw:
         body, state, element = self.body(x, hidden)
         feed = body.add1(Linear(), element, body.constant("w", self.weight(hidden, inputs).astype(np.float32)))
         back = body.add1(Mul(), state, body.constant("u", self.rng.uniform(-1, 1, hidden).astype(np.float32)))
-        total = body.add1(Add(), feed, back)
+        total = self.function(body.add1(Add(), feed, back), body)
         if hidden == inputs and self.chance(0.5):
             total = body.add1(Add(), total, element)
         y = body.add1(self.choose((Relu(), Clip(0.0, 6.0), Tanh())), total, name="cell")
@@ -120,7 +127,8 @@ class Draw:
         feed = body.add1(Linear(), element, body.constant("w", self.weight(hidden, inputs).astype(np.float32)))
         back = body.add1(Linear(), state, body.constant("r", self.weight(hidden, hidden).astype(np.float32)))
         far = body.add1(Mul(), delayed, body.constant("u", self.rng.uniform(-1, 1, hidden).astype(np.float32)))
-        h = body.add1(self.choose((Relu(), Tanh(), Sigmoid())), body.add1(Add(), body.add1(Add(), feed, back), far), name="h")
+        total = body.add1(Add(), body.add1(Add(), self.function(feed, body), back), far)
+        h = self.function(body.add1(self.choose((Relu(), Tanh(), Sigmoid())), total, name="h"), body)
         mixed = body.add1(Concat(1), h, delayed)
         y = body.add1(
             Relu(), body.add1(Linear(), mixed, body.constant("o", self.weight(3, 2 * hidden).astype(np.float32))), name="out"
@@ -137,7 +145,7 @@ class Draw:
         body, state, element = self.body(x, hidden, delayed=True)
         delayed = body.inputs[1]
         feed = body.add1(Linear(), element, body.constant("w", self.weight(hidden, inputs).astype(np.float32)))
-        gate = body.add1(Sigmoid(), feed, name="gate")
+        gate = self.function(body.add1(Sigmoid(), feed, name="gate"), body)
         mixed = body.add1(Mul(), state, delayed, name="mixed")
         kept = body.add1(Mul(), gate, mixed if self.chance(0.4) else state, name="kept")
         h = body.add1(Tanh(), body.add1(Add(), body.add1(Add(), kept, mixed), feed), name="h")

@@ -60,6 +60,7 @@ from snnir.ir.ops import (
     Transpose,
 )
 from tests.random_draws import Draw, N
+from tests.random_functions import FunctionDraw
 
 __all__ = ["random_graph"]
 
@@ -90,7 +91,10 @@ ACTIVATIONS: tuple[Op, ...] = (
 
 def random_graph(seed: int) -> tuple[Graph, dict[str, np.ndarray]]:
     """A float graph with input x, and data for it (float32, a batch of 1 to 4)."""
-    draw = _Draw(np.random.default_rng(seed), Graph(f"random{seed}"))
+    # functions have numbers of their own, so that the rest of a graph is the same with and without them
+    functions = FunctionDraw(np.random.default_rng([seed, 1]))
+    share = 0.35 if functions.chance(0.5) else 0.0
+    draw = _Draw(np.random.default_rng(seed), Graph(f"random{seed}"), functions, share)
     family = draw.choose((draw.sequence, draw.sequence, draw.image, draw.vector))
     x = family()
     draw.finish(x)
@@ -131,16 +135,16 @@ class _Draw(Draw):
         for _ in range(self.between(1, 3)):
             steps = (self.conv_block, self.recurrent, self.recurrent, self.dense_block, self.affine)
             step = self.choose((*steps, self.attend) if isinstance(size, int) else steps)
-            h = step(h)
+            h = self.function(step(h))
         if not any(node.op.name in ("rnn", "scan") for node in self.graph.nodes):
-            h = self.recurrent(h)
+            h = self.function(self.recurrent(h))
         return self.collapse(h)
 
     def image(self) -> Value:
         sizes = (self.between(1, 3), self.between(5, 8), self.between(4, 8))
         h = self.signal(self.graph.input("x", TensorType((N, *sizes), "f32")))
         for _ in range(self.between(1, 3)):
-            h = self.choose((self.image_conv, self.image_conv, self.image_pool, self.image_move))(h)
+            h = self.function(self.choose((self.image_conv, self.image_conv, self.image_pool, self.image_move))(h))
         if self.chance(0.4):
             h = self.add(ReduceMean((2, 3), self.chance(0.5)), h)
         return self.add(Reshape((N, self.features(h))), h)
@@ -149,7 +153,7 @@ class _Draw(Draw):
         h = self.signal(self.graph.input("x", TensorType((N, self.between(3, 8)), "f32")))
         steps = (self.dense_block, self.dense_block, self.residual, self.branches, self.affine, self.norm, self.reorder)
         for _ in range(self.between(2, 4)):
-            h = self.choose(steps)(h)
+            h = self.function(self.choose(steps)(h))
         return h
 
     # blocks on [N, T, C] and [N, F]

@@ -80,6 +80,10 @@ def test_paths_in_pages_exist(name: str) -> None:
     assert paths
     for path in paths:
         assert (DOCS.parent / path).exists(), path
+    folders = ("snnir", "passes", "frontends", "backends", "tests", "examples")
+    known = {path.name for folder in folders for path in (DOCS.parent / folder).rglob("*.py")}
+    for path in re.findall(r"`(?:[\w/]+/)?(\w+\.py)`", page):
+        assert path in known, f"docs/{name} names {path}"
 
 
 LISTING = re.compile(r"^```python\n# (\S+): (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -107,3 +111,23 @@ def test_names_in_the_guides_exist() -> None:
     words = set(re.findall(r"[A-Za-z_][\w-]*", source))
     for name in re.findall(r"`([A-Za-z_][\w.-]*)`", page):
         assert all(part in words for part in name.split(".")), f"docs/extending.md names {name}"
+
+
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_says_first_what_its_reader_can_do_after_it(page: Path) -> None:
+    title, said = page.read_text(encoding="utf-8").split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert re.match(r"After (reading|looking|these)", said), said[:80]
+
+
+def test_the_readme_is_short_and_its_links_and_pictures_exist() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert len(readme.split()) < 900
+    pages = {f"docs/{page.name}": page.read_text(encoding="utf-8") for page in PAGES} | {"README.md": readme}
+    for name, text in pages.items():
+        folder = (DOCS.parent / name).parent
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+            assert (folder / target).exists(), f"{name} links to {target}"

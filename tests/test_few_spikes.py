@@ -26,7 +26,7 @@ from snnir.ir.dims import dim
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Bif, Dense, Encode, Fs, Product
 from snnir.ir.parse import parse
-from snnir.ir.phases import neuron_of, phases_of
+from snnir.ir.phases import FEW_SPIKES, neuron_of, phases_of
 from snnir.ir.text import tensors, text
 from snnir.ir.verify import verify
 from snnir.machine import Bounds
@@ -50,9 +50,12 @@ FEW = "substitute-neurons{neuron=few-spikes},remove-dead-code,schedule-phases"
 
 @lru_cache(maxsize=400)
 def few_spikes(seed: int) -> tuple[Graph, Graph, dict[str, np.ndarray]]:
-    """A random graph's quantized level, the few-spike network of it, and data."""
+    """A random graph's quantized level, the few-spike network of it, and data; every fourth tells the bits of its inputs."""
     graphs, data = compiled(seed)
-    return graphs["quantized"], run_pipeline(graphs["quantized"], parse_pipeline(FEW), Context(data))[-1].graph, data
+    quantized = graphs["quantized"]
+    if seed % 4 == 1:
+        quantized = run_pipeline(quantized, parse_pipeline("plane-inputs"), Context(data))[-1].graph
+    return quantized, run_pipeline(quantized, parse_pipeline(FEW), Context(data))[-1].graph, data
 
 
 @pytest.mark.parametrize("first", SEEDS[:120:BATCH_OF_SEEDS])
@@ -70,12 +73,16 @@ def test_levels_steps_and_spikes_are_those_of_the_reference(first: int) -> None:
                 np.testing.assert_array_equal(result.outputs[name], array, err_msg=f"{where}: output {name}")
             schedule = step_bounds(spiking, data, delivery)
             steps = np.array([bound for windows in schedule.values() for bound in windows])
-            np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape), err_msg=where)
+            if neuron_of(spiking) == FEW_SPIKES:
+                np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape), err_msg=where)
+            else:  # a graph without neurons has no schedule
+                assert (result.steps <= steps).all(), where
             for name, spikes in result.spikes.items():
                 ones = popcount(np.broadcast_to(expected[name], result.counts[name].shape)).reshape(len(spikes), -1).sum(axis=1)
                 np.testing.assert_array_equal(spikes, ones, err_msg=f"{where}: spikes of {name}")
             certified = ranges(spiking, data, delivery)
-            check_events(spiking, result.trains, certified, delivery, where)
+            if neuron_of(spiking) == FEW_SPIKES:
+                check_events(spiking, result.trains, certified, delivery, where)
             for name, op in populations.items():
                 check_ranges(value_of(spiking, name), op, result, certified, name, False, where)
 
@@ -118,7 +125,10 @@ def test_the_fast_simulator_gives_the_integers(first: int) -> None:
                 np.testing.assert_array_equal(spikes, ones, err_msg=f"{where}: spikes of {name}")
             schedule = step_bounds(spiking, data, delivery)
             steps = np.array([bound for windows in schedule.values() for bound in windows])
-            np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape), err_msg=where)
+            if neuron_of(spiking) == FEW_SPIKES:
+                np.testing.assert_array_equal(result.steps, np.broadcast_to(steps, result.steps.shape), err_msg=where)
+            else:  # a graph without neurons has no schedule
+                assert (result.steps <= steps).all(), where
 
 
 @pytest.mark.parametrize("first", SEEDS[:120:BATCH_OF_SEEDS])

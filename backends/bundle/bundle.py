@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snnir.backends.bundle.container import GOLDEN, HOST, MANIFEST, TENSORS, read_members, write_members
 from snnir.backends.bundle.decode import decode_program
-from snnir.backends.bundle.fields import Fields
+from snnir.backends.bundle.fields import checked_manifest
 from snnir.backends.bundle.golden import Golden, decode_golden, encode_golden
 from snnir.backends.bundle.host import decode_host, encode_host
 from snnir.backends.bundle.manifest import FORMAT, VERSION, encode_program
@@ -79,40 +79,28 @@ class Bundle:
     def read(cls, members: Mapping[str, bytes]) -> Bundle:
         """A bundle from the contents of its files. Raises `FileFormatError`."""
         try:
-            manifest = Fields(json.loads(members[MANIFEST], parse_constant=_no_constant), "the whole")
+            value = json.loads(members[MANIFEST], parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise FileFormatError(f"its manifest is no JSON: {error}") from error
-        if manifest.get("format", str) != FORMAT:
-            raise manifest.error(f"its format is not {FORMAT}")
-        version = manifest.get("version", int)
-        if not 1 <= version <= VERSION:
-            raise manifest.error(f"it has version {version}, this snnir reads versions 1 to {VERSION}")
-        program = decode_program(manifest, TensorReader(_facts(manifest), members[TENSORS]))
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise FileFormatError(f"its manifest: its format is not {FORMAT}")
+        if value.get("version") not in range(1, VERSION + 1):
+            version = str(value.get("version"))[:40]
+            raise FileFormatError(f"its manifest: it has version {version}, this snnir reads versions 1 to {VERSION}")
+        manifest = checked_manifest(value)
+        program = decode_program(manifest, TensorReader(manifest["tensors"], members[TENSORS]))
         golden = None
-        if manifest.has("golden") != (GOLDEN in members):
+        if ("golden" in manifest) != (GOLDEN in members):
             raise manifest.error(f"{GOLDEN} and what the manifest says of it do not go together")
         if GOLDEN in members:
             fields = manifest.object("golden")
-            golden = decode_golden(fields, TensorReader(_facts(fields), members[GOLDEN]), program)
-            fields.done()
+            golden = decode_golden(fields, TensorReader(fields["tensors"], members[GOLDEN]), program)
         host = None
-        if manifest.has("model") != (HOST in members):
+        if ("model" in manifest) != (HOST in members):
             raise manifest.error(f"{HOST} and what the manifest says of it do not go together")
         if HOST in members:
             host = decode_host(manifest.object("model"), members[HOST], program)
-        mapping = manifest.get("mapping", dict)
-        manifest.done()
-        return cls(program, golden, mapping, host)
-
-
-def _facts(fields: Fields) -> dict[str, dict[str, object]]:
-    """What a manifest says of its tensors."""
-    found = fields.get("tensors", dict)
-    for name, facts in found.items():
-        keys = set(facts) if isinstance(facts, dict) else set()
-        if keys not in ({"shape", "bits", "signed"}, {"shape", "real"}):
-            raise fields.error(f"tensor {name!r} needs shape, bits and signed, or shape and real")
-    return found
+        return cls(program, golden, manifest["mapping"], host)
 
 
 def _no_constant(word: str) -> None:

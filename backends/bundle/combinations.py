@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 
 from snnir.backends.bundle.fields import Fields
 from snnir.machine import emitters
-from snnir.machine.emitters import Combining
+from snnir.machine.emitters import Combining, Difference
 from snnir.machine.trains import Train
 
 __all__ = ["COMBINATIONS", "decode_combination", "encode_combination"]
@@ -15,9 +15,11 @@ __all__ = ["COMBINATIONS", "decode_combination", "encode_combination"]
 COMBINATIONS: dict[str, type[Combining]] = {
     name.lower(): found
     for name in emitters.__all__
-    if isinstance(found := getattr(emitters, name), type) and issubclass(found, Combining) and found is not Combining
+    if isinstance(found := getattr(emitters, name), type)
+    and issubclass(found, Combining)
+    and found not in (Combining, Difference)
 }
-"""The combinations by the names of their ops."""
+"""The combinations by the names of their ops, but for functions, which have microcode."""
 
 _LARGEST = 1 << 40
 
@@ -40,10 +42,10 @@ def decode_combination(kind: str, train: Train, stored: Fields) -> Combining:
     for field in fields(cls):
         key = str(field.metadata.get("stored", field.name))
         kinds: tuple[object, ...] = get_args(hints[field.name]) or (hints[field.name],)
-        if field.name == "train" or (type(None) in kinds and not stored.has(key)):
+        if field.name == "train" or (type(None) in kinds and key not in stored):
             continue
         if int in kinds:
-            values[field.name] = stored.count(key, 0, _LARGEST)
+            values[field.name] = stored[key]
         else:
-            values[field.name] = stored.get(key, str) if hints[field.name] is str else stored.names(key)
+            values[field.name] = stored[key] if hints[field.name] is str else tuple(stored[key])
     return cls(train, **values)

@@ -32,7 +32,7 @@ from snnir.ir.ops import (
 from snnir.ir.types import TensorType
 from snnir.machine.addresses import IndexMap
 from snnir.machine.microcode import Step
-from snnir.machine.program import Function
+from snnir.machine.program import Difference, Function
 
 __all__ = ["body_of"]
 
@@ -52,7 +52,7 @@ _OPS: dict[str, Op] = {
 }
 
 
-def body_of(op: Function, sources: Sequence[TensorType]) -> Graph:
+def body_of(op: Function | Difference, sources: Sequence[TensorType]) -> Graph:
     """A body that takes what the sources of `op` settled to, i64 [N, ...] each, and gives its result, i64 [N, ...]."""
     body = Graph(op.train.name, SPIKING)
     taken = [body.input(f"source{place}", TensorType(type_.shape, "i64")) for place, type_ in enumerate(sources)]

@@ -75,11 +75,11 @@ def encode_golden(golden: Golden, tensors: TensorWriter) -> dict[str, object]:
 def decode_golden(fields: Fields, tensors: TensorReader, program: IntegerProgram) -> Golden:
     """What `encode_golden` wrote, checked against the program. Raises `FileFormatError`."""
     known = emitting(program)
-    golden = Golden(fields.count("samples", 1))
+    golden = Golden(fields["samples"])
     for key, table in (("inputs", golden.inputs), ("reals", golden.reals), ("counts", golden.counts)):
         part = fields.object(key)
         for name in list(part.value):
-            tensor = part.get(name, str)
+            tensor = part[name]
             if name not in known or (key != "counts" and not isinstance(known[name][0], Input)):
                 raise part.error(f"{name[:80]!r} is not among what the program has")
             op, windows = known[name]
@@ -99,9 +99,10 @@ def decode_golden(fields: Fields, tensors: TensorReader, program: IntegerProgram
 
 
 def _events(fields: Fields, tensors: TensorReader, samples: int, expected: int) -> Events:
-    windows, steps = fields.count("windows", expected, expected), fields.count("steps", 0, 1 << 24)
-    names = [fields.get(key, str) for key in ("sizes", "addresses", "values")]
-    fields.done()
+    windows, steps = fields["windows"], fields["steps"]
+    if windows != expected:
+        raise fields.error(f"it has {windows} windows; the program has {expected}")
+    names = [fields[key] for key in ("sizes", "addresses", "values")]
     if tensors.size(names[0]) != samples * windows * steps or tensors.size(names[1]) != tensors.size(names[2]):
         raise fields.error("its lists of events do not fit together")
     sizes, addresses, values = (tensors.integers(name).reshape(-1) for name in names)

@@ -22,8 +22,7 @@ def encode_host(host: HostGraphs) -> tuple[dict[str, str], bytes]:
 
 def decode_host(fields: Fields, content: bytes, program: IntegerProgram) -> HostGraphs:
     """What `encode_host` wrote, held against the program. Raises `FileFormatError`."""
-    texts = {key: fields.get(key, str) for key in ("before", "after")}
-    fields.done()
+    texts = {key: fields[key] for key in ("before", "after")}
     try:
         data = load_tensors(content)
         before, after = (parse(source, data) for source in texts.values())

@@ -132,15 +132,16 @@ class _Importer:
         if isinstance(op, emitters.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)
-        if isinstance(op, bundle.Accumulator):
+        if isinstance(op, bundle.Accumulator | bundle.RunningSum):
             return self._summing(op, Accumulate(), (self._bias(op),))
         if isinstance(op, bundle.Settled):  # a later segment follows from what reads it
             return self.values[op.source]
-        if isinstance(op, bundle.Function):
+        if isinstance(op, bundle.Function | bundle.Difference):
             operands = [self.values[source] for source in op.sources]
             body = body_of(op, [value.type for value in operands])
             levels = (train.scale,), (train.lo,), (train.hi,)
-            function = Function(*levels, op.start if self.few else -1)
+            start = op.start if isinstance(op, bundle.Function) and self.few else -1
+            function = Function(*levels, start, isinstance(op, bundle.Difference))
             return graph.add(function, *operands, names=(name,), body=body)[0]
         if not isinstance(op, bundle.Product):
             raise UnsupportedError(f"{train.name}: no op of the spiking graph is a {type(op).__name__.lower()}")

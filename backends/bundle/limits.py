@@ -97,7 +97,7 @@ def _of_op(op: object, program: IntegerProgram, bounds: Bounds, limits: Limits) 
         membrane = bits_of(bounds.registers[name]["membrane"])
         if limits.membrane_bits is not None and membrane > limits.membrane_bits:
             over = membrane - limits.membrane_bits
-            remedy = f"weights of {max(bits - over, 2)} bits would need about {over} bits less"
+            remedy = f"compile with weights of {max(bits - over, 2)} bits, which need about {over} bits less in the membrane"
             yield Violation(name, "membrane_bits", membrane, limits.membrane_bits, remedy)
         most = int(fan_in(op).max(initial=0))
         if limits.max_fan_in is not None and most > limits.max_fan_in:

@@ -13,6 +13,7 @@ from snnir.machine.microcode import Step
 from snnir.machine.program import (
     Accumulator,
     Constant,
+    Difference,
     FewSpikes,
     Function,
     IndexMap,
@@ -22,6 +23,7 @@ from snnir.machine.program import (
     Population,
     Readout,
     Route,
+    RunningSum,
     Scan,
     Settled,
     Summing,
@@ -33,8 +35,9 @@ from snnir.machine.settling import Settling
 
 __all__ = ["FORMAT", "VERSION", "encode_program"]
 
-FORMAT, VERSION = "snnir-bundle", 3
-"""Version 2 has gains, few-spike neurons and functions, version 3 the host's part as graphs; readers take all of them."""
+FORMAT, VERSION = "snnir-bundle", 4
+"""Version 2 has gains, few-spike neurons and functions, version 3 the host's part as graphs, version 4
+functions that tell changes; readers take all of them."""
 
 Json = dict[str, object]
 
@@ -72,6 +75,10 @@ class _Encoder:
             own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
             if isinstance(op, FewSpikes):
                 kind, own = "few_spikes", own | {"start": op.start_step, "omitted": op.omitted}
+        elif isinstance(op, RunningSum):
+            kind, own = "running_sum", own | self.summing(op)
+        elif isinstance(op, Difference):
+            own |= {"sources": list(op.names), "code": [self.step(step) for step in op.code]}
         elif isinstance(op, Combining):
             own |= encode_combination(op)
         elif isinstance(op, Settled):

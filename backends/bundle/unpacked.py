@@ -19,6 +19,7 @@ from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
     Constant,
+    Difference,
     Emitter,
     FewSpikes,
     Function,
@@ -28,8 +29,10 @@ from snnir.machine.program import (
     Product,
     Readout,
     Route,
+    RunningSum,
     Scan,
     Settled,
+    Summing,
     Synapse,
     Train,
     trains_of,
@@ -42,7 +45,10 @@ _MAGIC = b"snnu\0\0\0\2"
 _DELIVERIES = (Delivery.RELAY, Delivery.REPLAY, Delivery.GRADED)
 """In the order of `snnir_replay.c`."""
 _KINDS = ("dense", "conv", "one", "list", "csr")
-_OPS = (Input, Constant, Route, Population, Readout, Max, Product, FewSpikes, Accumulator, Function, Settled, Scan)
+_OPS = (
+    *(Input, Constant, Route, Population, Readout, Max, Product, FewSpikes, Accumulator, Function, Settled, Scan),
+    *(Difference, RunningSum),
+)
 _CELLS = (np.int8, np.int16, np.int32, np.int64)
 _MOST_VALUE, _MOST_EVENT, _MOST_WEIGHT, _MOST_FACTOR = 1 << 47, 1 << 38, 1 << 24, 1 << 30
 """Largest magnitudes of registers, of events and tracers, of weights, and of what is multiplied with one another: with these
@@ -149,14 +155,14 @@ class _Writer:
                     raise UnsupportedError(f"product {name}: {source} goes to {reach}, the replay in C takes {_MOST_FACTOR}")
             self.names(*op.sources)
             self.words(-1 if op.step is None else op.step)
-        elif isinstance(op, Population | FewSpikes | Readout | Accumulator):
+        elif isinstance(op, Summing):
             self.summing(op)
-        elif isinstance(op, Function | Settled):
+        elif isinstance(op, Function | Settled | Difference):
             self.function(op)
-        if not isinstance(op, Constant | Route | Accumulator | Settled):
+        if not isinstance(op, Constant | Route | Accumulator | Settled | RunningSum):
             self.expected(op, windows or 1)
 
-    def function(self, op: Function | Settled) -> None:
+    def function(self, op: Function | Settled | Difference) -> None:
         """What a function reads, its microcode on registers of its own, and the step and levels that it charges."""
         flat = Microprogram()
         given = [(flat.room(self.sizes[name]), self.sizes[name]) for name in op.sources]
@@ -164,26 +170,26 @@ class _Writer:
         for name, (register, _), is_sum in zip(op.sources, given, self._sums(op), strict=True):
             self.names(name)
             self.words(register, is_sum)
-        result = flat.write(op.code if isinstance(op, Function) else (), given)
-        self.words(op.start, op.train.lo, op.train.hi, result)
+        result = flat.write(() if isinstance(op, Settled) else op.code, given)
+        self.words(0 if isinstance(op, Difference) else op.start, op.train.lo, op.train.hi, result)
         self.list(flat.registers(), f"constants of {op.train.name}", _MOST_CELL)
         self.list(np.array(flat.rows, np.int64))
         self.list(flat.register_maps())
 
     @staticmethod
-    def _sums(op: Function | Settled) -> tuple[bool, ...]:
-        return op.accumulators if isinstance(op, Function) else (False,)
+    def _sums(op: Function | Settled | Difference) -> tuple[bool, ...]:
+        return op.accumulators if isinstance(op, Function) else (False,) * len(op.sources)
 
-    def summing(self, op: Population | FewSpikes | Readout | Accumulator) -> None:
+    def summing(self, op: Summing) -> None:
         registers = self.bounds.registers[op.train.name]
         self.words(len(op.synapses))
         for synapse in op.synapses:
             self.synapse(synapse)
         name = op.train.name
         self.list(op.initial[op.initial_map.array()], f"starting sums of {name}")
-        for register in ("membrane", "current", *(() if isinstance(op, Readout | Accumulator) else ("tracer",))):
+        for register in ("membrane", "current", *(("tracer",) if op.fires else ())):
             self.range(f"{register} of {name}", registers[register], _MOST_VALUE)
-        if not isinstance(op, Readout | Accumulator):
+        if isinstance(op, Population | FewSpikes):
             self.words(op.train.lo, op.train.hi, op.staircase)
             if isinstance(op, FewSpikes):
                 self.words(op.start_step, op.train.bits, op.omitted)

@@ -4,9 +4,10 @@
 is the nearest: T steps, every input held for all of them, every bias (and theta//2, which rounds) added in each, and one
 spike a level when T is the greatest level:
 
-    v += T sum of w s(t) + sum of w x + bias + theta//2;   z = v > T theta - 1/2
+    v += T sum of w s(t) + sum of w x + bias + theta//2;   z = v > T theta - d,   d = 1 / (2 T + 2)
 
-Everything is divided by T theta - 1/2, so that every threshold is 1, as simulators expect. A readout is the last layer itself:
+Where a spike subtracts the threshold, v is an integer plus less than 1/2 in all T steps, so that it never lies at the threshold.
+Everything is divided by T theta - d, so that every threshold is 1, as simulators expect. A readout is the last layer itself:
 its weights and bias hold its scale (and 1 / T where inputs are held), so that outputs summed over T steps are the model's.
 Files hold `Input`, `Affine`, `Linear`, `Conv`, `Flatten`, `IF` and `Output` only: snnTorch and SpikingJelly refuse other nodes,
 and others leave them out.
@@ -58,7 +59,13 @@ def _factors(target: Target, steps: int) -> np.ndarray:
     """What every neuron's sum is multiplied by in the file, f64 [shape]: to a threshold of 1, or to the real output."""
     if isinstance(target.op, Readout):
         return target.parameter / steps
-    found: np.ndarray = 1 / (steps * target.parameter - 0.5)
+    found: np.ndarray = 1 / _thresholds(target, steps)
+    return found
+
+
+def _thresholds(target: Target, steps: int) -> np.ndarray:
+    """What the sum of every neuron must be greater than, f64 [shape]: no sum is equal to it."""
+    found: np.ndarray = steps * target.parameter - 1 / (2 * steps + 2)
     return found
 
 
@@ -130,7 +137,7 @@ def _run(
             if isinstance(target.op, Readout):
                 totals[target.name] = totals.get(target.name, 0) + current * (parameter / steps)
                 continue
-            threshold = steps * parameter - 0.5
+            threshold = _thresholds(target, steps).reshape(-1)
             membrane = membranes.get(target.name, 0) + current
             spikes = membrane > threshold
             membranes[target.name] = np.where(spikes, membrane - threshold if reset == "subtract" else 0.0, membrane)

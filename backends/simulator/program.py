@@ -49,6 +49,7 @@ from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
     Constant,
+    Difference,
     Emitter,
     FewSpikes,
     Function,
@@ -58,6 +59,7 @@ from snnir.machine.program import (
     Product,
     Readout,
     Route,
+    RunningSum,
     Scan,
     Settled,
     State,
@@ -70,7 +72,7 @@ from snnir.machine.segments import segments
 
 __all__ = ["Cache", "assemble"]
 
-_Summing = Population | FewSpikes | Readout | Accumulator
+_Summing = Population | FewSpikes | Readout | Accumulator | RunningSum
 
 _LARGEST_EVENT = (1 << 30) - 1
 """An event is a number of 32 bits: twice its value, and a mark."""
@@ -227,9 +229,9 @@ class _Assembler:
         for op in ops:
             if isinstance(op, Input | Constant):
                 self._encode(op, code, scan)
-            elif isinstance(op, Function | Settled):
+            elif isinstance(op, Function | Settled | Difference):
                 self._compute(op, code, scan)
-            elif isinstance(op, Population | FewSpikes | Readout | Accumulator):
+            elif isinstance(op, Population | FewSpikes | Readout | Accumulator | RunningSum):
                 self._populate(op, code, scan)
             elif isinstance(op, Max | Product):
                 self._combine(op, code, scan)
@@ -243,8 +245,8 @@ class _Assembler:
         size = op.train.size
         counts = self.take("counts", size * (1 if windows is None else windows)) if op.counted and op.emits else -1
         self.emitters.append((op, windows))
-        spikes, segment = isinstance(op, Summing), self.segments[op.train.name]
-        return self.add(EMITTER, self.slot(op.train.name), size, counts, spikes, windows or 1, segment)
+        segment = self.segments[op.train.name]
+        return self.add(EMITTER, self.slot(op.train.name), size, counts, op.fires, windows or 1, segment)
 
     def _encode(self, op: Input | Constant, code: list[tuple[int, int]], scan: Scan | None) -> None:
         name, size, fixed = op.train.name, op.train.size, isinstance(op, Constant)
@@ -272,9 +274,7 @@ class _Assembler:
             self.cache.segments[key] = build(op, self.trains)
         return self.cache.segments[key]
 
-    def _populate(
-        self, op: Population | FewSpikes | Readout | Accumulator, code: list[tuple[int, int]], scan: Scan | None
-    ) -> None:
+    def _populate(self, op: _Summing, code: list[tuple[int, int]], scan: Scan | None) -> None:
         segments = self._segments(op)
         storage, size, first = storage_of(segments), op.train.size, len(self.inputs)
         self.inputs += [self.read([source], code) for source in op.sources]
@@ -287,6 +287,8 @@ class _Assembler:
             self.readouts.append((op, sums, None if scan is None else scan.windows))
         elif isinstance(op, Accumulator):
             self.accumulated[op.train.name] = register = self.microprogram.room(size)
+        elif isinstance(op, RunningSum):
+            lo = hi = 0
         else:
             staircase = op.staircase
             thresholds = op.theta.reshape(len(op.theta), -1)
@@ -314,36 +316,37 @@ class _Assembler:
             index + segments.index.size,
             sums,
             register,
+            isinstance(op, RunningSum),
         )
         self.thresholds.append(thresholds.reshape(-1))
         self.populations.append((op, segments))
         code.append((POPULATE, self.add(POPULATION, *row)))
 
-    def _compute(self, op: Function | Settled, code: list[tuple[int, int]], scan: Scan | None) -> None:
+    def _compute(self, op: Function | Settled | Difference, code: list[tuple[int, int]], scan: Scan | None) -> None:
         first, size, given = self.count(FUNCTION_SOURCE), op.train.size, []
         for name in op.sources:
             extent = self.trains[name].size
             if name in self.accumulated:
-                slot, register = -1, self.accumulated[name]
+                slot, register = self.slot(name), self.accumulated[name]
             else:
                 slot, register = self.read([name], code), self.microprogram.room(extent)
-            self.add(FUNCTION_SOURCE, slot, register, extent)
+            self.add(FUNCTION_SOURCE, slot, register, extent, name in self.accumulated)
             given.append((register, extent))
         step = len(self.microprogram.rows)
-        result = self.microprogram.write(op.code if isinstance(op, Function) else (), given)
+        result = self.microprogram.write(() if isinstance(op, Settled) else op.code, given)
         row = (
             self._emitter(op, scan),
             self.slot(op.train.name),
             size,
             op.train.lo,
             op.train.hi,
-            op.start,
             first,
             self.count(FUNCTION_SOURCE),
             step,
             len(self.microprogram.rows),
             result,
             self.microprogram.room(size),
+            isinstance(op, Difference),
         )
         code.append((COMPUTE, self.add(FUNCTION, *row)))
 

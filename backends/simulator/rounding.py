@@ -9,6 +9,7 @@ import numpy as np
 
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Encode, Mul
+from snnir.machine.host import fixed_values
 
 __all__ = ["Rounded", "rounded", "unmultiplied", "unseen_inputs"]
 
@@ -64,7 +65,9 @@ def _encoders(graph: Graph) -> Iterable[tuple[Node, Rounded]]:
 
 def unmultiplied(graph: Graph) -> set[Value]:
     """The products, in bodies too, that the kernel computes while it rounds them, so that the host need not."""
-    return {node.operands[0] for node, found in _encoders(graph) if found.factors is not None}
+    fixed = fixed_values(graph, {})  # these are rounded by the host, once
+    encoders = [node for node, found in _encoders(graph) if found.factors is not None and node.output not in fixed]
+    return {node.operands[0] for node in encoders}
 
 
 def unseen_inputs(graph: Graph) -> set[str]:

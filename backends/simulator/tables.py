@@ -14,7 +14,7 @@ import numpy as np
 
 from snnir.backends.simulator.rounding import Rounded
 from snnir.ir.graph import Node, Value
-from snnir.machine.program import Constant, Emitter, Input, Readout, Summing
+from snnir.machine.program import Constant, Emitter, Input, Readout
 
 __all__ = [
     "COMBINATION",
@@ -70,6 +70,7 @@ POPULATION = _record(
     "index_end",
     "sums",  # where a readout's sums stand in the result, or -1
     "register",  # where an accumulator leaves its sums for functions, or -1
+    "running",  # whether it tells the changes of its sums
 )
 FUNCTION = _record(
     "emitter",
@@ -77,15 +78,15 @@ FUNCTION = _record(
     "size",
     "lo",
     "hi",
-    "start",  # the step at which it charges
     "first_source",
     "last_source",
     "first_step",
     "last_step",
     "result",  # where its last step leaves the levels among the registers
     "kept",  # where it keeps the levels of this window
+    "difference",  # whether it tells every change of its levels
 )
-FUNCTION_SOURCE = _record("slot", "register", "size")  # slot -1: an accumulator has left its sums in the register
+FUNCTION_SOURCE = _record("slot", "register", "size", "sum")  # sum: an accumulator has left its sums in the register
 MICROCODE = _record("kind", "size", "width", "result", "x", "x_map", "y", "y_map")  # maps: where in `register_maps`, or -1
 COMBINATION = _record(
     "emitter", "slot", "input", "size", "inputs", "members", "members_end", "width", "pointers", "product", "kept"
@@ -226,7 +227,7 @@ class Layout:
     def spiking(self) -> list[tuple[str, int]]:
         """The populations that spike, and their rows of the emitters."""
         rows = enumerate(op for op, _ in self.emitters)
-        return [(op.train.name, row) for row, op in rows if isinstance(op, Summing) and op.emits]
+        return [(op.train.name, row) for row, op in rows if op.fires]
 
     @cached_property
     def shared(self) -> dict[str, list[int]]:

@@ -77,6 +77,7 @@ _INSTRUCTIONS = {
     COMPUTE: "compute_function",
 }
 _POPULATIONS = {0: "populate_32", 1: "populate_32", 2: "populate_64"}
+_RUNNING = {0: "run_sums_32", 1: "run_sums_32", 2: "run_sums_64"}
 _FEW_SPIKES = {0: "few_spikes_32", 1: "few_spikes_32", 2: "few_spikes_64"}
 _DELIVERIES = {DENSE: "dense", SCATTERED: "convolution", COLLECTED: "convolution", CSR: "sparse"}
 _WIDTHS = {0: 8, 1: 16, 2: 64}
@@ -89,10 +90,7 @@ class Code:
         self.arrays = program
         self.program = pack(PROGRAM, program._asdict())
         populations, neurons = program.populations, _FEW_SPIKES if program.few else _POPULATIONS
-        routines = [
-            neurons[int(populations["storage"][row])] if kind == POPULATE else _INSTRUCTIONS[int(kind)]
-            for kind, row in program.instructions.tolist()
-        ]
+        routines = [self._routine(int(kind), int(row), neurons) for kind, row in program.instructions.tolist()]
         deliveries = [""] * len(program.segments)
         for row in populations:
             for segment in range(row["first"], row["last"]):
@@ -109,6 +107,15 @@ class Code:
         """Neurons of a sample, those of scans once for each window at most: how long a sample takes, roughly."""
         self.shared = {**_starts(program), "levels": layout.levels}
         self._idle: dict[int, list[RunMemory]] = {}
+
+    def _routine(self, kind: int, row: int, neurons: Mapping[int, str]) -> str:
+        """The name of the compiled function of an instruction."""
+        if kind == POPULATE:
+            population = self.arrays.populations[row]
+            return (_RUNNING if population["running"] else neurons)[int(population["storage"])]
+        if kind == COMPUTE and self.arrays.functions["difference"][row]:
+            return "tell_changes_of_function"
+        return _INSTRUCTIONS[kind]
 
     def _emitter(self, kind: int, row: int) -> int:
         """The emitter whose train an instruction makes; -1 for those of several, or of none, and for readouts."""
@@ -254,7 +261,7 @@ def _lives(program: Program) -> tuple[np.ndarray, np.ndarray]:
         elif kind == COMPUTE:
             row = program.functions[number]
             sources = program.function_sources["slot"][row["first_source"] : row["last_source"]]
-            makes, reads = [int(row["slot"])], sources[sources >= 0].tolist()
+            makes, reads = [int(row["slot"])], sources.tolist()
         else:
             row = program.windows[number]
             elements = program.elements[row["elements"] : row["elements_end"]]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from snnir.errors import UsageError
-from snnir.machine.program import Emitter, Summing
+from snnir.machine.program import Emitter
 from snnir.machine.results import SimulationResult
 
 __all__ = ["Recorder", "TorchResult", "integers"]
@@ -55,7 +55,7 @@ class Recorder:
 
     def __post_init__(self) -> None:
         self.used = {name: [] for name in self.windows}
-        firing = [name for name, (op, _) in self.known.items() if isinstance(op, Summing) and op.emits]
+        firing = [name for name, (op, _) in self.known.items() if op.fires]
         self.spikes = {name: torch.zeros(self.batch, dtype=torch.float64, device=self.device) for name in firing}
         self.trains = {name: [] for name in self.record}
         self.settled = {name: [] for name in self.known} if self.wants_counts else {}

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from rich.console import Console
-from rich.table import Table
 
 import snnir
 
-__all__ = ["Data", "Row", "evaluate", "main", "measure"]
+__all__ = ["NEURONS", "Data", "Row", "evaluate", "main", "measure", "runtime", "table"]
 
 NEURONS = ("few-spikes", "bif")
 
@@ -89,9 +87,7 @@ def runtime(path: Path, x: np.ndarray) -> tuple[np.ndarray, float]:
     return logits, time.perf_counter() - since
 
 
-def evaluate(
-    path: Path, data: Data, neurons: Sequence[str], bits: Sequence[int], samples: int, verified: int, console: Console
-) -> list[Row]:
+def evaluate(path: Path, data: Data, neurons: Sequence[str], bits: Sequence[int], samples: int, verified: int) -> list[Row]:
     """The teacher, and a spiking network for each neuron and number of bits."""
     x, labels = data.x[:samples], data.labels[:samples]
     logits, seconds = runtime(path, x)
@@ -99,54 +95,32 @@ def evaluate(
     for neuron in neurons:
         for number in bits:
             rows.append(measure(path, data, neuron, number, samples, verified))
-            console.print(f"{rows[-1].network}: {100 * rows[-1].accuracy:.2f} %, {rows[-1].mismatches} mismatches")
+            print(f"{rows[-1].network}: {100 * rows[-1].accuracy:.2f} %, {rows[-1].mismatches} mismatches", flush=True)
     return rows
 
 
-def table(title: str, rows: Sequence[Row]) -> Table:
-    """The rows as they are printed."""
-    columns = (
-        "network",
-        "samples",
-        "accuracy",
-        "like float",
-        "MACs that spike",
-        "wrong",
-        "spikes",
-        "charges",
-        "synops",
-        "steps",
-        "s",
-    )
-    found = Table(*columns, title=title, title_justify="left")
+def table(rows: Sequence[Row]) -> str:
+    """The rows as a table in Markdown."""
+    lines = [
+        "| network | samples | accuracy | like float | MACs that spike | mismatches | spikes | charges | synaptic operations "
+        "| steps | seconds |",
+        "| --- " * 11 + "|",
+    ]
     for row in rows:
-        accuracy = f"{100 * row.accuracy:.2f} %"
-        if not row.steps:
-            found.add_row(row.network, f"{row.samples:,}", accuracy, "", "", "", "", "", "", "", f"{row.seconds:.1f}")
-            continue
-        found.add_row(
-            row.network,
-            f"{row.samples:,}",
-            accuracy,
-            f"{100 * row.agreement:.2f} %",
-            f"{100 * row.share:.2f} %",
-            f"{row.mismatches} of {row.compared:,}",
-            f"{row.spikes:,.0f}",
-            f"{row.charges:,.0f}",
-            f"{row.synops:,.0f}",
-            str(row.steps),
-            f"{row.seconds:.1f}",
-        )
-    return found
+        cells = [row.network, f"{row.samples:,}", f"{100 * row.accuracy:.2f} %"]
+        if row.steps:
+            cells += [f"{100 * row.agreement:.2f} %", f"{100 * row.share:.2f} %", f"{row.mismatches} of {row.compared:,}"]
+            cells += [*(f"{count:,.0f}" for count in (row.spikes, row.charges, row.synops)), str(row.steps)]
+        else:
+            cells += [""] * 7
+        lines.append("| " + " | ".join([*cells, f"{row.seconds:.1f}"]) + " |")
+    return "\n".join(lines)
 
 
-def main(
-    title: str, path: Path, data: Data, neurons: Sequence[str], bits: Sequence[int], samples: int, verified: int, output: Path
-) -> int:
+def main(path: Path, data: Data, neurons: Sequence[str], bits: Sequence[int], samples: int, verified: int, output: Path) -> int:
     """Measure, print and write the rows as JSON; the exit code is 1 where any integer is wrong."""
-    console = Console()
-    rows = evaluate(path, data, neurons, bits, samples, verified, console)
-    console.print(table(title, rows))
+    rows = evaluate(path, data, neurons, bits, samples, verified)
+    print(table(rows))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     return int(any(row.mismatches for row in rows))

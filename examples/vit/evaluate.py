@@ -31,5 +31,4 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder of Fashion-MNIST's four files")
     parser.add_argument("--output", type=Path, default=Path("out/vit.json"))
     given = parser.parse_args()
-    title = "vision transformer, Fashion-MNIST"
-    sys.exit(main(title, MODEL, data(given.data), given.neuron, given.bits, given.images, given.verify, given.output))
+    sys.exit(main(MODEL, data(given.data), given.neuron, given.bits, given.images, given.verify, given.output))

@@ -46,7 +46,7 @@ def _archive(content: bytes) -> str:
     if "config.json" in ends and any(name.endswith(".weights.h5") for name in names):
         return f"a Keras archive (.keras): {_KERAS}"
     if "archive_format" in ends or any("exported_program" in name for name in names):
-        return "an exported program of PyTorch under another name: call the file .pt2"
+        return "an exported program of PyTorch: call the file .pt2, and it is taken"
     if "constants.pkl" in ends or any("/code/" in name for name in names):
         return f"a TorchScript module (torch.jit): load the module itself in Python, and {_EXPORT}"
     if "data.pkl" in ends:

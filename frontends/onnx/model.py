@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from snnir.errors import ModelError, UnsupportedError
+from snnir.errors import ModelError, UnsupportedError, UsageError
 from snnir.frontends.onnx.blocked import without_blocks
 from snnir.frontends.onnx.foreign_files import recognised
 from snnir.frontends.onnx.inlined import inlined
@@ -44,8 +44,13 @@ def load_model(source: Source, as_stored: bool = False) -> tuple[onnx.ModelProto
         model, name = _parse(source, "the given bytes"), "model"
         if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
             raise ModelError("the given bytes refer to external data; give the path of the file instead")
-    else:
+    elif isinstance(source, str | Path):
         model, name = _read(Path(source)), Path(source).stem
+    else:
+        raise UsageError(
+            f"{type(source).__name__} is no model: give an ONNX file or model, a module of PyTorch (not its state dict: build "
+            "the module, call load_state_dict and eval), or an exported program"
+        )
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{_label(source)} holds no ONNX graph; is it an ONNX model?")
     if not _is_text(model):

@@ -300,7 +300,7 @@ def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
     """Whether the node spreads a known value over sizes that only the input tells."""
     shapes = operands[-1:]
     symbolic = any(isinstance(shape, np.ndarray) and shape.dtype == object for shape in shapes)
-    return symbolic and node.op_type in ("ConstantOfShape", "Expand")
+    return symbolic and node.op_type in ("ConstantOfShape", "Expand", "Tile")
 
 
 def _line(node: onnx.NodeProto, reason: str, sizes: frozenset[str] = frozenset(), trace: str = "") -> Refusal:

@@ -15,8 +15,9 @@ from snnir.ir import Graph
 
 if TYPE_CHECKING:
     from snnir.frontends.torch.source import Source
+    from snnir.ir.lowering.survey import Survey
 
-__all__ = ["import_torch", "requantized", "run_torch", "torch_conditions", "torch_operators", "torch_refused"]
+__all__ = ["import_torch", "requantized", "run_torch", "survey_torch", "torch_conditions", "torch_operators", "torch_refused"]
 
 _HINT = "PyTorch is not installed, and this needs it: pip install 'snnir[torch]'"
 
@@ -41,6 +42,18 @@ def import_torch(
     return importer.import_torch(
         source, example_inputs=example_inputs, dynamic_shapes=dynamic_shapes, batch_axes=batch_axes, name=name, dims=dims
     )
+
+
+def survey_torch(source: Source) -> Survey:
+    """An exported program's nodes and provenance; see `snnir.frontends.torch.survey.survey_torch`.
+
+    Raises `UsageError` where PyTorch is not installed.
+    """
+    try:
+        from snnir.frontends.torch import survey
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return survey.survey_torch(source)
 
 
 def run_torch(

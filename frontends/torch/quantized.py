@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,9 @@ import torch
 from snnir.errors import Refusal, UnsupportedError
 
 __all__ = ["with_levels"]
+
+QuantizedModule = Any
+"""A module of `torch.ao` or of PyTorch's old quantization, none of which declares what it holds."""
 
 _DYNAMIC = (
     "its inputs are quantized anew in every call: read its weights as real numbers and calibrate its activations "
@@ -46,21 +49,25 @@ class Functional(torch.nn.Module):
         super().__init__()
         self.levels = levels
 
-    def add(self, x: Any, y: Any) -> Any:
-        return self.levels(x + y)
+    def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.levels(x + y)
+        return found
 
     add_scalar = torch.add
 
-    def mul(self, x: Any, y: Any) -> Any:
-        return self.levels(x * y)
+    def mul(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.levels(x * y)
+        return found
 
     mul_scalar = torch.mul
 
-    def cat(self, x: Any, dim: int = 0) -> Any:
-        return self.levels(torch.cat(x, dim))
+    def cat(self, x: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
+        found: torch.Tensor = self.levels(torch.cat(list(x), dim))
+        return found
 
-    def add_relu(self, x: Any, y: Any) -> Any:
-        return self.levels(torch.relu(x + y))
+    def add_relu(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.levels(torch.relu(x + y))
+        return found
 
 
 def with_levels(model: torch.nn.Module) -> torch.nn.Module:
@@ -118,17 +125,17 @@ def _real(tensor: torch.Tensor | None) -> torch.Tensor | None:
     return None if tensor is None else torch.nn.Parameter(tensor.dequantize() if tensor.is_quantized else tensor.float())
 
 
-def _filled(real: Any, module: Any) -> Any:
+def _filled(real: Any, module: QuantizedModule) -> Any:
     real.weight, real.bias = _real(module.weight()), _real(module.bias())
     return real
 
 
-def _linear(module: Any) -> torch.nn.Module:
+def _linear(module: QuantizedModule) -> torch.nn.Module:
     return _filled(torch.nn.Linear(module.in_features, module.out_features), module)  # type: ignore[no-any-return]
 
 
-def _conv(kind: Callable[..., torch.nn.Module]) -> Callable[[Any], torch.nn.Module]:
-    def layer(module: Any) -> torch.nn.Module:
+def _conv(kind: Callable[..., torch.nn.Module]) -> Callable[[QuantizedModule], torch.nn.Module]:
+    def layer(module: QuantizedModule) -> torch.nn.Module:
         real = kind(
             module.in_channels,
             module.out_channels,
@@ -144,8 +151,8 @@ def _conv(kind: Callable[..., torch.nn.Module]) -> Callable[[Any], torch.nn.Modu
     return layer
 
 
-def _norm(kind: Callable[..., torch.nn.Module]) -> Callable[[Any], torch.nn.Module]:
-    def layer(module: Any) -> torch.nn.Module:
+def _norm(kind: Callable[..., torch.nn.Module]) -> Callable[[QuantizedModule], torch.nn.Module]:
+    def layer(module: QuantizedModule) -> torch.nn.Module:
         real: Any = kind(module.num_features, module.eps)
         real.weight, real.bias = _real(module.weight), _real(module.bias)
         real.running_mean, real.running_var = module.running_mean, module.running_var
@@ -154,7 +161,7 @@ def _norm(kind: Callable[..., torch.nn.Module]) -> Callable[[Any], torch.nn.Modu
     return layer
 
 
-def _embedding(module: Any) -> torch.nn.Module:
+def _embedding(module: QuantizedModule) -> torch.nn.Module:
     weight = _real(module.weight())
     assert weight is not None
     real = torch.nn.Embedding(*weight.shape)
@@ -162,21 +169,23 @@ def _embedding(module: Any) -> torch.nn.Module:
     return real
 
 
-def _levelled(make: Callable[[Any], torch.nn.Module], *after: torch.nn.Module) -> Callable[[Any], torch.nn.Module]:
+def _levelled(
+    make: Callable[[QuantizedModule], torch.nn.Module], *after: torch.nn.Module
+) -> Callable[[QuantizedModule], torch.nn.Module]:
     return lambda module: torch.nn.Sequential(make(module), *after, _levels(module))
 
 
-def _levels(module: Any) -> Levels:
+def _levels(module: QuantizedModule) -> Levels:
     names = ("output_scale", "output_zero_point") if hasattr(module, "output_scale") else ("scale", "zero_point")
     scale, zero = (getattr(module, name) for name in names)
     return Levels(float(scale), int(zero), getattr(module, "dtype", torch.quint8))
 
 
-_CONVS: dict[str, Callable[[Any], torch.nn.Module]] = {
+_CONVS: dict[str, Callable[[QuantizedModule], torch.nn.Module]] = {
     f"Conv{rank}d": _conv(getattr(torch.nn, f"Conv{rank}d")) for rank in (1, 2, 3)
 }
 _RELU = torch.nn.ReLU()
-_LAYERS: dict[str, Callable[[Any], torch.nn.Module]] = {
+_LAYERS: dict[str, Callable[[QuantizedModule], torch.nn.Module]] = {
     "Quantize": _levels,
     "DeQuantize": lambda module: torch.nn.Identity(),
     "Dropout": lambda module: torch.nn.Identity(),

@@ -23,9 +23,10 @@ class FunctionBody:
     gives the scale of the integers; `write` then gives the body and the levels of its results.
     """
 
-    def __init__(self, interior: Mapping[Node, object], ends: Sequence[Node]) -> None:
+    def __init__(self, interior: Mapping[Node, object], ends: Sequence[Node], limits: Mapping[str, int]) -> None:
         self.ends = ends
         self.graph = Graph(ends[0].operands[0].name, QUANTIZED)
+        self.graph.limits.update(limits)  # upper ends of open sizes: sums over them count on those
         self.arithmetic = Arithmetic(self.graph)
         self.fixed: dict[Value, Fixed] = {}
         first = ends[0].operands[0].node
@@ -36,7 +37,11 @@ class FunctionBody:
 
     def take(self, value: Value, type_: TensorType, unit: np.ndarray, lo: int, hi: int) -> None:
         """One value that the function takes: integers `lo..hi` of the shape of `type_`, 1 stands for `unit`."""
-        inner = self.graph.input(value.name, TensorType(type_.shape, "i64"))
+        name, count = value.name, 0
+        while name in self.graph.values:  # a name that an earlier operand's arithmetic took
+            count += 1
+            name = f"{value.name}.{count}"
+        inner = self.graph.input(name, TensorType(type_.shape, "i64"))
         if unit.size == 1:
             self.fixed[value] = Fixed(inner, float(unit.reshape(-1)[0]), lo, hi)
             return

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snnir.errors import UnsupportedError
+from snnir.errors import Refusal, UnsupportedError
 from snnir.ir import Graph, Op, Value
-from snnir.ir.dims import Dim, concrete
+from snnir.ir.dims import Dim, Dimension, at_most, concrete
+from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import (
     IntAdd,
     IntAnd,
@@ -208,8 +209,8 @@ class Arithmetic:
         return Fixed(value, math.sqrt(x.scale), math.isqrt(x.lo), math.isqrt(x.hi))
 
     def total(self, x: Fixed, axes: Sequence[int], keep: bool) -> Fixed:
-        """The sum over `axes`, whose sizes must be known."""
-        count = self.count(x, axes)
+        """The sum over `axes`, whose sizes must be known, or have upper ends."""
+        count = self.most(x, axes)
         x = self.limited(x, MOST - count.bit_length())
         value = self.emit(IntReduce("sum", tuple(sorted(axes)), keep), x.value, part="sum")
         return Fixed(value, x.scale, x.lo * count, x.hi * count)
@@ -222,10 +223,20 @@ class Arithmetic:
         """How many elements lie along `axes`. Raises `UnsupportedError` where their number changes with the input."""
         sizes = [x.value.type.shape[axis] for axis in axes]
         if any(isinstance(size, Dim) for size in sizes):
-            raise UnsupportedError(
-                f"{self.label}: it adds up {'x'.join(map(str, sizes))} elements, a number that changes with the input"
-            )
+            raise self._open(x, sizes, "a number that changes with the input")
         return math.prod(concrete(size) for size in sizes)
+
+    def most(self, x: Fixed, axes: Sequence[int]) -> int:
+        """How many elements lie along `axes` at most. Raises `UnsupportedError` for open sizes without an upper end."""
+        sizes = [x.value.type.shape[axis] for axis in axes]
+        ends = [at_most(size, self.body.limits) for size in sizes]
+        if None in ends:
+            raise self._open(x, sizes, "and how many those are at most is not known")
+        return math.prod(end for end in ends if end is not None)
+
+    def _open(self, x: Fixed, sizes: Sequence[Dimension], why: str) -> UnsupportedError:
+        reason = f"it adds up {'x'.join(map(str, sizes))} elements, {why}"
+        return UnsupportedError(f"{self.label}: {reason}", (Refusal(self.label, reason, self.origin, open_sizes([x.value])),))
 
     def curve(self, x: Fixed, function: Callable[[np.ndarray], np.ndarray], bits: int = _TABLE) -> Fixed:
         """`function` of each element, from a table over the range of `x`, with straight lines between entries.

@@ -22,6 +22,7 @@ from snnir.ir.ops import (
     Clip,
     Concat,
     Cos,
+    Dequantize,
     Div,
     Elementwise,
     Gated,
@@ -186,6 +187,12 @@ def _saturate(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> 
     return arithmetic.saturated(operands[0], op.low, op.high)
 
 
+@lowers(Dequantize)
+def _dequantize(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
+    """Levels are fixed-point numbers that know what they are worth already."""
+    return operands[0]
+
+
 @lowers(ReduceMean)
 def _mean(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(ReduceMean)
@@ -207,7 +214,12 @@ def _exponentials(arithmetic: Arithmetic, x: Fixed, axis: int) -> tuple[Fixed, F
     difference = arithmetic.sum(replace(held, keep=None), arithmetic.largest(held, (axis,)), sign=-1)
     difference = replace(difference, hi=0)  # nothing exceeds the maximum
     near = arithmetic.clamped(difference, lowest, None)
-    exponential = arithmetic.curve(near, lambda numbers: np.where(numbers <= lowest * x.scale, 0.0, np.exp(numbers)))
+
+    def exponential_of(numbers: np.ndarray) -> np.ndarray:
+        """Nothing is above 0, where a table may have an entry more."""
+        return np.where(numbers <= lowest * x.scale, 0.0, np.exp(np.minimum(numbers, 1)))
+
+    exponential = arithmetic.curve(near, exponential_of)
     exponential = replace(exponential, lo=0)
     if keep is not None:
         exponential = replace(exponential, value=arithmetic.emit(IntMul(), exponential.value, keep, part="kept"))

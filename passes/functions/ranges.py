@@ -38,7 +38,8 @@ def saturations(graph: Graph, context: Context) -> dict[Node, Saturate]:
             least, most = ranges.get(value, (low, high))
             ranges[value] = min(low, least), max(high, most)
 
-    execute(graph, context.calibration, observe)
+    for data in (context.calibration, *context.shortened):
+        execute(graph, data, observe)
     return {nodes[value]: Saturate(*_widened(*ends)) for value, ends in ranges.items()}
 
 

@@ -127,8 +127,6 @@ class Steps:
             if pairs is None:
                 return None
             before = [pairs[value] for value in after]
-        if not {operand for node in nodes for operand in node.operands}.issuperset(before):
-            return None  # a step that does not take what the step before gives is none of a recurrence
         if step > 1 and any(a.type != b.type for a, b in zip(before, after, strict=True)):
             return None
         leaves = dict.fromkeys(operand for node in nodes for operand in node.operands if self._is_leaf(operand))

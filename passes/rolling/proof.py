@@ -98,6 +98,8 @@ class _Proof(Steps):
                         return None
                 elif theirs is not (self._element(found, mine, step) if mine in found.sequences else mine):
                     return None
+        if not bound.keys() >= set(found.states):
+            return None  # a step that does not take what the step before gives is none of a recurrence
         before = [bound[state] for state in found.states]
         return before if not step or _types(before) == _types(states) else None
 

@@ -63,7 +63,7 @@ def explore_command(
     json: bool,
     **options: Any,
 ) -> None:
-    """Write a page that shows SOURCE (a model or a .snnir program) after every pass: graph, text, values, spikes.
+    """Write a page that shows SOURCE (a model, a .snnir program or a bundle) after every pass: graph, text, values, spikes.
 
     The page is one file that needs no network. With --json its data go to stdout instead.
     """
@@ -73,7 +73,7 @@ def explore_command(
         check_output(output, ".html", [source, calibration], force)
     data = read_arrays(calibration) if calibration is not None else None
     imports: dict[str, Any] = {}
-    if source.suffix != ".snnir":
+    if source.suffix not in (".snnir", ".snnb"):
         imports = {"constants": constants_of(constants), "batch_axes": batch_axes_of(batch_axes), "dims": dims_of(dims, shapes)}
         if data is not None:
             imports |= chosen(options)

@@ -29,11 +29,16 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         raise InputError(f"{path} does not exist; give a .npy file, or .npz with an array per input") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes every file without an array for a pickle
-        raise InputError(f"{path} cannot be read as .npy or .npz{why}; {_advice(path)}") from error
+        table = path.suffix in _TABLES
+        what = f"is a table in text ({path.suffix[1:].upper()})" if table else f"cannot be read as .npy or .npz{why}"
+        raise InputError(f"{path} {what}; {_advice(path)}") from error
+
+
+_TABLES = (".csv", ".tsv", ".txt")
 
 
 def _advice(path: Path) -> str:
-    if path.suffix in (".csv", ".tsv", ".txt"):
+    if path.suffix in _TABLES:
         return "read the text with numpy.loadtxt or pandas, and write the numbers with numpy.save"
     return "write it with numpy.save, as numbers (no Python objects)"
 

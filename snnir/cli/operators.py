@@ -16,13 +16,16 @@ from typing import Any
 __all__ = ["collected", "found", "overview", "table"]
 
 _WHERE = {
-    "spikes": "spikes compute these, or move their addresses",
+    "spikes": "spikes compute these",
     "function": "functions of complete levels compute these, in integers",
-    "host": "only the host computes these, before or after the network",
+    "host": "the host computes these, before or after the network",
 }
 
+Facts = Any
+"""What the table holds of one op, operator or page, as JSON."""
 
-def collected() -> dict[str, Any]:
+
+def collected() -> dict[str, Facts]:
     """The table, from the declarations and handlers themselves. Raises `UsageError` where PyTorch is not installed."""
     from snnir.cli.support import op_support
     from snnir.frontends.onnx import conditions, refused_operators
@@ -51,25 +54,28 @@ def collected() -> dict[str, Any]:
     }
 
 
-def table() -> dict[str, Any]:
+def table() -> dict[str, Facts]:
     """The table: as installed, or collected where plugins bring ops or frontends."""
     if any(entry_points(group=f"snnir.{group}") for group in ("ops", "frontends")):
         return collected()
-    kept: dict[str, Any] = json.loads((files("snnir") / "data" / "operators.json").read_text(encoding="utf-8"))
+    kept: dict[str, Facts] = json.loads((files("snnir") / "data" / "operators.json").read_text(encoding="utf-8"))
     return kept
 
 
-def overview(known: Mapping[str, Any], width: int) -> str:
+def overview(known: Mapping[str, Facts], width: int) -> str:
     """The names of all ops, by what computes them inside a network."""
     lines = []
-    for where, said in _WHERE.items():
-        names = [op["name"] for op in known["ops"] if op["inside"] == where]
-        lines += [f"{len(names)} {where}: {said}", *_wrapped(" ".join(names), width, "  ")]
-    lines.append("snnir ops WORD says all of those that WORD finds: snnir ops lstm, snnir ops Softmax")
+    for inside in sorted(
+        {op["inside"] for op in known["ops"]}, key=lambda words: [list(_WHERE).index(word) for word in words.split(", ")]
+    ):
+        names = [op["name"] for op in known["ops"] if op["inside"] == inside]
+        said = "; or ".join(_WHERE[word] for word in inside.split(", "))
+        lines += [*_wrapped(f"{len(names)} ops: {said}", width, "  ", first=""), *_wrapped(" ".join(names), width, "  ")]
+    lines.append("snnir ops WORD says all of what WORD finds: snnir ops lstm, snnir ops Softmax")
     return "\n".join(lines)
 
 
-def found(known: Mapping[str, Any], word: str, width: int) -> str:
+def found(known: Mapping[str, Facts], word: str, width: int) -> str:
     """All that is known of ops and operators with `word` in their names; an empty text where there are none."""
     lines: list[str] = []
     called = [op for op in known["ops"] if _has(word, [op["name"]])]
@@ -94,7 +100,7 @@ def _has(word: str, names: Sequence[str]) -> bool:
     return any(word.lower() in name.lower() for name in names)
 
 
-def _op(op: Mapping[str, Any], width: int) -> Iterator[str]:
+def _op(op: Mapping[str, Facts], width: int) -> Iterator[str]:
     levels = ", ".join(level for level in ("float", "quantized", "spiking") if op[level])
     yield f"{op['name']} {op['operands']}".rstrip()
     yield from _wrapped(op["meaning"], width, "  ")

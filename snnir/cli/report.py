@@ -111,15 +111,17 @@ def rows_table(title: str, rows: Mapping[str, object]) -> None:
     """A table of two columns on stdout."""
     console = Console()
     texts = {name: Text.from_markup(str(value)) for name, value in rows.items()}
-    names = max((cell_len(Text.from_markup(name).plain) for name in rows), default=0)
+    keys = [Text.from_markup(name).plain for name in rows]
+    least = max((cell_len(word) for key in keys for word in key.split()), default=0)
     words = max((cell_len(word) for text in texts.values() for word in text.plain.split()), default=0)
-    if names + words + 7 > console.width:  # a path or a pipeline is a long word: it stays whole, and wraps in the terminal
+    if least + words + 7 > console.width:  # a path or a pipeline is a long word: it stays whole, and wraps in the terminal
         console.print(f"[italic]{title}[/]", soft_wrap=True)
         for name, text in texts.items():
             console.print(Text.from_markup(f"[bold]{name}[/]: ") + text, soft_wrap=True)
         return
     table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(style="bold", no_wrap=True)
+    names = max((cell_len(key) for key in keys), default=0)
+    table.add_column(style="bold", width=min(names, console.width - words - 7))
     table.add_column()
     for name, text in texts.items():
         table.add_row(name, text)

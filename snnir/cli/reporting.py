@@ -32,10 +32,18 @@ _SAMPLE = click.option(
     "--also", multiple=True, type=FILE, metavar="PROGRAM", help="Another program on the same inputs; may be given again."
 )
 @click.option(
-    "--delivery", "deliveries", multiple=True, type=click.Choice(list(Delivery)), help="relay by default; may be given again."
+    "--delivery",
+    "deliveries",
+    multiple=True,
+    type=click.Choice([each.value for each in Delivery]),
+    help="relay by default; may be given again.",
 )
 @click.option(
-    "--execution", "executions", multiple=True, type=click.Choice(list(Execution)), help="reset by default; may be given again."
+    "--execution",
+    "executions",
+    multiple=True,
+    type=click.Choice([each.value for each in Execution]),
+    help="reset by default; may be given again.",
 )
 @click.option("--losses/--no-losses", default=True, help="Measure what quantization cost, value by value.")
 @_SAMPLE

@@ -7,24 +7,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from snnir.compiler.estimates import Population, estimated_steps, populations
 from snnir.compiler.open_sizes import OpenSizes, advice
 from snnir.compiler.options import ImportOptions
-from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, UsageError, unforeseen
+from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, unforeseen
 from snnir.html import bar, section, table
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
-from snnir.ir.phases import NEURONS
-from snnir.passes import Context, Placed, simplify, try_observers
+from snnir.passes import CompileOptions, Context, Placed, pipeline_for, simplify, try_observers
 
 if TYPE_CHECKING:
     import onnx
+    import torch
 
-    from snnir.frontends.onnx.survey import Survey
+    from snnir.ir.lowering.survey import Survey
 
 __all__ = ["FATES", "ModelCheck", "NodeFate", "Recurrence", "check"]
 
@@ -160,7 +160,7 @@ def _sum(values: Iterable[Dimension]) -> Dimension:
 
 
 def check(
-    model: str | Path | bytes | onnx.ModelProto,
+    model: str | Path | bytes | onnx.ModelProto | torch.export.ExportedProgram,
     *,
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     bits: int = 4,
@@ -181,10 +181,9 @@ def check(
     from snnir.compiler.importing import as_read
     from snnir.frontends.onnx import with_constants
 
-    if neuron not in NEURONS:
-        raise UsageError(f"neuron {neuron!r} is unknown; choose one of {', '.join(NEURONS)}")
+    pipeline_for(CompileOptions(bits=bits, neuron=neuron))  # raises for what is out of range
     if constants:
-        model = with_constants(model, constants)
+        model = with_constants(cast("Any", model), constants)
     model, notes = as_read(model, ImportOptions(requantize=requantize))
     sizes = OpenSizes(dims, calibration)
     sizes.notes += notes
@@ -195,8 +194,20 @@ def check(
             return dataclasses.replace(found, notes=(*found.notes, hint)) if hint else found
 
 
+def _surveyed(model: object) -> Survey:
+    from snnir.compiler.importing import is_torch
+
+    if is_torch(model):
+        from snnir.frontends.torch import survey_torch
+
+        return survey_torch(cast("Any", model))
+    from snnir.frontends.onnx import survey
+
+    return survey(cast("Any", model))
+
+
 def _checked(
-    model: str | Path | bytes | onnx.ModelProto,
+    model: str | Path | bytes | onnx.ModelProto | torch.export.ExportedProgram,
     calibration: np.ndarray | Mapping[str, np.ndarray] | None,
     bits: int,
     neuron: str,
@@ -205,9 +216,7 @@ def _checked(
     sizes: OpenSizes,
 ) -> tuple[ModelCheck, Graph]:
     """The check with the sizes that are known so far; and the graph, as far as it could be imported."""
-    from snnir.frontends.onnx import survey
-
-    known = survey(model)
+    known = _surveyed(model)
     graph, refused = _imported(model, known.name, batch_axes, sizes)
     imported = {origin for _, node in graph.walk() for origin in node.origin}
     simple, recurrences, late = _simplified(graph)
@@ -247,7 +256,10 @@ def _checked(
 
 
 def _imported(
-    model: str | Path | bytes | onnx.ModelProto, name: str, batch_axes: Mapping[str, int | None] | None, sizes: OpenSizes
+    model: str | Path | bytes | onnx.ModelProto | torch.export.ExportedProgram,
+    name: str,
+    batch_axes: Mapping[str, int | None] | None,
+    sizes: OpenSizes,
 ) -> tuple[Graph, list[Refusal]]:
     """The graph, as far as the model can be imported, and what was refused."""
     from snnir.compiler.importing import import_model
@@ -362,7 +374,7 @@ def _fates(
 
 
 def _certified(
-    model: str | Path | bytes | onnx.ModelProto,
+    model: str | Path | bytes | onnx.ModelProto | torch.export.ExportedProgram,
     calibration: np.ndarray | Mapping[str, np.ndarray],
     bits: int,
     neuron: str,

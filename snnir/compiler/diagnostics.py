@@ -68,9 +68,20 @@ def diagnose(
             "one calibration sample says little of the ranges of values: give some tens of inputs like those the model will see"
         )
         found.append(Diagnostic("one-calibration-sample", "", message))
+    found += _constant_inputs(data)
     if losses is not None:
         found += [*_weights(losses), *_activations(losses)]
     return found
+
+
+def _constant_inputs(data: Mapping[str, np.ndarray]) -> Iterator[Diagnostic]:
+    for name, array in data.items():
+        if array.dtype.kind == "f" and array.size > 1 and (array == array.reshape(-1)[0]).all():
+            message = (
+                f"all calibration data of input {name} are {array.reshape(-1)[0]:g}: they say nothing of the ranges of values; "
+                "give inputs like those the model will see"
+            )
+            yield Diagnostic("constant-calibration", name, message)
 
 
 def _outputs(

@@ -195,7 +195,7 @@ def _readouts(bundle: Bundle, counts: Mapping[str, np.ndarray]) -> dict[str, np.
 def bundle_facts(bundle: Bundle) -> dict[str, object]:
     """What a bundle holds, for people and programs."""
     from snnir.backends.bundle.resources import weight_bits
-    from snnir.machine.program import Population, Summing, walk
+    from snnir.machine.program import FewSpikes, Population, Summing, walk
     from snnir.machine.ranges import bits_of
 
     program, bounds = bundle.program, bundle.bounds
@@ -203,7 +203,9 @@ def bundle_facts(bundle: Bundle) -> dict[str, object]:
     weights = {id(synapse.weights): synapse for op in summing for synapse in op.synapses}.values()
     populations = {}
     for op in summing:
-        kind = ("staircase" if op.staircase else "uniform") if isinstance(op, Population) else "readout"
+        kind = type(op).__name__.lower()
+        if isinstance(op, Population | FewSpikes):
+            kind = f"{'few-spikes ' if isinstance(op, FewSpikes) else ''}{'staircase' if op.staircase else 'uniform'}"
         bits = {key: bits_of(found) for key, found in bounds.registers[op.train.name].items() if key != "sum"}
         populations[op.train.name] = f"{op.train.size:,} {kind}; bits: " + ", ".join(f"{key} {n}" for key, n in bits.items())
     mapping = bundle.mapping
@@ -214,7 +216,7 @@ def bundle_facts(bundle: Bundle) -> dict[str, object]:
         "execution": program.execution,
         "weights": sum(synapse.weights.size for synapse in weights),
         "weight_bits": max((weight_bits(synapse) for synapse in weights), default=0),
-        "neurons": sum(op.train.size for op in summing if isinstance(op, Population)),
+        "neurons": sum(op.train.size for op in summing if isinstance(op, Population | FewSpikes)),
         "populations": populations,
         "steps_outside": bundle.schedule.outer,
         "steps_in_scans": {name: max(steps) for name, steps in bundle.schedule.windows.items()},

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from snnir.errors import UsageError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Encode, Fs, Function, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.ops import Accumulate, Encode, Fs, Function, MaxPool, Population, Product, Readout, Scan
 
 __all__ = ["FEW_SPIKES", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
 
@@ -106,7 +106,8 @@ def _walk(graph: Graph, delivery: str, found: Phases, lengths: Mapping[str, int]
             continue
         if not isinstance(node.op, Readout):
             found.of.update(dict.fromkeys(node.outputs, phase))
-        if isinstance(node.op, Encode | Population | Readout | Product | MaxPool | Function):  # what is only moved takes no step
+        # what is only moved takes no step
+        if isinstance(node.op, Encode | Population | Readout | Accumulate | Product | MaxPool | Function):
             last = max(last, phase.end)
     return last
 

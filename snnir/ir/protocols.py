@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from snnir.errors import UsageError
 
-__all__ = ["Delivery", "Encoding", "Execution", "Protocol"]
+__all__ = ["Delivery", "Encoding", "Execution", "Functions", "Protocol"]
 
 
 class Protocol(StrEnum):
@@ -42,6 +42,15 @@ class Execution(Protocol):
     """Every neuron starts afresh."""
     CARRY = "carry"
     """Every neuron keeps its sum and its tracer, so that only changes are sent."""
+
+
+class Functions(Protocol):
+    """How functions inside the network are realised."""
+
+    BARRIER = "barrier"
+    """They wait for complete levels, and charge theirs once."""
+    DIFFERENCE = "difference"
+    """They tell the change of their levels whenever what they take changes."""
 
 
 class Encoding(Protocol):

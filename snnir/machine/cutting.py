@@ -16,8 +16,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Accumulator, Constant, Emitter, Function, Input, Max, Product, Readout, Settled, Summing
-from snnir.machine.microcode import Step
+from snnir.machine.emitters import Accumulator, Combining, Constant, Emitter, Function, Input, Readout, Settled, Summing
 from snnir.machine.program import IntegerProgram, Op
 from snnir.machine.route import Route
 from snnir.machine.scans import Scan
@@ -83,8 +82,8 @@ class _Cutter:
         if isinstance(op, Settled):
             self.alias[op.train.name] = self.alias.get(op.source, op.source)
             return
-        if isinstance(op, Product | Max):
-            op = _of_combination(op)
+        if isinstance(op, Combining):  # what it comes to when its sources are complete
+            op = Function(op.train, 0, 0, op.sources, (False,) * len(op.sources), op.of_complete())
         if isinstance(op, Scan) or not isinstance(op, Input | Constant | Function | Route | Summing):
             name = op.name if isinstance(op, Scan) else op.train.name
             raise UnsupportedError(f"{name}: a program is cut at functions where it has no {type(op).__name__.lower()}")
@@ -144,15 +143,6 @@ class _Cutter:
                 asked[readout.train.name] = name
         program = dataclasses.replace(self.program, name=f"{self.program.name}.{number}", ops=tuple(ops.values()), outputs=())
         return Part(program, given, asked)
-
-
-def _of_combination(op: Product | Max) -> Function:
-    """What a product or maximum comes to when its sources are complete."""
-    if isinstance(op, Product):
-        step = Step("mul", (0, 1), (None, None), op.train.size)
-    else:
-        step = Step("max", (0,), (None,), op.train.size, op.width)
-    return Function(op.train, 0, 0, op.sources, (False,) * len(op.sources), (step,))
 
 
 def _same(size: int) -> IndexMap:

@@ -134,7 +134,7 @@ class Interpreter:
             self.inside.add(op.train.name)
         self.found.unsettled += emission.unsettled
         events = emission.events
-        if isinstance(op, Summing) and op.emits:
+        if op.fires:
             self._add(self.found.spikes, op.train.name, np.count_nonzero(events, axis=(1, 2)))
         active = events.any(axis=2) * np.arange(1, events.shape[1] + 1)
         self._take(name, segment, active.max(axis=1, initial=0))

@@ -14,6 +14,7 @@ from snnir.machine.addresses import IndexMap
 from snnir.machine.emitters import (
     Accumulator,
     Constant,
+    Difference,
     Emitter,
     FewSpikes,
     Function,
@@ -21,6 +22,7 @@ from snnir.machine.emitters import (
     Population,
     Product,
     Readout,
+    RunningSum,
     Settled,
     Summing,
 )
@@ -33,6 +35,7 @@ from snnir.machine.trains import Train
 __all__ = [
     "Accumulator",
     "Constant",
+    "Difference",
     "Element",
     "Emitter",
     "FewSpikes",
@@ -47,6 +50,7 @@ __all__ = [
     "Readout",
     "Result",
     "Route",
+    "RunningSum",
     "Scan",
     "Settled",
     "Shared",

@@ -16,7 +16,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError
 from snnir.machine.addresses import IndexMap
-from snnir.machine.emitters import Constant, Emitter, FewSpikes, Function, Input, Max, Product, Settled, Summing
+from snnir.machine.emitters import Combining, Constant, Emitter, FewSpikes, Function, Input, Settled, Summing
 from snnir.machine.program import IntegerProgram, Op, Output
 from snnir.machine.route import Route
 from snnir.machine.scans import Scan
@@ -75,10 +75,8 @@ class _Writer:
             made = dataclasses.replace(made, names=tuple(sources))
         elif isinstance(made, Settled):
             made = dataclasses.replace(made, source=sources[0])
-        elif isinstance(made, Product):
-            made = dataclasses.replace(made, factors=(sources[0], sources[1]))
-        elif isinstance(made, Max):
-            made = dataclasses.replace(made, source=sources[0])
+        elif isinstance(made, Combining):
+            made = made.reading(tuple(sources))
         elif not isinstance(made, Input | Constant):
             raise UnsupportedError(f"{op.train.name}: a {type(op).__name__.lower()} is not written out window by window")
         end = max((self.ends[source] for source in sources), default=1)

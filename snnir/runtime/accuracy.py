@@ -95,7 +95,7 @@ class Diagnostic:
 
     name: str
     """`low-sqnr`, `constant-output`, `outlier-weight`, `lost-weights`, `zero-channel`, `one-calibration-sample`,
-    `clipped-activation` or `saturated-calibration`."""
+    `constant-calibration`, `clipped-activation` or `saturated-calibration`."""
     where: str
     message: str
 

@@ -77,8 +77,10 @@ def right_answers(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> int:
     name, first = next(iter(outputs.items()))
     if labels.dtype.kind == "U" or first.dtype.kind == "U":
         if labels.dtype.kind != first.dtype.kind or first.size != len(labels):
+            kinds = ["words" if array.dtype.kind == "U" else "numbers" for array in (labels, first)]
             raise InputError(
-                f"labels of {labels.dtype} for output {name} of {first.dtype} {list(first.shape)}; give labels of its kind"
+                f"labels are {len(labels)} {kinds[0]}, and output {name} gives {kinds[1]} {list(first.shape)}; "
+                "give labels of its kind"
             )
         return int((first.reshape(-1) == labels).sum())
     classes = first.reshape(len(labels), -1) if first.dtype.kind in "iu" else None

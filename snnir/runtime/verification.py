@@ -13,6 +13,7 @@ from snnir.html import bar, section, table
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes, execute
 from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
+from snnir.machine.host import fixed_values
 from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import sample_count, samples
 
@@ -103,11 +104,12 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
 
     A population and the readout of its levels must equal the same one.
     """
+    fixed = fixed_values(spiking, {})
     for node in spiking.nodes:
         if isinstance(node.op, Scan):
             other = _producer(quantized, node)
             _match(other.inner, node.inner, f"{prefix}{node.outputs[0].name}/", names)
-        elif isinstance(node.op, Encode) and node.operands[0].is_constant:
+        elif isinstance(node.op, Encode) and node.output in fixed:
             continue
         elif isinstance(node.op, Population | Encode | MaxPool | Product):
             names.setdefault(quantized.values[node.output.name], []).append(prefix + node.output.name)

@@ -169,7 +169,13 @@ class _Node(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor, start: torch.Tensor, word: str
+        ctx: torch.autograd.function.FunctionCtx,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        matrix: torch.Tensor,
+        bias: torch.Tensor,
+        start: torch.Tensor,
+        word: str,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = weight.shape[1]
         z = functional.linear(x, weight[0], bias[0, :hidden]).transpose(0, 1)
@@ -177,10 +183,16 @@ class _Node(torch.autograd.Function):
         return y.transpose(0, 1).unsqueeze(1), y[:, -1].unsqueeze(0)
 
     @staticmethod
-    def symbolic(g: Any, x: Any, weight: Any, matrix: Any, bias: Any, start: Any, word: str) -> Any:
+    def symbolic(
+        g: Any, x: torch.Value, weight: Any, matrix: torch.Value, bias: torch.Value, start: torch.Value, word: str
+    ) -> tuple[torch.Value, torch.Value]:
         """The node."""
         empty = g.op("prim::Constant")
         empty.setType(torch._C.NoneType.get())
         hidden = weight.type().sizes()[1]
         activations = [word.capitalize()]
-        return g.op("RNN", x, weight, matrix, bias, empty, start, hidden_size_i=hidden, activations_s=activations, outputs=2)
+        operands = (x, weight, matrix, bias, empty, start)
+        found: tuple[torch.Value, torch.Value] = g.op(
+            "RNN", *operands, hidden_size_i=hidden, activations_s=activations, outputs=2
+        )
+        return found

@@ -14,6 +14,8 @@ from snnir.compiler.importing import import_model
 from snnir.compiler.losses import measure_losses
 from snnir.compiler.quantized_models import is_quantized
 from snnir.compiler.sensitivity import Partial, QuantizationSteps, quantization_steps, rounded_weights
+from snnir.errors import UsageError
+from snnir.export.load import load
 from snnir.ir import FLOAT, LEVELS, SPIKING, Graph
 from snnir.ir.execute import bind_sizes
 from snnir.passes import Context, Stage, default_pipeline, format_pipeline, parse_pipeline, run_pipeline
@@ -140,8 +142,8 @@ def _name(source: object) -> str:
 def _compiled(
     source: Any, calibration: np.ndarray | Mapping[str, np.ndarray] | None, progress: Progress | None, options: dict[str, Any]
 ) -> _Compiled:
-    if isinstance(source, str | Path) and Path(source).suffix == ".snnir":
-        source = Program.load(source)
+    if isinstance(source, str | Path) and Path(source).suffix in (".snnir", ".snnb"):
+        source = load(source)
     if isinstance(source, Program):
         return _of_program(source, calibration, progress)
     if calibration is not None:
@@ -170,7 +172,11 @@ def _of_program(
     first = program.graph(levels[0])
     if calibration is not None and pipeline and levels[0] == FLOAT:
         data = calibration_data(first, calibration)
-        stages = run_pipeline(first, parse_pipeline(pipeline), Context(data, progress), check=False)
+        try:
+            passes = parse_pipeline(pipeline)
+        except UsageError as error:
+            return _levels(program, levels, data, f"The passes of this program cannot run again: {error}")
+        stages = run_pipeline(first, passes, Context(data, progress), check=False)
         last = stages[-1].graph if stages else first
         note = ""
         if last != program.graph("spiking"):
@@ -179,8 +185,13 @@ def _of_program(
             program = Program(graphs, program.facts)
         return _Compiled(first, stages, program, data, pipeline, note)
     note = "A program keeps three levels: give --calibration to run its passes again and see each of them."
+    return _levels(program, levels, None, note)
+
+
+def _levels(program: Program, levels: Sequence[str], data: dict[str, np.ndarray] | None, note: str) -> _Compiled:
+    """The levels of a program, without the passes between them."""
     stages = [_stage(number, program.graph(level)) for number, level in enumerate(levels[1:], 1)]
-    return _Compiled(first, stages, program, None, pipeline, note)
+    return _Compiled(program.graph(levels[0]), stages, program, data, program.facts.pipeline or "", note)
 
 
 def _stage(number: int, graph: Graph) -> Stage:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_figure", "explore_figures", "families_figure", "raster_figure", "report_figures"]
+__all__ = ["accuracy_figure", "comparison_figure", "explore_figures", "families_figure", "raster_figure", "report_figures"]
 
 DPI = 160
 _PLUS, _MINUS, _QUIET = "#0b62c4", "#d4570a", "0.55"
@@ -133,7 +133,7 @@ def _windows(axes: Axes, recording: Record) -> None:
 
 def report_figures(data: Record, folder: Path) -> list[Path]:
     """All pictures of a report, those of each variant in its own files."""
-    found = [_comparison(data, folder / "comparison.png")] if len(data["variants"]) > 1 and data["labels"] else []
+    found = [comparison_figure(data, folder / "comparison.png")] if len(data["variants"]) > 1 and data["labels"] else []
     for number, variant in enumerate(data["variants"]):
         prefix = f"{number}-" if len(data["variants"]) > 1 else ""
         label = variant["label"]
@@ -157,7 +157,8 @@ def report_figures(data: Record, folder: Path) -> list[Path]:
     return found
 
 
-def _comparison(data: Record, path: Path) -> Path:
+def comparison_figure(data: Record, path: Path) -> Path:
+    """Accuracy of all variants of a report against spikes and operations, settled and cut off."""
     figure = _figure(10, 4)
     for place, (key, fact, label) in enumerate(
         (("spikes", "spikes_per_sample", "spikes a sample"), ("synops", "synops_per_sample", "synaptic operations a sample"))

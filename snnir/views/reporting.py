@@ -234,9 +234,9 @@ def _losses(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, obj
     The passes of the program run again with the first samples of the data as calibration data: only the graphs between them
     have float values and levels that stand for one another, since calibration balances the channels of layers.
     """
-    graph, passes = program.graph(FLOAT), parse_pipeline(program.facts.pipeline or "")
-    data = first_samples(graph, inputs, _CALIBRATION_SAMPLES)
     try:
+        graph, passes = program.graph(FLOAT), parse_pipeline(program.facts.pipeline or "")
+        data = first_samples(graph, inputs, _CALIBRATION_SAMPLES)
         steps = quantization_steps(run_pipeline(graph, passes, Context(data), check=False))
     except SnnirError as error:
         return {"values": [], "why": f"the passes do not run on these data: {error}"}

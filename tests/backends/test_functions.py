@@ -24,6 +24,7 @@ from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
     Div,
+    Expand,
     Function,
     Linear,
     MatMul,
@@ -98,8 +99,8 @@ def recurrent(generator: np.random.Generator) -> Graph:
 
 MODELS = {"attention": attention, "recurrent": recurrent}
 _RUNS = [
-    (neuron, delivery, execution)
-    for neuron in ("bif", "few-spikes")
+    (neuron, realisation, delivery, execution)
+    for neuron, realisation in (("bif", "barrier"), ("bif", "difference"), ("few-spikes", "barrier"))
     for delivery in ("relay", "replay", "graded")
     for execution in ("reset", "carry")
     if neuron == "bif" or (delivery != "replay" and execution == "reset")
@@ -107,20 +108,20 @@ _RUNS = [
 
 
 @functools.cache
-def compiled(name: str, neuron: str) -> tuple[snnir.Program, np.ndarray]:
+def compiled(name: str, neuron: str, realisation: str = "barrier") -> tuple[snnir.Program, np.ndarray]:
     generator = np.random.default_rng(7)
     graph = MODELS[name](generator)
     size = 5 if name == "recurrent" else 4
     data = generator.standard_normal((40, size, 5)).astype(np.float32)
-    return snnir.compile(graph, calibration=data[:32], bits=4, neuron=neuron), data[32:]
+    return snnir.compile(graph, calibration=data[:32], bits=4, neuron=neuron, functions=realisation), data[32:]
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("neuron", "delivery", "execution"), _RUNS)
+@pytest.mark.parametrize(("neuron", "realisation", "delivery", "execution"), _RUNS)
 def test_every_integer_equals_the_reference_and_every_spike_the_interpreter(
-    name: str, neuron: str, delivery: str, execution: str
+    name: str, neuron: str, realisation: str, delivery: str, execution: str
 ) -> None:
-    program, x = compiled(name, neuron)
+    program, x = compiled(name, neuron, realisation)
     verification = program.verify(x, delivery=delivery, execution=execution)
     assert verification.mismatches == 0 and verification.within_bounds
     lowered = lower(program.graph(), {"N": 2}, delivery, execution)
@@ -151,9 +152,9 @@ def test_few_spike_neurons_and_functions_take_the_steps_of_their_schedule() -> N
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("neuron", ["bif", "few-spikes"])
-def test_a_bundle_holds_functions_and_both_replays_run_them(name: str, neuron: str, tmp_path: Path) -> None:
-    program, x = compiled(name, neuron)
+@pytest.mark.parametrize(("neuron", "realisation"), [("bif", "barrier"), ("few-spikes", "barrier"), ("bif", "difference")])
+def test_a_bundle_holds_functions_and_both_replays_run_them(name: str, neuron: str, realisation: str, tmp_path: Path) -> None:
+    program, x = compiled(name, neuron, realisation)
     execution = "carry" if neuron == "bif" else "reset"
     made = snnir.bundle(program, x[:3], samples=3, execution=execution)
     made.save(tmp_path / "model.snnb")
@@ -207,3 +208,24 @@ def test_memory_images_hold_the_microcode_of_a_sequencer(tmp_path: Path) -> None
         assert sum(name.endswith(f".{part}.memh") for name in names) == sum(
             len(node.outputs) for _, node in program.graph().walk() if isinstance(node.op, Function)
         )
+
+
+@pytest.mark.parametrize("length", [4, None])
+@pytest.mark.parametrize(("neuron", "realisation"), [("bif", "barrier"), ("few-spikes", "barrier"), ("bif", "difference")])
+def test_functions_of_constants_have_the_sizes_of_what_they_meet(neuron: str, realisation: str, length: int | None) -> None:
+    """A softmax of a constant, and one of what a weight of 0 leaves of the input, at known and at open lengths."""
+    generator = np.random.default_rng(0)
+    graph, size = Graph("constant", "float"), dim("T") if length is None else length
+    x = graph.input("x", TensorType((_N, size, 5), "f32"))
+    stream = graph.add1(Linear(), x, _weight(graph, generator, 6, 5))
+    same = graph.constant("same", generator.standard_normal((1, 1, 6)).astype(np.float32))
+    first = graph.add1(Softmax(2), graph.add1(Expand((_N, size, 6)), same))
+    nothing = graph.add1(Mul(), stream, graph.constant("zero", np.zeros((), np.float32)))
+    second = graph.add1(Softmax(2), graph.add1(Add(), nothing, same))
+    hidden = graph.add1(Tanh(), graph.add1(Add(), graph.add1(Add(), stream, first), second))
+    graph.output("y", graph.add1(Linear(), hidden, _weight(graph, generator, 3, 6)))
+    data = generator.standard_normal((20, 4, 5)).astype(np.float32)
+    program = snnir.compile(graph, calibration=data, neuron=neuron, functions=realisation)
+    assert program.verify(data[:4]).mismatches == 0
+    if length is None:
+        assert program.verify(generator.standard_normal((3, 7, 5)).astype(np.float32)).mismatches == 0

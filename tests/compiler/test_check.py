@@ -12,10 +12,10 @@ from onnx import helper
 
 import snnir
 from snnir.cli.main import main
-from snnir.errors import UnsupportedError
+from snnir.errors import UnsupportedError, UsageError
 from snnir.ir.execute import bind_sizes
 from snnir.runtime.inputs import as_inputs
-from tests.models import crnn, data, model_of
+from tests.models import crnn, data, model_of, perceptron
 from tests.quantized_models import conv_net, static
 
 FIXTURES = Path(__file__).parents[1] / "frontends" / "fixtures"
@@ -208,3 +208,33 @@ def test_open_sizes_stay_symbols() -> None:
     assert found.ok
     assert str(found.macs).endswith("T")
     assert str(found.recurrences[0].length) == "T"
+
+
+def test_an_exported_program_is_checked_node_by_node(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+    path = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 6),)), path)
+    found = snnir.check(path)
+    assert found.ok and found.model == "net" and found.provenance.startswith("torch.export")
+    assert found.counts["spiking"] >= 2
+    assert all(node.fate in ("spiking", "folded") for node in found.nodes)
+    with pytest.raises(UsageError, match=r"torch\.export\.export"):
+        snnir.check(module)
+
+
+def test_options_out_of_range_are_refused_before_anything_is_read() -> None:
+    for options in ({"bits": 77}, {"bits": 0}, {"neuron": "lif"}):
+        with pytest.raises(UsageError):
+            snnir.check("missing.onnx", **options)
+
+
+def test_what_is_no_model_says_what_to_give() -> None:
+    with pytest.raises(UsageError, match=r"dict is no model.*load_state_dict"):
+        snnir.compile({"0.weight": 1}, calibration=np.zeros((2, 6), np.float32))  # type: ignore[arg-type]
+
+
+def test_calibration_data_of_zeros_are_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    program = snnir.compile(perceptron(rng), calibration=np.zeros((8, 6), np.float32))
+    assert "constant-calibration" in {item.name for item in program.warnings}

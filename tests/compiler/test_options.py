@@ -91,6 +91,10 @@ def test_every_option_of_compiling_is_used() -> None:
         "method": "minmax", "percentile": 99.0, "rounding": "refuse", "neuron": "few-spikes", "omitted_bits": 1,
         "gates": "product", "fit": False,
     }  # fmt: skip
-    assert set(changed) == {item.name for item in dataclasses.fields(CompileOptions)}
+    assert {*changed, "inputs"} == {item.name for item in dataclasses.fields(CompileOptions)}
     for name, value in changed.items():
         assert pipeline_for(CompileOptions.of({name: value})) != pipeline_for(CompileOptions()), name
+    few = CompileOptions(neuron="few-spikes")
+    assert pipeline_for(dataclasses.replace(few, inputs="planes")) != pipeline_for(few)
+    with pytest.raises(UsageError, match="inputs 'planes' are for few-spike neurons"):
+        CompileOptions(inputs="planes")

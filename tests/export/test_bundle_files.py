@@ -11,7 +11,7 @@ import pytest
 import snnir
 from snnir.cli.main import main
 from snnir.errors import InputError
-from snnir.export.replay import run_inputs
+from snnir.export.replay import bundle_facts, run_inputs
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import Linear, Lookup, Reshape, Rnn, Softmax, Transpose
@@ -85,6 +85,8 @@ def test_one_file_for_all_commands(
     ]
     for command in commands:
         assert main([*command.split(), "--json"]) == 0, command
+    populations = bundle_facts(snnir.load_bundle("model.snnb"))["populations"]
+    assert ("few-spikes" in str(populations)) == (neuron == "few-spikes")
     for name in ("program.npz", "bundle.npz", "replay.npz"):
         with np.load(name) as found:
             assert [key for key in found if key.startswith("output/")] == [f"output/{key}" for key in expected.outputs]

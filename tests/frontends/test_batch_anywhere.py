@@ -271,3 +271,41 @@ def test_a_module_with_its_state_as_argument_streams() -> None:
     first = next(iter(whole.outputs))
     parts = [stream(x[:, :4]).outputs[first], stream(x[:, 4:]).outputs[first]]
     np.testing.assert_array_equal(np.concatenate(parts, 1), whole.outputs[first])
+
+
+def test_initial_states_that_are_tiled_over_the_batch() -> None:
+    """As PaddlePaddle writes them: a constant state repeated as often as the input has samples."""
+    node = helper.make_node
+    nodes = [
+        node("Shape", ["x"], ["sizes"]),
+        node("Gather", ["sizes", "one"], ["samples"]),
+        node("Concat", ["once", "samples", "once"], ["times"], axis=0),
+        node("Tile", ["h0", "times"], ["h"], "tile"),
+        node("GRU", ["x", "W", "R", "", "", "h"], ["", "y3"], hidden_size=4),
+        node("Squeeze", ["y3", "zero"], ["y"]),
+    ]
+    numbers = {"one": np.array([1]), "once": np.array([1]), "zero": np.array([0])}
+    model = model_of(nodes, {"x": ["T", "batch", 3]}, {"y": 2}, **numbers, h0=real(1, 1, 4), W=real(1, 12, 3), R=real(1, 12, 4))
+    x = RNG.normal(size=(5, 12, 3)).astype(np.float32)
+    program = snnir.compile(model, calibration=x, bits=6)
+    assert program.run(x).outputs["y"].shape == (12, 4)
+    assert program.verify(x).ok
+
+
+@pytest.mark.parametrize("shape", [[3, 2], [1, 2]])
+def test_constants_tiled_over_an_open_length(shape: list[int]) -> None:
+    node = helper.make_node
+    nodes = [
+        node("Shape", ["x"], ["sizes"]),
+        node("Gather", ["sizes", "one"], ["length"]),
+        node("Concat", ["length", "once"], ["times"], axis=0),
+        node("Tile", ["c", "times"], ["t"], "tile"),
+        node("Tile", ["x", "thrice"], ["xs"], "more"),
+        node("Add", ["xs", "t"], ["y"]),
+    ]
+    numbers = {"one": np.array([1]), "once": np.array([1]), "thrice": np.array([1, shape[0], 1])}
+    model = model_of(nodes, {"x": ["batch", "T", 2]}, {"y": 3}, **numbers, c=real(*shape))
+    x = RNG.normal(size=(4, 5, 2)).astype(np.float32)
+    np.testing.assert_allclose(
+        execute(snnir.import_model(model), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-6
+    )

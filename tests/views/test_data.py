@@ -17,7 +17,7 @@ from snnir.errors import UsageError
 from snnir.ir.text import lines
 from snnir.runtime.costs import operations_of
 from snnir.runtime.inputs import as_inputs
-from snnir.views.figures import explore_figures, report_figures
+from snnir.views.figures import comparison_figure, explore_figures, report_figures
 from snnir.views.graph_records import node_records, scope_of
 from snnir.views.page import to_json
 from tests.random_graphs import random_graph
@@ -82,6 +82,9 @@ def test_sources_without_data_show_what_can_be_shown(digits: Digits, tmp_path: P
     digits.program.save(tmp_path / "digits.snnir")
     levels: Any = snnir.explore(tmp_path / "digits.snnir").data
     assert [graph["level"] for graph in levels["graphs"]] == ["float", "quantized", "spiking"]
+    snnir.bundle(digits.program, digits.x[:2]).save(tmp_path / "digits.snnb")
+    bundled: Any = snnir.explore(tmp_path / "digits.snnb").data
+    assert [graph["level"] for graph in bundled["graphs"]] == ["spiking"]
     again: Any = snnir.explore(digits.program, digits.calibration).data
     assert again["note"] == "" and len(again["graphs"]) > 3
     assert str(tmp_path) not in to_json(levels)
@@ -128,11 +131,20 @@ def test_a_sample_that_is_not_there_is_refused(digits: Digits) -> None:
         snnir.report(digits.program, digits.x[:4], sample=4)
 
 
+def test_programs_of_other_versions_show_their_levels(digits: Digits) -> None:
+    old = snnir.Program({level: digits.program.graph(level) for level in digits.program.levels}, {"pipeline": "no-such-pass"})
+    data: Any = snnir.explore(old, digits.calibration[:4]).data
+    assert len(data["graphs"]) == 3 and "no-such-pass" in data["note"] and data["run"]["spikes"]
+    report: Any = snnir.report(old, digits.x[:4]).data
+    assert "no-such-pass" in report["variants"][0]["losses"]["why"]
+
+
 def test_pictures_are_drawn_for_every_part(digits: Digits, tmp_path: Path) -> None:
     explored = snnir.explore(digits.model, digits.calibration, bits=4).data
-    reported = snnir.report({"a": digits.program, "b": digits.program}, digits.x[:16], digits.labels[:16]).data
+    reported: Any = snnir.report(digits.program, digits.x[:16], digits.labels[:16]).data
     drawn = [*explore_figures(explored, tmp_path / "e"), *report_figures(reported, tmp_path / "r")]
-    assert {path.stem.removeprefix("0-").removeprefix("1-") for path in drawn} == {
+    drawn.append(comparison_figure({**reported, "variants": reported["variants"] * 2}, tmp_path / "comparison.png"))
+    assert {path.stem for path in drawn} == {
         "passes", "losses", "histograms", "comparison", "accuracy", "raster", "steps", "layers", "membranes"
     }  # fmt: skip
     from matplotlib.image import imread

@@ -59,7 +59,8 @@ typedef struct { Train *input, *initial, *following, *final, held; num first, bi
 typedef struct { Train *input, *source; num stride, at_once, first; } Element; /* of a shared train: stride 0 */
 typedef struct { Train *train, *source; num first; } Result;
 
-enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, FEW_SPIKES, ACCUMULATOR, FUNCTION, SETTLED, SCAN };
+enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, FEW_SPIKES, ACCUMULATOR, FUNCTION, SETTLED, SCAN,
+       DIFFERENCE, RUNNING_SUM };
 enum { ADD, SUB, MUL, FLOOR_DIV, LEAST, MOST, SHIFT_LEFT, SHIFT_RIGHT, AND, JOIN, TABLE, SQRT, BIT_LENGTH, SUM, LARGEST };
 enum { KIND, SIZE, WIDTH, RESULT, X, X_MAP, Y, Y_MAP, STEP }; /* words of a step of microcode */
 typedef struct Op {
@@ -486,6 +487,46 @@ static void compute(Op *o, num fresh) /* of complete levels and sums; its levels
     }
 }
 
+static void differ(Op *o, num fresh, num steps) /* of tracers, at every step; a fresh window is told its level at step 0 */
+{
+    num k, i, t, y, at, value, changes;
+    for (k = 0; fresh && k < o->sources; k++)
+        for (i = 0; i < o->source[k]->n; i++)
+            put(&o->cells, get(&o->map, k) + i, 0);
+    for (t = 0; t < steps || (fresh && !t); t++) {
+        here.train = o->train, here.step = t, changes = fresh && !t;
+        for (k = 0; k < o->sources; k++)
+            for (i = 0, at = get(&o->map, k); i < o->source[k]->n; i++)
+                if ((y = event(o->source[k], t, i)) != 0)
+                    put(&o->cells, at + i, get(&o->cells, at + i) + y), changes = 1;
+        if (!changes)
+            continue;
+        microcode(o);
+        for (i = 0; i < o->train->n; i++) {
+            value = get(&o->cells, o->levels_at + i);
+            value = value < o->lo ? o->lo : value > o->hi ? o->hi : value;
+            emit(o->train, t, i, value - get(&o->tracer, i));
+            put(&o->tracer, i, value);
+        }
+    }
+}
+
+static void run_sum(Op *o, num fresh, num steps) /* the changes of a sum, the first of which holds what it starts with */
+{
+    num t, i;
+    for (i = 0; fresh && i < o->train->n; i++)
+        put(&o->membrane, i, get(&o->initial, i));
+    for (t = 0; t < steps || (fresh && !t); t++) {
+        here.train = o->train, here.step = t;
+        for (i = 0; i < o->train->n; i++)
+            put(&o->left, i, fresh && !t ? 0 : get(&o->membrane, i));
+        if (t < steps)
+            receive(o, t);
+        for (i = 0; i < o->train->n; i++)
+            emit(o->train, t, i, get(&o->membrane, i) - get(&o->left, i));
+    }
+}
+
 static num largest(Op *o, num t, num i)
 {
     num j, m = -MOST_VALUE, before = get(&o->tracer, i);
@@ -653,6 +694,10 @@ static void run(Op *first, num count, num window)
             compute(o, fresh);
         if (o->kind == FEW_SPIKES)
             tell_bits(o, steps);
+        if (o->kind == DIFFERENCE)
+            differ(o, fresh, steps);
+        if (o->kind == RUNNING_SUM)
+            run_sum(o, fresh, steps);
         if (o->kind == PRODUCT && o->start >= 0)
             multiply(o, steps);
         for (t = 0; (o->kind == ROUTE || o->kind == MAX || (o->kind == PRODUCT && o->start < 0)) && t < steps; t++)
@@ -660,7 +705,7 @@ static void run(Op *first, num count, num window)
                 here.train = o->train, here.step = t;
                 emit(o->train, t, i, o->kind == ROUTE ? routed(o, t, i) : o->kind == MAX ? largest(o, t, i) : product(o, t, i));
             }
-        if (o->kind != CONSTANT && o->kind != ROUTE && o->kind != ACCUMULATOR && o->kind != SETTLED)
+        if (o->kind != CONSTANT && o->kind != ROUTE && o->kind != ACCUMULATOR && o->kind != SETTLED && o->kind != RUNNING_SUM)
             check(o);
     }
 }
@@ -812,7 +857,9 @@ static void read_function(Op *o)
 static void read_op(Op *o, num windows)
 {
     num k, n;
-    o->kind = word(INPUT, windows ? SETTLED : SCAN); /* no scan within a scan */
+    o->kind = word(INPUT, RUNNING_SUM);
+    if (windows && o->kind == SCAN)
+        stop(2, "the file has a scan within a scan");
     o->windows = windows ? windows : 1;
     if (o->kind == SCAN) {
         read_scan(o);
@@ -834,12 +881,13 @@ static void read_op(Op *o, num windows)
         o->start = word(-1, MOST_STEPS);
     if (o->kind == ROUTE)
         o->map = list(-1, MOST_ITEMS);
-    if (o->kind == FUNCTION || o->kind == SETTLED) {
+    if (o->kind == FUNCTION || o->kind == SETTLED || o->kind == DIFFERENCE) {
         read_function(o);
         if (o->kind == SETTLED)
             return;
     }
-    if (o->kind == POPULATION || o->kind == FEW_SPIKES || o->kind == READOUT || o->kind == ACCUMULATOR) {
+    if (o->kind == POPULATION || o->kind == FEW_SPIKES || o->kind == READOUT || o->kind == ACCUMULATOR
+        || o->kind == RUNNING_SUM) {
         o->synapse = take(o->synapses = word(0, MOST_SIZE), sizeof(Synapse));
         for (k = 0; k < o->synapses; k++)
             read_synapse(&o->synapse[k]);
@@ -861,7 +909,9 @@ static void read_op(Op *o, num windows)
         o->tracer = registers(n, o->train->lo, o->train->hi);
     if (o->kind == PRODUCT)
         o->right = registers(o->source[1]->n, o->source[1]->lo, o->source[1]->hi);
-    if (o->kind == CONSTANT || o->kind == ROUTE || o->kind == ACCUMULATOR)
+    if (o->kind == RUNNING_SUM)
+        o->left = registers(n, o->train->lo, o->train->hi);
+    if (o->kind == CONSTANT || o->kind == ROUTE || o->kind == ACCUMULATOR || o->kind == RUNNING_SUM)
         return;
     if (o->kind != INPUT)
         o->counts = list(-MOST_VALUE, MOST_VALUE);

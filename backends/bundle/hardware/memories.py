@@ -8,7 +8,18 @@ from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.hardware.images import Image, file_name, image_files
 from snnir.backends.bundle.resources import weight_bits
 from snnir.machine.microprogram import FLAT_KINDS, Microprogram
-from snnir.machine.program import Accumulator, FewSpikes, Function, Population, Readout, Synapse, trains_of, walk
+from snnir.machine.program import (
+    Accumulator,
+    Difference,
+    FewSpikes,
+    Function,
+    Population,
+    Readout,
+    RunningSum,
+    Synapse,
+    trains_of,
+    walk,
+)
 from snnir.machine.ranges import bits_of
 
 __all__ = ["memory_files", "register_facts"]
@@ -21,22 +32,24 @@ _LAYOUTS = {
     "csr": "weight of synapse k, sorted by input address",
 }
 
+_Sum = Population | FewSpikes | Readout | Accumulator | RunningSum
+
 
 def memory_files(bundle: Bundle) -> dict[str, str]:
     """The images of all populations, readouts and functions, and their map, by file name."""
     images: list[Image] = []
-    summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Population | FewSpikes | Readout | Accumulator)]
+    summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, _Sum)]
     for number, op in enumerate(summing):
         images += _images(op, f"{number:02d}_{file_name(op.train.name)}")
     facts = {op.train.name: register_facts(bundle, op) for op in summing}
-    functions = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Function)]
+    functions = [op for op, _ in walk(bundle.program.ops) if isinstance(op, Function | Difference)]
     for number, function in enumerate(functions, len(summing)):
         own, facts[function.train.name] = _microcode(function, f"{number:02d}_{file_name(function.train.name)}", bundle)
         images += own
     return image_files(images, bundle.program.name, facts)
 
 
-def _microcode(op: Function, stem: str, bundle: Bundle) -> tuple[list[Image], dict[str, object]]:
+def _microcode(op: Function | Difference, stem: str, bundle: Bundle) -> tuple[list[Image], dict[str, object]]:
     """The program of a sequencer: what its registers hold at first, the steps on them, and the maps of their operands."""
     sizes = {train.name: train.size for other, _ in walk(bundle.program.ops) for train in trains_of(other)}
     flat = Microprogram()
@@ -53,13 +66,16 @@ def _microcode(op: Function, stem: str, bundle: Bundle) -> tuple[list[Image], di
         Image.of(f"{stem}.{part}.memh", values, what, signed, facts={"role": part, **whose})
         for part, (values, what, signed) in parts.items()
     ]
-    facts: dict[str, object] = {"kind": "function", "neurons": op.train.size, "lowest": op.train.lo, "highest": op.train.hi}
-    facts |= {"start": op.start, "segment": op.segment, "result": result, "kinds": list(FLAT_KINDS)}
+    kind = "function" if isinstance(op, Function) else "difference"
+    facts: dict[str, object] = {"kind": kind, "neurons": op.train.size, "lowest": op.train.lo, "highest": op.train.hi}
+    if isinstance(op, Function):
+        facts |= {"start": op.start, "segment": op.segment}
+    facts |= {"result": result, "kinds": list(FLAT_KINDS)}
     sources = [{"name": name, "register": at, "size": size} for name, (at, size) in zip(op.sources, given, strict=True)]
     return images, facts | {"sources": sources}
 
 
-def register_facts(bundle: Bundle, op: Population | FewSpikes | Readout | Accumulator) -> dict[str, object]:
+def register_facts(bundle: Bundle, op: _Sum) -> dict[str, object]:
     """What a machine needs to know of a population or readout beside its memories; widths as certified."""
     kind = _kind(op)
     facts: dict[str, object] = {"kind": kind, "neurons": op.train.size}
@@ -70,14 +86,14 @@ def register_facts(bundle: Bundle, op: Population | FewSpikes | Readout | Accumu
     return facts | {f"{name}_bits": bits_of(held) for name, held in bundle.bounds.registers[op.train.name].items()}
 
 
-def _kind(op: Population | FewSpikes | Readout | Accumulator) -> str:
+def _kind(op: _Sum) -> str:
     if isinstance(op, Population | FewSpikes):
         kind = "staircase" if op.staircase else "uniform"
         return f"few-spikes {kind}" if isinstance(op, FewSpikes) else kind
-    return "readout" if isinstance(op, Readout) else "accumulator"
+    return {Readout: "readout", Accumulator: "accumulator", RunningSum: "running sum"}[type(op)]
 
 
-def _images(op: Population | FewSpikes | Readout | Accumulator, stem: str) -> list[Image]:
+def _images(op: _Sum, stem: str) -> list[Image]:
     whose = {"population" if isinstance(op, Population | FewSpikes) else _kind(op): op.train.name}
     found = [image for k, synapse in enumerate(op.synapses) for image in _synapse(synapse, f"{stem}.synapse{k}", whose)]
 

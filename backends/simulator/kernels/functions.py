@@ -28,7 +28,7 @@ from snnir.backends.simulator.kernels.memory import clear, events_of, grow
 from snnir.backends.simulator.kernels.numba_compat import part
 from snnir.backends.simulator.kernels.trains import accumulate
 
-__all__ = ["compute"]
+__all__ = ["compute", "tell_changes"]
 
 _LARGEST_ROOT = 3037000499  # the root of the largest int64
 
@@ -122,12 +122,15 @@ def _step(program, registers, row):
 
 @part
 def compute(run, worker, number):
-    """The levels of a function, charged at its step `start`; where the window goes on, their change."""
+    """The levels of a function, charged at step 0 of a segment, or among few-spike neurons in the step after the last of what it
+    takes; where the window goes on, their change."""
     program, window, cursors, trains = run.program, worker.window, worker.cursors, worker.trains
-    row, registers = program.functions[number], worker.registers
+    row, registers, start = program.functions[number], worker.registers, np.int64(0)
     for s in range(row.first_source, row.last_source):
         source = program.function_sources[s]
-        if source.slot < 0:  # an accumulator has left its sum there
+        if program.few:
+            start = max(start, worker.steps[source.slot])
+        if source.sum:  # an accumulator has left it there
             continue
         tracer = registers[source.register : source.register + source.size]
         if not window[RESUMES]:
@@ -136,11 +139,11 @@ def compute(run, worker, number):
     for s in range(row.first_step, row.last_step):
         _step(program, registers, program.microcode[s])
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
-    grow(trains, base + row.start + 2, cursor + row.size)
+    grow(trains, base + start + 2, cursor + row.size)
     offsets, address, event = events_of(trains)
-    for t in range(row.start + 1):
+    for t in range(start + 1):
         offsets[base + t] = cursor
-    if row.start < run.cap:
+    if start < run.cap:
         for i in range(row.size):
             level = min(max(registers[row.result + i], row.lo), row.hi)
             change = level - (registers[row.kept + i] if window[RESUMES] else 0)
@@ -148,7 +151,52 @@ def compute(run, worker, number):
             if change:
                 address[cursor], event[cursor] = i, 2 * change + 1
                 cursor += 1
-    used = row.start + 1 if cursor > cursors[EVENTS] or program.few else 0  # few-spike trains are as long as their schedule
+    used = start + 1 if cursor > cursors[EVENTS] or program.few else 0  # few-spike trains are as long as their schedule
     offsets[base + used] = cursor
-    worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, used, row.start
+    worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, used, start
+    cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor
+
+
+@part
+def tell_changes(run, worker, number):
+    """The change of the levels of a function at every step in which what it takes changes."""
+    program, cursors, trains = run.program, worker.cursors, worker.trains
+    row, registers, resumes = program.functions[number], worker.registers, worker.window[RESUMES]
+    kept, last = registers[row.kept : row.kept + row.size], np.int64(0)
+    for s in range(row.first_source, row.last_source):
+        source = program.function_sources[s]
+        last = max(last, min(worker.steps[source.slot], run.cap))
+        if not resumes:
+            clear(registers[source.register : source.register + source.size])
+    if not resumes:
+        clear(kept)
+        last = max(last, np.int64(1))
+    base, cursor, used = cursors[OFFSETS], cursors[EVENTS], 0
+    grow(trains, base + last + 1, cursor)
+    offsets, address, event = events_of(trains)
+    offsets[base] = cursor
+    for t in range(last):
+        changes = t == 0 and not resumes
+        for s in range(row.first_source, row.last_source):
+            source = program.function_sources[s]
+            if t < worker.steps[source.slot]:
+                begin = worker.first[source.slot] + t
+                for e in range(offsets[begin], offsets[begin + 1]):
+                    registers[source.register + address[e]] += event[e] >> 1
+                    changes = True
+        if changes:
+            for s in range(row.first_step, row.last_step):
+                _step(program, registers, program.microcode[s])
+            if grow(trains, 0, cursor + row.size):
+                offsets, address, event = events_of(trains)
+            for i in range(row.size):
+                level = min(max(registers[row.result + i], row.lo), row.hi)
+                change = level - kept[i]
+                if change:
+                    kept[i] = level
+                    address[cursor], event[cursor] = i, 2 * change + 1
+                    cursor += 1
+                    used = t + 1
+        offsets[base + t + 1] = cursor
+    worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, used, 0
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor

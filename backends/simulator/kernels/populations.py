@@ -33,7 +33,7 @@ from snnir.backends.simulator.kernels.memory import (
 from snnir.backends.simulator.kernels.neurons import able, emit, fire, fire_again, fire_staircase, neighbours
 from snnir.backends.simulator.kernels.numba_compat import part
 
-__all__ = ["keep_history", "populate"]
+__all__ = ["keep_history", "last_step", "populate"]
 
 
 @part
@@ -49,7 +49,7 @@ def keep_history(worker, population, sums, tracers, theta, layout):
 
 
 @part
-def _last_step(run, worker, row):
+def last_step(run, worker, row):
     """The number of steps until the last input event of a population's window."""
     offsets, _, _ = events_of(worker.trains)
     last = 0
@@ -89,7 +89,7 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
         for i in range(n):
             thresholds = table[parameter[i] * row.steps : (parameter[i] + 1) * row.steps]
             up[i], down[i] = neighbours(thresholds, lo, hi, tracers[i], most)
-    last = _last_step(run, worker, row)
+    last = last_step(run, worker, row)
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
     grow(trains, base + min(last + hi - lo, cap) + 1, cursor)
     offsets, address, event = events_of(trains)

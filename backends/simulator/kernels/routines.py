@@ -13,11 +13,12 @@ from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
 from snnir.backends.simulator.kernels.encoders import encode
 from snnir.backends.simulator.kernels.few_spikes import few_spikes
-from snnir.backends.simulator.kernels.functions import compute
+from snnir.backends.simulator.kernels.functions import compute, tell_changes
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Native
 from snnir.backends.simulator.kernels.populations import populate
+from snnir.backends.simulator.kernels.running_sums import run_sums
 from snnir.backends.simulator.kernels.synapses import deliver_convolution, deliver_dense, deliver_sparse
 from snnir.backends.simulator.kernels.threads import help_with_jobs, pool_words, run_together, wake_helpers
 from snnir.backends.simulator.kernels.trains import gather
@@ -76,6 +77,35 @@ def gather_trains(run, worker, row):
 def compute_function(run, worker, row):
     try:
         compute(as_run(run), as_worker(worker), row)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def tell_changes_of_function(run, worker, row):
+    try:
+        tell_changes(as_run(run), as_worker(worker), row)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def run_sums_32(run, worker, row):
+    own = as_worker(worker)
+    try:
+        run_sums(as_run(run), own, row, own.start32, own.kept32, own.sums32, own.up32)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def run_sums_64(run, worker, row):
+    own = as_worker(worker)
+    try:
+        run_sums(as_run(run), own, row, own.start64, own.kept64, own.sums64, own.up64)
     except Exception:
         return 1
     return 0

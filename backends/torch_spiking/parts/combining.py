@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from snnir.backends.torch_spiking.parts.base import AnyEmitter, Emission, EmitterPart, runs
-from snnir.backends.torch_spiking.trains import together
+from snnir.backends.torch_spiking.parts.base import Emission, EmitterPart, runs
+from snnir.backends.torch_spiking.trains import lengthen, together
 from snnir.backends.torch_spiking.window import Window
-from snnir.machine.emitters import Max, Product
+from snnir.machine.emitters import Combining, Max, Product
 
-__all__: list[str] = []
+__all__ = ["CombiningPart"]
+
+AnyCombining = TypeVar("AnyCombining", bound=Combining)
 
 
-class CombiningPart(EmitterPart[AnyEmitter]):
+class CombiningPart(EmitterPart[AnyCombining]):
     """Differences of a function of tracers; it keeps its last result and a tracer of every source."""
 
     @abstractmethod
@@ -26,10 +29,14 @@ class CombiningPart(EmitterPart[AnyEmitter]):
         """Differences from step to step."""
         trains = together([window.trains[source] for source in self.op.sources])
         before = window.before(self.op.train.name)
+        if before is None:
+            trains = [lengthen(train, self.op.least_steps) for train in trains]
         held = [torch.zeros_like(train[:1]).sum(dim=0) for train in trains] if before is None else list(before[1:])
         # the tracers before the first step come first, so that a train without steps needs no case of its own
         tracers = [torch.cat([own[None], own + train.cumsum(0)]) for own, train in zip(held, trains, strict=True)]
         results = self.combine(tracers)
+        if before is None and self.op.least_steps:  # it is told from 0 on, whatever the function of zeros is
+            results = torch.cat([torch.zeros_like(results[:1]), results[1:]])
         return Emission(results.diff(dim=0), (results[-1], *(tracer[-1] for tracer in tracers)), lambda: results[-1])
 
 

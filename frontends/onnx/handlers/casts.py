@@ -91,13 +91,16 @@ def _narrow(call: Call, target: int) -> Op | None:
 
 @handler("CastLike", "cast", "narrow", "reshape")
 def cast_like(call: Call) -> list[Result]:
-    """As Cast."""
+    """As Cast; known real numbers stay known."""
     like = call.operands[1]
     target = call.scope.narrow.get(call.node.input[1])
     if target is None and isinstance(like, np.ndarray):
         target = onnx.helper.np_dtype_to_tensor_dtype(like.dtype)
     if target is None:
         target = onnx.helper.np_dtype_to_tensor_dtype(DTYPES[call.type(1).dtype])
+    x = call.operands[0]
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and target in REAL:
+        return [x]  # known numbers stay known, minus infinity of a mask among them
     return [_cast(call, call.value(0), int(target))]
 
 

@@ -10,13 +10,14 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import constant, minus, plus, real, spread_from
 from snnir.frontends.onnx.fold import chosen as the_one
+from snnir.frontends.onnx.handlers.finite import answered
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
 from snnir.ir.lowering.choose import chosen, selected
 from snnir.ir.lowering.choose import exclusive as lowered
 from snnir.ir.lowering.choose import nonzero as differing
 from snnir.ir.lowering.masks import hides, masked
-from snnir.ir.ops import Add, Step, Sub
+from snnir.ir.ops import Add, IsInf, Step, Sub
 
 __all__ = ["nonzero"]
 
@@ -54,9 +55,13 @@ _comparison("Less", True, False)
 _comparison("LessOrEqual", True, True)
 
 
-@handler("Equal", "step", "sub", "mul")
+@handler("Equal", "step", "sub", "mul", "is_inf", "expand")
 def equal(call: Call) -> list[Result]:
-    """`step(a - b >= 0) - step(a - b > 0)`."""
+    """`step(a - b >= 0) - step(a - b > 0)`; with infinity it asks what IsInf asks."""
+    for known, other in ((0, 1), (1, 0)):
+        operand = call.operands[known]
+        if isinstance(operand, np.ndarray) and operand.dtype.kind == "f" and operand.size == 1 and np.isinf(operand).all():
+            return answered(call, other, IsInf(bool((operand > 0).all()), bool((operand < 0).all())))
     a, b = _reals(call, 0, 1)
     difference = call.emit(Sub(), a, b, label="difference")
     parts = (call.emit(Step(zero), difference, label="not_less" if zero else "greater") for zero in (True, False))

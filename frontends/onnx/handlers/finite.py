@@ -12,7 +12,7 @@ from snnir.ir.lowering.finite import is_open
 from snnir.ir.ops import Expand, IsInf, IsNan
 from snnir.ir.types import DTYPES
 
-__all__: list[str] = []
+__all__ = ["answered"]
 
 
 @handler("IsNaN", "is_nan", "expand")
@@ -20,17 +20,18 @@ def is_nan(call: Call) -> list[Result]:
     """On the host, of what it computes from inputs that reach nothing else. Elsewhere false where nothing on the way from
     the inputs, which are finite, can give NaN, and refused where something can.
     """
-    return _answered(call, IsNan())
+    return answered(call, 0, IsNan())
 
 
 @handler("IsInf", "is_inf", "expand")
 def is_inf(call: Call) -> list[Result]:
     """As IsNaN; of either sign, or of one."""
-    return _answered(call, IsInf(bool(call.integer("detect_positive", 1)), bool(call.integer("detect_negative", 1))))
+    return answered(call, 0, IsInf(bool(call.integer("detect_positive", 1)), bool(call.integer("detect_negative", 1))))
 
 
-def _answered(call: Call, question: Op) -> list[Result]:
-    x = real(call, 0)
+def answered(call: Call, index: int, question: Op) -> list[Result]:
+    """Whether the elements of an operand are what `question` asks for."""
+    x = real(call, index)
     if is_open(call.scope.questions, x, call.scope.parent is not None):
         return [call.emit(question, x)]
     if not any(isinstance(size, Dim) for size in x.type.shape):

@@ -7,10 +7,10 @@ import numpy as np
 from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.compose import reshaped, transposed
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
-from snnir.ir import Dimension, Value
+from snnir.ir import Dim, Dimension, Value
 from snnir.ir.dims import product
 from snnir.ir.lowering.places import along, picked, rows_picked
-from snnir.ir.ops import Concat, Gather, Pad
+from snnir.ir.ops import Concat, Expand, Gather, Pad, Reshape
 
 __all__: list[str] = []
 
@@ -42,18 +42,31 @@ def space_to_depth(call: Call) -> list[Result]:
     return [reshaped(call, moved, (batch, channels * (block * block), height // block, width // block))]
 
 
-@handler("Tile", "concat")
+@handler("Tile", "concat", "expand", "reshape")
 def tile(call: Call) -> list[Result]:
-    """Known numbers of repetitions, of any axis but the batch."""
-    x, counts = call.value(0), call.known_integers(1, "the number of repetitions")
-    if len(counts) != x.type.rank or min(counts, default=1) < 1:
+    """Numbers of repetitions that are known, of any axis but the batch; they may hold named sizes."""
+    x = call.value(0)
+    given = call.known(1, "the number of repetitions").reshape(-1).tolist()
+    counts: list[Dimension] = [count if isinstance(count, Dim) else int(count) for count in given]
+    if len(counts) != x.type.rank or any(isinstance(count, int) and count < 1 for count in counts):
         raise RefusalError(f"it repeats {x.type} {counts} times; each axis needs a number from 1 on")
-    places = [axis for axis, count in enumerate(counts) if count > 1]
+    places = [axis for axis, count in enumerate(counts) if count != 1]
     if x.type.batch_axis in places:
         raise RefusalError("it repeats the batch")
     for axis in places:
-        x = call.emit(Concat(axis), *([x] * counts[axis]), label="" if axis == places[-1] else f"axis{axis}")
+        x = _repeated(call, x, axis, counts[axis], "" if axis == places[-1] else f"axis{axis}")
     return [x]
+
+
+def _repeated(call: Call, x: Value, axis: int, count: Dimension, label: str) -> Value:
+    shape = x.type.shape
+    if isinstance(count, int) and shape[axis] != 1:
+        return call.emit(Concat(axis), *([x] * count), label=label)
+    if shape[axis] == 1:
+        return call.emit(Expand((*shape[:axis], count, *shape[axis + 1 :])), x, label=label)
+    lines = reshaped(call, x, (*shape[:axis], 1, *shape[axis:]), f"axis{axis}.line")
+    copies = call.emit(Expand((*shape[:axis], count, *shape[axis:])), lines, label=f"axis{axis}.copies")
+    return call.emit(Reshape((*shape[:axis], count * shape[axis], *shape[axis + 1 :])), copies, label=label)
 
 
 @handler("Compress", "gather", "reshape")

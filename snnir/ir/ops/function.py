@@ -59,7 +59,8 @@ class Function(Op):
 
     Operands are levels or sums (spike trains and `accumulate` at the spiking level); the body takes each as i64 and holds
     integer ops and data movement only. Result i is worth `scales[i]` a level and lies in `lo[i]..hi[i]`. Among few-spike
-    neurons `start` is the step at which it charges its levels; among others (-1) a new segment of the window begins with it.
+    neurons `start` is the step at which it charges its levels; among others (-1) a new segment of the window begins with it,
+    or, with `difference`, it tells the change of its levels whenever what it takes changes.
     """
 
     name = "function"
@@ -70,6 +71,7 @@ class Function(Op):
     lo: tuple[int, ...] = ()
     hi: tuple[int, ...] = ()
     start: int = -1
+    difference: bool = False
 
     def stored(self, types: Sequence[TensorType]) -> bool:
         return True

@@ -8,6 +8,7 @@ from snnir.machine.emitters.accumulator import Accumulator
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.emitters.charged import Constant, Input
 from snnir.machine.emitters.combining import Combining
+from snnir.machine.emitters.difference import Difference, RunningSum
 from snnir.machine.emitters.few_spikes import FewSpikes
 from snnir.machine.emitters.function import Function, Settled
 from snnir.machine.emitters.maximum import Max
@@ -20,6 +21,7 @@ __all__ = [
     "Accumulator",
     "Combining",
     "Constant",
+    "Difference",
     "Emitter",
     "FewSpikes",
     "Function",
@@ -28,6 +30,7 @@ __all__ = [
     "Population",
     "Product",
     "Readout",
+    "RunningSum",
     "Settled",
     "Summing",
 ]

@@ -25,6 +25,8 @@ class Emitter(ABC):
     """Whether results name its settled tracer."""
     emits: ClassVar[bool] = True
     """Whether it emits events; a readout only sums."""
+    fires: ClassVar[bool] = False
+    """Whether its events are spikes of neurons."""
     charges: ClassVar[bool] = False
     """Whether all its events are charged, as the host's levels are: synapses multiply by them."""
 

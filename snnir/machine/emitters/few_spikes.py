@@ -27,6 +27,7 @@ class FewSpikes(Summing):
     The membrane register holds V = A + theta//2 - theta S of a uniform population, and the sum A of a staircase.
     """
 
+    fires: ClassVar[bool] = True
     shifted: ClassVar[bool] = True
 
     theta: np.ndarray

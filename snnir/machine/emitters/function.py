@@ -10,7 +10,7 @@ import numpy as np
 
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.microcode import Step, compute
-from snnir.machine.spans import TRACER, Bounds, Spans, charged, levels_of, with_zero
+from snnir.machine.spans import FIRST, LATER, TRACER, Bounds, Spans, charged, levels_of, with_zero
 from snnir.machine.window import Emission, Memory, Window
 
 __all__ = ["Function", "Settled"]
@@ -33,6 +33,11 @@ class _Waiting(Emitter):
         if steps > self.start:
             events[:, self.start] = change
         return Emission(events, (levels, *kept), levels)
+
+    def reached(self, levels: np.ndarray, resumed: bool) -> np.ndarray:
+        """The span of levels [2, n] that are charged in step `start`."""
+        span = charged(levels, resumed)
+        return np.stack([span[TRACER], span[LATER], span[FIRST]]) if self.start else span
 
     def last_step(self, steps: Mapping[str, int], bounds: Bounds, resumed: bool) -> int:
         """The step in which it charges."""
@@ -69,7 +74,7 @@ class Function(_Waiting):
 
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """Any level."""
-        return charged(levels_of(self.train), resumed)
+        return self.reached(levels_of(self.train), resumed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,4 +99,4 @@ class Settled(_Waiting):
 
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """Any level of its source."""
-        return charged(with_zero(spans[self.source][TRACER]), resumed)
+        return self.reached(with_zero(spans[self.source][TRACER]), resumed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from snnir.machine.emitters.combining import Combining
+from snnir.machine.microcode import Step
 from snnir.machine.spans import TRACER, Bounds, Spans, limited
 from snnir.machine.trains import Train
 
@@ -39,6 +41,14 @@ class Max(Combining):
         (tracer,) = tracers
         found: np.ndarray = tracer.reshape(*tracer.shape[:2], self.train.size, self.width).max(axis=3)
         return found
+
+    def reading(self, sources: tuple[str, ...]) -> Max:
+        """The same of another source."""
+        return dataclasses.replace(self, source=sources[0])
+
+    def of_complete(self) -> tuple[Step, ...]:
+        """One step: the largest of each `width`."""
+        return (Step("max", (0,), (None,), self.train.size, self.width),)
 
     def span(self, spans: Spans, bounds: Bounds, resumed: bool) -> np.ndarray:
         """The largest of the least and of the greatest levels; it changes by no more than one of its sources does."""

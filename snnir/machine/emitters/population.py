@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class Population(Summing):
 
     The membrane register holds V = A + theta//2 - theta S of a uniform population, and the sum A of a staircase.
     """
+
+    fires: ClassVar[bool] = True
 
     theta: np.ndarray
     theta_map: IndexMap

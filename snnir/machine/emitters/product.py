@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from snnir.machine.emitters.combining import Combining
+from snnir.machine.microcode import Step
 from snnir.machine.spans import FIRST, LATER, TRACER, Bounds, Spans, limited, times, with_zero
 from snnir.machine.trains import Train
 from snnir.machine.window import Emission, Window
@@ -40,6 +42,15 @@ class Product(Combining):
         """The product."""
         found: np.ndarray = tracers[0] * tracers[1]
         return found
+
+    def reading(self, sources: tuple[str, ...]) -> Product:
+        """The same of other factors."""
+        left, right = sources
+        return dataclasses.replace(self, factors=(left, right))
+
+    def of_complete(self) -> tuple[Step, ...]:
+        """One step: the product."""
+        return (Step("mul", (0, 1), (None, None), self.train.size),)
 
     def emit(self, window: Window) -> Emission:
         """Its changes step by step, or what it comes to at the step `step`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from snnir.errors import UnsupportedError
@@ -14,9 +16,10 @@ from snnir.machine.host import concrete_shape
 from snnir.machine.lowering.context import Lowering, lowers
 from snnir.machine.lowering.summing import sums_of
 from snnir.machine.microcode import Step
-from snnir.machine.program import Accumulator, Function, Train
+from snnir.machine.program import Accumulator, Difference, Function, RunningSum, Synapse, Train, trains_of
+from snnir.machine.synapses import currents
 
-__all__: list[str] = []
+__all__ = ["STEPS"]
 
 _KINDS: dict[type[GraphOp], str] = {
     ops.IntAdd: "add",
@@ -32,6 +35,9 @@ _KINDS: dict[type[GraphOp], str] = {
     ops.IntBitLength: "bit_length",
 }
 
+STEPS = frozenset({*_KINDS, ops.IntTable, ops.IntReduce})
+"""Integer ops that steps of microcode compute, data movement aside."""
+
 
 @lowers(ops.Accumulate)
 def accumulate(work: Lowering, node: Node) -> None:
@@ -41,13 +47,36 @@ def accumulate(work: Lowering, node: Node) -> None:
     synapses, initial, initial_map = sums_of(work, node, shape)
     name = work.name(value.name)
     work.accumulators[value] = name
-    work.add(Accumulator(Train(name, shape, 0, 0, 1.0), synapses, initial, initial_map))
+    if any(user.op.difference for user in value.users if isinstance(user.op, ops.Function)):
+        low, high = _reached(work, synapses, initial)
+        train = work.trains[value] = Train(name, shape, low, high, 1.0)
+        work.add(RunningSum(train, synapses, initial, initial_map))
+    else:
+        work.add(Accumulator(Train(name, shape, 0, 0, 1.0), synapses, initial, initial_map))
+
+
+def _reached(work: Lowering, synapses: Sequence[Synapse], initial: np.ndarray) -> tuple[int, int]:
+    """The interval of a sum of levels anywhere in their ranges, 0 included."""
+    known = {train.name: train for op in work.ops for train in trains_of(op)}
+    known.update({train.name: train for train in work.trains.values()})
+    low, high = int(initial.min(initial=0)), int(initial.max(initial=0))
+    for synapse in synapses:
+        weights, source = synapse.expanded(), known[synapse.source]
+        ends = np.array([[source.lo], [source.hi]], np.int64) * np.ones(source.size, np.int64)
+        up, down = np.maximum(weights, 0), np.minimum(weights, 0)
+        least, most = currents(synapse, ends, up) + currents(synapse, ends[::-1], down)
+        low, high = low + int(least.min(initial=0)), high + int(most.max(initial=0))
+    return low, high
 
 
 @lowers(ops.Function)
 def function(work: Lowering, node: Node) -> None:
     """One emitter for each result, with the steps that it needs."""
     body = node.inner
+    assert isinstance(node.op, ops.Function)
+    if node.op.difference:
+        _difference(work, node)
+        return
     names, sums, shapes = [], [], []
     for value in node.operands:
         sums.append(value in work.accumulators)
@@ -60,12 +89,29 @@ def function(work: Lowering, node: Node) -> None:
     for value, result in zip(node.outputs, body.outputs.values(), strict=True):
         shape = work.sample(value)
         steps = code.of(result, shape)
-        used = sorted({index for step in steps for index in step.operands if index < len(names)})
+        used = _used(steps, len(names))
         renamed = _renumbered(steps, used, len(names))
         train = work.root(value, shape)
         work.encoded.add(value)
         given = tuple(names[index] for index in used), tuple(sums[index] for index in used)
         work.add(Function(train, start, segment, *given, renamed))
+
+
+def _difference(work: Lowering, node: Node) -> None:
+    """One emitter for each result, which tells every change of it."""
+    trains = [work.trains[value] if value in work.accumulators else work.source(value) for value in node.operands]
+    names = [train.name for train in work.in_one_segment(trains)]
+    code = _Microcode(work, node.inner, [work.sample(value) for value in node.operands])
+    for value, result in zip(node.outputs, node.inner.outputs.values(), strict=True):
+        steps = code.of(result, work.sample(value))
+        used = _used(steps, len(names))
+        train = work.root(value, work.sample(value))
+        work.add(Difference(train, tuple(names[index] for index in used), _renumbered(steps, used, len(names))))
+
+
+def _used(steps: Sequence[Step], sources: int) -> list[int]:
+    """The sources that steps read; of constant functions, which read none, the first one stands for when they are known."""
+    return sorted({index for step in steps for index in step.operands if index < sources}) or [0]
 
 
 def _renumbered(steps: list[Step], used: list[int], sources: int) -> tuple[Step, ...]:

@@ -24,7 +24,23 @@ from snnir.export.bundle import bundle
 from snnir.export.hardware import emit_bundle
 from snnir.ir.ops import Lstm
 from snnir.machine import IntegerProgram, emitting, interpret
-from snnir.machine.program import Constant, FewSpikes, IndexMap, Input, Population, Readout, Scan, State, Synapse, Train, walk
+from snnir.machine.microprogram import Microprogram
+from snnir.machine.program import (
+    Accumulator,
+    Constant,
+    FewSpikes,
+    Function,
+    IndexMap,
+    Input,
+    Population,
+    Readout,
+    Scan,
+    State,
+    Synapse,
+    Train,
+    trains_of,
+    walk,
+)
 from snnir.machine.ranges import bits_of
 from snnir.runtime.program import Program
 from tests.backends.test_bundle import demo, program_of
@@ -371,23 +387,22 @@ def test_the_core_stays_within_what_is_synthesized() -> None:
         assert set(re.findall(r"\$\w+", code)) == {"$readmemh"}
 
 
+@pytest.mark.parametrize("core", [CORE, FEW_CORE])
 @pytest.mark.parametrize("tool", ["verilator", "yosys"])
-def test_other_tools_take_the_core(tmp_path: Path, tool: str) -> None:
+def test_other_tools_take_the_cores(tmp_path: Path, tool: str, core: str) -> None:
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    layer = write(tmp_path, layer_files(random_layers(0)))[0]
+    layer = write(tmp_path, layer_files(random_layers(0) if core == CORE else random_few_layers(0)))[0]
+    module, testbench = core.removesuffix(".v"), {"SAMPLES", "WINDOWS", "STEPS", "CARRY"}
+    testbench |= {"GROUP_BITS"} if core == CORE else set()
     found = re.findall(r"localparam (\w+) = (-?\d+);", (layer / "layer.vh").read_text(encoding="utf-8"))
-    known = [(key, value) for key, value in found if key not in ("SAMPLES", "WINDOWS", "STEPS", "CARRY")]
+    known = [(key, value) for key, value in found if key not in testbench]
     if tool == "verilator":
-        command = [tool, "--lint-only", "-Wall", *(f"-G{key}={value}" for key, value in known), f"../{CORE}"]
+        command = [tool, "--lint-only", "-Wall", *(f"-G{key}={value}" for key, value in known), f"../{core}"]
     else:
-        values = " ".join(f"-set {key} {value}" for key, value in known)
-        command = [
-            tool,
-            "-q",
-            "-p",
-            f"read_verilog ../{CORE}; chparam {values} snnir_population; synth -noabc -top snnir_population; check -assert",
-        ]
+        values = " ".join(f"-set {key} 32'sh{int(value) & 0xFFFFFFFF:x}" for key, value in known)
+        script = f"read_verilog ../{core}; chparam {values} {module}; synth -noabc -top {module}; check -assert"
+        command = [tool, "-q", "-p", script]
     result = subprocess.run(command, cwd=layer, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -430,10 +445,25 @@ def read_map(files: Mapping[str, str]) -> dict[tuple[object, ...], tuple[dict[st
         assert entry["base"] == base and entry["words"] == values.size == int(np.prod(entry["shape"], dtype=np.int64))
         assert row.startswith(f"| {base} | {values.size} | {entry['bits']} ") and entry["file"] in row
         base += values.size
-        key = entry.get("population", entry.get("readout")), entry.get("synapse"), entry["role"]
+        (owner,) = (entry[kind] for kind in ("population", "readout", "accumulator", "running sum", "function") if kind in entry)
+        key = owner, entry.get("synapse"), entry["role"]
         assert key not in found
         found[key] = entry, values.reshape(entry["shape"])
     return found
+
+
+def microcode(op: Function, program: IntegerProgram) -> dict[tuple[object, ...], np.ndarray]:
+    """The memories of a function's sequencer."""
+    sizes = {train.name: train.size for other, _ in walk(program.ops) for train in trains_of(other)}
+    flat = Microprogram()
+    flat.write(op.code, [(flat.room(sizes[name]), sizes[name]) for name in op.sources])
+    rows = np.array(flat.rows, np.int64).reshape(-1, 8)
+    name = op.train.name
+    return {
+        (name, None, "constants"): flat.registers(),
+        (name, None, "code"): rows,
+        (name, None, "maps"): flat.register_maps(),
+    }
 
 
 @pytest.mark.parametrize("seed", range(0, 20, 2))
@@ -443,7 +473,9 @@ def test_the_map_leads_to_every_integer_of_the_program(seed: int) -> None:
     found = read_map(memory_files(made))
     expected: dict[tuple[object, ...], np.ndarray] = {}
     for op, _ in walk(made.program.ops):
-        if not isinstance(op, Population | Readout):
+        if isinstance(op, Function):
+            expected |= microcode(op, made.program)
+        if not isinstance(op, Population | Readout | Accumulator):
             continue
         name = op.train.name
         expected[name, None, "initial"] = op.initial[op.initial_map.array()]

@@ -95,6 +95,10 @@ function App({ data }: { data: ExploreData }) {
       ),
     [],
   );
+  const lookAt = (next: Side): void => {
+    setSide(next);
+    setFit((old) => old + 1);
+  };
   const unfoldAll = (): void =>
     timed(() => {
       const keys = [...descendants(own.root)].filter((box) => box.children.length).map((box) => box.key);
@@ -123,7 +127,7 @@ function App({ data }: { data: ExploreData }) {
         u: unfoldAll,
         z: foldAll,
         t: () => setWhole((old) => !old),
-        b: () => setSide((old) => (old === "after" ? "before" : old === "before" ? "both" : "after")),
+        b: () => lookAt(side === "after" ? "before" : side === "before" ? "both" : "after"),
         d: () => document.getElementById("theme")?.click(),
         "?": () => setHelp((old) => !old),
       };
@@ -197,7 +201,7 @@ function App({ data }: { data: ExploreData }) {
             {changed && (
               <span class="choice" role="group" aria-label="which graph">
                 {(["before", "after", "both"] as Side[]).map((each) => (
-                  <button key={each} aria-pressed={side === each} onClick={() => timed(() => setSide(each))}>{each}</button>
+                  <button key={each} aria-pressed={side === each} onClick={() => timed(() => lookAt(each))}>{each}</button>
                 ))}
               </span>
             )}
