@@ -245,3 +245,16 @@ def test_fixed_point_arithmetic_is_as_fine_as_float32(left: list[float], right: 
     result = execute(body, integers)["y"]
     assert found.lo <= result.min() and result.max() <= found.hi and found.bits <= 63
     assert np.abs(result * found.scale - expected).max() <= max(np.abs(expected).max(), 1e-30) * 2.0**-22 + found.scale
+
+
+@pytest.mark.parametrize(("weight", "inside"), [(1.0, False), (2.0, True)])
+def test_a_sum_of_weight_1_that_closes_a_model_is_no_layer(weight: float, inside: bool) -> None:
+    """A softmax that is only added up stays the host's; one that a layer with weights follows is a function."""
+    generator = np.random.default_rng(0)
+    graph = Graph("model", "float")
+    x = graph.input("x", TensorType((_N, 5), "f32"))
+    inner = graph.add1(Linear(), x, graph.constant("w", generator.standard_normal((6, 5)).astype(np.float32)))
+    total = graph.constant("total", np.full((1, 6), weight, np.float32))
+    graph.output("y", graph.add1(Linear(), graph.add1(Softmax(1), inner), total))
+    levels = compiled(graph, {"x": generator.standard_normal((40, 5)).astype(np.float32)})
+    assert any(isinstance(node.op, Function) for node in levels["spiking"].nodes) == inside
