@@ -37,6 +37,8 @@ class _Subject:
     draw: Draw
     calibration: int
     held_back: int
+    sized: bool = False
+    """Whether the model needs to know the size of its pictures."""
 
 
 def _photographs(size: int) -> Draw:
@@ -165,8 +167,10 @@ SUBJECTS = (
     _Subject("nsnet2", "nsnet2-20ms-baseline.onnx", "input", _log_spectrum(161, 100), 12, 12),
     _Subject("nsnet2-48k", "nsnet2-20ms-48k-baseline.onnx", "input", _log_spectrum(513, 50), 12, 8),
     _Subject("captcha", "models/captcha_crnn.onnx", "image", _channels_first(_letters(60, 160, 5, _ALPHABET)), 24, 16),
-    _Subject("ocr-det", "ch_PP-OCRv4_det_infer.onnx", "x", _channels_first(_letters(96, 96, 5, _ALPHABET), 1 / 58, -2.0), 8, 4),
-    _Subject("ocr-rec", "ch_PP-OCRv4_rec_infer.onnx", "x", _channels_first(_LINE, 1 / 127.5, -1.0), 8, 4),
+    _Subject(
+        "ocr-det", "ch_PP-OCRv4_det_infer.onnx", "x", _channels_first(_letters(96, 96, 5, _ALPHABET), 1 / 58, -2.0), 8, 4, True
+    ),
+    _Subject("ocr-rec", "ch_PP-OCRv4_rec_infer.onnx", "x", _channels_first(_LINE, 1 / 127.5, -1.0), 8, 4, True),
 )
 
 
@@ -180,16 +184,17 @@ def _arrays(subject: _Subject, model: Path) -> Mapping[str, np.ndarray]:
 
 def _sized(model: Path, subject: _Subject, shape: tuple[int, ...], out: Path) -> Path:
     """The file, or one beside the data in which pictures of any size have the size of the data."""
+    if not subject.sized:
+        return model
     loaded = onnx.load(model)
     (entry,) = [value for value in loaded.graph.input if value.name == subject.entry]
     dims = list(entry.type.tensor_type.shape.dim)[1:]
-    if len(shape) < 4 or all(dim.dim_value for dim in dims):
-        return model
     for dim, size in zip(dims, shape[1:], strict=True):
         dim.dim_value = size
     del loaded.graph.value_info[:]
     for value in loaded.graph.output:
-        value.type.tensor_type.ClearField("shape")
+        for index, dim in enumerate(value.type.tensor_type.shape.dim):
+            dim.dim_param = f"{value.name}.{index}"
     onnx.save(loaded, out / f"{subject.name}.onnx")
     return out / f"{subject.name}.onnx"
 

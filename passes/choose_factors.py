@@ -23,7 +23,7 @@ from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["PAYS", "Precision", "choose_factors"]
 
-PAYS = 0.9
+PAYS = 0.5
 """The share to which `error * spikes^2` must fall, for factors to be used."""
 _PAYS_INPUT = 0.5
 """The same of the error alone where the host divides: the charges of inputs are no spikes."""

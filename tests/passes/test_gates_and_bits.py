@@ -64,9 +64,9 @@ def test_activations_that_do_not_increase_become_exact_products(form: str) -> No
         model.graph.initializer.append(numpy_helper.from_array(np.array(2.0, np.float32), "two"))
     x = RNG.normal(size=(64, 6)).astype(np.float32)
     if form in ("swish", "steep swish"):  # newer than the installed ONNX Runtime
-        program = snnir.compile(snnir.import_model(model), calibration=x, bits=8, weight_bits=12)
+        program = snnir.compile(snnir.import_model(model), calibration=x, bits=8, weight_bits=12, gates="product")
     else:
-        program = snnir.compile(model, calibration=x, bits=8, weight_bits=12)
+        program = snnir.compile(model, calibration=x, bits=8, weight_bits=12, gates="product")
     assert any(isinstance(node.op, Product) for node in program.graph("spiking").nodes)
     unseen = RNG.normal(size=(40, 6)).astype(np.float32) * 1.5
     assert program.verify(unseen).ok
