@@ -22,7 +22,6 @@ from snnir.ir.ops import (
     Clip,
     Concat,
     Cos,
-    Dequantize,
     Div,
     Elementwise,
     Gated,
@@ -185,12 +184,6 @@ def _relu(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixe
 def _saturate(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(Saturate)
     return arithmetic.saturated(operands[0], op.low, op.high)
-
-
-@lowers(Dequantize)
-def _dequantize(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
-    """Levels are fixed-point numbers that know what they are worth already."""
-    return operands[0]
 
 
 @lowers(ReduceMean)
