@@ -89,7 +89,7 @@ def test_every_option_of_compiling_is_used() -> None:
     changed = {
         "bits": 3, "weight_bits": 5, "input_bits": 7, "state_bits": 6, "value_bits": {"h": 5}, "allow_host": True,
         "method": "minmax", "percentile": 99.0, "rounding": "refuse", "neuron": "few-spikes", "omitted_bits": 1,
-        "gates": "product", "fit": False,
+        "gates": "product", "fit": False, "functions": "difference",
     }  # fmt: skip
     assert {*changed, "inputs"} == {item.name for item in dataclasses.fields(CompileOptions)}
     for name, value in changed.items():
