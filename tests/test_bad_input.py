@@ -166,7 +166,7 @@ def test_bad_calibration_data_is_refused(calibration: object, message: str) -> N
 
 @pytest.mark.parametrize(
     "options",
-    [{"bits": 1}, {"bits": 9}, {"weight_bits": 1}, {"weight_bits": 17}, {"input_bits": 0}, {"bits": 4.0}, {"bits": True}],
+    [{"bits": 1}, {"bits": 9}, {"weight_bits": 1}, {"weight_bits": 17}, {"input_bits": 1}, {"bits": 4.0}, {"bits": True}],
 )
 def test_bits_out_of_range_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(UsageError):

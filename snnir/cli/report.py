@@ -24,6 +24,7 @@ from snnir.cli.tables import show_table
 from snnir.runtime.accuracy import distance_text
 from snnir.runtime.clipping import MOST_CLIPPED
 from snnir.runtime.costs import ENERGY_SOURCE
+from snnir.runtime.facts import given_levels_text, import_levels_text
 from snnir.runtime.summary import run_facts
 from snnir.runtime.totals import right_answers
 
@@ -162,8 +163,8 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
         "import against ONNX Runtime": "not compared"
         if known.import_error is None
         else f"equal within {known.import_error:.2g} of the output's span",
-        "integers of the import": known.import_levels,
-        "integers on the grids": known.given_levels,
+        "integers of the import": known.import_levels and import_levels_text(known.import_levels),
+        "integers on the grids": known.given_levels and given_levels_text(known.given_levels),
     }
     if known.host_nodes and known.spiking_mac_share is not None:
         share = 100 * known.spiking_mac_share

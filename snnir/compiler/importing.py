@@ -18,6 +18,7 @@ from snnir.ir import FLOAT, Graph
 from snnir.ir.execute import execute
 from snnir.ir.verify import verify
 from snnir.plugins import frontend_of
+from snnir.runtime.facts import import_levels_text
 from snnir.runtime.inputs import first_samples
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def check_import(
     if is_quantized(graph) and not is_torch(model):
         report = check_levels(cast("Any", model), graph, few)
         if "import_error" not in report:
-            raise UsageError(f"the import of model {graph.name} was {report['import_levels']}")
+            raise UsageError(f"the import of model {graph.name} was {import_levels_text(cast('Any', report['import_levels']))}")
         return float(str(report["import_error"]))
     ours = execute(graph, few)
     reference = "the model itself" if is_torch(model) else "ONNX Runtime"

@@ -179,7 +179,7 @@ def check_levels(
 
     foreign = foreign_domains(model)
     if foreign:
-        return {"import_levels": f"not compared: ONNX Runtime does not know operators of {', '.join(foreign)}"}
+        return {"import_levels": {"compared": 0, "unknown_domains": sorted(foreign)}}
     counts, worst, farthest = _compared(model, graph, inputs)
     compared, differ = sum(item.compared for item in counts), sum(item.differ for item in counts)
     near, most = sum(item.near for item in counts), max((item.most for item in counts), default=0)
@@ -191,8 +191,7 @@ def check_levels(
         )
     return {
         "import_error": worst,
-        "import_levels": f"{differ} of {compared} integers differ from ONNX Runtime's, by {most} at most"
-        + (f"; {near} of them are next to a tie" if near else ""),
+        "import_levels": {"compared": compared, "differing": differ, "largest_difference": most, "next_to_a_tie": near},
     }
 
 
@@ -214,7 +213,7 @@ def integers_kept(imported: Graph, stages: Sequence[Stage], data: Mapping[str, n
         for first, second in zip(arrays, new.get(name, ()), strict=False):
             compared += first.size
             differ += int((first != second).sum())
-    return {"given_levels": f"{differ} of {compared} integers of the model's own quantizers differ once weights are integers"}
+    return {"given_levels": {"compared": compared, "differing": differ}}
 
 
 def _levels(graph: Graph, data: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, list[np.ndarray]]:

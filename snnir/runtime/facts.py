@@ -8,7 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
-__all__ = ["CompileFacts"]
+__all__ = ["CompileFacts", "given_levels_text", "import_levels_text"]
+
+
+def import_levels_text(levels: Mapping[str, Any]) -> str:
+    """`CompileFacts.import_levels` for people."""
+    if domains := levels.get("unknown_domains"):
+        return f"not compared: ONNX Runtime does not know operators of {', '.join(domains)}"
+    said = f"{levels['differing']} of {levels['compared']} integers differ from ONNX Runtime's"
+    said += f", by {levels['largest_difference']} at most"
+    return said + (f"; {levels['next_to_a_tie']} of them are next to a tie" if levels["next_to_a_tie"] else "")
+
+
+def given_levels_text(levels: Mapping[str, Any]) -> str:
+    """`CompileFacts.given_levels` for people."""
+    said = f"{levels['differing']} of {levels['compared']} integers"
+    return f"{said} of the model's own quantizers differ once weights are integers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +53,11 @@ class CompileFacts(Mapping[str, object]):
     """What the model says of itself."""
     import_error: float | None = None
     """The largest relative difference between the import and the model itself; None where they were not compared."""
-    import_levels: str | None = None
-    """Quantized models: how many integers of the import differ from ONNX Runtime's."""
-    given_levels: str | None = None
-    """Quantized models: how many integers on the model's own grids differ from the import's."""
+    import_levels: Mapping[str, Any] | None = None
+    """Quantized models: how many integers of the import were `compared` with ONNX Runtime's, how many are `differing` (of these
+    `next_to_a_tie`) and by how much (`largest_difference`); or 0 `compared`, and the `unknown_domains` of operators."""
+    given_levels: Mapping[str, Any] | None = None
+    """Quantized models: how many integers on the model's own grids were `compared` with the import's, how many `differing`."""
     remarks: Sequence[str] | None = None
     """What the passes had to say."""
     neuron: str | None = None
@@ -58,8 +74,12 @@ class CompileFacts(Mapping[str, object]):
 
     @classmethod
     def of(cls, facts: Mapping[str, object]) -> CompileFacts:
-        """Facts by name. Raises `ValueError` naming a fact that is of another type than it has here."""
-        return cls() | facts
+        """Facts by name. Raises `ValueError` naming a fact that is of another type than it has here.
+
+        Files of before 0.1.0 hold sentences where numbers of integers stand now: these are kept as `NAME_sentence`.
+        """
+        sentences = {name for name in ("import_levels", "given_levels") if isinstance(facts.get(name), str)}
+        return cls() | {f"{name}_sentence" if name in sentences else name: value for name, value in facts.items()}
 
     def __or__(self, facts: Mapping[str, object]) -> CompileFacts:
         """These facts and others. Raises `ValueError` naming a fact that is of another type than it has here."""

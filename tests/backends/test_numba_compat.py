@@ -132,9 +132,9 @@ def test_array_view_and_c_function() -> None:
         free(log[0])
         return moved, found
 
-    log = np.zeros(2, np.int64)
+    log = np.array([0, 0, 7])
     assert grown(log) == (True, 8)
-    assert log[1] >= 5
+    assert log[1] == 7  # twice as many as are asked for, and at most so many
 
 
 def test_intrinsic_of_atomic_operations() -> None:

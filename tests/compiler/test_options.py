@@ -72,6 +72,8 @@ def test_facts_are_a_record_and_a_mapping_and_come_back_from_files(tmp_path: Pat
     x = data(np.random.default_rng(0), 8, 6)
     program = snnir.compile(perceptron(np.random.default_rng(0)), calibration=x, bits=3, value_bits={})
     assert program.facts.options is not None and program.facts.options["bits"] == 3
+    old = CompileFacts.of({"import_levels": "0 of 9 integers differ", "neuron": "bif"})
+    assert old.import_levels is None and old["import_levels_sentence"] == "0 of 9 integers differ"
     assert program.facts["pipeline"] == program.facts.pipeline and "import_levels" not in program.facts
     program.save(tmp_path / "a.snnir")
     again = snnir.load(tmp_path / "a.snnir")
