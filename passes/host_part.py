@@ -115,10 +115,9 @@ def host_nodes(graph: Graph) -> set[Node]:
             continue
         if all(value in constant for value in node.operands):
             constant.update(node.outputs)
-            if needs_host(node):
-                raw.update(node.outputs)
-                found.update(_ancestors(graph, {node}))
-                continue
+            raw.update(node.outputs)
+            found.add(node)
+            continue
         if changing and all(value in raw for value in changing):
             raw.update(node.outputs)
             found.add(node)

@@ -61,7 +61,8 @@ class QuantizeWeights(Pass):
         if self.rounding not in TIES:
             raise UsageError(f"rounding {self.rounding!r} is unknown; choose one of {', '.join(TIES)}")
         if not 2 <= self.bits <= 16:
-            raise UsageError(f"weights of {self.bits} bits are out of range: they take 2 to 16 (weight_bits, --weight-bits)")
+            options = "bits of quantize-weights, weight_bits of snnir.compile, --weight-bits"
+            raise UsageError(f"weights of {self.bits} bits are out of range: they take 2 to 16 bits ({options})")
         if not 8 <= self.sum_bits <= SUM_BITS:
             raise UsageError(f"sum_bits={self.sum_bits} is out of range: sums and membranes take 8 to {SUM_BITS} bits")
 

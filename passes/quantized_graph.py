@@ -264,9 +264,11 @@ class QuantizedGraph:
             real = np.clip(known[value], levels.lo, levels.hi) * levels.scale
             sample = self.new.constant(f"{name}.sample", real.astype(np.float32))
             if sample.type.shape == type_.shape:
-                self.values[end.output] = self.new.add1(Quantize(levels), sample, name=name, origin=end.origin)
+                one = self.values[end.output] = self.new.add1(Quantize(levels), sample, name=name, origin=end.origin)
+                self.rounding.populations[one] = RoundedLevels(end)
                 continue
             one = self.new.add1(Quantize(levels), sample, name=f"{name}.one", origin=end.origin)
+            self.rounding.populations[one] = RoundedLevels(end)
             self.values[end.output] = self.new.add1(Expand(type_.shape), one, name=name, origin=end.origin)
 
     def taken(self, body: FunctionBody, value: Value) -> Value:

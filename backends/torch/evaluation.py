@@ -18,7 +18,7 @@ from snnir.ir.op import Trait
 __all__ = ["Evaluate", "evaluate_nodes", "hoisted"]
 
 Evaluate = Callable[[Node, Sequence[torch.Tensor], Mapping[str, int]], tuple[torch.Tensor, ...]]
-"""Results of a node without a body, given its operands and the sizes of named dimensions."""
+"""Results of a node that is no scan, given its operands and the sizes of named dimensions."""
 
 
 def evaluate_nodes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ import snnir.backends.torch.integers
 import snnir.backends.torch.levels
 import snnir.backends.torch.tensors  # noqa: F401 - each fills the registry
 from snnir.backends.torch.evaluation import evaluate_nodes
+from snnir.backends.torch.functions import function_levels
 from snnir.backends.torch.registry import DTYPES, is_words, meaning_of, real, refuse_words, tensor_of
 from snnir.errors import InputError, UnsupportedError
 from snnir.ir import SPIKING, Dim, Graph, Node, Value
+from snnir.ir import ops as ir
 from snnir.ir.rewrite import like
 
 __all__ = ["Constants", "GraphModule", "constants_of", "named_inputs", "sizes_of", "to_module", "with_constants"]
@@ -130,13 +133,17 @@ class GraphModule(nn.Module):
         values = named_inputs(self.source, inputs, named)
         constants = {value: getattr(self, f"c_{name}") for value, name in self._names.items()}
         sizes = sizes_of(values)
-        evaluate_nodes(self.source, values, constants, sizes, _evaluate)
+        evaluate_nodes(self.source, values, constants, sizes, partial(_evaluate, constants))
         values.update(constants)
         outputs = {name: values[value] for name, value in self.source.outputs.items() if not is_words(value)}
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
 
-def _evaluate(node: Node, operands: Sequence[torch.Tensor], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
+def _evaluate(
+    constants: Mapping[Value, torch.Tensor], node: Node, operands: Sequence[torch.Tensor], sizes: Mapping[str, int]
+) -> tuple[torch.Tensor, ...]:
+    if isinstance(node.op, ir.Function):
+        return tuple(result.levels for result in function_levels(node, operands, None, constants, sizes))
     types = [value.type for value in node.operands]
     if not node.op.stored(types):
         operands = [real(x, type_) for x, type_ in zip(operands, types, strict=True)]

@@ -31,7 +31,7 @@ ELSEWHERE: Mapping[str, str] = {
     "fs": "of the spiking level",
     "rfs": "of the spiking level",
     "accumulate": "of the spiking level",
-    "function": "an integer function inside the network, whose body torch modules do not run",
+    "function": "the integer ops of its body: `functions.py`",
     "readout": "of the spiking level",
 }
 """Ops without an entry in `MEANINGS`, and why."""

@@ -7,11 +7,13 @@ below 2^53. So nothing of the rounding is written a second time, and what is tra
 Gradients pass through each rounding as if it were not there (`straight_through.py`), and not at all beyond the bounds of levels:
 
 - levels `q = round(f(x) / s)`: those of `f(x) / s`, which for the product `s q` is LSQ (Esser et al., arXiv:1902.08153);
+  a function inside the network computes f in integers (`functions.py`) and has the derivative of the real function;
 - weights on the grid `round(w s / s_acc)`: those of `w s / s_acc`. Grids themselves are constants to the gradient, for
   they cancel out: what is a multiple of `s_acc` here is multiplied by it there.
 
-A scale is the exponential of its parameter, rounded to 6 significant digits: always positive, the same number here and
-in the compiled graph, and before training exactly the 4 digits that calibration gave.
+A scale is the exponential of its parameter, rounded to 6 significant digits: always positive, and the same number here and
+in the compiled graph. Until its parameter moves it is exactly the scale that the compiler chose, which may have more digits
+(those that `passes/align_scales.py` moves).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import torch
 from torch import nn
 
 from snnir.backends.torch.evaluation import evaluate_nodes
+from snnir.backends.torch.functions import function_levels
 from snnir.backends.torch.levels import rounded, staircase, uniform
 from snnir.backends.torch.module import constants_of, named_inputs, sizes_of
 from snnir.backends.torch.registry import DTYPES, is_words, meaning_of, refuse_words, tensor_of
@@ -40,6 +43,7 @@ Lower = Callable[[Graph], tuple[Graph, Rounding]]
 """Rounds the weights of a graph whose activations are quantized."""
 
 _DIGITS = 6
+_UNMOVED = 5e-7
 
 
 class TrainableModule(nn.Module):
@@ -47,7 +51,8 @@ class TrainableModule(nn.Module):
 
     `forward` takes the inputs in order or by name and gives the output (float32), or a dict where there are several.
     `weights` holds the float weights, biases and initial states, `log_scales` the natural logarithm of each scale, one for
-    all levels that must share it. What the host computes before and after the network is not trained.
+    all levels that must share it. What the host computes before and after the network is not trained, nor are constants of
+    functions inside the network (the gain of a normalisation): gradients pass through these to what lies before them.
     """
 
     def __init__(
@@ -76,8 +81,13 @@ class TrainableModule(nn.Module):
         self._shares = [_gradient_share(nodes[0]) for nodes in self.groups]
 
     def scales(self) -> list[float]:
-        """The scale of each group: what the quantizers use, rounded to 6 significant digits."""
-        return [float(f"{math.exp(float(parameter.detach())):.{_DIGITS}g}") for parameter in self.log_scales]
+        """The scale of each group: what the quantizers use, rounded to 6 significant digits where it is not the first one."""
+        found = []
+        for nodes, parameter in zip(self.groups, self.log_scales, strict=True):
+            first, present = _scale_of(nodes[0]), math.exp(float(parameter.detach()))
+            unmoved = math.isclose(present, first, rel_tol=_UNMOVED)
+            found.append(first if unmoved else float(f"{present:.{_DIGITS}g}"))
+        return found
 
     def trained_graph(self) -> Graph:
         """The float-level graph with the present weights and scales; `quantize-weights` comes next."""
@@ -153,9 +163,10 @@ class _Pass:
                 results = zip(node.outputs, node.body.outputs.values(), strict=True)
                 self.scales.update((outer, self.scales[inner]) for outer, inner in results if inner in self.scales)
             elif node.outputs[0] in self.rounding.populations:
-                quantizer = self.rescaled.quantizers[self.rounding.populations[node.output].node]
-                fixed = torch.tensor(_scale_of(quantizer), dtype=torch.float64, device=self.device)
-                self.scales[node.output] = self.trained.get(quantizer, fixed)
+                for value in node.outputs:
+                    quantizer = self.rescaled.quantizers[self.rounding.populations[value].node]
+                    fixed = torch.tensor(_scale_of(quantizer), dtype=torch.float64, device=self.device)
+                    self.scales[value] = self.trained.get(quantizer, fixed)
             elif isinstance(node.op, ir.Product):
                 a, b = node.operands
                 self.scales[node.output] = self.scales[a] * self.scales[b]
@@ -204,8 +215,10 @@ class _Pass:
     def evaluate(self, node: Node, operands: Sequence[torch.Tensor], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
         """Results of one node of the quantized graph; levels and sums are float64."""
         op, result = node.op, node.outputs[0]
-        if result in self.rounding.populations:
-            results: tuple[torch.Tensor, ...] = (self._levels(node, operands),)
+        if isinstance(op, ir.Function):
+            results: tuple[torch.Tensor, ...] = self._function(node, operands, sizes)
+        elif result in self.rounding.populations:
+            results = (self._levels(node, operands),)
         elif isinstance(op, ir.Dequantize):
             scale = self.scales.get(node.operands[0], operands[1])
             results = ((operands[0] * scale).float(),)
@@ -237,6 +250,29 @@ class _Pass:
             (smooth,) = meaning_of(link.op)(link.op, smooth)
         smooth = (smooth / self.scales[node.output]).clamp(op.quantization.lo, op.quantization.hi)
         return straight_through(smooth, levels)
+
+    def _function(self, node: Node, operands: Sequence[torch.Tensor], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
+        """Levels of a function: exact integers, with the gradient of the real function, and those of all scales in it.
+
+        Its body holds scales as numbers, so levels that go in are multiplied by what their scale changes to, and levels that come
+        out are divided by it: both are 1, and have the gradient.
+        """
+        reals = None
+        if torch.is_grad_enabled():
+            reals = [x.double() * self._change(value) for value, x in zip(node.operands, operands, strict=True)]
+        levels = []
+        for value, result in zip(node.outputs, function_levels(node, operands, reals, self.constants, sizes), strict=True):
+            exact, bounds = result.levels.double(), value.type.levels
+            if result.smooth is None:
+                levels.append(exact)
+            else:
+                levels.append(straight_through((result.smooth / self._change(value)).clamp(bounds.lo, bounds.hi), exact))
+        return tuple(levels)
+
+    def _change(self, value: Value) -> torch.Tensor | float:
+        """1, with the gradient of the scale of levels; sums have theirs in their weights."""
+        scale = self.scales.get(value)
+        return 1.0 if scale is None else scale / scale.detach()
 
 
 def _on_host(node: Node, operands: Sequence[torch.Tensor], sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:

@@ -19,7 +19,11 @@ from snnir.runtime.accuracy import MOST_DB, Meter, decibels
 from tests.models import crnn, data, model_of, perceptron
 from tests.random_graphs import random_graph
 
-RNG = np.random.default_rng(3)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """One generator a test, so that no test depends on those before it."""
+    return np.random.default_rng(3)
 
 
 def names(program: snnir.Program) -> set[str]:
@@ -36,12 +40,8 @@ def two_layers(first: np.ndarray, second: np.ndarray, activation: str = "Relu") 
     return model_of(nodes, ["N", first.shape[1]], weights)
 
 
-def normal(*shape: int) -> np.ndarray:
-    return RNG.normal(size=shape)
-
-
-def test_a_good_conversion_has_a_small_distance_and_no_warning() -> None:
-    program = snnir.compile(two_layers(normal(12, 6), normal(4, 12)), calibration=data(RNG, 64, 6), bits=8)
+def test_a_good_conversion_has_a_small_distance_and_no_warning(rng: np.random.Generator) -> None:
+    program = snnir.compile(two_layers(rng.normal(size=(12, 6)), rng.normal(size=(4, 12))), calibration=data(rng, 64, 6), bits=8)
     (distance,) = program.distances
     assert (distance.name, distance.samples) == ("y", 64)
     assert distance.sqnr > 25
@@ -52,20 +52,23 @@ def test_a_good_conversion_has_a_small_distance_and_no_warning() -> None:
     assert not program.warnings
 
 
-def test_an_outlier_weight_is_named() -> None:
-    first = 0.01 * normal(12, 6)
+def test_an_outlier_weight_is_named(rng: np.random.Generator) -> None:
+    first = 0.01 * rng.normal(size=(12, 6))
     first[:, 0] = 5.0
-    program = snnir.compile(two_layers(first, normal(4, 12)), calibration=data(RNG, 64, 6), bits=8)
+    program = snnir.compile(two_layers(first, rng.normal(size=(4, 12))), calibration=data(rng, 64, 6), bits=8)
     (warning,) = [item for item in program.warnings if item.name == "outlier-weight"]
     assert warning.where == "w1"
     assert "first" in warning.message
     assert "--weight-bits" in warning.message
-    assert "outlier-weight" not in names(snnir.compile(two_layers(normal(12, 6), normal(4, 12)), calibration=data(RNG, 64, 6)))
+    assert "outlier-weight" not in names(
+        snnir.compile(two_layers(rng.normal(size=(12, 6)), rng.normal(size=(4, 12))), calibration=data(rng, 64, 6))
+    )
 
 
-def test_an_output_that_became_constant_is_named() -> None:
-    model = two_layers(0.01 * normal(4, 6), normal(2, 4), "Sigmoid")  # all of the hidden layer is nearly one half
-    program = snnir.compile(model, calibration=data(RNG, 64, 6), bits=2)
+def test_an_output_that_became_constant_is_named(rng: np.random.Generator) -> None:
+    first = 0.01 * rng.normal(size=(4, 6))  # all of the hidden layer is nearly one half
+    model = two_layers(first, rng.normal(size=(2, 4)), "Sigmoid")
+    program = snnir.compile(model, calibration=data(rng, 64, 6), bits=2)
     (warning,) = [item for item in program.warnings if item.name == "constant-output"]
     assert warning.where == "y"
     assert "worst first: r alone makes an output constant" in warning.message
@@ -73,39 +76,42 @@ def test_an_output_that_became_constant_is_named() -> None:
     assert program.distances[0].constant
 
 
-def test_all_zero_channels_are_named() -> None:
-    first = normal(6, 6)
+def test_all_zero_channels_are_named(rng: np.random.Generator) -> None:
+    first = rng.normal(size=(6, 6))
     first[2] *= 1e-4  # too small for any level
-    x = data(RNG, 64, 6)
+    x = data(rng, 64, 6)
     x[:, 4] = 0
-    program = snnir.compile(two_layers(first, normal(4, 6), "Tanh"), calibration=x)  # a ReLU's channels have scales of their own
+    model = two_layers(first, rng.normal(size=(4, 6)), "Tanh")  # a ReLU's channels have scales of their own
+    program = snnir.compile(model, calibration=x)
     messages = [item.message for item in program.warnings if item.name == "zero-channel"]
     assert any(message.startswith("channel 2 of r became all 0") for message in messages)
     assert any(message.startswith("channel 4 of input x is 0 in all calibration data") for message in messages)
 
 
-def test_one_calibration_sample_is_named() -> None:
-    model, x = two_layers(normal(12, 6), normal(4, 12)), data(RNG, 64, 6)
+def test_one_calibration_sample_is_named(rng: np.random.Generator) -> None:
+    model, x = two_layers(rng.normal(size=(12, 6)), rng.normal(size=(4, 12))), data(rng, 64, 6)
     assert "one-calibration-sample" in names(snnir.compile(model, calibration=x[:1], bits=8))
     assert "one-calibration-sample" not in names(snnir.compile(model, calibration=x, bits=8))
 
 
-def test_calibration_that_saturates_the_network_is_named() -> None:
-    model, x = two_layers(normal(12, 6), normal(4, 12), "Tanh"), data(RNG, 64, 6)
+def test_calibration_that_saturates_the_network_is_named(rng: np.random.Generator) -> None:
+    model, x = two_layers(rng.normal(size=(12, 6)), rng.normal(size=(4, 12)), "Tanh"), data(rng, 64, 6)
     saturated = [item for item in snnir.compile(model, calibration=255 * x).warnings if item.name == "saturated-calibration"]
     assert [item.where for item in saturated] == ["Tanh middle"]
     assert "saturated-calibration" not in names(snnir.compile(model, calibration=0.2 * x))
 
 
-def test_activations_beyond_their_levels_are_named() -> None:
-    x = data(RNG, 64, 6)
+def test_activations_beyond_their_levels_are_named(rng: np.random.Generator) -> None:
+    x = data(rng, 64, 6)
     x[0] *= 100  # the percentile leaves it out, and what is like it
     x[1:20] *= 30
-    program = snnir.compile(perceptron(RNG), calibration=x, method="percentile", percentile=60.0)
+    program = snnir.compile(perceptron(rng), calibration=x, method="percentile", percentile=60.0)
     assert "clipped-activation" in names(program)
 
 
-def test_a_low_sqnr_names_where_it_arises_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_low_sqnr_names_where_it_arises_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, x = crnn(np.random.default_rng(0)), data(np.random.default_rng(1), 20, 4, 6)
     program = snnir.compile(model, calibration=x, bits=2)
     (warning,) = [item for item in program.warnings if item.name == "low-sqnr"]
@@ -118,12 +124,18 @@ def test_a_low_sqnr_names_where_it_arises_and_what_to_do(tmp_path: Path, capsys:
     onnx.save(model, tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", x)
     command = ["compile", str(tmp_path / "m.onnx"), "--calibration", str(tmp_path / "x.npy"), "-o", str(tmp_path / "out.snnir")]
+    monkeypatch.setenv("COLUMNS", "40")  # narrower than the words: rows one under the other
     assert main([*command, "--bits", "2"]) == 0
     printed = capsys.readouterr()
-    lines = [line for line in printed.out.splitlines() if "│" in line]
-    assert "distance to float" in lines[0]
-    assert "SQNR" in " ".join(lines[:3])
+    title, first, *_ = printed.out.splitlines()
+    assert title == "compiled"
+    assert first.startswith("distance to float: y: SQNR")
     assert "warning: low-sqnr: output y" in " ".join(printed.err.split())
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert main([*command, "--bits", "2"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert "distance to float" in lines[0]
+    assert "SQNR" in lines[0]
     (tmp_path / "out.snnir").unlink()
     assert main([*command, "--bits", "2", "--min-sqnr", "30", "--json"]) == 1
     printed = capsys.readouterr()

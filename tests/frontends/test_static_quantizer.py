@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +15,9 @@ import snnir
 from snnir.compiler.quantized_models import compare_with_runtime
 from snnir.errors import CalibrationError, UnsupportedError, UsageError
 from snnir.frontends.onnx import import_onnx
+from snnir.ir import Graph, Value
+from snnir.ir.execute import execute
+from snnir.ir.ops import FakeQuantize
 from tests.models import data
 from tests.quantized_models import conv_net, mixed, static
 
@@ -69,9 +72,12 @@ def test_the_digits_crnn(weights: str, tmp_path: Path, record_property: Record) 
     program = snnir.compile(quantized, calibration=known[:128], bits=6)
     inputs = {graph.inputs[0].name: x}
     after, _ = compare_with_runtime(quantized, program.graph("quantized"), inputs)
-    before = [item for item in after if "logits" not in item.name]
-    assert before
+    behind = _behind_recurrences(graph)
+    assert behind == {"state_QuantizeLinear_Output.levels", "logits_QuantizeLinear_Output.levels"}
+    before = [item for item in after if f"{item.name}.levels" not in behind]
+    assert len(before) == 3
     assert sum(item.differ for item in before) == 0
+    _assert_given_levels_kept(graph, program.graph("quantized"), inputs)
     result = program.run(x)
     correct = float((next(iter(result.outputs.values())).argmax(axis=-1) == labels).mean())
     assert correct > 0.9
@@ -98,6 +104,88 @@ def test_calibration_is_asked_for_where_the_file_quantizes_nothing(recurrent: st
     report = program.verify(x)
     assert report.compared > 500
     assert report.mismatches == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("recurrent", ["RNN", "GRU", "LSTM"])
+def test_given_quantizers_are_kept_on_both_sides_of_a_calibrated_recurrence(recurrent: str, seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    x = data(rng, 8, 4, 6)
+    model = static(mixed(rng, recurrent), x, tmp_path, "QUInt8", "QInt8")
+    graph, quantized = import_onnx(model), snnir.compile(model, calibration=x, bits=4).graph("quantized")
+    counts, _ = compare_with_runtime(model, quantized, {"x": x})
+    behind = _behind_recurrences(graph)
+    assert len(behind) == 2
+    before = [item for item in counts if f"{item.name}.levels" not in behind]
+    assert len(before) == 2
+    assert sum(item.differ for item in before) == 0
+    _assert_given_levels_kept(graph, quantized, {"x": x})
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("exclude", ["c1", "c2 a r2", "c1 r1 p c2 a r2 both", "c1 r1 p c2 a r2 both g"])
+def test_given_quantizers_are_kept_where_the_rest_is_calibrated(exclude: str, seed: int, tmp_path: Path) -> None:
+    """Channels of very different ranges, for which calibrated values get scales of their own: given ones keep theirs."""
+    rng = np.random.default_rng(seed)
+    x, model = data(rng, 48, 2, 8, 8), conv_net(rng)
+    factors = np.geomspace(1, 0.02, 6).astype(np.float32)
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if tensor.name in ("w1", "b1"):
+            array = np.ascontiguousarray((array.T * factors).T)
+        elif tensor.name == "w2":
+            array = array / factors[:, np.newaxis, np.newaxis]
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    model = static(model, x, tmp_path, "QUInt8", "QInt8", exclude=exclude.split())
+    program = snnir.compile(model, calibration=x, bits=4)
+    graph, quantized = import_onnx(model), program.graph("quantized")
+    given = {node.output.name: node.op.quantization for node in graph.nodes if isinstance(node.op, FakeQuantize)}
+    kept = {name: quantized.values[name].type.quantization for name in given if name in quantized.values}
+    assert len(kept) >= max(len(given) - 1, 2)  # the concatenation may hold one quantizer for two
+    assert kept == {name: given[name] for name in kept}
+    if exclude.endswith("g"):  # a calibrated value between others is divided
+        assert "p.back.factor.int" in quantized.values
+    assert program.verify(x[:4]).mismatches == 0
+
+
+def _behind_recurrences(graph: Graph) -> set[str]:
+    """The names of the model's own quantizers whose values depend on a recurrence."""
+    reached: set[Value] = set()
+    for node in graph.nodes:
+        if node.op.name in ("rnn", "gru", "lstm") or any(operand in reached for operand in node.operands):
+            reached.update(node.outputs)
+    return {value.name for value in reached if value.producer and isinstance(value.producer.op, FakeQuantize)}
+
+
+def _assert_given_levels_kept(graph: Graph, quantized: Graph, inputs: Mapping[str, np.ndarray]) -> None:
+    """The model's own quantizers, behind a calibrated recurrence too, keep their names, ranges of levels and scales, and give
+    the integers that they give in the imported graph, where the first of them behind the recurrence gives the same.
+    """
+    seen: dict[Value, np.ndarray] = {}
+    execute(quantized, inputs, seen.__setitem__)
+    behind = _behind_recurrences(graph)
+    given = {node.output: node.op for node in graph.nodes if isinstance(node.op, FakeQuantize)}
+    first = next(value for value in given if value.name in behind)
+    ours = {value: quantized.values[value.name] for value in given if value.name in quantized.values}
+    assert len(ours) >= len(given) - 1  # a transpose has two quantizers alike: one is enough
+    assert all(value.type.quantization == given[imported].quantization for imported, value in ours.items())
+
+    levels = next(value for value in _chain_before(ours[first]) if value.type.is_levels)
+    assert levels.type.quantization is not None
+    expected = given[first].levels_of(seen[levels] * levels.type.quantization.scale)
+    np.testing.assert_array_equal(seen[ours[first]], expected.reshape(seen[ours[first]].shape))
+
+    theirs: dict[Value, np.ndarray] = {}
+    execute(graph, inputs, theirs.__setitem__, known={first: expected * given[first].quantization.scale})
+    for imported, value in ours.items():
+        integers = np.rint(theirs[imported] / given[imported].quantization.scale)
+        np.testing.assert_array_equal(seen[value], integers, err_msg=value.name)
+
+
+def _chain_before(value: Value) -> Iterator[Value]:
+    while value.producer is not None:
+        value = value.producer.operands[0]
+        yield value
 
 
 def test_no_calibration_data_are_needed_and_data_change_nothing(tmp_path: Path) -> None:

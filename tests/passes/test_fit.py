@@ -18,20 +18,21 @@ from snnir.passes.quantize_weights import QuantizeWeights
 from snnir.runtime.accuracy import measure
 from tests.random_graphs import random_graph
 
-RNG = np.random.default_rng(5)
+
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.normal(size=shape).astype(np.float32)
 
 
-def normal(*shape: int) -> np.ndarray:
-    return RNG.normal(size=shape).astype(np.float32)
-
-
-def residual_network() -> tuple[Graph, dict[str, np.ndarray]]:
+def residual_network(rng: np.random.Generator) -> tuple[Graph, dict[str, np.ndarray]]:
     """conv, depthwise conv, a residual sum, a concatenation, a pool, a linear layer; channels of unequal range."""
     graph = Graph("unequal")
     x = graph.input("x", TensorType((dim(BATCH), 3, 8, 8), "f32"))
     ranges = np.exp(np.linspace(-3, 3, 6)).astype(np.float32)
-    weights = [graph.constant("w", normal(6, 3, 3, 3) * ranges.reshape(-1, 1, 1, 1)), graph.constant("d", normal(6, 1, 3, 3))]
-    bias = graph.constant("b", normal(6))
+    weights = [
+        graph.constant("w", normal(rng, 6, 3, 3, 3) * ranges.reshape(-1, 1, 1, 1)),
+        graph.constant("d", normal(rng, 6, 1, 3, 3)),
+    ]
+    bias = graph.constant("b", normal(rng, 6))
     first = graph.add1(Conv((1, 1), (1, 1, 1, 1), (1, 1)), x, weights[0])
     a = graph.add1(Relu(), first, name="a")
     deep = graph.add1(Conv((1, 1), (1, 1, 1, 1), (1, 1), 6), a, weights[1], bias)
@@ -40,21 +41,21 @@ def residual_network() -> tuple[Graph, dict[str, np.ndarray]]:
     pooled = graph.add1(MaxPool((2, 2), (2, 2), (0, 0, 0, 0), (1, 1)), both)
     flat = graph.add1(Reshape((dim(BATCH), 192)), graph.add1(Transpose((0, 2, 3, 1)), pooled))
     columns = 1 / np.tile(np.concatenate([ranges, ranges]), 16)
-    graph.output("y", graph.add1(Linear(), flat, graph.constant("v", normal(5, 192) * columns)))
-    return graph, {"x": normal(48, 3, 8, 8)}
+    graph.output("y", graph.add1(Linear(), flat, graph.constant("v", normal(rng, 5, 192) * columns)))
+    return graph, {"x": normal(rng, 48, 3, 8, 8)}
 
 
 def sloped(slopes: np.ndarray) -> tuple[Graph, dict[str, np.ndarray]]:
-    graph = Graph("prelu")
+    rng, graph = np.random.default_rng(5), Graph("prelu")
     x = graph.input("x", TensorType((dim(BATCH), 3, 6), "f32"))
-    h = graph.add1(Conv((1,), (0, 0), (1,)), x, graph.constant("w", normal(4, 3, 3)), name="h")
+    h = graph.add1(Conv((1,), (0, 0), (1,)), x, graph.constant("w", normal(rng, 4, 3, 3)), name="h")
     shape = (1, 4, 1)
     scaled = graph.add1(Mul(), h, graph.constant("slope", slopes.reshape(shape)), name="scaled")
     positive = graph.add1(Clip(low=0.0), h, name="positive")
     rest = graph.add1(Mul(), positive, graph.constant("rest", 1 - slopes.reshape(shape)), name="rest")
     p = graph.add1(Add(), scaled, rest, name="p")
-    graph.output("y", graph.add1(Conv((1,), (0, 0), (1,)), p, graph.constant("v", normal(2, 4, 2))))
-    return graph, {"x": normal(40, 3, 6)}
+    graph.output("y", graph.add1(Conv((1,), (0, 0), (1,)), p, graph.constant("v", normal(rng, 2, 4, 2))))
+    return graph, {"x": normal(rng, 40, 3, 6)}
 
 
 def test_prelu_in_parts_becomes_one_population() -> None:
@@ -75,12 +76,19 @@ def distance(graph: Graph, data: dict[str, np.ndarray], other: dict[str, np.ndar
 
 
 def test_fitting_brings_other_data_closer_to_the_model() -> None:
-    graph, data = residual_network()
-    other = {"x": normal(48, 3, 8, 8)}
-    assert distance(graph, data, other, bits=4) > distance(graph, data, other, bits=4, fit=False)
-    assert (
-        distance(graph, data, other, bits=8, weight_bits=4) > distance(graph, data, other, bits=8, weight_bits=4, fit=False) + 1
-    )
+    """On average over networks, by what they lose in weights: beside levels of 4 bits, weights of 8 bits lose next to nothing."""
+    promised: dict[tuple[int, int], float] = {(2, 8): 0, (4, 8): 0, (8, 8): 2, (8, 4): 3}
+    gains: dict[tuple[int, int], list[float]] = {each: [] for each in promised}
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        graph, data = residual_network(rng)
+        other = {"x": normal(rng, 200, 3, 8, 8)}
+        for bits, weight_bits in promised:
+            fitted, plain = (distance(graph, data, other, bits=bits, weight_bits=weight_bits, fit=fit) for fit in (True, False))
+            gains[bits, weight_bits].append(fitted - plain)
+    for each, least in promised.items():
+        assert np.mean(gains[each]) > least, (each, gains[each])
+        assert min(gains[each]) > -0.1, (each, gains[each])
 
 
 def test_refined_rounding_is_less_off_than_the_nearest() -> None:
@@ -106,7 +114,7 @@ def test_refined_rounding_is_less_off_than_the_nearest() -> None:
 
 
 def test_weights_are_adapted_only_where_unseen_samples_gain() -> None:
-    graph, data = residual_network()
+    graph, data = residual_network(np.random.default_rng(5))
     stages = run_pipeline(graph, default_pipeline(2), Context(data), check=False)
     (stage,) = [item for item in stages if item.pass_.name == "adapt-weights"]
     assert stage.changed

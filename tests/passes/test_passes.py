@@ -134,7 +134,7 @@ def test_a_pipeline_is_written_and_read_back() -> None:
         ("calibrate{speed=3}", "options: method, percentile"),
         ("quantize-activations{bits=many}", "not of type int"),
         ("quantize-activations{bits=9}", "2 to 8 bits"),
-        ("quantize-weights{bits=1}", "2 to 16 bits"),
+        ("quantize-weights{bits=1}", "2 to 16 bits .bits of quantize-weights,"),
         ("calibrate{method=best}", "mse, percentile, minmax"),
         ("calibrate{percentile=20}", "out of range"),
         ("calibrate{", "expected"),
@@ -143,6 +143,13 @@ def test_a_pipeline_is_written_and_read_back() -> None:
 def test_a_wrong_pipeline_is_refused_with_the_choices(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_pipeline(text)
+
+
+def test_weights_out_of_range_name_their_option_wherever_it_is_given() -> None:
+    for bits in (1, 17):
+        for name in ("bits of quantize-weights", "weight_bits of snnir.compile", "--weight-bits"):
+            with pytest.raises(UsageError, match=f"weights of {bits} bits are out of range: they take 2 to 16 bits .*{name}"):
+                default_pipeline(weight_bits=bits)
 
 
 def test_batch_norm_folds_before_and_after_the_activation() -> None:
