@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from snnir.passes.infra import PASSES, parse_pipeline
     from snnir.passes.manager import Stage, check_samples, run_pipeline
     from snnir.passes.options import CompileOptions
-    from snnir.passes.pipelines import default_pipeline, pipeline_for, simplify
+    from snnir.passes.pipelines import before_calibration, default_pipeline, pipeline_for, simplify
     from snnir.passes.place_observers import Placed, try_observers
     from snnir.passes.quantize_activations import accumulating
 
@@ -26,6 +26,7 @@ __all__ = [
     "Result",
     "Stage",
     "accumulating",
+    "before_calibration",
     "check_samples",
     "default_pipeline",
     "format_pipeline",
@@ -43,6 +44,7 @@ _HOMES = {
     "Placed": "place_observers",
     "Stage": "manager",
     "accumulating": "quantize_activations",
+    "before_calibration": "pipelines",
     "check_samples": "manager",
     "default_pipeline": "pipelines",
     "function_interior": "host_part",

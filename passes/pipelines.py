@@ -27,7 +27,7 @@ from snnir.passes.substitute_operators import SubstituteOperators
 from snnir.passes.truncate_levels import TruncateLevels
 from snnir.passes.unfold_batch import UnfoldBatch
 
-__all__ = ["default_pipeline", "pipeline_for", "simplify"]
+__all__ = ["before_calibration", "default_pipeline", "pipeline_for", "simplify"]
 
 
 def simplify() -> tuple[Pass, ...]:
@@ -47,6 +47,12 @@ def simplify() -> tuple[Pass, ...]:
     )
 
 
+def before_calibration(options: CompileOptions) -> tuple[Pass, ...]:
+    """The passes before levels, and any data, are known: the exact ones, and gates merged where tables compute them."""
+    # a gate that closes the model is the host's now, and what stands before it may have been a function's average
+    return (*simplify(), *((MergeGates(), SubstituteOperators()) if options.gates == "table" else ()))
+
+
 def default_pipeline(*values: int, **options: Unpack[CompileKeywords]) -> tuple[Pass, ...]:
     """`pipeline_for` with options by name; `values` are those of the first options. Raises `UsageError`."""
     first = dict(zip((item.name for item in fields(CompileOptions)), values, strict=False))
@@ -58,9 +64,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
     share = QuantizeActivations.input_share if options.neuron != FEW_SPIKES else 1.0  # there, more bits are more planes
     return (
-        *simplify(),
-        # a gate that closes the model is the host's now, and what stands before it may have been a function's average
-        *((MergeGates(), SubstituteOperators()) if options.gates == "table" else ()),
+        *before_calibration(options),
         Calibrate(options.method, options.percentile, options.allow_host, True, options.bits, options.weight_bits),
         QuantizeActivations(options.bits, options.input_bits, options.state_bits, values, options.fit, share),
         *((AdaptWeights(),) if options.fit else ()),

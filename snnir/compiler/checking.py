@@ -18,7 +18,7 @@ from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, unfo
 from snnir.html import bar, section, table
 from snnir.ir import Dimension, Graph, Node
 from snnir.ir.ops import Movement, Observe, Recurrent, Scan
-from snnir.passes import CompileOptions, Context, Placed, pipeline_for, simplify, try_observers
+from snnir.passes import CompileOptions, Context, Placed, before_calibration, pipeline_for, try_observers
 
 if TYPE_CHECKING:
     import onnx
@@ -291,14 +291,14 @@ def _label(node: Node) -> str:
 
 
 def _simplified(graph: Graph) -> tuple[Graph, list[Recurrence], list[Refusal]]:
-    """The exact passes, going on behind a refusal; and the recurrent structures that they meet."""
+    """The passes before calibration, going on behind a refusal; and the recurrent structures that they meet."""
     met = (item for _, node in graph.walk() if (item := _recurrence(node)) is not None)
     named: dict[str, Recurrence] = {}
     for item in met:  # a layer that steps inside a scan made of it counts once, as that scan
         named.setdefault(item.name, item)
     found, names = list(named.values()), set(named)
     refused: list[Refusal] = []
-    for pass_ in simplify():
+    for pass_ in before_calibration(CompileOptions()):
         try:
             graph = pass_.run(graph, Context()).graph
         except UnsupportedError as error:

@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 import snnir
-from snnir.errors import ModelError, UnsupportedError
+from snnir.errors import InputError, ModelError, UnsupportedError
 from snnir.frontends.onnx import import_onnx, run_onnxruntime
 from snnir.ir.execute import execute
 
@@ -98,3 +98,33 @@ def test_a_mask_inside_the_network_is_refused_where_no_softmax_takes_it() -> Non
     assert not program.facts["host_nodes"] and program.verify(data).ok
     hidden = np.broadcast_to(np.isneginf(CAUSAL), (6, 4, 4))
     assert not program.run(data).outputs["y"][hidden].any()
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("spread", [True, False])
+def test_lines_that_masks_hide_wholly_are_minus_infinity(known: bool, spread: bool) -> None:
+    """`max(m) == -inf` holds where every element of a line is hidden, by either of two masks, one of which may be an input."""
+    keep = np.tril(np.ones((4, 4), bool), -1) if known else RNG.random(size=(6, 1 if spread else 4, 4)) < 0.6
+    constants = {"far": np.array(-np.inf, np.float32), "axes": np.array([-1]), "mask": CAUSAL, "zero": np.zeros(1, np.float32)}
+    constants |= {"keep": keep} if known else {}
+    nodes = [
+        helper.make_node("Where", ["keep", "zero", "far"], ["w"]),
+        helper.make_node("Unsqueeze", ["w", "front"], ["u"]) if known and spread else helper.make_node("Identity", ["w"], ["u"]),
+        helper.make_node("Add", ["mask", "u"], ["b"]),
+        helper.make_node("Add", ["x", "b"], ["m"]),
+        helper.make_node("ReduceMax", ["m", "axes"], ["most"], keepdims=1),
+        helper.make_node("Equal", ["most", "far"], ["all"]),
+        helper.make_node("Where", ["all", "one", "x"], ["y"]),
+    ]
+    constants |= {"front": np.array([0])} if known and spread else {}
+    constants["one"] = np.ones(1, np.float32)
+    inputs = {"x": ["N", 4, 4]} | ({} if known else {"keep": ["N", *keep.shape[1:]]})
+    model = model_of(nodes, constants, **inputs)
+    model.opset_import[0].version = 18
+    data = {"x": RNG.normal(size=(6, 4, 4)).astype(np.float32)} | ({} if known else {"keep": keep})
+    expected = run_onnxruntime(model, data)["y"]
+    assert (expected == 1).any() and (expected != 1).any()
+    graph = import_onnx(model)
+    np.testing.assert_array_equal(execute(graph, {name: array.astype(np.float32) for name, array in data.items()})["y"], expected)
+    with pytest.raises(InputError, match="NaN or infinite values"):
+        execute(graph, {name: np.full(array.shape, np.nan, np.float32) for name, array in data.items()})

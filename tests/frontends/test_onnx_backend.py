@@ -35,6 +35,7 @@ REASONS = {
     "drops at random": "random numbers, whose generator ONNX leaves open",
     "takes no infinite": "infinities among weights",
     "holds NaN or infinite values, which": "infinities among constants",
+    "answered a question for such numbers with no": "infinities among inputs of the network",
     "NaN or infinite values of": "infinities among weights",
     "the model uses ONNX opset": "operator sets that ONNX's converter cannot raise",
     "changes with the input; it must be constant": "an operand that must be known is an input",

@@ -92,6 +92,22 @@ def test_what_may_give_infinities_is_not_asked() -> None:
         snnir.import_model(Function(lambda x: torch.isnan((2 * x).log())).eval(), example_inputs=torch.ones(2, 3))
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_what_masks_hide_is_minus_infinity(known: bool) -> None:
+    below = torch.ones(4, 4, dtype=torch.bool).tril(-1)
+
+    def answers(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        hidden = x.masked_fill(~below if known else ~below | (y > 0), -torch.inf)
+        most = hidden.amax(-1, keepdim=True)
+        asked = (torch.isneginf(most), torch.isinf(hidden), torch.isfinite(hidden), torch.isnan(hidden), torch.isposinf(most))
+        return (*(torch.where(each, 1.0, y) for each in asked), x)
+
+    x, y = torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(0))
+    y[0, 1] = y[0, 1].abs()
+    graph = snnir.import_model(Function(answers).eval(), example_inputs=(x, y))
+    same(Function(answers), graph, x, y)
+
+
 QUESTIONS = (torch.isnan, torch.isinf, torch.isposinf, torch.isneginf, torch.isfinite)
 
 

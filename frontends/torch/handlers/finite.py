@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.shapes import filled
 from snnir.frontends.torch.registry import Entry, handler
-from snnir.ir import Op
-from snnir.ir.lowering.finite import is_open
+from snnir.ir import Op, Value
+from snnir.ir.lowering.choose import opposite
+from snnir.ir.lowering.finite import hidden, is_open
 from snnir.ir.ops import IntNot, IntOr, IsInf, IsNan
 
 __all__: list[str] = []
 
 _TOLD = (
     "On the host, of what it computes from inputs that reach nothing else. Elsewhere answered where nothing on the way from "
-    "the inputs, which are finite, can give such a number, and refused where something can."
+    "the inputs, which are finite, can give such a number, and refused where something can. What a mask hides is minus infinity."
 )
+
+
+def _truth(found: Value | np.ndarray) -> Entry:
+    return torch.from_numpy(found != 0) if isinstance(found, np.ndarray) else found
 
 
 def _question(operator: str, op: Op) -> None:
@@ -22,7 +30,8 @@ def _question(operator: str, op: Op) -> None:
         x = call.value("self")
         if is_open(call.scope.questions, x, call.scope.inner):
             return call.emit(op, x)
-        return filled(call, x.type.shape, False)
+        found = hidden(call, x, op)
+        return filled(call, x.type.shape, False) if found is None else _truth(found)
 
     answered.__doc__ = _TOLD
     handler(f"aten.{operator}", op.name, "expand")(answered)
@@ -39,7 +48,10 @@ def is_finite(call: Call) -> Entry:
     """Neither NaN nor an infinity; true where nothing can give them."""
     x = call.value("self")
     if not is_open(call.scope.questions, x, call.scope.inner):
-        return filled(call, x.type.shape, True)
+        found = hidden(call, x, IsInf())
+        if found is None:
+            return filled(call, x.type.shape, True)
+        return _truth(1 - found) if isinstance(found, np.ndarray) else opposite(call, found)
     either = call.emit(IntOr(), call.emit(IsNan(), x, label="nan"), call.emit(IsInf(), x, label="infinite"), label="either")
     return call.emit(IntNot(), either)
 

@@ -7,27 +7,36 @@ inputs of the second kind left open.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from snnir.errors import GraphError, UnsupportedError
+from snnir.ir.dims import concrete
 from snnir.ir.finite import needs_finite
-from snnir.ir.graph import Graph, Value
-from snnir.ir.lowering.builder import RefusalError
-from snnir.ir.op import Trait
-from snnir.ir.ops import Masked, Softmax
+from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.lowering.builder import Builder, RefusalError
+from snnir.ir.lowering.choose import opposite
+from snnir.ir.lowering.masks import masks_behind, shown
+from snnir.ir.op import Op, Trait
+from snnir.ir.ops import Expand, IsInf, Masked, Softmax
 
-__all__ = ["Questions", "imported", "is_open", "source_of_infinity"]
+__all__ = ["Questions", "hidden", "imported", "is_open", "source_of_infinity"]
 
 
-def source_of_infinity(x: Value) -> str:
-    """Where infinities or NaN may come from; empty where nothing gives them. Inputs and constants are finite."""
+def source_of_infinity(x: Value, known: Collection[Node] = ()) -> str:
+    """Where infinities or NaN may come from; empty where nothing but `known` gives them.
+
+    Inputs and constants are finite, and so are truth and integers.
+    """
     seen, rest = {x}, [x]
     while rest:
-        node = rest.pop().producer
-        if node is None:
+        value = rest.pop()
+        node = value.producer
+        if node is None or value.type.is_exact:  # truth and integers are finite
             continue
-        if not node.op.has(Trait.FINITE):
+        if node not in known and not node.op.has(Trait.FINITE):
             return f"{node.describe()} (op {node.op.name})"
         for value in node.operands:
             hidden = value.producer
@@ -65,7 +74,7 @@ class Questions:
 
 
 def is_open(questions: Questions, x: Value, inner: bool) -> bool:
-    """Whether a question about `x` is the host's to answer; where not, the answer is no.
+    """Whether a question about `x` is the host's to answer; where not, the answer is no, but for what a mask hides (`hidden`).
 
     `inner` says that `x` belongs to a loop's body. Raises `RefusalError` where nothing tells that `x` is finite.
     """
@@ -74,11 +83,28 @@ def is_open(questions: Questions, x: Value, inner: bool) -> bool:
         questions.asked |= inputs
         if inputs and inputs <= questions.free:
             return True
-        source = source_of_infinity(x)
+        source = source_of_infinity(x, masks_behind(x))
     if source:
         raise RefusalError(f"{source} may give infinities or NaN, and values of a network are finite: guard it instead")
     questions.denied |= inputs
     return False
+
+
+def hidden(call: Builder, x: Value, question: Op) -> Value | np.ndarray | None:
+    """Where the answer to a question that is not open is yes all the same: where a mask, moved or over lines, hides all.
+
+    Real numbers 1 and 0, an array where they are known; None where the answer is no everywhere.
+    """
+    if not isinstance(question, IsInf) or not question.negative:
+        return None
+    kept = shown(call, x)
+    if isinstance(kept, np.ndarray):
+        if kept.all():
+            return None
+        if all(isinstance(size, int) for size in x.type.shape):
+            return 1 - np.broadcast_to(kept, [concrete(size) for size in x.type.shape])
+        return call.emit(Expand(x.type.shape), call.array("hidden", 1 - kept), label="hidden.spread")
+    return opposite(call, kept, "hidden") if kept is not None else None
 
 
 def imported(build: Callable[[Questions], Graph]) -> Graph:

@@ -7,18 +7,21 @@ refused by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from snnir.ir.graph import Value
+from snnir.ir.dims import Shape, concrete
+from snnir.ir.graph import Node, Value
 from snnir.ir.lowering.builder import Builder
-from snnir.ir.lowering.compose import constant
+from snnir.ir.lowering.choose import opposite
+from snnir.ir.lowering.compose import constant, times
 from snnir.ir.op import Op
-from snnir.ir.ops import Add, Cast, Expand, Masked, Movement, Pad
+from snnir.ir.ops import Add, Cast, Expand, Masked, MaxPool, Movement, Mul, Pad
 from snnir.ir.ops.rules import broadcast
 
-__all__ = ["hides", "masked", "masked_sum"]
+__all__ = ["hides", "masked", "masked_sum", "masks_behind", "shown"]
 
 
 def hides(array: object) -> bool:
@@ -53,25 +56,97 @@ def masked_sum(call: Builder, operands: Sequence[object], value: Callable[[int],
     return None
 
 
+def masks_behind(x: Value) -> set[Node]:
+    """The `masked` nodes whose minus infinity reaches `x`: moved, as the largest of lines, in sums, or under a further mask."""
+    found, seen, rest = set[Node](), {x}, [x]
+    while rest:
+        node = rest.pop().producer
+        if node is None:
+            continue
+        if isinstance(node.op, Masked):
+            found.add(node)
+        further = set(_carriers(node)) - seen
+        seen |= further
+        rest += further
+    return found
+
+
+def _carriers(node: Node) -> tuple[Value, ...]:
+    """Operands whose minus infinity a node gives on, as minus infinity, and whose finite numbers stay finite."""
+    if isinstance(node.op, Masked):
+        return node.operands[:1]
+    alone = isinstance(node.op, Movement | MaxPool) and len(node.operands) == 1
+    return node.operands if alone or isinstance(node.op, Add) else ()
+
+
+def shown(call: Builder, x: Value, label: str = "shown") -> Value | np.ndarray | None:
+    """Where a value behind masks (`masks_behind`) is finite: 1, and 0 where it is minus infinity.
+
+    An array, which broadcasts to the value, where the masks are known; None where `x` comes from no mask. The largest of a
+    line is finite where one of its elements is.
+    """
+    if not masks_behind(x):
+        return None
+    node = x.node
+    found = [shown(call, operand, f"{label}.{place}") for place, operand in enumerate(_carriers(node))]
+    if isinstance(node.op, Masked):
+        keep = node.operands[1]
+        found.append((keep.array != 0).astype(np.float32) if keep.is_constant else keep)
+    shapes = [operand.type.shape for operand in node.operands]
+    parts = [(part, shape) for part, shape in zip(found, shapes, strict=True) if part is not None]
+    if not isinstance(node.op, Movement | MaxPool):
+        return _all(call, [part for part, _ in parts], x.type.shape, label)
+    ((part, shape),) = parts
+    if isinstance(part, np.ndarray) and all(isinstance(size, int) for size in (*shape, *x.type.shape)):
+        part = np.broadcast_to(part, [concrete(size) for size in shape])
+        return node.op.fill(part, 1) if isinstance(node.op, Pad) else node.op.evaluate(part)[0]
+    value = call.array(f"{label}.known", part) if isinstance(part, np.ndarray) else part
+    return _moved(call, node.op, _spread(call, value, shape, f"{label}.spread"), label)
+
+
+def _all(call: Builder, parts: list[Value | np.ndarray], shape: Shape, label: str) -> Value | np.ndarray:
+    """1 where all parts are: their product."""
+    known = [part for part in parts if isinstance(part, np.ndarray)]
+    changing = [part for part in parts if isinstance(part, Value)]
+    array = math.prod(known[1:], start=known[0]) if known else None
+    if not changing:
+        assert array is not None
+        return array
+    result = changing[0]
+    for place, part in enumerate(changing[1:]):
+        result = call.emit(Mul(), result, part, label=f"{label}.both{place}")
+    if array is not None:
+        result = times(call, _spread(call, result, broadcast(result.type.shape, array.shape), f"{label}.wide"), array, label)
+    return _spread(call, result, shape, f"{label}.all")
+
+
 def _parts(call: Builder, mask: Value) -> tuple[Value, Value] | None:
     """What a masked value masks, and where it is kept, both moved as the masked value was; None for any other value."""
-    moves: list[Op] = []
+    ops: list[Op] = []
     node = mask.producer
     while node is not None and isinstance(node.op, Movement) and len(node.operands) == 1:
-        moves.append(node.op)
+        ops.append(node.op)
         node = node.operands[0].producer
     if node is None or not isinstance(node.op, Masked):
         return None
     x, keep = node.operands
-    shape = node.output.type.shape
-    for number, op in enumerate(reversed(moves)):
-        whole = []
-        for part, label in ((x, f"moved{number}"), (keep, f"kept{number}")):
-            spread = part if part.type.shape == shape else call.emit(Expand(shape), part, label=f"{label}.spread")
-            whole.append(call.emit(op, spread, label=label))
-        x, keep = whole
-        shape = x.type.shape
+    for number, op in enumerate(reversed(ops)):
+        shape = node.output.type.shape if not number else x.type.shape
+        x = call.emit(op, _spread(call, x, shape, f"moved{number}.spread"), label=f"moved{number}")
+        keep = _moved(call, op, _spread(call, keep, shape, f"kept{number}.spread"), f"kept{number}")
     return x, keep
+
+
+def _spread(call: Builder, x: Value, shape: Shape, label: str) -> Value:
+    return x if x.type.shape == shape else call.emit(Expand(shape), x, label=label)
+
+
+def _moved(call: Builder, op: Op, keep: Value, label: str) -> Value:
+    """What is kept of a masked value behind `op`: of the zeros that `pad` adds, all."""
+    if not isinstance(op, Pad):
+        return call.emit(op, keep, label=label)
+    hidden = call.emit(op, opposite(call, keep, f"{label}.hidden"), label=f"{label}.padded")
+    return opposite(call, hidden, label)
 
 
 def _is_zero(x: Value) -> bool:

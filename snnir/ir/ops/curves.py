@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import Example, register
+from snnir.ir.op import Example, Trait, register
 from snnir.ir.ops.activation import Elementwise
 from snnir.ir.ops.rules import example
 
@@ -106,6 +106,7 @@ class Step(Elementwise):
     """1 where `x > 0`, else 0; with `zero` also where `x` is 0. Comparisons and conditions are made of it."""
 
     name = "step"
+    traits = Elementwise.traits | {Trait.FINITE}
 
     zero: bool = False
 
