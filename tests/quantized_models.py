@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +34,11 @@ def static(
     operators: bool = False,
     per_channel: bool = True,
     options: Mapping[str, object] | None = None,
+    exclude: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """The model as `quantize_static` writes it: QDQ, or with `operators` QLinearConv and its kin. Types as in `QInt8`."""
+    """The model as `quantize_static` writes it: QDQ, or with `operators` QLinearConv and its kin. Types as in `QInt8`; the nodes
+    of `exclude` stay float.
+    """
     before, after = folder / "float.onnx", folder / "quantized.onnx"
     onnx.save(model, before)
     with warnings.catch_warnings():
@@ -48,6 +51,7 @@ def static(
             activation_type=QuantType[activations],
             weight_type=QuantType[weights],
             per_channel=per_channel,
+            nodes_to_exclude=list(exclude),
             extra_options=dict(options or {}),
         )
     return onnx.load(after)

@@ -122,6 +122,32 @@ def test_given_quantizers_are_kept_on_both_sides_of_a_calibrated_recurrence(recu
     _assert_given_levels_kept(graph, quantized, {"x": x})
 
 
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("exclude", ["c1", "c2 a r2", "c1 r1 p c2 a r2 both", "c1 r1 p c2 a r2 both g"])
+def test_given_quantizers_are_kept_where_the_rest_is_calibrated(exclude: str, seed: int, tmp_path: Path) -> None:
+    """Channels of very different ranges, for which calibrated values get scales of their own: given ones keep theirs."""
+    rng = np.random.default_rng(seed)
+    x, model = data(rng, 48, 2, 8, 8), conv_net(rng)
+    factors = np.geomspace(1, 0.02, 6).astype(np.float32)
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if tensor.name in ("w1", "b1"):
+            array = np.ascontiguousarray((array.T * factors).T)
+        elif tensor.name == "w2":
+            array = array / factors[:, np.newaxis, np.newaxis]
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    model = static(model, x, tmp_path, "QUInt8", "QInt8", exclude=exclude.split())
+    program = snnir.compile(model, calibration=x, bits=4)
+    graph, quantized = import_onnx(model), program.graph("quantized")
+    given = {node.output.name: node.op.quantization for node in graph.nodes if isinstance(node.op, FakeQuantize)}
+    kept = {name: quantized.values[name].type.quantization for name in given if name in quantized.values}
+    assert len(kept) >= max(len(given) - 1, 2)  # the concatenation may hold one quantizer for two
+    assert kept == {name: given[name] for name in kept}
+    if exclude.endswith("g"):  # a calibrated value between others is divided
+        assert "p.back.factor.int" in quantized.values
+    assert program.verify(x[:4]).mismatches == 0
+
+
 def _behind_recurrences(graph: Graph) -> set[str]:
     """The names of the model's own quantizers whose values depend on a recurrence."""
     reached: set[Value] = set()

@@ -11,7 +11,24 @@ import snnir
 from snnir.errors import UnsupportedError
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Clip, Conv, Div, Function, Linear, Log, LogSoftmax, Mul, Relu, Remainder, Scan, Softmax, Sqrt, Tanh
+from snnir.ir.ops import (
+    Add,
+    Clip,
+    Conv,
+    Div,
+    Expand,
+    Function,
+    Linear,
+    Log,
+    LogSoftmax,
+    Mul,
+    Relu,
+    Remainder,
+    Scan,
+    Softmax,
+    Sqrt,
+    Tanh,
+)
 
 N = dim("N")
 
@@ -123,6 +140,20 @@ def test_what_has_an_integer_form_is_a_function_inside_the_network(build: Callab
     assert program.facts["host_nodes"] == []
     assert program.facts["spiking_mac_share"] == 1.0
     assert any(isinstance(node.op, Function) for _, node in program.graph("spiking").walk())
+    assert program.verify(draft.data(40)).ok
+
+
+def test_what_a_function_takes_of_constants_alone_is_the_hosts() -> None:
+    draft = Draft(6)
+    graph = draft.graph
+    share = graph.add1(Softmax(1), draft.dense(draft.x, 8, "a"))
+    spread = graph.add1(Expand((N, 8)), draft.weight(1, 8))
+    known = graph.add1(Mul(), spread, draft.weight(8), name="known")
+    total = graph.add1(Tanh(), graph.add1(Add(), share, known))
+    graph.output("y", draft.dense(total, 5, "b"))
+    program = snnir.compile(graph, calibration=draft.data())
+    kinds = {node.outputs[0].name: node.op.name for node in program.graph("spiking").nodes}
+    assert (kinds["known"], kinds["known.levels"]) == ("mul", "encode")
     assert program.verify(draft.data(40)).ok
 
 

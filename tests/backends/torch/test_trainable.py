@@ -20,7 +20,7 @@ from snnir.errors import CalibrationError, UnsupportedError
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
-from snnir.ir.ops import Gru, Linear, Lstm, Quantize, Recurrent, Rnn, Slice
+from snnir.ir.ops import Gru, Linear, Lstm, Quantize, Recurrent, Rnn, Scan, Slice
 from snnir.passes import Context, default_pipeline, run_pipeline
 from tests.models import crnn
 from tests.random_graphs import random_graph
@@ -38,11 +38,11 @@ CELLS = {
 
 def integers_of(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
     """Levels and sums that the executor finds; inputs of bodies, which repeat others, left out."""
-    names = {value.name for _, node in graph.walk() for value in node.outputs if node.body is None}
+    made = {value for _, node in graph.walk() if not isinstance(node.op, Scan) for value in node.outputs}
     seen: dict[str, list[np.ndarray]] = {}
 
     def observe(value: snnir.ir.Value, array: np.ndarray) -> None:
-        if value.name in names and (value.type.is_levels or value.type.is_sum):
+        if value in made and (value.type.is_levels or value.type.is_sum):
             seen.setdefault(value.name, []).append(array)
 
     execute(graph, inputs, observe)
