@@ -327,7 +327,7 @@ def test_a_matrix_for_each_head_beside_a_batch_anywhere(
     sides = ["w", "x"] if left else ["x", "w"]
     nodes = [helper.make_node("MatMul", sides, ["m"]), helper.make_node("Relu", ["m"], ["y"])]
     model = model_of(nodes, {"x": shape}, {"y": len(shape)}, w=real(*matrices))
-    x = np.asarray(RNG.normal(size=[9 if size == "N" else size for size in shape]), np.float32)
+    x = np.asarray(RNG.normal(size=[size if isinstance(size, int) else 9 for size in shape]), np.float32)
     program = snnir.compile(model, calibration=x, batch_axes={"x": shape.index("N")})
     assert not program.facts.host_nodes
     np.testing.assert_allclose(execute(program.graph("float"), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-5)
