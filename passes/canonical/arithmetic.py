@@ -107,19 +107,24 @@ def matmul(rewriter: Rewriter, node: Node, op: MatMul, operands: tuple[Value, ..
     a, b = operands
     name = node.output.name
     if is_constant(b) and not is_constant(a):
-        matrix = (
-            b.array.reshape(b.array.shape[-2:]) if b.array.ndim > 2 and b.array.size == np.prod(b.array.shape[-2:]) else b.array
-        )
+        matrix = _one_matrix(b.array)
         if matrix.ndim == 1:
             column = rewriter.emit(Linear(), a, rewriter.constant(b.name, matrix[None, :]), name=f"{name}.column")
             return rewriter.emit(Reshape(column.type.shape[:-1]), column, name=name)
         if matrix.ndim == 2 and a.type.rank >= max(b.array.ndim, 1):
             return rewriter.emit(Linear(), a, rewriter.constant(f"{b.name}.T", np.ascontiguousarray(matrix.T)), name=name)
-    if is_constant(a) and not is_constant(b) and a.array.ndim == 2 and b.type.rank >= 2:
+    if is_constant(a) and not is_constant(b) and b.type.rank >= a.array.ndim >= 2 and (left := _one_matrix(a.array)).ndim == 2:
         swap = (*range(b.type.rank - 2), b.type.rank - 1, b.type.rank - 2)
         turned = rewriter.emit(Transpose(swap), b, name=f"{name}.in")
-        return rewriter.emit(Transpose(swap), rewriter.emit(Linear(), turned, a, name=f"{name}.T"), name=name)
+        weight = a if left is a.array else rewriter.constant(f"{a.name}.matrix", left)
+        return rewriter.emit(Transpose(swap), rewriter.emit(Linear(), turned, weight, name=f"{name}.T"), name=name)
     return None
+
+
+def _one_matrix(array: np.ndarray) -> np.ndarray:
+    """A stack of one matrix as that matrix; any other array as it is."""
+    alone = array.ndim > 2 and array.size == np.prod(array.shape[-2:])
+    return array.reshape(array.shape[-2:]) if alone else array
 
 
 RULES = (difference, quotient, constant_right, into_weights, merge_constants, constants_last, matmul)

@@ -24,6 +24,7 @@ from snnir.ir.ops import (
     Hardmax,
     Linear,
     LogSoftmax,
+    MatMul,
     MaxPool,
     Reshape,
     Slice,
@@ -60,6 +61,30 @@ def linear(rewriter: Rewriter, node: Node, op: Linear, operands: tuple[Value, ..
         return None
     moved = _front(rewriter, operands[0], batch)
     return _back(rewriter, rewriter.emit(op, moved, *operands[1:], name=f"{name}.batch_first"), batch, name)
+
+
+@pattern(MatMul)
+def matrices(rewriter: Rewriter, node: Node, op: MatMul, operands: tuple[Value, ...]) -> Value | None:
+    """A product with constant matrices, such as one for each head, whose batch is an axis of rows, columns or matrices."""
+    a, b = operands
+    x, known = (b, a) if a.is_constant else (a, b)
+    batch, rank, name = x.type.batch_axis, x.type.rank, node.output.name
+    if not batch or not known.is_constant or not 2 <= known.type.rank <= rank or node.output.type.batch_axis != batch:
+        return None
+    front = _front(rewriter, x, batch)
+    if batch < rank - 2:  # of matrices
+        matrix = _front(rewriter, _ranked(rewriter, known, rank), batch)
+        lines = front
+    else:  # each sample has one row, or one column
+        matrix, sizes = known, front.type.shape
+        lined = (*sizes, 1) if known is a else (*sizes[:-1], 1, sizes[-1])
+        lines = rewriter.emit(Reshape(lined), front, name=f"{name}.lines")
+    result = rewriter.emit(op, *((matrix, lines) if known is a else (lines, matrix)), name=f"{name}.batch_first")
+    if lines is not front:
+        shape = result.type.shape
+        flat = shape[:-1] if known is a else (*shape[:-2], shape[-1])
+        result = rewriter.emit(Reshape(flat), result, name=f"{name}.flat")
+    return _back(rewriter, result, batch, name)
 
 
 @pattern(Elementwise)
@@ -200,4 +225,4 @@ def _front(rewriter: Rewriter, value: Value, axis: int) -> Value:
     return rewriter.emit(Transpose(perm), value, name=f"{value.name}.front")
 
 
-RULES = (reshape, pointwise_conv, pool, linear, elementwise, parts, gather, normalised, hardmax, broadcast)
+RULES = (reshape, pointwise_conv, pool, linear, matrices, elementwise, parts, gather, normalised, hardmax, broadcast)

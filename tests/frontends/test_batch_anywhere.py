@@ -309,3 +309,27 @@ def test_constants_tiled_over_an_open_length(shape: list[int]) -> None:
     np.testing.assert_allclose(
         execute(snnir.import_model(model), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "matrices", "left"),
+    [
+        ([2, "N", 3], (2, 3, 4), False),
+        ([2, 3, "N"], (2, 4, 3), True),
+        ([1, 2, "N", 3], (2, 3, 4), False),
+        ([2, "N", 5, 3], (2, 1, 3, 4), False),
+        ([2, "N", 3, 5], (1, 4, 3), True),
+    ],
+)
+def test_a_matrix_for_each_head_beside_a_batch_anywhere(
+    shape: Sequence[int | str], matrices: tuple[int, ...], left: bool
+) -> None:
+    sides = ["w", "x"] if left else ["x", "w"]
+    nodes = [helper.make_node("MatMul", sides, ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    model = model_of(nodes, {"x": shape}, {"y": len(shape)}, w=real(*matrices))
+    x = np.asarray(RNG.normal(size=[size if isinstance(size, int) else 9 for size in shape]), np.float32)
+    program = snnir.compile(model, calibration=x, batch_axes={"x": shape.index("N")})
+    assert not program.facts.host_nodes
+    np.testing.assert_allclose(execute(program.graph("float"), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-5)
+    report = program.verify(x)
+    assert report.ok and report.compared
