@@ -281,9 +281,11 @@ def test_gated_units_are_written_out_under_the_names_of_their_nodes() -> None:
     nodes = [
         node("MatMul", ["x", "a"], "p"),
         node("MatMul", ["x", "b"], "q"),
-        helper.make_node("SwiGLU", ["p", "q"], ["y"], "glu"),
+        helper.make_node("SwiGLU", ["p", "q"], ["g"], "glu"),
+        node("MatMul", ["g", "c"], "y"),
     ]
-    model = model_of(nodes, ["N", 6], {"a": weights(rng, 6, 4), "b": weights(rng, 6, 4)}, opset=28)
+    constants = {"a": weights(rng, 6, 4), "b": weights(rng, 6, 4), "c": weights(rng, 4, 3)}
+    model = model_of(nodes, ["N", 6], constants, opset=28)
     found = snnir.check(model)
     assert found.ok
     assert any(each.name.startswith("SwiGLU glu/") and each.fate == "spiking" for each in found.nodes)
