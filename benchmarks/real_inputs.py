@@ -109,12 +109,19 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray
 }
 
 
+def _kind(name: str) -> Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]:
+    """What draws a kind of data; `numbers below K` are those of K symbols."""
+    if name.startswith("numbers below "):
+        return lambda rng, shape: rng.integers(0, int(name.split()[-1]), shape)
+    return _KINDS[name]
+
+
 def inputs_of(file: File, count: int, seed: int) -> dict[str, np.ndarray]:
     """`count` samples of each input of a file."""
     rng = np.random.default_rng(seed)
     found = {}
     for name, (kind, sizes) in file.inputs.items():
-        array = _KINDS[kind](rng, tuple(count if size == "N" else int(size) for size in sizes))
+        array = _kind(kind)(rng, tuple(count if size == "N" else int(size) for size in sizes))
         found[name] = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
     return found
 
