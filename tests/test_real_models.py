@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 
 from benchmarks.real_inputs import FILES, File, inputs_of
-from benchmarks.real_models import measured, table
+from benchmarks.real_models import measured, measured_bif, table
 from tests.models import data, model_of
 
 
