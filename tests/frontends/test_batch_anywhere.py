@@ -374,3 +374,26 @@ def test_values_padded_and_spread_beside_a_batch_at_axis_1() -> None:
     data = {"x": RNG.normal(size=(9, 5, 3)).astype(np.float32), "u": RNG.normal(size=(9, 8, 4)).astype(np.float32)}
     program = snnir.compile(model, calibration=data, bits=6)
     assert program.verify(data).ok
+
+
+def test_an_open_batch_whose_nodes_are_written_for_one_sample() -> None:
+    """As an exporter leaves it that calls the batch open and folds the sizes of its example into reshapes."""
+    node = helper.make_node
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("MatMul", ["t", "w"], ["m"]),
+        node("Reshape", ["m", "split"], ["s"]),
+        node("Transpose", ["s"], ["h"], perm=[2, 1, 0, 3]),
+        node("Relu", ["h"], ["r"]),
+        node("Reshape", ["r", "joined"], ["y"]),
+    ]
+    model = model_of(
+        nodes, {"x": ["batch", 5, 3]}, {"y": 3}, w=real(3, 4), split=np.array([5, 1, 2, 2]), joined=np.array([1, 2, 10])
+    )
+    x = RNG.normal(size=(9, 5, 3)).astype(np.float32)
+    program = snnir.compile(model, calibration=x, bits=8)
+    assert any("its open batch is 1: " in note for note in program.facts["notes"])
+    assert program.verify(x).ok
+    expected = run_onnxruntime(model, {"x": x})["y"]  # sample by sample, since the model fails on nine
+    assert expected.shape == (9, 2, 10)
+    assert np.corrcoef(program.run(x).outputs["y"].ravel(), expected.ravel())[0, 1] > 0.999
