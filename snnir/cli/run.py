@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["compared", "run_command"]
 
+_LARGE = 256 << 20
+"""Bytes of results from which on a run says beforehand what it takes."""
+
 
 @click.command("run")
 @click.argument("program", type=FILE)
@@ -87,7 +90,8 @@ def run_command(
     data = read_arrays(inputs)
     if backend == "simulator" and not json:
         needs = loaded.simulator.memory(by_name(loaded.graph("spiking"), data), RunOptions(max_memory=max_memory))
-        report.note(f"memory: {needs}")
+        if max_memory is not None or needs.known >= _LARGE:
+            report.note(f"memory: {needs}")
     with report.simulating("simulating", json, backend == "simulator") as advance:
         result = loaded.run(
             data,
@@ -100,7 +104,7 @@ def run_command(
             backend=backend,
             device=device,
         )
-    report.warn_clipped(loaded.clipped(data))
+    report.warn_clipped(result.clipped)
     comparison = compared(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
     grouped = bool(loaded.graph("spiking").groups)
     count = len(next(iter(result.outputs.values()))) if grouped else len(result.steps)
@@ -162,6 +166,7 @@ def _run_in_chunks(
         report.error(f"interrupted; what is done is kept with {output}: the same command goes on from there")
         raise click.exceptions.Exit(1) from None
     facts = report.run_facts(program, result.first, result.totals, delivery, execution)
+    report.warn_clipped(result.totals.clipped_shares)
     facts |= {"output": str(result.output), "resumed_samples": result.resumed}
     before = f"\n{result.resumed:,} samples by an earlier run" if result.resumed else ""
     report.ran(facts, result.accuracy, None, json, written=f"{result.output}{before}", distance=report.distance_rows(program))
