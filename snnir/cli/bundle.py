@@ -153,9 +153,12 @@ def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engin
     if output is not None:
         check_output(output, ".npz", [bundle, inputs], force)
     found = snnir.load_bundle(bundle)
+    data = read_arrays(inputs) if inputs is not None else None
+    if output is not None and data is None:
+        raise UsageError("--output is for INPUTS; give some")
     facts: dict[str, object] = {}
     ok = True
-    if found.golden is None and inputs is None:
+    if found.golden is None and data is None:
         raise UsageError(f"{bundle} has no golden vectors; give INPUTS, or make it with --samples")
     if engine == "c":
         facts["engine"] = "c"
@@ -167,8 +170,8 @@ def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engin
         checked = replay_bundle(found)
         ok = checked.ok
         facts |= checked.facts()
-    if inputs is not None:
-        taken = run_inputs(found, read_arrays(inputs))
+    if data is not None:
+        taken = run_inputs(found, data)
         facts["outputs"] = {name: list(array.shape) for name, array in taken.outputs.items()}
         if engine == "c":
             run = run_engine(Bundle(found.program, taken.golden()))
@@ -177,8 +180,6 @@ def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engin
         if output is not None:
             arrays = {f"output/{name}": array for name, array in taken.outputs.items()}
             write_npz(output, arrays | {f"count/{name}": array for name, array in taken.counts.items()})
-    elif output is not None:
-        raise UsageError("--output is for INPUTS; give some")
     if json:
         report.print_json(facts)
     else:

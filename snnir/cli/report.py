@@ -98,8 +98,18 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
 
 
 def print_json(facts: Mapping[str, object]) -> None:
-    """One JSON object on stdout."""
-    print(json_module.dumps(facts, indent=2, default=_plain))
+    """One JSON object on stdout; NaN and infinities, which JSON has not, are null."""
+    print(json_module.dumps(_finite(facts), indent=2, default=_plain, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return None
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: object) -> object:

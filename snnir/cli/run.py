@@ -13,7 +13,7 @@ import snnir
 from snnir.cli import report
 from snnir.cli.files import check_output, read_arrays, read_labels, write_npz
 from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, FORCE, JSON, MAX_MEMORY, THREADS
-from snnir.errors import UsageError
+from snnir.errors import InputError, UsageError
 from snnir.machine.options import RunOptions
 from snnir.runtime.inputs import by_name
 
@@ -88,8 +88,11 @@ def run_command(
     if output is not None:
         check_output(output, ".npz", [program, inputs, labels], force)
     data = read_arrays(inputs)
+    by_input = by_name(loaded.graph("spiking"), data)
+    if not all(np.size(array) for array in by_input.values()):
+        raise InputError(f"{inputs} holds arrays of size 0, and nothing would run; give at least one sample")
     if backend == "simulator" and not json:
-        needs = loaded.simulator.memory(by_name(loaded.graph("spiking"), data), RunOptions(max_memory=max_memory))
+        needs = loaded.simulator.memory(by_input, RunOptions(max_memory=max_memory))
         if max_memory is not None or needs.known >= _LARGE:
             report.note(f"memory: {needs}")
     with report.simulating("simulating", json, backend == "simulator") as advance:
@@ -145,9 +148,10 @@ def _run_in_chunks(
     if output is None:
         raise UsageError("a run in chunks writes results as it goes: give --output, a folder or a .npz file")
     options = Options(steps, delivery, execution, backend, device)
-    answers = None
-    if labels is not None:
-        answers = read_labels(labels, open_source(program.graph("spiking"), inputs).samples)
+    samples = open_source(program.graph("spiking"), inputs).samples
+    if not samples:
+        raise InputError(f"{inputs} holds 0 samples, and nothing would run; give at least one")
+    answers = read_labels(labels, samples) if labels is not None else None
     try:
         with report.simulating("simulating", json, backend == "simulator" and cluster is None) as advance:
             result = run_stream(

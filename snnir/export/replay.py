@@ -156,7 +156,10 @@ def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> Inpu
     inputs = as_inputs(host.before, x) if host is not None else {}
     reals = host.reals(inputs, program) if host is not None else _given_reals(bundle, x)
     levels = {name: _rounded(bundle, name, values) for name, values in reals.items()}
-    _check_size(bundle, len(next(iter(levels.values()), np.zeros(1))))
+    samples = len(next(iter(levels.values()), np.zeros(1)))
+    if not samples:
+        raise InputError("the data hold 0 samples, and nothing would run; give at least one")
+    _check_size(bundle, samples)
     result = interpret(program, levels)
     settled = {output.name: result.settled[output.source] for output in program.outputs if output.kind == "levels"}
     readouts = _readouts(bundle, result.counts)

@@ -56,7 +56,8 @@ def execute(
         for value, array in arrays.items():
             observe(value, array)
     try:
-        _run(graph, arrays, sizes, observe, set(wanted.values()))
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are told of where they matter
+            _run(graph, arrays, sizes, observe, set(wanted.values()))
     except (ValueError, GraphError):  # perhaps a window that is larger than its data
         check_windows(graph, sizes)
         raise

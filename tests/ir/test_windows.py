@@ -1,4 +1,4 @@
-"""Data that are too small for a convolution or a pool are refused by name, with the least size that fits, wherever they come in."""
+"""Data that are too small for a convolution or a pool are refused by name everywhere, with the least size that fits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_open_sizes_that_are_too_small_are_named_with_what_is_needed(kind: str) 
             lambda x: snnir.bundle(program, x),
         ):
             with pytest.raises(InputError, match=says):
-                call(small)  # type: ignore[operator]
+                call(small)
 
 
 def test_a_fixed_size_that_is_too_small_is_refused_by_the_import() -> None:
