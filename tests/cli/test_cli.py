@@ -213,7 +213,7 @@ def test_passes_and_ops_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["compile", "{d}/none.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir"], 2, "none.onnx does not exist"),
         (["compile", "{d}/x.npy", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir"], 2, "no ONNX model"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/none.npy", "-o", "{t}/o.snnir"], 2, "none.npy does not exist"),
-        (["compile", "{d}/model.onnx", "--calibration", "{d}/model.onnx", "-o", "{t}/o.snnir"], 2, "holds no arrays, but an ONNX model"),
+        (["compile", "{d}/model.onnx", "--calibration", "{d}/model.onnx", "-o", "{t}/o.snnir"], 2, "holds no arrays"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/labels.npy", "-o", "{t}/o.snnir"], 2, "expected shape [N, 4, 6]"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/no/o.snnir"], 2, "cannot write"),
         (["compile", "{d}/model.onnx", "--calibration", "{d}/x.npy", "-o", "{t}/o.snnir", "--bits", "9"], 2, "2 to 8 bits"),
