@@ -52,4 +52,4 @@ def _cut(found: dict[Node, np.ndarray], node: Node, axis: int | None, z: np.ndar
     theta = found.setdefault(node, np.zeros(count)).reshape(shape)
     theta = theta + 2 * rate * np.maximum(z - theta, 0).mean(axis=rest, keepdims=True, dtype=np.float64).reshape(shape)
     found[node] = theta.reshape(-1)
-    return np.minimum(z, theta).astype(z.dtype)
+    return np.asarray(np.minimum(z, theta), z.dtype)

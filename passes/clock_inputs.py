@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snnir.errors import UsageError
+from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import FLOAT, Graph, Node, Value
-from snnir.ir.ops import Clock, Quantize
+from snnir.ir.ops import Clock, Quantize, Scan
 from snnir.ir.ops.clocked import ENCODERS
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.infra import Context, Pass, Result, register
@@ -37,7 +37,13 @@ class ClockInputs(Pass):
             raise UsageError(f"encoder {self.encoder!r} is unknown; choose one of {', '.join(ENCODERS)}")
 
     def run(self, graph: Graph, context: Context) -> Result:
-        """Apply the pass."""
+        """Apply the pass. Raises `UnsupportedError` naming a recurrent layer, which has a window for each element."""
+        for node in graph.nodes:
+            if isinstance(node.op, Scan):
+                raise UnsupportedError(
+                    f"{node.describe()}: a recurrent layer; integrate-and-fire neurons on a clock (neuron=if) take feed-forward "
+                    "networks. Use neuron=bif or neuron=few-spikes"
+                )
         real, count = _known(graph), 0
 
         def rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:

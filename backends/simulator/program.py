@@ -313,7 +313,9 @@ class _Assembler:
         else:
             staircase = not isinstance(op, IntegrateFire) and op.staircase
             thresholds = op.theta.reshape(len(op.theta), -1)
-        clocked = (op.steps, op.reset == "hard", op.leak, op.delayed) if isinstance(op, IntegrateFire) else (0, 0, 0, 0)
+        clocked = (0, False, 0, False, False)
+        if isinstance(op, IntegrateFire):
+            clocked = op.steps, op.reset == "hard", op.leak, op.delayed, op.telling
         own = op.potentials() if isinstance(op, IntegrateFire) else np.zeros(size, np.int64)
         self.potentials.append(own[segments.layout])
         weights, index = self.take(f"w{storage}", segments.weights.size), self.take("index", segments.index.size)

@@ -76,6 +76,7 @@ POPULATION = _record(
     "hard",
     "leak",
     "delayed",
+    "telling",  # whether potentials tell if neurons have settled
 )
 CLOCKED = _record("emitter", "slot", "input", "size", "steps", "kind", "seed", "start")
 FUNCTION = _record(

@@ -331,6 +331,7 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "tracers": most + SPARE,
             "fired": most + SPARE,
             "signs": most + SPARE,
+            "rests": int(populations["size"][populations["clock"] > 0].max(initial=0)),
             "rows": rows + 8,
             "scaled_rows": ROWS + 1,
             "factors32": ROWS + 1,

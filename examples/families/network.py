@@ -30,9 +30,7 @@ class Residual(nn.Module):
 
 def widening(before: int, after: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
     """A convolution to more channels, and the largest of every 2 x 2 of its activations."""
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), activation(), nn.MaxPool2d(2)
-    )
+    return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), activation(), nn.MaxPool2d(2))
 
 
 class SmallResNet(nn.Module):

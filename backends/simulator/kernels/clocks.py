@@ -16,6 +16,7 @@ from snnir.backends.simulator.kernels.constants import (
     KEEPS_HISTORY,
     OFFSETS,
     SAMPLE,
+    UNSETTLED,
     WINDOW,
 )
 from snnir.backends.simulator.kernels.memory import copy, cycles, deliver_by, enlarge, events_of, grow, longs, stop_where_asked
@@ -53,6 +54,8 @@ def clock(run, worker, number):
     if kind != CLOCK_WINDOW:
         for e in range(offsets[first], offsets[first + last]):
             levels[address[e]] += event[e] >> 1
+    levels_left = worker.signs[:n]
+    copy(levels_left, levels)
     key, place = np.uint64(row.seed), np.uint64(worker.window[SAMPLE]) * np.uint64(n)
     offsets[base] = cursor
     for t in range(steps):
@@ -77,9 +80,16 @@ def clock(run, worker, number):
                     counter = (place + np.uint64(i)) * np.uint64(steps) + np.uint64(t)
                     sent = sign if _drawn(key, counter, np.uint64(steps)) < size else np.int64(0)
                 if sent != 0:
+                    if kind == CLOCK_BERNOULLI:
+                        levels_left[i] -= np.int32(sent)
                     address[cursor], event[cursor] = i, 2 * sent + (abs(sent) > 1)
                     cursor += 1
         offsets[base + t + 1] = cursor
+    if kind == CLOCK_WINDOW:
+        cursors[UNSETTLED] += n
+    elif kind == CLOCK_BERNOULLI:
+        for i in range(n):
+            cursors[UNSETTLED] += levels_left[i] != 0
     while steps and offsets[base + steps] == offsets[base + steps - 1]:
         steps -= 1
     worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, steps, 0
@@ -111,13 +121,14 @@ def integrate_fire(run, worker, number, start, theta, sums, each, rest):
     n, steps, leak, hard, delayed = row.size, row.clock, row.leak, row.hard != 0, row.delayed != 0
     layout = program.layout[row.neurons : row.neurons + n]
     theta, drive = theta[row.own : row.own + n], start[row.own : row.own + n]
-    v, each, rest, added, sent, fired = sums[:n], each[:n], rest[:n], worker.tracers[:n], worker.signs[:n], worker.fired
+    v, each, rest, added, sent, fired = sums[:n], each[:n], rest[:n], worker.rests[:n], worker.signs[:n], worker.fired
+    total = worker.tracers[:n]
     copy(v, program.potentials[row.neurons : row.neurons + n])
     for i in range(n):
         each[i] = drive[i] // steps
         rest[i] = drive[i] - each[i] * steps
-        added[i], sent[i] = 0, 0
-    base, cursor, used = cursors[OFFSETS], cursors[EVENTS], np.int64(0)
+        added[i], sent[i], total[i] = 0, 0, 0
+    base, cursor, used = cursors[OFFSETS], cursors[EVENTS], 0
     grow(trains, base + steps + 1, cursor)
     offsets, address, event = events_of(trains)
     offsets[base] = cursor
@@ -138,9 +149,9 @@ def integrate_fire(run, worker, number, start, theta, sums, each, rest):
             cursors[DELIVERING] += now - since
             since = now
         for i in range(n):
-            total = np.int32(added[i] + rest[i])
-            more = np.int32(total >= steps)
-            added[i] = total - more * np.int32(steps)
+            ahead = np.int32(added[i] + rest[i])
+            more = np.int32(ahead >= steps)
+            added[i] = ahead - more * np.int32(steps)
             v[i] += each[i] + more
         if delayed:
             for i in range(n):
@@ -151,10 +162,11 @@ def integrate_fire(run, worker, number, start, theta, sums, each, rest):
             sent[i] = v[i] >= theta[i]
             fired[count] = i
             count += sent[i]
+            total[i] += sent[i]
         if not delayed:
             for k in range(count):
-                i = np.uint32(fired[k])
-                v[i] = 0 if hard else v[i] - theta[i]
+                at = np.uint32(fired[k])
+                v[at] = 0 if hard else v[at] - theta[at]
         if keeps_history:
             _keep_potentials(worker, number, v, layout)
         if count:
@@ -170,5 +182,13 @@ def integrate_fire(run, worker, number, start, theta, sums, each, rest):
             now = cycles()
             cursors[FIRING] += now - since
             since = now
+    if row.telling:
+        wrong = 0
+        for i in range(n):
+            left = v[i] - theta[i] if delayed and sent[i] else v[i]
+            wrong += (left < 0 and total[i] > 0) or (left >= theta[i] and total[i] < steps)
+        cursors[UNSETTLED] += wrong
+    else:
+        cursors[UNSETTLED] += n
     worker.first[row.slot], worker.steps[row.slot], worker.lead[row.slot] = base, used, 0
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor

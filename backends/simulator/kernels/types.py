@@ -131,6 +131,7 @@ WORKER = Struct(
     tracers=_INT32,
     fired=_INT32,
     signs=_INT32,
+    rests=_INT32,  # integrate-and-fire neurons: remainders that have added up
     rows=_INT32,  # rows of weights that wait for being added
     scaled_rows=_INT32,  # and for being multiplied, by `factors`
     factors32=_INT32,

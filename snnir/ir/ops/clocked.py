@@ -124,4 +124,5 @@ class Clock(Op):
     def examples(cls) -> Iterable[Example]:
         x = np.arange(-2, 4).reshape(2, 3)
         for op in (cls(4), cls(4, RATE), cls(4, BERNOULLI, 7), cls(4, WINDOW, 0, 1)):
-            yield example(op, (x, Quantization(0.5, -2, 3)))
+            yield example(op, (x, Quantization(0.5, -2, 3), "int"))
+            yield example(op, (x, Quantization(0.5, -2, 3), "spike"))

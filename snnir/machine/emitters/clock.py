@@ -21,7 +21,8 @@ __all__ = ["Clock"]
 class Clock(Emitter):
     """The complete levels of a source, sent over `steps` steps; of kind `window`, the events of a source from step `first` on.
 
-    `kind`, `seed` and `first` are those of the op `clock`. Samples are counted from the first of a run."""
+    `kind`, `seed` and `first` are those of the op `clock`. Samples are counted from the first of a run. What was drawn other than
+    its level, and all of a window, counts as unsettled."""
 
     source: str
     steps: int
@@ -54,7 +55,11 @@ class Clock(Emitter):
             events[:, : self.first] = 0
         else:
             events = np.stack([self._step(given.tracer, t) for t in range(self.steps)], axis=1)
-        return Emission(events, (), events.sum(axis=1))
+        sent = events.sum(axis=1)
+        unsettled = sent.size if self.kind == WINDOW else 0
+        if self.kind == BERNOULLI:
+            unsettled = int(np.count_nonzero(sent != given.tracer))
+        return Emission(events, (), sent, unsettled)
 
     def _step(self, levels: np.ndarray, t: int) -> np.ndarray:
         """What levels [samples, n] send in step t."""

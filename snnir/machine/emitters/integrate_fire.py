@@ -25,6 +25,9 @@ class IntegrateFire(Summing):
 
     What neurons start with (`initial`, the bias) arrives in T portions, together with the hundredths `shift` of theta; the
     membrane register starts with the hundredths `start_potential` of theta. It holds the potential V.
+
+    A neuron is settled after T steps where its spikes are the level of the sum that it received: 0 <= V < theta, or V < 0 without
+    a spike, or V >= theta with T of them. If all are, every count is the quantized network's level.
     """
 
     fires: ClassVar[bool] = True
@@ -55,7 +58,7 @@ class IntegrateFire(Summing):
 
     def rows(self) -> np.ndarray:
         """The threshold of each neuron, int64 [n]."""
-        return self.theta[self.theta_map.array()]
+        return np.asarray(self.theta[self.theta_map.array()])
 
     def potentials(self) -> np.ndarray:
         """V(0) of each neuron, int64 [n]."""
@@ -87,7 +90,20 @@ class IntegrateFire(Summing):
                 membrane = registers.hold(name, "membrane", self._lowered(membrane, spikes, rows))
             tracer = registers.hold(name, "tracer", tracer + spikes)
             train[:, t], potentials[:, t] = spikes, membrane
-        return Emission(train, (), tracer, sums=potentials if window.sums(name) else None)
+        unsettled = self._unsettled(membrane - rows * spikes * self.delayed, tracer, rows)
+        return Emission(train, (), tracer, unsettled, potentials if window.sums(name) else None)
+
+    @property
+    def telling(self) -> bool:
+        """Whether the potential after T steps tells if a neuron has settled: all of its sum is in it, and half a theta."""
+        return self.reset == "soft" and not self.leak and (self.start_potential, self.shift) in ((50, 0), (0, 50))
+
+    def _unsettled(self, membrane: np.ndarray, tracer: np.ndarray, rows: np.ndarray) -> int:
+        """How many neurons have not settled; all of them where nothing tells."""
+        if not self.telling:
+            return membrane.size
+        wrong = ((membrane < 0) & (tracer > 0)) | ((membrane >= rows) & (tracer < self.steps))
+        return int(np.count_nonzero(wrong))
 
     def _lowered(self, membrane: np.ndarray, spikes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Potentials after the reset of the neurons that sent `spikes`."""
