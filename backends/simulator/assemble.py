@@ -10,6 +10,7 @@ from snnir.backends.simulator.pool import flat
 from snnir.backends.simulator.segment import SEGMENT
 from snnir.backends.simulator.segments import Segments
 from snnir.backends.simulator.tables import (
+    CLOCKED,
     COMBINATION,
     ELEMENT,
     EMITTER,
@@ -32,7 +33,7 @@ from snnir.backends.simulator.tables import (
 )
 from snnir.backends.simulator.windowed import keep_cut
 from snnir.machine import Lowered
-from snnir.machine.program import FewSpikes, Population, Summing
+from snnir.machine.program import FewSpikes, IntegrateFire, Population, Summing
 
 __all__ = ["assemble"]
 
@@ -120,6 +121,8 @@ def _tables(written: Instructions, layout: Layout) -> Tables:
         parameter=flat([*(_parameters(op, own) for op, own in written.populations), np.zeros(SPARE, np.int32)], np.int32),
         layout=flat([own.layout for own in populations], np.int32),
         thresholds=flat(written.thresholds, np.int64),
+        potentials=flat(written.potentials, np.int64),
+        clocks=rows.table(CLOCKED),
         combinations=rows.table(COMBINATION),
         members=flat(written.members, np.int32),
         windows=windows,
@@ -140,7 +143,7 @@ def _tables(written: Instructions, layout: Layout) -> Tables:
 
 def _parameters(op: Summing, segments: Segments) -> np.ndarray:
     """The row of thresholds of each neuron, in their order of storage (int32)."""
-    if not isinstance(op, Population | FewSpikes):
+    if not isinstance(op, Population | FewSpikes | IntegrateFire):
         return np.zeros(op.train.size, np.int32)
     rows: np.ndarray = op.theta_map.array().astype(np.int32)[segments.layout]
     return rows

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.addresses import AddressMap, invert
-from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, POPULATE, SCAN
+from snnir.backends.simulator.kernels.constants import (
+    CLOCK,
+    CLOCK_BERNOULLI,
+    CLOCK_CONSTANT,
+    CLOCK_RATE,
+    CLOCK_WINDOW,
+    COMBINE,
+    COMPUTE,
+    ENCODE,
+    POPULATE,
+    SCAN,
+)
 from snnir.backends.simulator.pool import Pool
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.rounding import rounded
@@ -19,6 +30,7 @@ from snnir.backends.simulator.rows import Rows
 from snnir.backends.simulator.segments import Segments, build
 from snnir.backends.simulator.slots import Block, Slots
 from snnir.backends.simulator.tables import (
+    CLOCKED,
     COMBINATION,
     ELEMENT,
     EMITTER,
@@ -38,12 +50,14 @@ from snnir.machine.emitters import Max
 from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
+    Clock,
     Constant,
     Difference,
     Emitter,
     FewSpikes,
     Function,
     Input,
+    IntegrateFire,
     Op,
     Population,
     Product,
@@ -61,7 +75,9 @@ from snnir.machine.segments import segments
 
 __all__ = ["Cache", "Instructions"]
 
-_Summing = Population | FewSpikes | Readout | Accumulator | RunningSum
+_Summing = Population | FewSpikes | IntegrateFire | Readout | Accumulator | RunningSum
+
+_CLOCKS = {"constant": CLOCK_CONSTANT, "rate": CLOCK_RATE, "bernoulli": CLOCK_BERNOULLI, "window": CLOCK_WINDOW}
 
 _LARGEST_EVENT = (1 << 30) - 1
 """An event is a number of 32 bits: twice its value, and a mark."""
@@ -104,6 +120,7 @@ class Instructions:
         self.inputs: list[int] = []
         self.members: list[np.ndarray] = []
         self.thresholds: list[np.ndarray] = []
+        self.potentials: list[np.ndarray] = []
         self.microprogram = Microprogram()
         self.accumulated: dict[str, int] = {}
         self.segments = segments(lowered.program.ops)
@@ -135,7 +152,9 @@ class Instructions:
                 self._encode(op, code, scan)
             elif isinstance(op, Function | Settled | Difference):
                 self._compute(op, code, scan)
-            elif isinstance(op, Population | FewSpikes | Readout | Accumulator | RunningSum):
+            elif isinstance(op, Clock):
+                self._clock(op, code, scan)
+            elif isinstance(op, Population | FewSpikes | IntegrateFire | Readout | Accumulator | RunningSum):
                 self._populate(op, code, scan)
             elif isinstance(op, Max | Product):
                 self._combine(op, code, scan)
@@ -194,8 +213,13 @@ class Instructions:
         elif isinstance(op, RunningSum):
             lo = hi = 0
         else:
-            staircase = op.staircase
+            staircase = not isinstance(op, IntegrateFire) and op.staircase
             thresholds = op.theta.reshape(len(op.theta), -1)
+        clocked = (0, False, 0, False, False)
+        if isinstance(op, IntegrateFire):
+            clocked = op.steps, op.reset == "hard", op.leak, op.delayed, op.telling
+        own = op.potentials() if isinstance(op, IntegrateFire) else np.zeros(size, np.int64)
+        self.potentials.append(own[segments.layout])
         weights, index = self.rows.take(f"w{storage}", segments.weights.size), self.rows.take("index", segments.index.size)
         rows = segments.table.copy()
         rows["weights"] += weights
@@ -221,10 +245,16 @@ class Instructions:
             sums,
             register,
             isinstance(op, RunningSum),
+            *clocked,
         )
         self.thresholds.append(thresholds.reshape(-1))
         self.populations.append((op, segments))
         code.append((POPULATE, self.rows.add(POPULATION, *row)))
+
+    def _clock(self, op: Clock, code: Block, scan: Scan | None) -> None:
+        emitter, source = self._emitter(op, scan), self.slots.read([op.source], code)
+        row = (emitter, self.slots.slot(op.train.name), source, op.train.size, op.steps, _CLOCKS[op.kind], op.seed, op.first)
+        code.append((CLOCK, self.rows.add(CLOCKED, *row)))
 
     def _compute(self, op: Function | Settled | Difference, code: Block, scan: Scan | None) -> None:
         first, size, given = self.rows.count(FUNCTION_SOURCE), op.train.size, []

@@ -1,7 +1,7 @@
 """A graph of any level as an ONNX file, for viewers such as Netron and Model Explorer, and numbers to lay over it there.
 
 Ops stand in the domain `snnir` under their own names. Those that standard operators compute have a function body of these
-(`onnx_functions/`), which holds the graph of a scan or function too. What is known of a node stands in its metadata: scale, bits,
+(`onnx_functions/`); a scan has its graph as the attribute `body`. What is known of a node stands in its metadata: scale, bits,
 certified bounds, membranes, and spikes and operations where they were measured. The files are for looking at; snnir does not
 read them back.
 """
@@ -62,18 +62,34 @@ def onnx_model(graph: Graph, measured: Measured | None = None, sizes: Mapping[st
 
 
 def overlay(graph: Graph, name: str, numbers: Mapping[str, float], reversed_: bool = False) -> dict[str, object]:
-    """Node data for Model Explorer: `numbers` by the node's first result, in colours from white to blue.
+    """Node data for Model Explorer: `numbers` by the node's first result, and colours from light to dark blue.
 
-    With `reversed_` low numbers are dark. The form is that of `GraphNodeData` in ai-edge-model-explorer.
+    With `reversed_` low numbers are dark. The form is that of `ModelNodeData` in ai-edge-model-explorer, with one entry for the
+    main graph and one for each scan, under the names that its ONNX adapter gives them; all have the same scale of colours.
     """
-    known = {prefix + node.outputs[0].name for prefix, node in _walk(graph, "")}
-    ends = ["#ffffff", "#0b62c4"]
-    low, high = ends[::-1] if reversed_ else ends
-    return {
-        "name": name,
-        "results": {key: {"value": value} for key, value in numbers.items() if key in known},
-        "gradient": [{"stop": 0, "bgColor": low}, {"stop": 1, "bgColor": high}],
-    }
+    known = {prefix + node.outputs[0].name: prefix for prefix, node in _walk(graph, "")}
+    shown = {key: number for key, number in numbers.items() if key in known}
+    low, high = min(shown.values(), default=0.0), max(shown.values(), default=0.0)
+    found: dict[str, object] = {}
+    for prefix in dict.fromkeys(["", *known.values()]):
+        results = {}
+        for key, number in shown.items():
+            if known[key] == prefix:
+                share = (number - low) / (high - low) if high > low else 1.0
+                results[key] = {"value": number, **_colours(1 - share if reversed_ else share)}
+        found[f"{prefix}body" if prefix else _name(graph)] = {"name": name, "results": results}
+    return found
+
+
+def _colours(share: float) -> dict[str, str]:
+    """Background and text for a number that is this share of the way from the least to the greatest."""
+    ends = ((219, 233, 251), (11, 98, 196))
+    colour = [round(light + share * (dark - light)) for light, dark in zip(*ends, strict=True)]
+    return {"bgColor": "#" + "".join(f"{part:02x}" for part in colour), "textColor": "#ffffff" if share > 0.5 else "#000000"}
+
+
+def _name(graph: Graph) -> str:
+    return graph.name or "graph"
 
 
 OVERLAYS = ("spikes", "operations", "error", "bits", "bounds")
@@ -110,10 +126,12 @@ def _graph(graph: Graph, functions: Functions, places: Mapping[str, tuple[str, i
     """Calls of all nodes. Open sizes that these take are measured at axes of inputs, `places`."""
     taken: dict[str, None] = {}
     nodes: list[NodeProto] = []
+    constants = [tensor(value.name, value.array) for value in graph.constants]
     for node in graph.nodes:
-        made, sizes = functions.call(node, "")
-        taken |= dict.fromkeys(sizes)
-        nodes.append(made)
+        call = functions.call(node, "")
+        taken |= dict.fromkeys(call.sizes)
+        constants += call.constants
+        nodes.append(call.node)
     measuring = [
         helper.make_node("Shape", [places[size][0]], [f"size {size}"], start=places[size][1], end=places[size][1] + 1)
         for size in taken
@@ -127,10 +145,10 @@ def _graph(graph: Graph, functions: Functions, places: Mapping[str, tuple[str, i
         outputs.append(info(own, value.type))
     return helper.make_graph(
         [*measuring, *nodes],
-        graph.name or "graph",
+        _name(graph),
         [info(value.name, value.type) for value in graph.inputs],
         outputs,
-        initializer=[tensor(value.name, value.array) for value in graph.constants],
+        initializer=constants,
         value_info=[info(value.name, value.type) for node in graph.nodes for value in node.outputs],
     )
 
@@ -156,6 +174,8 @@ def _metadata(graph: Graph, measured: Measured, sizes: Mapping[str, int]) -> Met
         own = {"type": ", ".join(record["types"])}
         if record["origin"]:
             own["from"] = ", ".join(record["origin"])
+        if record["scope"]:
+            own["namespace"] = "/".join(record["scope"])  # where Model Explorer puts the node
         if record.get("bits"):
             own["bits"] = str(record["bits"])
         own |= dict(record.get("facts", []))

@@ -84,7 +84,7 @@ def test_a_body_computes_what_the_op_computes(each: Example) -> None:
     operands = [graph.input(f"in{place}", type_) for place, type_ in enumerate(each.types)]
     node = graph.add(each.op, *operands, names=["out"])[0].node
     functions = Functions((), lambda node, made, prefix: None)
-    call, _ = functions.call(node, "")
+    call = functions.call(node, "").node
     assert functions.protos
     given, results = ([info(value.name, value.type) for value in values] for values in (operands, node.outputs))
     model = helper.make_model(

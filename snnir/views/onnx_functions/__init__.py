@@ -6,7 +6,8 @@ they have none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
+from inspect import cleandoc
 
 from onnx import FunctionProto, NodeProto, helper
 
@@ -23,7 +24,7 @@ from snnir.views.onnx_functions import (  # fills the table of writers
     weights,
     windows,
 )
-from snnir.views.onnx_functions.body import DOMAIN, OPSET, WRITERS, Body, NoBodyError, element_type, info, tensor
+from snnir.views.onnx_functions.body import DOMAIN, OPSET, WRITERS, Body, Call, NoBodyError, element_type, info, tensor
 
 __all__ = ["DOMAIN", "OPSET", "WITHOUT", "WRITERS", "Functions", "element_type", "info", "tensor"]
 
@@ -47,24 +48,28 @@ class Functions:
         self._annotate = annotate
         self._overloads: dict[str, dict[bytes, str]] = {}
 
-    def call(self, node: Node, prefix: str) -> tuple[NodeProto, Sequence[str]]:
-        """The call of a node whose values' names begin with `prefix`, and the open sizes that it takes as `size NAME`."""
+    def call(self, node: Node, prefix: str) -> Call:
+        """The call of a node whose values' names begin with `prefix`."""
         name, kind = prefix + node.outputs[0].name, node.op.name
         operands, results = ([prefix + value.name for value in values] for values in (node.operands, node.outputs))
         made = helper.make_node(kind, operands, results, name=name, domain=DOMAIN, doc_string=", ".join(node.origin))
         self._annotate(node, made, prefix)
-        body = Body(node, self.sizes, self.call, f"{name}/")
+        body = Body(node, self.sizes, self.call, prefix)
         try:
             outputs = _written(body)
         except NoBodyError as reason:
             made.metadata_props.add(key="no standard operators", value=str(reason))
-            return made, ()
-        made.input.extend(f"size {size}" for size in body.taken)
-        inputs = [*body.inputs, *(f"size {size}" for size in body.taken)]
+            return Call(made)
+        more = [*(constant.name for constant in body.constants), *(f"size {size}" for size in body.taken)]
+        made.input.extend(more)
         attributes = [item.name for item in made.attribute]
-        function = helper.make_function(DOMAIN, kind, inputs, outputs, body.nodes, _OPSETS, attributes)
+        said = cleandoc(type(node.op).__doc__ or "")
+        inputs = [*body.inputs, *more]
+        function = helper.make_function(DOMAIN, kind, inputs, outputs, body.nodes, _OPSETS, attributes, doc_string=said)
         made.overload = self._entered(function)
-        return made, body.taken
+        if body.held is not None:
+            made.attribute.append(helper.make_attribute("body", body.held))
+        return Call(made, body.taken, body.constants)
 
     def _entered(self, function: FunctionProto) -> str:
         """The overload of a function: none for the first of its name, numbers from 2 on for others."""

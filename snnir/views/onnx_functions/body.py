@@ -12,9 +12,23 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from snnir.ir import Dim, Node, TensorType
 from snnir.ir.dims import Dimension, dim
+from snnir.ir.ops import Scan
 from snnir.ir.types import DTYPES
 
-__all__ = ["DOMAIN", "OPSET", "WRITERS", "Body", "NoBodyError", "Result", "Term", "element_type", "info", "tensor", "writes"]
+__all__ = [
+    "DOMAIN",
+    "OPSET",
+    "WRITERS",
+    "Body",
+    "Call",
+    "NoBodyError",
+    "Result",
+    "Term",
+    "element_type",
+    "info",
+    "tensor",
+    "writes",
+]
 
 DOMAIN = "snnir"
 OPSET = 22
@@ -120,29 +134,55 @@ class Term:
 Operand = Term | float
 Result = Term | tuple[Term, ...]
 Writer = Callable[..., Result]
-Caller = Callable[[Node, str], tuple[NodeProto, Sequence[str]]]
-"""Gives the call of a node whose values' names begin with a prefix, and the open sizes that it takes."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The call of a function, the open sizes that it takes as `size NAME`, and constants that it takes under their names."""
+
+    node: NodeProto
+    sizes: Sequence[str] = ()
+    constants: Sequence[TensorProto] = ()
+
+
+Caller = Callable[[Node, str], Call]
+"""Gives the call of a node whose values' names begin with a prefix."""
 
 
 class Body:
     """The function body that is being written for a node.
 
     `sizes` are the names of open sizes that may be handed in beside the node's operands, each as i64 [1] under `size NAME`;
-    those that the body takes are in `taken`. `caller` writes the nodes of a body graph, whose names begin with `prefix`.
+    those that the body takes are in `taken`. `caller` writes the nodes of the node's graph. Names of values in that graph begin
+    with `prefix`, names of values beside the node with `around`.
     """
 
-    def __init__(self, node: Node, sizes: Collection[str], caller: Caller, prefix: str = "", outer: Body | None = None) -> None:
+    def __init__(self, node: Node, sizes: Collection[str], caller: Caller, around: str = "", outer: Body | None = None) -> None:
         self.node = node
         self.sizes = sizes
         self.caller = caller
-        self.prefix = prefix
+        self.around = around
+        self.prefix = f"{around}{node.outputs[0].name}/"
+        self.held: GraphProto | None = None
+        """What viewers show as the graph of the node."""
+        self.constants: list[TensorProto] = []
+        """Constants of the node's graph, which the call hands in under their names."""
         self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
         self.taken: list[str] = [] if outer is None else outer.taken
         self._count: list[int] = [0] if outer is None else outer._count
         self._constants: dict[bytes, Term] = {}
+        self.inputs = self._input_names()
+
+    def _input_names(self) -> list[str]:
+        """Names of the body's operands: those that the op declares, or those at the call, which a scan's graph uses."""
+        node = self.node
+        if isinstance(node.op, Scan):
+            names = [self.around + value.name for value in node.operands]
+            return [f"{name} {place}" if name in names[:place] else name for place, name in enumerate(names)]
         names = [name.rstrip("?*") for name in node.op.operands]
         many = bool(names) and node.op.operands[-1].endswith("*")
-        self.inputs = [
+        return [
             f"{names[-1]}{place - len(names) + 1}" if many and place >= len(names) - 1 else names[place]
             for place in range(len(node.operands))
         ]
@@ -233,13 +273,20 @@ class Body:
         """Cast results to the element types of the node's and give them the names of the body's outputs; returns these."""
         types = [value.type for value in self.node.outputs]
         names = ["result"] if len(types) == 1 else [f"result{place}" for place in range(len(types))]
-        for name, term, type_ in zip(names, results, types, strict=True):
-            self.nodes.append(helper.make_node("Identity", [term.cast(DTYPES[type_.dtype]).name], [name]))
+        terms = [term.cast(DTYPES[type_.dtype]) for term, type_ in zip(results, types, strict=True)]
+        read = [name for node in self.nodes for name in node.input] + [term.name for term in terms]
+        made = {name: (node, place) for node in self.nodes for place, name in enumerate(node.output)}
+        for name, term in zip(names, terms, strict=True):
+            if term.name in made and read.count(term.name) == 1:
+                node, place = made[term.name]
+                node.output[place] = name
+            else:  # an operand, or a result that something else takes too
+                self.nodes.append(helper.make_node("Identity", [term.name], [name]))
         return names
 
     def inside(self) -> Body:
         """A body for a graph inside this one, which may use this body's values (`adopted`)."""
-        return Body(self.node, self.sizes, self.caller, self.prefix, self)
+        return Body(self.node, self.sizes, self.caller, self.around, self)
 
     def adopted(self, term: Term) -> Term:
         """A value of the body around this one."""
@@ -247,15 +294,16 @@ class Body:
 
     def call(self, node: Node) -> None:
         """Append a node of a body graph as a call of its own function."""
-        made, taken = self.caller(node, self.prefix)
-        self.nodes.append(made)
-        for name in taken:
+        call = self.caller(node, self.prefix)
+        self.nodes.append(call.node)
+        self.initializers += call.constants
+        for name in call.sizes:
             self.take(name)
 
     def graph(self, name: str, inputs: Mapping[str, TensorType], outputs: Mapping[str, TensorType]) -> GraphProto:
         """What was written as a graph inside another body."""
         given, results = ([info(*item) for item in names.items()] for names in (inputs, outputs))
-        return helper.make_graph(self.nodes, name, given, results)
+        return helper.make_graph(self.nodes, name, given, results, self.initializers)
 
 
 def info(name: str, type_: TensorType) -> onnx.ValueInfoProto:

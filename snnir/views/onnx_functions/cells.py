@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from snnir.ir import TensorType
 from snnir.ir.ops import Gru, Lstm, Rnn
 from snnir.ir.ops.cells import activation
+from snnir.ir.types import DTYPES
 from snnir.views.onnx_functions.body import Body, Term, writes
 from snnir.views.onnx_functions.elements import element_function
-from snnir.views.onnx_functions.recurrence import back_in_place, in_order, scanned, spread
+from snnir.views.onnx_functions.recurrence import back_in_place, in_order, spread
 
 __all__: list[str] = []
+
+Types = Mapping[str, TensorType]
 
 Step = Callable[..., tuple[Term, ...]]
 """The next states from an element and the states; the first of them is h."""
@@ -27,6 +31,13 @@ def _turned(x: Term) -> Term:
     return x.do("Transpose", perm=[1, 0])
 
 
+def _scanned(body: Body, inner: Body, states: Types, elements: Types, outputs: Types, *given: Term) -> tuple[Term, ...]:
+    """The results of a `Scan` along axis 0 whose graph is what was written in `inner`."""
+    graph = inner.graph("element", {**states, **elements}, outputs)
+    kinds = [DTYPES[type_.dtype] for type_ in outputs.values()]
+    return body.applied("Scan", len(outputs), *given, dtypes=kinds, body=graph, num_scan_inputs=len(elements))
+
+
 def _layer(body: Body, op: Rnn | Gru | Lstm, operands: tuple[Term, ...], step: Callable[[Body], Step]) -> tuple[Term, ...]:
     """Results of a layer for the `step` that is written inside the body of its scan."""
     node, mask = body.node, op.mask(operands)
@@ -40,6 +51,7 @@ def _layer(body: Body, op: Rnn | Gru | Lstm, operands: tuple[Term, ...], step: C
     given += [in_order(term, 3, 1, op.reverse) for term, _ in sequences]
     states = [Term(inner, body.fresh("state"), given[0].dtype) for _ in state_types]
     elements = [Term(inner, body.fresh("element"), term.dtype) for term, _ in sequences]
+    element_types = [type_.with_shape((type_.shape[0], type_.shape[2])) for _, type_ in sequences]
     following = step(inner)(elements[0], *states)
     y = following[0]
     if mask is not None:
@@ -47,14 +59,11 @@ def _layer(body: Body, op: Rnn | Gru | Lstm, operands: tuple[Term, ...], step: C
         y = exists.where(y, 0.0)
         following = tuple(exists.where(new, old) for new, old in zip(following, states, strict=True))
     following = tuple(term.do("Identity") for term in (*following, y))
-    results = scanned(
+    results = _scanned(
         body,
         inner,
         {term.name: type_ for term, type_ in zip(states, state_types, strict=True)},
-        {
-            term.name: type_.with_shape((type_.shape[0], type_.shape[2]))
-            for term, (_, type_) in zip(elements, sequences, strict=True)
-        },
+        {term.name: type_ for term, type_ in zip(elements, element_types, strict=True)},
         {term.name: type_ for term, type_ in zip(following, [*state_types, state_types[0]], strict=True)},
         *given,
     )
