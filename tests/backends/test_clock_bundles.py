@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from snnir.backends.bundle.c_replay import run_engine
 from snnir.export.replay import replay_bundle
 from tests.test_clocks import network
 
-CASES = (
+CASES: tuple[dict[str, Any], ...] = (
     {},
     {"reset": "hard", "leak": 2},
     {"delayed": True, "leak": 3, "initial": 0, "shift": 50},
@@ -25,12 +26,12 @@ C = any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
 
 
 @pytest.mark.parametrize("options", CASES, ids=str)
-def test_bundles_replay_and_come_back(options: dict[str, object], tmp_path: Path) -> None:
+def test_bundles_replay_and_come_back(options: dict[str, Any], tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     x = random.uniform(-0.2, 1, (3, 2, 6, 6)).astype(np.float32)
     program = snnir.compile(
         network(random, True, True), calibration=x, neuron="if", steps=9, iterations=8, check=False, **options
-    )  # type: ignore[arg-type]
+    )
     snnir.bundle(program, x).save(tmp_path / "a.snnb")
     loaded = snnir.load_bundle(tmp_path / "a.snnb")
     found = replay_bundle(loaded)
