@@ -21,6 +21,7 @@ from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.process import in_own_process
 from snnir.cli.provenance import origin_rows
 from snnir.cli.tables import show_table
+from snnir.ir.phases import INTEGRATE_FIRE
 from snnir.runtime.accuracy import distance_text
 from snnir.runtime.clipping import MOST_CLIPPED
 from snnir.runtime.costs import ENERGY_SOURCE
@@ -155,7 +156,9 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     checked = "0 between quantized and spiking graph (every pass, a few samples)" if known.checked else "not counted"
     rows: dict[str, object] = {
         **{name: escape(text) for name, text in distance_rows(program).items()},
-        "mismatches": f"{checked}; snnir verify counts those of the spikes",
+        "mismatches": f"{checked}; snnir verify counts those of the spikes"
+        if known.neuron != INTEGRATE_FIRE
+        else "neurons on a clock approximate the quantized network: snnir verify says how far they are off",
         "model": known.source,
         **{name: escape(value) for name, value in origin_rows(facts).items()},
         "pipeline": known.pipeline,
@@ -217,6 +220,8 @@ def ran(
     state = (
         "yes: the integers of the quantized network"
         if facts["settled"]
+        else f"no: on a clock, {facts['unsettled_neurons']} counts are not known to be the level of their sum"
+        if facts["neuron"] == INTEGRATE_FIRE
         else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
     )
     rows = {
@@ -273,6 +278,7 @@ def verified(verification: Verification, import_error: float | None, comparison:
                 "within_bounds": verification.within_bounds,
                 "import_error": import_error,
                 "values": [{"name": name, "compared": count, "mismatches": bad} for name, count, bad in verification.values],
+                **({"clocked": True, "counts": _count_facts(verification)} if verification.clocked else {}),
                 **({"executions": comparison.facts()} if comparison is not None else {}),
             }
         )
@@ -280,14 +286,19 @@ def verified(verification: Verification, import_error: float | None, comparison:
     counts: list[list[str | Text]] = [
         [name, f"{count:,}", Text(f"{bad:,}", style="red") if bad else Text("0")] for name, count, bad in verification.values
     ]
-    columns = ("value", "integers compared", "mismatches")
-    show_table("spiking network against integer network", columns, counts, right=columns[1:])
+    compared = "events compared" if verification.clocked else "integers compared"
+    columns = ("value", compared, "differences" if verification.clocked else "mismatches")
+    against = "the plain interpreter, step by step" if verification.clocked else "integer network"
+    show_table(f"spiking network against {against}", columns, counts, right=columns[1:])
     float_network = "the imported model" if import_error is None else "the model itself"
     for item in verification.distances:
         Console(soft_wrap=True).print(f"distance to {float_network}: {escape(item.name)}: {item}")
-    verdict = "[bold green]equal integers" if verification.ok else "[bold red]NOT equal integers"
+    if verification.counts:
+        print(verification.distance_to_levels)
+    verdict = f"[bold {'green' if verification.ok else 'red'}]{verification.claim}"
+    what = ("differences", "events and sums") if verification.clocked else ("mismatches", "integers")
     Console().print(
-        f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
+        f"{verdict}[/]: {verification.mismatches:,} {what[0]} out of {verification.compared:,} {what[1]} of "
         f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); "
         f"{verification.steps} steps at most, {verification.bound} certified"
         + ("" if verification.within_bounds else " [bold red](a window exceeded its bound)"),
@@ -297,6 +308,11 @@ def verified(verification: Verification, import_error: float | None, comparison:
         print(f"import equals ONNX Runtime within {import_error:.2g} of the output's span")
     if comparison is not None:
         print(f"inside scans, per sample: {comparison}")
+
+
+def _count_facts(verification: Verification) -> list[dict[str, object]]:
+    names = ("name", "neurons", "other", "mean_difference", "largest_difference")
+    return [dict(zip(names, item, strict=True)) for item in verification.counts]
 
 
 def page_written(page: Page, output: Path, pictures: Path | None, json: bool) -> None:

@@ -46,7 +46,8 @@ class SimulationResult:
     settled: bool
     """Whether nothing was left to fire or to be delivered anywhere: only then is the result exact, by construction."""
     unsettled: int
-    """Neurons that could still fire when the cap on steps stopped them, over all samples and windows."""
+    """Neurons that could still fire when the cap on steps stopped them, over all samples and windows; on a clock, counts that are
+    not known to be the level of the sum that was received."""
     undelivered: int
     """Spikes of recurrent states that the cap on steps cut off, over all samples and windows."""
     counts: dict[str, np.ndarray] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from snnir.errors import FileFormatError, GraphError, UsageError
 from snnir.html import section, table
 from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import execute
-from snnir.ir.phases import neuron_of
+from snnir.ir.phases import INTEGRATE_FIRE, neuron_of
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
@@ -202,11 +202,15 @@ class Program:
         """Compare every settled tracer and readout with the integer reference, element by element.
 
         Outputs are compared with the float network's as well: with those that `model` gives for inputs by name, or else with
-        the float graph's.
+        the float graph's. Of neurons on a clock spikes are compared with the plain interpreter's, step by step.
         """
+        from snnir.runtime.clocked_verification import verify_clocked
         from snnir.runtime.verification import verify_program
 
-        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, execution, threads, progress, model)
+        inputs = as_inputs(self.graph("spiking"), x)
+        if neuron_of(self.graph("spiking")) == INTEGRATE_FIRE:
+            return verify_clocked(self, inputs, threads, progress, model)
+        return verify_program(self, inputs, delivery, execution, threads, progress, model)
 
     def compare_executions(
         self,

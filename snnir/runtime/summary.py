@@ -53,6 +53,7 @@ def run_facts(
         "samples": totals.samples,
         "delivery": delivery,
         "execution": execution,
+        "neuron": program.facts.neuron or neuron_of(program.graph("spiking")),
         "settled": totals.settled,
         "unsettled_neurons": totals.unsettled,
         "undelivered_spikes": totals.undelivered,

@@ -27,6 +27,7 @@ from snnir.ir.ops.arithmetic import Add, Div, MatMul, Mul, Sub
 from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.choices import Find, Hardmax, Lookup, ReverseParts, TopK
+from snnir.ir.ops.clocked import Clock, If
 from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
@@ -88,6 +89,7 @@ __all__ = [
     "BitCast",
     "Cast",
     "Clip",
+    "Clock",
     "Concat",
     "Conv",
     "Cos",
@@ -113,6 +115,7 @@ __all__ = [
     "Gru",
     "HardSigmoid",
     "Hardmax",
+    "If",
     "IntAbs",
     "IntAdd",
     "IntAnd",
