@@ -15,7 +15,7 @@ from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.balance_thresholds import balanced_thresholds
-from snnir.passes.channel_scales import apply_factors, candidates
+from snnir.passes.channel_scales import apply_factors, candidates, not_finite
 from snnir.passes.choose_factors import Precision, choose_factors
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
@@ -265,7 +265,7 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
         if value in group_of and array.size:
             low, high = float(array.min()), float(array.max())
             if not (np.isfinite(low) and np.isfinite(high)):
-                raise CalibrationError(f"calibration data makes {value.name} NaN or infinite")
+                raise CalibrationError(not_finite(value.name))
             histogram = histograms[group_of[value]]
             histogram.low, histogram.high = min(histogram.low, low), max(histogram.high, high)
 

@@ -22,8 +22,8 @@ from snnir.cli.process import in_own_process
 from snnir.cli.provenance import origin_rows
 from snnir.cli.tables import show_table
 from snnir.ir.phases import INTEGRATE_FIRE
+from snnir.machine.clipping import MOST_CLIPPED, clipping_text
 from snnir.runtime.accuracy import distance_text
-from snnir.runtime.clipping import MOST_CLIPPED
 from snnir.runtime.costs import ENERGY_SOURCE
 from snnir.runtime.facts import given_levels_text, import_levels_text
 from snnir.runtime.summary import run_facts
@@ -99,8 +99,18 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
 
 
 def print_json(facts: Mapping[str, object]) -> None:
-    """One JSON object on stdout."""
-    print(json_module.dumps(facts, indent=2, default=_plain))
+    """One JSON object on stdout; NaN and infinities, which JSON has not, are null."""
+    print(json_module.dumps(_finite(facts), indent=2, default=_plain, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return None
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: object) -> object:
@@ -182,11 +192,7 @@ def warn_clipped(shares: Mapping[str, float]) -> None:
     """Warn, on stderr, of inputs of which more than 1 % saturate."""
     for name, share in shares.items():
         if share > MOST_CLIPPED:
-            click.echo(
-                f"warning: {share:.1%} of input {name} lies beyond the levels that calibration found for it, and saturates; "
-                "scale it as the calibration data were, or compile with calibration data like these",
-                err=True,
-            )
+            click.echo(f"warning: {clipping_text(name, share)}", err=True)
 
 
 def json_error(kind: str, message: str, nodes: Sequence[str]) -> None:
@@ -230,6 +236,7 @@ def ran(
         "samples": facts["samples"],
         "recurrence": f"{facts['execution']} execution, {facts['delivery']} delivery",
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
+        **_clipped_rows(facts),
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
         "synaptic operations": _synops_text(facts),
         "dense multiply-accumulates": _macs_text(facts["dense_macs_per_sample"], facts["host_macs_per_sample"]),
@@ -238,6 +245,12 @@ def ran(
         **({"written": written} if written is not None else {}),
     }
     rows_table("simulated", rows)
+
+
+def _clipped_rows(facts: Mapping[str, object]) -> dict[str, str]:
+    shares = facts["clipped_inputs"]
+    beyond = {name: share for name, share in shares.items() if share} if isinstance(shares, Mapping) else {}
+    return {"saturated inputs": ", ".join(f"{share:.2%} of {name}" for name, share in beyond.items())} if beyond else {}
 
 
 def _synops_text(facts: Mapping[str, object]) -> str:

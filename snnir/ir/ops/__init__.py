@@ -63,6 +63,7 @@ from snnir.ir.ops.integers import (
 )
 from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
+from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
 from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
@@ -169,6 +170,7 @@ __all__ = [
     "Quantize",
     "Question",
     "Range",
+    "Ranking",
     "Rbif",
     "Readout",
     "Reciprocal",
@@ -202,9 +204,12 @@ __all__ = [
     "Store",
     "Sub",
     "Summing",
+    "TakeAlong",
     "Tan",
     "Tanh",
     "ThresholdedRelu",
     "TopK",
+    "TopPlaces",
+    "TopValues",
     "Transpose",
 ]
