@@ -9,6 +9,7 @@ from snnir.ir import Graph, Node, Value
 from snnir.ir.ops import (
     FakeQuantize,
 )
+from snnir.passes.functions.whole import whole_numbers
 from snnir.passes.placement import Placer
 from snnir.passes.scale_groups import scale_groups
 
@@ -42,7 +43,7 @@ class Placed:
 
 def try_observers(graph: Graph, allow_host: bool = False) -> Placed:
     """The same for any graph, with all that is refused instead of an error."""
-    placer = Placer(allow_host)
+    placer = Placer(allow_host, whole_numbers(graph))
     placed = placer.place(graph, None)
     placer.refused += _disagreements(placed)
     return Placed(placed, tuple(dict.fromkeys(placer.refused)), frozenset(placer.raw), frozenset(placer.host))

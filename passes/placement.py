@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import numpy as np
 
 from snnir.errors import Refusal
-from snnir.ir import BATCH, Dimension, Graph, Node, Value
+from snnir.ir import BATCH, Dimension, Graph, Node, Quantization, Value
 from snnir.ir.dims import dim
 from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.op import Op, Trait
@@ -18,6 +19,7 @@ from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
 from snnir.passes.functions.integer_forms import integer_form_of
 from snnir.passes.functions.region import function_nodes, inner_functions, segments
+from snnir.passes.functions.whole import Ends
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
 from snnir.passes.real_rounding import rounding_in_real_numbers
 from snnir.passes.sums import WEIGHTED
@@ -42,8 +44,8 @@ class Kind(Enum):
 class Placer:
     """All graphs of a model, bodies too, and what is found in them: refusals, real numbers, nodes of the host."""
 
-    def __init__(self, allow_host: bool) -> None:
-        self.allow_host = allow_host
+    def __init__(self, allow_host: bool, whole: Mapping[Value, Ends]) -> None:
+        self.allow_host, self.whole = allow_host, whole
         self.refused: list[Refusal] = []
         self.raw: set[Value] = set()
         self.host: set[Node] = set()
@@ -71,6 +73,8 @@ class Placement:
         """Axis 0 of what is encoded first, in a model whose batch is fixed."""
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
+        self.whole = {new: placer.whole[value] for value, new in self.values.items() if value in placer.whole}
+        """The ends of whole numbers, whose levels are those numbers."""
         self.kinds = {new: Kind.RAW if value in raw else Kind.LEVELS for value, new in self.values.items()}
         copy_constants(old, self.new, self.values)
         self.kinds.update((self.values[value], Kind.RAW) for value in old.constants)
@@ -110,7 +114,10 @@ class Placement:
                 self.align(value, value.producer)
             origin = value.producer.origin if value.producer is not None else ()
             source, value = value, self.saturate(value) if self.kinds[value] == Kind.FUNCTION else value
-            self.observed[source] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
+            op: Op = _UNSET
+            if source in self.whole:
+                op = FakeQuantize(Quantization(1.0, min(self.whole[source][0], 0), max(self.whole[source][1], 0)), "half-up")
+            self.observed[source] = self.new.add1(op, value, name=f"{value.name}.levels", origin=origin)
             value = source
             self.kinds[self.observed[value]] = Kind.LEVELS
         return self.observed[value]
@@ -122,7 +129,8 @@ class Placement:
             return value
         if value not in self.saturated:
             origin = made.origin if made is not None else ()
-            self.saturated[value] = self.new.add1(Saturate(), value, name=f"{value.name}.held", origin=origin)
+            ends = self.whole.get(value, (-math.inf, math.inf))
+            self.saturated[value] = self.new.add1(Saturate(*map(float, ends)), value, name=f"{value.name}.held", origin=origin)
             self.kinds[self.saturated[value]] = Kind.FUNCTION
         return self.saturated[value]
 
@@ -160,6 +168,8 @@ class Placement:
         names = [value.name for value in node.outputs]
         results = self.new.add(node.op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
+        whole = self.placer.whole
+        self.whole.update((new, whole[value]) for value, new in zip(node.outputs, results, strict=True) if value in whole)
         self.kinds.update(dict.fromkeys(results, kind))
         if kind not in (Kind.RAW, Kind.HOST) and not all(value.is_constant for value in operands):
             for value in results:

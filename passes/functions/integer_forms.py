@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from snnir.errors import UnsupportedError
-from snnir.ir import Node, Op
+from snnir.ir import Dim, Node, Op
 from snnir.ir.ops import (
     Abs,
     Add,
@@ -29,11 +29,13 @@ from snnir.ir.ops import (
     IntMul,
     Log,
     LogSoftmax,
+    Lookup,
     Masked,
     Movement,
     Mul,
     Pad,
     Pow,
+    Ranking,
     Reciprocal,
     ReduceMean,
     Relu,
@@ -42,6 +44,7 @@ from snnir.ir.ops import (
     Softmax,
     Sqrt,
     Sub,
+    TakeAlong,
     Tan,
 )
 from snnir.passes.functions.fixed import Arithmetic, Fixed
@@ -93,6 +96,10 @@ def has_integer_form(kind: type[Op]) -> bool:
 def integer_form_of(node: Node) -> IntegerForm | None:
     """The integer form of a node; None where it has none, as powers with exponents that change with the input."""
     if isinstance(node.op, Pow) and len(_exponents(node)) != 1:
+        return None
+    if isinstance(node.op, Ranking | TakeAlong) and isinstance(node.operands[0].type.shape[node.op.axis], Dim):
+        return None  # how many places there are changes with the input
+    if isinstance(node.op, Lookup) and (not node.operands[0].is_constant or not node.operands[0].type.is_real):
         return None
     for kind in type(node.op).__mro__:
         if kind in INTEGER_FORMS:

@@ -63,6 +63,7 @@ from snnir.ir.ops.integers import (
 )
 from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
+from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
 from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, Pool, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
@@ -170,6 +171,7 @@ __all__ = [
     "Quantize",
     "Question",
     "Range",
+    "Ranking",
     "Rbif",
     "Readout",
     "Reciprocal",
@@ -203,9 +205,12 @@ __all__ = [
     "Store",
     "Sub",
     "Summing",
+    "TakeAlong",
     "Tan",
     "Tanh",
     "ThresholdedRelu",
     "TopK",
+    "TopPlaces",
+    "TopValues",
     "Transpose",
 ]
