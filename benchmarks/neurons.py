@@ -100,7 +100,7 @@ class Row:
     date: str
 
 
-def measure(subject: Subject, bits: Sequence[int], count: int, gates: str = "auto") -> Iterator[Row]:
+def measure(subject: Subject, bits: Sequence[int], count: int, gates: str = "table") -> Iterator[Row]:
     """Rows of one model, both families for each number of bits."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     graph = snnir.import_model(subject.model)
@@ -156,7 +156,10 @@ def energies(rows: Sequence[Row]) -> str:
     head = "| model | bits | neuron | " + " | ".join(kinds) + " |"
     lines = [head, re.sub(r"[^|]+", " --- ", head)]
     for row in rows:
-        cells = [f"{row.arithmetic[kind] / 1e3:,.3g}" + (f" + {row.memory[kind] / 1e3:,.3g}" if kind in row.memory else "") for kind in kinds]
+        cells = [
+            f"{row.arithmetic[kind] / 1e3:,.3g}" + (f" + {row.memory[kind] / 1e3:,.3g}" if kind in row.memory else "")
+            for kind in kinds
+        ]
         lines.append(f"| {row.model} | {row.bits} | {row.neuron} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -199,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("subjects", nargs="*", type=Subject.read, metavar="NAME=MODEL[,INPUTS][,SIZE=N]")
     parser.add_argument("--bits", nargs="+", type=int, default=[4, 8])
     parser.add_argument("--samples", type=int, default=2)
-    parser.add_argument("--gates", choices=("auto", "product", "table"), default="auto")
+    parser.add_argument("--gates", choices=("table", "product"), default="table")
     parser.add_argument("--json", type=Path, help="the rows of all models, those measured before included")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="replace the tables of a Markdown page")
     given = parser.parse_args(arguments)

@@ -203,8 +203,8 @@ def plots(facts: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def insert(page: str, section: str, begin: str = BEGIN) -> str:
-    """A page with its measured section replaced: from the line `begin` to the next line `END`. Raises `ValueError` where it has no
-    place for one."""
+    """A page with its measured section replaced: from the line `begin` to the next line `END`. Raises `ValueError` where it has
+    no place for one."""
     before, found, rest = page.partition(begin)
     if not found or begin in rest or END not in rest:
         raise ValueError(f"the page needs one line {begin!r} and a line {END!r} behind it")

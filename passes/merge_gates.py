@@ -26,8 +26,8 @@ class MergeGates(Pass):
 
     1. f is one increasing function, or `tanh(softplus(x))`; a and b are numbers.
     2. `x |x|` increases: it becomes one function, which is one population of staircases.
-    3. Products of values that are not functions of one another (gates of cells, squeeze and excitation) stay, and so does `x x`: as a
-       sum of two staircases of x (`max(x, 0)^2` and that of -x) it sent more spikes (docs/neurons.md).
+    3. Products of values that are not functions of one another (gates of cells, squeeze and excitation) stay, and so does `x x`:
+       as a sum of two staircases of x (`max(x, 0)^2` and that of -x) it sent more spikes (docs/neurons.md).
     """
 
     name = "merge-gates"

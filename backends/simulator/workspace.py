@@ -287,7 +287,9 @@ def _room(program: Program) -> dict[str, np.ndarray]:
     neurons = int((populations["neurons"] + populations["size"]).max(initial=0))
     most, most_wide = int(populations["size"].max(initial=8)), int(populations["size"][wide].max(initial=0))
     collected = segments[segments["kind"] == COLLECTED]
-    rows = max(2 * ROWS + 1, *(int(part.max(initial=0)) for part in (collected["longest"], collected["positions"], segments["inputs"])))
+    rows = max(
+        2 * ROWS + 1, *(int(part.max(initial=0)) for part in (collected["longest"], collected["positions"], segments["inputs"]))
+    )
     few = segments[segments["kind"] != CSR] if program.few else segments[:0]
     channels = int((collected["positions"] * collected["width"]).max(initial=0))
     inputs, size = int(combinations["inputs"].max(initial=1)), int(combinations["size"].max(initial=1))

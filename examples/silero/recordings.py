@@ -2,10 +2,10 @@
 
     python examples/silero/recordings.py FOLDER [FOLDER ...] --output recordings.npz
 
-Takes every `.wav` file (one channel, 16 bits, any rate) and `.raw` file (16 kHz, 16 bits) below the folders; each but the first folder
-gives at most as many seconds as the first. Files follow one another with pauses of recorded silence between them: each pause is the
-quietest tenth of a second of the file before it, repeated. Odd files calibrate (the first half of the sequences), even ones are
-measured. The format is that of `make_speech.py`.
+Takes every `.wav` file (one channel, 16 bits, any rate) and `.raw` file (16 kHz, 16 bits) below the folders; each but the first
+folder gives about as many seconds as the first. Files follow one another with pauses of recorded silence between them: each pause
+is the quietest tenth of a second of the file before it, repeated. Every second file calibrates (the first half of the
+sequences), the others are measured. The format is that of `make_speech.py`.
 
 Debian has recordings of people: LibriVox, card names and commands in pocketsphinx-testdata (16 kHz), telephone prompts in
 asterisk-core-sounds-en-wav (8 kHz), names of loudspeakers in alsa-utils.
@@ -57,9 +57,10 @@ def sequences(files: list[Path], samples: int) -> np.ndarray:
     return whole[: len(whole) // samples * samples].reshape(-1, samples)
 
 
-def chosen(folders: list[Path], seconds: float) -> list[Path]:
-    """All files of the first folder, and of each other one as many seconds at most, spread over its names."""
+def chosen(folders: list[Path]) -> list[Path]:
+    """All files of the first folder, and of each other one about as many seconds, spread over its names."""
     files: list[Path] = []
+    seconds = 0.0
     for place, folder in enumerate(folders):
         found = sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".raw") and path.stat().st_size > RATE)
         lengths = np.cumsum([len(read(path)) / RATE for path in found])
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=64, help="chunks of 512 samples (32 ms) in a sequence")
     parser.add_argument("--output", type=Path, default=Path("recordings.npz"))
     options = parser.parse_args()
-    files = chosen(options.folders, 60.0)
+    files = chosen(options.folders)
     halves = [sequences(files[start::2], 512 * options.chunks) for start in (1, 0)]
     count = min(map(len, halves))
     audio = encode(np.concatenate([half[:count] for half in halves]))

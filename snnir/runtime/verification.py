@@ -151,9 +151,7 @@ def verify_program(
     most, largest, within = 0, 0, True
     for start in range(0, total, _CHUNK):
         chunk = samples(spiking, inputs, start, start + _CHUNK)
-        result = program.run(
-            chunk, delivery=delivery, execution=execution, counts=True, threads=threads, max_memory=max_memory
-        )
+        result = program.run(chunk, delivery=delivery, execution=execution, counts=True, threads=threads, max_memory=max_memory)
         expected = integer_counts(quantized, spiking, chunk)
         for name in sorted({*expected, *result.counts}):
             a, b = expected.get(name), result.counts.get(name)

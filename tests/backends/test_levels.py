@@ -1,5 +1,5 @@
-"""Levels that are delivered whole: rows times levels four at a time, levels by a division, lists of sixteen, each against the plain
-way; and networks in which both ways must send the same spikes."""
+"""Levels that are delivered whole: rows times levels four at a time, levels by a division, lists of sixteen, each against the
+plain way; and networks in which both ways must send the same spikes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ def test_a_division_gives_the_bits_of_the_rule(lo: int, hi: int) -> None:
         found = []
         for kind in (np.int32, np.int64):
             levels = np.zeros(1016, np.int32)
-            padded = np.concatenate([sums, np.zeros(16, np.int64)]).astype(kind), np.concatenate([theta, np.ones(16)]).astype(kind)
+            padded = (
+                np.concatenate([sums, np.zeros(16, np.int64)]).astype(kind),
+                np.concatenate([theta, np.ones(16)]).astype(kind),
+            )
             count = bits_of(padded[0][:997], padded[1], levels, lo, hi, first, last)
             found.append((count, levels[:997].copy()))
         np.testing.assert_array_equal(found[0][1], found[1][1])

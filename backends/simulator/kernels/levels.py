@@ -1,6 +1,6 @@
-"""Complete levels are delivered as levels: what the bits of a train make of every address is one number, which multiplies its row of
-weights once. That is faster than adding the row for each bit where four rows are multiplied at once (`quads.py`), and it is the same
-sum: operations are counted by spikes all the same.
+"""Complete levels are delivered as levels: what the bits of a train make of an address is one number, which multiplies its row
+of weights once. That is faster than adding the row for each bit where four rows are multiplied at once (`quads.py`), and it is
+the same sum: operations are counted by spikes all the same.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def _collect_levels(sums, levels, segment, weights, index, worker):
 
 @part
 def deliver_dense_levels(run, worker, population, number, begin, end, sums, weights, factors):
-    """Add the currents of the events begin..end-1 of the worker's trains, of however many steps, through a dense segment to the sums
-    of its population."""
+    """Add the currents of the events begin..end-1 of the worker's trains, of however many steps, through a dense segment to the
+    sums of its population."""
     _, address, event = events_of(worker.trains)
     segment, row = run.program.segments[number], run.program.populations[population]
     index, size = run.program.indices[row.index : row.index_end], segment.end - segment.begin

@@ -24,8 +24,8 @@ _LONG, _INT = llvmlite.ir.IntType(64), llvmlite.ir.IntType(32)
 
 
 def _bits_by_rule(builder, left, step, end, highest, lowest):
-    """The rule as it stands: from the highest bit to the lowest, each fires where what is left reaches 2^k theta, which that loses,
-    and where the level does not pass its end. Gives the levels of eight neurons and the number of their bits."""
+    """The rule as it stands: from the highest bit to the lowest, each fires where what is left reaches 2^k theta, which that
+    loses, and where the level does not pass its end. Gives the levels of eight neurons and the number of their bits."""
     wide, numbers = step.type, end.type
     rest, level, ones = (allocate_once(builder, kind) for kind in (wide, numbers, _LONG))
     none = llvmlite.ir.Constant(wide, None)
@@ -53,8 +53,8 @@ _MOST_DIVIDED = 1 << 20
 def _bits_by_division(builder, left, step, end, highest, lowest):
     """What the rule comes to: the quotient of what is left and theta, clipped at its end, without the bits below the lowest.
 
-    A quotient in float32 that is below 2^22 is the true one or its neighbour, and the remainder says which. A larger one is beyond
-    every end below `_MOST_DIVIDED`.
+    A quotient in float32 that is below 2^22 is the true one or its neighbour, and the remainder says which. A larger one is
+    beyond every end below `_MOST_DIVIDED`.
     """
     numbers, zeros = end.type, llvmlite.ir.Constant(end.type, None)
     reals = llvmlite.ir.VectorType(llvmlite.ir.FloatType(), 8)
@@ -74,8 +74,8 @@ def _bits_by_division(builder, left, step, end, highest, lowest):
 
 
 def _bits_in_eights(bits_of, narrow):
-    """An intrinsic for few-spike neurons with uniform thresholds, eight at a time: how they find the bits of their levels, and whether
-    that is for sums of 32 bits alone."""
+    """An intrinsic for few-spike neurons with uniform thresholds, eight at a time: how they find the bits of their levels, and
+    whether that is for sums of 32 bits alone."""
 
     def typed(context, sums, theta, levels, size, lo, hi, first, last):
         def generate(context, builder, signature, arguments):
@@ -260,8 +260,8 @@ def _where_in_sixteens(context, levels, size, bit, neurons, at):
 def level_bits(sums, theta, levels, lo, hi, first, last):
     """The bits first .. last of the levels of few-spike neurons with uniform thresholds; returns the number of ones.
 
-    The sums are half a theta more. A neuron below 0, where there are levels below, takes theta - 1 less its sum, and tells the bits
-    of the level's magnitude as the others do. `levels` receives the levels.
+    The sums are half a theta more. A neuron below 0, where there are levels below, takes theta - 1 less its sum, and tells the
+    bits of the level's magnitude as the others do. `levels` receives the levels.
     """
     size, least, most = np.int64(sums.size), np.int32(lo), np.int32(hi)
     if sums.itemsize == 4 and max(hi, -lo) < _MOST_DIVIDED:

@@ -1,8 +1,8 @@
 """Rows of int8 weights times levels of 8 bits, four rows at a time, where the processor adds the products of four bytes at once
 (VNNI): the fastest way to sum up levels that are complete.
 
-The instruction multiplies unsigned bytes by signed ones. Levels of 0..255 are its unsigned bytes; of levels of -128..127 the weights
-are, plus 128 each, for which every sum then loses 128 times the sum of all levels.
+The instruction multiplies unsigned bytes by signed ones. Levels of 0..255 are its unsigned bytes; beside levels of -128..127 the
+weights are, plus 128 each, for which every sum then loses 128 times the sum of all levels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from snnir.backends.simulator.kernels.numba_compat import (
     allocate_once,
     array_pointer,
-    element_type,
     for_range,
     has_feature,
     intrinsic,
@@ -182,7 +181,8 @@ def pad_to_four(rows, levels, count):
 
 @intrinsic
 def gather_levels(context, rows, levels, channels, held, filled, index, begin, end, width):
-    """As `vectors.gather_links`, with the levels (bytes) of what is listed: `held` beside `channels`, into `levels` beside `rows`."""
+    """As `vectors.gather_links`, with the levels (bytes) of what is listed: `held` beside `channels`, into `levels` beside
+    `rows`."""
 
     def generate(context, builder, signature, arguments):
         wide, octet = llvmlite.ir.VectorType(_INT, 8), llvmlite.ir.VectorType(_BYTE, 8)

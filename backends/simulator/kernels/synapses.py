@@ -93,7 +93,9 @@ def add_scattered(sums, begin, end, address, event, segment, weights, index, wor
                 if count:
                     add_rows(into, target, table, base, listed, zero, count, count, count, one, size, shift, gain_of, gains)
                 if scaled:
-                    add_products(into, target, table, base, multiplied, multiples, packed, scaled, one, size, scale, gain_of, gains)
+                    add_products(
+                        into, target, table, base, multiplied, multiples, packed, scaled, one, size, scale, gain_of, gains
+                    )
             if e == end:
                 break
             position, group, count, scaled = here, first, zero, zero
