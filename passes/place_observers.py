@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from snnir.errors import Refusal, UnsupportedError
-from snnir.ir import BATCH, Dimension, Graph, Node, Op, Value
+from snnir.ir import BATCH, Dimension, Graph, Node, Op, Quantization, Value
 from snnir.ir.dims import dim
 from snnir.ir.lowering.sizes import open_sizes
 from snnir.ir.ops import (
@@ -20,11 +21,13 @@ from snnir.ir.ops import (
     Elementwise,
     FakeQuantize,
     Linear,
+    Lookup,
     MaxPool,
     Movement,
     Mul,
     Observe,
     Pow,
+    Ranking,
     Reciprocal,
     ReduceMean,
     Relu,
@@ -33,11 +36,13 @@ from snnir.ir.ops import (
     Scan,
     Softmax,
     Sub,
+    TakeAlong,
 )
 from snnir.ir.rewrite import copy_constants, like
 from snnir.ir.types import DTYPES
 from snnir.passes.affine import is_constant
 from snnir.passes.functions.region import function_nodes, inner_functions, segments
+from snnir.passes.functions.whole import Ends, whole_numbers
 from snnir.passes.host_part import host_prefix, host_suffix, needs_host
 from snnir.passes.scale_groups import scale_groups
 from snnir.passes.sums import WEIGHTED
@@ -76,7 +81,7 @@ class Placed:
 
 def try_observers(graph: Graph, allow_host: bool = False) -> Placed:
     """The same for any graph, with all that is refused instead of an error."""
-    placer = _Placer(allow_host)
+    placer = _Placer(allow_host, whole_numbers(graph))
     placed = placer.place(graph, None)
     placer.refused += _disagreements(placed)
     return Placed(placed, tuple(dict.fromkeys(placer.refused)), frozenset(placer.raw), frozenset(placer.host))
@@ -96,8 +101,8 @@ def _disagreements(graph: Graph) -> list[Refusal]:
 
 
 class _Placer:
-    def __init__(self, allow_host: bool) -> None:
-        self.allow_host = allow_host
+    def __init__(self, allow_host: bool, whole: Mapping[Value, Ends]) -> None:
+        self.allow_host, self.whole = allow_host, whole
         self.refused: list[Refusal] = []
         self.raw: set[Value] = set()
         self.host: set[Node] = set()
@@ -125,6 +130,8 @@ class _Placement:
         """Axis 0 of what is encoded first, in a model whose batch is fixed."""
         self.batched = any(dim(BATCH) in value.type.shape for value in old.inputs)
         self.values = {value: self.new.input(value.name, value.type) for value in old.inputs}
+        self.whole = {new: placer.whole[value] for value, new in self.values.items() if value in placer.whole}
+        """The ends of whole numbers, whose levels are those numbers."""
         self.kinds = {new: _RAW if value in raw else _LEVELS for value, new in self.values.items()}
         copy_constants(old, self.new, self.values)
         self.kinds.update((self.values[value], _RAW) for value in old.constants)
@@ -164,7 +171,10 @@ class _Placement:
                 self.align(value, value.producer)
             origin = value.producer.origin if value.producer is not None else ()
             source, value = value, self.saturate(value) if self.kinds[value] == _FUNCTION else value
-            self.observed[source] = self.new.add1(_UNSET, value, name=f"{value.name}.levels", origin=origin)
+            op: Op = _UNSET
+            if source in self.whole:
+                op = FakeQuantize(Quantization(1.0, min(self.whole[source][0], 0), max(self.whole[source][1], 0)), "half-up")
+            self.observed[source] = self.new.add1(op, value, name=f"{value.name}.levels", origin=origin)
             value = source
             self.kinds[self.observed[value]] = _LEVELS
         return self.observed[value]
@@ -176,7 +186,8 @@ class _Placement:
             return value
         if value not in self.saturated:
             origin = made.origin if made is not None else ()
-            self.saturated[value] = self.new.add1(Saturate(), value, name=f"{value.name}.held", origin=origin)
+            ends = self.whole.get(value, (-math.inf, math.inf))
+            self.saturated[value] = self.new.add1(Saturate(*map(float, ends)), value, name=f"{value.name}.held", origin=origin)
             self.kinds[self.saturated[value]] = _FUNCTION
         return self.saturated[value]
 
@@ -198,7 +209,8 @@ class _Placement:
         self.add(node, taken, _FUNCTION)
         linear = isinstance(node.op, Add | Sub | Movement | ReduceMean | Softmax | Clip | Relu)
         scales = isinstance(node.op, Mul | Div) and node.operands[1].is_constant
-        if not (linear or scales or node.op.name == "masked"):
+        places = isinstance(node.op, Lookup | Ranking | TakeAlong)  # none of them gives more than it takes
+        if not (linear or scales or places or node.op.name == "masked"):
             self.values[node.output] = self.saturate(self.values[node.output])
 
     def input_of(self, node: Node, position: int, value: Value) -> Value:
@@ -220,6 +232,8 @@ class _Placement:
         names = [value.name for value in node.outputs]
         results = self.new.add(node.op, *operands, names=names, origin=node.origin, body=body)
         self.values.update(zip(node.outputs, results, strict=True))
+        whole = self.placer.whole
+        self.whole.update((new, whole[value]) for value, new in zip(node.outputs, results, strict=True) if value in whole)
         self.kinds.update(dict.fromkeys(results, kind))
         if kind not in (_RAW, _HOST) and not all(value.is_constant for value in operands):
             for value in results:

@@ -13,13 +13,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snnir.backends.simulator.addresses import AddressMap, invert, parts_of
-from snnir.backends.simulator.kernels.constants import COMBINE, COMPUTE, ENCODE, GATHER, POPULATE, SCAN, SPARE
+from snnir.backends.simulator.kernels.constants import (
+    CLOCK,
+    CLOCK_BERNOULLI,
+    CLOCK_CONSTANT,
+    CLOCK_RATE,
+    CLOCK_WINDOW,
+    COMBINE,
+    COMPUTE,
+    ENCODE,
+    GATHER,
+    POPULATE,
+    SCAN,
+    SPARE,
+)
 from snnir.backends.simulator.pool import Pool, flat
 from snnir.backends.simulator.pool import storage as storage_of
 from snnir.backends.simulator.rounding import rounded
 from snnir.backends.simulator.segment import SEGMENT
 from snnir.backends.simulator.segments import Segments, build
 from snnir.backends.simulator.tables import (
+    CLOCKED,
     COMBINATION,
     ELEMENT,
     EMITTER,
@@ -48,12 +62,14 @@ from snnir.machine.emitters import Max
 from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
+    Clock,
     Constant,
     Difference,
     Emitter,
     FewSpikes,
     Function,
     Input,
+    IntegrateFire,
     Op,
     Population,
     Product,
@@ -72,7 +88,9 @@ from snnir.machine.segments import segments
 
 __all__ = ["Cache", "assemble"]
 
-_Summing = Population | FewSpikes | Readout | Accumulator | RunningSum
+_Summing = Population | FewSpikes | IntegrateFire | Readout | Accumulator | RunningSum
+
+_CLOCKS = {"constant": CLOCK_CONSTANT, "rate": CLOCK_RATE, "bernoulli": CLOCK_BERNOULLI, "window": CLOCK_WINDOW}
 
 _LARGEST_EVENT = (1 << 30) - 1
 """An event is a number of 32 bits: twice its value, and a mark."""
@@ -124,6 +142,7 @@ class _Assembler:
         self.inputs: list[int] = []
         self.members: list[np.ndarray] = []
         self.thresholds: list[np.ndarray] = []
+        self.potentials: list[np.ndarray] = []
         arrays = ("counts", "sums", "levels", "factors", "members", "thresholds", "index", "neurons", "narrow", "wide")
         self.sizes = dict.fromkeys((*arrays, "w0", "w1", "w2"), 0)
         self.kept = dict.fromkeys(("encoders", "combinations", "states", "borders"), 0)
@@ -231,7 +250,9 @@ class _Assembler:
                 self._encode(op, code, scan)
             elif isinstance(op, Function | Settled | Difference):
                 self._compute(op, code, scan)
-            elif isinstance(op, Population | FewSpikes | Readout | Accumulator | RunningSum):
+            elif isinstance(op, Clock):
+                self._clock(op, code, scan)
+            elif isinstance(op, Population | FewSpikes | IntegrateFire | Readout | Accumulator | RunningSum):
                 self._populate(op, code, scan)
             elif isinstance(op, Max | Product):
                 self._combine(op, code, scan)
@@ -290,8 +311,13 @@ class _Assembler:
         elif isinstance(op, RunningSum):
             lo = hi = 0
         else:
-            staircase = op.staircase
+            staircase = not isinstance(op, IntegrateFire) and op.staircase
             thresholds = op.theta.reshape(len(op.theta), -1)
+        clocked = (0, False, 0, False, False)
+        if isinstance(op, IntegrateFire):
+            clocked = op.steps, op.reset == "hard", op.leak, op.delayed, op.telling
+        own = op.potentials() if isinstance(op, IntegrateFire) else np.zeros(size, np.int64)
+        self.potentials.append(own[segments.layout])
         weights, index = self.take(f"w{storage}", segments.weights.size), self.take("index", segments.index.size)
         rows = segments.table.copy()
         rows["weights"] += weights
@@ -317,10 +343,16 @@ class _Assembler:
             sums,
             register,
             isinstance(op, RunningSum),
+            *clocked,
         )
         self.thresholds.append(thresholds.reshape(-1))
         self.populations.append((op, segments))
         code.append((POPULATE, self.add(POPULATION, *row)))
+
+    def _clock(self, op: Clock, code: list[tuple[int, int]], scan: Scan | None) -> None:
+        emitter, source = self._emitter(op, scan), self.read([op.source], code)
+        row = (emitter, self.slot(op.train.name), source, op.train.size, op.steps, _CLOCKS[op.kind], op.seed, op.first)
+        code.append((CLOCK, self.add(CLOCKED, *row)))
 
     def _compute(self, op: Function | Settled | Difference, code: list[tuple[int, int]], scan: Scan | None) -> None:
         first, size, given = self.count(FUNCTION_SOURCE), op.train.size, []
@@ -471,6 +503,8 @@ class _Assembler:
             flat([*(_parameters(op, own) for op, own in self.populations), np.zeros(SPARE, np.int32)], np.int32),
             flat([own.layout for own in populations], np.int32),
             flat(self.thresholds, np.int64),
+            flat(self.potentials, np.int64),
+            self.table(CLOCKED),
             self.table(COMBINATION),
             flat(self.members, np.int32),
             windows,
@@ -497,7 +531,7 @@ class _Assembler:
 
 def _parameters(op: Summing, segments: Segments) -> np.ndarray:
     """The row of thresholds of each neuron, in their order of storage (int32)."""
-    if not isinstance(op, Population | FewSpikes):
+    if not isinstance(op, Population | FewSpikes | IntegrateFire):
         return np.zeros(op.train.size, np.int32)
     rows: np.ndarray = op.theta_map.array().astype(np.int32)[segments.layout]
     return rows

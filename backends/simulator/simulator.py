@@ -19,6 +19,7 @@ from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
 from snnir.machine import lower
+from snnir.machine.clipping import clipped_counts
 from snnir.machine.host import Host, Schedule
 from snnir.machine.options import DELIVERIES, ENCODINGS, EXECUTIONS, RunOptions, batch_size, check_graph
 from snnir.machine.results import SimulationResult
@@ -107,9 +108,10 @@ class Simulator:
         options: RunOptions,
         *,
         phases: bool = False,
+        count_clipped: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> SimulationResult:
-        """As `run`, with options that were made already."""
+        """As `run`, with options that were made already; `count_clipped` fills in `SimulationResult.clipped_counts`."""
         arrays, sized = self._checked(inputs)
         if options != self._allowed:
             options.check(self.graph, sized.layout.recordable)
@@ -141,14 +143,16 @@ class Simulator:
                 unseen=lambda: check_inputs(self.graph, inputs),
                 progress=progress,
             )
+            if count_clipped:
+                result.clipped_counts.update(clipped_counts(host))
             return result
         finally:
             driver.release_pool(pool)
 
-    def memory(self, inputs: Mapping[str, np.ndarray], options: RunOptions) -> str:
-        """What a run will take, in words: what results take, and how much events may."""
+    def memory(self, inputs: Mapping[str, np.ndarray], options: RunOptions) -> Budget:
+        """What a run will take: what its results take, and how much events may. Raises `UsageError` where that is too much."""
         _, sized = self._checked(inputs)
-        return str(Budget.of(options.max_memory, sized.layout.bytes_of(options.counts) * sized.batch, sized.batch))
+        return Budget.of(options.max_memory, sized.layout.bytes_of(options.counts) * sized.batch, sized.batch)
 
     def _checked(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], Sized]:
         """The inputs, checked, and what follows from their sizes; that is kept, and what is kept need not be checked."""

@@ -17,6 +17,7 @@ from snnir.ir.graph import Node, Value
 from snnir.machine.program import Constant, Emitter, Input, Readout
 
 __all__ = [
+    "CLOCKED",
     "COMBINATION",
     "ELEMENT",
     "EMITTER",
@@ -71,7 +72,13 @@ POPULATION = _record(
     "sums",  # where a readout's sums stand in the result, or -1
     "register",  # where an accumulator leaves its sums for functions, or -1
     "running",  # whether it tells the changes of its sums
+    "clock",  # integrate-and-fire neurons: the steps of their clock (else 0)
+    "hard",
+    "leak",
+    "delayed",
+    "telling",  # whether potentials tell if neurons have settled
 )
+CLOCKED = _record("emitter", "slot", "input", "size", "steps", "kind", "seed", "start")
 FUNCTION = _record(
     "emitter",
     "slot",
@@ -149,6 +156,9 @@ class Program(NamedTuple):
     parameter: np.ndarray
     layout: np.ndarray
     thresholds: np.ndarray
+    potentials: np.ndarray
+    """int64: what integrate-and-fire neurons start with, of all neurons."""
+    clocks: np.ndarray
     combinations: np.ndarray
     members: np.ndarray
     windows: np.ndarray

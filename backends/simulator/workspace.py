@@ -14,6 +14,7 @@ import numpy as np
 
 from snnir.backends.simulator.kernels.constants import (
     ALL,
+    CLOCK,
     COLLECTED,
     COMBINE,
     COMPUTE,
@@ -76,10 +77,12 @@ _INSTRUCTIONS = {
     COMBINE: "combine_tracers",
     SCAN: "scan_windows",
     COMPUTE: "compute_function",
+    CLOCK: "clock_train",
 }
 _POPULATIONS = {0: "populate_32", 1: "populate_32", 2: "populate_64"}
 _RUNNING = {0: "run_sums_32", 1: "run_sums_32", 2: "run_sums_64"}
 _FEW_SPIKES = {0: "few_spikes_32", 1: "few_spikes_32", 2: "few_spikes_64"}
+_INTEGRATE_FIRE = {0: "integrate_fire_32", 1: "integrate_fire_32", 2: "integrate_fire_64"}
 _DELIVERIES = {DENSE: "dense", SCATTERED: "convolution", COLLECTED: "convolution", CSR: "sparse"}
 _WIDTHS = {0: 8, 1: 16, 2: 64}
 
@@ -115,7 +118,8 @@ class Code:
         """The name of the compiled function of an instruction."""
         if kind == POPULATE:
             population = self.arrays.populations[row]
-            return (_RUNNING if population["running"] else neurons)[int(population["storage"])]
+            kinds = _RUNNING if population["running"] else _INTEGRATE_FIRE if population["clock"] else neurons
+            return kinds[int(population["storage"])]
         if kind == COMPUTE and self.arrays.functions["difference"][row]:
             return "tell_changes_of_function"
         return _INSTRUCTIONS[kind]
@@ -126,6 +130,7 @@ class Code:
             population = self.arrays.populations[row]
             return -1 if population["sums"] >= 0 or population["register"] >= 0 else int(population["emitter"])
         tables = {ENCODE: self.arrays.encoders, COMBINE: self.arrays.combinations, COMPUTE: self.arrays.functions}
+        tables[CLOCK] = self.arrays.clocks
         table = tables.get(kind)
         return -1 if table is None else int(table["emitter"][row])
 
@@ -261,6 +266,8 @@ def _lives(program: Program) -> tuple[np.ndarray, np.ndarray]:
             makes, reads = [int(row["slot"])], program.inputs[row["first"] : row["last"]].tolist()
         elif kind == COMBINE:
             makes, reads = [int(program.combinations["slot"][number])], [int(program.combinations["input"][number])]
+        elif kind == CLOCK:
+            makes, reads = [int(program.clocks["slot"][number])], [int(program.clocks["input"][number])]
         elif kind == COMPUTE:
             row = program.functions[number]
             sources = program.function_sources["slot"][row["first_source"] : row["last_source"]]
@@ -285,7 +292,8 @@ def _room(program: Program) -> dict[str, np.ndarray]:
     populations, segments, combinations = program.populations, program.segments, program.combinations
     wide = populations["storage"] == 2
     neurons = int((populations["neurons"] + populations["size"]).max(initial=0))
-    most, most_wide = int(populations["size"].max(initial=8)), int(populations["size"][wide].max(initial=0))
+    most = max(int(populations["size"].max(initial=8)), int(program.clocks["size"].max(initial=0)))
+    most_wide = int(populations["size"][wide].max(initial=0))
     collected = segments[segments["kind"] == COLLECTED]
     rows = max(
         2 * ROWS + 1, *(int(part.max(initial=0)) for part in (collected["longest"], collected["positions"], segments["inputs"]))
@@ -329,6 +337,7 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "tracers": most + SPARE,
             "fired": most + SPARE,
             "signs": most + SPARE,
+            "rests": int(populations["size"][populations["clock"] > 0].max(initial=0)),
             "rows": rows + SPARE,
             "scaled_rows": ROWS + 4,
             "factors32": ROWS + 4,
@@ -349,7 +358,8 @@ def _starts(program: Program) -> dict[str, np.ndarray]:
     """What membranes start from, and thresholds, of all neurons of each width.
 
     The membrane of a neuron with uniform thresholds is its sum less what its level stands for, and half a theta more: so
-    it fires at theta and below 0. Staircases and readouts have their sums as they are.
+    it fires at theta and below 0. Staircases and readouts have their sums as they are, and so have integrate-and-fire neurons,
+    to which they come in portions.
     """
     found: dict[str, np.ndarray] = {}
     for name, bias, wide in (("32", program.bias32, False), ("64", program.bias64, True)):
@@ -360,6 +370,7 @@ def _starts(program: Program) -> dict[str, np.ndarray]:
             own = slice(row["own"], row["own"] + row["size"])
             parameter = program.parameter[row["neurons"] : row["neurons"] + row["size"]]
             theta[own] = program.thresholds[row["thresholds"] + parameter.astype(np.int64) * row["steps"]]
-            start[own] += theta[own] // 2
+            if not row["clock"]:
+                start[own] += theta[own] // 2
         found |= {f"start{name}": start, f"theta{name}": theta}
     return found

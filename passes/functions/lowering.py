@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from snnir.errors import UnsupportedError
-from snnir.ir import Node, Op
+from snnir.ir import Dim, Node, Op
 from snnir.ir.ops import (
     Abs,
     Add,
@@ -30,11 +30,13 @@ from snnir.ir.ops import (
     IntMul,
     Log,
     LogSoftmax,
+    Lookup,
     Masked,
     Movement,
     Mul,
     Pad,
     Pow,
+    Ranking,
     Reciprocal,
     ReduceMean,
     Relu,
@@ -43,6 +45,7 @@ from snnir.ir.ops import (
     Softmax,
     Sqrt,
     Sub,
+    TakeAlong,
     Tan,
 )
 from snnir.passes.functions.fixed import Arithmetic, Fixed
@@ -75,6 +78,10 @@ def has_integer_form(kind: type[Op]) -> bool:
 def lowered(node: Node) -> Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed] | None:
     """The integer form of a node; None where it has none, as powers with exponents that change with the input."""
     if isinstance(node.op, Pow) and len(_exponents(node)) != 1:
+        return None
+    if isinstance(node.op, Ranking | TakeAlong) and isinstance(node.operands[0].type.shape[node.op.axis], Dim):
+        return None  # how many places there are changes with the input
+    if isinstance(node.op, Lookup) and (not node.operands[0].is_constant or not node.operands[0].type.is_real):
         return None
     for kind in type(node.op).__mro__:
         if kind in LOWERED:

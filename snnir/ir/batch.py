@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, Dimension, Shape, dim, product, substitute
 from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
     AveragePool,
     Concat,
     Conv,
     Extend,
     Gather,
-    Hardmax,
-    IntCumulate,
     Linear,
-    LogSoftmax,
     MaxPool,
     MaxPoolPlaces,
     NonMaxSuppression,
@@ -32,7 +30,7 @@ from snnir.ir.ops import (
     ReverseParts,
     Scan,
     Slice,
-    Softmax,
+    TakeAlong,
 )
 
 __all__ = ["Mixing", "Place", "Places", "batch_places", "holds_batch", "per_sample"]
@@ -223,8 +221,8 @@ def _along(node: Node, value: Value) -> set[int]:
     op, rank = node.op, value.type.rank
     if value is not node.operands[0] and not isinstance(op, Scan):
         return set()
-    if isinstance(op, Softmax | LogSoftmax | Hardmax | IntCumulate | Gather | ReverseParts):
-        return {op.axis % rank}
+    if op.has(Trait.ALONG_AXIS) or isinstance(op, Gather | ReverseParts | TakeAlong):
+        return {int(vars(op)["axis"]) % rank}
     if isinstance(op, Slice):
         return set() if (op.start, op.stop, op.step) == (None, None, 1) else {op.axis % rank}
     if isinstance(op, Linear):

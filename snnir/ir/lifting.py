@@ -35,6 +35,7 @@ from snnir.ir.ops import (
     Reshape,
     Scan,
     Slice,
+    TakeAlong,
     Transpose,
 )
 from snnir.ir.rewrite import Rewriter, copy_constants, like
@@ -171,7 +172,7 @@ def _further(op: Op, lead: Dimension) -> Op | None:
         return dataclasses.replace(op, shape=(lead, *per_sample(op.shape)))
     if isinstance(op, Transpose):
         return Transpose((0, *(axis + 1 for axis in op.perm)))
-    if isinstance(op, Slice | Gather | Concat):
+    if isinstance(op, Slice | Gather | Concat | TakeAlong):
         return dataclasses.replace(op, axis=op.axis + 1)
     if isinstance(op, Pad | Extend):
         half = len(op.padding) // 2

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from snnir.errors import UsageError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Accumulate, Encode, Fs, Function, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.ops import Accumulate, Clock, Encode, Fs, Function, If, MaxPool, Population, Product, Readout, Scan
 
-__all__ = ["FEW_SPIKES", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
+__all__ = ["FEW_SPIKES", "INTEGRATE_FIRE", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
 
-FEW_SPIKES = "few-spikes"
-NEURONS = ("bif", FEW_SPIKES)
-"""The families of neurons: bipolar integrate-and-fire with a tracer, and few-spike neurons."""
+FEW_SPIKES, INTEGRATE_FIRE = "few-spikes", "if"
+NEURONS = ("bif", FEW_SPIKES, INTEGRATE_FIRE)
+"""The families of neurons: bipolar integrate-and-fire with a tracer, few-spike neurons, and integrate-and-fire on a clock."""
 
 
 class Phase(NamedTuple):
@@ -53,8 +53,11 @@ class Phases:
 
 
 def neuron_of(graph: Graph) -> str:
-    """The family of neurons of a graph: `few-spikes` where a population is of few-spike neurons, else `bif`."""
-    return FEW_SPIKES if any(isinstance(node.op, Fs) for _, node in graph.walk()) else "bif"
+    """The family of neurons of a graph: `few-spikes` where a population is of few-spike neurons, `if` on a clock, else `bif`."""
+    ops = [node.op for _, node in graph.walk()]
+    if any(isinstance(op, Fs) for op in ops):
+        return FEW_SPIKES
+    return INTEGRATE_FIRE if any(isinstance(op, If | Clock) for op in ops) else "bif"
 
 
 def check_phased(delivery: str, execution: str) -> None:

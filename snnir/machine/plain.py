@@ -61,7 +61,7 @@ def simulate_plain(
     readouts: dict[Value, np.ndarray] = {}
     for name, counts in found.counts.items():
         if isinstance(known[name][0], Readout):
-            readouts[lowered.nodes[name].output] = shaped(name, counts)
+            readouts[lowered.nodes[name].output] = result.sums[name] = shaped(name, counts)
             continue
         result.counts[name] = shaped(name, counts)
         trains = shaped(name, found.trains[name])  # [N, (windows,) steps, ...]

@@ -18,6 +18,8 @@ class PlainResult(RunCounts):
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     trains: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
+    sums: dict[str, np.ndarray] = field(default_factory=dict)
+    """The sums of readouts, by their names: int64 [N, ...]."""
     membranes: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property

@@ -15,7 +15,7 @@ from snnir.compiler.sensitivity import Partial, quantization_steps, rounded_weig
 from snnir.errors import SnnirError, UsageError
 from snnir.ir import FLOAT
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.phases import FEW_SPIKES
+from snnir.ir.phases import FEW_SPIKES, INTEGRATE_FIRE
 from snnir.machine.results import SimulationResult
 from snnir.passes import Context, parse_pipeline, run_pipeline
 from snnir.runtime.accuracy import Meter, worst_sqnr
@@ -110,7 +110,7 @@ def report_data(
 def _variant(name: str, program: Program, data: _Data, delivery: str, execution: str, losses: bool) -> dict[str, object]:
     inputs, labels = data.inputs, data.labels
     how: dict[str, Any] = {"delivery": delivery, "execution": execution}
-    result = program.run(inputs, trace=True, **how)
+    result = program.run(inputs, trace=program.facts.neuron != INTEGRATE_FIRE, **how)
     own = _own(program, data.model)
     verification = program.verify(inputs, model=own, **how)
     one = {key: array.take([data.sample], axis=_axis(program, key)) for key, array in inputs.items()}
@@ -199,8 +199,8 @@ def _curve(result: SimulationResult, labels: np.ndarray | None) -> list[float]:
 def _caps(
     program: Program, data: _Data, settled: SimulationResult, bound: int, how: Mapping[str, Any]
 ) -> list[dict[str, object]]:
-    """What a run gives when every window is cut off after a number of steps; few-spike neurons cannot be cut off."""
-    if program.facts.neuron == FEW_SPIKES:
+    """What a run gives when every window is cut off after some steps; few-spike neurons, and those on a clock, cannot be."""
+    if program.facts.neuron in (FEW_SPIKES, INTEGRATE_FIRE):
         return []
     longest = int(settled.steps.max(initial=0))
     found: list[dict[str, object]] = []

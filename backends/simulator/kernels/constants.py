@@ -8,6 +8,11 @@ __all__ = [
     "AND",
     "BIT_LENGTH",
     "CHARGES",
+    "CLOCK",
+    "CLOCK_BERNOULLI",
+    "CLOCK_CONSTANT",
+    "CLOCK_RATE",
+    "CLOCK_WINDOW",
     "COLLECTED",
     "COLUMN",
     "COMBINE",
@@ -81,8 +86,11 @@ __all__ = [
 DENSE, SCATTERED, COLLECTED, CSR = range(4)
 """Kinds of segments; the kernel computes steps with many events of collected ones from the side of the outputs."""
 
-ENCODE, GATHER, POPULATE, COMBINE, SCAN, COMPUTE = range(6)
+ENCODE, GATHER, POPULATE, COMBINE, SCAN, COMPUTE, CLOCK = range(7)
 """Kinds of instructions."""
+
+CLOCK_CONSTANT, CLOCK_RATE, CLOCK_BERNOULLI, CLOCK_WINDOW = range(4)
+"""Kinds of clocks."""
 
 ADD, SUB, MUL, FLOOR_DIV, LEAST, MOST, SHIFT_LEFT, SHIFT_RIGHT, AND, JOIN, TABLE, SQRT, BIT_LENGTH, REDUCE_SUM, REDUCE_MAX = (
     range(15)

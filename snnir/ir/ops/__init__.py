@@ -28,6 +28,7 @@ from snnir.ir.ops.arithmetic import Add, Div, MatMul, Mul, Sub
 from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.choices import Find, Hardmax, Lookup, ReverseParts, TopK
+from snnir.ir.ops.clocked import Clock, If
 from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
@@ -63,6 +64,7 @@ from snnir.ir.ops.integers import (
 )
 from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
+from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
 from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
@@ -88,6 +90,7 @@ __all__ = [
     "BitCast",
     "Cast",
     "Clip",
+    "Clock",
     "Concat",
     "Conv",
     "Cos",
@@ -113,6 +116,7 @@ __all__ = [
     "Gru",
     "HardSigmoid",
     "Hardmax",
+    "If",
     "IntAbs",
     "IntAdd",
     "IntAnd",
@@ -167,6 +171,7 @@ __all__ = [
     "Quantize",
     "Question",
     "Range",
+    "Ranking",
     "Rbif",
     "Readout",
     "Reciprocal",
@@ -201,9 +206,12 @@ __all__ = [
     "Store",
     "Sub",
     "Summing",
+    "TakeAlong",
     "Tan",
     "Tanh",
     "ThresholdedRelu",
     "TopK",
+    "TopPlaces",
+    "TopValues",
     "Transpose",
 ]
