@@ -92,20 +92,20 @@ def _adding(signed: bool):
                         if signed:
                             read = [builder.xor(row, spread(builder, _BYTE(-128), bytes_)) for row in read]
                         for half in range(2):
-                            pairs = [
-                                builder.bitcast(_shuffled(builder, *two, _unpacked(bytes_, 1, half)), shorts)
-                                for two in (read[:2], read[2:])
-                            ]
+                            lower, upper = (
+                                builder.bitcast(_shuffled(builder, read[k], read[k + 1], _unpacked(bytes_, 1, half)), shorts)
+                                for k in (0, 2)
+                            )
                             for quarter in range(2):
-                                weight = builder.bitcast(_shuffled(builder, *pairs, _unpacked(bytes_, 2, quarter)), words)
+                                weight = builder.bitcast(_shuffled(builder, lower, upper, _unpacked(bytes_, 2, quarter)), words)
                                 register = registers[4 * vector + 2 * half + quarter]
                                 operands = (weight, level) if signed else (level, weight)
                                 builder.store(builder.call(multiply, [builder.load(register), *operands]), register)
                 for vector in range(vectors):
                     found = [builder.load(register) for register in registers[4 * vector : 4 * vector + 4]]
                     every = list(range(bytes_ // 2))
-                    joined = _shuffled(builder, found[0], found[1], every), _shuffled(builder, found[2], found[3], every)
-                    ordered = _shuffled(builder, *joined, _in_order(bytes_))
+                    first_two, last_two = (_shuffled(builder, found[k], found[k + 1], every) for k in (0, 2))
+                    ordered = _shuffled(builder, first_two, last_two, _in_order(bytes_))
                     if mask is not None:
                         ordered = builder.select(mask, ordered, llvmlite.ir.Constant(ordered.type, None))
                     neuron = builder.add(first, builder.add(j, _LONG(bytes_ * vector)))
