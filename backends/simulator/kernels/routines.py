@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snnir.backends.simulator.kernels.clocks import clock, integrate_fire
 from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
 from snnir.backends.simulator.kernels.encoders import encode
 from snnir.backends.simulator.kernels.few_spikes import few_spikes
 from snnir.backends.simulator.kernels.functions import compute, tell_changes
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
+from snnir.backends.simulator.kernels.levels import deliver_convolution_of_levels, deliver_dense_levels
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Native
 from snnir.backends.simulator.kernels.populations import populate
@@ -160,10 +162,45 @@ def few_spikes_64(run, worker, row):
     return 0
 
 
+@_native(returns=True)
+def integrate_fire_32(run, worker, row):
+    own = as_worker(worker)
+    try:
+        integrate_fire(as_run(run), own, row, own.start32, own.theta32, own.sums32, own.up32, own.down32)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def integrate_fire_64(run, worker, row):
+    own = as_worker(worker)
+    try:
+        integrate_fire(as_run(run), own, row, own.start64, own.theta64, own.sums64, own.up64, own.down64)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def clock_train(run, worker, row):
+    try:
+        clock(as_run(run), as_worker(worker), row)
+    except Exception:
+        return 1
+    return 0
+
+
 @_native(returns=False)
 def dense_8(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
     deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
+
+
+@_native(returns=False)
+def dense_levels_8(run, worker, population, segment, begin, end):
+    given, own = as_run(run), as_worker(worker)
+    deliver_dense_levels(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
 
 
 @_native(returns=False)
@@ -182,6 +219,12 @@ def dense_64(run, worker, population, segment, begin, end):
 def convolution_8(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
     deliver_convolution(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
+
+
+@_native(returns=False)
+def convolution_levels_8(run, worker, population, segment, begin, end):
+    given, own = as_run(run), as_worker(worker)
+    deliver_convolution_of_levels(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
 
 
 @_native(returns=False)
