@@ -1,4 +1,4 @@
-"""Files whose format version is newer than the installed ONNX Runtime takes: the comparison runs all the same, through every door."""
+"""Files whose format version is newer than the installed ONNX Runtime takes: the comparison runs all the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from snnir.cli.main import main
 from snnir.frontends.onnx import run_onnxruntime
 from tests.models import crnn, data, perceptron
 from tests.quantized_models import conv_net, static
-
 
 
 def newer(model: onnx.ModelProto) -> onnx.ModelProto:
