@@ -85,7 +85,7 @@ def test_code_of_a_page_runs_as_it_stands(page: str, files: Path) -> None:
     for block in blocks:
         if page == "docs/see.md":
             pytest.importorskip("pandas")
-            block = block.replace('"relu"', repr(next(iter(names["program"].run(x).spikes))))  # type: ignore[attr-defined]
+            block = block.replace('"relu"', repr(next(iter(names["program"].run(x).spikes))))
         exec(compile(block, page, "exec"), names)
 
 

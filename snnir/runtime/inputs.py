@@ -38,6 +38,12 @@ def calibration_data(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) 
     for name, array in arrays.items():
         if array.size == 0:
             raise CalibrationError(f"calibration data for {name} is empty (shape {list(array.shape)}); give at least one sample")
+        largest = float(np.abs(array).max()) if array.dtype.kind == "f" else 0.0
+        if 0 < largest < np.finfo(np.float32).tiny:
+            raise CalibrationError(
+                f"calibration data for {name} reach {largest:.3g} at most, where float32 has hardly any digits; are they scaled "
+                "as the model expects?"
+            )
     return arrays
 
 
