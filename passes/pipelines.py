@@ -22,6 +22,7 @@ from snnir.passes.options import CompileKeywords, CompileOptions
 from snnir.passes.plane_inputs import PlaneInputs
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
+from snnir.passes.real_integers import RealIntegers
 from snnir.passes.remove_dead_code import RemoveDeadCode
 from snnir.passes.roll_recurrences import RollRecurrences
 from snnir.passes.schedule_phases import SchedulePhases
@@ -41,6 +42,7 @@ def simplify() -> tuple[Pass, ...]:
         OneSample(),
         UnfoldBatch(),
         RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
+        RealIntegers(),
         SubstituteOperators(),
         RemoveDeadCode(),  # a dead user hides that a value has one user only
         Canonicalize(),

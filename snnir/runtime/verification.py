@@ -12,7 +12,8 @@ from snnir.errors import InputError
 from snnir.html import bar, section, table
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.op import Trait
+from snnir.ir.ops import Dequantize, Encode, Readout, Scan
 from snnir.machine.host import fixed_values
 from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import sample_count, samples
@@ -142,9 +143,7 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
             _match(other.inner, node.inner, f"{prefix}{node.outputs[0].name}/", names)
         elif isinstance(node.op, Encode) and node.output in fixed:
             continue
-        elif isinstance(node.op, Population | Encode | MaxPool | Product):
-            names.setdefault(quantized.values[node.output.name], []).append(prefix + node.output.name)
-        elif isinstance(node.op, Function):
+        elif node.op.has(Trait.EMITS):
             for value in node.outputs:
                 names.setdefault(quantized.values[value.name], []).append(prefix + value.name)
         elif isinstance(node.op, Readout):

@@ -100,7 +100,7 @@ RELAY, REPLAY, GRADED = range(3)
 """How a state reaches the next window."""
 
 STEPS, SPIKES, SYNOPS, CHARGES, SUMS, SETTLES, COUNTS = range(7)
-"""Parts of the results of a sample: `Program.results` says where they begin."""
+"""Parts of the results of a sample: `Tables.results` says where they begin."""
 
 RECORDED, KEEPS_HISTORY = 1, 2
 """Flags of an emitter: whether the run records its events, and its sums after each step."""

@@ -67,7 +67,7 @@ PROGRAM = Struct(
     registers=_INT64,
     results=_INT64,
 )
-"""The tables of a program, by the names of `tables.Program`."""
+"""The tables of a program, by the names of `tables.Tables`."""
 
 RUN = Struct(
     "run",
@@ -146,7 +146,7 @@ WORKER = Struct(
     kept_encoded=_INT32,  # kept from window to window: levels of encoders
     kept_tracers=_INT64,  # of combinations
     kept_states=_INT64,
-    kept_borders=_INT64,  # what elements and stacked values came to
+    kept_crossing=_INT64,  # what elements and stacked values came to
     differences=_INT64,
     charged=_INT64,
     changes=_INT32,

@@ -63,7 +63,8 @@ from snnir.ir.ops.integers import (
 )
 from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
-from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
+from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
+from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, Pool, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.questions import IsInf, IsNan, Question
@@ -163,12 +164,14 @@ __all__ = [
     "Observe",
     "PRelu",
     "Pad",
+    "Pool",
     "Population",
     "Pow",
     "Product",
     "Quantize",
     "Question",
     "Range",
+    "Ranking",
     "Rbif",
     "Readout",
     "Reciprocal",
@@ -202,9 +205,12 @@ __all__ = [
     "Store",
     "Sub",
     "Summing",
+    "TakeAlong",
     "Tan",
     "Tanh",
     "ThresholdedRelu",
     "TopK",
+    "TopPlaces",
+    "TopValues",
     "Transpose",
 ]
