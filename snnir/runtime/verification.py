@@ -165,6 +165,7 @@ def verify_program(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     model: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
+    max_memory: int | None = None,
 ) -> Verification:
     """Run simulator and integer reference on all samples and compare every counted integer.
 
@@ -186,7 +187,7 @@ def verify_program(
     most, largest, within = 0, 0, True
     for start in range(0, total, _CHUNK):
         chunk = samples(spiking, inputs, start, start + _CHUNK)
-        result = program.run(chunk, delivery=delivery, execution=execution, counts=True, threads=threads)
+        result = program.run(chunk, delivery=delivery, execution=execution, counts=True, threads=threads, max_memory=max_memory)
         expected = integer_counts(quantized, spiking, chunk)
         for name in sorted({*expected, *result.counts}):
             a, b = expected.get(name), result.counts.get(name)
