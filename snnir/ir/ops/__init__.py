@@ -61,7 +61,7 @@ from snnir.ir.ops.integers import (
     IntWhere,
     IntXor,
 )
-from snnir.ir.ops.masks import Masked
+from snnir.ir.ops.masks import IsFar, Masked, Shown
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
 from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
@@ -144,6 +144,7 @@ __all__ = [
     "IntWhere",
     "IntXor",
     "Integer",
+    "IsFar",
     "IsInf",
     "IsNan",
     "LeakyRelu",
@@ -188,6 +189,7 @@ __all__ = [
     "ScaledTanh",
     "Scan",
     "SequenceMask",
+    "Shown",
     "Shrink",
     "Sigmoid",
     "Sign",
