@@ -35,6 +35,8 @@ class ClockInputs(Pass):
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise UsageError(f"encoder {self.encoder!r} is unknown; choose one of {', '.join(ENCODERS)}")
+        if not 0 <= self.seed < 1 << 62:
+            raise UsageError(f"seed={self.seed} is out of range: it takes 0 to 2^62 - 1")
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` naming a recurrent layer, which has a window for each element."""

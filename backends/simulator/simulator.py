@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from snnir.backends.simulator.assemble import assemble
 from snnir.backends.simulator.budget import Budget
-from snnir.backends.simulator.program import Cache, assemble
+from snnir.backends.simulator.instructions import Cache
 from snnir.backends.simulator.rounding import unmultiplied, unseen_inputs
-from snnir.backends.simulator.tables import Layout, Program, Sized
+from snnir.backends.simulator.tables import Layout, Sized, Tables
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
@@ -53,7 +54,7 @@ class Simulator:
     def __init__(self, graph: Graph) -> None:
         check_graph(graph)
         self.graph = graph
-        self._plans: dict[tuple[tuple[str, int], ...], tuple[Program, Layout]] = {}
+        self._plans: dict[tuple[tuple[str, int], ...], tuple[Tables, Layout]] = {}
         self._cache = Cache()
         self._schedules: dict[int, Schedule] = {}
         self._unseen, self._unmultiplied = unseen_inputs(graph), unmultiplied(graph)
@@ -168,7 +169,7 @@ class Simulator:
             self._sized[key] = sized
         return arrays, sized
 
-    def _plan(self, sizes: Mapping[str, int]) -> tuple[Program, Layout]:
+    def _plan(self, sizes: Mapping[str, int]) -> tuple[Tables, Layout]:
         key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))
         if key not in self._plans:
             while len(self._plans) >= _PLANS:

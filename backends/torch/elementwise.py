@@ -67,6 +67,11 @@ def _softsign(op: ops.Softsign, x: torch.Tensor) -> _Result:
     return (x / (1 + x.abs()),)
 
 
+@meaning(ops.SignedSquare)
+def _signed_square(op: ops.SignedSquare, x: torch.Tensor) -> _Result:
+    return (x * x.abs(),)
+
+
 @meaning(ops.ThresholdedRelu)
 def _thresholded_relu(op: ops.ThresholdedRelu, x: torch.Tensor) -> _Result:
     return (torch.where(x > op.alpha, x, torch.zeros_like(x)),)

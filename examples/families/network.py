@@ -34,18 +34,18 @@ def widening(before: int, after: int, activation: Callable[[], nn.Module]) -> nn
 
 
 class SmallResNet(nn.Module):
-    """Images [N, 1, 28, 28] as logits [N, 10]."""
+    """Images [N, 1, 28, 28] as logits [N, 10]; `width` channels of the first stage, twice as many of the second."""
 
-    def __init__(self, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
+    def __init__(self, activation: Callable[[], nn.Module] = nn.ReLU, width: int = 32) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            widening(1, 32, activation),
-            Residual(32, activation),
-            widening(32, 64, activation),
-            Residual(64, activation),
+            widening(1, width, activation),
+            Residual(width, activation),
+            widening(width, 2 * width, activation),
+            Residual(2 * width, activation),
             nn.AvgPool2d(7),
         )
-        self.head = nn.Linear(64, 10)
+        self.head = nn.Linear(2 * width, 10)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [N, 10]."""

@@ -108,7 +108,7 @@ def run_command(
             device=device,
         )
     report.warn_clipped(result.clipped)
-    comparison = compared(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
+    comparison = compared(loaded, data, delivery, cap, threads, {execution: result}, max_memory) if compare_executions else None
     grouped = bool(loaded.graph("spiking").groups)
     count = len(next(iter(result.outputs.values()))) if grouped else len(result.steps)
     answers = read_labels(labels, count) if labels is not None else None
@@ -183,9 +183,10 @@ def compared(
     steps: int | None,
     threads: int | None,
     known: Mapping[str, SimulationResult],
+    max_memory: int | None,
 ) -> Comparison:
     """Both executions on `data`, of which `known` has results already."""
     from snnir.runtime.comparison import compare_executions
     from snnir.runtime.inputs import as_inputs
 
-    return compare_executions(program, as_inputs(program.graph("spiking"), data), delivery, steps, threads, known)
+    return compare_executions(program, as_inputs(program.graph("spiking"), data), delivery, steps, threads, known, max_memory)

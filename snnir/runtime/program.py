@@ -213,6 +213,7 @@ class Program:
         delivery: str = "relay",
         execution: str = "reset",
         threads: int | None = None,
+        max_memory: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         model: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
     ) -> Verification:
@@ -226,8 +227,8 @@ class Program:
 
         inputs = as_inputs(self.graph("spiking"), x)
         if neuron_of(self.graph("spiking")) == INTEGRATE_FIRE:
-            return verify_clocked(self, inputs, threads, progress, model)
-        return verify_program(self, inputs, delivery, execution, threads, progress, model)
+            return verify_clocked(self, inputs, threads, progress, model, max_memory)
+        return verify_program(self, inputs, delivery, execution, threads, progress, model, max_memory)
 
     def compare_executions(
         self,
@@ -236,11 +237,12 @@ class Program:
         delivery: str = "relay",
         steps: int | None = None,
         threads: int | None = None,
+        max_memory: int | None = None,
     ) -> Comparison:
         """Run `x` with both executions: spikes and synaptic operations of each, and their ratio."""
         from snnir.runtime.comparison import compare_executions
 
-        return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads)
+        return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads, max_memory=max_memory)
 
     def bounds(
         self, sizes: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"

@@ -16,6 +16,7 @@ from snnir.backends.simulator.kernels.encoders import encode
 from snnir.backends.simulator.kernels.few_spikes import few_spikes
 from snnir.backends.simulator.kernels.functions import compute, tell_changes
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
+from snnir.backends.simulator.kernels.levels import deliver_convolution_of_levels, deliver_dense_levels
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Native
 from snnir.backends.simulator.kernels.populations import populate
@@ -197,6 +198,12 @@ def dense_8(run, worker, population, segment, begin, end):
 
 
 @_native(returns=False)
+def dense_levels_8(run, worker, population, segment, begin, end):
+    given, own = as_run(run), as_worker(worker)
+    deliver_dense_levels(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
+
+
+@_native(returns=False)
 def dense_16(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
     deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
@@ -212,6 +219,12 @@ def dense_64(run, worker, population, segment, begin, end):
 def convolution_8(run, worker, population, segment, begin, end):
     given, own = as_run(run), as_worker(worker)
     deliver_convolution(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
+
+
+@_native(returns=False)
+def convolution_levels_8(run, worker, population, segment, begin, end):
+    given, own = as_run(run), as_worker(worker)
+    deliver_convolution_of_levels(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
 
 
 @_native(returns=False)

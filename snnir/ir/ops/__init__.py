@@ -17,6 +17,7 @@ from snnir.ir.ops.activation import (
     ScaledTanh,
     Sigmoid,
     Sign,
+    SignedSquare,
     Softplus,
     Softsign,
     Tanh,
@@ -64,7 +65,7 @@ from snnir.ir.ops.integers import (
 from snnir.ir.ops.masks import IsFar, Masked, Shown
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
-from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
+from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, Pool, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.questions import IsInf, IsNan, Question
@@ -165,6 +166,7 @@ __all__ = [
     "Observe",
     "PRelu",
     "Pad",
+    "Pool",
     "Population",
     "Pow",
     "Product",
@@ -193,6 +195,7 @@ __all__ = [
     "Shrink",
     "Sigmoid",
     "Sign",
+    "SignedSquare",
     "Sin",
     "Sinh",
     "Slice",

@@ -37,6 +37,8 @@ class Clock(Emitter):
             yield f"kind {self.kind!r} is none of {', '.join((*ENCODERS, WINDOW))}"
         if self.steps < 1 or not 0 <= self.first < self.steps:
             yield f"step {self.first} is none of its {self.steps} steps"
+        if not 0 <= self.seed < 1 << 63:
+            yield f"seed {self.seed} has more than 63 bits, or is negative"
         if source.size != self.train.size:
             yield f"{self.source!r} has {source.size} addresses, not {self.train.size}"
         if self.kind in (RATE, BERNOULLI) and max(-source.lo, source.hi) > self.steps:
