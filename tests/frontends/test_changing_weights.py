@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from snnir.frontends.onnx import run_onnxruntime
 RNG = np.random.default_rng(0)
 
 
-def model_of(kernel: Sequence[int], groups: int, outputs: int, bias: bool, **attributes: object) -> onnx.ModelProto:
+def model_of(kernel: Sequence[int], groups: int, outputs: int, bias: bool, **attributes: Any) -> onnx.ModelProto:
     """`conv(relu(x), relu(k))` for one sample, with x[1, 4, 7, 6] and kernels of any shape that take as many numbers."""
     count = int(np.prod(kernel))
     nodes = [
@@ -43,7 +44,7 @@ def model_of(kernel: Sequence[int], groups: int, outputs: int, bias: bool, **att
         ((6, 2, 2, 2), 2, True, {"dilations": [2, 1], "pads": [2, 0, 2, 1]}),
     ],
 )
-def test_kernels_that_come_with_the_sample(kernel: Sequence[int], groups: int, bias: bool, attributes: dict[str, object]) -> None:
+def test_kernels_that_come_with_the_sample(kernel: Sequence[int], groups: int, bias: bool, attributes: dict[str, Any]) -> None:
     model = model_of(kernel, groups, kernel[0], bias, **attributes)
     data = {"x": RNG.normal(size=(12, 4, 7, 6)), "k": RNG.normal(size=(12, int(np.prod(kernel))))}
     data = {name: array.astype(np.float32) for name, array in data.items()}
