@@ -62,7 +62,7 @@ from snnir.ir.ops.integers import (
     IntWhere,
     IntXor,
 )
-from snnir.ir.ops.masks import Masked
+from snnir.ir.ops.masks import IsFar, Masked, Shown
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
 from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, Pool, ReduceMean
@@ -145,6 +145,7 @@ __all__ = [
     "IntWhere",
     "IntXor",
     "Integer",
+    "IsFar",
     "IsInf",
     "IsNan",
     "LeakyRelu",
@@ -190,6 +191,7 @@ __all__ = [
     "ScaledTanh",
     "Scan",
     "SequenceMask",
+    "Shown",
     "Shrink",
     "Sigmoid",
     "Sign",
