@@ -255,7 +255,9 @@ def _label(file: File) -> str:
 
 def _not_run(results: Mapping[str, object]) -> str:
     missing = [label for label in map(_label, FILES) if label not in results]
-    return f"\nNot run this time: {', '.join(missing)}.\n" if missing else ""
+    if not missing:
+        return ""
+    return f"\nNot run this time, {len(missing)} of the {len(FILES)} files in the list: {', '.join(missing)}.\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
