@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import snnir
+from snnir.backends.bundle.hardware import memory_files
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import FLOAT, Graph
 from snnir.ir.execute import bind_sizes
@@ -26,7 +27,7 @@ from snnir.machine.program import IntegrateFire
 from snnir.machine.text import tensors, text
 from snnir.passes import CompileOptions
 from snnir.runtime.verification import integer_counts
-from tests.models import data, perceptron
+from tests.models import crnn, data, perceptron
 
 ATTRIBUTES = st.fixed_dictionaries(
     {
@@ -234,3 +235,17 @@ def test_what_such_neurons_do_not_take_is_refused() -> None:
     graph.output("y", value)
     with pytest.raises(UnsupportedError, match="'clip': its levels are .* Put a ReLU"):
         snnir.compile(graph, calibration=x, neuron="if", check=False)
+    with pytest.raises(UnsupportedError, match="NIR says neither how long neurons run"):
+        snnir.export_nir(program, "never.nir")
+    with pytest.raises(UnsupportedError, match="memory images hold bif and few-spike neurons"):
+        memory_files(snnir.bundle(program, x))
+
+
+def test_check_refuses_recurrent_layers_and_counts_steps() -> None:
+    random = np.random.default_rng(0)
+    recurrent = snnir.check(crnn(random).SerializeToString(), neuron="if")
+    assert not recurrent.ok and any("a recurrent layer" in str(refusal) for refusal in recurrent.refusals)
+    found = snnir.check(perceptron(random).SerializeToString(), neuron="if", steps=9)
+    assert found.ok and found.steps == {"": 9}
+    certified = snnir.check(perceptron(random), neuron="if", steps=9, calibration=data(random, 8, 6))
+    assert certified.ok and certified.certified and certified.steps == {"": 9}

@@ -29,7 +29,7 @@ __all__ = ["check_command"]
 @click.command("check")
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, help="Inputs like those to come, for certified steps instead of estimates.")
-@compile_options("bits", "neuron", "allow_host")
+@compile_options("bits", "neuron", "steps", "allow_host")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @CONSTANT
 @BATCH_AXIS
@@ -42,6 +42,7 @@ def check_command(
     calibration: Path | None,
     bits: int,
     neuron: str,
+    steps: int,
     allow_host: bool,
     every: bool,
     constants: tuple[str, ...],
@@ -58,6 +59,7 @@ def check_command(
         calibration=data,
         bits=bits,
         neuron=neuron,
+        steps=steps,
         allow_host=allow_host,
         constants=constants_of(constants),
         batch_axes=batch_axes_of(batch_axes),

@@ -1,0 +1,60 @@
+"""Draw accuracy against steps, and against synaptic operations, of what `measure.py` and `peers.py` wrote.
+
+python -m examples.families.plot [out/families.json] [--peers out/families_peers.json] [--output docs/pictures/families.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=Path, nargs="?", default=Path("out/families.json"))
+    parser.add_argument("--peers", type=Path, default=Path("out/families_peers.json"))
+    parser.add_argument("--output", type=Path, default=Path("docs/pictures/families.png"))
+    given = parser.parse_args()
+    found = json.loads(given.rows.read_text(encoding="utf-8"))
+    rows = found["rows"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+    for name in dict.fromkeys(row["name"] for row in rows if row.get("steps")):
+        own = [row for row in rows if row["name"] == name]
+        accuracy = [100 * row["accuracy"] for row in own]
+        left.plot([row["steps"] for row in own], accuracy, "o-", ms=4, lw=1.4, label=name)
+        right.plot([row["operations"] for row in own], accuracy, "o-", ms=4, lw=1.4)
+    if given.peers.exists():
+        for row in json.loads(given.peers.read_text(encoding="utf-8"))["rows"]:
+            steps = [int(step) for step in row["accuracy"]]
+            left.plot(
+                steps, [100 * each for each in row["accuracy"].values()], "x--", ms=5, lw=1, label=f"SpikingJelly: {row['name']}"
+            )
+    for row in rows:
+        if row["name"] != "float" and not row.get("steps"):
+            right.plot(row["operations"], 100 * row["accuracy"], "k*", ms=9)
+            right.annotate(
+                row["name"], (row["operations"], 100 * row["accuracy"]), fontsize=7, xytext=(5, -9), textcoords="offset points"
+            )
+    for axis, label in ((left, "steps T of the clock"), (right, "synaptic operations an image")):
+        axis.axhline(100 * rows[0]["accuracy"], color="0.6", lw=1, ls=":")
+        axis.set_xscale("log", base=2 if axis is left else 10)
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.25)
+    left.set_ylabel(f"right answers, % of {found['images']} images")
+    left.legend(fontsize=7)
+    left.set_title("accuracy by steps (dotted: the float network)", fontsize=10)
+    right.set_title("accuracy by operations (stars: exact conversion)", fontsize=10)
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(given.output, dpi=160)
+    print(given.output)
+
+
+if __name__ == "__main__":
+    main()
