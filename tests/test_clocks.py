@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,3 +250,14 @@ def test_check_refuses_recurrent_layers_and_counts_steps() -> None:
     assert found.ok and found.steps == {"": 9}
     certified = snnir.check(perceptron(random), neuron="if", steps=9, calibration=data(random, 8, 6))
     assert certified.ok and certified.certified and certified.steps == {"": 9}
+
+
+def test_the_committed_network_runs_on_a_clock() -> None:
+    """The residual network of docs/families.md: batch norm, max pooling and sums of two paths, each with balanced channels."""
+    model = Path(__file__).parents[1] / "examples" / "families" / "artefacts" / "plain.onnx"
+    x = np.random.default_rng(0).uniform(0, 1, (6, 1, 28, 28)).astype(np.float32)
+    options: dict[str, Any] = {"method": "balance-channels", "iterations": 6, "first_step": -1}
+    program = snnir.compile(model, calibration=x, neuron="if", steps=8, check=False, **options)
+    assert [node.op.name for node in program.graph("spiking").nodes].count("if") == 7
+    found = program.verify(x[:1])
+    assert found.ok and found.clocked

@@ -1,4 +1,4 @@
-"""Draw accuracy against steps, and against synaptic operations, of what `measure.py` and `peers.py` wrote.
+"""Draw accuracy against steps, and against synaptic operations, of what `measure.py` and `peers.py` wrote; print the tables.
 
 python -m examples.families.plot [out/families.json] [--peers out/families_peers.json] [--output docs/pictures/families.png]
 """
@@ -8,11 +8,29 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Accuracy in per cent of every recipe and number of steps, as Markdown."""
+    steps = sorted({row["steps"] for row in rows if row.get("steps")})
+    lines = ["| | " + " | ".join(f"T = {each}" for each in steps) + " |", "| --- |" + " --- |" * len(steps)]
+    for name in dict.fromkeys(row["name"] for row in rows if row.get("steps")):
+        found = {row["steps"]: f"{100 * row['accuracy']:.1f}" for row in rows if row["name"] == name}
+        lines.append(f"| {name} | " + " | ".join(found.get(each, "") for each in steps) + " |")
+    lines += ["", "| | T | right, % | as the float network, % | spikes | operations |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        if "spikes" in row:
+            numbers = (
+                f"{100 * row['accuracy']:.1f} | {100 * row['agreement']:.1f} | {row['spikes']:,.0f} | {row['operations']:,.0f}"
+            )
+            lines.append(f"| {row['name']} | {row['steps'] or ''} | {numbers} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -53,6 +71,7 @@ def main() -> None:
     right.set_title("accuracy by operations (stars: exact conversion)", fontsize=10)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(given.output, dpi=160)
+    print(table(rows))
     print(given.output)
 
 
