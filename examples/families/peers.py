@@ -1,6 +1,6 @@
 """The recipes of SpikingJelly (`ann2snn`) on the committed network and the images of `measure.py`, to compare snnir's with.
 
-    .venv-peers/bin/python -m examples.families.peers --weights out/families/plain.pt [--images 300] [--steps 4 8 16 32 64]
+    .venv-peers/bin/python -m examples.families.peers [--images 300] [--steps 4 8 16 32 64 128 256]
 
 It runs in the environment of `make bench-peers`. One run to the last step gives the share of right answers at each of
 `--steps`: the mean of what the network gave so far.
@@ -56,11 +56,11 @@ def accuracies(network: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor, 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, default=Path("out/families/plain.pt"))
-    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--weights", type=Path, default=Path(__file__).parent / "artefacts" / "plain.pt")
+    parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--batches", type=int, default=64, help="batches of 64 images that thresholds are balanced in")
-    parser.add_argument("--steps", type=int, nargs="+", default=[4, 8, 16, 32, 64])
+    parser.add_argument("--steps", type=int, nargs="+", default=[4, 8, 16, 32, 64, 128, 256])
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder of Fashion-MNIST's four files")
     parser.add_argument("--output", type=Path, default=Path("out/families_peers.json"))
     given = parser.parse_args()

@@ -54,21 +54,19 @@ def main() -> None:
             left.plot(
                 steps, [100 * each for each in row["accuracy"].values()], "x--", ms=5, lw=1, label=f"SpikingJelly: {row['name']}"
             )
-    for row in rows:
-        if row["name"] != "float" and not row.get("steps"):
-            right.plot(row["operations"], 100 * row["accuracy"], "k*", ms=9)
-            right.annotate(
-                row["name"], (row["operations"], 100 * row["accuracy"]), fontsize=7, xytext=(5, -9), textcoords="offset points"
-            )
+    exact = [row for row in rows if row["name"] != "float" and not row.get("steps")]
+    for row, mark in zip(exact, "*P^Dv", strict=False):
+        right.plot(row["operations"], 100 * row["accuracy"], mark, color="black", ms=9, label=row["name"])
+    right.legend(fontsize=7)
     for axis, label in ((left, "steps T of the clock"), (right, "synaptic operations an image")):
         axis.axhline(100 * rows[0]["accuracy"], color="0.6", lw=1, ls=":")
         axis.set_xscale("log", base=2 if axis is left else 10)
         axis.set_xlabel(label)
         axis.grid(alpha=0.25)
     left.set_ylabel(f"right answers, % of {found['images']} images")
-    left.legend(fontsize=7)
+    left.legend(fontsize=6.5, loc="lower right", framealpha=0.9)
     left.set_title("accuracy by steps (dotted: the float network)", fontsize=10)
-    right.set_title("accuracy by operations (stars: exact conversion)", fontsize=10)
+    right.set_title("accuracy by operations (black: exact conversion)", fontsize=10)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(given.output, dpi=160)
     print(table(rows))
