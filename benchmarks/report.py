@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.bars import OURS, bars, row_share
 
-__all__ = ["insert", "main", "markdown", "plots"]
+__all__ = ["END", "insert", "main", "markdown", "plots", "write"]
 
 BEGIN = "<!-- measured: written by python -m benchmarks.report -->"
 BUSY = 0.5
@@ -202,12 +202,21 @@ def plots(facts: dict[str, Any], folder: Path) -> list[Path]:
     return written
 
 
-def insert(page: str, section: str) -> str:
-    """A page with its measured section replaced. Raises `ValueError` where it has no place for one."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"the page needs one line {BEGIN!r} and one line {END!r}")
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{section.strip()}\n\n{END}{rest.split(END)[1]}"
+def insert(page: str, section: str, begin: str = BEGIN) -> str:
+    """A page with its measured section replaced: from the line `begin` to the next line `END`. Raises `ValueError` where it has
+    no place for one."""
+    before, found, rest = page.partition(begin)
+    if not found or begin in rest or END not in rest:
+        raise ValueError(f"the page needs one line {begin!r} and a line {END!r} behind it")
+    return f"{before}{begin}\n\n{section.strip()}\n\n{END}{rest.split(END, 1)[1]}"
+
+
+def write(page: Path, section: str, begin: str = BEGIN) -> None:
+    """Replace the measured section of a page."""
+    text = insert(page.read_text(encoding="utf-8"), section, begin)
+    temporary = page.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(page)
 
 
 def main() -> None:
@@ -221,10 +230,7 @@ def main() -> None:
     text = markdown(facts)
     print(text)
     if arguments.write:
-        page = insert(arguments.write.read_text(encoding="utf-8"), text)
-        temporary = arguments.write.with_suffix(".tmp")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(arguments.write)
+        write(arguments.write, text)
     if arguments.plots:
         plots(facts, arguments.plots)
 

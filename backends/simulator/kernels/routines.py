@@ -16,6 +16,7 @@ from snnir.backends.simulator.kernels.encoders import encode
 from snnir.backends.simulator.kernels.few_spikes import few_spikes
 from snnir.backends.simulator.kernels.functions import compute, tell_changes
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
+from snnir.backends.simulator.kernels.levels import deliver_convolution_of_levels, deliver_dense_levels
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
 from snnir.backends.simulator.kernels.numba_compat import Compiled, Native, part
 from snnir.backends.simulator.kernels.populations import populate
@@ -144,6 +145,8 @@ for _name, _execute, _arrays in (
 for _kind, _deliver in (("dense", deliver_dense), ("convolution", deliver_convolution), ("sparse", deliver_sparse)):
     for _bits, _arrays in ((8, _weights_8), (16, _weights_16), (64, _weights_64)):
         _delivery(f"{_kind}_{_bits}", _deliver, _arrays)
+_delivery("dense_levels_8", deliver_dense_levels, _weights_8)
+_delivery("convolution_levels_8", deliver_convolution_of_levels, _weights_8)
 
 
 @_native
