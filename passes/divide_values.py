@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
     Add,
     Concat,
     Conv,
     Gather,
     Linear,
-    MaxPool,
     Movement,
     Mul,
     Reshape,
@@ -144,7 +144,7 @@ class Division:
             moved = np.where(moved == 0, 1.0, moved)  # what was padded is 0 in any unit
             compressed(moved, tuple(range(1, moved.ndim)))
             self.factors[node.output] = moved
-        elif isinstance(node.op, MaxPool) and given[0] is not None:
+        elif node.op.has(Trait.SELECTS) and node.op.has(Trait.CHANNELS) and given[0] is not None:
             channels = compressed(given[0], (1,))
             self.factors[node.output] = np.broadcast_to(channels, concrete(node.output.type, self.sizes))
         else:

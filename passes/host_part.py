@@ -7,8 +7,8 @@ A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It m
 2. after the network: only affine ops, data movement, such clips, quantizers of the model itself and host ops take what it
    gives, down to the outputs; where a layer with weights follows and the op has an integer form, it is a function instead.
 
-Ops on integers and truth, and casts to them and from them, are host ops. What of them is known from the inputs alone is
-computed before the network, so that integers are never rounded to levels.
+Ops on integers and truth, and casts to them and from them, are host ops. What of them is known from the inputs alone, by way of
+anything but layers with weights and recurrences, is computed before the network, so that integers are never rounded to levels.
 
 Anywhere else a host op is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
 the host, whichever has fewer multiply-accumulates.
@@ -32,19 +32,19 @@ from snnir.ir.ops import (
     Function,
     Linear,
     Lookup,
-    MaxPool,
     Movement,
     Mul,
     Observe,
-    Product,
     Quantize,
     Saturate,
     Scan,
     SparseLinear,
 )
-from snnir.passes.functions.lowering import lowered
+from snnir.passes.functions.integer_forms import integer_form_of
 
 __all__ = ["before_layers", "function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host", "work"]
+
+_LAYERS = Linear | Conv | SparseLinear
 
 
 def needs_host(node: Node) -> bool:
@@ -65,9 +65,11 @@ def host_prefix(
     """
     plain = _forward(graph, raw, lambda node: _signal(node) and node not in functions)
     wanted = {node for node in plain if needs_host(node) and node not in suffix}
+    early = _forward(graph, raw, lambda node: node.body is None and not isinstance(node.op, _LAYERS) and node not in functions)
+    wanted |= {node for node in early if _holds_integers(node) and node not in suffix}
     if allow:
         anything = _forward(graph, raw, lambda node: node.body is None)
-        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and lowered(node) is None}
+        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and integer_form_of(node) is None}
     return _ancestors(graph, wanted)
 
 
@@ -90,7 +92,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     if allow:
         plain = _ancestor_free(graph)
         for node in graph.nodes:
-            if needs_host(node) and lowered(node) is None and node not in after and node not in plain:
+            if needs_host(node) and integer_form_of(node) is None and node not in after and node not in plain:
                 before, behind = _ancestors(graph, {node}), _descendants(graph, {node})
                 if work(behind) < work(before):
                     after |= behind
@@ -176,7 +178,7 @@ def _is_levels(value: Value) -> bool:
     node = value.producer
     if value.type.is_levels or node is None or isinstance(node.op, FakeQuantize | Observe | Quantize | Scan):
         return not value.is_constant
-    moves = isinstance(node.op, Movement | MaxPool | Product) or (isinstance(node.op, Mul) and not node.operands[1].is_constant)
+    moves = node.op.has(Trait.OF_LEVELS) or (isinstance(node.op, Mul) and not node.operands[1].is_constant)
     return moves and all(_is_levels(operand) for operand in node.operands)
 
 
@@ -214,7 +216,9 @@ def before_layers(graph: Graph) -> set[Node]:
 def _functions_before_layers(graph: Graph) -> set[Node]:
     """Nodes with an integer form that a layer with weights follows: functions inside the network compute them."""
     layers = {node for node in graph.nodes if isinstance(node.op, Linear | Conv) and _weighs(node)}
-    return {node for node in _ancestors(graph, layers) - layers if lowered(node) is not None and not _holds_integers(node)}
+    return {
+        node for node in _ancestors(graph, layers) - layers if integer_form_of(node) is not None and not _holds_integers(node)
+    }
 
 
 def _ancestor_free(graph: Graph) -> set[Node]:

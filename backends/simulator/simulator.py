@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from snnir.backends.simulator.assemble import assemble
 from snnir.backends.simulator.budget import Budget
-from snnir.backends.simulator.program import Cache, assemble
+from snnir.backends.simulator.instructions import Cache
 from snnir.backends.simulator.rounding import unmultiplied, unseen_inputs
-from snnir.backends.simulator.tables import Layout, Program, Sized
+from snnir.backends.simulator.tables import Layout, Sized, Tables
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
 from snnir.machine import lower
 from snnir.machine.clipping import clipped_counts
-from snnir.machine.host import Host, Schedule
+from snnir.machine.host import Host, HostPlan
 from snnir.machine.options import DELIVERIES, ENCODINGS, EXECUTIONS, RunOptions, batch_size, check_graph
 from snnir.machine.results import SimulationResult
 
@@ -53,9 +54,9 @@ class Simulator:
     def __init__(self, graph: Graph) -> None:
         check_graph(graph)
         self.graph = graph
-        self._plans: dict[tuple[tuple[str, int], ...], tuple[Program, Layout]] = {}
+        self._plans: dict[tuple[tuple[str, int], ...], tuple[Tables, Layout]] = {}
         self._cache = Cache()
-        self._schedules: dict[int, Schedule] = {}
+        self._host_plans: dict[int, HostPlan] = {}
         self._unseen, self._unmultiplied = unseen_inputs(graph), unmultiplied(graph)
         self._sized: dict[tuple[object, ...], Sized] = {}
         self._allowed: RunOptions | None = None
@@ -126,7 +127,7 @@ class Simulator:
         try:
             pool.wake()
             given = {value: arrays[value.name] for value in self.graph.inputs}
-            host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules, self._unmultiplied)
+            host = Host(self.graph, sized.sizes, given, sized.fixed, self._host_plans, self._unmultiplied)
             sized.fixed = sized.fixed or host.fixed
             result: SimulationResult = driver.simulate(
                 self.graph,
@@ -168,7 +169,7 @@ class Simulator:
             self._sized[key] = sized
         return arrays, sized
 
-    def _plan(self, sizes: Mapping[str, int]) -> tuple[Program, Layout]:
+    def _plan(self, sizes: Mapping[str, int]) -> tuple[Tables, Layout]:
         key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))
         if key not in self._plans:
             while len(self._plans) >= _PLANS:

@@ -1,6 +1,6 @@
 """The tables of a program: what their rows hold, and where its results stand.
 
-Rows are records, so that the kernel and `program.py` call their fields by the same names.
+Rows are records, so that the kernel and `instructions.py` call their fields by the same names.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ __all__ = [
     "WINDOWS",
     "Charged",
     "Layout",
-    "Program",
     "Sized",
+    "Tables",
 ]
 
 
@@ -125,10 +125,10 @@ ROUNDING = np.dtype(
     [(name, np.int64) for name in ("size", "column", "factors")] + [(name, np.float64) for name in ("scale", "lo", "hi")]
 )
 """What the kernel rounds, float32[batch, size], to levels from `column` on; it multiplies by what stands from `factors` on in
-`Program.factors` before, or for -1 by nothing."""
+`Tables.factors` before, or for -1 by nothing."""
 
 
-class Program(NamedTuple):
+class Tables(NamedTuple):
     """The tables. Rows are records of the types above; `top` is the number of instructions outside of bodies."""
 
     top: int
@@ -255,10 +255,10 @@ class Layout:
 
 @dataclass
 class Sized:
-    """What follows from the sizes of inputs: `program` and `layout` for all batches, and what the host knows of this one."""
+    """What follows from the sizes of inputs: `tables` and `layout` for all batches, and what the host knows of this one."""
 
     sizes: dict[str, int]
-    program: Program
+    tables: Tables
     layout: Layout
     batch: int
     fixed: dict[Value, np.ndarray] = field(default_factory=dict)

@@ -15,17 +15,18 @@ from snnir.ir.batch import holds_batch
 from snnir.ir.dims import concrete, dim, product
 from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
-    AveragePool,
     Concat,
     Conv,
     Elementwise,
     Expand,
+    Extend,
     Gather,
     Hardmax,
     Linear,
     LogSoftmax,
     MatMul,
-    MaxPool,
+    Pad,
+    Pool,
     Reshape,
     Slice,
     Softmax,
@@ -105,6 +106,29 @@ def gather(rewriter: Rewriter, node: Node, op: Gather, operands: tuple[Value, ..
     return _along_axis(rewriter, node, op, operands)
 
 
+@pattern(Pad, Extend)
+def padded(rewriter: Rewriter, node: Node, op: Pad | Extend, operands: tuple[Value, ...]) -> Value | None:
+    """Elements around those of other axes than the batch."""
+    (x,) = operands
+    source, rank = x.type.batch_axis, x.type.rank
+    if not source or op.padding[source] != 0 or op.padding[source + rank] != 0:
+        return None
+    order = (source, *(axis for axis in range(rank) if axis != source))
+    amounts = tuple(op.padding[side + axis] for side in (0, rank) for axis in order)
+    return _moved(rewriter, node, dataclasses.replace(op, padding=amounts), operands)
+
+
+@pattern(Expand)
+def expanded(rewriter: Rewriter, node: Node, op: Expand, operands: tuple[Value, ...]) -> Value | None:
+    """Axes of size 1 repeated, beside a batch that is there already."""
+    batch = node.output.type.batch_axis
+    if not batch or operands[0].type.batch_axis is None:
+        return None
+    ranked = _ranked(rewriter, operands[0], node.output.type.rank)
+    inner = Expand((op.shape[batch], *op.shape[:batch], *op.shape[batch + 1 :]))
+    return _moved(rewriter, node, inner, (ranked,))
+
+
 @pattern(Softmax, LogSoftmax)
 def normalised(rewriter: Rewriter, node: Node, op: Softmax | LogSoftmax, operands: tuple[Value, ...]) -> Value | None:
     """A softmax over another axis than the batch."""
@@ -150,8 +174,8 @@ def _for_each(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Va
     return rewriter.emit(node.op, *spread, name=node.output.name)
 
 
-@pattern(MaxPool, AveragePool)
-def pool(rewriter: Rewriter, node: Node, op: MaxPool | AveragePool, operands: tuple[Value, ...]) -> Value | None:
+@pattern(Pool)
+def pool(rewriter: Rewriter, node: Node, op: Pool, operands: tuple[Value, ...]) -> Value | None:
     """A pool whose batch is the channel axis, or a position at which each window sees one element."""
     (x,) = operands
     batch, count = node.output.type.batch_axis, len(op.kernel)
@@ -225,4 +249,18 @@ def _front(rewriter: Rewriter, value: Value, axis: int) -> Value:
     return rewriter.emit(Transpose(perm), value, name=f"{value.name}.front")
 
 
-RULES = (reshape, pointwise_conv, pool, linear, matrices, elementwise, parts, gather, normalised, hardmax, broadcast)
+RULES = (
+    reshape,
+    pointwise_conv,
+    pool,
+    linear,
+    matrices,
+    elementwise,
+    parts,
+    gather,
+    padded,
+    expanded,
+    normalised,
+    hardmax,
+    broadcast,
+)

@@ -36,7 +36,7 @@ from snnir.ir.ops import (
     Transpose,
 )
 from snnir.passes.functions.fixed import MOST, Arithmetic, Fixed
-from snnir.passes.functions.lowering import lowers
+from snnir.passes.functions.integer_forms import integer_form
 
 __all__: list[str] = []
 
@@ -82,7 +82,7 @@ def _joined(arithmetic: Arithmetic, parts: Sequence[Value], axis: int) -> Value:
     return parts[0] if len(parts) == 1 else arithmetic.emit(Concat(axis), *parts)
 
 
-@lowers(TopPlaces)
+@integer_form(TopPlaces, bounded=True)
 def _top_places(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(TopPlaces)
     axis = op.axis % node.operands[0].type.rank
@@ -99,7 +99,7 @@ def _top_places(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -
     return Fixed(_joined(arithmetic, places, axis), 1.0, 0, count - 1)
 
 
-@lowers(TopValues)
+@integer_form(TopValues, bounded=True)
 def _top_values(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     if operands[0].keep is not None:
         raise UnsupportedError(f"{node.describe()}: masked values may be among the largest; only their places can be taken")
@@ -127,7 +127,7 @@ def _within(arithmetic: Arithmetic, index: Fixed, size: int) -> Value:
     return arithmetic.emit(IntAdd(), whole.value, round_)
 
 
-@lowers(Lookup)
+@integer_form(Lookup, bounded=True)
 def _lookup(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     table = node.operands[0].array
     index, row = node.operands[1].type, table.shape[1:]
@@ -141,7 +141,7 @@ def _lookup(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fi
     return replace(known, value=arithmetic.emit(IntTable(), place, known.value))
 
 
-@lowers(TakeAlong)
+@integer_form(TakeAlong, bounded=True)
 def _take_along(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(TakeAlong)
     x, index = operands

@@ -38,7 +38,7 @@ from snnir.ir.ops import (
     Sub,
     TakeAlong,
 )
-from snnir.passes.functions.lowering import lowered
+from snnir.passes.functions.integer_forms import integer_form_of
 from snnir.passes.host_part import needs_host
 
 __all__ = ["function_nodes", "inner_functions", "segments"]
@@ -108,7 +108,7 @@ def segments(graph: Graph, functions: Collection[Node]) -> dict[Value, int]:
 def _fits(node: Node) -> bool:
     plain = all(value.type.is_real for value in (*node.operands, *node.outputs))
     own = isinstance(node.op, FakeQuantize)  # the model's own quantizer gives levels, and so ends a function
-    return plain and not own and node.body is None and lowered(node) is not None
+    return plain and not own and node.body is None and integer_form_of(node) is not None
 
 
 def _changing(node: Node) -> list[Value]:

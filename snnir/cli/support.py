@@ -49,7 +49,7 @@ def _inside(op: type[Op]) -> str:
     """Spikes where no node of the op is the host's; a function where it has an integer form, or is what functions are made of."""
     from snnir.ir.ops import Abs, FakeQuantize, Function, Saturate
     from snnir.machine.lowering.function import STEPS
-    from snnir.passes.functions.lowering import has_integer_form
+    from snnir.passes.functions.integer_forms import has_integer_form
     from snnir.passes.real_integers import INSIDE
 
     if issubclass(op, Function | Saturate):

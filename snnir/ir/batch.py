@@ -15,16 +15,14 @@ from snnir.ir.dims import BATCH, Dimension, Shape, dim, product, substitute
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Trait
 from snnir.ir.ops import (
-    AveragePool,
     Concat,
     Conv,
     Extend,
     Gather,
     Linear,
-    MaxPool,
-    MaxPoolPlaces,
     NonMaxSuppression,
     Pad,
+    Pool,
     Recurrent,
     Reshape,
     ReverseParts,
@@ -232,7 +230,7 @@ def _along(node: Node, value: Value) -> set[int]:
         return {axis for axis in range(half) if op.padding[axis] or op.padding[half + axis]}
     if isinstance(op, Conv):
         return {1, *_moving(node.operands[1].type.shape[2:], op.stride, op.padding)}
-    if isinstance(op, MaxPool | AveragePool | MaxPoolPlaces):
+    if isinstance(op, Pool):
         return _moving(op.kernel, op.stride, op.padding)
     if isinstance(op, Recurrent):
         return {1, 2}

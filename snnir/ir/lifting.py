@@ -17,7 +17,6 @@ from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
-    AveragePool,
     Concat,
     Conv,
     DynamicStore,
@@ -28,8 +27,8 @@ from snnir.ir.ops import (
     Linear,
     Lookup,
     MatMul,
-    MaxPool,
     Pad,
+    Pool,
     Recurrent,
     ReduceMean,
     Reshape,
@@ -235,7 +234,7 @@ def _channels(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimen
     order = (0, 2, 1, *range(3, rank))
     turned = rewriter.emit(Transpose(order), operands[0], name=f"{name}.channels")
     rest = list(operands[1:])
-    if isinstance(op, Conv | MaxPool | AveragePool):
+    if isinstance(op, Conv | Pool):
         half = len(op.padding) // 2
         padding = (0, *op.padding[:half], 0, *op.padding[half:])
         if isinstance(op, Conv):

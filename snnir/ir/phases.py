@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from snnir.errors import UsageError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Accumulate, Clock, Encode, Fs, Function, If, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.op import Trait
+from snnir.ir.ops import Accumulate, Clock, Encode, Fs, Function, If, Population, Product, Readout, Scan
 
 __all__ = ["FEW_SPIKES", "INTEGRATE_FIRE", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
 
@@ -110,7 +111,7 @@ def _walk(graph: Graph, delivery: str, found: Phases, lengths: Mapping[str, int]
         if not isinstance(node.op, Readout):
             found.of.update(dict.fromkeys(node.outputs, phase))
         # what is only moved takes no step
-        if isinstance(node.op, Encode | Population | Readout | Accumulate | Product | MaxPool | Function):
+        if node.op.has(Trait.EMITS) or isinstance(node.op, Readout | Accumulate):
             last = max(last, phase.end)
     return last
 

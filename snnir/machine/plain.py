@@ -57,6 +57,7 @@ def simulate_plain(
         unsettled=found.unsettled,
         undelivered=found.undelivered,
         membranes={name: shaped(name, sums) for name, sums in found.sums.items()},
+        arrivals=found.arrivals,
     )
     readouts: dict[Value, np.ndarray] = {}
     for name, counts in found.counts.items():

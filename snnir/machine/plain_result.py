@@ -13,7 +13,10 @@ __all__ = ["PlainResult"]
 
 @dataclass
 class PlainResult(RunCounts):
-    """As `SimulationResult`, with dense trains: int64 [steps, N, ...], [windows, steps, N, ...] inside a body."""
+    """As `SimulationResult`, with dense trains: int64 [steps, N, ...], [windows, steps, N, ...] inside a body.
+
+    `arrivals` are the synaptic operations at each neuron, int64 [N, n], of emitters that receive any.
+    """
 
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     trains: dict[str, np.ndarray] = field(default_factory=dict)
@@ -21,6 +24,7 @@ class PlainResult(RunCounts):
     sums: dict[str, np.ndarray] = field(default_factory=dict)
     """The sums of readouts, by their names: int64 [N, ...]."""
     membranes: dict[str, np.ndarray] = field(default_factory=dict)
+    arrivals: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:

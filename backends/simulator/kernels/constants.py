@@ -39,6 +39,7 @@ __all__ = [
     "KEEPS_HISTORY",
     "LAST",
     "LEAST",
+    "LINE",
     "LINKS_PER_EVENT",
     "MOST",
     "MUL",
@@ -100,7 +101,7 @@ RELAY, REPLAY, GRADED = range(3)
 """How a state reaches the next window."""
 
 STEPS, SPIKES, SYNOPS, CHARGES, SUMS, SETTLES, COUNTS = range(7)
-"""Parts of the results of a sample: `Program.results` says where they begin."""
+"""Parts of the results of a sample: `Tables.results` says where they begin."""
 
 RECORDED, KEEPS_HISTORY = 1, 2
 """Flags of an emitter: whether the run records its events, and its sums after each step."""
@@ -133,6 +134,9 @@ the neurons go on in the next window, and whether they go on from the window bef
 
 ROWS = 255
 """The most rows of int8 that are added together: their sums fit 16 bits."""
+
+LINE = 64
+"""Bytes of a cache line: so many weights of a population, or a multiple of them, stand side by side."""
 
 SPARE = 16
 """Entries behind the last sum, and behind the last weight: a vector may reach beyond what is asked for."""

@@ -67,7 +67,7 @@ PROGRAM = Struct(
     registers=_INT64,
     results=_INT64,
 )
-"""The tables of a program, by the names of `tables.Program`."""
+"""The tables of a program, by the names of `tables.Tables`."""
 
 RUN = Struct(
     "run",
@@ -136,8 +136,11 @@ WORKER = Struct(
     scaled_rows=_INT32,  # and for being multiplied, by `factors`
     factors32=_INT32,
     factors64=_INT64,
+    packed=_INT8,  # levels of listed rows as bytes
+    merged=_INT32,  # levels that the events of several steps make; 0 but while they are delivered
     filled=_INT32,  # convolutions: how many rows each input position has in `channels`
     channels=_INT32,
+    held=_INT8,  # and their levels as bytes, where levels are delivered
     inputs=_INT64,  # from here on of the combination that runs
     values=_INT64,
     stamps=_INT64,
@@ -146,7 +149,7 @@ WORKER = Struct(
     kept_encoded=_INT32,  # kept from window to window: levels of encoders
     kept_tracers=_INT64,  # of combinations
     kept_states=_INT64,
-    kept_borders=_INT64,  # what elements and stacked values came to
+    kept_crossing=_INT64,  # what elements and stacked values came to
     differences=_INT64,
     charged=_INT64,
     changes=_INT32,
