@@ -37,7 +37,7 @@ def clipped_shares(counts: Mapping[str, tuple[int, int]]) -> dict[str, float]:
 
 
 def too_many(shares: Mapping[str, float], calibration: Mapping[str, float] | None) -> dict[str, float]:
-    """The shares that are worth a warning: more than `MOST_CLIPPED` beyond what the calibration data had themselves."""
+    """The shares that call for a warning: more than `MOST_CLIPPED` beyond what the calibration data had themselves."""
     usual = calibration or {}
     return {name: share for name, share in shares.items() if share > MOST_CLIPPED + usual.get(name, 0.0)}
 
