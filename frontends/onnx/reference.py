@@ -176,6 +176,11 @@ def _session(onnxruntime: ModuleType, given: str | bytes, options: SessionOption
             model = onnx.load(given) if isinstance(given, str) else onnx.load_model_from_string(given)
             model.ir_version = int(newest[1])
             return _session(onnxruntime, model.SerializeToString(), options)
+        if "same node name" in str(error):  # names of nodes mean nothing, and ONNX permits them twice
+            model = onnx.load(given) if isinstance(given, str) else onnx.load_model_from_string(given)
+            for node in model.graph.node:
+                node.ClearField("name")
+            return _session(onnxruntime, model.SerializeToString(), options)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         return onnxruntime.InferenceSession(given, options, providers=providers)
 

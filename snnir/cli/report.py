@@ -22,7 +22,7 @@ from snnir.cli.process import in_own_process
 from snnir.cli.provenance import origin_rows
 from snnir.cli.tables import show_table
 from snnir.ir.phases import INTEGRATE_FIRE
-from snnir.machine.clipping import MOST_CLIPPED, clipping_text
+from snnir.machine.clipping import clipping_text, too_many
 from snnir.runtime.accuracy import distance_text
 from snnir.runtime.costs import ENERGY_SOURCE
 from snnir.runtime.facts import given_levels_text, import_levels_text
@@ -188,11 +188,10 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     warn(program.warnings)
 
 
-def warn_clipped(shares: Mapping[str, float]) -> None:
-    """Warn, on stderr, of inputs of which more than 1 % saturate."""
-    for name, share in shares.items():
-        if share > MOST_CLIPPED:
-            click.echo(f"warning: {clipping_text(name, share)}", err=True)
+def warn_clipped(program: Program, shares: Mapping[str, float]) -> None:
+    """Warn, on stderr, of inputs of which far more saturate than of the calibration data."""
+    for name, share in too_many(shares, program.facts.clipped_inputs).items():
+        click.echo(f"warning: {clipping_text(name, share)}", err=True)
 
 
 def json_error(kind: str, message: str, nodes: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from snnir.ir.ops import Encode, Movement, Mul, Scan
 from snnir.ir.types import Quantization
 from snnir.machine.host import Host
 
-__all__ = ["MOST_CLIPPED", "clipped_counts", "clipped_shares", "clipping_text"]
+__all__ = ["MOST_CLIPPED", "clipped_counts", "clipped_shares", "clipping_text", "too_many"]
 
 MOST_CLIPPED = 0.01
 """A larger share gets a warning."""
@@ -34,6 +34,12 @@ def clipped_counts(host: Host) -> dict[str, tuple[int, int]]:
 def clipped_shares(counts: Mapping[str, tuple[int, int]]) -> dict[str, float]:
     """`clipped_counts` as shares."""
     return {name: beyond / total if total else 0.0 for name, (beyond, total) in counts.items()}
+
+
+def too_many(shares: Mapping[str, float], calibration: Mapping[str, float] | None) -> dict[str, float]:
+    """The shares that are worth a warning: more than `MOST_CLIPPED` beyond what the calibration data had themselves."""
+    usual = calibration or {}
+    return {name: share for name, share in shares.items() if share > MOST_CLIPPED + usual.get(name, 0.0)}
 
 
 def clipping_text(name: str, share: float) -> str:

@@ -14,7 +14,7 @@ from snnir.html import section, table
 from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import bind_sizes, check_inputs, execute
 from snnir.ir.phases import INTEGRATE_FIRE, neuron_of
-from snnir.machine.clipping import MOST_CLIPPED, clipped_counts, clipped_shares, clipping_text
+from snnir.machine.clipping import clipped_counts, clipped_shares, clipping_text, too_many
 from snnir.machine.host import Host
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
@@ -144,15 +144,15 @@ class Program:
         `UsageError`.
 
         Inputs beyond the range of the calibration data saturate: `result.clipped` has their share, and the logger `snnir` warns
-        once for each input of which more than 1 % do.
+        once for each input of which more than 1 % do, beyond those of the calibration data.
         """
         chosen = RunOptions.of(**options)
         graph = self.graph("spiking")
         inputs = by_name(graph, x)
         result = self._run(inputs, chosen, progress)  # both backends check the inputs
         result.outputs.update(apart(graph, result.outputs, x))
-        for name, share in result.clipped.items():
-            if share > MOST_CLIPPED and name not in self._warned:
+        for name, share in too_many(result.clipped, self.facts.clipped_inputs).items():
+            if name not in self._warned:
                 self._warned.add(name)
                 _LOG.warning(clipping_text(name, share))
         return result
