@@ -157,11 +157,16 @@ def energies(rows: Sequence[Row]) -> str:
     lines = [head, re.sub(r"[^|]+", " --- ", head)]
     for row in rows:
         cells = [
-            f"{row.arithmetic[kind] / 1e3:,.3g}" + (f" + {row.memory[kind] / 1e3:,.3g}" if kind in row.memory else "")
+            _number(row.arithmetic[kind] / 1e3) + (f" + {_number(row.memory[kind] / 1e3)}" if kind in row.memory else "")
             for kind in kinds
         ]
         lines.append(f"| {row.model} | {row.bits} | {row.neuron} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    """Three digits, and all those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _float_milliseconds(model: Path, inputs: Mapping[str, np.ndarray], count: int) -> float:
@@ -190,8 +195,9 @@ def table(rows: Sequence[Row]) -> str:
         fewer = f"{pair.spikes / max(row.spikes, 1):.1f}x" if row.neuron != "bif" else ""
         name = f"{row.model} (drawn inputs)" if row.drawn else row.model
         cells = [name, row.bits, row.neuron, f"{row.spikes:,.0f}", fewer, f"{row.synops_per_mac:.2f} ({row.charges_per_mac:.2f})"]
-        cells += [f"{row.steps_mean:.1f} ({row.steps_most})", f"{row.steps_sample:,.0f}", f"{row.milliseconds:,.3g}"]
-        cells += [f"{row.milliseconds / row.float_milliseconds:,.3g}x"]
+        cells += [f"{row.steps_mean:.1f} ({row.steps_most})", f"{row.steps_sample:,.0f}", _number(row.milliseconds)]
+        known = row.float_milliseconds == row.float_milliseconds  # else it could not be run as it is: no number
+        cells += [f"{_number(row.milliseconds / row.float_milliseconds)}x" if known else "-"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

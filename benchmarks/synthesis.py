@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: yosys is not installed (Debian: apt install yosys)", file=sys.stderr)
         return 2
     version = subprocess.run(["yosys", "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
-    words = "python -m benchmarks.synthesis" + (f" --only {given.only}" if given.only else "")
+    words = f"python -m benchmarks.synthesis --bits {' '.join(map(str, given.bits))}"
+    words += f" --only {given.only}" if given.only else ""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     text = f"`{words}` on {date}, Yosys {version}, `synth_ice40`:\n\n{table(_rows(given.bits, given.only))}"
     print(text)

@@ -11,6 +11,7 @@ import numpy as np
 
 from snnir.errors import CalibrationError, UsageError
 from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Op, Quantization, Value
+from snnir.ir.dims import substitute
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -295,7 +296,8 @@ def chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.nd
 
 
 def shortened(graph: Graph, data: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], ...]:
-    """The data cut to half, a quarter ... of their length along open axes that have an upper end; nothing where there are none.
+    """The data cut to half, a quarter ... of their length along open axes that have an upper end, as far as anything is left of
+    every value; nothing where there are none.
 
     Nor where an input would no longer fit to the others: one of integers without that axis, which may hold lengths, or
     one whose size follows from the open one.
@@ -316,9 +318,19 @@ def shortened(graph: Graph, data: Mapping[str, np.ndarray]) -> tuple[dict[str, n
         for name, places in axes.items():
             for axis in places:
                 cut[name] = cut[name].take(range(-(-data[name].shape[axis] // part)), axis=axis)
+        if not _leaves_something(graph, cut):
+            break
         found.append(cut)
         part *= 2
     return tuple(found)
+
+
+def _leaves_something(graph: Graph, data: Mapping[str, np.ndarray]) -> bool:
+    """Whether no value of the graph is empty for inputs of these sizes."""
+    pairs = [pair for value in graph.inputs for pair in zip(value.type.shape, data[value.name].shape, strict=True)]
+    sizes = {str(size): number for size, number in pairs if isinstance(size, Dim)}
+    shapes = (substitute(size, sizes) for node in graph.nodes for value in node.outputs for size in value.type.shape)
+    return all(isinstance(size, Dim) or size > 0 for size in shapes)
 
 
 def first_samples(graph: Graph, data: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:

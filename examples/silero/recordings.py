@@ -2,10 +2,10 @@
 
     python examples/silero/recordings.py FOLDER [FOLDER ...] --output recordings.npz
 
-Takes every `.wav` file (one channel, 16 bits, any rate) and `.raw` file (16 kHz, 16 bits) below the folders; each but the first
-folder gives about as many seconds as the first. Files follow one another with pauses of recorded silence between them: each pause
-is the quietest tenth of a second of the file before it, repeated. Every second file calibrates (the first half of the
-sequences), the others are measured. The format is that of `make_speech.py`.
+Takes every `.wav` file (one channel, 16 bits, any rate) and `.raw` file (16 kHz, 16 bits) below the folders that holds half a
+second or more. Files follow one another with pauses of recorded silence between them: each pause is the quietest tenth of a
+second of the file before it, repeated. Every second file calibrates (the first half of the sequences), the others are measured.
+The format is that of `make_speech.py`.
 
 Debian has recordings of people: LibriVox, card names and commands in pocketsphinx-testdata (16 kHz), telephone prompts in
 asterisk-core-sounds-en-wav (8 kHz), names of loudspeakers in alsa-utils.
@@ -57,19 +57,6 @@ def sequences(files: list[Path], samples: int) -> np.ndarray:
     return whole[: len(whole) // samples * samples].reshape(-1, samples)
 
 
-def chosen(folders: list[Path]) -> list[Path]:
-    """All files of the first folder, and of each other one about as many seconds, spread over its names."""
-    files: list[Path] = []
-    seconds = 0.0
-    for place, folder in enumerate(folders):
-        found = sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".raw") and path.stat().st_size > RATE)
-        lengths = np.cumsum([len(read(path)) / RATE for path in found])
-        step = 1 if place == 0 else max(int(np.ceil(lengths[-1] / seconds)), 1)
-        seconds = float(lengths[-1]) if place == 0 else seconds
-        files += found[::step]
-    return files
-
-
 def main() -> None:
     """Read the files and write the sequences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,7 +64,8 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=64, help="chunks of 512 samples (32 ms) in a sequence")
     parser.add_argument("--output", type=Path, default=Path("recordings.npz"))
     options = parser.parse_args()
-    files = chosen(options.folders)
+    found = (path for folder in options.folders for path in sorted(folder.rglob("*")) if path.suffix in (".wav", ".raw"))
+    files = [path for path in found if path.stat().st_size > RATE]
     halves = [sequences(files[start::2], 512 * options.chunks) for start in (1, 0)]
     count = min(map(len, halves))
     audio = encode(np.concatenate([half[:count] for half in halves]))

@@ -86,7 +86,7 @@ def replay_bundle(bundle: Bundle) -> Replayed:
         low, high = bundle.bounds.trains[name]["events"]
         if len(mine) and not (low <= mine[:, 4].min() and mine[:, 4].max() <= high):
             found.beyond.append(f"events of {name}")
-        if len(mine) and mine[:, 2].max() >= bundle.schedule.steps[name]:
+        if len(mine) and mine[:, 2].max() >= bundle.settling.steps[name]:
             found.beyond.append(f"steps of {name}")
     for name, observed in result.observed.items():
         certified = bundle.bounds.registers[name]
@@ -108,7 +108,7 @@ def _check_size(bundle: Bundle, samples: int) -> None:
     from snnir.machine.program import Route, Scan, walk
 
     emitted = [op.train for op, _ in walk(bundle.program.ops) if not isinstance(op, Scan)]
-    largest = sum(train.size * max(bundle.schedule.steps.get(train.name, 0), 1) for train in emitted)
+    largest = sum(train.size * max(bundle.settling.steps.get(train.name, 0), 1) for train in emitted)
     routed = sum(op.map.size for op, _ in walk(bundle.program.ops) if isinstance(op, Route))
     if samples * largest + routed > _LARGEST_REPLAY:
         raise InputError(f"a replay would keep {samples * largest:,} events; {_LARGEST_REPLAY:,} is the most: give fewer samples")
@@ -252,8 +252,8 @@ def bundle_facts(bundle: Bundle) -> dict[str, object]:
         "weight_bits": max((weight_bits(synapse) for synapse in weights), default=0),
         "neurons": sum(op.train.size for op in summing if isinstance(op, Population | FewSpikes)),
         "populations": populations,
-        "steps_outside": bundle.schedule.outer,
-        "steps_in_scans": {name: max(steps) for name, steps in bundle.schedule.windows.items()},
+        "steps_outside": bundle.settling.outer,
+        "steps_in_scans": {name: max(steps) for name, steps in bundle.settling.windows.items()},
         "host": list(program.host),
         "golden_samples": bundle.golden.samples if bundle.golden is not None else 0,
     }
