@@ -182,9 +182,9 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     warn(program.warnings)
 
 
-def warn_clipped(program: Program, shares: Mapping[str, float]) -> None:
+def warn_clipped(program: Program, counts: Mapping[str, tuple[int, int]]) -> None:
     """Warn, on stderr, of inputs of which far more saturate than of the calibration data."""
-    for name, share in too_many(shares, program.facts.clipped_inputs).items():
+    for name, share in too_many(counts, program.facts.clipped_inputs).items():
         click.echo(f"warning: {clipping_text(name, share)}", err=True)
 
 

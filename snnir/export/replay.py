@@ -44,7 +44,9 @@ class Replayed:
     def facts(self) -> dict[str, object]:
         """As JSON."""
         registers = {
-            name: {register: f"{certified} bits certified, {needed} needed" for register, (certified, needed) in found.items()}
+            name: {
+                register: {"bits_certified": certified, "bits_needed": needed} for register, (certified, needed) in found.items()
+            }
             for name, found in self.registers.items()
         }
         return {
@@ -235,13 +237,15 @@ def bundle_facts(bundle: Bundle) -> dict[str, object]:
     program, bounds = bundle.program, bundle.bounds
     summing = [op for op, _ in walk(program.ops) if isinstance(op, Summing)]
     weights = {id(synapse.weights): synapse for op in summing for synapse in op.synapses}.values()
-    populations = {}
+    populations: dict[str, dict[str, object]] = {}
     for op in summing:
-        kind = type(op).__name__.lower()
-        if isinstance(op, Population | FewSpikes):
-            kind = f"{'few-spikes ' if isinstance(op, FewSpikes) else ''}{'staircase' if op.staircase else 'uniform'}"
-        bits = {key: bits_of(found) for key, found in bounds.registers[op.train.name].items() if key != "sum"}
-        populations[op.train.name] = f"{op.train.size:,} {kind}; bits: " + ", ".join(f"{key} {n}" for key, n in bits.items())
+        spiking = isinstance(op, Population | FewSpikes)
+        populations[op.train.name] = {
+            "size": op.train.size,
+            "kind": "few-spikes" if isinstance(op, FewSpikes) else "bif" if spiking else type(op).__name__.lower(),
+            **({"thresholds": "staircase" if op.staircase else "uniform"} if isinstance(op, Population | FewSpikes) else {}),
+            "bits": {key: bits_of(found) for key, found in bounds.registers[op.train.name].items() if key != "sum"},
+        }
     mapping = bundle.mapping
     cores = mapping.get("cores")
     facts: dict[str, object] = {
