@@ -141,7 +141,7 @@ def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray], preci
     found = candidates(graph, observed.raw, data)
     if not found:
         return graph, []
-    seen = {candidate.node.operands[0]: candidate for candidate in found}
+    seen = {candidate.watched: candidate for candidate in found}
 
     def observe(value: Value, array: np.ndarray) -> None:
         if value in seen:

@@ -5,8 +5,8 @@ and weights W F whose rows differ more in magnitude, so that rounding them to fe
 factors that are ranges to several powers: the squared error that the rounding of levels and of weights leaves in the sums
 of what takes the value, relative to the square of each sum; and the sum of the magnitudes of all levels.
 
-One more bit for all channels would lessen the error of levels to a quarter, for twice the spikes. Factors must give more than
-that: `error * spikes^2` must fall to `PAYS` of what it is with one scale for all.
+The number of bits is the user's: more accurate levels of it are worth spikes, but not any number of them. Factors may cost as
+many times the spikes as they lessen the squared error: `error * spikes` must fall to `PAYS` of what it is with one scale for all.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["PAYS", "Precision", "choose_factors"]
 
-PAYS = 0.5
-"""The share to which `error * spikes^2` must fall, for factors to be used."""
+PAYS = 0.9
+"""The share to which `error * spikes` must fall, for factors to be used."""
 _PAYS_INPUT = 0.5
 """The same of the error alone where the host divides: the charges of inputs are no spikes."""
 _POWERS = (0.3, 0.5, 0.8, 1.0)
@@ -94,7 +94,7 @@ def _of_activation(member: Candidate, relative: np.ndarray, precision: Precision
     costs = []
     for factors in choices:
         error, spikes = _measured(member, shown, factors, precision)
-        costs.append(error * spikes**2)
+        costs.append(error * spikes)
     best = int(np.argmin(costs))
     return choices[best] if costs[best] <= PAYS * costs[0] else None
 
