@@ -21,7 +21,7 @@ __all__ = ["aligned_factors"]
 _FINER = 0.95
 """How much finer a scale may become: what it then clips is little. Else it becomes coarser, up to twice as much."""
 
-Product = dict[Node, int]
+_Monomial = dict[Node, int]
 """Powers of the scales of `observe` nodes, each standing for its group."""
 
 
@@ -57,8 +57,8 @@ def aligned_factors(graph: Graph, scales: Mapping[Node, float]) -> dict[Node, fl
     return {node: factor for leader, factor in moved.items() if factor != 1.0 for node in members[leader]}
 
 
-def _align(products: list[Product], state: Node, scales: Mapping[Node, float], moved: dict[Node, float]) -> None:
-    def worth(product: Product) -> float:
+def _align(products: list[_Monomial], state: Node, scales: Mapping[Node, float], moved: dict[Node, float]) -> None:
+    def scale_of(product: _Monomial) -> float:
         return math.prod((scales[node] * moved.get(node, 1.0)) ** power for node, power in product.items())
 
     holders = [product for product in products if product.get(state) == 1]
@@ -69,7 +69,7 @@ def _align(products: list[Product], state: Node, scales: Mapping[Node, float], m
         free = [node for node, power in product.items() if power == 1 and node not in moved and node not in reference]
         if free:
             node = state if state in free else free[0]
-            ratio = math.log2(worth(reference) / worth(product))
+            ratio = math.log2(scale_of(reference) / scale_of(product))
             up = ratio - math.floor(ratio)
             moved[node] = 2.0 ** (up - 1 if up - 1 >= math.log2(_FINER) else up)
     for product in products:
@@ -77,11 +77,11 @@ def _align(products: list[Product], state: Node, scales: Mapping[Node, float], m
             moved.setdefault(node, 1.0)
 
 
-def _products(value: Value, states: Mapping[Value, Node | None], leaders: Mapping[Node, Node]) -> list[Product] | None:
+def _products(value: Value, states: Mapping[Value, Node | None], leaders: Mapping[Node, Node]) -> list[_Monomial] | None:
     """The summands of a sum, each as the scales that it is a product of; None where something else than levels is weighed."""
     node = value.producer
     if node is not None and isinstance(node.op, Add):
-        found: list[Product] = []
+        found: list[_Monomial] = []
         for operand in node.operands:
             if not operand.is_constant:
                 part = _products(operand, states, leaders)
@@ -89,7 +89,7 @@ def _products(value: Value, states: Mapping[Value, Node | None], leaders: Mappin
                     return None
                 found += part
         return found
-    product: Product = {}
+    product: _Monomial = {}
     factors = node.operands if node is not None and isinstance(node.op, Mul) else (value,)
     for factor in factors:
         if (

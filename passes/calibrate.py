@@ -14,7 +14,8 @@ from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Op, Quantization, Value
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
-from snnir.passes.channel_scales import apply_factors, candidates
+from snnir.passes.balance_thresholds import balanced_thresholds
+from snnir.passes.channel_scales import apply_factors, candidates, not_finite
 from snnir.passes.choose_factors import Precision, choose_factors
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
@@ -24,7 +25,7 @@ from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["METHODS", "Calibrate", "chunks", "first_samples", "shortened"]
 
-METHODS = ("mse", "percentile", "minmax")
+METHODS = ("mse", "percentile", "minmax", "balance", "balance-channels")
 BINS = 2048
 _CHUNK = 64
 _COARSE = tuple(np.geomspace(1.0, 0.03, 12).tolist())
@@ -42,7 +43,9 @@ class Calibrate(Pass):
     2. Values that must share a scale (operands of a concat, a state and what it becomes) are measured together.
     3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
        the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
-       Scales are rounded to 4 significant digits.
+       Scales are rounded to 4 significant digits. `balance` takes for the ends of activations what local threshold balancing
+       finds in `iterations` batches (`balance_thresholds.py`), one for each value; `balance-channels` one for each channel, where
+       weights can carry it, as factors that values are divided by; both take `minmax` for inputs and what goes below 0.
     4. The lowest level is chosen with the scale: 0 for data without negative numbers; from -0.2 to 3 there are few levels
        below 0 and many above.
     5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
@@ -67,12 +70,15 @@ class Calibrate(Pass):
     channels: bool = True
     bits: int = 4
     weight_bits: int = 8
+    iterations: int = 64
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"calibration method {self.method!r} is unknown; choose one of {', '.join(METHODS)}")
         if not 50 < self.percentile <= 100:
             raise UsageError(f"percentile {self.percentile} is out of range; choose above 50, at most 100")
+        if self.iterations < 1:
+            raise UsageError(f"iterations={self.iterations} is out of range: thresholds are balanced in 1 or more")
 
     def run(self, graph: Graph, context: Context) -> Result:
         """Apply the pass. Raises `UnsupportedError` for ops without spiking form, `CalibrationError` without data."""
@@ -82,7 +88,11 @@ class Calibrate(Pass):
         if context.calibration is not None:
             context = dataclasses.replace(context, shortened=shortened(placed, context.calibration))
         groups, _ = _own_scales(placed)
-        if groups and self.channels and context.calibration is not None:
+        thresholds: dict[str, float] = {}
+        if groups and self.method.startswith("balance") and context.calibration is not None:
+            placed, thresholds = self._balanced(observed, context.calibration)
+            remarks.append(f"thresholds of {len(thresholds)} values are balanced in {self.iterations} batches")
+        elif groups and self.channels and context.calibration is not None:
             placed, remarks = _with_channel_scales(observed, context.calibration, Precision(self.bits, self.weight_bits))
         groups, own = _own_scales(placed)
         found: dict[Node, Op] = {**own, **saturations(placed, context)}
@@ -100,11 +110,25 @@ class Calibrate(Pass):
         group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
         histograms = _measure(placed, group_of, len(groups), context)
         for nodes, histogram in zip(groups, histograms, strict=True):
+            ends = [thresholds[node.output.name] for node in nodes if node.output.name in thresholds]
+            if ends and histogram.low >= 0:
+                histogram = Histogram(0.0, max(ends))
             levels = [self.levels(histogram, bits) for bits in range(Observe.FEWEST_BITS, Observe.MOST_BITS + 1)]
             op = Observe(tuple(item.scale for item in levels), tuple(item.lo for item in levels))
             found.update(dict.fromkeys(nodes, op))
         remark = f"{len(groups)} scales for {len(found)} values, by {self.method}"
         return Result(_filled(placed, found), bool(found), (remark, *remarks))
+
+    def _balanced(self, observed: Placed, data: Mapping[str, np.ndarray]) -> tuple[Graph, dict[str, float]]:
+        """The graph with values divided by the balanced thresholds of their channels where that was asked for, and the
+        threshold of each activation, by the name of what `observe` gives."""
+        graph, single = observed.graph, self.method == "balance"
+        found = [each for each in candidates(graph, observed.raw, data) if not each.raw and each.node in set(graph.nodes)]
+        axes = {each.node: None if single or not each.free else each.axis for each in found}
+        thetas = balanced_thresholds(graph, axes, chunks(graph, data), self.iterations)
+        chosen = {node: theta for node, theta in thetas.items() if axes[node] is not None}
+        ends = {node.output.name: 1.0 if node in chosen else float(theta.max()) for node, theta in thetas.items()}
+        return apply_factors(graph, found, chosen, data) if chosen else graph, ends
 
     def levels(self, histogram: Histogram, bits: int) -> Quantization:
         """The levels of `bits` bits, from the lowest one that the data need on."""
@@ -241,7 +265,7 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
         if value in group_of and array.size:
             low, high = float(array.min()), float(array.max())
             if not (np.isfinite(low) and np.isfinite(high)):
-                raise CalibrationError(f"calibration data makes {value.name} NaN or infinite")
+                raise CalibrationError(not_finite(value.name))
             histogram = histograms[group_of[value]]
             histogram.low, histogram.high = min(histogram.low, low), max(histogram.high, high)
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from snnir.errors import CalibrationError
 from snnir.ir import BATCH, Graph, Node, Value
 from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes
@@ -30,7 +31,7 @@ from snnir.passes.factors import NotCarriedError, Reader, divisible, spread_axis
 from snnir.passes.falling_slopes import LargerOfTwo, observed_pairs
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["ENOUGH", "Candidate", "apply_factors", "candidates"]
+__all__ = ["ENOUGH", "Candidate", "apply_factors", "candidates", "not_finite"]
 
 ENOUGH = 32
 """How many numbers an input must show in each channel, so that ranges of its own are known for it."""
@@ -40,6 +41,11 @@ _FAR = 0.25
 """The share of its levels that the data of an input far from 0 must use, or the middle of their range is taken off."""
 _WIDER = 1.5
 """How much wider than seen the ranges are taken from which the middle is taken off."""
+
+
+def not_finite(name: str) -> str:
+    """What is said where calibration data drive a value beyond the range of its type."""
+    return f"calibration data make {name} NaN, infinite or far too large; look at the data: are they scaled as the model expects?"
 
 
 @dataclass
@@ -89,7 +95,10 @@ class Candidate:
                 whole = (array.reshape(-1) if self.axis is None else np.moveaxis(array, self.axis, 0)).reshape(rows.shape)
                 np.minimum(self.ends[0], whole.min(axis=1), out=self.ends[0])
                 np.maximum(self.ends[1], whole.max(axis=1), out=self.ends[1])
-            self.powers += (rows**8).sum(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.powers += (rows**8).sum(axis=1)
+            if not np.isfinite(self.powers).all():
+                raise CalibrationError(not_finite(self.node.operands[0].name))
             self.count += rows.shape[1]
             if self.axis is not None and self.free:
                 signed = np.moveaxis(array, self.axis, 0).reshape(rows.shape)

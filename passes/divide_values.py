@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from snnir.ir import Graph, Node, Value
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
     Add,
     Concat,
     Conv,
     Gather,
     Linear,
-    MaxPool,
     Movement,
     Mul,
     Reshape,
@@ -144,9 +144,9 @@ class Division:
             moved = np.where(moved == 0, 1.0, moved)  # what was padded is 0 in any unit
             compressed(moved, tuple(range(1, moved.ndim)))
             self.factors[node.output] = moved
-        elif isinstance(node.op, MaxPool) and given[0] is not None:
-            pool = node.op.bind(dict(self.sizes))
-            largest, smallest = pool.evaluate(given[0])[0], -pool.evaluate(-given[0])[0]
+        elif node.op.has(Trait.SELECTS) and node.op.has(Trait.CHANNELS) and given[0] is not None:
+            op = node.op.bind(dict(self.sizes))
+            largest, smallest = op.evaluate(given[0])[0], -op.evaluate(-given[0])[0]
             if not (largest == smallest).all():
                 raise NotCarriedError(f"{node.describe()} compares levels of different worth")
             self.factors[node.output] = largest

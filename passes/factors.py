@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.ir import Dim, Node, TensorType, Value, dims
-from snnir.ir.ops import Add, Clip, Conv, LeakyRelu, Linear, MaxPool, Movement, Observe, PRelu, Relu, Scan, SparseLinear
+from snnir.ir.op import Trait
+from snnir.ir.ops import Add, Clip, Conv, LeakyRelu, Linear, Observe, PRelu, Relu, Scan, SparseLinear
 from snnir.passes.sums import WEIGHTED
 
 __all__ = ["Factors", "NotCarriedError", "Reader", "compressed", "concrete", "divisible", "reader_of", "spread_axis"]
@@ -186,4 +187,4 @@ def divisible(value: Value, factor: np.ndarray, used: int = 1) -> list[Node]:
 
 def _is_levels(value: Value) -> bool:
     """Whether the value is one that data movement, pools or scans give: levels, which a sum takes as they are."""
-    return value.producer is None or isinstance(value.producer.op, Movement | MaxPool | Scan)
+    return value.producer is None or value.producer.op.has(Trait.SELECTS) or isinstance(value.producer.op, Scan)

@@ -33,19 +33,17 @@ from snnir.ir.ops import (
     Function,
     Linear,
     Lookup,
-    MaxPool,
     Movement,
     Mul,
     Observe,
-    Product,
     Quantize,
     Saturate,
     Scan,
     SparseLinear,
 )
-from snnir.passes.functions.lowering import lowered
+from snnir.passes.functions.integer_forms import integer_form_of
 
-__all__ = ["function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host", "work"]
+__all__ = ["before_layers", "function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host", "work"]
 
 
 def needs_host(node: Node) -> bool:
@@ -68,14 +66,14 @@ def host_prefix(
     wanted = {node for node in plain if needs_host(node) and node not in suffix}
     if allow:
         anything = _forward(graph, raw, lambda node: node.body is None)
-        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and lowered(node) is None}
+        wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and integer_form_of(node) is None}
     return _ancestors(graph, wanted)
 
 
 def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     """Nodes that are computed in real numbers after the network."""
     tail: set[Node] = set()
-    before = _before_layers(graph)
+    before = _functions_before_layers(graph)
     early = _forward(graph, graph.inputs, lambda node: isinstance(node.op, Movement | Lookup) or _holds_integers(node))
     for node in reversed(graph.nodes):
         # tokens are looked up, and integers computed with, before the network: as levels they would be others
@@ -91,7 +89,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
     if allow:
         plain = _ancestor_free(graph)
         for node in graph.nodes:
-            if needs_host(node) and lowered(node) is None and node not in after and node not in plain:
+            if needs_host(node) and integer_form_of(node) is None and node not in after and node not in plain:
                 before, behind = _ancestors(graph, {node}), _descendants(graph, {node})
                 if work(behind) < work(before):
                     after |= behind
@@ -160,13 +158,13 @@ def function_interior(graph: Graph) -> dict[Node, object]:
 
 
 def _observes(node: Node | None) -> bool:
-    return node is not None and isinstance(node.op, Observe | Quantize)
+    return node is not None and isinstance(node.op, FakeQuantize | Observe | Quantize)
 
 
 def is_sum(value: Value) -> bool:
     """Whether a value of a calibrated graph is what synapses can give: levels, a constant, or a sum of weighted levels."""
     node = value.producer
-    if node is None or value.type.is_levels or isinstance(node.op, Observe | Quantize | Scan):
+    if node is None or value.type.is_levels or isinstance(node.op, FakeQuantize | Observe | Quantize | Scan):
         return True
     if isinstance(node.op, Add):
         return all(is_sum(operand) for operand in node.operands)
@@ -178,9 +176,9 @@ def is_sum(value: Value) -> bool:
 def _is_levels(value: Value) -> bool:
     """Whether a value is levels, or moves and combines levels as spikes do."""
     node = value.producer
-    if value.type.is_levels or node is None or isinstance(node.op, Observe | Quantize | Scan):
+    if value.type.is_levels or node is None or isinstance(node.op, FakeQuantize | Observe | Quantize | Scan):
         return not value.is_constant
-    moves = isinstance(node.op, Movement | MaxPool | Product) or (isinstance(node.op, Mul) and not node.operands[1].is_constant)
+    moves = node.op.has(Trait.OF_LEVELS) or (isinstance(node.op, Mul) and not node.operands[1].is_constant)
     return moves and all(_is_levels(operand) for operand in node.operands)
 
 
@@ -209,10 +207,18 @@ def _weighs(node: Node) -> bool:
     return not node.operands[0].is_constant and not (weight.is_constant and bool((weight.array == 1).all()))
 
 
-def _before_layers(graph: Graph) -> set[Node]:
+def before_layers(graph: Graph) -> set[Node]:
+    """Nodes that a layer with weights, or a scan, follows."""
+    layers = {node for node in graph.nodes if isinstance(node.op, Scan) or (isinstance(node.op, Linear | Conv) and _weighs(node))}
+    return set().union(*(_ancestors(graph, {node}) - {node} for node in layers))
+
+
+def _functions_before_layers(graph: Graph) -> set[Node]:
     """Nodes with an integer form that a layer with weights follows: functions inside the network compute them."""
     layers = {node for node in graph.nodes if isinstance(node.op, Linear | Conv) and _weighs(node)}
-    return {node for node in _ancestors(graph, layers) - layers if lowered(node) is not None and not _holds_integers(node)}
+    return {
+        node for node in _ancestors(graph, layers) - layers if integer_form_of(node) is not None and not _holds_integers(node)
+    }
 
 
 def _ancestor_free(graph: Graph) -> set[Node]:

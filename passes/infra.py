@@ -128,8 +128,8 @@ def _make(name: str, options: str) -> Pass:
         load_passes()
     if name not in PASSES:
         near = difflib.get_close_matches(name, PASSES, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"unknown pass {name!r}{hint} Known: {', '.join(sorted(PASSES))}")
+        hint = f"; did you mean {near[0]}?" if near else ";"
+        raise UsageError(f"unknown pass {name!r}{hint} known are {', '.join(sorted(PASSES))}")
     fields = {option.name: option for option in dataclasses.fields(PASSES[name])}
     values: dict[str, object] = {}
     for item in options.replace(",", " ").split():

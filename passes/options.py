@@ -12,7 +12,8 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, TypedDict
 
 from snnir.errors import UsageError
-from snnir.ir.phases import FEW_SPIKES, NEURONS
+from snnir.ir.ops.clocked import ENCODERS, RESETS
+from snnir.ir.phases import FEW_SPIKES, INTEGRATE_FIRE, NEURONS
 from snnir.ir.protocols import Functions
 
 __all__ = ["CompileKeywords", "CompileOptions", "Declaration", "declaration"]
@@ -60,6 +61,17 @@ class CompileKeywords(TypedDict, total=False):
     gates: str
     inputs: str
     functions: str
+    levels: int
+    steps: int
+    encoder: str
+    seed: int
+    reset: str
+    initial: int
+    shift: int
+    leak: int
+    delayed: bool
+    first_step: int
+    iterations: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class CompileOptions:
         None, "Bits of one value, by the name that verify, run and debug print; may be given again.", metavar="NAME=BITS"
     )
     allow_host: bool = _option(False, "Let ops without spiking form inside the network run on the host.")
-    method: str = _option("mse", "How scales are chosen: mse, percentile or minmax.")
+    method: str = _option("mse", "How scales are chosen: mse, percentile, minmax, balance or balance-channels.")
     percentile: float = _option(99.9, "Share of the data in range, for the percentile method.")
     fit: bool = _option(
         True,
@@ -92,7 +104,7 @@ class CompileOptions:
     )
     neuron: str = _option(
         "bif",
-        "The family of neurons: bif sends one level a spike, few-spikes the bits of the level.",
+        "The family of neurons: bif sends one level a spike, few-spikes the bits of the level, if runs on a clock of --steps.",
         choices=NEURONS,
         trainable=False,
     )
@@ -120,6 +132,35 @@ class CompileOptions:
         choices=tuple(each.value for each in Functions),
         trainable=False,
     )
+    levels: int = _option(
+        0, "Activations have the levels 0..LEVELS instead of those of --bits; 0: those of --bits.", trainable=False
+    )
+    steps: int = _option(
+        32, "Integrate-and-fire neurons: the steps T of the clock, and so the levels of activations.", trainable=False
+    )
+    encoder: str = _option(
+        "constant",
+        "Integrate-and-fire neurons: inputs send their whole level in every step, evenly spaced spikes, or drawn ones.",
+        choices=ENCODERS,
+        trainable=False,
+    )
+    seed: int = _option(0, "Integrate-and-fire neurons: the seed of the encoder bernoulli.", trainable=False)
+    reset: str = _option(
+        "soft",
+        "Integrate-and-fire neurons: a spike takes theta off the potential (soft), or sets it to 0 (hard).",
+        choices=RESETS,
+        trainable=False,
+    )
+    initial: int = _option(50, "Integrate-and-fire neurons: hundredths of theta that potentials start with.", trainable=False)
+    shift: int = _option(0, "Integrate-and-fire neurons: hundredths of theta that all steps together add.", trainable=False)
+    leak: int = _option(
+        0, "Integrate-and-fire neurons: potentials lose 2^-LEAK of themselves each step; 0: nothing.", trainable=False
+    )
+    delayed: bool = _option(False, "Integrate-and-fire neurons: a spike resets one step later.", trainable=False)
+    first_step: int = _option(
+        0, "Integrate-and-fire neurons: the step from which on readouts average; -1 estimates it.", trainable=False
+    )
+    iterations: int = _option(64, "Batches in which the methods balance and balance-channels move thresholds.", trainable=False)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> CompileOptions:
@@ -139,6 +180,20 @@ class CompileOptions:
                 f"inputs 'planes' are for few-spike neurons, which emit bits, and neuron is {self.neuron!r}: choose charged "
                 "inputs, or neuron few-spikes (--neuron few-spikes)"
             )
+
+        if self.steps < 1 or self.levels < 0:
+            raise UsageError(
+                f"steps={self.steps} and levels={self.levels} are numbers of steps (1 or more) and levels (0: of bits)"
+            )
+        if self.neuron == INTEGRATE_FIRE and self.levels:
+            raise UsageError("levels of integrate-and-fire neurons are their steps: give steps (--steps), and leave levels away")
+        if self.neuron == INTEGRATE_FIRE and (self.omitted_bits or self.functions != "barrier"):
+            raise UsageError("omitted_bits and functions are for neurons that settle, and neuron is 'if': leave them away")
+
+    @property
+    def clocked(self) -> bool:
+        """Whether neurons run on a clock."""
+        return self.neuron == INTEGRATE_FIRE
 
     def facts(self) -> dict[str, object]:
         """All options by name, for the file of a program."""

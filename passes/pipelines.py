@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Unpack
 
+from snnir.ir.ops import Observe
 from snnir.ir.phases import FEW_SPIKES
 from snnir.passes.adapt_weights import AdaptWeights
 from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
+from snnir.passes.clock_inputs import ClockInputs
+from snnir.passes.clock_neurons import ClockNeurons
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
@@ -19,6 +22,7 @@ from snnir.passes.options import CompileKeywords, CompileOptions
 from snnir.passes.plane_inputs import PlaneInputs
 from snnir.passes.quantize_activations import QuantizeActivations
 from snnir.passes.quantize_weights import QuantizeWeights
+from snnir.passes.real_integers import RealIntegers
 from snnir.passes.remove_dead_code import RemoveDeadCode
 from snnir.passes.roll_recurrences import RollRecurrences
 from snnir.passes.schedule_phases import SchedulePhases
@@ -38,6 +42,7 @@ def simplify() -> tuple[Pass, ...]:
         OneSample(),
         UnfoldBatch(),
         RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
+        RealIntegers(),
         SubstituteOperators(),
         RemoveDeadCode(),  # a dead user hides that a value has one user only
         Canonicalize(),
@@ -63,16 +68,37 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
     """The default order of passes with these options. Raises `UsageError` for options out of range."""
     values = ";".join(f"{name}={bits}" for name, bits in options.value_bits.items())
     share = QuantizeActivations.input_share if options.neuron != FEW_SPIKES else 1.0  # there, more bits are more planes
+    clocked, levels = options.clocked, options.steps if options.clocked else options.levels
+    inputs = levels if clocked and options.encoder != "constant" else 0
+    calibrate = Calibrate(
+        options.method,
+        options.percentile,
+        options.allow_host,
+        not clocked,
+        options.bits,
+        options.weight_bits,
+        options.iterations,
+    )
+    bits, clock = (Observe.MOST_BITS // 2, options.steps) if clocked else (options.bits, 0)
     return (
         *before_calibration(options),
-        Calibrate(options.method, options.percentile, options.allow_host, True, options.bits, options.weight_bits),
-        QuantizeActivations(options.bits, options.input_bits, options.state_bits, values, options.fit, share),
-        *((AdaptWeights(),) if options.fit else ()),
-        QuantizeWeights(options.weight_bits, options.rounding, options.fit),
+        calibrate,
+        QuantizeActivations(bits, options.input_bits, options.state_bits, values, options.fit, share, levels, inputs),
+        *((ClockInputs(clock, options.encoder, options.seed),) if clocked else ()),
+        *((AdaptWeights(),) if options.fit and not clocked else ()),
+        QuantizeWeights(options.weight_bits, options.rounding, options.fit and not clocked),
         RemoveDeadCode(),
         *((TruncateLevels(options.omitted_bits),) if options.omitted_bits else ()),
         *((PlaneInputs(),) if options.inputs == "planes" else ()),
-        SubstituteNeurons(options.neuron, options.functions),
+        SubstituteNeurons("bif" if clocked else options.neuron, options.functions),
         RemoveDeadCode(),
         *((SchedulePhases(),) if options.neuron == FEW_SPIKES else ()),
+        *((_clock_neurons(options), RemoveDeadCode()) if clocked else ()),
+    )
+
+
+def _clock_neurons(options: CompileOptions) -> ClockNeurons:
+    """The pass with its options."""
+    return ClockNeurons(
+        options.steps, options.reset, options.initial, options.shift, options.leak, options.delayed, options.first_step
     )

@@ -64,6 +64,8 @@ class QuantizeActivations(Pass):
        must share a scale with it takes its levels.
     7. Scales of states move a little, so that the products that they add up are weighed without an error (`align_scales.py`).
     8. `values` overrides the bits of single values by name: `i=3;cell.next=12`; where two layers have one, `last/i=3`.
+    9. With `levels`, activations without negative levels have the levels 0..`levels`, and the range that `bits` bits would have
+       (a `clip` before them ends it), whatever `bits` is; with `input_levels`, inputs have as many, below 0 too where needed.
     """
 
     name = "quantize-activations"
@@ -77,6 +79,8 @@ class QuantizeActivations(Pass):
     values: str = ""
     fit: bool = True
     input_share: float = 0.1
+    levels: int = 0
+    input_levels: int = 0
 
     def __post_init__(self) -> None:
         given = [("bits", self.bits, _MOST)]
@@ -85,6 +89,9 @@ class QuantizeActivations(Pass):
         given += [(name, bits, Observe.MOST_BITS) for name, bits in self.overrides().items()]
         if self.state_bits:
             given.append(("state-bits", self.state_bits, Observe.MOST_BITS))
+        for what, count in (("levels", self.levels), ("input-levels", self.input_levels)):
+            if not 0 <= count < 1 << Observe.MOST_BITS:
+                raise UsageError(f"{what}={count} is out of range: it takes 1 to {(1 << Observe.MOST_BITS) - 1} levels")
         for what, bits, most in given:
             if not Observe.FEWEST_BITS <= bits <= most:
                 raise UsageError(f"{what}={bits} is out of range: it takes {Observe.FEWEST_BITS} to {most} bits")
@@ -105,6 +112,7 @@ class QuantizeActivations(Pass):
         chosen: list[tuple[list[Node], int]] = []
         overrides = ValueNames.of(graph).bits(self.overrides())
         inputs, states, starts = known_values(graph), accumulating(graph), _starts(graph)
+        counts: dict[Node, int] = {}
         for nodes in scale_groups(graph, (Observe, FakeQuantize)):
             given = [node.op.quantization for node in nodes if isinstance(node.op, FakeQuantize)]
             if given:
@@ -116,7 +124,10 @@ class QuantizeActivations(Pass):
                 continue
             bits = self.bits
             if all(node.operands[0] in inputs or _charged(node) for node in nodes):
-                bits = self.input_bits or AUTO
+                bits = self.input_bits or (AUTO if not self.input_levels else INPUT_BITS[0])
+                counts.update(dict.fromkeys(nodes, self.input_levels))
+            elif not any(node in states or node in overrides for node in nodes):
+                counts.update(dict.fromkeys(nodes, self.levels))
             if any(node in states for node in nodes):
                 bits = self.state_bits or min(self.bits + 2, Observe.MOST_BITS)
             bits = max((overrides[node] for node in nodes if node in overrides), default=bits)
@@ -125,7 +136,7 @@ class QuantizeActivations(Pass):
         scales = {node: levels_of(node, bits).scale for nodes, bits in chosen for node in nodes}
         factors = aligned_factors(graph, scales)
         for nodes, bits in chosen:
-            found = {node: levels_of(node, bits, factors.get(node, 1.0)) for node in nodes}
+            found = {node: _counted(node, levels_of(node, bits, factors.get(node, 1.0)), counts.get(node, 0)) for node in nodes}
             whole = reduce(Quantization.join, found.values())
             levels.update((node, Quantize(whole if node in starts else own)) for node, own in found.items())
         if not levels and not all(node.op.host or isinstance(node.op, Movement) for node in graph.nodes):
@@ -216,6 +227,16 @@ def levels_of(node: Node, bits: int, factor: float = 1.0) -> Quantization:
     if clip is not None:
         lo, hi = (_bounded(end, scale, lo, hi) for end in (clip.low, clip.high))
     return Quantization(scale, lo, hi)
+
+
+def _counted(node: Node, found: Quantization, count: int) -> Quantization:
+    """`count` levels above 0 (and below, if there are any) over the range of the levels `found`; these where `count` is 0."""
+    if not count or (found.lo < 0 and node.operands[0].producer is not None):
+        return found
+    clip, reach = _absorbed(node), found.scale * max(found.hi, -found.lo)
+    if clip is not None and abs(reach - clip.high) <= found.scale:
+        reach = clip.high
+    return Quantization(float(f"{reach / count:.6g}"), -count if found.lo < 0 else 0, count)
 
 
 def _bounded(end: float, scale: float, lo: int, hi: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from snnir.ir import Graph, Node, Op, Value
-from snnir.ir.ops import MaxPool, Movement, Observe, Scan
+from snnir.ir.op import Trait
+from snnir.ir.ops import Observe, Scan
 
 __all__ = ["scale_groups"]
 
@@ -21,7 +22,7 @@ def scale_groups(graph: Graph, kind: type[Op] | tuple[type[Op], ...] = Observe) 
     for _, node in graph.walk():
         if isinstance(node.op, kind):
             observers.append(node)
-        elif isinstance(node.op, Movement | MaxPool):
+        elif node.op.has(Trait.SELECTS):
             union.union(*node.operands, *node.outputs)
         elif isinstance(node.op, Scan) and node.body is not None:
             outputs = list(node.body.outputs.values())

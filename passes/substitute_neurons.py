@@ -9,6 +9,7 @@ import numpy as np
 
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import QUANTIZED, SPIKING, Graph, Node, Op, Quantization, TensorType, Value
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
     Accumulate,
     Add,
@@ -21,12 +22,9 @@ from snnir.ir.ops import (
     Fs,
     Function,
     Linear,
-    MaxPool,
-    Movement,
     Mul,
     MultiThreshold,
     Population,
-    Product,
     Quantize,
     Rbif,
     Readout,
@@ -119,7 +117,7 @@ def _substitute(old: Graph, types: list[TensorType], states: int, kinds: _Kinds,
             encode = Encode(node.op.quantization, node.op.rounding, node.op.single, node.op.given)
             values[node.output] = new.add1(encode, operand, name=node.output.name, origin=node.origin)
         elif node in host or not isinstance(node.op, (Add, *WEIGHTED)):
-            if isinstance(node.op, Movement | MaxPool | Product) and recurrent & set(node.operands):
+            if node.op.has(Trait.OF_LEVELS) and recurrent & set(node.operands):
                 recurrent.update(node.outputs)
             body = node.body
             if body is not None:

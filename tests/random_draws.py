@@ -9,7 +9,24 @@ import numpy as np
 
 from snnir.ir import BATCH, Graph, Op, TensorType, Value
 from snnir.ir.dims import dim
-from snnir.ir.ops import Add, Clip, Concat, Gru, Linear, Lstm, MatMul, Mul, Relu, Rnn, Scan, Sigmoid, Tanh, Transpose
+from snnir.ir.ops import (
+    Add,
+    ArgMax,
+    Clip,
+    Concat,
+    Gru,
+    Linear,
+    Lookup,
+    Lstm,
+    MatMul,
+    Mul,
+    Relu,
+    Rnn,
+    Scan,
+    Sigmoid,
+    Tanh,
+    Transpose,
+)
 from tests.random_functions import FunctionDraw
 
 __all__ = ["Draw", "N"]
@@ -60,6 +77,8 @@ class Draw:
         return (self.constant(self.rng.normal(size=count) * 0.5),) if self.chance(0.6) else ()
 
     def recurrent(self, x: Value) -> Value:
+        if self.functions.chance(0.4 * self.function_share):
+            return self.choosing(x)
         cells = (self.rnn, self.rnn, self.gated, self.gated, self.indrnn, self.two_states, self.product_cell, self.bidirectional)
         return self.choose(cells)(x)
 
@@ -154,6 +173,32 @@ class Draw:
         initial = self.constant(self.rng.normal(size=(1, hidden)) if self.chance(0.5) else np.zeros((1, hidden)))
         names = ("product_last", "product_kept", "product_y")
         return self.graph.add(Scan(2, 1, 1, self.chance(0.2)), initial, initial, x, names=names, body=body)[2]
+
+    def choosing(self, x: Value) -> Value:
+        """A cell that is told the place of its largest sum of the element before, an integer: greedy decoding."""
+        inputs, hidden, words = int(str(x.type.shape[2])), self.between(2, 4), self.between(2, 5)
+        body = Graph(f"choosing{self.count}")
+        word = body.input("word", TensorType((N,), "i64"))
+        state = body.input("state", TensorType((N, hidden), "f32"))
+        element = body.input("element", TensorType((N, inputs), "f32"))
+        table, feed, back, score = (
+            body.constant(name, self.weight(*shape).astype(np.float32))
+            for name, shape in (("t", (words, hidden)), ("w", (hidden, inputs)), ("r", (hidden, hidden)), ("s", (words, hidden)))
+        )
+        told = body.add1(Lookup(), table, word)
+        own = body.add1(Add(), body.add1(Linear(), element, feed), body.add1(Linear(), state, back))
+        h = body.add1(self.choose((Tanh(), Relu())), body.add1(Add(), own, told), name="h")
+        scores = body.add1(Linear(), h, score, name="scores")
+        body.output("word", body.add1(ArgMax(1, False), scores, name="best"))
+        body.output("state", h)
+        body.output("scores", scores)
+        start = self.graph.constant("start", np.array([self.between(0, words - 1)]))
+        zero = self.constant(np.zeros((1, hidden)))
+        names = ("last_word", "last_state", "spoken")
+        word_, _, spoken = self.graph.add(Scan(2, 1, 1, self.chance(0.2)), start, zero, x, names=names, body=body)
+        if self.chance(0.3):
+            self.graph.output(f"word{len(self.graph.outputs)}", word_)
+        return spoken
 
     def attend(self, x: Value) -> Value:
         """Each element's similarity to all others weighs them: two matrix products of values that both change."""

@@ -1,4 +1,4 @@
-"""Functions of complete levels drawn at random: softmax with and without masks, normalisations, quotients, curves."""
+"""Functions of complete levels drawn at random: softmax with and without masks, normalisations, quotients, curves, places."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from snnir.ir.dims import Dim, concrete
 from snnir.ir.ops import (
     Abs,
     Add,
+    ArgMax,
     Clip,
     Cos,
     Div,
@@ -18,6 +19,7 @@ from snnir.ir.ops import (
     GeluGate,
     Log,
     LogSoftmax,
+    Lookup,
     Masked,
     Mul,
     Pow,
@@ -29,7 +31,9 @@ from snnir.ir.ops import (
     Softmax,
     Sqrt,
     Sub,
+    TakeAlong,
     Tanh,
+    TopK,
 )
 
 __all__ = ["FunctionDraw"]
@@ -64,6 +68,9 @@ class FunctionDraw:
             self.curve,
             self.curve,
             self.gate,
+            self.chosen,
+            self.winners,
+            self.ordered,
         )
         result = choices[int(self.rng.integers(len(choices)))](graph, x)
         if self.chance(0.2):
@@ -137,3 +144,47 @@ class FunctionDraw:
     def gate(self, graph: Graph, x: Value) -> Value:
         """SiLU and GELU, in parts."""
         return self.add(graph, Mul(), x, self.add(graph, Sigmoid() if self.chance(0.5) else GeluGate(), x))
+
+    def chosen(self, graph: Graph, x: Value) -> Value:
+        """x and a number for the place of its largest element, or a row of a table in its place."""
+        axis = self.known_axes(x)[0]
+        size, ranked = concrete(x.type.shape[axis]), self.apart(graph, x, axis)
+        if axis == x.type.rank - 1 and self.chance(0.6):
+            place = self.add(graph, ArgMax(axis, False, self.chance(0.3)), ranked)
+            return self.add(graph, Lookup(), self.constant(graph, self.rng.normal(size=(size, size))), place)
+        place = self.add(graph, ArgMax(axis), ranked)
+        number = self.add(graph, Lookup(), self.constant(graph, self.rng.normal(size=size)), place)
+        return self.add(graph, Add(), x, number)
+
+    def apart(self, graph: Graph, x: Value, axis: int) -> Value:
+        """x with a number of its own added to each place: equal elements would be ordered as an executor rounds."""
+        shape = [-1] + [1] * (x.type.rank - 1 - axis)
+        offsets = self.rng.normal(size=concrete(x.type.shape[axis])).reshape(shape)
+        return self.add(graph, Add(), x, self.constant(graph, offsets))
+
+    def top(self, graph: Graph, x: Value, axis: int, count: int) -> tuple[Value, Value]:
+        """The largest or least elements and their places."""
+        self.count += 1
+        ranked = self.apart(graph, x, axis)
+        values, places = graph.add(
+            TopK(axis, count, self.chance(0.7)), ranked, names=(f"f{self.count}.top", f"f{self.count}.places")
+        )
+        return values, places
+
+    def winners(self, graph: Graph, x: Value) -> Value:
+        """The largest elements along the last axis as they are, the others as 0."""
+        axis = x.type.rank - 1
+        if axis not in self.known_axes(x):
+            return self.ordered(graph, x)
+        size = concrete(x.type.shape[axis])
+        _, places = self.top(graph, x, axis, int(self.rng.integers(1, size + 1)))
+        hot = self.add(graph, Lookup(), self.constant(graph, np.eye(size)), places)
+        mean = self.add(graph, ReduceMean((axis,), False), hot)
+        count = self.constant(graph, concrete(places.type.shape[axis]))
+        return self.add(graph, Mul(), x, self.add(graph, Mul(), mean, count))
+
+    def ordered(self, graph: Graph, x: Value) -> Value:
+        """All elements of an axis in their order, or each taken from the place that another is ranked to."""
+        axis = self.known_axes(x)[0]
+        values, places = self.top(graph, x, axis, concrete(x.type.shape[axis]))
+        return values if self.chance(0.5) else self.add(graph, TakeAlong(axis), self.add(graph, Add(), x, values), places)

@@ -304,6 +304,12 @@ class _Draw(Draw):
         width = int(str(x.type.shape[3]))
         return self.add(Gather(3, tuple(self.between(0, width - 1) for _ in range(width)), (width,)), x)
 
+    def place(self, x: Value) -> Value:
+        """The place of the largest of three sums."""
+        axis = x.type.rank - 1
+        keep = self.chance(0.5)
+        return self.add(ArgMax(axis, keep), self.functions.apart(self.graph, self.dense(x, 3), axis))
+
     def finish(self, x: Value) -> None:
         """Heads: a linear readout, an activation, probabilities, a class; sometimes several."""
         heads: tuple[Callable[[Value], Value], ...] = (
@@ -313,7 +319,7 @@ class _Draw(Draw):
             lambda value: value,
             lambda value: self.add(Softmax(value.type.rank - 1), self.dense(value, 3)),
             lambda value: self.add(LogSoftmax(value.type.rank - 1), self.dense(value, 4)),
-            lambda value: self.add(ArgMax(value.type.rank - 1, self.chance(0.5)), self.dense(value, 3)),
+            self.place,
         )
         for index in range(1 if self.chance(0.8) else 2):
             self.graph.output(f"y{index}", self.choose(heads)(x))

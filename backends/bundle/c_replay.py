@@ -33,6 +33,10 @@ class CRun:
     counts: dict[str, int]
     error: str
 
+    def facts(self) -> dict[str, object]:
+        """As JSON."""
+        return {**self.counts, "ok": self.ok, **({"error": self.error} if self.error else {})}
+
 
 def emit_c(bundle: Bundle, folder: str | Path) -> list[Path]:
     """Write the engine, the model's `model.snnu`, a Makefile and a README into a folder; `make check` there compiles and

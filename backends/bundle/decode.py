@@ -14,6 +14,7 @@ from snnir.backends.bundle.fields import Fields
 from snnir.backends.bundle.tensors import TensorReader
 from snnir.machine.program import (
     Accumulator,
+    Clock,
     Constant,
     Difference,
     Element,
@@ -23,6 +24,7 @@ from snnir.machine.program import (
     IndexMap,
     Input,
     IntegerProgram,
+    IntegrateFire,
     Op,
     Output,
     Population,
@@ -82,6 +84,8 @@ class _Decoder(PartsDecoder):
             "route": self._route,
             "population": lambda fields: self._entered(fields, Population(*self._neurons(fields))),
             "few_spikes": self._few_spikes,
+            "clock": self._clock,
+            "integrate_fire": self._integrate_fire,
             "readout": self._readout,
             "accumulator": self._accumulator,
             "function": self._function,
@@ -129,6 +133,16 @@ class _Decoder(PartsDecoder):
         if op.omitted > op.train.bits:
             raise fields.error(f"{op.omitted} bits are left out of {op.train.bits}")
         return self._entered(fields, op)
+
+    def _clock(self, fields: Fields) -> Emitter:
+        train, source = self.train(fields.object("train"), enter=False), self.known(fields, fields["source"]).name
+        return self._entered(fields, Clock(train, source, fields["steps"], fields["kind"], fields["seed"], fields["first"]))
+
+    def _integrate_fire(self, fields: Fields) -> Emitter:
+        train, theta = self.train(fields.object("train"), enter=False), self.tensors.integers(fields["theta"])
+        summing, theta_map = self.summing(fields), self.map(fields.object("theta_map"))
+        own = fields["reset"], fields["start"], fields["shift"], fields["leak"], fields["delayed"]
+        return self._entered(fields, IntegrateFire(train, *summing, theta, theta_map, *own))
 
     def _readout(self, fields: Fields) -> Readout:
         train, summing = self.sums(fields), self.summing(fields)

@@ -14,6 +14,7 @@ from snnir.ir.dims import BATCH, Dimension, concrete, dim
 from snnir.ir.ops import (
     Accumulate,
     Bif,
+    Clock,
     Concat,
     Conv,
     Dense,
@@ -23,6 +24,7 @@ from snnir.ir.ops import (
     Fs,
     Function,
     Gather,
+    If,
     MaxPool,
     Pad,
     Population,
@@ -129,6 +131,13 @@ class _Importer:
                 few = Rfs if self.prefix else Fs
                 return self._summing(op, few(quantization, op.staircase, omitted=op.omitted), parameters)
             return self._summing(op, (Rbif if self.prefix else Bif)(quantization, op.staircase), parameters)
+        if isinstance(op, bundle.IntegrateFire):
+            theta = graph.constant(f"{name}~theta", op.theta[op.theta_map.array().reshape(train.shape)].astype(np.int64))
+            neuron = If(quantization, False, op.reset, op.start_potential, op.shift, op.leak, op.delayed)
+            return self._summing(op, neuron, (theta, self._bias(op)))
+        if isinstance(op, bundle.Clock):
+            given = self._shaped(op.source, train.shape)
+            return graph.add1(Clock(op.steps, op.kind, op.seed, op.first), given, name=name)
         if isinstance(op, emitters.Max):
             windows = self._shaped(op.source, (train.size, op.width))
             return graph.add1(MaxPool((op.width,), (op.width,), (0, 0), (1,)), windows, name=name)

@@ -12,6 +12,7 @@ from snnir.machine.emitters import Combining
 from snnir.machine.microcode import Step
 from snnir.machine.program import (
     Accumulator,
+    Clock,
     Constant,
     Difference,
     FewSpikes,
@@ -19,6 +20,7 @@ from snnir.machine.program import (
     IndexMap,
     Input,
     IntegerProgram,
+    IntegrateFire,
     Op,
     Population,
     Readout,
@@ -35,9 +37,9 @@ from snnir.machine.settling import Settling
 
 __all__ = ["FORMAT", "VERSION", "encode_program"]
 
-FORMAT, VERSION = "snnir-bundle", 4
+FORMAT, VERSION = "snnir-bundle", 5
 """Version 2 has gains, few-spike neurons and functions, version 3 the host's part as graphs, version 4
-functions that tell changes; readers take all of them."""
+functions that tell changes, version 5 clocks and integrate-and-fire neurons; readers take all of them."""
 
 Json = dict[str, object]
 
@@ -75,6 +77,12 @@ class _Encoder:
             own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map)}
             if isinstance(op, FewSpikes):
                 kind, own = "few_spikes", own | {"start": op.start_step, "omitted": op.omitted}
+        elif isinstance(op, IntegrateFire):
+            kind, own = "integrate_fire", own | self.summing(op)
+            own |= {"theta": self.tensors.integers(op.theta), "theta_map": self.map(op.theta_map), "reset": op.reset}
+            own |= {"start": op.start_potential, "shift": op.shift, "leak": op.leak, "delayed": op.delayed}
+        elif isinstance(op, Clock):
+            own |= {"source": op.source, "steps": op.steps, "kind": op.kind, "seed": op.seed, "first": op.first}
         elif isinstance(op, RunningSum):
             kind, own = "running_sum", own | self.summing(op)
         elif isinstance(op, Difference):
@@ -203,7 +211,7 @@ def encode_program(
         "name": program.name,
         "delivery": program.delivery,
         "execution": program.execution,
-        **({"neuron": program.neuron} if program.few else {}),
+        **({"neuron": program.neuron} if program.neuron != "bif" else {}),
         "program": encoder.ops(program.ops),
         "steps": {"outside": schedule.outer, "scans": schedule.windows},
         "outputs": [{"name": output.name, "kind": output.kind, "source": output.source} for output in program.outputs],

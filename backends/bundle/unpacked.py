@@ -13,17 +13,20 @@ import numpy as np
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.golden import Golden
 from snnir.errors import UnsupportedError, UsageError
+from snnir.ir.ops.clocked import BERNOULLI, CONSTANT, RATE, WINDOW
 from snnir.ir.protocols import Delivery
 from snnir.machine.emitters import Max
 from snnir.machine.microprogram import Microprogram
 from snnir.machine.program import (
     Accumulator,
+    Clock,
     Constant,
     Difference,
     Emitter,
     FewSpikes,
     Function,
     Input,
+    IntegrateFire,
     Op,
     Population,
     Product,
@@ -47,12 +50,15 @@ _DELIVERIES = (Delivery.RELAY, Delivery.REPLAY, Delivery.GRADED)
 _KINDS = ("dense", "conv", "one", "list", "csr")
 _OPS = (
     *(Input, Constant, Route, Population, Readout, Max, Product, FewSpikes, Accumulator, Function, Settled, Scan),
-    *(Difference, RunningSum),
+    *(Difference, RunningSum, Clock, IntegrateFire),
 )
+_CLOCKS = (CONSTANT, RATE, BERNOULLI, WINDOW)
 _CELLS = (np.int8, np.int16, np.int32, np.int64)
 _MOST_VALUE, _MOST_EVENT, _MOST_WEIGHT, _MOST_FACTOR = 1 << 47, 1 << 38, 1 << 24, 1 << 30
 """Largest magnitudes of registers, of events and tracers, of weights, and of what is multiplied with one another: with these
 no 64-bit sum or product can overflow."""
+_MOST_CLOCK = 1 << 14
+"""The most steps of a clock."""
 _MOST_CELL = 1 << 62
 """The largest magnitude in the registers of functions."""
 _PRIME = 1099511628211
@@ -137,6 +143,8 @@ class _Writer:
             return
         name = op.train.name
         self.names(name)
+        if isinstance(op, Clock | IntegrateFire) and op.steps > _MOST_CLOCK:
+            raise UnsupportedError(f"{name}: a clock of {op.steps} steps, the replay in C takes {_MOST_CLOCK}; use fewer steps")
         if isinstance(op, Input):
             self.list(self.golden.inputs[name])
         elif isinstance(op, Constant):
@@ -148,6 +156,9 @@ class _Writer:
         elif isinstance(op, Max):
             self.names(op.source)
             self.words(op.width)
+        elif isinstance(op, Clock):
+            self.names(op.source)
+            self.words(op.steps, _CLOCKS.index(op.kind), op.seed, op.first)
         elif isinstance(op, Product):
             for source in op.sources:
                 reach = max(abs(end) for pair in self.bounds.trains[source].values() for end in pair)
@@ -193,6 +204,10 @@ class _Writer:
             self.words(op.train.lo, op.train.hi, op.staircase)
             if isinstance(op, FewSpikes):
                 self.words(op.start_step, op.train.bits, op.omitted)
+            self.list(op.theta, f"thresholds of {name}")
+            self.list(op.theta_map.array())
+        elif isinstance(op, IntegrateFire):
+            self.words(op.steps, op.reset == "hard", op.leak, op.delayed, op.start_potential, op.shift)
             self.list(op.theta, f"thresholds of {name}")
             self.list(op.theta_map.array())
 

@@ -208,6 +208,7 @@ class RecordedResult(SimulationResult):
             undelivered=undelivered,
             trace=trace,
             phases=phases,
+            clipped_counts={},
         )
 
     def __getattr__(self, name: str) -> object:
@@ -226,4 +227,5 @@ _RECORDED = {part.name for part in fields(SimulationResult)} - {
     "undelivered",
     "trace",
     "phases",
+    "clipped_counts",
 }

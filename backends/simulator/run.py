@@ -117,7 +117,7 @@ def _code(sized: Sized) -> Code:
     """The program as the compiled part reads it: made once, and kept with its layout."""
     kept = sized.layout.prepared
     if not kept:
-        kept.append(Code(sized.program, sized.layout))
+        kept.append(Code(sized.tables, sized.layout))
     code: Code = kept[0]
     return code
 
@@ -236,7 +236,7 @@ def _phases(cycles: np.ndarray) -> dict[str, float]:
 
 def _charge(sized: Sized, host: Host) -> tuple[np.ndarray, list[np.ndarray]]:
     """What is charged: levels int32[batch, ...], one encoder and within it one window behind the other, and what the kernel
-    rounds itself: by row of `Program.roundings` float32[batch, ...]. One row of levels where it is the same for all samples.
+    rounds itself: by row of `Tables.roundings` float32[batch, ...]. One row of levels where it is the same for all samples.
     """
     encoders, batch = sized.layout.encoders, sized.batch
     alike = all(isinstance(own.op, Constant) or own.given is not None for own in encoders)

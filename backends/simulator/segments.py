@@ -22,7 +22,7 @@ import numpy as np
 
 from snnir.backends.simulator.convolutions import tables
 from snnir.backends.simulator.segment import CSR, DENSE, SCATTERED, SEGMENT
-from snnir.machine.program import FewSpikes, Population, Summing, Synapse, Train
+from snnir.machine.program import FewSpikes, IntegrateFire, Population, Summing, Synapse, Train
 from snnir.machine.synapses import to_neurons
 
 __all__ = ["Segments", "build"]
@@ -56,7 +56,7 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
     neuron_at = np.empty(size, np.int64)
     neuron_at[layout] = np.arange(size)
 
-    total = op.initial[op.initial_map.array()]
+    total = op.drive() if isinstance(op, IntegrateFire) else op.initial[op.initial_map.array()]
     bound = 0
     table = np.zeros(len(op.synapses), SEGMENT)
     weights: list[np.ndarray] = []
@@ -82,7 +82,8 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
         index.append(entries)
         address, weight_count, index_count = int(row["end"]), weight_count + flat.size, index_count + entries.size
     # A membrane is a sum less thresholds times the tracer, which follows sums that were there before.
-    theta = int(op.theta.max(initial=0)) if isinstance(op, Population | FewSpikes) and not op.staircase else 0
+    uniform = isinstance(op, IntegrateFire) or (isinstance(op, Population | FewSpikes) and not op.staircase)
+    theta = int(op.theta.max(initial=0)) if isinstance(op, Population | FewSpikes | IntegrateFire) and uniform else 0
     bound = 2 * (bound + int(np.abs(total).max(initial=0)) + theta)
     # Sums may wrap around within a step, but never after it: whatever has been delivered, tracers are in their range.
     weight_type, sum_type = _storage(weights, bound)

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from snnir.backends.simulator.assemble import assemble
 from snnir.backends.simulator.budget import Budget
-from snnir.backends.simulator.program import Cache, assemble
+from snnir.backends.simulator.instructions import Cache
 from snnir.backends.simulator.rounding import unmultiplied, unseen_inputs
-from snnir.backends.simulator.tables import Layout, Program, Sized
+from snnir.backends.simulator.tables import Layout, Sized, Tables
 from snnir.errors import UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
 from snnir.machine import lower
+from snnir.machine.clipping import clipped_counts
 from snnir.machine.host import Host, Schedule
 from snnir.machine.options import DELIVERIES, ENCODINGS, EXECUTIONS, RunOptions, batch_size, check_graph
 from snnir.machine.results import SimulationResult
@@ -52,7 +54,7 @@ class Simulator:
     def __init__(self, graph: Graph) -> None:
         check_graph(graph)
         self.graph = graph
-        self._plans: dict[tuple[tuple[str, int], ...], tuple[Program, Layout]] = {}
+        self._plans: dict[tuple[tuple[str, int], ...], tuple[Tables, Layout]] = {}
         self._cache = Cache()
         self._schedules: dict[int, Schedule] = {}
         self._unseen, self._unmultiplied = unseen_inputs(graph), unmultiplied(graph)
@@ -107,9 +109,10 @@ class Simulator:
         options: RunOptions,
         *,
         phases: bool = False,
+        count_clipped: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> SimulationResult:
-        """As `run`, with options that were made already."""
+        """As `run`, with options that were made already; `count_clipped` fills in `SimulationResult.clipped_counts`."""
         arrays, sized = self._checked(inputs)
         if options != self._allowed:
             options.check(self.graph, sized.layout.recordable)
@@ -141,14 +144,16 @@ class Simulator:
                 unseen=lambda: check_inputs(self.graph, inputs),
                 progress=progress,
             )
+            if count_clipped:
+                result.clipped_counts.update(clipped_counts(host))
             return result
         finally:
             driver.release_pool(pool)
 
-    def memory(self, inputs: Mapping[str, np.ndarray], options: RunOptions) -> str:
-        """What a run will take, in words: what results take, and how much events may."""
+    def memory(self, inputs: Mapping[str, np.ndarray], options: RunOptions) -> Budget:
+        """What a run will take: what its results take, and how much events may. Raises `UsageError` where that is too much."""
         _, sized = self._checked(inputs)
-        return str(Budget.of(options.max_memory, sized.layout.bytes_of(options.counts) * sized.batch, sized.batch))
+        return Budget.of(options.max_memory, sized.layout.bytes_of(options.counts) * sized.batch, sized.batch)
 
     def _checked(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], Sized]:
         """The inputs, checked, and what follows from their sizes; that is kept, and what is kept need not be checked."""
@@ -164,7 +169,7 @@ class Simulator:
             self._sized[key] = sized
         return arrays, sized
 
-    def _plan(self, sizes: Mapping[str, int]) -> tuple[Program, Layout]:
+    def _plan(self, sizes: Mapping[str, int]) -> tuple[Tables, Layout]:
         key = tuple(sorted((name, size) for name, size in sizes.items() if name != BATCH))
         if key not in self._plans:
             while len(self._plans) >= _PLANS:

@@ -1,6 +1,6 @@
 """The tables of a program: what their rows hold, and where its results stand.
 
-Rows are records, so that the kernel and `program.py` call their fields by the same names.
+Rows are records, so that the kernel and `instructions.py` call their fields by the same names.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from snnir.ir.graph import Node, Value
 from snnir.machine.program import Constant, Emitter, Input, Readout
 
 __all__ = [
+    "CLOCKED",
     "COMBINATION",
     "ELEMENT",
     "EMITTER",
@@ -36,8 +37,8 @@ __all__ = [
     "WINDOWS",
     "Charged",
     "Layout",
-    "Program",
     "Sized",
+    "Tables",
 ]
 
 
@@ -71,7 +72,13 @@ POPULATION = _record(
     "sums",  # where a readout's sums stand in the result, or -1
     "register",  # where an accumulator leaves its sums for functions, or -1
     "running",  # whether it tells the changes of its sums
+    "clock",  # integrate-and-fire neurons: the steps of their clock (else 0)
+    "hard",
+    "leak",
+    "delayed",
+    "telling",  # whether potentials tell if neurons have settled
 )
+CLOCKED = _record("emitter", "slot", "input", "size", "steps", "kind", "seed", "start")
 FUNCTION = _record(
     "emitter",
     "slot",
@@ -118,10 +125,10 @@ ROUNDING = np.dtype(
     [(name, np.int64) for name in ("size", "column", "factors")] + [(name, np.float64) for name in ("scale", "lo", "hi")]
 )
 """What the kernel rounds, float32[batch, size], to levels from `column` on; it multiplies by what stands from `factors` on in
-`Program.factors` before, or for -1 by nothing."""
+`Tables.factors` before, or for -1 by nothing."""
 
 
-class Program(NamedTuple):
+class Tables(NamedTuple):
     """The tables. Rows are records of the types above; `top` is the number of instructions outside of bodies."""
 
     top: int
@@ -149,6 +156,9 @@ class Program(NamedTuple):
     parameter: np.ndarray
     layout: np.ndarray
     thresholds: np.ndarray
+    potentials: np.ndarray
+    """int64: what integrate-and-fire neurons start with, of all neurons."""
+    clocks: np.ndarray
     combinations: np.ndarray
     members: np.ndarray
     windows: np.ndarray
@@ -245,10 +255,10 @@ class Layout:
 
 @dataclass
 class Sized:
-    """What follows from the sizes of inputs: `program` and `layout` for all batches, and what the host knows of this one."""
+    """What follows from the sizes of inputs: `tables` and `layout` for all batches, and what the host knows of this one."""
 
     sizes: dict[str, int]
-    program: Program
+    tables: Tables
     layout: Layout
     batch: int
     fixed: dict[Value, np.ndarray] = field(default_factory=dict)

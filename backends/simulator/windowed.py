@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnir.backends.simulator.tables import Program
+from snnir.backends.simulator.tables import Tables
 
 __all__ = ["keep_cut"]
 
 
-def keep_cut(program: Program) -> None:
+def keep_cut(tables: Tables) -> None:
     """Mark, in the tables of elements and stacked values, those whose trains are never joined: what one scan stacks and others
     take element by element, over as many windows. Joining and cutting again would copy every event three times.
     """
-    whole = [program.parts["slot"], program.inputs, program.combinations["input"], program.function_sources["slot"]]
-    whole += [program.shared["outer"], program.states["outer"], program.stacked["slot"], program.settled["slot"]]
+    whole = [tables.parts["slot"], tables.inputs, tables.combinations["input"], tables.function_sources["slot"]]
+    whole += [tables.shared["outer"], tables.states["outer"], tables.stacked["slot"], tables.settled["slot"]]
     read_whole = set(np.concatenate(whole).tolist())
     lengths = {
         (table, row): int(window["length"])
-        for window in program.windows
+        for window in tables.windows
         for table in ("elements", "stacked")
         for row in range(window[table], window[f"{table}_end"])
     }
     readers: dict[int, list[int]] = {}
-    for row, element in enumerate(program.elements):
+    for row, element in enumerate(tables.elements):
         readers.setdefault(int(element["outer"]), []).append(row)
-    for row, value in enumerate(program.stacked):
+    for row, value in enumerate(tables.stacked):
         slot, extent = int(value["outer"]), (lengths["stacked", row], int(value["size"]))
         own = readers.get(slot, [])
-        if slot in read_whole or any((lengths["elements", k], int(program.elements["size"][k])) != extent for k in own):
+        if slot in read_whole or any((lengths["elements", k], int(tables.elements["size"][k])) != extent for k in own):
             continue
-        program.stacked["cut"][row] = 1
-        program.elements["cut"][own] = 1
+        tables.stacked["cut"][row] = 1
+        tables.elements["cut"][own] = 1

@@ -14,6 +14,7 @@ import numpy as np
 
 from snnir.backends.simulator.kernels.constants import (
     ALL,
+    CLOCK,
     COLLECTED,
     COMBINE,
     COMPUTE,
@@ -34,7 +35,7 @@ from snnir.backends.simulator.kernels.constants import (
 )
 from snnir.backends.simulator.kernels.types import PROGRAM, RUN, WORKER
 from snnir.backends.simulator.library import address, function, prepare
-from snnir.backends.simulator.tables import Layout, Program
+from snnir.backends.simulator.tables import Layout, Tables
 
 if TYPE_CHECKING:
     from snnir.backends.simulator.kernels.numba_compat import Struct
@@ -75,10 +76,12 @@ _INSTRUCTIONS = {
     COMBINE: "combine_tracers",
     SCAN: "scan_windows",
     COMPUTE: "compute_function",
+    CLOCK: "clock_train",
 }
 _POPULATIONS = {0: "populate_32", 1: "populate_32", 2: "populate_64"}
 _RUNNING = {0: "run_sums_32", 1: "run_sums_32", 2: "run_sums_64"}
 _FEW_SPIKES = {0: "few_spikes_32", 1: "few_spikes_32", 2: "few_spikes_64"}
+_INTEGRATE_FIRE = {0: "integrate_fire_32", 1: "integrate_fire_32", 2: "integrate_fire_64"}
 _DELIVERIES = {DENSE: "dense", SCATTERED: "convolution", COLLECTED: "convolution", CSR: "sparse"}
 _WIDTHS = {0: 8, 1: 16, 2: 64}
 
@@ -86,44 +89,46 @@ _WIDTHS = {0: 8, 1: 16, 2: 64}
 class Code:
     """A program as the compiled part reads it, and the compiled functions that it needs; with memory of runs that are over."""
 
-    def __init__(self, program: Program, layout: Layout) -> None:
-        self.arrays = program
-        self.program = pack(PROGRAM, program._asdict())
-        populations, neurons = program.populations, _FEW_SPIKES if program.few else _POPULATIONS
-        routines = [self._routine(int(kind), int(row), neurons) for kind, row in program.instructions.tolist()]
-        deliveries = [""] * len(program.segments)
+    def __init__(self, tables: Tables, layout: Layout) -> None:
+        self.tables = tables
+        self.program = pack(PROGRAM, tables._asdict())
+        populations, neurons = tables.populations, _FEW_SPIKES if tables.few else _POPULATIONS
+        routines = [self._routine(int(kind), int(row), neurons) for kind, row in tables.instructions.tolist()]
+        deliveries = [""] * len(tables.segments)
         for row in populations:
             for segment in range(row["first"], row["last"]):
-                kind = _DELIVERIES[int(program.segments["kind"][segment])]
+                kind = _DELIVERIES[int(tables.segments["kind"][segment])]
                 deliveries[segment] = f"{kind}_{_WIDTHS[int(row['storage'])]}"
         self.names = list(dict.fromkeys(["work", "release", *routines, *deliveries]))
         prepare(self.names)
         self.work = address("work")
         self.routines = np.array([address(name) for name in routines], np.int64)
         self.deliveries = np.array([address(name) for name in deliveries], np.int64)
-        self.emitter = np.array([self._emitter(int(kind), int(row)) for kind, row in program.instructions.tolist()], np.int64)
-        self.made, self.read = _lives(program)
-        self.neurons = int(program.populations["size"].sum()) * layout.columns
+        self.emitter = np.array([self._emitter(int(kind), int(row)) for kind, row in tables.instructions.tolist()], np.int64)
+        self.made, self.read = _lives(tables)
+        self.neurons = int(tables.populations["size"].sum()) * layout.columns
         """Neurons of a sample, those of scans once for each window at most: how long a sample takes, roughly."""
-        self.shared = {**_starts(program), "levels": layout.levels}
+        self.shared = {**_starts(tables), "levels": layout.levels}
         self._idle: dict[int, list[RunMemory]] = {}
 
     def _routine(self, kind: int, row: int, neurons: Mapping[int, str]) -> str:
         """The name of the compiled function of an instruction."""
         if kind == POPULATE:
-            population = self.arrays.populations[row]
-            return (_RUNNING if population["running"] else neurons)[int(population["storage"])]
-        if kind == COMPUTE and self.arrays.functions["difference"][row]:
+            population = self.tables.populations[row]
+            kinds = _RUNNING if population["running"] else _INTEGRATE_FIRE if population["clock"] else neurons
+            return kinds[int(population["storage"])]
+        if kind == COMPUTE and self.tables.functions["difference"][row]:
             return "tell_changes_of_function"
         return _INSTRUCTIONS[kind]
 
     def _emitter(self, kind: int, row: int) -> int:
         """The emitter whose train an instruction makes; -1 for those of several, or of none, and for readouts."""
         if kind == POPULATE:
-            population = self.arrays.populations[row]
+            population = self.tables.populations[row]
             return -1 if population["sums"] >= 0 or population["register"] >= 0 else int(population["emitter"])
-        tables = {ENCODE: self.arrays.encoders, COMBINE: self.arrays.combinations, COMPUTE: self.arrays.functions}
-        table = tables.get(kind)
+        rows = {ENCODE: self.tables.encoders, COMBINE: self.tables.combinations, COMPUTE: self.tables.functions}
+        rows[CLOCK] = self.tables.clocks
+        table = rows.get(kind)
         return -1 if table is None else int(table["emitter"][row])
 
     def take(self, threads: int) -> RunMemory:
@@ -142,7 +147,7 @@ class RunMemory:
     """The structure of a run, its workers, and the counters that they share."""
 
     def __init__(self, code: Code, threads: int) -> None:
-        self.workers = [Worker(code.arrays, code.shared) for _ in range(threads)]
+        self.workers = [Worker(code.tables, code.shared) for _ in range(threads)]
         self.counters = np.zeros(STOPPED + 1, np.int64)
         self._arrays = {
             "program": code.program,
@@ -176,13 +181,13 @@ _KEPT_ENTRIES = 1 << 16
 class Worker:
     """The memory of one worker, by the names of `types.WORKER`."""
 
-    def __init__(self, program: Program, shared: Mapping[str, Any]) -> None:
+    def __init__(self, tables: Tables, shared: Mapping[str, Any]) -> None:
         self.stores = np.zeros((11, 3), np.int64)
         """Growing memory, each an address, how many entries fit, and how many may: three of each of three stores of trains, and
         two logs."""
-        self._scans, self._share = program.windows.size > 0, (0, False)
+        self._scans, self._share = tables.windows.size > 0, (0, False)
         self.cursors = np.zeros(ALL + 1, np.int64)
-        arrays = {**_room(program), **shared, "cursors": self.cursors, "window": np.zeros(5, np.int64)}
+        arrays = {**_room(tables), **shared, "cursors": self.cursors, "window": np.zeros(5, np.int64)}
         arrays["levels"] = np.zeros(shared["levels"] + SPARE, np.int32)
         for place, name in enumerate(("trains", "state_trains", "stacked_trains")):
             arrays[name] = self.stores[3 * place : 3 * place + 3].reshape(-1)
@@ -240,61 +245,64 @@ def _release(stores: np.ndarray) -> None:
     stores[:, :2] = 0
 
 
-def _lives(program: Program) -> tuple[np.ndarray, np.ndarray]:
+def _lives(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
     """Of each slot the instructions outside scans that make its train and read it last, int64[slots]; -1 for those inside.
 
     Trains that the model gives out are read behind the last instruction.
     """
-    made, read = np.full(program.slots, -1, np.int64), np.full(program.slots, -1, np.int64)
-    for i, (kind, number) in enumerate(program.instructions[: program.top].tolist()):
+    made, read = np.full(tables.slots, -1, np.int64), np.full(tables.slots, -1, np.int64)
+    for i, (kind, number) in enumerate(tables.instructions[: tables.top].tolist()):
         reads: list[int] = []
         if kind == ENCODE:
-            makes = [int(program.encoders["slot"][number])]
+            makes = [int(tables.encoders["slot"][number])]
         elif kind == GATHER:
-            row = program.gathers[number]
-            makes, reads = [int(row["slot"])], program.parts["slot"][row["first"] : row["last"]].tolist()
+            row = tables.gathers[number]
+            makes, reads = [int(row["slot"])], tables.parts["slot"][row["first"] : row["last"]].tolist()
         elif kind == POPULATE:
-            row = program.populations[number]
-            makes, reads = [int(row["slot"])], program.inputs[row["first"] : row["last"]].tolist()
+            row = tables.populations[number]
+            makes, reads = [int(row["slot"])], tables.inputs[row["first"] : row["last"]].tolist()
         elif kind == COMBINE:
-            makes, reads = [int(program.combinations["slot"][number])], [int(program.combinations["input"][number])]
+            makes, reads = [int(tables.combinations["slot"][number])], [int(tables.combinations["input"][number])]
+        elif kind == CLOCK:
+            makes, reads = [int(tables.clocks["slot"][number])], [int(tables.clocks["input"][number])]
         elif kind == COMPUTE:
-            row = program.functions[number]
-            sources = program.function_sources["slot"][row["first_source"] : row["last_source"]]
+            row = tables.functions[number]
+            sources = tables.function_sources["slot"][row["first_source"] : row["last_source"]]
             makes, reads = [int(row["slot"])], sources.tolist()
         else:
-            row = program.windows[number]
-            elements = program.elements[row["elements"] : row["elements_end"]]
-            states = program.states[row["states"] : row["states_end"]]
+            row = tables.windows[number]
+            elements = tables.elements[row["elements"] : row["elements_end"]]
+            states = tables.states[row["states"] : row["states_end"]]
             shared, stacked = (
-                program.shared[row["shared"] : row["shared_end"]],
-                program.stacked[row["stacked"] : row["stacked_end"]],
+                tables.shared[row["shared"] : row["shared_end"]],
+                tables.stacked[row["stacked"] : row["stacked_end"]],
             )
             makes = [*states["final"].tolist(), *stacked["outer"].tolist()]
             reads = [*elements["outer"].tolist(), *states["outer"].tolist(), *shared["outer"].tolist()]
         made[makes], read[reads] = i, i
-    read[program.settled["slot"]] = program.top
+    read[tables.settled["slot"]] = tables.top
     return made, read
 
 
-def _room(program: Program) -> dict[str, np.ndarray]:
+def _room(tables: Tables) -> dict[str, np.ndarray]:
     """Arrays that are as large as the program's largest population, combination or border."""
-    populations, segments, combinations = program.populations, program.segments, program.combinations
+    populations, segments, combinations = tables.populations, tables.segments, tables.combinations
     wide = populations["storage"] == 2
     neurons = int((populations["neurons"] + populations["size"]).max(initial=0))
-    most, most_wide = int(populations["size"].max(initial=8)), int(populations["size"][wide].max(initial=0))
+    most = max(int(populations["size"].max(initial=8)), int(tables.clocks["size"].max(initial=0)))
+    most_wide = int(populations["size"][wide].max(initial=0))
     collected = segments[segments["kind"] == COLLECTED]
     rows = max(2 * ROWS + 1, int(collected["longest"].max(initial=0)))
     channels = int((collected["positions"] * collected["width"]).max(initial=0))
     inputs, size = int(combinations["inputs"].max(initial=1)), int(combinations["size"].max(initial=1))
-    encoded, tracers, states, borders = program.kept.tolist()
-    pieces = int(((program.windows["stacked_end"] - program.windows["stacked"]) * program.windows["length"]).max(initial=0))
+    encoded, tracers, states, crossing = tables.kept.tolist()
+    pieces = int(((tables.windows["stacked_end"] - tables.windows["stacked"]) * tables.windows["length"]).max(initial=0))
     shapes = {
         np.int64: {
-            "first": program.slots,
-            "steps": program.slots,
-            "lead": program.slots,
-            "kept64": program.bias64.size,
+            "first": tables.slots,
+            "steps": tables.slots,
+            "lead": tables.slots,
+            "kept64": tables.bias64.size,
             "sums64": most_wide + SPARE,
             "up64": most_wide,
             "down64": most_wide,
@@ -303,19 +311,19 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "values": size,
             "kept_tracers": tracers,
             "kept_states": states + SPARE,
-            "kept_borders": borders,
-            "differences": max(states, borders) + SPARE,
-            "charged": max(states, borders),
-            "state_first": program.states.size,
-            "state_steps": program.states.size,
+            "kept_crossing": crossing,
+            "differences": max(states, crossing) + SPARE,
+            "charged": max(states, crossing),
+            "state_first": tables.states.size,
+            "state_steps": tables.states.size,
             "stacked_first": pieces,
             "stacked_steps": pieces,
             "stacked_ends": 2,
-            "element_first": program.elements.size,
-            "element_steps": program.elements.size,
+            "element_first": tables.elements.size,
+            "element_steps": tables.elements.size,
         },
         np.int32: {
-            "kept32": program.bias32.size,
+            "kept32": tables.bias32.size,
             "kept_levels": neurons,
             "sums32": most + SPARE,
             "up32": most,
@@ -323,6 +331,7 @@ def _room(program: Program) -> dict[str, np.ndarray]:
             "tracers": most + SPARE,
             "fired": most + SPARE,
             "signs": most + SPARE,
+            "rests": int(populations["size"][populations["clock"] > 0].max(initial=0)),
             "rows": rows + 8,
             "scaled_rows": ROWS + 1,
             "factors32": ROWS + 1,
@@ -334,24 +343,26 @@ def _room(program: Program) -> dict[str, np.ndarray]:
         },
     }
     arrays = {name: np.zeros(extent, dtype) for dtype, named in shapes.items() for name, extent in named.items()}
-    return {**arrays, "stamps": np.full(size, -1, np.int64), "registers": program.registers.copy()}
+    return {**arrays, "stamps": np.full(size, -1, np.int64), "registers": tables.registers.copy()}
 
 
-def _starts(program: Program) -> dict[str, np.ndarray]:
+def _starts(tables: Tables) -> dict[str, np.ndarray]:
     """What membranes start from, and thresholds, of all neurons of each width.
 
     The membrane of a neuron with uniform thresholds is its sum less what its level stands for, and half a theta more: so
-    it fires at theta and below 0. Staircases and readouts have their sums as they are.
+    it fires at theta and below 0. Staircases and readouts have their sums as they are, and so have integrate-and-fire neurons,
+    to which they come in portions.
     """
     found: dict[str, np.ndarray] = {}
-    for name, bias, wide in (("32", program.bias32, False), ("64", program.bias64, True)):
+    for name, bias, wide in (("32", tables.bias32, False), ("64", tables.bias64, True)):
         start, theta = bias.copy(), np.zeros(bias.size + SPARE, bias.dtype)
-        for row in program.populations:
+        for row in tables.populations:
             if row["staircase"] or row["lo"] == row["hi"] or (row["storage"] == 2) != wide:
                 continue
             own = slice(row["own"], row["own"] + row["size"])
-            parameter = program.parameter[row["neurons"] : row["neurons"] + row["size"]]
-            theta[own] = program.thresholds[row["thresholds"] + parameter.astype(np.int64) * row["steps"]]
-            start[own] += theta[own] // 2
+            parameter = tables.parameter[row["neurons"] : row["neurons"] + row["size"]]
+            theta[own] = tables.thresholds[row["thresholds"] + parameter.astype(np.int64) * row["steps"]]
+            if not row["clock"]:
+                start[own] += theta[own] // 2
         found |= {f"start{name}": start, f"theta{name}": theta}
     return found

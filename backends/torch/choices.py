@@ -45,3 +45,27 @@ def _non_max_suppression(op: ops.NonMaxSuppression, boxes: torch.Tensor, scores:
     # one box after another, and no gradient: as the IR says it
     (kept,) = op.evaluate(boxes.detach().cpu().numpy(), scores.detach().cpu().numpy())
     return (torch.from_numpy(kept).to(boxes.device),)
+
+
+def _order(op: ops.Ranking, x: torch.Tensor) -> torch.Tensor:
+    """The places of the largest (or least) elements, in order, int64."""
+    line = x.flip(op.axis) if op.last else x
+    order = torch.sort(line, dim=op.axis, descending=op.largest, stable=True)[1].narrow(op.axis, 0, op.count)
+    return x.shape[op.axis] - 1 - order if op.last else order
+
+
+@meaning(ops.TopPlaces)
+def _top_places(op: ops.TopPlaces, x: torch.Tensor) -> tuple[torch.Tensor]:
+    return (_order(op, x).to(x.dtype),)
+
+
+@meaning(ops.TopValues)
+def _top_values(op: ops.TopValues, x: torch.Tensor) -> tuple[torch.Tensor]:
+    return (x.gather(op.axis % x.dim(), _order(op, x)),)
+
+
+@meaning(ops.TakeAlong)
+def _take_along(op: ops.TakeAlong, x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor]:
+    places = torch.round(index).long() if index.is_floating_point() else index.long()
+    places = torch.where(places < 0, places + x.shape[op.axis], places)
+    return (torch.take_along_dim(x, places, op.axis),)

@@ -172,7 +172,7 @@ def _reduce_mean(op: ops.ReduceMean, x: torch.Tensor) -> _Result:
     return (x.mean(op.axes, op.keep) if op.axes else x,)
 
 
-def _windows(op: ops.MaxPool | ops.AveragePool, x: torch.Tensor, fill: float, extra: float) -> torch.Tensor:
+def _windows(op: ops.Pool, x: torch.Tensor, fill: float, extra: float) -> torch.Tensor:
     """x[N, C, ...] as windows [N, C, *positions, *kernel]; see the op's `windows`."""
     spatial = x.ndim - 2
     pads = pad_amounts(op.padding, spatial)

@@ -21,7 +21,7 @@ from snnir.errors import InputError, UsageError
 from snnir.ir.dims import BATCH
 from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
-from snnir.ir.phases import FEW_SPIKES, neuron_of
+from snnir.ir.phases import FEW_SPIKES, INTEGRATE_FIRE, neuron_of
 from snnir.machine.host import Host
 from snnir.machine.options import RunOptions, batch_size, check_graph
 
@@ -44,7 +44,7 @@ class SpikingModule(nn.Module):
 
     def __init__(self, graph: Graph, *, surrogate: str | None = None, steps: int | None = None, delivery: str = "relay") -> None:
         """`steps` caps every window (None: to quiescence; training of bif neurons needs a number, few-spike neurons take their
-        schedule), `delivery` as in `Simulator.run`.
+        schedule, integrate-and-fire neurons their clock), `delivery` as in `Simulator.run`.
 
         A module without surrogate starts in evaluation, one with a surrogate in training, as PyTorch's modules do.
         Raises `UsageError` for a graph of another level or an unknown option, `UnsupportedError` for an op by name.
@@ -53,7 +53,7 @@ class SpikingModule(nn.Module):
         check_graph(graph)
         RunOptions.of(steps=steps, delivery=delivery).check(graph, ())
         self.graph, self.steps, self.delivery = graph, steps, delivery
-        self.few = neuron_of(graph) == FEW_SPIKES
+        self.few, self.clocked = (neuron_of(graph) == each for each in (FEW_SPIKES, INTEGRATE_FIRE))
         self.surrogate = None if surrogate is None else surrogate_gradient(surrogate)
         self.parts = Parameters(graph)
         self._programs: OrderedDict[object, Specialised] = OrderedDict()
@@ -79,7 +79,7 @@ class SpikingModule(nn.Module):
             return {name: torch.from_numpy(array).to(self.anchor.device) for name, array in tensors.items()}
         if self.surrogate is None:
             raise UsageError("training needs a surrogate gradient: SpikingModule(graph, surrogate='arctan', steps=...)")
-        if self.steps is None and not self.few:
+        if self.steps is None and not self.few and not self.clocked:
             raise UsageError("training needs a fixed number of steps: SpikingModule(graph, surrogate=..., steps=...)")
         host, sizes, batch = self._host(x)
         program = self._program(sizes, self.delivery)

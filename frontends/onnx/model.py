@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError, Message
 
 from snnir.errors import ModelError, UnsupportedError, UsageError
 from snnir.frontends.onnx.blocked import without_blocks
-from snnir.frontends.onnx.foreign_files import recognised
 from snnir.frontends.onnx.inlined import inlined
 from snnir.frontends.onnx.masks import is_mask
 from snnir.frontends.onnx.upgrade import STORED, raised
+from snnir.ir.file_kinds import kind_of
 
 __all__ = [
     "OLDEST_OPSET",
@@ -90,22 +90,24 @@ def _first_line(error: Exception) -> str:
 def _parse(content: bytes, label: str) -> onnx.ModelProto:
     if not content:
         raise ModelError(f"{label} is empty, not an ONNX model")
-    known = recognised(content)
-    if known:
-        raise ModelError(f"{label} is no ONNX model, but {known}")
+    kind = kind_of(content)
+    if kind is not None and kind.advice:
+        raise ModelError(f"{label} is no ONNX model, but {kind}")
     try:
         return onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
-        raise ModelError(f"{label} is truncated or not an ONNX model ({_first_line(error)})") from error
+        raise ModelError(
+            f"{label} is truncated or not an ONNX model ({_first_line(error)}); write or fetch it again, whole"
+        ) from error
 
 
 def _read(path: Path) -> onnx.ModelProto:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ModelError(f"{path} does not exist") from None
+        raise ModelError(f"{path} does not exist; give an ONNX file, or a .pt2 file of torch.export") from None
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+        raise ModelError(f"{path} cannot be read: {error.strerror}; give an ONNX file, or a .pt2 file of torch.export") from error
     model = _parse(content, str(path))
     try:
         onnx.load_external_data_for_model(model, str(path.parent))

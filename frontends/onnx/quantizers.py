@@ -10,7 +10,8 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.registry import Known, RefusalError
 from snnir.frontends.onnx.stored import Stored, range_of
 from snnir.ir import Quantization, Value
-from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, LeakyRelu, MaxPool, Movement, Mul, Pad
+from snnir.ir.op import Trait
+from snnir.ir.ops import Add, Clip, Concat, Div, FakeQuantize, LeakyRelu, Movement, Mul, Pad
 
 __all__ = [
     "CHANNELS",
@@ -65,7 +66,7 @@ def _of_one(call: Call, value: Value) -> bool:
     """Whether the value is one that the file stores as integers, moved, or a function of it: then the file computes with the
     single integer in float32, and not with a sum of several.
     """
-    while value.producer is not None and isinstance(value.producer.op, Movement | MaxPool | LeakyRelu):
+    while value.producer is not None and (value.producer.op.has(Trait.SELECTS) or isinstance(value.producer.op, LeakyRelu)):
         if not all(_of_one(call, operand) for operand in value.producer.operands[1:]):
             return False
         value = value.producer.operands[0]
@@ -126,7 +127,7 @@ def stored_again(call: Call, real: Value, entry: Stored, output: int = 0) -> Val
 def stored_of(call: Call, value: Value) -> Stored | None:
     """What integers of a quantized model stand for, also behind data movement; None for any other value."""
     source = value
-    while source not in call.scope.stored and source.producer is not None and isinstance(source.producer.op, Movement | MaxPool):
+    while source not in call.scope.stored and source.producer is not None and source.producer.op.has(Trait.SELECTS):
         source = source.producer.operands[0]
     entry = call.scope.stored.get(source)
     if entry is None or entry.scale is None or entry.bounds == (0, 0):
@@ -188,7 +189,7 @@ def real_of(call: Call, value: Value, scale: float, zero: int, label: str = "") 
         return None
     if isinstance(node.op, Clip):
         return _narrowed(call, value, node.operands[0], node.op, scale, zero, label)
-    if not isinstance(node.op, Movement | MaxPool) or isinstance(node.op, Pad):
+    if not node.op.has(Trait.SELECTS) or isinstance(node.op, Pad):
         return None
     moved = isinstance(node.op, Concat)
     operands = [

@@ -40,8 +40,15 @@ def run_onnxruntime(
 
 def _has_empty_sizes(path: Path) -> bool:
     """Whether an input has a size of 0, which means an unknown one, and which ONNX Runtime takes at its word."""
-    entries = onnx.load(path, load_external_data=False).graph.input
-    return any(size.HasField("dim_value") and not size.dim_value for each in entries for size in each.type.tensor_type.shape.dim)
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception:  # protobuf's errors and those of files
+        load_model(path, as_stored=True)  # says what is wrong with it
+        raise
+    if not graph.output:
+        load_model(path, as_stored=True)  # an empty file, and others without a graph
+    sizes = [size for entry in graph.input for size in entry.type.tensor_type.shape.dim]
+    return any(size.HasField("dim_value") and not size.dim_value for size in sizes)
 
 
 def run_serialized(

@@ -53,7 +53,7 @@ FAMILIAR = (
     "ConstantOfShape", "DepthToSpace", "Dropout", "EmbedLayerNormalization", "Expand", "EyeLike", "Flatten", "GRU", "Gather",
     "GatherElements", "GatherND", "Identity", "If", "LSTM", "LabelEncoder", "Loop", "MultiHeadAttention", "QAttention",
     "QuantizeLinear", "RNN", "Range", "Reshape", "ReverseSequence", "Scan", "Shape", "Size", "Slice", "SpaceToDepth", "Split",
-    "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "ZipMap",
+    "Scatter", "ScatterElements", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze", "ZipMap",
 )  # fmt: skip
 """Operators whose handlers take integers as they take real numbers."""
 WORDS = (

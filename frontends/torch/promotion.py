@@ -33,7 +33,8 @@ _FAMILIAR = (
     "detach_", "diagonal", "dropout", "embedding", "embedding_bag", "empty_like", "expand", "expand_as", "fill", "flatten",
     "flip", "full_like", "gather", "index", "index_select", "kthvalue", "lift_fresh", "lift_fresh_copy", "median",
     "moveaxis", "movedim", "narrow", "new_empty", "new_full", "new_ones", "new_zeros", "numpy_T", "one_hot", "ones_like",
-    "permute", "repeat", "reshape", "roll", "scaled_dot_product_attention", "select", "slice", "sort", "split",
+    "permute", "repeat", "reshape", "roll", "scaled_dot_product_attention", "scatter", "scatter_add",
+    "select", "slice", "sort", "split",
     "split_with_sizes", "squeeze", "stack", "swapaxes", "swapdims", "sym_numel", "sym_size", "t", "to", "topk", "transpose",
     "type_as", "unbind", "unflatten", "unfold", "unsqueeze", "view", "zeros_like",
 )  # fmt: skip

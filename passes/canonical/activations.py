@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from snnir.ir import Node, Quantization, Value
-from snnir.ir.ops import Clip, Concat, Elementwise, FakeQuantize, MaxPool, Movement, Pad, Relu
+from snnir.ir.op import Trait
+from snnir.ir.ops import Clip, Concat, Elementwise, FakeQuantize, Pad, Relu
 from snnir.ir.rewrite import Rewriter
 from snnir.ir.worklist import pattern
 from snnir.passes.affine import used_once
@@ -72,8 +73,8 @@ def activation_first(rewriter: Rewriter, node: Node, op: Elementwise, operands: 
     inner = operands[0].producer
     if inner is None or not used_once(node, 0):
         return None
-    movable = isinstance(inner.op, Movement) and not isinstance(inner.op, Concat | Pad)
-    if not (movable or isinstance(inner.op, MaxPool)) or inner.operands[0].producer is None:
+    movable = inner.op.has(Trait.SELECTS) and not isinstance(inner.op, Concat | Pad)
+    if not movable or inner.operands[0].producer is None:
         return None
     if operands[0].type.batch_axis == 0 and inner.operands[0].type.batch_axis != 0:
         return None

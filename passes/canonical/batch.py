@@ -15,7 +15,6 @@ from snnir.ir.batch import holds_batch
 from snnir.ir.dims import concrete, dim, product
 from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
-    AveragePool,
     Concat,
     Conv,
     Elementwise,
@@ -25,7 +24,7 @@ from snnir.ir.ops import (
     Linear,
     LogSoftmax,
     MatMul,
-    MaxPool,
+    Pool,
     Reshape,
     Slice,
     Softmax,
@@ -150,8 +149,8 @@ def _for_each(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> Va
     return rewriter.emit(node.op, *spread, name=node.output.name)
 
 
-@pattern(MaxPool, AveragePool)
-def pool(rewriter: Rewriter, node: Node, op: MaxPool | AveragePool, operands: tuple[Value, ...]) -> Value | None:
+@pattern(Pool)
+def pool(rewriter: Rewriter, node: Node, op: Pool, operands: tuple[Value, ...]) -> Value | None:
     """A pool whose batch is the channel axis, or a position at which each window sees one element."""
     (x,) = operands
     batch, count = node.output.type.batch_axis, len(op.kernel)

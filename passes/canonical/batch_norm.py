@@ -118,7 +118,7 @@ def sink(rewriter: Rewriter, node: Node, op: Movement | MaxPool, operands: tuple
     if firsts[0] != firsts[1] and not any(isinstance(size, Dim) for first in firsts for size in first):
         return None  # the movement leaves the one sample of a model without a batch: neurons and weights stay before it
     moved_factor, moved_shift = (_moved(op, x, node.output, array) for array in (factor, shift))
-    if moved_factor is None or moved_shift is None or (isinstance(op, MaxPool) and not (factor > 0).all()):
+    if moved_factor is None or moved_shift is None or (not isinstance(op, Movement) and not (factor > 0).all()):
         return None
     name, dtype = node.output.name, np.float64 if x.type.dtype == "f64" else np.float32
     moved = rewriter.emit(op, x, name=f"{name}.moved")
@@ -137,7 +137,7 @@ def _moved(op: Movement | MaxPool, x: Value, moved: Value, array: np.ndarray) ->
     if x.type.batch_axis != 0 or result.batch_axis != 0 or (array.ndim == x.type.rank and array.shape[0] != 1):
         return None
     spread = array.reshape((1,) * (x.type.rank - array.ndim) + array.shape)
-    if isinstance(op, MaxPool):
+    if not isinstance(op, Movement):
         return None if any(size != 1 for size in spread.shape[2:]) else spread[0]
     if isinstance(op, Transpose):
         return np.asarray(spread.transpose(op.perm)[0])

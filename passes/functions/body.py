@@ -10,7 +10,7 @@ from snnir.errors import UnsupportedError
 from snnir.ir import QUANTIZED, Graph, Node, Quantization, TensorType, Value
 from snnir.ir.ops import Quantize
 from snnir.passes.functions.fixed import Arithmetic, Fixed
-from snnir.passes.functions.lowering import lowered
+from snnir.passes.functions.integer_forms import integer_form_of
 from snnir.passes.host_part import is_sum
 
 __all__ = ["FunctionBody"]
@@ -52,11 +52,11 @@ class FunctionBody:
         """The levels of the results, and the body. Raises `UnsupportedError` naming a node without an integer form."""
         arithmetic = self.arithmetic
         for node in self.nodes:
-            rule = lowered(node)
-            if rule is None:
+            form = integer_form_of(node)
+            if form is None:
                 raise UnsupportedError(f"{node.describe()}: {node.op.name} has no integer form, and stands inside the network")
             arithmetic.label, arithmetic.origin = node.output.name, node.origin
-            self.fixed[node.output] = rule(arithmetic, node, [self.operand(value) for value in node.operands])
+            self.fixed[node.output] = form.rule(arithmetic, node, [self.operand(value) for value in node.operands])
         quantizations = []
         for end in self.ends:
             op = end.expect(Quantize)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from snnir.errors import CalibrationError, UnsupportedError
@@ -14,13 +16,14 @@ __all__ = ["saturations"]
 
 
 def saturations(graph: Graph, context: Context) -> dict[Node, Saturate]:
-    """For each `saturate` of the graph (bodies included), the range found on the calibration data, widened on each side by half.
+    """For each `saturate` of the graph (bodies included) whose ends are not known, the range that the calibration data take.
 
+    It is widened on each side by half.
     An end never gets to the other side of 0, and of positive numbers the lower end is a quarter: what is divided by, or has a
     logarithm, stays positive. Raises `CalibrationError` without data, or where a value is not finite;
     `UnsupportedError` for masked values that no softmax takes.
     """
-    nodes = {node.output: node for _, node in graph.walk() if isinstance(node.op, Saturate)}
+    nodes = {node.output: node for _, node in graph.walk() if isinstance(node.op, Saturate) and math.isinf(node.op.high)}
     if not nodes:
         return {}
     if context.calibration is None:

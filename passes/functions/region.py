@@ -32,14 +32,18 @@ from snnir.ir.ops import (
     Movement,
     Mul,
     Pow,
+    Ranking,
     ReduceMean,
     Softmax,
     Sub,
+    TakeAlong,
 )
-from snnir.passes.functions.lowering import lowered
+from snnir.passes.functions.integer_forms import integer_form_of
 from snnir.passes.host_part import needs_host
 
 __all__ = ["function_nodes", "inner_functions", "segments"]
+
+_CLOSING = (Softmax, LogSoftmax, Gated, Ranking, TakeAlong)
 
 
 def function_nodes(graph: Graph, outside: Collection[Node]) -> set[Node]:
@@ -75,11 +79,7 @@ def inner_functions(graph: Graph, suffix: Collection[Node]) -> set[Node]:
     What only prepares an input (a spectrum and its logarithm) stays the host's, in real numbers.
     """
     found = function_nodes(graph, suffix)
-    closing = {
-        node
-        for node in found
-        if isinstance(node.op, Softmax | LogSoftmax | Gated) or (isinstance(node.op, Div) and len(_changing(node)) > 1)
-    }
+    closing = {node for node in found if isinstance(node.op, _CLOSING) or (isinstance(node.op, Div) and len(_changing(node)) > 1)}
     weighted: set[Value] = set()
     for node in graph.nodes:
         if (isinstance(node.op, Linear | Conv) and _changing(node)) or any(value in weighted for value in node.operands):
@@ -108,7 +108,7 @@ def segments(graph: Graph, functions: Collection[Node]) -> dict[Value, int]:
 def _fits(node: Node) -> bool:
     plain = all(value.type.is_real for value in (*node.operands, *node.outputs))
     own = isinstance(node.op, FakeQuantize)  # the model's own quantizer gives levels, and so ends a function
-    return plain and not own and node.body is None and lowered(node) is not None
+    return plain and not own and node.body is None and integer_form_of(node) is not None
 
 
 def _changing(node: Node) -> list[Value]:

@@ -11,7 +11,7 @@ from snnir.cli.report import print_json, rows_table
 from snnir.cli.tables import show_table
 
 if TYPE_CHECKING:
-    from snnir.compiler.checking import ModelCheck
+    from snnir.compiler.model_check import ModelCheck
 
 __all__ = ["checked"]
 

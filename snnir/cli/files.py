@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from snnir.errors import InputError, UsageError
+from snnir.ir.file_kinds import no_data
 from snnir.ir.storage import atomic_write
 
 __all__ = ["check_output", "read_arrays", "read_labels", "write_npz"]
@@ -22,25 +23,13 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
-            if "data.pkl" in {name.rpartition("/")[2] for name in loaded.files}:
-                raise InputError(f"{path} is what torch.save writes; write arrays with numpy.save(path, tensor.numpy())")
+            if not all(name.endswith(".npy") for name in loaded.zip.namelist()):
+                raise InputError(no_data(path))
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a .npy file, or .npz with an array per input") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        why = "" if "pickle" in str(error) else f" ({error})"  # NumPy takes every file without an array for a pickle
-        table = path.suffix in _TABLES
-        what = f"is a table in text ({path.suffix[1:].upper()})" if table else f"cannot be read as .npy or .npz{why}"
-        raise InputError(f"{path} {what}; {_advice(path)}") from error
-
-
-_TABLES = (".csv", ".tsv", ".txt")
-
-
-def _advice(path: Path) -> str:
-    if path.suffix in _TABLES:
-        return "read the text with numpy.loadtxt or pandas, and write the numbers with numpy.save"
-    return "write it with numpy.save, as numbers (no Python objects)"
+        raise InputError(no_data(path, str(error))) from error
 
 
 def read_labels(path: Path, samples: int) -> np.ndarray:

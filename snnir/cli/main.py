@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
 
     `own_process` says that the process does nothing else, so that libraries may be loaded for snnir alone.
     """
+    logging.getLogger("snnir").addHandler(logging.NullHandler())  # commands print their own warnings
     given = sys.argv[1:] if arguments is None else arguments
     debug, obj = "--debug" in given, OWN_PROCESS if own_process else None
     try:

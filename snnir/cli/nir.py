@@ -11,7 +11,7 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import check_output, read_arrays
-from snnir.cli.options import FORCE, JSON
+from snnir.cli.options import FILE, FORCE, JSON
 from snnir.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["nir_command"]
 
-_FILE = click.Path(path_type=Path)
-
 
 @click.command("nir")
-@click.argument("program", type=_FILE)
-@click.option("--output", "-o", type=_FILE, required=True, help="The .nir file to write.")
+@click.argument("program", type=FILE)
+@click.option("--output", "-o", type=FILE, required=True, help="The .nir file to write.")
 @click.option("--lossy", is_flag=True, help="One nir.IF a population, measured against the integers on --data.")
-@click.option("--data", type=_FILE, help="Inputs (.npy, or .npz by input name) to measure a lossy file on.")
+@click.option("--data", type=FILE, help="Inputs (.npy, or .npz by input name) to measure a lossy file on.")
 @click.option(
     "--unroll/--no-unroll", default=True, help="Write recurrent layers out, one copy for each sequence element (default)."
 )

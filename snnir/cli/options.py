@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
@@ -39,7 +41,25 @@ __all__ = [
     "options_from",
 ]
 
-FILE = click.Path(path_type=Path)
+
+class _File(click.Path):
+    """A path, which is not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; fails for an empty one, which would be the present folder, and for one that no file can have."""
+        try:
+            if not str(value).strip():
+                self.fail("the path is empty; give the name of a file", param, ctx)
+            os.stat(value)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in (None, errno.ENAMETOOLONG):
+                self.fail(f"{str(value)[:60]!r}... is no name of a file: {getattr(error, 'strerror', error)}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _File(path_type=Path)
 JSON = click.option("--json", is_flag=True, help="Print one JSON object instead of tables.")
 PNG = click.option("--png", type=FILE, metavar="DIR", help="A folder for the same as pictures, for papers and talks.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite a file of another kind, or write under another suffix.")
@@ -155,7 +175,9 @@ def options_from(file: Path, context: click.Context, given: CompileKeywords) -> 
     """The options of a JSON file, and in their place those that the command line gives itself. Raises `UsageError`."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"--options {file} cannot be read: {error.strerror}; give a JSON file of options") from error
+    except ValueError as error:
         raise UsageError(f"--options {file}: it cannot be read as JSON: {error}") from error
     known = {item.name for item in fields(CompileOptions)}
     if not isinstance(found, dict) or not set(found) <= known:

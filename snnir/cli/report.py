@@ -21,8 +21,9 @@ from snnir.cli.compilation import load_numba_without_blas, watch_compilation
 from snnir.cli.process import in_own_process
 from snnir.cli.provenance import origin_rows
 from snnir.cli.tables import show_table
+from snnir.ir.phases import INTEGRATE_FIRE
+from snnir.machine.clipping import MOST_CLIPPED, clipping_text
 from snnir.runtime.accuracy import distance_text
-from snnir.runtime.clipping import MOST_CLIPPED
 from snnir.runtime.costs import ENERGY_SOURCE
 from snnir.runtime.facts import given_levels_text, import_levels_text
 from snnir.runtime.summary import run_facts
@@ -98,8 +99,18 @@ def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator
 
 
 def print_json(facts: Mapping[str, object]) -> None:
-    """One JSON object on stdout."""
-    print(json_module.dumps(facts, indent=2, default=_plain))
+    """One JSON object on stdout; NaN and infinities, which JSON has not, are null."""
+    print(json_module.dumps(_finite(facts), indent=2, default=_plain, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return None
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: object) -> object:
@@ -155,7 +166,9 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     checked = "0 between quantized and spiking graph (every pass, a few samples)" if known.checked else "not counted"
     rows: dict[str, object] = {
         **{name: escape(text) for name, text in distance_rows(program).items()},
-        "mismatches": f"{checked}; snnir verify counts those of the spikes",
+        "mismatches": f"{checked}; snnir verify counts those of the spikes"
+        if known.neuron != INTEGRATE_FIRE
+        else "neurons on a clock approximate the quantized network: snnir verify says how far they are off",
         "model": known.source,
         **{name: escape(value) for name, value in origin_rows(facts).items()},
         "pipeline": known.pipeline,
@@ -179,11 +192,7 @@ def warn_clipped(shares: Mapping[str, float]) -> None:
     """Warn, on stderr, of inputs of which more than 1 % saturate."""
     for name, share in shares.items():
         if share > MOST_CLIPPED:
-            click.echo(
-                f"warning: {share:.1%} of input {name} lies beyond the levels that calibration found for it, and saturates; "
-                "scale it as the calibration data were, or compile with calibration data like these",
-                err=True,
-            )
+            click.echo(f"warning: {clipping_text(name, share)}", err=True)
 
 
 def json_error(kind: str, message: str, nodes: Sequence[str]) -> None:
@@ -217,6 +226,8 @@ def ran(
     state = (
         "yes: the integers of the quantized network"
         if facts["settled"]
+        else f"no: on a clock, {facts['unsettled_neurons']} counts are not known to be the level of their sum"
+        if facts["neuron"] == INTEGRATE_FIRE
         else f"no: anytime result, {facts['unsettled_neurons']} neurons could still fire"
     )
     rows = {
@@ -225,6 +236,7 @@ def ran(
         "samples": facts["samples"],
         "recurrence": f"{facts['execution']} execution, {facts['delivery']} delivery",
         "inner steps per window": f"{facts['steps_mean']:.1f} mean, {facts['steps_max']} most, {facts['steps_bound']} certified",
+        **_clipped_rows(facts),
         "spikes per sample": f"{facts['spikes_per_sample']:,.1f}",
         "synaptic operations": _synops_text(facts),
         "dense multiply-accumulates": _macs_text(facts["dense_macs_per_sample"], facts["host_macs_per_sample"]),
@@ -233,6 +245,12 @@ def ran(
         **({"written": written} if written is not None else {}),
     }
     rows_table("simulated", rows)
+
+
+def _clipped_rows(facts: Mapping[str, object]) -> dict[str, str]:
+    shares = facts["clipped_inputs"]
+    beyond = {name: share for name, share in shares.items() if share} if isinstance(shares, Mapping) else {}
+    return {"saturated inputs": ", ".join(f"{share:.2%} of {name}" for name, share in beyond.items())} if beyond else {}
 
 
 def _synops_text(facts: Mapping[str, object]) -> str:
@@ -273,6 +291,7 @@ def verified(verification: Verification, import_error: float | None, comparison:
                 "within_bounds": verification.within_bounds,
                 "import_error": import_error,
                 "values": [{"name": name, "compared": count, "mismatches": bad} for name, count, bad in verification.values],
+                **({"clocked": True, "counts": _count_facts(verification)} if verification.clocked else {}),
                 **({"executions": comparison.facts()} if comparison is not None else {}),
             }
         )
@@ -280,14 +299,19 @@ def verified(verification: Verification, import_error: float | None, comparison:
     counts: list[list[str | Text]] = [
         [name, f"{count:,}", Text(f"{bad:,}", style="red") if bad else Text("0")] for name, count, bad in verification.values
     ]
-    columns = ("value", "integers compared", "mismatches")
-    show_table("spiking network against integer network", columns, counts, right=columns[1:])
+    compared = "events compared" if verification.clocked else "integers compared"
+    columns = ("value", compared, "differences" if verification.clocked else "mismatches")
+    against = "the plain interpreter, step by step" if verification.clocked else "integer network"
+    show_table(f"spiking network against {against}", columns, counts, right=columns[1:])
     float_network = "the imported model" if import_error is None else "the model itself"
     for item in verification.distances:
         Console(soft_wrap=True).print(f"distance to {float_network}: {escape(item.name)}: {item}")
-    verdict = "[bold green]equal integers" if verification.ok else "[bold red]NOT equal integers"
+    if verification.counts:
+        print(verification.distance_to_levels)
+    verdict = f"[bold {'green' if verification.ok else 'red'}]{verification.claim}"
+    what = ("differences", "events and sums") if verification.clocked else ("mismatches", "integers")
     Console().print(
-        f"{verdict}[/]: {verification.mismatches:,} mismatches out of {verification.compared:,} integers of "
+        f"{verdict}[/]: {verification.mismatches:,} {what[0]} out of {verification.compared:,} {what[1]} of "
         f"{verification.samples:,} samples ({verification.execution}, {verification.delivery}); "
         f"{verification.steps} steps at most, {verification.bound} certified"
         + ("" if verification.within_bounds else " [bold red](a window exceeded its bound)"),
@@ -297,6 +321,11 @@ def verified(verification: Verification, import_error: float | None, comparison:
         print(f"import equals ONNX Runtime within {import_error:.2g} of the output's span")
     if comparison is not None:
         print(f"inside scans, per sample: {comparison}")
+
+
+def _count_facts(verification: Verification) -> list[dict[str, object]]:
+    names = ("name", "neurons", "other", "mean_difference", "largest_difference")
+    return [dict(zip(names, item, strict=True)) for item in verification.counts]
 
 
 def page_written(page: Page, output: Path, pictures: Path | None, json: bool) -> None:

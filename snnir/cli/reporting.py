@@ -12,6 +12,7 @@ import snnir
 from snnir.cli import report
 from snnir.cli.files import check_output, read_arrays, read_labels
 from snnir.cli.options import FILE, FORCE, JSON, PNG
+from snnir.errors import UsageError
 from snnir.ir.protocols import Delivery, Execution
 from snnir.runtime.inputs import as_inputs, sample_count
 from snnir.runtime.program import Program
@@ -47,6 +48,13 @@ _SAMPLE = click.option(
 )
 @click.option("--losses/--no-losses", default=True, help="Measure what quantization cost, value by value.")
 @_SAMPLE
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    metavar="POPULATION:NEURON",
+    help="A neuron whose membrane is drawn, beside those that fire most; may be given again.",
+)
 @click.option("--output", "-o", type=FILE, default=Path("report.html"), show_default=True, help="The page to write.")
 @PNG
 @FORCE
@@ -61,6 +69,7 @@ def report_command(
     executions: tuple[str, ...],
     losses: bool,
     sample: int,
+    traces: tuple[str, ...],
     output: Path,
     png: Path | None,
     force: bool,
@@ -87,12 +96,24 @@ def report_command(
             executions=list(dict.fromkeys(executions)) or ["reset"],
             sample=sample,
             losses=losses,
+            traced=_traced(traces),
             progress=advance,
         )
     report.page_written(found, output, png, json)
     variants = found.data["variants"]
     assert isinstance(variants, list)
     return 0 if all(not each["verification"]["mismatches"] and each["verification"]["within_bounds"] for each in variants) else 1
+
+
+def _traced(traces: Sequence[str]) -> dict[str, list[int]]:
+    """Addresses by population, of words `population:address`."""
+    found: dict[str, list[int]] = {}
+    for word in traces:
+        population, _, address = word.rpartition(":")
+        if not population or not address.isdecimal():
+            raise UsageError(f"--trace {word}: expected POPULATION:NEURON, such as relu:3")
+        found.setdefault(population, []).append(int(address))
+    return found
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Program]:

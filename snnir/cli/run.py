@@ -13,7 +13,7 @@ import snnir
 from snnir.cli import report
 from snnir.cli.files import check_output, read_arrays, read_labels, write_npz
 from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, FORCE, JSON, MAX_MEMORY, THREADS
-from snnir.errors import UsageError
+from snnir.errors import InputError, UsageError
 from snnir.machine.options import RunOptions
 from snnir.runtime.inputs import by_name
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from snnir.runtime.program import Program
 
 __all__ = ["compared", "run_command"]
+
+_LARGE = 256 << 20
+"""Bytes of results from which on a run says beforehand what it takes."""
 
 
 @click.command("run")
@@ -85,9 +88,13 @@ def run_command(
     if output is not None:
         check_output(output, ".npz", [program, inputs, labels], force)
     data = read_arrays(inputs)
+    by_input = by_name(loaded.graph("spiking"), data)
+    if not all(np.size(array) for array in by_input.values()):
+        raise InputError(f"{inputs} holds arrays of size 0, and nothing would run; give at least one sample")
     if backend == "simulator" and not json:
-        needs = loaded.simulator.memory(by_name(loaded.graph("spiking"), data), RunOptions(max_memory=max_memory))
-        report.note(f"memory: {needs}")
+        needs = loaded.simulator.memory(by_input, RunOptions(max_memory=max_memory))
+        if max_memory is not None or needs.known >= _LARGE:
+            report.note(f"memory: {needs}")
     with report.simulating("simulating", json, backend == "simulator") as advance:
         result = loaded.run(
             data,
@@ -100,7 +107,7 @@ def run_command(
             backend=backend,
             device=device,
         )
-    report.warn_clipped(loaded.clipped(data))
+    report.warn_clipped(result.clipped)
     comparison = compared(loaded, data, delivery, cap, threads, {execution: result}) if compare_executions else None
     grouped = bool(loaded.graph("spiking").groups)
     count = len(next(iter(result.outputs.values()))) if grouped else len(result.steps)
@@ -141,9 +148,10 @@ def _run_in_chunks(
     if output is None:
         raise UsageError("a run in chunks writes results as it goes: give --output, a folder or a .npz file")
     options = Options(steps, delivery, execution, backend, device)
-    answers = None
-    if labels is not None:
-        answers = read_labels(labels, open_source(program.graph("spiking"), inputs).samples)
+    samples = open_source(program.graph("spiking"), inputs).samples
+    if not samples:
+        raise InputError(f"{inputs} holds 0 samples, and nothing would run; give at least one")
+    answers = read_labels(labels, samples) if labels is not None else None
     try:
         with report.simulating("simulating", json, backend == "simulator" and cluster is None) as advance:
             result = run_stream(
@@ -162,6 +170,7 @@ def _run_in_chunks(
         report.error(f"interrupted; what is done is kept with {output}: the same command goes on from there")
         raise click.exceptions.Exit(1) from None
     facts = report.run_facts(program, result.first, result.totals, delivery, execution)
+    report.warn_clipped(result.totals.clipped_shares)
     facts |= {"output": str(result.output), "resumed_samples": result.resumed}
     before = f"\n{result.resumed:,} samples by an earlier run" if result.resumed else ""
     report.ran(facts, result.accuracy, None, json, written=f"{result.output}{before}", distance=report.distance_rows(program))

@@ -49,14 +49,15 @@ def _inside(op: type[Op]) -> str:
     """Spikes where no node of the op is the host's; a function where it has an integer form, or is what functions are made of."""
     from snnir.ir.ops import Abs, FakeQuantize, Function, Saturate
     from snnir.machine.lowering.function import STEPS
-    from snnir.passes.functions.lowering import has_integer_form
+    from snnir.passes.functions.integer_forms import has_integer_form
+    from snnir.passes.real_integers import INSIDE
 
     if issubclass(op, Function | Saturate):
         return "function"
     spikes = not op.host or issubclass(op, Abs)  # a magnitude is a population: 2 max(x, 0) - x
     if has_integer_form(op) and FLOAT in op.levels and not issubclass(op, FakeQuantize):  # a quantizer ends a function
         return "spikes, function" if spikes else "function"
-    return "spikes" if spikes else "host, function" if op in STEPS else "host"
+    return "spikes" if spikes else "host, function" if op in STEPS or op in INSIDE else "host"
 
 
 def _torch_operators() -> dict[str, list[str]]:
@@ -92,7 +93,8 @@ def markdown_ops() -> str:
         "are refused by name. Refused operators stand at the end. *inside* says what computes an op inside the network: spikes",
         "(or data movement); a function of complete levels, in integers; spikes, or a function that takes in what stands",
         "beside it (a quotient is one where its divisor changes); or nothing: such an op is the host's, outside of the",
-        "network, and some of these are what the bodies of functions are made of (*host, function*).",
+        "network, and some of these are what the bodies of functions are made of, or become functions where the network itself",
+        "chooses what they compute with, as the place of its largest sum (*host, function*).",
         "",
         "| op | operands | float | quantized | spiking | inside | from ONNX | from PyTorch | meaning |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from snnir.compiler.estimates import Population, estimated_steps, populations
+from snnir.compiler.estimates import LayerCost, estimated_steps, layer_costs
+from snnir.compiler.fates import computed, fates
+from snnir.compiler.model_check import ModelCheck, Recurrence
 from snnir.compiler.open_sizes import OpenSizes, advice
 from snnir.compiler.options import ImportOptions
 from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, unforeseen
-from snnir.html import bar, section, table
-from snnir.ir import Dimension, Graph, Node
-from snnir.ir.ops import Movement, Observe, Recurrent, Scan
-from snnir.passes import CompileOptions, Context, Placed, before_calibration, pipeline_for, try_observers
+from snnir.ir import Graph, Node
+from snnir.ir.ops import Recurrent, Scan
+from snnir.passes import CompileOptions, Context, before_calibration, pipeline_for, try_observers
 
 if TYPE_CHECKING:
     import onnx
@@ -26,137 +25,9 @@ if TYPE_CHECKING:
 
     from snnir.ir.lowering.survey import Survey
 
-__all__ = ["FATES", "ModelCheck", "NodeFate", "Recurrence", "check"]
+__all__ = ["check"]
 
 _LAYERS = ("RNN", "GRU", "LSTM")
-_MOVED = "that change their places"
-FATES = ("spiking", "folded", "host", "refused", "blocked")
-"""What can become of a node: spikes compute it exactly; it is known while compiling or merged into its neighbours; the host
-computes it before or after the network; it is refused; it takes what a refused node gives, so nothing can be said."""
-
-
-@dataclass(frozen=True)
-class NodeFate:
-    """What becomes of one node of the user's model, and why."""
-
-    operator: str
-    name: str
-    fate: str
-    reason: str
-    inside: str
-    """The node whose body it is part of; empty outside of bodies."""
-
-
-@dataclass(frozen=True)
-class Recurrence:
-    """A recurrent structure: a layer, an ONNX Scan or Loop, or unrolled steps that were rolled back into one."""
-
-    kind: str
-    name: str
-    states: int
-    length: Dimension
-
-
-@dataclass(frozen=True)
-class ModelCheck:
-    """What `snnir check` says. Sizes that the model leaves open are symbols (`T`, or the name in the model)."""
-
-    model: str
-    provenance: str
-    metadata: Mapping[str, str]
-    """What the model says of itself: domain, version, description, the pairs of its maker."""
-    nodes: tuple[NodeFate, ...]
-    refusals: tuple[Refusal, ...]
-    recurrences: tuple[Recurrence, ...]
-    populations: tuple[Population, ...]
-    steps: Mapping[str, int]
-    """Inner time-steps of a window: `""` outside scans, each scan by its first result. Empty where nodes are refused."""
-    certified: bool
-    """Whether `steps` are the certified bounds of a compiled program; else they are estimates from the graph alone."""
-    bits: int
-    notes: tuple[str, ...]
-    scans: Mapping[str, str]
-    """For each scan, by its first result (as `steps` and `populations` name it), the node of the model that it is."""
-
-    def __repr__(self) -> str:
-        counts = ", ".join(f"{count} {fate}" for fate, count in self.counts.items())
-        return f"<ModelCheck {self.model}: {'ok' if self.ok else 'refused'}; {counts or 'no nodes'}>"
-
-    def place(self, scan: str) -> str:
-        """A scan in the user's words; itself where no node of the model is behind it."""
-        return self.scans.get(scan, scan)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is refused."""
-        return not self.refusals
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Nodes by fate."""
-        found = Counter(node.fate for node in self.nodes)
-        return {fate: found[fate] for fate in FATES if found[fate]}
-
-    @property
-    def neurons(self) -> Dimension:
-        """Neurons of all populations; those in the body of a scan count once."""
-        return _sum(item.neurons for item in self.populations if item.kind == "population")
-
-    @property
-    def synapses(self) -> Dimension:
-        """Synapses into all populations and readouts."""
-        return _sum(item.synapses for item in self.populations)
-
-    @property
-    def macs(self) -> Dimension:
-        """Multiply-accumulates of one sample in the dense network."""
-        return _sum(item.macs for item in self.populations)
-
-    def _repr_html_(self) -> str:
-        """What becomes of the nodes, for notebooks: how many of each fate, and all that do not spike."""
-        counts, total = self.counts, max(len(self.nodes), 1)
-        colours = {"spiking": "#2b9479", "folded": "#6d92c4", "host": "#c08327"}
-        fates = [[fate, f"{count:,}", bar(count, total, colours.get(fate, "#c2253a"))] for fate, count in counts.items()]
-        others = [
-            [node.operator, node.name, node.fate, node.reason] for node in self.nodes if node.fate not in ("spiking", "folded")
-        ]
-        size = f"{self.neurons} neurons, {self.synapses} synapses, {self.macs} multiply-accumulates a sample"
-        parts = [table(("operator", "node", "fate", "why"), others)] if others else []
-        verdict = "converts" if self.ok else f"{len(self.refusals)} refusals"
-        return section(f"{self.model}: {verdict}", table(("fate", "nodes", ""), fates, numbers=(1,)), size, *parts)
-
-    def facts(self) -> dict[str, object]:
-        """The report for JSON: numbers, or text where a size is open."""
-        return {
-            "model": self.model,
-            "provenance": self.provenance,
-            "metadata": dict(self.metadata),
-            "ok": self.ok,
-            "counts": self.counts,
-            "nodes": [dataclasses.asdict(node) for node in self.nodes],
-            "refusals": [dataclasses.asdict(refusal) for refusal in self.refusals],
-            "recurrences": [{**vars(item), "length": _plain(item.length)} for item in self.recurrences],
-            "bits": self.bits,
-            "steps": dict(self.steps),
-            "steps_are": "certified" if self.certified else "estimated",
-            "neurons": _plain(self.neurons),
-            "synapses": _plain(self.synapses),
-            "macs": _plain(self.macs),
-            "populations": [{key: _plain(value) for key, value in vars(item).items()} for item in self.populations],
-            "notes": list(self.notes),
-            "scans": dict(self.scans),
-        }
-
-
-def _plain(value: Dimension | str) -> int | str:
-    return value if isinstance(value, int) else str(value)
-
-
-def _sum(values: Iterable[Dimension]) -> Dimension:
-    total: Dimension = 0
-    for value in values:
-        total = total + value
-    return total
 
 
 def check(
@@ -221,20 +92,20 @@ def _checked(
     imported = {origin for _, node in graph.walk() for origin in node.origin}
     simple, recurrences, late = _simplified(graph)
     refused += [item for item in late if item.node not in {earlier.node for earlier in refused}]
-    costs: tuple[Population, ...] = ()
+    costs: tuple[LayerCost, ...] = ()
     spiking, hosts, scans, steps = set[str](), dict[str, str](), dict[str, str](), dict[str, int]()
     try:
         placed = try_observers(simple, allow_host)
         refused += [item for item in placed.refused if item.node not in {earlier.node for earlier in refused}]
-        spiking, hosts = _origins(placed)
-        costs = populations(placed)
+        spiking, hosts = computed(placed)
+        costs = layer_costs(placed)
         scans = {node.outputs[0].name: _label(node) for _, node in placed.graph.walk() if isinstance(node.op, Scan)}
         steps = {} if refused else estimated_steps(placed, bits, neuron)
     except Exception as error:  # where nodes are refused already, what is left of the graph need not make sense
         if not refused:
             reason, trace = unforeseen(error)
             refused.append(Refusal(known.name, reason, (), frozenset(), trace))
-    fates = tuple(_fates(known, refused, imported, spiking, hosts))
+    every = tuple(fates(known, refused, imported, spiking, hosts))
     certified = False
     if calibration is not None and not refused:
         steps, certified = _certified(model, calibration, bits, neuron, allow_host, batch_axes, sizes.dims), True
@@ -242,7 +113,7 @@ def _checked(
         known.name,
         known.provenance,
         known.metadata,
-        fates,
+        every,
         tuple(refused),
         tuple(recurrences),
         costs,
@@ -324,53 +195,6 @@ def _recurrence(node: Node) -> Recurrence | None:
         length = node.operands[op.states].type.shape[op.axis]
         return Recurrence(layer if named else "scan", name if named else label, op.states, length)
     return None
-
-
-def _origins(placed: Placed) -> tuple[set[str], dict[str, str]]:
-    """Origins of nodes that spikes compute, and of those of the host with where they stand."""
-    spiking: set[str] = set()
-    hosts: dict[str, str] = {}
-    for _, node in placed.graph.walk():
-        if isinstance(node.op, Observe):  # it carries the origin of what it observes
-            continue
-        if node not in placed.host:
-            spiking.update(node.origin)
-            continue
-        place = "before the network" if placed.raw.issuperset(node.outputs) else "after the network"
-        what = f"only the host computes {node.op.name}" if node.op.host else "it goes with what only the host computes"
-        type_ = node.outputs[0].type
-        kind = "words" if type_.dtype == "str" else "integers" if type_.is_exact else "real numbers"
-        what = f"{kind} {_MOVED}" if isinstance(node.op, Movement) else what
-        hosts.update((origin, f"{place}: {what}") for origin in node.origin)
-    return spiking, hosts
-
-
-def _fates(
-    known: Survey, refused: list[Refusal], imported: set[str], spiking: set[str], hosts: Mapping[str, str]
-) -> Iterator[NodeFate]:
-    reasons: dict[str, list[str]] = {}
-    for refusal in refused:
-        for origin in refusal.origins:
-            reasons.setdefault(origin, []).append(refusal.reason)
-    constant = known.constant()
-    blocked = known.behind({origin for origin in reasons if origin not in imported})
-    for node in known.nodes:
-        if node.origin in reasons:
-            fate, reason = "refused", "; ".join(dict.fromkeys(reasons[node.origin]))
-        elif node.origin in blocked and node.origin not in imported:
-            fate, reason = "blocked", "it takes what a refused node gives"
-        elif node.origin in spiking:
-            part = hosts.get(node.origin, "")
-            fate, reason = "spiking", f"but for a part {part}" if part and not part.endswith(_MOVED) else ""
-        elif node.origin in hosts:
-            fate, reason = "host", hosts[node.origin]
-        elif node.origin in imported:
-            fate, reason = "folded", "merged into its neighbours"
-        elif node.origin in constant:
-            fate, reason = "folded", "known while compiling"
-        else:
-            fate, reason = "folded", "nothing is left to compute"
-        yield NodeFate(node.operator, node.name, fate, reason, node.inside)
 
 
 def _certified(

@@ -5,20 +5,20 @@ Sizes that the model leaves open (the length of a sequence) stay symbols, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from snnir.ir import BATCH, Dimension, Graph, Node, Value
-from snnir.ir.dims import product, substitute
+from snnir.ir.dims import product, substitute, total
 from snnir.ir.ops import Add, Conv, Elementwise, FakeQuantize, Linear, Mul, Observe, Scan, SparseLinear
 from snnir.ir.phases import FEW_SPIKES
 from snnir.passes import Placed, accumulating, function_interior
 
-__all__ = ["Population", "estimated_steps", "populations"]
+__all__ = ["LayerCost", "estimated_steps", "layer_costs"]
 
 
 @dataclass(frozen=True)
-class Population:
+class LayerCost:
     """Neurons that stand for one value, and what flows into them; a readout or a host's sum has no neurons."""
 
     name: str
@@ -32,9 +32,9 @@ class Population:
     """Multiply-accumulates of the dense network per sample: synapses, as often as the sequence has elements."""
 
 
-def populations(placed: Placed) -> tuple[Population, ...]:
+def layer_costs(placed: Placed) -> tuple[LayerCost, ...]:
     """Every population, encoder and readout of a graph with observers."""
-    return tuple(_Count(placed).populations(placed.graph, "", 1))
+    return tuple(_Count(placed).costs(placed.graph, "", 1))
 
 
 class _Count:
@@ -45,24 +45,24 @@ class _Count:
         self.products: set[Value] = set()
         self.functions: set[object] = set()
 
-    def populations(self, graph: Graph, scan: str, windows: Dimension) -> Iterator[Population]:
+    def costs(self, graph: Graph, scan: str, windows: Dimension) -> Iterator[LayerCost]:
         interior = function_interior(graph)
         for node in graph.nodes:
             if isinstance(node.op, Observe | FakeQuantize):
                 (source,) = node.operands
                 if source in self.placed.raw:
-                    yield Population(source.name, "encoder", scan, _elements(source), 0, 0)
+                    yield LayerCost(source.name, "encoder", scan, _elements(source), 0, 0)
                 else:
                     inside = source.producer in interior
                     synapses, products = self.taken(interior, source) if inside else self.into(source)
                     macs = windows * (synapses + products)
-                    yield Population(source.name, "population", scan, _elements(source), synapses, macs)
+                    yield LayerCost(source.name, "population", scan, _elements(source), synapses, macs)
             elif isinstance(node.op, Scan) and node.body is not None:
                 length = node.operands[node.op.states].type.shape[node.op.axis]
-                yield from self.populations(node.body, node.outputs[0].name, windows * length)
+                yield from self.costs(node.body, node.outputs[0].name, windows * length)
         for name, value in () if scan else _read_out(graph, self.placed):
             synapses, products = self.into(value)
-            yield Population(name, "readout", scan, 0, synapses, windows * (synapses + products))
+            yield LayerCost(name, "readout", scan, 0, synapses, windows * (synapses + products))
 
     def into(self, value: Value) -> tuple[Dimension, Dimension]:
         """Connections that flow into a sum, one-to-one ones of levels and products included; and products computed for it."""
@@ -77,7 +77,7 @@ class _Count:
             return _elements(value), self.product(value)
         if isinstance(node.op, Add | Elementwise):
             parts = [self.into(operand) for operand in node.operands]
-            return _sum(part[0] for part in parts), _sum(part[1] for part in parts)
+            return total(part[0] for part in parts), total(part[1] for part in parts)
         return _elements(value), 0
 
     def taken(self, interior: Mapping[Node, object], result: Value) -> tuple[Dimension, Dimension]:
@@ -91,13 +91,13 @@ class _Count:
         outer = dict.fromkeys(value for value in operands if value.producer not in inside)
         weighted = Linear | Conv | SparseLinear | Mul | Add
         parts = [self.into(value) for value in outer if value.producer is not None and isinstance(value.producer.op, weighted)]
-        return _sum(part[0] for part in parts), _sum(part[1] for part in parts)
+        return total(part[0] for part in parts), total(part[1] for part in parts)
 
     def product(self, value: Value) -> Dimension:
         """How many products of two changing values are computed for `value` and for nothing before it."""
         node = value.producer
         if node is not None and isinstance(node.op, Add):
-            return _sum(self.product(operand) for operand in node.operands)
+            return total(self.product(operand) for operand in node.operands)
         if node is None or not isinstance(node.op, Mul) or any(operand.is_constant for operand in node.operands):
             return 0
         if value in self.products:
@@ -118,13 +118,6 @@ def _read_out(graph: Graph, placed: Placed) -> Iterator[tuple[str, Value]]:
         if isinstance(node.op, Linear | Conv | SparseLinear | Mul | Add | Elementwise) and not isinstance(node.op, FakeQuantize):
             seen.add(value)
             yield name, value
-
-
-def _sum(values: Iterable[Dimension]) -> Dimension:
-    total: Dimension = 0
-    for value in values:
-        total = total + value
-    return total
 
 
 def _elements(value: Value) -> Dimension:

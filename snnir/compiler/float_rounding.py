@@ -13,7 +13,7 @@ import numpy as np
 
 from snnir.ir import Graph, Value
 from snnir.ir.execute import execute
-from snnir.ir.op import Trait
+from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
     Add,
     Clip,
@@ -22,8 +22,6 @@ from snnir.ir.ops import (
     HardSigmoid,
     Linear,
     MatMul,
-    MaxPool,
-    Movement,
     ReduceMean,
     Relu,
     Sigmoid,
@@ -37,7 +35,6 @@ __all__ = ["ROUNDINGS", "summed_magnitudes"]
 
 ROUNDINGS = 4 * 2.0**-24
 """A few roundings of float32, relative to the numbers that are rounded."""
-_KEEPING = (Movement, Relu, Clip, MaxPool)
 _SATURATING = (Sigmoid, Tanh, Erf, HardSigmoid, Softmax)
 
 
@@ -56,8 +53,13 @@ def summed_magnitudes(graph: Graph, inputs: Mapping[str, np.ndarray]) -> dict[st
     return {name: _summed(value, largest) for name, value in graph.outputs.items()}
 
 
+def _keeps(op: Op) -> bool:
+    """Whether an op only selects what it takes, or cuts it off."""
+    return op.has(Trait.SELECTS) or isinstance(op, Relu | Clip)
+
+
 def _summed(value: Value, largest: Mapping[Value, float]) -> float:
-    while value.producer is not None and isinstance(value.producer.op, _KEEPING):
+    while value.producer is not None and _keeps(value.producer.op):
         value = max(value.producer.operands, key=lambda operand: largest.get(operand, 0.0))
     node = value.producer
     if node is None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnir.errors import UsageError
+from snnir.errors import InputError, UsageError
 from snnir.ir.dims import BATCH, Dim
 from snnir.ir.execute import bind_sizes, check_inputs
-from snnir.runtime.inputs import as_inputs, first_samples
+from snnir.runtime.inputs import as_inputs, first_samples, sample_count
 from snnir.version import __version__
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def bundle(
             raise UsageError(f"samples is {samples}; golden vectors need one or more")
         inputs = as_inputs(graph, x)
         data = check_inputs(graph, first_samples(graph, inputs, samples))
+        if not sample_count(graph, data):
+            raise InputError("the data hold 0 samples, and golden vectors need at least one")
         found = {name: size for name, size in bind_sizes(graph, data).items() if name != BATCH}
         wrong = [name for name, size in known.items() if found.get(name, size) != size]
         if wrong:

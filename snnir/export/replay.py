@@ -12,9 +12,11 @@ from snnir.errors import InputError
 from snnir.runtime.inputs import as_inputs
 
 if TYPE_CHECKING:
-    from snnir.backends.bundle import Bundle
+    from snnir.backends.bundle import Bundle, Golden
+    from snnir.machine import IntegerProgram
+    from snnir.machine.interpreter import Execution
 
-__all__ = ["Replayed", "bundle_facts", "replay_bundle", "run_inputs"]
+__all__ = ["InputRun", "Replayed", "bundle_facts", "replay_bundle", "run_inputs"]
 
 _LARGEST_REPLAY = 1 << 31
 """Events (samples x steps x addresses) of all trains of one window that a replay may have to keep."""
@@ -112,8 +114,38 @@ def _check_size(bundle: Bundle, samples: int) -> None:
         raise InputError(f"a replay would keep {samples * largest:,} events; {_LARGEST_REPLAY:,} is the most: give fewer samples")
 
 
-def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Settled counts by name, and outputs by name, for what `Program.run` takes.
+@dataclass(frozen=True)
+class InputRun:
+    """A bundle's program on inputs, by the plain interpreter."""
+
+    program: IntegerProgram
+    levels: dict[str, np.ndarray]
+    """What encoders charge, int64 [N, n] or [N, windows, n], by the names of input trains."""
+    reals: dict[str, np.ndarray]
+    result: Execution
+    outputs: dict[str, np.ndarray]
+    """By the model's names."""
+
+    @property
+    def counts(self) -> dict[str, np.ndarray]:
+        """Settled tracers and the sums of readouts, by name."""
+        return self.result.counts
+
+    def golden(self) -> Golden:
+        """All of it as golden vectors, for another engine to be held against."""
+        from snnir.backends.bundle import Events, Golden
+        from snnir.machine.program import Readout, emitting
+
+        samples = len(next(iter(self.levels.values()), np.zeros(1)))
+        golden = Golden(samples, self.levels, self.reals, self.result.counts)
+        for name, (op, _) in emitting(self.program).items():
+            if not isinstance(op, Readout):
+                golden.events[name] = Events.of(self.result.trains[name])
+        return golden
+
+
+def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> InputRun:
+    """Run what `Program.run` takes.
 
     A bundle that does not hold the host's part (versions 1 and 2 of the format) takes real values by the names of its sources,
     sequences [N, windows, ...] inside a scan, and gives those outputs that need no host. Raises `InputError`.
@@ -124,18 +156,20 @@ def run_inputs(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> tupl
     inputs = as_inputs(host.before, x) if host is not None else {}
     reals = host.reals(inputs, program) if host is not None else _given_reals(bundle, x)
     levels = {name: _rounded(bundle, name, values) for name, values in reals.items()}
-    _check_size(bundle, len(next(iter(levels.values()), np.zeros(1))))
+    samples = len(next(iter(levels.values()), np.zeros(1)))
+    if not samples:
+        raise InputError("the data hold 0 samples, and nothing would run; give at least one")
+    _check_size(bundle, samples)
     result = interpret(program, levels)
     settled = {output.name: result.settled[output.source] for output in program.outputs if output.kind == "levels"}
     readouts = _readouts(bundle, result.counts)
     if host is not None:
         found = host.outputs(inputs, readouts, settled)
-        return result.counts, {output.name: found[output.name] for output in program.outputs}
-    outputs = {}
-    for output in program.outputs:
-        if output.kind != "host":
-            outputs[output.name] = settled[output.name] if output.kind == "levels" else readouts[output.source]
-    return result.counts, outputs
+        outputs = {output.name: found[output.name] for output in program.outputs}
+    else:
+        real = {output.name: readouts[output.source] for output in program.outputs if output.kind == "real"}
+        outputs = {output.name: (settled | real)[output.name] for output in program.outputs if output.kind != "host"}
+    return InputRun(program, levels, reals, result, outputs)
 
 
 def _given_reals(bundle: Bundle, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

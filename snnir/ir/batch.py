@@ -13,26 +13,22 @@ from dataclasses import dataclass
 from snnir.errors import GraphError
 from snnir.ir.dims import BATCH, Dimension, Shape, dim, product, substitute
 from snnir.ir.graph import Graph, Node, Value
+from snnir.ir.op import Trait
 from snnir.ir.ops import (
-    AveragePool,
     Concat,
     Conv,
     Extend,
     Gather,
-    Hardmax,
-    IntCumulate,
     Linear,
-    LogSoftmax,
-    MaxPool,
-    MaxPoolPlaces,
     NonMaxSuppression,
     Pad,
+    Pool,
     Recurrent,
     Reshape,
     ReverseParts,
     Scan,
     Slice,
-    Softmax,
+    TakeAlong,
 )
 
 __all__ = ["Mixing", "Place", "Places", "batch_places", "holds_batch", "per_sample"]
@@ -223,8 +219,8 @@ def _along(node: Node, value: Value) -> set[int]:
     op, rank = node.op, value.type.rank
     if value is not node.operands[0] and not isinstance(op, Scan):
         return set()
-    if isinstance(op, Softmax | LogSoftmax | Hardmax | IntCumulate | Gather | ReverseParts):
-        return {op.axis % rank}
+    if op.has(Trait.ALONG_AXIS) or isinstance(op, Gather | ReverseParts | TakeAlong):
+        return {int(vars(op)["axis"]) % rank}
     if isinstance(op, Slice):
         return set() if (op.start, op.stop, op.step) == (None, None, 1) else {op.axis % rank}
     if isinstance(op, Linear):
@@ -234,7 +230,7 @@ def _along(node: Node, value: Value) -> set[int]:
         return {axis for axis in range(half) if op.padding[axis] or op.padding[half + axis]}
     if isinstance(op, Conv):
         return {1, *_moving(node.operands[1].type.shape[2:], op.stride, op.padding)}
-    if isinstance(op, MaxPool | AveragePool | MaxPoolPlaces):
+    if isinstance(op, Pool):
         return _moving(op.kernel, op.stride, op.padding)
     if isinstance(op, Recurrent):
         return {1, 2}

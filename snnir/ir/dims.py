@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from snnir.errors import GraphError, TextError
@@ -33,6 +33,7 @@ __all__ = [
     "product",
     "solve",
     "substitute",
+    "total",
 ]
 
 BATCH = "N"
@@ -135,11 +136,19 @@ def product(shape: Shape) -> Dimension:
     return result
 
 
+def total(sizes: Iterable[Dimension]) -> Dimension:
+    """The sum of sizes."""
+    found: Dimension = 0
+    for size in sizes:
+        found = found + size
+    return found
+
+
 def substitute(size: Dimension, sizes: Mapping[str, Dimension]) -> Dimension:
     """`size` with names replaced; names that `sizes` lacks stay symbolic."""
     if isinstance(size, int):
         return size
-    total: Dimension = 0
+    found: Dimension = 0
     for monomial, coefficient in size.terms:
         value: Dimension = coefficient
         for atom in monomial:
@@ -147,8 +156,8 @@ def substitute(size: Dimension, sizes: Mapping[str, Dimension]) -> Dimension:
                 value = value * sizes.get(atom, dim(atom))
             else:
                 value = value * _quotient(substitute(atom.numerator, sizes), substitute(atom.denominator, sizes))
-        total = total + value
-    return total
+        found = found + value
+    return found
 
 
 def names_of(size: Dimension) -> frozenset[str]:

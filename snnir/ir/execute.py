@@ -11,12 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from snnir.errors import InputError
+from snnir.errors import GraphError, InputError
 from snnir.ir.dims import Dim
 from snnir.ir.finite import needs_finite
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Function, Scan
 from snnir.ir.types import DTYPES, TensorType
+from snnir.ir.windows import check_windows
 
 __all__ = [
     "Observer",
@@ -54,7 +55,12 @@ def execute(
     if observe is not None:
         for value, array in arrays.items():
             observe(value, array)
-    _run(graph, arrays, sizes, observe, set(wanted.values()))
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are told of where they matter
+            _run(graph, arrays, sizes, observe, set(wanted.values()))
+    except (ValueError, GraphError):  # perhaps a window that is larger than its data
+        check_windows(graph, sizes)
+        raise
     return {name: arrays[value] for name, value in wanted.items()}
 
 

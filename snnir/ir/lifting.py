@@ -17,7 +17,6 @@ from snnir.ir.execute import apply
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.op import Op, Trait
 from snnir.ir.ops import (
-    AveragePool,
     Concat,
     Conv,
     DynamicStore,
@@ -28,13 +27,14 @@ from snnir.ir.ops import (
     Linear,
     Lookup,
     MatMul,
-    MaxPool,
     Pad,
+    Pool,
     Recurrent,
     ReduceMean,
     Reshape,
     Scan,
     Slice,
+    TakeAlong,
     Transpose,
 )
 from snnir.ir.rewrite import Rewriter, copy_constants, like
@@ -171,7 +171,7 @@ def _further(op: Op, lead: Dimension) -> Op | None:
         return dataclasses.replace(op, shape=(lead, *per_sample(op.shape)))
     if isinstance(op, Transpose):
         return Transpose((0, *(axis + 1 for axis in op.perm)))
-    if isinstance(op, Slice | Gather | Concat):
+    if isinstance(op, Slice | Gather | Concat | TakeAlong):
         return dataclasses.replace(op, axis=op.axis + 1)
     if isinstance(op, Pad | Extend):
         half = len(op.padding) // 2
@@ -234,7 +234,7 @@ def _channels(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimen
     order = (0, 2, 1, *range(3, rank))
     turned = rewriter.emit(Transpose(order), operands[0], name=f"{name}.channels")
     rest = list(operands[1:])
-    if isinstance(op, Conv | MaxPool | AveragePool):
+    if isinstance(op, Conv | Pool):
         half = len(op.padding) // 2
         padding = (0, *op.padding[:half], 0, *op.padding[half:])
         if isinstance(op, Conv):

@@ -38,6 +38,9 @@ class Trait(Enum):
     CHANNELS = "axis 0 holds samples, axis 1 channels, the others positions; operands behind the first are parameters"
     AFFINE = "it is affine in one operand where the others are constants"
     PER_SAMPLE = "it computes every sample of its first operand by itself; the others are parameters"
+    SELECTS = "every element of the result is an element of an operand, or 0; positive factors commute with it"
+    OF_LEVELS = "levels give levels, without an accumulator or neurons in between"
+    EMITS = "in a spiking graph it sends spikes of its own, which stand for levels"
     FINITE = "finite operands give finite results, as long as those stay within the element type"
     ROUNDS = "its operand becomes levels, which are finite"
 

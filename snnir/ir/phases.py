@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from snnir.errors import UsageError
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Accumulate, Encode, Fs, Function, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.op import Trait
+from snnir.ir.ops import Accumulate, Clock, Encode, Fs, Function, If, Population, Product, Readout, Scan
 
-__all__ = ["FEW_SPIKES", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
+__all__ = ["FEW_SPIKES", "INTEGRATE_FIRE", "NEURONS", "Phase", "Phases", "check_phased", "neuron_of", "phases_of"]
 
-FEW_SPIKES = "few-spikes"
-NEURONS = ("bif", FEW_SPIKES)
-"""The families of neurons: bipolar integrate-and-fire with a tracer, and few-spike neurons."""
+FEW_SPIKES, INTEGRATE_FIRE = "few-spikes", "if"
+NEURONS = ("bif", FEW_SPIKES, INTEGRATE_FIRE)
+"""The families of neurons: bipolar integrate-and-fire with a tracer, few-spike neurons, and integrate-and-fire on a clock."""
 
 
 class Phase(NamedTuple):
@@ -53,8 +54,11 @@ class Phases:
 
 
 def neuron_of(graph: Graph) -> str:
-    """The family of neurons of a graph: `few-spikes` where a population is of few-spike neurons, else `bif`."""
-    return FEW_SPIKES if any(isinstance(node.op, Fs) for _, node in graph.walk()) else "bif"
+    """The family of neurons of a graph: `few-spikes` where a population is of few-spike neurons, `if` on a clock, else `bif`."""
+    ops = [node.op for _, node in graph.walk()]
+    if any(isinstance(op, Fs) for op in ops):
+        return FEW_SPIKES
+    return INTEGRATE_FIRE if any(isinstance(op, If | Clock) for op in ops) else "bif"
 
 
 def check_phased(delivery: str, execution: str) -> None:
@@ -107,7 +111,7 @@ def _walk(graph: Graph, delivery: str, found: Phases, lengths: Mapping[str, int]
         if not isinstance(node.op, Readout):
             found.of.update(dict.fromkeys(node.outputs, phase))
         # what is only moved takes no step
-        if isinstance(node.op, Encode | Population | Readout | Accumulate | Product | MaxPool | Function):
+        if node.op.has(Trait.EMITS) or isinstance(node.op, Readout | Accumulate):
             last = max(last, phase.end)
     return last
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from snnir.errors import FileFormatError, GraphError, UsageError
+from snnir.ir.file_kinds import no_program
 from snnir.ir.graph import Graph
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
@@ -82,7 +83,11 @@ def read_graph(path: str | Path) -> Graph:
     try:
         data = load_tensors(beside.read_bytes()) if beside.exists() else {}
         return parse(path.read_text(encoding="utf-8"), data)
-    except (OSError, ValueError, GraphError) as error:
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror}; give a graph in text form (.ir)") from error
+    except UnicodeDecodeError:
+        raise FileFormatError(f"{path} is no graph in text form; `snnir inspect` prints such") from None
+    except (ValueError, GraphError) as error:
         raise FileFormatError(f"{path} cannot be read as a graph: {error}") from error
 
 
@@ -128,7 +133,7 @@ def read_archive(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray
     except FileNotFoundError:
         raise FileFormatError(f"{path} does not exist; `snnir compile` writes .snnir files") from None
     except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileFormatError(f"{path} is not a whole .snnir file ({error}); compile the model again") from error
+        raise FileFormatError(no_program(path, str(error))) from error
 
 
 def _members(path: Path) -> dict[str, bytes]:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snnir.errors import InputError
 from snnir.ir.dims import BATCH, Dimension, dim
 from snnir.ir.execute import execute
 from snnir.ir.graph import Graph, Node, Value
-from snnir.ir.ops import Encode, Expand, Readout, Reshape, Scan
+from snnir.ir.ops import Encode, Expand, Movement, Readout, Reshape, Scan
 from snnir.ir.types import TensorType
 from snnir.machine.host import Schedule
 from snnir.machine.program import IntegerProgram, emitting
@@ -38,15 +39,31 @@ class HostGraphs:
         Raises `InputError` for inputs that the model does not take.
         """
         found = execute(self.before, inputs)
+        self._refuse_infinite(found)
         samples = max((len(array) for array in found.values()), default=0)
         known, reverse = emitting(program), reversed_trains(program)
         reals = {}
         for name, array in found.items():
             op, windows = known[name]
             shape = (*(() if windows is None else (windows,)), *op.train.shape)
-            flat = np.broadcast_to(array, (samples, *shape)).reshape(samples, *shape[: len(shape) - len(op.train.shape)], -1)
+            flat = np.broadcast_to(array, (samples, *shape)).reshape(
+                samples, *shape[: len(shape) - len(op.train.shape)], op.train.size
+            )
             reals[name] = flat[:, ::-1] if name in reverse else flat
         return reals
+
+    def _refuse_infinite(self, found: Mapping[str, np.ndarray]) -> None:
+        """Refuse NaN and infinities of inputs that are encoded as they are, as a program does."""
+        for name, array in found.items():
+            source = self.before.outputs[name]
+            while source.producer is not None and isinstance(source.producer.op, Movement):
+                source = source.producer.operands[0]
+            if source in self.before.inputs and array.dtype.kind == "f" and not np.isfinite(array).all():
+                count = int(array.size - np.isfinite(array).sum())
+                raise InputError(
+                    f"input {source.name} holds {count} NaN or infinite values, and its elements become levels, which are "
+                    "finite; remove or replace them"
+                )
 
     def outputs(
         self, inputs: Mapping[str, np.ndarray], readouts: Mapping[str, np.ndarray], settled: Mapping[str, np.ndarray]

@@ -30,7 +30,7 @@ class Execution(RunCounts):
     `counts` are the settled tracers of every input, population, max and product, and the sums of readouts: int64 [N, n], or
     [N, windows, n] inside a scan; `trains` their events [N, (windows,) steps, n]; `observed` what registers held; `settled`
     the levels [N, ...] of the outputs that are levels, by their trains. `sums` holds the sums A [N, (windows,) steps, n] after
-    each step, where wanted.
+    each step, where wanted. `arrivals` are the synaptic operations at each neuron [N, n], which `synops` adds up by synapse.
     """
 
     counts: dict[str, np.ndarray] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class Execution(RunCounts):
     observed: dict[str, Observed] = field(default_factory=dict)
     settled: dict[str, np.ndarray] = field(default_factory=dict)
     sums: dict[str, np.ndarray] = field(default_factory=dict)
+    arrivals: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def interpret(
@@ -154,8 +155,15 @@ class Interpreter:
             for counter, events in ((self.found.synops, there), (self.found.charges, there & train.charged)):
                 amount = np.zeros(self.batch, np.int64)
                 if events.any():
-                    amount = currents(synapse, events.sum(axis=1), ones).sum(axis=1)
+                    arrived = currents(synapse, events.sum(axis=1), ones)
+                    amount = arrived.sum(axis=1)
+                    if counter is self.found.synops:
+                        self._arrive(op.train.name, arrived)
                 self._add(counter, synapse.name, amount)
+
+    def _arrive(self, name: str, amount: np.ndarray) -> None:
+        arrivals = self.found.arrivals
+        arrivals[name] = arrivals[name] + amount if name in arrivals else amount
 
     def _add(self, counter: dict[str, np.ndarray], name: str, amount: np.ndarray) -> None:
         counter[name] = counter.get(name, np.zeros(self.batch, np.int64)) + amount

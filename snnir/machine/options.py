@@ -11,7 +11,7 @@ from snnir.ir.dims import BATCH, concrete
 from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.ops import Encode, Scan
-from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of
+from snnir.ir.phases import FEW_SPIKES, INTEGRATE_FIRE, check_phased, neuron_of
 from snnir.ir.protocols import Delivery, Encoding, Execution
 from snnir.plugins import backends
 
@@ -121,7 +121,13 @@ class RunOptions:
 
     def check(self, graph: Graph, recordable: Iterable[str]) -> None:
         """Raise `UsageError` for what the neurons of a graph do not have, and for names that cannot be recorded."""
-        if neuron_of(graph) == FEW_SPIKES:
+        neuron = neuron_of(graph)
+        if neuron == INTEGRATE_FIRE and (self.steps is not None or self.in_portions or self.trace or self.carry):
+            raise UsageError(
+                "integrate-and-fire neurons take the steps of their clock, and what inputs send is compiled into it: leave "
+                "steps, trace, encoding and execution away, and compile with other steps (--steps) or another encoder (--encoder)"
+            )
+        if neuron == FEW_SPIKES:
             check_phased(self.delivery, self.execution)
             if self.steps is not None:
                 raise UsageError(

@@ -57,11 +57,12 @@ def simulate_plain(
         unsettled=found.unsettled,
         undelivered=found.undelivered,
         membranes={name: shaped(name, sums) for name, sums in found.sums.items()},
+        arrivals=found.arrivals,
     )
     readouts: dict[Value, np.ndarray] = {}
     for name, counts in found.counts.items():
         if isinstance(known[name][0], Readout):
-            readouts[lowered.nodes[name].output] = shaped(name, counts)
+            readouts[lowered.nodes[name].output] = result.sums[name] = shaped(name, counts)
             continue
         result.counts[name] = shaped(name, counts)
         trains = shaped(name, found.trains[name])  # [N, (windows,) steps, ...]

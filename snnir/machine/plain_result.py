@@ -13,12 +13,18 @@ __all__ = ["PlainResult"]
 
 @dataclass
 class PlainResult(RunCounts):
-    """As `SimulationResult`, with dense trains: int64 [steps, N, ...], [windows, steps, N, ...] inside a body."""
+    """As `SimulationResult`, with dense trains: int64 [steps, N, ...], [windows, steps, N, ...] inside a body.
+
+    `arrivals` are the synaptic operations at each neuron, int64 [N, n], of emitters that receive any.
+    """
 
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     trains: dict[str, np.ndarray] = field(default_factory=dict)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
+    sums: dict[str, np.ndarray] = field(default_factory=dict)
+    """The sums of readouts, by their names: int64 [N, ...]."""
     membranes: dict[str, np.ndarray] = field(default_factory=dict)
+    arrivals: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from snnir.machine.addresses import IndexMap
 from snnir.machine.emitters import (
     Accumulator,
+    Clock,
     Constant,
     Difference,
     Emitter,
     FewSpikes,
     Function,
     Input,
+    IntegrateFire,
     Population,
     Product,
     Readout,
@@ -34,6 +36,7 @@ from snnir.machine.trains import Train
 
 __all__ = [
     "Accumulator",
+    "Clock",
     "Constant",
     "Difference",
     "Element",
@@ -43,6 +46,7 @@ __all__ = [
     "IndexMap",
     "Input",
     "IntegerProgram",
+    "IntegrateFire",
     "Op",
     "Output",
     "Population",
@@ -93,7 +97,7 @@ class IntegerProgram:
     host: tuple[str, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
     neuron: str = "bif"
-    """The family of neurons: `bif` or `few-spikes`. Windows of few-spike neurons take the steps of their schedule."""
+    """The family of neurons: `bif`, `few-spikes` or `if`. Windows of few-spike neurons take the steps of their schedule."""
 
     def __eq__(self, other: object) -> bool:
         return same(self, other)

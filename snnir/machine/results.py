@@ -9,6 +9,7 @@ import numpy as np
 
 from snnir.errors import UsageError
 from snnir.html import bar, columns, section, table
+from snnir.machine.clipping import MOST_CLIPPED, clipped_shares
 
 if TYPE_CHECKING:
     import pandas
@@ -46,7 +47,8 @@ class SimulationResult:
     settled: bool
     """Whether nothing was left to fire or to be delivered anywhere: only then is the result exact, by construction."""
     unsettled: int
-    """Neurons that could still fire when the cap on steps stopped them, over all samples and windows."""
+    """Neurons that could still fire when the cap on steps stopped them, over all samples and windows; on a clock, counts that are
+    not known to be the level of the sum that was received."""
     undelivered: int
     """Spikes of recurrent states that the cap on steps cut off, over all samples and windows."""
     counts: dict[str, np.ndarray] = field(default_factory=dict)
@@ -63,9 +65,18 @@ class SimulationResult:
     """On request: shares of the processor cycles of the compiled part: `delivering` currents of spikes that come step by step,
     `firing` (comparing neurons with thresholds, writing spikes) between them, `settling` after the last input, `the rest`."""
 
+    clipped_counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """For each input that is encoded: how many of its numbers lay beyond the levels that calibration found, of how many."""
+
+    @property
+    def clipped(self) -> dict[str, float]:
+        """`clipped_counts` as shares: more than about 1 % says that the calibration data were not like these inputs."""
+        return clipped_shares(self.clipped_counts)
+
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name} {list(array.shape)}" for name, array in self.outputs.items())
         state = "settled" if self.settled else f"not settled ({self.unsettled} neurons could still fire)"
+        state += "".join(f", {share:.1%} of {name} clipped" for name, share in self.clipped.items() if share > MOST_CLIPPED)
         return f"<{len(self.steps)} samples: {outputs}; {int(self.total_spikes.sum()):,} spikes, {state}>"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,8 +12,10 @@ import numpy as np
 from snnir.errors import FileFormatError, GraphError, UsageError
 from snnir.html import section, table
 from snnir.ir import BATCH, LEVELS, Dim, Graph
-from snnir.ir.execute import execute
-from snnir.ir.phases import neuron_of
+from snnir.ir.execute import bind_sizes, check_inputs, execute
+from snnir.ir.phases import INTEGRATE_FIRE, neuron_of
+from snnir.machine.clipping import MOST_CLIPPED, clipped_counts, clipped_shares, clipping_text
+from snnir.machine.host import Host
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
 from snnir.runtime.facts import CompileFacts
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Program"]
 
 _KIND = "snnir-program"
+_LOG = logging.getLogger("snnir")
 
 
 class Program:
@@ -44,6 +48,7 @@ class Program:
         self.facts = facts if isinstance(facts, CompileFacts) else CompileFacts.of(facts)
         self._simulator: Simulator | None = None
         self._modules: dict[str, SpikingModule] = {}
+        self._warned: set[str] = set()
         self._lowered: tuple[tuple[tuple[tuple[str, int], ...], str, str], IntegerProgram] | None = None
 
     def __repr__(self) -> str:
@@ -137,11 +142,19 @@ class Program:
         settled tracers. `backend="torch"` runs the same spikes as dense tensors on `device` (default: `cpu`); it
         keeps no trace and no membranes, and counts no synaptic operations. Raises `InputError`,
         `UsageError`.
+
+        Inputs beyond the range of the calibration data saturate: `result.clipped` has their share, and the logger `snnir` warns
+        once for each input of which more than 1 % do.
         """
         chosen = RunOptions.of(**options)
         graph = self.graph("spiking")
-        result = self._run(by_name(graph, x), chosen, progress)  # both backends check the inputs
+        inputs = by_name(graph, x)
+        result = self._run(inputs, chosen, progress)  # both backends check the inputs
         result.outputs.update(apart(graph, result.outputs, x))
+        for name, share in result.clipped.items():
+            if share > MOST_CLIPPED and name not in self._warned:
+                self._warned.add(name)
+                _LOG.warning(clipping_text(name, share))
         return result
 
     def _run(
@@ -159,20 +172,24 @@ class Program:
             )
             if progress is not None:
                 progress(len(result.steps), len(result.steps))
+            result.clipped_counts.update(self._clipped(inputs))
             return result
         if chosen.backend != "simulator":
             found: SimulationResult = backends()[chosen.backend].run(self.graph("spiking"), inputs, chosen)
             return found
-        return self.simulator.execute(inputs, chosen, progress=progress)
+        return self.simulator.execute(inputs, chosen, count_clipped=True, progress=progress)
 
     def clipped(self, x: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, float]:
         """For each input: the share of its numbers beyond the levels that calibration gave its encoder, which saturate.
 
         More than about 1 % (`snnir run` warns then) says that calibration data were not like these.
         """
-        from snnir.runtime.clipping import clipped_inputs
+        return clipped_shares(self._clipped(by_name(self.graph("spiking"), x)))
 
-        return clipped_inputs(self.graph("spiking"), as_inputs(self.graph("spiking"), x))
+    def _clipped(self, inputs: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
+        graph = self.graph("spiking")
+        arrays = check_inputs(graph, inputs)
+        return clipped_counts(Host(graph, bind_sizes(graph, arrays), {value: arrays[value.name] for value in graph.inputs}, {}))
 
     def stream(self, states: Mapping[str, str] | None = None, **options: Any) -> Stream:
         """A stream of calls: the states that one call gives out are what the next one starts from, integer for integer.
@@ -202,11 +219,15 @@ class Program:
         """Compare every settled tracer and readout with the integer reference, element by element.
 
         Outputs are compared with the float network's as well: with those that `model` gives for inputs by name, or else with
-        the float graph's.
+        the float graph's. Of neurons on a clock spikes are compared with the plain interpreter's, step by step.
         """
+        from snnir.runtime.clocked_verification import verify_clocked
         from snnir.runtime.verification import verify_program
 
-        return verify_program(self, as_inputs(self.graph("spiking"), x), delivery, execution, threads, progress, model)
+        inputs = as_inputs(self.graph("spiking"), x)
+        if neuron_of(self.graph("spiking")) == INTEGRATE_FIRE:
+            return verify_clocked(self, inputs, threads, progress, model)
+        return verify_program(self, inputs, delivery, execution, threads, progress, model)
 
     def compare_executions(
         self,

@@ -53,6 +53,7 @@ def run_facts(
         "samples": totals.samples,
         "delivery": delivery,
         "execution": execution,
+        "neuron": program.facts.neuron or neuron_of(program.graph("spiking")),
         "settled": totals.settled,
         "unsettled_neurons": totals.unsettled,
         "undelivered_spikes": totals.undelivered,
@@ -63,24 +64,25 @@ def run_facts(
         "dense_macs_per_sample": macs.spiking,
         "host_macs_per_sample": macs.host,
         **counted,
-        **(_layers(result) if not isinstance(result, RunTotals) else {}),
+        "clipped_inputs": totals.clipped_shares,
+        **_layers(totals),
     }
 
 
-def _layers(result: SimulationResult) -> dict[str, object]:
+def _layers(totals: RunTotals) -> dict[str, object]:
     """Spikes of each population and operations of each synapse, per sample."""
-    populations = [{"name": name, "spikes_per_sample": _mean(counts)} for name, counts in result.spikes.items()]
-    if not result.counts_synops:
-        return {"populations": populations}
-    synapses = [
-        {"name": name, "synops_per_sample": _mean(counts), "charges_per_sample": _mean(result.charges[name])}
-        for name, counts in result.synops.items()
-    ]
-    return {"populations": populations, "synapses": synapses}
-
-
-def _mean(counts: np.ndarray) -> float:
-    return float(counts.mean()) if counts.size else 0.0
+    each = {name: totals.per_sample(count) for name, count in totals.spikes_of.items()}
+    found: dict[str, object] = {"populations": [{"name": name, "spikes_per_sample": mean} for name, mean in each.items()]}
+    if totals.counts_synops:
+        found["synapses"] = [
+            {
+                "name": name,
+                "synops_per_sample": totals.per_sample(count),
+                "charges_per_sample": totals.per_sample(totals.charges_of[name]),
+            }
+            for name, count in totals.synops_of.items()
+        ]
+    return found
 
 
 def program_summary(program: Program) -> str:

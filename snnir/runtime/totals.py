@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snnir.errors import InputError
+from snnir.machine.clipping import clipped_shares
 
 if TYPE_CHECKING:
     from snnir.backends.simulator import SimulationResult
@@ -32,6 +33,16 @@ class RunTotals:
     charges: int
     unsettled: int
     undelivered: int
+    spikes_of: dict[str, int] = field(default_factory=dict)
+    """Spikes of each population."""
+    synops_of: dict[str, int] = field(default_factory=dict)
+    """Synaptic operations of each synapse."""
+    charges_of: dict[str, int] = field(default_factory=dict)
+    """Those of them that multiply."""
+    clipped: dict[str, int] = field(default_factory=dict)
+    """Numbers of each input that saturated."""
+    encoded: dict[str, int] = field(default_factory=dict)
+    """Numbers of each input."""
 
     @property
     def settled(self) -> bool:
@@ -56,15 +67,36 @@ class RunTotals:
             charges=int(result.total_charges.sum()) if result.counts_synops else 0,
             unsettled=result.unsettled,
             undelivered=result.undelivered,
+            spikes_of=_sums(result.spikes),
+            synops_of=_sums(result.synops) if result.counts_synops else {},
+            charges_of=_sums(result.charges) if result.counts_synops else {},
+            clipped={name: beyond for name, (beyond, _) in result.clipped_counts.items()},
+            encoded={name: total for name, (_, total) in result.clipped_counts.items()},
         )
 
     @classmethod
     def merged(cls, parts: Iterable[RunTotals]) -> RunTotals:
         """The totals of chunks (at least one) as one run."""
         known = list(parts)
-        sums = {field.name: sum(getattr(part, field.name) for part in known) for field in fields(cls)}
+        sums: dict[str, Any] = {each.name: _added([getattr(part, each.name) for part in known]) for each in fields(cls)}
         sums["steps_max"] = max(part.steps_max for part in known)
         return cls(**sums | {"counts_synops": all(part.counts_synops for part in known)})
+
+    @property
+    def clipped_shares(self) -> dict[str, float]:
+        """The share of each input that saturated."""
+        return clipped_shares({name: (beyond, self.encoded[name]) for name, beyond in self.clipped.items()})
+
+
+def _sums(parts: Mapping[str, np.ndarray]) -> dict[str, int]:
+    return {name: int(array.sum()) for name, array in parts.items()}
+
+
+def _added(parts: Sequence[Any]) -> Any:
+    """The sum of numbers, or of tables of numbers, entry by entry."""
+    if not isinstance(parts[0], dict):
+        return sum(parts)
+    return {name: sum(part.get(name, 0) for part in parts) for name in dict.fromkeys(name for part in parts for name in part)}
 
 
 def right_answers(outputs: Mapping[str, np.ndarray], labels: np.ndarray) -> int:

@@ -12,7 +12,8 @@ from snnir.errors import InputError
 from snnir.html import bar, section, table
 from snnir.ir import Graph, Node, Value
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.ops import Dequantize, Encode, Function, MaxPool, Population, Product, Readout, Scan
+from snnir.ir.op import Trait
+from snnir.ir.ops import Dequantize, Encode, Readout, Scan
 from snnir.machine.host import fixed_values
 from snnir.runtime.accuracy import Distance, Meter
 from snnir.runtime.inputs import sample_count, samples
@@ -42,8 +43,36 @@ class Verification:
     """Whether every window of every sample stayed within its own certified bound."""
     distances: tuple[Distance, ...] = ()
     """How far the outputs of the spiking network are from the float network's."""
+    clocked: bool = False
+    """Whether neurons run on a clock: then what was compared are spikes, step by step, with those of the plain interpreter."""
+    counts: tuple[tuple[str, int, int, float, int], ...] = ()
+    """On a clock, of every population: (name, neurons, those that count other spikes than the quantized network's level, the mean
+    and the largest of these differences)."""
+
+    @property
+    def claim(self) -> str:
+        """What equality says here."""
+        if self.clocked:
+            return "the same spikes at the same steps as the plain interpreter" if self.ok else "NOT the same spikes"
+        return "equal integers" if self.ok else "NOT equal integers"
+
+    @property
+    def distance_to_levels(self) -> str:
+        """On a clock: how far counts are from the quantized network's levels, in words; else empty."""
+        neurons, other = sum(item[1] for item in self.counts), sum(item[2] for item in self.counts)
+        if not neurons:
+            return ""
+        mean = sum(item[1] * item[3] for item in self.counts) / neurons
+        largest = max(item[4] for item in self.counts)
+        return (
+            f"distance to the quantized network: {other:,} of {neurons:,} counts are other than its levels, "
+            f"by {mean:.3g} on average over all and {largest:,} at most"
+        )
 
     def __repr__(self) -> str:
+        if self.clocked:
+            said = f"{self.mismatches:,} differences in {self.compared:,} events and sums of {self.samples:,} samples"
+            return f"<Verification: {self.claim}: {said}; {self.distance_to_levels}>"
         state = "equal" if self.ok else "NOT EQUAL"
         counted = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
         return f"<Verification {state}: {counted}; {self.steps} steps at most, {self.bound} certified>"
@@ -70,10 +99,11 @@ class Verification:
             [name, f"{count:,}", f"{bad:,}", bar(count, most, "#d4570a" if bad else "#14803c")]
             for name, count, bad in self.values
         ]
-        verdict = "equal integers" if self.ok else "NOT equal integers"
+        verdict = self.claim
         said = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
         steps = f"{self.steps} steps at most, {self.bound} certified ({self.execution}, {self.delivery})"
         parts = [f"distance to float: {item.name}: {item}" for item in self.distances]
+        parts += [self.distance_to_levels] if self.counts else []
         return section(f"{verdict}: {said}", steps, table(("value", "compared", "mismatches", ""), rows, numbers=(1, 2)), *parts)
 
 
@@ -111,9 +141,7 @@ def _match(quantized: Graph, spiking: Graph, prefix: str, names: dict[Value, lis
             _match(other.inner, node.inner, f"{prefix}{node.outputs[0].name}/", names)
         elif isinstance(node.op, Encode) and node.output in fixed:
             continue
-        elif isinstance(node.op, Population | Encode | MaxPool | Product):
-            names.setdefault(quantized.values[node.output.name], []).append(prefix + node.output.name)
-        elif isinstance(node.op, Function):
+        elif node.op.has(Trait.EMITS):
             for value in node.outputs:
                 names.setdefault(quantized.values[value.name], []).append(prefix + value.name)
         elif isinstance(node.op, Readout):
@@ -138,14 +166,15 @@ def verify_program(
 ) -> Verification:
     """Run simulator and integer reference on all samples and compare every counted integer.
 
-    `model` gives the float network's outputs for inputs by name; by default the float graph does.
-    Raises `InputError` without samples.
+    `model` gives the float network's outputs for inputs by name; by default the float graph does. Raises `InputError`
+    without samples.
     """
-    meters = {name: Meter(name, value.type) for name, value in program.graph("float").outputs.items()}
-    quantized, spiking = program.graph("quantized"), program.graph("spiking")
+    spiking = program.graph("spiking")
     total = sample_count(spiking, inputs)
     if not total:
         raise InputError("the data hold 0 samples, and nothing would be compared; give at least one")
+    quantized = program.graph("quantized")
+    meters = {name: Meter(name, value.type) for name, value in program.graph("float").outputs.items()}
     found: dict[str, list[int]] = {}
     most, largest, within = 0, 0, True
     for start in range(0, total, _CHUNK):

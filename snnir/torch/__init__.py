@@ -14,11 +14,13 @@ from snnir.errors import UsageError
 if TYPE_CHECKING:
     from snnir.backends.torch import GraphModule, TrainableModule, to_module
     from snnir.compiler.training import trainable
+    from snnir.torch.clipped import ClippedReLU
     from snnir.torch.indrnn import IndRNN
 
-__all__ = ["GraphModule", "IndRNN", "TrainableModule", "to_module", "trainable"]
+__all__ = ["ClippedReLU", "GraphModule", "IndRNN", "TrainableModule", "to_module", "trainable"]
 
 _HOMES = {
+    "ClippedReLU": "snnir.torch.clipped",
     "GraphModule": "snnir.backends.torch",
     "IndRNN": "snnir.torch.indrnn",
     "TrainableModule": "snnir.backends.torch",

@@ -226,7 +226,7 @@ def _membranes(variant: Record, path: Path) -> Path:
         trace = lane["traces"][0]
         axes = _axes(figure, len(lanes), 1, place + 1)
         _windows(axes, recording)
-        moments, potentials = np.array(trace["moments"], float), np.array(trace["potentials"], float)
+        moments, potentials = np.array(lane["traced"], float), np.array(trace["potentials"], float)
         gaps = np.flatnonzero(np.diff(moments) > 1) + 1
         axes.step(np.insert(moments, gaps, np.nan), np.insert(potentials, gaps, np.nan), where="post", color=_PLUS)
         if trace["threshold"] is not None:

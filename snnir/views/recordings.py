@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from snnir.ir import Graph, Node
 from snnir.ir.ops import Population, Scan
+from snnir.machine.plain import simulate_plain
 from snnir.machine.results import SimulationResult
+from snnir.runtime.costs import dense_macs
 from snnir.runtime.inputs import first_samples
 from snnir.runtime.program import Program
 
@@ -18,11 +20,14 @@ __all__ = ["Lanes", "layers", "neuron_spikes", "population_names", "populations"
 _GAP = 2
 """Empty steps between windows."""
 _MOST_EVENTS = 200_000
-_TRACED = 6
-"""Neurons of a population whose membranes are drawn: those that fire most."""
+_TRACED_NUMBERS = 60_000
+"""Potentials of a population that are kept: as many neurons as that holds, and `_LEAST_TRACED` at least, which fire most."""
+_LEAST_TRACED = 6
 _COUNTED = 16
 """Samples on which spikes of single neurons are counted."""
 _MOST_NEURONS = 8192
+_INTERPRETED = 2_000_000_000
+"""Multiply-accumulates times steps up to which the plain interpreter counts operations at single neurons."""
 
 
 def populations(graph: Graph) -> dict[str, Node]:
@@ -74,13 +79,15 @@ class Lanes:
         return found
 
 
-def recording(program: Program, result: SimulationResult) -> dict[str, object]:
-    """The raster and membranes of one recorded sample.
+def recording(
+    program: Program, result: SimulationResult, traced: Mapping[str, Collection[int]] | None = None
+) -> dict[str, object]:
+    """The raster and membranes of one recorded sample; `traced` are addresses, by population, whose membranes are wanted.
 
     Events are flat lists of moment, address and value; of more than some ten thousands of events all are kept up to a limit
     that `left_out` counts.
     """
-    lanes, found = Lanes(result), []
+    lanes, found, traced = Lanes(result), [], traced or {}
     nodes = populations(program.graph("spiking"))
     each = max(1, _MOST_EVENTS // max(len(nodes), 1))
     for name, node in nodes.items():
@@ -97,47 +104,63 @@ def recording(program: Program, result: SimulationResult) -> dict[str, object]:
                 "addresses": events[:each, 3].tolist(),
                 "values": events[:each, 4].tolist(),
                 "left_out": max(len(events) - each, 0),
-                "traces": _traces(name, node, result, lanes),
+                **_traces(name, node, result, lanes, set(traced.get(name, ()))),
             }
         )
     return {"length": lanes.length, "windows": [list(mark) for mark in lanes.marks], "lanes": found}
 
 
-def _traces(name: str, node: Node, result: SimulationResult, lanes: Lanes) -> list[dict[str, object]]:
-    """The membrane potentials of the neurons that fire most: V = A + theta//2 - theta S where the threshold is one number."""
+def _traces(name: str, node: Node, result: SimulationResult, lanes: Lanes, wanted: Collection[int]) -> dict[str, object]:
+    """The membrane potentials of neurons, the busiest first: V = A + theta//2 - theta S where the threshold is one number.
+
+    They have one list of moments. `wanted` neurons are among them, and as many others as there is room for.
+    """
     sums, events = result.membranes.get(name), result.rasters[name]
-    if sums is None or not len(events):
-        return []
-    op = node.op
-    assert isinstance(op, Population)
+    if sums is None:
+        return {"traced": [], "traces": []}
     inside = name.rpartition("/")[0] in lanes.starts and "/" in name
     by_window = sums[0].reshape(sums.shape[1], sums.shape[2], -1) if inside else sums[0].reshape(1, sums.shape[1], -1)
-    counts = np.bincount(events[:, 3], minlength=by_window.shape[2])
-    theta = _thresholds(node, by_window.shape[2], sums.shape[3 if inside else 2 :])
-    found = []
-    for address in np.argsort(-counts, kind="stable")[:_TRACED].tolist():
-        own = events[events[:, 3] == address]
-        moments: list[int] = []
-        potentials: list[int] = []
-        for window in range(by_window.shape[0]):
-            fired = own[own[:, 1] == window]
-            start = int(lanes.start(name, np.array([window]))[0])
-            for step in range(_steps(result, name, window)):
-                value = int(by_window[window, min(step, by_window.shape[1] - 1), address])
-                if theta is not None:
-                    value += int(theta[address]) // 2 - int(theta[address]) * int(fired[fired[:, 2] <= step, 4].sum())
-                moments.append(start + step)
-                potentials.append(value)
-        found.append(
-            {
-                "address": address,
-                "spikes": int(counts[address]),
-                "threshold": None if theta is None else int(theta[address]),
-                "moments": moments,
-                "potentials": potentials,
-            }
-        )
-    return found
+    neurons = by_window.shape[2]
+    counts = np.bincount(events[:, 3], minlength=neurons)
+    theta = _thresholds(node, neurons, sums.shape[3 if inside else 2 :])
+    moments, potentials = _potentials(name, by_window, events, theta, result, lanes)
+    room = max(_TRACED_NUMBERS // max(len(moments), 1), _LEAST_TRACED)
+    order = np.argsort(-counts, kind="stable").tolist()
+    chosen = set(order[:room]) | {address for address in wanted if address < neurons}
+    found = [
+        {
+            "address": address,
+            "spikes": int(counts[address]),
+            "threshold": None if theta is None else int(theta[address]),
+            "potentials": potentials[:, address].tolist(),
+        }
+        for address in order
+        if address in chosen
+    ]
+    return {"traced": moments.tolist(), "traces": found}
+
+
+def _potentials(
+    name: str,
+    by_window: np.ndarray,
+    events: np.ndarray,
+    theta: np.ndarray | None,
+    result: SimulationResult,
+    lanes: Lanes,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moments [M] and, after each, the potentials of all neurons [M, n]; sums where the threshold is no single number."""
+    moments, potentials = [np.zeros(0, np.int64)], [np.zeros((0, by_window.shape[2]), np.int64)]
+    for window, sums in enumerate(by_window):
+        steps = _steps(result, name, window)
+        held = sums[np.minimum(np.arange(steps), len(sums) - 1)].astype(np.int64)
+        if theta is not None:
+            fired = np.zeros_like(held)
+            own = events[(events[:, 1] == window) & (events[:, 2] < steps)]
+            np.add.at(fired, (own[:, 2], own[:, 3]), own[:, 4])
+            held += theta // 2 - theta * np.cumsum(fired, axis=0)
+        moments.append(int(lanes.start(name, np.array([window]))[0]) + np.arange(steps))
+        potentials.append(held)
+    return np.concatenate(moments), np.concatenate(potentials)
 
 
 def _steps(result: SimulationResult, name: str, window: int) -> int:
@@ -177,17 +200,36 @@ def layers(program: Program, result: SimulationResult) -> list[dict[str, object]
     return found
 
 
-def neuron_spikes(program: Program, inputs: Mapping[str, np.ndarray], how: Mapping[str, Any]) -> dict[str, object]:
-    """Spikes of every single neuron, as means over the first samples, by population."""
-    part = first_samples(program.graph("spiking"), inputs, _COUNTED)
+def neuron_spikes(
+    program: Program, inputs: Mapping[str, np.ndarray], one: Mapping[str, np.ndarray], how: Mapping[str, Any]
+) -> dict[str, object]:
+    """Spikes of every single neuron, as means over the first samples, by population; and the synaptic operations that arrive at
+    it in the sample `one`, which are None where the network is too large for the plain interpreter, that counts them.
+    """
+    graph = program.graph("spiking")
+    part = first_samples(graph, inputs, _COUNTED)
     names = population_names(program)
     result = program.run(part, record=names, **how)
-    samples = len(result.steps)
+    samples, nodes = len(result.steps), populations(graph)
+    arrivals = _arrivals(program, one, int(result.steps.sum(axis=1).max(initial=1)), how)
     found = {}
     for name in names:
         events = result.rasters[name]
-        node = populations(program.graph("spiking"))[name]
-        size = int(np.prod([size for size in node.output.type.shape if isinstance(size, int)], initial=1))
+        size = int(np.prod([size for size in nodes[name].output.type.shape if isinstance(size, int)], initial=1))
         counts = np.bincount(events[:, 3], minlength=size) / samples
-        found[name] = {"neurons": len(counts), "silent": int((counts == 0).sum()), "spikes": counts[:_MOST_NEURONS].tolist()}
+        silent = int((counts == 0).sum())
+        found[name] = {"neurons": len(counts), "silent": silent, "spikes": counts[:_MOST_NEURONS].tolist(), "synops": None}
+        if arrivals is not None:
+            own = arrivals.get(name, np.zeros((1, len(counts)), np.int64)).reshape(-1)
+            found[name]["synops"] = own[:_MOST_NEURONS].tolist()
     return {"samples": samples, "populations": found}
+
+
+def _arrivals(
+    program: Program, one: Mapping[str, np.ndarray], steps: int, how: Mapping[str, Any]
+) -> Mapping[str, np.ndarray] | None:
+    """Synaptic operations at each neuron, by population; None where counting them would take long."""
+    macs = dense_macs(program.graph("quantized"), one)
+    if (macs.spiking + macs.host) * steps > _INTERPRETED:
+        return None
+    return simulate_plain(program.graph("spiking"), one, **how).arrivals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -15,7 +15,7 @@ from snnir.compiler.sensitivity import Partial, quantization_steps, rounded_weig
 from snnir.errors import SnnirError, UsageError
 from snnir.ir import FLOAT
 from snnir.ir.execute import bind_sizes, execute
-from snnir.ir.phases import FEW_SPIKES
+from snnir.ir.phases import FEW_SPIKES, INTEGRATE_FIRE
 from snnir.machine.results import SimulationResult
 from snnir.passes import Context, parse_pipeline, run_pipeline
 from snnir.runtime.accuracy import Meter, worst_sqnr
@@ -26,7 +26,7 @@ from snnir.runtime.summary import run_facts
 from snnir.runtime.totals import right_answers
 from snnir.version import __version__
 from snnir.views.page import Page
-from snnir.views.recordings import layers, neuron_spikes, population_names, recording
+from snnir.views.recordings import layers, neuron_spikes, population_names, populations, recording
 
 __all__ = ["CAPS", "report", "report_data"]
 
@@ -47,6 +47,7 @@ class _Data:
     labels: np.ndarray | None
     model: Any
     sample: int
+    traced: Mapping[str, Collection[int]]
 
 
 def report(
@@ -70,14 +71,16 @@ def report_data(
     executions: Sequence[str] = ("reset",),
     sample: int = 0,
     losses: bool = True,
+    traced: Mapping[str, Collection[int]] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, object]:
     """Everything that `snnir report` shows, for JSON.
 
     `programs` by the names to show them under, all of which take `x`; `labels` are class indices or words, [N]. `model` is
     the model itself, with which the outputs are compared in place of the float graph. Every program runs with each delivery
-    and execution; `sample` is the one whose spikes are drawn. `losses` measures what quantization cost, value by value.
-    Raises `InputError`, `UsageError`.
+    and execution; `sample` is the one whose spikes are drawn. `losses` measures what quantization cost, value by value. `traced`
+    are addresses of neurons, by population, whose membranes are wanted beside those of the neurons that fire most. Raises
+    `InputError`, `UsageError`.
     """
     if not programs:
         raise UsageError("a report needs at least one program")
@@ -89,9 +92,11 @@ def report_data(
         total = sample_count(program.graph("spiking"), inputs)
         if not 0 <= sample < total:
             raise UsageError(f"sample {sample} is not among the {total} that were given; choose one from 0 to {total - 1}")
+        for population, addresses in (traced or {}).items():
+            _known(program, population, addresses)
         if progress is not None:
             progress(f"running {name}", place, len(kinds))
-        variants.append(_variant(name, program, _Data(inputs, labels, model, sample), delivery, execution, losses))
+        variants.append(_variant(name, program, _Data(inputs, labels, model, sample, traced or {}), delivery, execution, losses))
     return {
         "kind": "snnir-report",
         "snnir": __version__,
@@ -110,7 +115,7 @@ def report_data(
 def _variant(name: str, program: Program, data: _Data, delivery: str, execution: str, losses: bool) -> dict[str, object]:
     inputs, labels = data.inputs, data.labels
     how: dict[str, Any] = {"delivery": delivery, "execution": execution}
-    result = program.run(inputs, trace=True, **how)
+    result = program.run(inputs, trace=program.facts.neuron != INTEGRATE_FIRE, **how)
     own = _own(program, data.model)
     verification = program.verify(inputs, model=own, **how)
     one = {key: array.take([data.sample], axis=_axis(program, key)) for key, array in inputs.items()}
@@ -139,14 +144,25 @@ def _variant(name: str, program: Program, data: _Data, delivery: str, execution:
         "curve": _curve(result, labels),
         "caps": _caps(program, data, result, max(max(each, default=0) for each in bound.values()), how),
         "layers": layers(program, result),
-        "neurons": neuron_spikes(program, inputs, how),
-        "recording": recording(program, recorded),
+        "neurons": neuron_spikes(program, inputs, one, how),
+        "recording": recording(program, recorded, data.traced),
         "operations": asdict(operations_of(program.graph("spiking"), inputs, result)),
         "macs": asdict(dense_macs(program.graph("quantized"), inputs)),
     }
     if losses and (delivery, execution) == ("relay", "reset"):
         found["losses"] = _losses(program, inputs)
     return found
+
+
+def _known(program: Program, population: str, addresses: Collection[int]) -> None:
+    """Raise `UsageError` for neurons that the program does not have."""
+    nodes = populations(program.graph("spiking"))
+    if population not in nodes:
+        raise UsageError(f"no population {population!r} to trace; there are {', '.join(nodes)}")
+    size = int(np.prod([size for size in nodes[population].output.type.shape if isinstance(size, int)], initial=1))
+    wrong = [address for address in addresses if not 0 <= address < size]
+    if wrong:
+        raise UsageError(f"population {population} has no neuron {wrong[0]}; choose one from 0 to {size - 1}")
 
 
 def _label(name: str, delivery: str, execution: str) -> str:
@@ -199,8 +215,8 @@ def _curve(result: SimulationResult, labels: np.ndarray | None) -> list[float]:
 def _caps(
     program: Program, data: _Data, settled: SimulationResult, bound: int, how: Mapping[str, Any]
 ) -> list[dict[str, object]]:
-    """What a run gives when every window is cut off after a number of steps; few-spike neurons cannot be cut off."""
-    if program.facts.neuron == FEW_SPIKES:
+    """What a run gives when every window is cut off after some steps; few-spike neurons, and those on a clock, cannot be."""
+    if program.facts.neuron in (FEW_SPIKES, INTEGRATE_FIRE):
         return []
     longest = int(settled.steps.max(initial=0))
     found: list[dict[str, object]] = []

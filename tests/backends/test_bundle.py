@@ -76,18 +76,18 @@ def takes_the_same(made: Bundle, program: Program, data: dict[str, np.ndarray]) 
     """Replay and re-imported program take the very arrays that the program takes, and give its outputs."""
     options = {"delivery": made.program.delivery, "execution": made.program.execution}
     expected = program.run(data, counts=True, **options)  # type: ignore[arg-type]
-    counts, outputs = run_inputs(made, data)
+    taken = run_inputs(made, data)
     again = bundle_to_program(made.program, made.host)
     assert {value.name: value.type.dtype for value in again.graph().inputs} == {
         value.name: value.type.dtype for value in program.graph().inputs
     }
     result = again.run(data, counts=True, **options)  # type: ignore[arg-type]
-    for found in (outputs, result.outputs):
+    for found in (taken.outputs, result.outputs):
         assert list(found) == list(expected.outputs)
         for name, array in expected.outputs.items():
             np.testing.assert_array_equal(found[name], array, err_msg=name)
     for name, array in expected.counts.items():
-        np.testing.assert_array_equal(counts[name].reshape(array.shape), array, err_msg=name)
+        np.testing.assert_array_equal(taken.counts[name].reshape(array.shape), array, err_msg=name)
 
 
 @pytest.mark.parametrize("first", SEEDS[::BATCH_OF_SEEDS])

@@ -23,19 +23,25 @@ from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import (
     Add,
+    ArgMax,
     Div,
     Expand,
     Function,
+    Gather,
     Linear,
+    Lookup,
     MatMul,
     Mul,
     ReduceMean,
     Relu,
+    Reshape,
     Scan,
     Softmax,
     Sqrt,
     Sub,
+    TakeAlong,
     Tanh,
+    TopK,
     Transpose,
 )
 from snnir.machine.interpreter import interpret
@@ -97,7 +103,34 @@ def recurrent(generator: np.random.Generator) -> Graph:
     return graph
 
 
-MODELS = {"attention": attention, "recurrent": recurrent}
+def choosing(generator: np.random.Generator) -> Graph:
+    """Greedy decoding: a cell is told the token that it chose before, an integer, and two of four experts follow it."""
+    body = Graph("cell", "float")
+    token = body.input("token", TensorType((_N,), "i64"))
+    state, element = (body.input(name, TensorType((_N, size), "f32")) for name, size in (("h", 6), ("x", 5)))
+    told = body.add1(Lookup(), _weight(body, generator, 7, 6), token)
+    fed = body.add1(Add(), body.add1(Linear(), element, _weight(body, generator, 6, 5)), told)
+    total = body.add1(Add(), fed, body.add1(Linear(), state, _weight(body, generator, 6, 6)))
+    following = body.add1(Tanh(), total)
+    scores = body.add1(Linear(), following, _weight(body, generator, 7, 6))
+    best = body.add1(ArgMax(1, False), scores)
+    for name, value in (("next", best), ("state", following), ("token", best), ("each", following)):
+        body.output(name, value)
+    graph = Graph("choosing", "float")
+    x = graph.input("x", TensorType((_N, 5, 5), "f32"))
+    starts = graph.constant("start", np.array([2])), graph.constant("zero", np.zeros((1, 6), np.float32))
+    _, _, tokens, each = graph.add(Scan(2, 1, 1), *starts, x, names=("last", "state", "tokens", "each"), body=body)
+    last = graph.add1(Gather(1, (-1,), ()), each)
+    _, chosen = graph.add(TopK(1, 2), graph.add1(Linear(), last, _weight(graph, generator, 4, 6)), names=("best", "chosen"))
+    experts = graph.add1(Relu(), graph.add1(Linear(), last, _weight(graph, generator, 12, 6)))
+    rows = graph.add1(Reshape((_N, 4, 3)), experts)
+    taken = graph.add1(TakeAlong(1), rows, graph.add1(Reshape((_N, 2, 1)), chosen))
+    graph.output("y", graph.add1(Linear(), graph.add1(Reshape((_N, 6)), taken), _weight(graph, generator, 3, 6)))
+    graph.output("tokens", tokens)
+    return graph
+
+
+MODELS = {"attention": attention, "recurrent": recurrent, "choosing": choosing}
 _RUNS = [
     (neuron, realisation, delivery, execution)
     for neuron, realisation in (("bif", "barrier"), ("bif", "difference"), ("few-spikes", "barrier"))
@@ -111,7 +144,7 @@ _RUNS = [
 def compiled(name: str, neuron: str, realisation: str = "barrier") -> tuple[snnir.Program, np.ndarray]:
     generator = np.random.default_rng(7)
     graph = MODELS[name](generator)
-    size = 5 if name == "recurrent" else 4
+    size = 4 if name == "attention" else 5
     data = generator.standard_normal((40, size, 5)).astype(np.float32)
     return snnir.compile(graph, calibration=data[:32], bits=4, neuron=neuron, functions=realisation), data[32:]
 
@@ -229,3 +262,12 @@ def test_functions_of_constants_have_the_sizes_of_what_they_meet(neuron: str, re
     assert program.verify(data[:4]).mismatches == 0
     if length is None:
         assert program.verify(generator.standard_normal((3, 7, 5)).astype(np.float32)).mismatches == 0
+
+
+def test_tokens_that_a_cell_chooses_are_integers_again_behind_the_network() -> None:
+    program, x = compiled("choosing", "bif")
+    tokens = program.run(x).outputs["tokens"]
+    assert tokens.dtype == np.int64 and set(np.unique(tokens)) <= set(range(7))
+    np.testing.assert_array_equal(tokens, program.reference(x)["tokens"])
+    assert program.facts["host_nodes"] == ["cast node 'tokens.integer' (cast)"]
+    assert program.facts["spiking_mac_share"] == 1.0

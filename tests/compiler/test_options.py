@@ -91,11 +91,19 @@ def test_every_option_of_compiling_is_used() -> None:
     changed = {
         "bits": 3, "weight_bits": 5, "input_bits": 7, "state_bits": 6, "value_bits": {"h": 5}, "allow_host": True,
         "method": "minmax", "percentile": 99.0, "rounding": "refuse", "neuron": "few-spikes", "omitted_bits": 1,
-        "gates": "product", "fit": False, "functions": "difference",
+        "gates": "product", "fit": False, "functions": "difference", "levels": 9, "iterations": 3,
     }  # fmt: skip
-    assert {*changed, "inputs"} == {item.name for item in dataclasses.fields(CompileOptions)}
+    clocked = {
+        "steps": 7, "encoder": "rate", "reset": "hard", "initial": 0, "shift": 50, "leak": 1, "delayed": True, "first_step": -1,
+    }  # fmt: skip
+    assert {*changed, *clocked, "seed", "inputs"} == {item.name for item in dataclasses.fields(CompileOptions)}
     for name, value in changed.items():
         assert pipeline_for(CompileOptions.of({name: value})) != pipeline_for(CompileOptions()), name
+    on_clock = CompileOptions(neuron="if")
+    for name, value in clocked.items():
+        assert pipeline_for(CompileOptions.of({"neuron": "if", name: value})) != pipeline_for(on_clock), name
+    drawn = dataclasses.replace(on_clock, encoder="bernoulli")
+    assert pipeline_for(dataclasses.replace(drawn, seed=5)) != pipeline_for(drawn)
     few = CompileOptions(neuron="few-spikes")
     assert pipeline_for(dataclasses.replace(few, inputs="planes")) != pipeline_for(few)
     with pytest.raises(UsageError, match="inputs 'planes' are for few-spike neurons"):

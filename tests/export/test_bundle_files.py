@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +12,10 @@ import numpy as np
 import pytest
 
 import snnir
+from snnir.backends.bundle import Golden
 from snnir.cli.main import main
 from snnir.errors import InputError
-from snnir.export.replay import bundle_facts, run_inputs
+from snnir.export.replay import InputRun, bundle_facts, run_inputs
 from snnir.ir import Graph, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.ops import Linear, Lookup, Reshape, Rnn, Softmax, Transpose
@@ -83,15 +87,49 @@ def test_one_file_for_all_commands(
         f"run model.snnb {file} -o bundle.npz",
         f"replay model.snnb {file} -o replay.npz",
     ]
+    results = ["program.npz", "bundle.npz", "replay.npz"]
+    if any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
+        commands.append(f"replay model.snnb {file} -o c.npz --engine c")
+        results.append("c.npz")
     for command in commands:
         assert main([*command.split(), "--json"]) == 0, command
     populations = bundle_facts(snnir.load_bundle("model.snnb"))["populations"]
     assert ("few-spikes" in str(populations)) == (neuron == "few-spikes")
-    for name in ("program.npz", "bundle.npz", "replay.npz"):
+    for name in results:
         with np.load(name) as found:
             assert [key for key in found if key.startswith("output/")] == [f"output/{key}" for key in expected.outputs]
             for key, array in expected.outputs.items():
                 np.testing.assert_array_equal(found[f"output/{key}"], array, err_msg=f"{name} {key}")
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), reason="needs a C compiler: cc, gcc or clang"
+)
+def test_inputs_replayed_in_c_are_held_against_those_in_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    graph, data = sequence_first()
+    program = snnir.compile(graph, calibration=data, bits=3)
+    np.save("x.npy", next(iter(data.values())))
+    snnir.bundle(program, sizes={"T": SAMPLES}).save("model.snnb")  # without golden vectors
+    replay = ["replay", "model.snnb", "x.npy", "--engine", "c", "--json"]
+    assert main(replay) == 0
+    facts = json.loads(capsys.readouterr().out)["inputs_in_c"]
+    made = snnir.load_bundle("model.snnb")
+    golden = run_inputs(made, data).golden()
+    assert facts["events_compared"] == sum(len(events.rows) for events in golden.events.values())
+    real = InputRun.golden
+
+    def off_by_one(self: InputRun) -> Golden:
+        found = real(self)
+        name = next(name for name, counts in found.counts.items() if name not in found.inputs)
+        found.counts[name] = found.counts[name] + (np.arange(found.counts[name].size).reshape(found.counts[name].shape) == 3)
+        return found
+
+    monkeypatch.setattr(InputRun, "golden", off_by_one)
+    assert main(replay) == 1
+    assert not json.loads(capsys.readouterr().out)["inputs_in_c"]["ok"]
 
 
 def test_a_bundle_says_what_it_takes() -> None:

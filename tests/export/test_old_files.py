@@ -36,7 +36,7 @@ def test_programs_and_bundles_of_earlier_versions(version: str, tmp_path: Path) 
     if any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
         assert run_engine(made).ok
     again = snnir.load(OLD / version / "bundle.snnb")
-    for found in (result.outputs, run_inputs(made, x)[1], again.run(x).outputs):
+    for found in (result.outputs, run_inputs(made, x).outputs, again.run(x).outputs):
         assert list(found) == list(expected)
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array, err_msg=name)

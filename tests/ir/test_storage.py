@@ -206,7 +206,7 @@ def test_a_member_that_claims_to_be_huge_is_refused_unread(archive: Path) -> Non
 def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.snnir"
     path.write_bytes(data)
-    with pytest.raises(FileFormatError, match=r"x\.snnir is not a whole \.snnir file"):
+    with pytest.raises(FileFormatError, match=r"x\.snnir is (not a whole \.snnir file|no program of snnir|empty)"):
         read_archive(path)
 
 
@@ -214,9 +214,9 @@ def test_folders_and_absent_files(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="does not exist"):
         read_archive(tmp_path / "absent.snnir")
     for path in (tmp_path, tmp_path / "absent.ir"):
-        with pytest.raises(FileFormatError, match="cannot be read as a graph"):
+        with pytest.raises(FileFormatError, match="cannot be read"):
             read_graph(path)
-    with pytest.raises(FileFormatError, match="is not a whole"):
+    with pytest.raises(FileFormatError, match="is a folder"):
         read_archive(tmp_path)
 
 

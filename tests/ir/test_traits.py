@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snnir.ir import OPS, Op
+from snnir.ir import OPS, SPIKING, Op, Quantization, TensorType
 from snnir.ir.execute import real
 from snnir.ir.op import Example, Trait
 from snnir.ir.ops.activation import PRelu
+from snnir.machine.lowering.context import RULES
 
 EXAMPLES = [(name, example) for name, op in sorted(OPS.items()) for example in op.examples()]
 
@@ -100,6 +101,29 @@ def test_finite_operands_give_finite_results(example: Example) -> None:
     arrays = tuple(np.where(np.isfinite(array), array, 0) if array.dtype.kind == "f" else array for array in example.arrays)
     for result in computed(example, arrays):
         assert result.dtype.kind != "f" or np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("example", having(Trait.SELECTS))
+def test_selected_elements_are_those_of_operands(example: Example) -> None:
+    known = {element for array in example.arrays for element in array.reshape(-1).tolist()} | {0}
+    twice = example.op.evaluate(*(array + array if array.dtype.kind in "iuf" else array for array in example.arrays))
+    for result, doubled in zip(example.op.evaluate(*example.arrays), twice, strict=True):
+        assert set(result.reshape(-1).tolist()) <= known
+        if result.dtype.kind in "iuf":
+            np.testing.assert_array_equal(doubled, result + result)
+
+
+@pytest.mark.parametrize("example", having(Trait.OF_LEVELS))
+def test_levels_give_levels(example: Example) -> None:
+    types = [TensorType(type_.shape, "int", type_.quantization or Quantization(0.5, -3, 3)) for type_ in example.types]
+    assert all(result.is_levels for result in example.op.infer(*types))
+
+
+def test_what_emits_has_a_rule_of_the_machine_level() -> None:
+    emitting = {op for op in OPS.values() if Trait.EMITS in op.traits}
+    assert {"encode", "bif", "fs", "product", "max_pool", "function"} <= {op.name for op in emitting}
+    for op in emitting:
+        assert SPIKING in op.levels and any(base in RULES for base in op.__mro__), op.name
 
 
 def test_every_trait_is_some_ops() -> None:

@@ -17,6 +17,7 @@ from snnir.ir.ops import (
     Abs,
     Accumulate,
     Add,
+    ArgMax,
     Clip,
     Cos,
     Div,
@@ -25,6 +26,7 @@ from snnir.ir.ops import (
     Linear,
     Log,
     LogSoftmax,
+    Lookup,
     Masked,
     Mul,
     Pow,
@@ -36,7 +38,9 @@ from snnir.ir.ops import (
     Softmax,
     Sqrt,
     Sub,
+    TakeAlong,
     Tanh,
+    TopK,
     Transpose,
 )
 from snnir.ir.parse import parse
@@ -77,6 +81,33 @@ def _square(graph: Graph, x: Value, generator: np.random.Generator) -> Value:
     return graph.add1(Reshape((_N, 4, 6)), graph.add1(Sqrt(), turned))
 
 
+def _top(graph: Graph, x: Value, axis: int, count: int, largest: bool = True) -> tuple[Value, Value]:
+    values, places = graph.add(TopK(axis, count, largest), x, names=("top", "places"))
+    return values, places
+
+
+def _winners(graph: Graph, x: Value, generator: np.random.Generator) -> Value:
+    """The two largest elements of a line, the others as 0."""
+    hot = graph.add1(Lookup(), graph.constant("unit", np.eye(6, dtype=np.float32)), _top(graph, x, 2, 2)[1])
+    twice = graph.add1(Mul(), graph.add1(ReduceMean((2,), False), hot), _constant(graph, "two", 2.0))
+    return graph.add1(Mul(), x, twice)
+
+
+def _row(last: bool) -> Build:
+    """The row of a table at the place of the largest element; of equal ones, which levels often are, the first or the last."""
+
+    def build(graph: Graph, x: Value, generator: np.random.Generator) -> Value:
+        table = graph.constant("table", np.random.default_rng(4).standard_normal((6, 6)).astype(np.float32))
+        return graph.add1(Lookup(), table, graph.add1(ArgMax(2, False, last), x))
+
+    return build
+
+
+def _routed(graph: Graph, x: Value, generator: np.random.Generator) -> Value:
+    """Elements taken from where the least three of each column stand."""
+    return graph.add1(TakeAlong(1), x, _top(graph, x, 1, 3, False)[1])
+
+
 FUNCTIONS: dict[str, Build] = {
     "softmax": lambda graph, x, _: graph.add1(Softmax(2), x),
     "softmax over another axis": lambda graph, x, _: graph.add1(Softmax(1), x),
@@ -99,6 +130,12 @@ FUNCTIONS: dict[str, Build] = {
     "clip of a sine": lambda graph, x, _: graph.add1(Clip(-0.5, 0.25), graph.add1(Sin(), x)),
     "magnitude of a sine": lambda graph, x, _: graph.add1(Abs(), graph.add1(Sin(), x)),
     "moved": _square,
+    "row of a table": _row(False),
+    "row of a table, last of equals": _row(True),
+    "winners": _winners,
+    "ordered": lambda graph, x, _: _top(graph, x, 2, 6)[0],
+    "least of another axis": lambda graph, x, _: _top(graph, x, 1, 2, False)[0],
+    "routed": _routed,
 }
 """Functions of x [N, 4, 6], each between two layers."""
 

@@ -13,6 +13,7 @@ import pytest
 
 import snnir
 from snnir.runtime.program import Program
+from snnir.views.page import Page
 
 CHROMIUM = "/usr/bin/chromium"
 PICTURES = Path(__file__).parents[2] / "out" / "views"
@@ -35,6 +36,18 @@ def digits() -> Digits:
     with (folder / "digits.npz").open("rb") as file, np.load(file) as archive:
         calibration, x, labels = archive["calibration"][:64], archive["test"][:96], archive["labels"][:96]
     return Digits(model, calibration, x, labels, snnir.compile(model, calibration=calibration, bits=4, check=False))
+
+
+@pytest.fixture(scope="session")
+def explored(digits: Digits) -> Page:
+    return snnir.explore(digits.model, digits.calibration, bits=4)
+
+
+@pytest.fixture(scope="session")
+def reported(digits: Digits) -> Page:
+    few = snnir.compile(digits.model, calibration=digits.calibration, bits=4, neuron="few-spikes", check=False)
+    programs = {"4 bits": digits.program, "few spikes": few}
+    return snnir.report(programs, digits.x, digits.labels)
 
 
 @pytest.fixture(scope="session")

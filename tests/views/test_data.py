@@ -15,11 +15,12 @@ import snnir
 from snnir.cli.main import main
 from snnir.errors import UsageError
 from snnir.ir.text import lines
+from snnir.machine.plain import simulate_plain
 from snnir.runtime.costs import operations_of
 from snnir.runtime.inputs import as_inputs
 from snnir.views.figures import comparison_figure, explore_figures, report_figures
 from snnir.views.graph_records import node_records, scope_of
-from snnir.views.page import to_json
+from snnir.views.page import Page, to_json
 from tests.random_graphs import random_graph
 from tests.views.conftest import Digits
 
@@ -53,8 +54,8 @@ def test_modules_are_read_from_the_names_that_exporters_give(origin: str, scope:
     assert scope_of(origin) == scope
 
 
-def test_the_explorer_has_every_pass_and_what_values_hold(digits: Digits) -> None:
-    data: Any = snnir.explore(digits.model, digits.calibration, bits=4).data
+def test_the_explorer_has_every_pass_and_what_values_hold(digits: Digits, explored: Page) -> None:
+    data: Any = explored.data
     pipeline = digits.program.facts.pipeline or ""
     assert [item["name"] for item in data["passes"]][1:] == [
         re.split(r"[{]", word)[0] for word in re.split(r",(?![^{]*})", pipeline)
@@ -108,10 +109,29 @@ def test_the_report_equals_run_and_verify(digits: Digits, execution: str) -> Non
     operations = operations_of(digits.program.graph("spiking"), as_inputs(digits.program.graph("spiking"), digits.x), result)
     assert found["operations"] == vars(operations)
     one = digits.program.run(digits.x[3:4], execution=execution)
+    plain = simulate_plain(digits.program.graph("spiking"), {"image": digits.x[3:4]}, execution=execution)
+    for name, own in found["neurons"]["populations"].items():
+        assert own["synops"] == plain.arrivals[name].reshape(-1).tolist()
+    read_out = set(plain.arrivals) - set(found["neurons"]["populations"])
+    assert read_out == {"logits"}
+    assert sum(int(array.sum()) for array in plain.arrivals.values()) == int(one.total_synops.sum())
     for lane in found["recording"]["lanes"]:
         assert len(lane["moments"]) == int(one.spikes[lane["name"]].sum())
         assert max(lane["moments"], default=0) < found["recording"]["length"]
     json.loads(page.json())
+
+
+def test_neurons_that_are_asked_for_are_traced(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snnir.views.recordings._TRACED_NUMBERS", 1)
+    page = snnir.report(digits.program, digits.x[:1], losses=False, traced={"rows": [7, 200]})
+    data: Any = page.data
+    lanes = {lane["name"]: lane["traces"] for lane in data["variants"][0]["recording"]["lanes"]}
+    assert {7, 200} <= {trace["address"] for trace in lanes["rows"]}
+    assert len(lanes["last.forward.last/y"]) == 6 <= len(lanes["rows"]) <= 8
+    with pytest.raises(UsageError, match="no neuron 384; choose one from 0 to 383"):
+        snnir.report(digits.program, digits.x[:1], losses=False, traced={"rows": [384]})
+    with pytest.raises(UsageError, match="no population 'columns' to trace; there are rows"):
+        snnir.report(digits.program, digits.x[:1], losses=False, traced={"columns": [0]})
 
 
 def test_membranes_end_between_0_and_the_threshold_and_step_with_the_spikes(digits: Digits) -> None:
@@ -139,10 +159,9 @@ def test_programs_of_other_versions_show_their_levels(digits: Digits) -> None:
     assert "no-such-pass" in report["variants"][0]["losses"]["why"]
 
 
-def test_pictures_are_drawn_for_every_part(digits: Digits, tmp_path: Path) -> None:
-    explored = snnir.explore(digits.model, digits.calibration, bits=4).data
+def test_pictures_are_drawn_for_every_part(digits: Digits, explored: Page, tmp_path: Path) -> None:
     reported: Any = snnir.report(digits.program, digits.x[:16], digits.labels[:16]).data
-    drawn = [*explore_figures(explored, tmp_path / "e"), *report_figures(reported, tmp_path / "r")]
+    drawn = [*explore_figures(explored.data, tmp_path / "e"), *report_figures(reported, tmp_path / "r")]
     drawn.append(comparison_figure({**reported, "variants": reported["variants"] * 2}, tmp_path / "comparison.png"))
     assert {path.stem for path in drawn} == {
         "passes", "losses", "histograms", "comparison", "accuracy", "raster", "steps", "layers", "membranes"
@@ -234,7 +253,8 @@ def test_commands_write_pages_pictures_and_json(digits: Digits, tmp_path: Path, 
     np.save(tmp_path / "labels.npy", digits.labels[:8])
     program, x, labels = (str(tmp_path / name) for name in ("digits.snnir", "x.npy", "labels.npy"))
     page = str(tmp_path / "page.html")
-    assert main(["report", program, x, "--labels", labels, "-o", page, "--no-losses"]) == 0
+    assert main(["report", program, x, "--labels", labels, "-o", page, "--no-losses", "--trace", "rows:3"]) == 0
+    assert main(["report", program, x, "-o", page, "--trace", "rows"]) == 2
     assert main(["report", program, x, "-o", page]) == 0  # one of its own pages may be written over
     assert main(["explore", program, "-o", page]) == 0
     text = Path(page).read_text(encoding="utf-8")

@@ -69,18 +69,6 @@ def assert_accessible(tab: Any) -> None:
     assert not found
 
 
-@pytest.fixture(scope="module")
-def explored(digits: Digits) -> Page:
-    return snnir.explore(digits.model, digits.calibration, bits=4)
-
-
-@pytest.fixture(scope="module")
-def reported(digits: Digits) -> Page:
-    few = snnir.compile(digits.model, calibration=digits.calibration, bits=4, neuron="few-spikes", check=False)
-    programs = {"4 bits": digits.program, "few spikes": few}
-    return snnir.report(programs, digits.x, digits.labels)
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_explorer_is_accessible(explored: Page, open_page: Open, theme: str) -> None:
     tab = open_page(explored, theme)
@@ -205,6 +193,11 @@ def test_the_report_is_used_with_mouse_and_keys(reported: Page, open_page: Open)
         tab.keyboard.press(key)
     tab.hover("canvas", position={"x": 260, "y": 60})
     assert re.search(r"neuron \d+, step \d+", tab.inner_text(".raster .reading"))
+    tab.fill("#neuron", "5")
+    tab.keyboard.press("Enter")
+    wait(lambda: tab.locator("[aria-label^='membrane of neuron 5 of']").count() == 1)
+    tab.click("text=operations received")
+    wait(lambda: tab.locator("[aria-label^='operations in sample 0 of each neuron of']").count() == 1)
     tab.fill("#energy input >> nth=0", "0.2")
     data: Any = reported.data
     found = data["variants"][0]["operations"]

@@ -29,6 +29,7 @@ typedef long long num;
 #define MOST_ITEMS ((num)1 << 40)
 #define MOST_SIZE ((num)1 << 31)
 #define MOST_STEPS ((num)1 << 24)
+#define MOST_CLOCK ((num)1 << 14) /* times registers: less than 63 bits */
 #define MOST_AXES 8
 
 typedef struct { /* integers in cells of 1, 2, 4 or 8 bytes; of registers, what they may hold and what they held */
@@ -60,12 +61,15 @@ typedef struct { Train *input, *source; num stride, at_once, first; } Element; /
 typedef struct { Train *train, *source; num first; } Result;
 
 enum { INPUT, CONSTANT, ROUTE, POPULATION, READOUT, MAX, PRODUCT, FEW_SPIKES, ACCUMULATOR, FUNCTION, SETTLED, SCAN,
-       DIFFERENCE, RUNNING_SUM };
+       DIFFERENCE, RUNNING_SUM, CLOCK, INTEGRATE_FIRE };
+enum { EACH_STEP, RATE, BERNOULLI, LATER }; /* kinds of clocks */
 enum { ADD, SUB, MUL, FLOOR_DIV, LEAST, MOST, SHIFT_LEFT, SHIFT_RIGHT, AND, JOIN, TABLE, SQRT, BIT_LENGTH, SUM, LARGEST };
 enum { KIND, SIZE, WIDTH, RESULT, X, X_MAP, Y, Y_MAP, STEP }; /* words of a step of microcode */
 typedef struct Op {
     num kind, lo, hi, staircase, width, windows, body, reverse; /* a scan's body: the `body` ops that follow it */
     num start, bits, omitted; /* few-spike neurons: the step at which input is complete; of a product, that of its one event, or -1 */
+    num clock, how, seed, hard, leak, delayed, shift; /* clocks: steps, kind; integrate-and-fire neurons: steps, `start` and shift
+                                                         in hundredths of theta */
     num synapses, sources, states, elements, results;
     Train *train, **source;
     Synapse *synapse;
@@ -372,6 +376,77 @@ static void tell_bits(Op *o, num steps) /* few-spike neurons: all input, then th
     }
 }
 
+static num drawn(num seed, num counter, num steps) /* splitmix64: 0 .. steps - 1 */
+{
+    uint64_t z = (uint64_t)seed + ((uint64_t)counter + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return (num)(((z ^ z >> 31) >> 32) * (uint64_t)steps >> 32);
+}
+
+static void tick(Op *o) /* a clock */
+{
+    num t, i, held, size, sign, y, n = o->train->n;
+    Train *from = o->source[0];
+    here.train = o->train;
+    for (t = 0; t < o->clock; t++)
+        for (i = 0; i < n; i++) {
+            here.step = t;
+            if (o->how == LATER) {
+                emit(o->train, t, i, t >= o->start && t < from->length ? event(from, t, i) : 0);
+                continue;
+            }
+            held = level(from, i), size = held < 0 ? -held : held, sign = held < 0 ? -1 : 1;
+            y = held;
+            if (o->how == RATE)
+                y = sign * (size * (t + 1) / o->clock - size * t / o->clock);
+            else if (o->how == BERNOULLI)
+                y = size && drawn(o->seed, (here.sample * n + i) * o->clock + t, o->clock) < size ? sign : 0;
+            emit(o->train, t, i, y);
+        }
+}
+
+static num floored(num x, num y) { return x / y - (x % y && x < 0); } /* y > 0 */
+
+static void lower(Op *o, num i) /* the reset of a neuron that has sent a spike */
+{
+    put(&o->membrane, i, o->hard ? 0 : get(&o->membrane, i) - get(&o->theta, get(&o->row, i)));
+}
+
+static void integrate(Op *o) /* integrate-and-fire neurons, for the steps of their clock */
+{
+    num t, i, v, y, theta, drive, steps = longest(o);
+    here.train = o->train;
+    for (i = 0; i < o->train->n; i++) {
+        put(&o->membrane, i, get(&o->theta, get(&o->row, i)) * o->start / 100);
+        put(&o->left, i, 0);
+    }
+    for (t = 0; t < o->clock; t++) {
+        here.step = t;
+        for (i = 0; i < o->train->n; i++) {
+            v = get(&o->membrane, i), theta = get(&o->theta, get(&o->row, i));
+            drive = get(&o->initial, i) + theta * o->shift / 100;
+            if (o->leak)
+                v -= floored(v, (num)1 << o->leak);
+            put(&o->membrane, i, v + floored(drive * (t + 1), o->clock) - floored(drive * t, o->clock));
+        }
+        if (t < steps)
+            receive(o, t);
+        for (i = 0; i < o->train->n; i++) {
+            if (o->delayed && get(&o->left, i))
+                lower(o, i);
+            tally[THRESHOLDS]++;
+            y = get(&o->membrane, i) >= get(&o->theta, get(&o->row, i));
+            emit(o->train, t, i, y);
+            put(&o->left, i, y);
+            tally[SPIKES] += y;
+            if (y && !o->delayed)
+                lower(o, i);
+            put(&o->tracer, i, get(&o->tracer, i) + y);
+        }
+    }
+}
+
 static void sum_up(Op *o, num fresh) /* populations, readouts and accumulators */
 {
     num t, i, y, fired = 1, steps = longest(o);
@@ -584,7 +659,7 @@ static void check(Op *o) /* against the golden vectors */
     num i, t, k, address, there, expected, n = o->train->n, cell = here.sample * o->windows + here.window;
     here.train = o->train;
     for (i = 0; i < n && o->kind != INPUT; i++, tally[COUNTS]++)
-        expect(o->kind == READOUT ? get(&o->membrane, i)
+        expect(o->kind == READOUT ? get(&o->membrane, i) : o->kind == CLOCK ? level(o->train, i)
                : o->kind == PRODUCT ? get(&o->left, i) * get(&o->right, i) : get(&o->tracer, i),
                get(&o->counts, cell * n + i), "count", i);
     for (t = 0; o->kind != READOUT && (t < o->train->length || t < o->golden_steps); t++) {
@@ -694,6 +769,10 @@ static void run(Op *first, num count, num window)
             compute(o, fresh);
         if (o->kind == FEW_SPIKES)
             tell_bits(o, steps);
+        if (o->kind == CLOCK)
+            tick(o);
+        if (o->kind == INTEGRATE_FIRE)
+            integrate(o);
         if (o->kind == DIFFERENCE)
             differ(o, fresh, steps);
         if (o->kind == RUNNING_SUM)
@@ -857,7 +936,7 @@ static void read_function(Op *o)
 static void read_op(Op *o, num windows)
 {
     num k, n;
-    o->kind = word(INPUT, RUNNING_SUM);
+    o->kind = word(INPUT, INTEGRATE_FIRE);
     if (windows && o->kind == SCAN)
         stop(2, "the file has a scan within a scan");
     o->windows = windows ? windows : 1;
@@ -869,8 +948,8 @@ static void read_op(Op *o, num windows)
     times(times(samples, o->windows), n);
     if (o->kind == INPUT || o->kind == CONSTANT)
         o->levels = list(o->train->lo, o->train->hi);
-    if (o->kind == ROUTE || o->kind == MAX || o->kind == PRODUCT)
-        o->source = take(o->sources = o->kind == ROUTE ? word(1, MOST_SIZE) : o->kind == MAX ? 1 : 2, sizeof(Train *));
+    if (o->kind == ROUTE || o->kind == MAX || o->kind == PRODUCT || o->kind == CLOCK)
+        o->source = take(o->sources = o->kind == ROUTE ? word(1, MOST_SIZE) : o->kind == PRODUCT ? 2 : 1, sizeof(Train *));
     for (k = 0; k < o->sources; k++) {
         o->source[k] = a_train();
         if (o->kind == PRODUCT && (o->source[k]->lo < -MOST_SIZE / 2 || o->source[k]->hi > MOST_SIZE / 2
@@ -879,6 +958,12 @@ static void read_op(Op *o, num windows)
     }
     if (o->kind == PRODUCT)
         o->start = word(-1, MOST_STEPS);
+    if (o->kind == CLOCK) {
+        o->clock = word(1, MOST_CLOCK), o->how = word(EACH_STEP, LATER), o->seed = word(0, INT64_MAX);
+        o->start = word(0, o->clock - 1);
+        if (o->source[0]->n != n)
+            stop(2, "the file has a clock of another size");
+    }
     if (o->kind == ROUTE)
         o->map = list(-1, MOST_ITEMS);
     if (o->kind == FUNCTION || o->kind == SETTLED || o->kind == DIFFERENCE) {
@@ -887,7 +972,7 @@ static void read_op(Op *o, num windows)
             return;
     }
     if (o->kind == POPULATION || o->kind == FEW_SPIKES || o->kind == READOUT || o->kind == ACCUMULATOR
-        || o->kind == RUNNING_SUM) {
+        || o->kind == RUNNING_SUM || o->kind == INTEGRATE_FIRE) {
         o->synapse = take(o->synapses = word(0, MOST_SIZE), sizeof(Synapse));
         for (k = 0; k < o->synapses; k++)
             read_synapse(&o->synapse[k]);
@@ -900,6 +985,12 @@ static void read_op(Op *o, num windows)
         if (o->kind == FEW_SPIKES)
             o->start = word(0, MOST_STEPS), o->bits = word(0, 30), o->omitted = word(0, o->bits);
         o->theta = list(-MOST_VALUE, MOST_VALUE), o->row = list(0, MOST_SIZE);
+    }
+    if (o->kind == INTEGRATE_FIRE) {
+        o->tracer = certified(n), o->left = registers(n, 0, 1);
+        o->clock = word(1, MOST_CLOCK), o->hard = word(0, 1), o->leak = word(0, 30), o->delayed = word(0, 1);
+        o->start = word(0, 100), o->shift = word(0, 100);
+        o->theta = list(1, MOST_VALUE), o->row = list(0, MOST_SIZE);
     }
     if (o->kind == MAX)
         o->width = word(1, MOST_SIZE);
@@ -980,7 +1071,7 @@ int main(int count, char **words)
             show(o, "membrane", &o->membrane);
         if (o->membrane.data && apart)
             show(o, "current", &o->current);
-        if (o->kind == POPULATION)
+        if (o->kind == POPULATION || o->kind == INTEGRATE_FIRE)
             show(o, "tracer", &o->tracer);
     }
     printf("samples: %lld\n", samples);

@@ -8,6 +8,11 @@ __all__ = [
     "AND",
     "BIT_LENGTH",
     "CHARGES",
+    "CLOCK",
+    "CLOCK_BERNOULLI",
+    "CLOCK_CONSTANT",
+    "CLOCK_RATE",
+    "CLOCK_WINDOW",
     "COLLECTED",
     "COLUMN",
     "COMBINE",
@@ -80,8 +85,11 @@ __all__ = [
 DENSE, SCATTERED, COLLECTED, CSR = range(4)
 """Kinds of segments; the kernel computes steps with many events of collected ones from the side of the outputs."""
 
-ENCODE, GATHER, POPULATE, COMBINE, SCAN, COMPUTE = range(6)
+ENCODE, GATHER, POPULATE, COMBINE, SCAN, COMPUTE, CLOCK = range(7)
 """Kinds of instructions."""
+
+CLOCK_CONSTANT, CLOCK_RATE, CLOCK_BERNOULLI, CLOCK_WINDOW = range(4)
+"""Kinds of clocks."""
 
 ADD, SUB, MUL, FLOOR_DIV, LEAST, MOST, SHIFT_LEFT, SHIFT_RIGHT, AND, JOIN, TABLE, SQRT, BIT_LENGTH, REDUCE_SUM, REDUCE_MAX = (
     range(15)
@@ -92,7 +100,7 @@ RELAY, REPLAY, GRADED = range(3)
 """How a state reaches the next window."""
 
 STEPS, SPIKES, SYNOPS, CHARGES, SUMS, SETTLES, COUNTS = range(7)
-"""Parts of the results of a sample: `Program.results` says where they begin."""
+"""Parts of the results of a sample: `Tables.results` says where they begin."""
 
 RECORDED, KEEPS_HISTORY = 1, 2
 """Flags of an emitter: whether the run records its events, and its sums after each step."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snnir.backends.simulator.kernels.clocks import clock, integrate_fire
 from snnir.backends.simulator.kernels.combinations import combine
 from snnir.backends.simulator.kernels.constants import FAILED
 from snnir.backends.simulator.kernels.encoders import encode
@@ -155,6 +156,35 @@ def few_spikes_64(run, worker, row):
     own = as_worker(worker)
     try:
         few_spikes(as_run(run), own, row, own.start64, own.theta64, own.sums64)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def integrate_fire_32(run, worker, row):
+    own = as_worker(worker)
+    try:
+        integrate_fire(as_run(run), own, row, own.start32, own.theta32, own.sums32, own.up32, own.down32)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def integrate_fire_64(run, worker, row):
+    own = as_worker(worker)
+    try:
+        integrate_fire(as_run(run), own, row, own.start64, own.theta64, own.sums64, own.up64, own.down64)
+    except Exception:
+        return 1
+    return 0
+
+
+@_native(returns=True)
+def clock_train(run, worker, row):
+    try:
+        clock(as_run(run), as_worker(worker), row)
     except Exception:
         return 1
     return 0

@@ -47,7 +47,7 @@ def _begin_elements(run, worker, row, k, place):
         first[slot] = worker.element_first[i] + place * (worker.element_steps[i] + 1) + lead
         steps[slot], worker.lead[slot] = worker.element_steps[i] - lead, 0
         if run.carry:
-            sent = worker.kept_borders[element.kept : element.kept + element.size]
+            sent = worker.kept_crossing[element.kept : element.kept + element.size]
             if k > 0:
                 change = worker.differences[: sent.size]
                 for j in range(sent.size):
@@ -135,7 +135,7 @@ def end_window(run, worker, row, k, place):
     ends = worker.stacked_ends
     for i in range(row.stacked_end - row.stacked):
         value = program.stacked[row.stacked + i]
-        level = worker.kept_borders[value.level : value.level + value.size]
+        level = worker.kept_crossing[value.level : value.level + value.size]
         if k == 0:
             clear(level)
         window, base = i * row.length + place, ends[0]

@@ -50,6 +50,8 @@ PROGRAM = Struct(
     parameter=_INT32,
     layout=_INT32,
     thresholds=_INT64,
+    potentials=_INT64,
+    clocks=_array(tables.CLOCKED),
     combinations=_array(tables.COMBINATION),
     members=_INT32,
     windows=_array(tables.WINDOWS),
@@ -65,7 +67,7 @@ PROGRAM = Struct(
     registers=_INT64,
     results=_INT64,
 )
-"""The tables of a program, by the names of `tables.Program`."""
+"""The tables of a program, by the names of `tables.Tables`."""
 
 RUN = Struct(
     "run",
@@ -129,6 +131,7 @@ WORKER = Struct(
     tracers=_INT32,
     fired=_INT32,
     signs=_INT32,
+    rests=_INT32,  # integrate-and-fire neurons: remainders that have added up
     rows=_INT32,  # rows of weights that wait for being added
     scaled_rows=_INT32,  # and for being multiplied, by `factors`
     factors32=_INT32,
@@ -143,7 +146,7 @@ WORKER = Struct(
     kept_encoded=_INT32,  # kept from window to window: levels of encoders
     kept_tracers=_INT64,  # of combinations
     kept_states=_INT64,
-    kept_borders=_INT64,  # what elements and stacked values came to
+    kept_crossing=_INT64,  # what elements and stacked values came to
     differences=_INT64,
     charged=_INT64,
     changes=_INT32,

@@ -11,6 +11,7 @@ from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
 from snnir.ir.batch import holds_batch, per_sample
 from snnir.ir.dims import concrete, dim, product
+from snnir.ir.lowering.taking import taken_rows
 from snnir.ir.ops import Add, Cast, Concat, Expand, Extend, Gather, Pad, Reshape, ReverseParts, Slice, Transpose
 from snnir.ir.types import DTYPES
 
@@ -189,13 +190,15 @@ def split(call: Call) -> list[Result]:
     return results
 
 
-@handler("Gather", "gather", "lookup")
+@handler("Gather", "gather", "lookup", "take_along")
 def gather(call: Call) -> list[Result]:
-    """Constant indices; or a known table and an input of whole numbers, which the host looks up."""
+    """Constant indices; or a known table and whole numbers that change; or, in a model of one sample, both change."""
     table, index = call.operands[:2]
     if isinstance(table, np.ndarray) and isinstance(index, Value):
         return [looked_up(call, table, index)]
     x = call.value(0)
+    if isinstance(index, Value):
+        return [taken_rows(call, x, index, call.axis(call.integer("axis", 0), x.type.rank))]
     indices = call.known_integers(1, "the index")
     shape = call.known(1, "the index").shape
     return [call.emit(Gather(call.axis(call.integer("axis", 0), x.type.rank), indices, shape), x)]

@@ -10,7 +10,8 @@ from snnir.frontends.onnx.call import Call
 from snnir.frontends.onnx.quantizers import known_number, quantize
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Value
-from snnir.ir.ops import Add, AveragePool, FakeQuantize, MaxPool, Movement, Mul, Pad
+from snnir.ir.op import Trait
+from snnir.ir.ops import Add, AveragePool, FakeQuantize, Mul, Pad
 from snnir.ir.rounding_modes import round_by
 
 __all__: list[str] = []
@@ -118,7 +119,7 @@ def _unit(value: Value) -> float | None:
         return unit / math.prod(op.kernel)
     if isinstance(op, Mul) and node.operands[1].is_constant and node.operands[1].array.size == 1:
         return unit * abs(_only(node.operands[1].array))
-    moved = isinstance(op, Movement | MaxPool | Add) and not any(operand.is_constant for operand in node.operands)
+    moved = (op.has(Trait.SELECTS) or isinstance(op, Add)) and not any(operand.is_constant for operand in node.operands)
     return unit if moved and not isinstance(op, Pad) else None
 
 

@@ -10,6 +10,7 @@ from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Dim, Dimension, Value
 from snnir.ir.dims import product
 from snnir.ir.lowering.places import along, picked, rows_picked
+from snnir.ir.lowering.taking import taken, taken_rows
 from snnir.ir.ops import Concat, Expand, Gather, Pad, Reshape
 
 __all__: list[str] = []
@@ -83,9 +84,12 @@ def compress(call: Call) -> list[Result]:
     return [call.emit(Gather(axis, tuple(int(index) for index in chosen), (len(chosen),)), x)]
 
 
-@handler("GatherElements", "gather", "reshape")
+@handler("GatherElements", "gather", "reshape", "take_along")
 def gather_elements(call: Call) -> list[Result]:
-    """Known indices, the same for each sample."""
+    """Known indices, the same for each sample; or indices that change, within each sample."""
+    if isinstance(call.operands[1], Value):
+        x = call.value(0)
+        return [taken(call, x, call.operands[1], call.axis(call.integer("axis", 0), x.type.rank))]
     x, indices = call.value(0), call.known(1, "the index").astype(np.int64)
     axis = call.axis(call.integer("axis", 0), x.type.rank)
     sizes: list[Dimension] = list(x.type.shape)
@@ -97,9 +101,16 @@ def gather_elements(call: Call) -> list[Result]:
     return [picked(call, x, start, along(index, axis - start, inner))]
 
 
-@handler("GatherND", "gather", "reshape")
+@handler("GatherND", "gather", "reshape", "take_along")
 def gather_nd(call: Call) -> list[Result]:
-    """Known indices into axes of known size, the batch not among them."""
+    """Known indices into axes of known size, the batch not among them; or into one axis, indices that change with the input."""
+    if isinstance(call.operands[1], Value):
+        index, shared = call.operands[1], call.integer("batch_dims", 0)
+        if index.type.shape[-1] != 1:
+            raise RefusalError(
+                f"its index, which changes with the input, goes into {index.type.shape[-1]} axes at once; only one can"
+            )
+        return [taken_rows(call, call.value(0), reshaped(call, index, index.type.shape[:-1], "index"), shared, True)]
     x, indices = call.value(0), call.known(1, "the index").astype(np.int64)
     shared = call.integer("batch_dims", 0)
     if x.type.batch_axis is not None:

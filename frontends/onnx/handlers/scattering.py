@@ -10,6 +10,7 @@ from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import BATCH, Dimension, Value
 from snnir.ir.dims import dim
 from snnir.ir.lowering.places import along, written
+from snnir.ir.lowering.taking import written_at
 from snnir.ir.ops import Expand
 
 __all__: list[str] = []
@@ -40,7 +41,11 @@ def scatter_nd(call: Call) -> list[Result]:
 
 
 def _scatter_elements(call: Call) -> list[Result]:
-    """Known places along one axis, the same for each sample."""
+    """Known places along one axis, the same for each sample; or places that change with the input."""
+    if isinstance(call.operands[1], Value):
+        data, updates, _ = _operands(call)
+        axis = call.axis(call.integer("axis", 0), data.type.rank)
+        return [written_at(call, data, call.operands[1], axis, updates, call.word("reduction", "none"))]
     places = call.known(1, "the index").astype(np.int64)
     data, updates, batched = _operands(call)
     axis = call.axis(call.integer("axis", 0), data.type.rank)
@@ -55,7 +60,7 @@ def _scatter_elements(call: Call) -> list[Result]:
 
 
 for _operator in ("ScatterElements", "Scatter"):
-    handler(_operator, "concat", "gather", "reshape", "add", "mul", "max_pool")(_scatter_elements)
+    handler(_operator, "concat", "gather", "reshape", "add", "mul", "max_pool", "lookup", "sub")(_scatter_elements)
 
 
 def _operands(call: Call) -> tuple[Value, Value, bool]:

@@ -10,6 +10,7 @@ from snnir.frontends.torch.promotion import cast
 from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
 from snnir.ir import Dim, Dimension, Shape, Value
 from snnir.ir.dims import product
+from snnir.ir.lowering.taking import taken_rows
 from snnir.ir.ops import Expand, Gather, Reshape, Slice, Transpose
 
 __all__ = ["reshaped"]
@@ -199,10 +200,12 @@ def select(call: Call) -> Value:
     return call.emit(Gather(axis, (index,), ()), x)
 
 
-@handler("aten.index_select", "gather")
+@handler("aten.index_select", "gather", "take_along")
 def index_select(call: Call) -> Value:
-    """Constant indices."""
-    x = call.value("self")
+    """Constant indices; or, in a model of one sample, an index that changes with the input."""
+    x, index = call.value("self"), call.given("index")
+    if isinstance(index, Value):
+        return taken_rows(call, x, index, call.axis(call.integer("dim"), x.type.rank))
     indices = call.known("index", "the index").reshape(-1).tolist()
     return call.emit(Gather(call.axis(call.integer("dim"), x.type.rank), tuple(indices), (len(indices),)), x)
 

@@ -7,17 +7,18 @@ import torch
 
 from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.arithmetic import operand
-from snnir.frontends.torch.registry import Entry, RefusalError, Spread, handler
+from snnir.frontends.torch.registry import Entry, RefusalError, Spread, Steps, handler
 from snnir.ir import Shape, Value
 from snnir.ir.dims import concrete
 from snnir.ir.lowering.choose import selected
 from snnir.ir.lowering.compose import static, times, transposed
 from snnir.ir.lowering.places import along, picked, rows_picked, written
+from snnir.ir.lowering.taking import taken, taken_rows, written_at
 from snnir.ir.ops import Expand, Gather, Slice
 
 __all__ = ["put"]
 
-_WRITES = ("concat", "gather", "reshape", "add", "mul", "max_pool", "expand")
+_WRITES = ("concat", "gather", "reshape", "add", "mul", "max_pool", "expand", "lookup", "sub")
 
 
 def _known_index(entry: Entry) -> np.ndarray:
@@ -40,9 +41,29 @@ def _numbers(entries: list[Entry]) -> list[np.ndarray | None]:
     return found
 
 
-@handler("aten.index.Tensor", "gather", "transpose", "reshape")
+def _changing_index(call: Call) -> Value | None:
+    """`x[arange(N), index]`, or in a model of one sample `x[:, index]`, for an index that changes; None for other indices."""
+    x, entries = call.value("self"), list(call.given("indices"))
+    places = [axis for axis, entry in enumerate(entries) if entry is not None]
+    if not places or not isinstance(entries[places[-1]], Value) or entries[places[-1]].type.dtype == "bool":
+        return None
+    chosen, axis = entries[places[-1]], places[-1]
+    first = entries[0]
+    if places == [0, 1] and isinstance(first, Steps) and (first.start, first.step, first.stop) == (0, 1, x.type.shape[0]):
+        if chosen.type.shape != x.type.shape[:1]:
+            raise RefusalError(f"it chooses {chosen.type} elements of each sample; only one can be, or use torch.gather")
+        return taken_rows(call, x, chosen, 1, True)
+    if len(places) > 1:
+        raise RefusalError("several of its indices change with the input; take elements of each sample with torch.gather")
+    return taken_rows(call, x, chosen, axis)
+
+
+@handler("aten.index.Tensor", "take_along", "gather", "transpose", "reshape")
 def index(call: Call) -> Value:
-    """Constant indices and masks, along any axes."""
+    """Constant indices and masks, along any axes; or one index that changes with the input, within each sample."""
+    changing = _changing_index(call)
+    if changing is not None:
+        return changing
     x, given = call.value("self"), _numbers(list(call.given("indices")))
     axes = [axis for axis, entry in enumerate(given) if entry is not None]
     indices = np.broadcast_arrays(*(entry for entry in given if entry is not None))
@@ -74,10 +95,12 @@ def _same_for_all(call: Call, x: Value) -> tuple[int, int, np.ndarray]:
     return 1, axis, places[0]
 
 
-@handler("aten.gather", "gather", "reshape")
+@handler("aten.gather", "gather", "reshape", "take_along")
 def gather(call: Call) -> Value:
-    """Known places, the same for each sample."""
-    x = call.value("self")
+    """Known places, the same for each sample; or places that change with the input."""
+    x, chosen = call.value("self"), call.given("index")
+    if isinstance(chosen, Value):
+        return taken(call, x, chosen, call.axis(call.integer("dim"), x.type.rank))
     start, axis, places = _same_for_all(call, x)
     return picked(call, x, start, along(places, axis - start, call.static(x.type.shape[start:], "choosing elements")))
 
@@ -107,6 +130,11 @@ def _constant(call: Call, x: Value, number: float, shape: Shape) -> Value:
 
 def _scattered(call: Call, reduction: str, fresh: bool = False, mean: bool = False) -> Value:
     x = operand(call, "self")
+    if isinstance(call.given("index"), Value):
+        news: Value | float = operand(call, "src") if call.has("src") else call.number("value")
+        if fresh or mean:
+            raise RefusalError("it writes at places that change with the input; only scatter and scatter_add can")
+        return written_at(call, x, call.given("index"), call.axis(call.integer("dim"), x.type.rank), news, reduction)
     start, axis, places = _same_for_all(call, x)
     sizes = call.static(x.type.shape[start:], "writing elements")
     shape = (*x.type.shape[:start], *places.shape)

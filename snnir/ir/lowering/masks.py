@@ -17,8 +17,8 @@ from snnir.ir.graph import Node, Value
 from snnir.ir.lowering.builder import Builder
 from snnir.ir.lowering.choose import opposite
 from snnir.ir.lowering.compose import constant, times
-from snnir.ir.op import Op
-from snnir.ir.ops import Add, Cast, Expand, Masked, MaxPool, Movement, Mul, Pad
+from snnir.ir.op import Op, Trait
+from snnir.ir.ops import Add, Cast, Expand, Masked, Movement, Mul, Pad
 from snnir.ir.ops.rules import broadcast
 
 __all__ = ["hides", "masked", "masked_sum", "masks_behind", "shown"]
@@ -75,7 +75,7 @@ def _carriers(node: Node) -> tuple[Value, ...]:
     """Operands whose minus infinity a node gives on, as minus infinity, and whose finite numbers stay finite."""
     if isinstance(node.op, Masked):
         return node.operands[:1]
-    alone = isinstance(node.op, Movement | MaxPool) and len(node.operands) == 1
+    alone = node.op.has(Trait.SELECTS) and len(node.operands) == 1
     return node.operands if alone or isinstance(node.op, Add) else ()
 
 
@@ -94,7 +94,7 @@ def shown(call: Builder, x: Value, label: str = "shown") -> Value | np.ndarray |
         found.append((keep.array != 0).astype(np.float32) if keep.is_constant else keep)
     shapes = [operand.type.shape for operand in node.operands]
     parts = [(part, shape) for part, shape in zip(found, shapes, strict=True) if part is not None]
-    if not isinstance(node.op, Movement | MaxPool):
+    if not node.op.has(Trait.SELECTS):
         return _all(call, [part for part, _ in parts], x.type.shape, label)
     ((part, shape),) = parts
     if isinstance(part, np.ndarray) and all(isinstance(size, int) for size in (*shape, *x.type.shape)):

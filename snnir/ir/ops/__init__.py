@@ -27,6 +27,7 @@ from snnir.ir.ops.arithmetic import Add, Div, MatMul, Mul, Sub
 from snnir.ir.ops.casts import BitCast, Cast, Narrow
 from snnir.ir.ops.cells import Gru, Lstm, Recurrent, Rnn
 from snnir.ir.ops.choices import Find, Hardmax, Lookup, ReverseParts, TopK
+from snnir.ir.ops.clocked import Clock, If
 from snnir.ir.ops.counting import Range
 from snnir.ir.ops.curves import Acosh, Asin, Asinh, Atanh, Shrink, Sinh, Step
 from snnir.ir.ops.detection import NonMaxSuppression
@@ -62,7 +63,8 @@ from snnir.ir.ops.integers import (
 )
 from snnir.ir.ops.masks import Masked
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
-from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, ReduceMean
+from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
+from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, Pool, ReduceMean
 from snnir.ir.ops.product import Product
 from snnir.ir.ops.quantize import Dequantize, MultiThreshold, Observe, Quantize, Requantize
 from snnir.ir.ops.questions import IsInf, IsNan, Question
@@ -87,6 +89,7 @@ __all__ = [
     "BitCast",
     "Cast",
     "Clip",
+    "Clock",
     "Concat",
     "Conv",
     "Cos",
@@ -112,6 +115,7 @@ __all__ = [
     "Gru",
     "HardSigmoid",
     "Hardmax",
+    "If",
     "IntAbs",
     "IntAdd",
     "IntAnd",
@@ -160,12 +164,14 @@ __all__ = [
     "Observe",
     "PRelu",
     "Pad",
+    "Pool",
     "Population",
     "Pow",
     "Product",
     "Quantize",
     "Question",
     "Range",
+    "Ranking",
     "Rbif",
     "Readout",
     "Reciprocal",
@@ -199,9 +205,12 @@ __all__ = [
     "Store",
     "Sub",
     "Summing",
+    "TakeAlong",
     "Tan",
     "Tanh",
     "ThresholdedRelu",
     "TopK",
+    "TopPlaces",
+    "TopValues",
     "Transpose",
 ]

@@ -28,7 +28,7 @@ class Lookup(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         table, index = types
-        if table.rank < 1 or not table.is_plain or not (index.is_real or index.is_weight):
+        if table.rank < 1 or not table.is_plain or not (index.is_real or index.is_weight or index.is_levels):
             raise GraphError(f"lookup needs a table[rows, ...] and whole numbers, found {table} and {index}")
         return (TensorType((*index.shape, *table.shape[1:]), table.dtype),)
 

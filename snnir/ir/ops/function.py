@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import example
 from snnir.ir.ops.spiking import Summing
 from snnir.ir.types import Quantization, TensorType
@@ -64,6 +64,7 @@ class Function(Op):
     """
 
     name = "function"
+    traits = frozenset({Trait.EMITS})
     operands = ("values*",)
     levels = (QUANTIZED, SPIKING)
 

@@ -23,7 +23,7 @@ _S3 = Quantization(0.25, -4, 3)
 class Movement(Op):
     """Base: every element of the result is an element of an operand (or a zero, for `pad`)."""
 
-    traits = frozenset({Trait.FINITE})
+    traits = frozenset({Trait.SELECTS, Trait.OF_LEVELS, Trait.FINITE})
     operands: ClassVar[tuple[str, ...]] = ("x",)
     levels = (FLOAT, QUANTIZED, SPIKING)
 

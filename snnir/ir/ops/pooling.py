@@ -14,11 +14,13 @@ from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import example, pad_amounts, sum_dtype, window_size
 from snnir.ir.types import Quantization, TensorType
 
-__all__ = ["AveragePool", "MaxPool", "MaxPoolPlaces", "ReduceMean"]
+__all__ = ["AveragePool", "MaxPool", "MaxPoolPlaces", "Pool", "ReduceMean"]
 
 
 @dataclass(frozen=True)
-class _Pool(Op):
+class Pool(Op):
+    """Base: windows over the positions of x [N, C, ...], as ONNX places them (MaxPool, AveragePool)."""
+
     operands = ("x",)
 
     kernel: tuple[int, ...] = (1,)
@@ -64,11 +66,11 @@ class _Pool(Op):
 
 @register
 @dataclass(frozen=True)
-class MaxPool(_Pool):
+class MaxPool(Pool):
     """The largest element of each window, ONNX `MaxPool`; padding never wins. On spikes: the change of the largest tracer."""
 
     name = "max_pool"
-    traits = frozenset({Trait.CHANNELS, Trait.FINITE})
+    traits = frozenset({Trait.SELECTS, Trait.OF_LEVELS, Trait.EMITS, Trait.CHANNELS, Trait.FINITE})
     levels = (FLOAT, QUANTIZED, SPIKING)
 
     def stored(self, types: Sequence[TensorType]) -> bool:
@@ -97,7 +99,7 @@ class MaxPool(_Pool):
 
 @register
 @dataclass(frozen=True)
-class MaxPoolPlaces(_Pool):
+class MaxPoolPlaces(Pool):
     """Where the largest element of each window stands, ONNX `MaxPool`'s Indices: places in the flat tensor [N, C, ...].
 
     Of equal elements the first in the window. With `columns` the first axis after the channels counts fastest, else the last one.
@@ -134,7 +136,7 @@ class MaxPoolPlaces(_Pool):
 
 @register
 @dataclass(frozen=True)
-class AveragePool(_Pool):
+class AveragePool(Pool):
     """The mean of each window, ONNX `AveragePool`; `count_padding` counts padded zeros as elements."""
 
     name = "average_pool"

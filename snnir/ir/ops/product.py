@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.errors import GraphError
-from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, register
+from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.rules import broadcast, example
 from snnir.ir.types import Quantization, TensorType
 
@@ -25,6 +25,7 @@ class Product(Op):
     """
 
     name = "product"
+    traits = frozenset({Trait.OF_LEVELS, Trait.EMITS})
     operands = ("a", "b")
     levels = (FLOAT, QUANTIZED, SPIKING)
 

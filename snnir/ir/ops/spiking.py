@@ -16,7 +16,7 @@ import numpy as np
 from snnir.errors import GraphError
 from snnir.ir.bits import truncated
 from snnir.ir.dims import Shape
-from snnir.ir.op import SPIKING, Example, Op, register
+from snnir.ir.op import SPIKING, Example, Op, Trait, register
 from snnir.ir.ops.affine import Linear, SparseLinear
 from snnir.ir.ops.arithmetic import Mul
 from snnir.ir.ops.quantize import Quantize, check_parameter, staircase, uniform_levels
@@ -32,6 +32,7 @@ class Encode(Quantize):
     """s-analog encoding: the levels of a real value are charged at the first step of its window, and nothing after."""
 
     name = "encode"
+    traits = Quantize.traits | {Trait.EMITS}
     levels = (SPIKING,)
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
@@ -98,6 +99,7 @@ class Population(Summing):
     theta is a table [hi - lo, ...] and the level `lo + #{j : A >= theta[j]}`. A family says how spikes encode the level.
     """
 
+    traits = frozenset({Trait.EMITS})
     operands = ("theta", "bias", "currents*")
 
     quantization: Quantization = Quantization(1.0, 0, 15)

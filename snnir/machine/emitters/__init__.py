@@ -7,10 +7,12 @@ its fields, what it emits (`emit`), what its train and registers can reach (`spa
 from snnir.machine.emitters.accumulator import Accumulator
 from snnir.machine.emitters.base import Emitter
 from snnir.machine.emitters.charged import Constant, Input
+from snnir.machine.emitters.clock import Clock
 from snnir.machine.emitters.combining import Combining
 from snnir.machine.emitters.difference import Difference, RunningSum
 from snnir.machine.emitters.few_spikes import FewSpikes
 from snnir.machine.emitters.function import Function, Settled
+from snnir.machine.emitters.integrate_fire import IntegrateFire
 from snnir.machine.emitters.maximum import Max
 from snnir.machine.emitters.population import Population
 from snnir.machine.emitters.product import Product
@@ -19,6 +21,7 @@ from snnir.machine.emitters.summing import Summing
 
 __all__ = [
     "Accumulator",
+    "Clock",
     "Combining",
     "Constant",
     "Difference",
@@ -26,6 +29,7 @@ __all__ = [
     "FewSpikes",
     "Function",
     "Input",
+    "IntegrateFire",
     "Max",
     "Population",
     "Product",

@@ -13,6 +13,7 @@ from snnir.ir.graph import Graph, Node
 from snnir.ir.op import SPIKING
 from snnir.ir.phases import FEW_SPIKES, check_phased, neuron_of, phases_of
 from snnir.ir.protocols import Delivery, Execution
+from snnir.ir.windows import check_windows
 from snnir.machine.lowering.context import Lowering
 from snnir.machine.program import IntegerProgram
 
@@ -42,11 +43,13 @@ def lower(
 ) -> Lowered:
     """The machine program of a spiking graph; `sizes` measures every named dimension but the batch.
 
-    Raises `UnsupportedError` naming the node that has no form without floating point between its spikes, `UsageError`.
+    Raises `UnsupportedError` naming the node that has no form without floating point between its spikes, `UsageError`, and
+    `InputError` where the sizes are too small for a window.
     """
     if graph.level != SPIKING:
         raise UsageError(f"graph {graph.name} is at the {graph.level} level; a machine program is made of the {SPIKING} level")
     delivery, execution = Delivery.of(delivery), Execution.of(execution)
+    check_windows(graph, sizes)
     neuron = neuron_of(graph)
     if neuron == FEW_SPIKES:
         check_phased(delivery, execution)

@@ -12,7 +12,7 @@ from snnir.ir.graph import Node
 from snnir.machine.addresses import IndexMap, spread
 from snnir.machine.lowering.context import Lowering, lowers
 from snnir.machine.lowering.synapses import synapse_of
-from snnir.machine.program import FewSpikes, Population, Readout, Synapse, Train
+from snnir.machine.program import FewSpikes, IntegrateFire, Population, Readout, Synapse, Train
 
 __all__ = ["sums_of"]
 
@@ -28,7 +28,9 @@ def population(work: Lowering, node: Node) -> None:
     theta = rows.reshape(rows.shape[0], int(np.prod(own))).T if op.staircase else rows.reshape(-1)
     train = work.root(value, shape)
     neurons = train, *common, np.ascontiguousarray(theta), spread(own, shape), op.staircase
-    if isinstance(op, ops.Fs):
+    if isinstance(op, ops.If):
+        work.add(IntegrateFire(*neurons[:-1], op.reset, op.initial, op.shift, op.leak, op.delayed))
+    elif isinstance(op, ops.Fs):
         assert work.phases is not None
         work.add(FewSpikes(*neurons, work.phases.of[value].first, op.omitted))
     else:

@@ -14,6 +14,7 @@ from typing import IO, Literal, Protocol
 import numpy as np
 
 from snnir.errors import InputError
+from snnir.ir.file_kinds import no_data
 
 __all__ = ["ArrayColumn", "Column", "Sliced", "joined", "member_names", "npy_column", "zip_column"]
 
@@ -71,9 +72,11 @@ def npy_column(path: Path) -> ArrayColumn:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a .npy or .npz file, or a folder of them") from None
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as .npy ({error}); write it with numpy.save") from error
+        raise InputError(no_data(path, str(error))) from error
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of several arrays, not one; name it .npz")
+        with array:
+            held = all(name.endswith(".npy") for name in array.zip.namelist())
+        raise InputError(f"{path} is an archive of several arrays, not one; name it .npz" if held else no_data(path))
     return ArrayColumn(array)
 
 
@@ -85,7 +88,7 @@ def member_names(path: Path) -> list[str]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give a .npy or .npz file, or a folder of them") from None
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as .npz ({error}); write it with numpy.savez") from error
+        raise InputError(no_data(path, str(error))) from error
 
 
 def zip_column(path: Path, name: str) -> Column:

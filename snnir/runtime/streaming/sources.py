@@ -16,6 +16,8 @@ from snnir.runtime.streaming.columns import Column, joined, member_names, npy_co
 
 __all__ = ["Source", "digest_of", "open_source"]
 
+_LARGEST_CHECK = 1 << 26
+"""Up to so many numbers an error names the whole shape of the data, and else that of one sample."""
 _ONLY = ""
 """The name of an array that came without one: the only input."""
 
@@ -157,8 +159,15 @@ def _check(graph: Graph, path: Path, columns: Mapping[str, Column]) -> None:
     for value in graph.inputs:
         column, axis = columns[value.name], value.type.batch_axis
         shape = [1 if place == axis else size for place, size in enumerate(column.shape)]
-        stand_ins[value.name] = np.zeros(shape, column.dtype if column.dtype.kind in "fiub" else np.dtype("U1"))
+        stand_ins[value.name] = np.zeros(shape, np.dtype("U1") if column.dtype.kind in "OSUT" else column.dtype)
     try:
         check_inputs(graph, stand_ins)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        whole = {name: np.broadcast_to(np.zeros((), array.dtype), columns[name].shape) for name, array in stand_ins.items()}
+        said = error
+        if sum(array.size for array in whole.values()) < _LARGEST_CHECK:
+            try:
+                check_inputs(graph, whole)  # which says the same with the shapes of the files
+            except InputError as better:
+                said = better
+        raise InputError(f"{path}: {said}") from error

@@ -310,9 +310,7 @@ def test_the_command_prints_and_packs_what_a_run_at_once_does(
     command = ["run", str(tmp_path / "p.snnir"), str(tmp_path / "x.npy"), "--labels", str(tmp_path / "labels.npy"), "--json"]
     assert main([*command, "-o", str(tmp_path / "one.npz")]) == 0
     at_once = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in at_once.pop("populations")] and at_once.pop(
-        "synapses"
-    )  # of chunks, arrays in the file hold them
+    assert at_once["populations"] and at_once["synapses"]
     assert main([*command, "-o", str(tmp_path / "many.npz"), "--chunk", "10"]) == 0
     in_chunks = json.loads(capsys.readouterr().out)
     assert in_chunks.pop("output") == str(tmp_path / "many.npz") and in_chunks.pop("resumed_samples") == 0

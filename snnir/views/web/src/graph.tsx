@@ -33,6 +33,8 @@ interface View {
 
 const MARGIN = 300;
 const SMALL = 0.42;
+// At this scale and above a chosen node that is in view is read where it stands.
+const LEGIBLE = 0.6;
 
 const path = line<{ x: number; y: number }>()
   .x((point) => point.x)
@@ -87,8 +89,13 @@ export function GraphPane(props: Props) {
     const box = tree.boxOf.get(selected);
     const at = box && scene.of.get(visible(box, open).key);
     if (!at || !props.reveal) return;
-    const scale = Math.max(view.current.scale, 0.75);
-    show({ x: size.width / 2 - (at.x + at.width / 2) * scale, y: size.height / 2 - (at.y + Math.min(at.height, 60) / 2) * scale, scale }, true);
+    const { width, height } = pane.current!.getBoundingClientRect();
+    const now = view.current;
+    const [left, top] = [at.x * now.scale + now.x, at.y * now.scale + now.y];
+    const seen = left >= 0 && top >= 0 && left + at.width * now.scale <= width && top + Math.min(at.height, 60) * now.scale <= height;
+    if (seen && now.scale >= LEGIBLE) return;
+    const scale = Math.max(now.scale, 0.75);
+    show({ x: width / 2 - (at.x + at.width / 2) * scale, y: height / 2 - (at.y + Math.min(at.height, 60) / 2) * scale, scale }, true);
   }, [props.reveal]);
 
   useEffect(() => {

@@ -10,7 +10,9 @@ export interface Lane {
   addresses: number[];
   values: number[];
   left_out: number;
-  traces: { address: number; spikes: number; threshold: number | null; moments: number[]; potentials: number[] }[];
+  /** The moments of all traces. */
+  traced: number[];
+  traces: { address: number; spikes: number; threshold: number | null; potentials: number[] }[];
 }
 
 export interface Recording {
@@ -84,7 +86,7 @@ export interface Variant {
   curve: number[];
   caps: Cap[];
   layers: { name: string; title: string; kind: "population" | "synapse"; spikes?: number; synops?: number; charges?: number }[];
-  neurons: { samples: number; populations: Record<string, { neurons: number; silent: number; spikes: number[] }> };
+  neurons: { samples: number; populations: Record<string, { neurons: number; silent: number; spikes: number[]; synops: number[] | null }> };
   recording: Recording;
   operations: Operations;
   macs: { spiking: number; host: number };

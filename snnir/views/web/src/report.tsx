@@ -51,7 +51,7 @@ function App({ data }: { data: ReportData }) {
         </div>
         <div class="two">
           <Card title="Spikes and operations, layer by layer" id="layers"><Layers variant={variant} /></Card>
-          <Card title="Spikes of single neurons" id="neurons"><Neurons variant={variant} /></Card>
+          <Card title="Single neurons" id="neurons"><Neurons variant={variant} sample={data.sample} /></Card>
         </div>
         <Recorded variant={variant} theme={theme} sample={data.sample} />
         <Card title="Where quantization loses accuracy" id="losses"><Losses variant={variant} /></Card>
@@ -243,41 +243,57 @@ function Layers({ variant }: { variant: Variant }) {
   );
 }
 
-function Neurons({ variant }: { variant: Variant }) {
+function Neurons({ variant, sample }: { variant: Variant; sample: number }) {
   const names = Object.keys(variant.neurons.populations);
   const [name, setName] = useState(names[0] ?? "");
+  const [kind, setKind] = useState<"spikes" | "synops">("spikes");
   const own = variant.neurons.populations[name] ?? variant.neurons.populations[names[0]];
-  const rows = useMemo(() => (own ? [...own.spikes].sort((a, b) => b - a).map((spikes, rank) => ({ rank: rank + 1, spikes })) : []), [own]);
+  const counted = kind === "synops" ? own?.synops : own?.spikes;
+  const rows = useMemo(() => (counted ?? []).map((value, address) => ({ value, address })).sort((a, b) => b.value - a.value).map((row, rank) => ({ ...row, rank: rank + 1 })), [counted]);
   if (!own) return <p class="hint">There are no populations.</p>;
   const title = variant.layers.find((layer) => layer.name === name)?.title ?? name;
+  const unit = kind === "synops" ? `operations in sample ${sample}` : "spikes a sample";
   return (
     <>
-      <label>
-        population{" "}
-        <select value={name} onChange={(event) => setName(event.currentTarget.value)}>
-          {names.map((each) => <option key={each} value={each}>{variant.layers.find((layer) => layer.name === each)?.title ?? each} ({each})</option>)}
-        </select>
-      </label>
-      <Chart
-        label={`spikes of each neuron of ${title}`}
-        on={[variant, name]}
-        options={() => ({
-          height: 235,
-          marginLeft: 48,
-          x: { label: "neurons, the busiest first" },
-          y: { label: "spikes a sample", grid: true },
-          marks: [
-            Plot.areaY(rows, { x: "rank", y: "spikes", fill: "var(--plus)", fillOpacity: 0.25, curve: "step" }),
-            Plot.lineY(rows, { x: "rank", y: "spikes", stroke: "var(--plus)", curve: "step" }),
-            Plot.ruleY([0]),
-            Plot.tip(rows, Plot.pointerX({ x: "rank", y: "spikes", title: (row) => `rank ${row.rank}: ${number(row.spikes)} spikes a sample`, fill: "var(--card)" })),
-          ],
-        })}
-      />
+      <p class="pickers">
+        <label>
+          population{" "}
+          <select value={name} onChange={(event) => setName(event.currentTarget.value)}>
+            {names.map((each) => <option key={each} value={each}>{variant.layers.find((layer) => layer.name === each)?.title ?? each} ({each})</option>)}
+          </select>
+        </label>{" "}
+        <span class="choice" role="group" aria-label="what to count">
+          <button aria-pressed={kind === "spikes"} onClick={() => setKind("spikes")}>spikes sent</button>
+          <button aria-pressed={kind === "synops"} onClick={() => setKind("synops")}>operations received</button>
+        </span>
+      </p>
+      {counted ? (
+        <Chart
+          label={`${unit} of each neuron of ${title}`}
+          on={[variant, name, kind]}
+          options={() => ({
+            height: 235,
+            marginLeft: 56,
+            x: { label: "neurons, the busiest first" },
+            y: { label: unit, grid: true },
+            marks: [
+              Plot.areaY(rows, { x: "rank", y: "value", fill: "var(--plus)", fillOpacity: 0.25, curve: "step" }),
+              Plot.lineY(rows, { x: "rank", y: "value", stroke: "var(--plus)", curve: "step" }),
+              Plot.ruleY([0]),
+              Plot.tip(rows, Plot.pointerX({ x: "rank", y: "value", title: (row) => `neuron ${row.address}: ${number(row.value)} ${unit}`, fill: "var(--card)" })),
+            ],
+          })}
+        />
+      ) : (
+        <p class="hint">Operations at single neurons are counted by the plain interpreter, for which this network is too large.</p>
+      )}
       <p class="hint">{own.neurons.toLocaleString("en")} neurons, {own.silent.toLocaleString("en")} of them silent in {variant.neurons.samples} samples.</p>
     </>
   );
 }
+
+/** Neurons that are offered in a list, the busiest first; others by their number. */
+const OFFERED = 60;
 
 function Recorded({ variant, theme, sample }: { variant: Variant; theme: string; sample: number }) {
   const { recording } = variant;
@@ -288,7 +304,7 @@ function Recorded({ variant, theme, sample }: { variant: Variant; theme: string;
   const trace = lane?.traces[chosen[1]] ?? lane?.traces[0];
   const pick = (found: Lane, address: number): void => {
     const at = found.traces.findIndex((each) => each.address === address);
-    setMissed(at < 0 ? `neuron ${address} was not traced; the nearest of those that fire most is shown` : "");
+    setMissed(at < 0 ? `neuron ${address} was not traced (--trace ${found.name}:${address} has it drawn); the nearest that was is shown` : "");
     const nearest = found.traces.reduce((best, each, index) => (Math.abs(each.address - address) < Math.abs(found.traces[best].address - address) ? index : best), 0);
     setChosen([recording.lanes.indexOf(found), at < 0 ? nearest : at]);
   };
@@ -308,8 +324,12 @@ function Recorded({ variant, theme, sample }: { variant: Variant; theme: string;
             <label>
               neuron{" "}
               <select value={chosen[1]} onChange={(event) => setChosen([chosen[0], Number(event.currentTarget.value)])}>
-                {lane.traces.map((each, index) => <option key={each.address} value={index}>{each.address} ({each.spikes} spikes)</option>)}
+                {lane.traces.map((each, index) => (index < OFFERED || index === chosen[1]) && <option key={each.address} value={index}>{each.address} ({each.spikes} spikes)</option>)}
               </select>
+            </label>{" "}
+            <label>
+              or number{" "}
+              <input type="number" id="neuron" min={0} max={lane.neurons - 1} value={trace.address} onChange={(event) => pick(lane, Number(event.currentTarget.value))} />
             </label>{" "}
             <span class="hint">{missed}</span>
           </p>
@@ -321,7 +341,7 @@ function Recorded({ variant, theme, sample }: { variant: Variant; theme: string;
 }
 
 function Membrane({ lane, trace, variant }: { lane: Lane; trace: Lane["traces"][number]; variant: Variant }) {
-  const points = trace.moments.map((moment, index) => ({ moment, potential: trace.potentials[index], part: 0 }));
+  const points = lane.traced.map((moment, index) => ({ moment, potential: trace.potentials[index], part: 0 }));
   let part = 0;
   points.forEach((point, index) => {
     if (index && point.moment !== points[index - 1].moment + 1) part++;

@@ -1,6 +1,6 @@
 """The integer form of each op that may stand in a function: fixed-point arithmetic of its real meaning.
 
-One entry an op; `LOWERED` says which ops a function may hold. Each takes the node and its operands as `Fixed` and gives the
+One entry an op; `INTEGER_FORMS` says which ops a function may hold. Each takes the node and its operands as `Fixed` and gives the
 result as one. Softmax follows I-BERT (Kim et al., arXiv:2101.01321): the difference to the maximum, exponentials of it, and
 their quotient; here exponentials come from a table.
 """
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from snnir.errors import UnsupportedError
-from snnir.ir import Node, Op
+from snnir.ir import Dim, Node, Op
 from snnir.ir.ops import (
     Abs,
     Add,
@@ -30,11 +29,13 @@ from snnir.ir.ops import (
     IntMul,
     Log,
     LogSoftmax,
+    Lookup,
     Masked,
     Movement,
     Mul,
     Pad,
     Pow,
+    Ranking,
     Reciprocal,
     ReduceMean,
     Relu,
@@ -43,25 +44,45 @@ from snnir.ir.ops import (
     Softmax,
     Sqrt,
     Sub,
+    TakeAlong,
     Tan,
 )
 from snnir.passes.functions.fixed import Arithmetic, Fixed
 
-__all__ = ["LOWERED", "has_integer_form", "lowered", "lowers"]
+__all__ = ["INTEGER_FORMS", "IntegerForm", "has_integer_form", "integer_form", "integer_form_of"]
 
-LOWERED: dict[type[Op], Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed]] = {}
+_Rule = Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed]
+
+
+@dataclass(frozen=True)
+class IntegerForm:
+    """The integer form of an op, and what it says of ranges."""
+
+    rule: _Rule
+    ranged: bool
+    """Whether it needs operands in a measured range: curves, quotients and roots are tables, or divide."""
+    bounded: bool
+    """Whether the range of its result is no wider than that of its operands makes it: sums, means, what only selects."""
+    scales: bool
+    """Whether that holds where the second operand is a constant."""
+
+    def bounds(self, node: Node) -> bool:
+        """Whether the result of a node needs no measured range of its own."""
+        return self.bounded or (self.scales and node.operands[1].is_constant)
+
+
+INTEGER_FORMS: dict[type[Op], IntegerForm] = {}
 """The integer form of ops, by class; subclasses without an entry of their own take that of their base."""
 
-_Rule = TypeVar("_Rule", bound=Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed])
 _LEAST_EXPONENT = -18.0
 """Below this, an exponential is less than 2^-25 and counts as 0."""
 
 
-def lowers(*ops: type[Op]) -> Callable[[_Rule], _Rule]:
-    """Decorator: the integer form of `ops`."""
+def integer_form(*ops: type[Op], ranged: bool = False, bounded: bool = False, scales: bool = False) -> Callable[[_Rule], _Rule]:
+    """Decorator: the integer form of `ops` (see `IntegerForm`)."""
 
     def register(rule: _Rule) -> _Rule:
-        LOWERED.update(dict.fromkeys(ops, rule))
+        INTEGER_FORMS.update(dict.fromkeys(ops, IntegerForm(rule, ranged, bounded, scales)))
         return rule
 
     return register
@@ -69,38 +90,42 @@ def lowers(*ops: type[Op]) -> Callable[[_Rule], _Rule]:
 
 def has_integer_form(kind: type[Op]) -> bool:
     """Whether ops of a class have an integer form."""
-    return any(base in LOWERED for base in kind.__mro__)
+    return any(base in INTEGER_FORMS for base in kind.__mro__)
 
 
-def lowered(node: Node) -> Callable[[Arithmetic, Node, Sequence[Fixed]], Fixed] | None:
+def integer_form_of(node: Node) -> IntegerForm | None:
     """The integer form of a node; None where it has none, as powers with exponents that change with the input."""
     if isinstance(node.op, Pow) and len(_exponents(node)) != 1:
         return None
+    if isinstance(node.op, Ranking | TakeAlong) and isinstance(node.operands[0].type.shape[node.op.axis], Dim):
+        return None  # how many places there are changes with the input
+    if isinstance(node.op, Lookup) and (not node.operands[0].is_constant or not node.operands[0].type.is_real):
+        return None
     for kind in type(node.op).__mro__:
-        if kind in LOWERED:
-            return LOWERED[kind]
+        if kind in INTEGER_FORMS:
+            return INTEGER_FORMS[kind]
     return None
 
 
-@lowers(Add)
+@integer_form(Add, bounded=True)
 def _add(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, y = operands
     return arithmetic.sum(x, y)
 
 
-@lowers(Sub)
+@integer_form(Sub, bounded=True)
 def _sub(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, y = operands
     return arithmetic.sum(x, y, sign=-1)
 
 
-@lowers(Mul)
+@integer_form(Mul, scales=True)
 def _mul(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, y = operands
     return arithmetic.product(x, y)
 
 
-@lowers(Div)
+@integer_form(Div, ranged=True, scales=True)
 def _div(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, y = operands
     if node.operands[1].is_constant:
@@ -108,22 +133,22 @@ def _div(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed
     return arithmetic.quotient(x, y)
 
 
-@lowers(Reciprocal)
+@integer_form(Reciprocal, ranged=True)
 def _reciprocal(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.quotient(arithmetic.constant(np.array(1.0)), operands[0])
 
 
-@lowers(Sqrt)
+@integer_form(Sqrt, ranged=True)
 def _sqrt(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.root(operands[0])
 
 
-@lowers(Log)
+@integer_form(Log, ranged=True)
 def _log(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.logarithm(operands[0])
 
 
-@lowers(Abs)
+@integer_form(Abs)
 def _abs(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     (x,) = operands
     zero = Fixed(arithmetic.integers(0), x.scale, 0, 0)
@@ -139,7 +164,7 @@ def _exponents(node: Node) -> np.ndarray:
     return np.unique(exponent.array) if exponent.is_constant else np.zeros(0)
 
 
-@lowers(Pow)
+@integer_form(Pow, ranged=True)
 def _pow(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, _ = operands
     exponent = float(_exponents(node)[0])
@@ -159,34 +184,34 @@ def _pow(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed
     return arithmetic.curve(x, lambda numbers: np.power(numbers, exponent))
 
 
-@lowers(Sin, Cos, Tan, Gated)
+@integer_form(Sin, Cos, Tan, Gated, ranged=True)
 def _periodic(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.curve(operands[0], lambda numbers: np.asarray(node.op.evaluate(numbers)[0]))
 
 
-@lowers(Elementwise)
+@integer_form(Elementwise, ranged=True)
 def _elementwise(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.curve(operands[0], lambda numbers: np.asarray(node.op.evaluate(numbers)[0]))
 
 
-@lowers(Clip)
+@integer_form(Clip, ranged=True, bounded=True)
 def _clip(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(Clip)
     return arithmetic.saturated(operands[0], op.low, op.high)
 
 
-@lowers(Relu)
+@integer_form(Relu, ranged=True, bounded=True)
 def _relu(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     return arithmetic.clamped(operands[0], 0, None)
 
 
-@lowers(Saturate)
+@integer_form(Saturate)
 def _saturate(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(Saturate)
     return arithmetic.saturated(operands[0], op.low, op.high)
 
 
-@lowers(ReduceMean)
+@integer_form(ReduceMean, bounded=True)
 def _mean(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(ReduceMean)
     axes = [axis % node.operands[0].type.rank for axis in op.axes]
@@ -219,7 +244,7 @@ def _exponentials(arithmetic: Arithmetic, x: Fixed, axis: int) -> tuple[Fixed, F
     return difference, exponential
 
 
-@lowers(Softmax)
+@integer_form(Softmax, bounded=True)
 def _softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(Softmax)
     axis = op.axis % node.operands[0].type.rank
@@ -229,7 +254,7 @@ def _softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> F
     return replace(quotient, value=arithmetic.emit(IntLeast(), quotient.value, arithmetic.integers(one, "one")), lo=0, hi=one)
 
 
-@lowers(LogSoftmax)
+@integer_form(LogSoftmax)
 def _log_softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     op = node.expect(LogSoftmax)
     axis = op.axis % node.operands[0].type.rank
@@ -237,14 +262,14 @@ def _log_softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) 
     return arithmetic.sum(difference, arithmetic.logarithm(arithmetic.total(exponential, (axis,), True)), sign=-1)
 
 
-@lowers(Masked)
+@integer_form(Masked, bounded=True)
 def _masked(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, keep = operands
     seen = arithmetic.clamped(_abs(arithmetic, node, [keep]), None, 1).value
     return replace(x, value=arithmetic.spread(x.value, seen), keep=arithmetic.spread(seen, x.value))
 
 
-@lowers(Movement)
+@integer_form(Movement, bounded=True)
 def _movement(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     if isinstance(node.op, Concat):
         if any(part.keep is not None for part in operands):
