@@ -33,7 +33,7 @@ class Exchanges:
         for _ in range(_ROUNDS):
             cost = self.cost(present)
             tried = [item for item in self._neighbours(present) if self.cost(item) < cost]
-            tried.sort(key=lambda item: self._added(item, present) / (cost - self.cost(item)))  # type: ignore[misc]
+            tried.sort(key=lambda item: self._added(item, present) / (cost - self.cost(item)))
             found = [item for item in tried[:_TRIED] if self.joint(item) <= limit]
             if not found:
                 break
@@ -46,7 +46,7 @@ class Exchanges:
         for _ in range(_ROUNDS):
             tried = sorted(
                 (item for item in self._neighbours(present) if self.cost(item) <= budget),
-                key=lambda item: self._added(item, present),  # type: ignore[misc]
+                key=lambda item: self._added(item, present),
             )
             best = min(tried[:_TRIED], key=self.joint, default=present)
             if self.joint(best) >= self.joint(present):
