@@ -5,14 +5,16 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo silero mnist-data smnist sunspots test test-lowest lint types bench bench-peers bench-others web clean
+.PHONY: help demo silero mnist-data smnist sunspots families families-peers test test-lowest test-pythons lint types bench bench-peers bench-others web clean
 help:
 	@echo "make demo    compile, run and verify the demo network (does not need torch)"
 	@echo "make silero  a speech detector as a spiking network: measured, verified, drawn"
 	@echo "make smnist  sequential and permuted MNIST: the committed teachers as spiking networks on all test images"
+	@echo "make families  rate-coded conversion beside the exact paths on Fashion-MNIST: docs/families.md (families-peers: SpikingJelly's recipes)"
 	@echo "make sunspots  sequence regression: next year's sunspot number (needs torch)"
 	@echo "make test    all tests"
 	@echo "make test-lowest  the demo and tests of the core with the lowest versions that are allowed"
+	@echo "make test-pythons  the demo with every supported Python that is installed: 3.11, 3.12, 3.13"
 	@echo "make lint    ruff, check and format"
 	@echo "make types   mypy, strict"
 	@echo "make web     builds the scripts of the pages of snnir explore and snnir report from their sources (needs npm)"
@@ -58,6 +60,15 @@ mnist-data: $(MNIST)
 smnist: $(VENV)/.installed $(MNIST)
 	$(BIN)/python -m examples.smnist.evaluate
 
+# Debian's dataset-fashion-mnist; elsewhere give --data FOLDER
+families: $(VENV)/.installed
+	$(BIN)/python -m examples.families.measure
+	$(BIN)/python -m examples.families.masks
+	$(BIN)/python -m examples.families.plot --output out/families.png
+
+families-peers: $(PEERS)/.installed
+	$(PEERS)/bin/python -m examples.families.peers
+
 # --no-deps: the data file is all that is wanted
 sunspots: $(VENV)/.installed-test
 	$(PIP) --constraint constraints.txt --no-deps statsmodels
@@ -73,6 +84,18 @@ $(LOWEST)/.installed: pyproject.toml constraints-lowest.txt
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/snnir demo
 	$(LOWEST)/bin/python -m pytest -q tests/ir tests/frontends/test_scan.py
+
+# an environment for each; versions that are not installed are left out
+PYTHONS := 3.11 3.12 3.13
+test-pythons:
+	@for version in $(PYTHONS); do \
+	    if ! python$$version -c "" 2>/dev/null; then echo "Python $$version is not installed"; continue; fi; \
+	    echo "the demo with Python $$version" \
+	        && python$$version -m venv .venv-$$version \
+	        && .venv-$$version/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt . \
+	        && .venv-$$version/bin/snnir demo --output out/demo-$$version \
+	        || exit 1; \
+	done
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2
@@ -112,4 +135,4 @@ bench-others: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/large_runs.py --json out/large_runs.json
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(LOWEST) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) $(LOWEST) $(PYTHONS:%=.venv-%) out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,6 @@
 """From the JSON file of `python -m benchmarks` to tables, plots and the section of docs/performance.md.
 
-python -m benchmarks.report out/bench.json [--write docs/performance.md] [--plots out/bench]
+python -m benchmarks.report out/bench.json [--write docs/performance.md] [--neurons docs/neurons.md] [--plots out/bench]
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bars import OURS, bars, row_share
+from benchmarks.bars import FEW_SPIKES, OURS, bars, median, row_share
 
-__all__ = ["insert", "main", "markdown", "plots"]
+__all__ = ["END", "insert", "main", "markdown", "neurons", "plots", "write"]
 
 BEGIN = "<!-- measured: written by python -m benchmarks.report -->"
+BEGIN_NEURONS = "<!-- time: written by python -m benchmarks.report -->"
 BUSY = 0.5
 """Load average before a run that means that others are at work."""
 END = "<!-- end of what is measured -->"
@@ -35,6 +36,28 @@ def markdown(facts: dict[str, Any]) -> str:
         if text:
             parts.append(text)
     return "\n\n".join(parts) + "\n"
+
+
+def neurons(facts: dict[str, Any]) -> str:
+    """Both families of neurons on all workloads at the largest batch, as one Markdown text."""
+    batch = max(int(batch) for workload in facts["workloads"].values() for batch in workload["batches"])
+    sides = (OURS, *FEW_SPIKES, "ONNX Runtime float32")
+    header = [
+        *("", "bif, 4 bits, ms", "few-spikes, 4 bits", "few-spikes, 8 bits", "ONNX Runtime, float32", "bif : few-spikes, 4 bits"),
+        *("few-spikes, 8 : 4 bits", "few-spikes, 4 bits : ONNX Runtime"),
+    ]
+    rows = []
+    for name in facts["workloads"]:
+        bif, four, eight, dense = (median(facts, name, batch, side) for side in sides)
+        if bif and four and eight and dense:
+            ratios = (f"{bif / four:.2f}", f"{eight / four:.2f}", f"{four / dense:.2f}")
+            rows.append([name, *(f"{1e3 * seconds:.3g}" for seconds in (bif, four, eight, dense)), *ratios])
+    machine = facts["machine"]
+    about = (
+        f"`python -m benchmarks` on {facts['date']}: {machine['cpu']}, {facts['threads']} threads, {batch} samples, medians of "
+        f"runs in turns, load average {facts['load_before']:.1f} before it."
+    )
+    return f"{about}\n\n{_table(header, rows)}"
 
 
 def _preface(facts: dict[str, Any]) -> str:
@@ -202,12 +225,21 @@ def plots(facts: dict[str, Any], folder: Path) -> list[Path]:
     return written
 
 
-def insert(page: str, section: str) -> str:
-    """A page with its measured section replaced. Raises `ValueError` where it has no place for one."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"the page needs one line {BEGIN!r} and one line {END!r}")
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{section.strip()}\n\n{END}{rest.split(END)[1]}"
+def insert(page: str, section: str, begin: str = BEGIN) -> str:
+    """A page with its measured section replaced: from the line `begin` to the next line `END`. Raises `ValueError` where it has
+    no place for one."""
+    before, found, rest = page.partition(begin)
+    if not found or begin in rest or END not in rest:
+        raise ValueError(f"the page needs one line {begin!r} and a line {END!r} behind it")
+    return f"{before}{begin}\n\n{section.strip()}\n\n{END}{rest.split(END, 1)[1]}"
+
+
+def write(page: Path, section: str, begin: str = BEGIN) -> None:
+    """Replace the measured section of a page."""
+    text = insert(page.read_text(encoding="utf-8"), section, begin)
+    temporary = page.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(page)
 
 
 def main() -> None:
@@ -215,16 +247,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("facts", type=Path)
     parser.add_argument("--write", type=Path, metavar="PAGE", help="replace the measured section of a Markdown page")
+    parser.add_argument("--neurons", type=Path, metavar="PAGE", help="replace the times of both families of neurons in a page")
     parser.add_argument("--plots", type=Path, help="folder for PNG files")
     arguments = parser.parse_args()
     facts = json.loads(arguments.facts.read_text(encoding="utf-8"))
     text = markdown(facts)
     print(text)
     if arguments.write:
-        page = insert(arguments.write.read_text(encoding="utf-8"), text)
-        temporary = arguments.write.with_suffix(".tmp")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(arguments.write)
+        write(arguments.write, text)
+    if arguments.neurons:
+        write(arguments.neurons, neurons(facts), BEGIN_NEURONS)
     if arguments.plots:
         plots(facts, arguments.plots)
 

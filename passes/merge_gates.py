@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from snnir.ir import FLOAT, Graph, Node, Value
-from snnir.ir.ops import Add, Elementwise, Gated, Mul, Softplus, Tanh
+from snnir.ir.ops import Abs, Add, Elementwise, Gated, Mul, SignedSquare, Softplus, Tanh
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.affine import is_constant
 from snnir.passes.infra import Context, Pass, Result, register
@@ -25,7 +25,9 @@ class MergeGates(Pass):
     complete sum (`functions/`) it takes one event, and the integers are those of the table.
 
     1. f is one increasing function, or `tanh(softplus(x))`; a and b are numbers.
-    2. Products of values that are not functions of one another (gates of cells, squeeze and excitation) stay.
+    2. `x |x|` increases: it becomes one function, which is one population of staircases.
+    3. Products of values that are not functions of one another (gates of cells, squeeze and excitation) stay, and so does `x x`:
+       as a sum of two staircases of x (`max(x, 0)^2` and that of -x) it sent more spikes (docs/neurons.md).
     """
 
     name = "merge-gates"
@@ -36,7 +38,7 @@ class MergeGates(Pass):
         new, changed = rebuild(graph, _rule)
         if not changed:
             return Result(graph, False)
-        return Result(remove_dead_code(new), True, (f"{changed} activations become tables of complete sums",))
+        return Result(remove_dead_code(new), True, (f"{changed} activations become functions of one sum",))
 
 
 def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
@@ -48,6 +50,8 @@ def _rule(rewriter: Rewriter, node: Node, operands: tuple[Value, ...]) -> tuple[
             made = node.operands[1 - place].producer
             origin = (*node.origin, *(word for word in (made.origin if made is not None else ()) if word not in node.origin))
             return (rewriter.emit(op, x, name=node.output.name, origin=origin),)
+        if gate.producer is not None and isinstance(gate.producer.op, Abs) and gate.producer.operands[0] is x:
+            return (rewriter.emit(SignedSquare(), x, name=node.output.name),)
     return None
 
 

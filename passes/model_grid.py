@@ -102,13 +102,13 @@ def _is_sparse(term: Term) -> bool:
     return term.node is not None and isinstance(term.node.op, SparseLinear)
 
 
-def _gains(multiples: np.ndarray, mosts: np.ndarray, together: bool) -> np.ndarray:
+def _gains(multiples: np.ndarray, mosts: np.ndarray, joint: bool) -> np.ndarray:
     """By how many bits the weights of each channel and synapse [channels, synapses] can be shorter than their multiples
     make them: the zeros at the end of a multiple, where weights would need more than 8 bits. `together`: alike in all channels.
     """
     zeros = np.log2(multiples & -multiples).astype(np.int64)
     gains = np.where((multiples * mosts > 127).any(axis=0), zeros, 0)
-    return np.broadcast_to(gains.min(axis=0), gains.shape) if together else gains
+    return np.broadcast_to(gains.min(axis=0), gains.shape) if joint else gains
 
 
 def _varies_where_shared(unit: np.ndarray, shape: tuple[int, ...]) -> bool:

@@ -12,6 +12,7 @@ from snnir.passes.calibrate import Calibrate
 from snnir.passes.canonicalize import Canonicalize
 from snnir.passes.clock_inputs import ClockInputs
 from snnir.passes.clock_neurons import ClockNeurons
+from snnir.passes.find_masks import FindMasks
 from snnir.passes.fold_constants import FoldConstants
 from snnir.passes.infra import Pass
 from snnir.passes.lower_recurrent import LowerRecurrent
@@ -42,6 +43,7 @@ def simplify() -> tuple[Pass, ...]:
         OneSample(),
         UnfoldBatch(),
         RollRecurrences(),  # before anything that treats steps differently from their neighbours, or costs time for each node
+        FindMasks(),
         RealIntegers(),
         SubstituteOperators(),
         RemoveDeadCode(),  # a dead user hides that a value has one user only

@@ -30,6 +30,7 @@ from snnir.ir.ops import (
     Sin,
     Softmax,
     Sqrt,
+    Step,
     Sub,
     TakeAlong,
     Tanh,
@@ -88,6 +89,12 @@ class FunctionDraw:
             keep = self.rng.random(concrete(x.type.shape[axis])) < 0.6
             keep[int(self.rng.integers(len(keep)))] = True  # somebody is always there
             mask = keep.reshape(-1, *([1] * (x.type.rank - 1 - axis))).astype(np.float32)
+            if self.chance(0.3):  # as models write it that know no infinity
+                return self.add(graph, Softmax(axis), self.add(graph, Add(), x, self.constant(graph, -1e9 * (1 - mask))))
+            if self.chance(0.5):  # a mask that changes with the input, beside what is always seen
+                far = self.add(graph, Sub(), x, self.constant(graph, float(self.rng.normal() * 0.5)))
+                seen = self.add(graph, Add(), self.add(graph, Step(), far), self.constant(graph, mask))
+                return self.add(graph, Softmax(axis), self.add(graph, Masked(), x, self.add(graph, Clip(0.0, 1.0), seen)))
             masked = self.add(graph, Masked(), x, self.constant(graph, mask))
             return self.add(graph, Softmax(axis), masked)
         return self.add(graph, LogSoftmax(axis) if self.chance(0.25) else Softmax(axis), x)

@@ -16,17 +16,17 @@ from tests.random_graphs import random_graph
 SEEDS = 400
 MADE = {"expand", "product", "observe", "quantize", "dequantize", "sparse_linear", "sequence_mask"}
 """Ops of the float level that importers or passes make, each with tests of its own."""
-MERGED = {"gated", "prelu", "saturate", "top_places", "top_values"}
+MERGED = {"gated", "prelu", "saturate", "top_places", "top_values", "is_far", "shown", "signed_square"}
 """Ops that passes make: `test_merge_gates.py` and `test_functions.py` of `tests/passes`, and `tests/text/merge_prelu`."""
-RARE = {"hardmax", "non_max_suppression", "sinh", "asinh", "asin", "atanh", "acosh", "shrink", "step", "tan"}
+RARE = {"hardmax", "non_max_suppression", "sinh", "asinh", "asin", "atanh", "acosh", "shrink", "tan"}
 """Ops that `tests/frontends/test_operators.py` and ONNX's own tests see to."""
 PLACES = {"find", "max_pool_places"}
 """Ops that `tests/frontends/test_labels.py` and `test_pools_and_boxes.py` draw."""
-HOSTS = {"is_inf", "is_nan", "remainder", "reverse_parts", "store", "dynamic_store"}
+HOSTS = {"clock", "is_inf", "is_nan", "remainder", "reverse_parts", "store", "dynamic_store"}
 """Ops of the host that NaN or whole tensors are about: `tests/frontends/test_nonfinite.py`."""
 INTEGERS = {"cast", "bit_cast", "narrow", "range", *(name for name in OPS if name.startswith("int_"))}
 """The graphs hold real numbers; `tests/ir/test_integers.py` draws integers."""
-SELDOM = {"masked", "take_along"}
+SELDOM = {"masked", "step", "take_along"}
 """Drawn within functions only, and there in few."""
 NOT_DRAWN = INTEGERS | MADE | MERGED | RARE | PLACES | HOSTS | {"fake_quantize"}
 """`fake_quantize`: `tests/frontends/test_static_quantizer.py` draws models that bring their quantizers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from snnir.backends.simulator.kernels.constants import SPARE
+from snnir.backends.simulator.kernels.constants import LINE, SPARE
 from snnir.backends.simulator.segments import Segments
 
 __all__ = ["Pool", "flat", "storage"]
@@ -25,7 +25,7 @@ class Pool:
         if key not in self.arrays:
             kinds = [storage(one) for one in segments]
             weights = [
-                flat([*(one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k), np.zeros(SPARE, t)], t)
+                aligned([*(one.weights for one, kind in zip(segments, kinds, strict=True) if kind == k), np.zeros(SPARE, t)], t)
                 for k, t in _WEIGHTS
             ]
             index = flat([one.index for one in segments], np.int32)
@@ -41,6 +41,14 @@ _WEIGHTS = ((0, np.int8), (1, np.int16), (2, np.int64))
 def storage(segments: Segments) -> int:
     """0: int8 weights and int32 sums, 1: int16 and int32, 2: int64 both."""
     return {1: 0, 2: 1, 8: 2}[segments.weights.itemsize]
+
+
+def aligned(arrays: Sequence[np.ndarray], dtype: type[np.signedinteger]) -> np.ndarray:
+    """As `flat`, from the beginning of a cache line on: rows as long as whole lines are read a line at a time."""
+    size = sum(array.size for array in arrays)
+    room = np.empty(size + LINE, dtype)
+    start = -(room.ctypes.data // room.itemsize) % LINE
+    return np.concatenate([np.zeros(0, dtype), *arrays], out=room[start : start + size])
 
 
 def flat(arrays: Sequence[np.ndarray], dtype: type[np.signedinteger]) -> np.ndarray:

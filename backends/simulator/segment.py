@@ -36,6 +36,7 @@ SEGMENT = np.dtype(
             "links",  # number of these pairs
             "longest",  # most channels and taps that one place reads
             "width",  # room of an input position
+            "levels",  # 1: the events of all steps are delivered at once, as the levels that they make
         )
     ]
 )

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnir.backends.simulator.convolutions import tables
+from snnir.backends.simulator.kernels.constants import LINE
 from snnir.backends.simulator.segment import CSR, DENSE, SCATTERED, SEGMENT
 from snnir.machine.program import FewSpikes, IntegrateFire, Population, Summing, Synapse, Train
 from snnir.machine.synapses import to_neurons
@@ -78,9 +79,10 @@ def build(op: Summing, trains: Mapping[str, Train]) -> Segments:
             entries = np.concatenate([entries, (gains - row["shift"])[layout].astype(np.int32)])
         source = trains[given.source]
         bound += _largest_sum(dataclasses.replace(given, weights=given.expanded(), gain=None)) * max(-source.lo, source.hi)
-        weights.append(flat)
+        weights += [flat, np.zeros(-flat.size % LINE, flat.dtype)]
         index.append(entries)
-        address, weight_count, index_count = int(row["end"]), weight_count + flat.size, index_count + entries.size
+        address, index_count = int(row["end"]), index_count + entries.size
+        weight_count += flat.size + weights[-1].size
     # A membrane is a sum less thresholds times the tracer, which follows sums that were there before.
     uniform = isinstance(op, IntegrateFire) or (isinstance(op, Population | FewSpikes) and not op.staircase)
     theta = int(op.theta.max(initial=0)) if isinstance(op, Population | FewSpikes | IntegrateFire) and uniform else 0

@@ -33,6 +33,7 @@ from snnir.backends.simulator.kernels.constants import (
     STOPPED,
     TICK,
 )
+from snnir.backends.simulator.kernels.quads import QUADS
 from snnir.backends.simulator.kernels.types import PROGRAM, RUN, WORKER
 from snnir.backends.simulator.library import address, function, prepare
 from snnir.backends.simulator.tables import Layout, Tables
@@ -97,8 +98,10 @@ class Code:
         deliveries = [""] * len(tables.segments)
         for row in populations:
             for segment in range(row["first"], row["last"]):
-                kind = _DELIVERIES[int(tables.segments["kind"][segment])]
-                deliveries[segment] = f"{kind}_{_WIDTHS[int(row['storage'])]}"
+                kind = int(tables.segments["kind"][segment])
+                levels = tables.few and QUADS and row["storage"] == 0 and kind in (DENSE, COLLECTED)
+                tables.segments["levels"][segment] = levels
+                deliveries[segment] = f"{_DELIVERIES[kind]}{'_levels' if levels else ''}_{_WIDTHS[int(row['storage'])]}"
         self.names = list(dict.fromkeys(["work", "release", *routines, *deliveries]))
         prepare(self.names)
         self.work = address("work")
@@ -292,7 +295,10 @@ def _room(tables: Tables) -> dict[str, np.ndarray]:
     most = max(int(populations["size"].max(initial=8)), int(tables.clocks["size"].max(initial=0)))
     most_wide = int(populations["size"][wide].max(initial=0))
     collected = segments[segments["kind"] == COLLECTED]
-    rows = max(2 * ROWS + 1, int(collected["longest"].max(initial=0)))
+    rows = max(
+        2 * ROWS + 1, *(int(part.max(initial=0)) for part in (collected["longest"], collected["positions"], segments["inputs"]))
+    )
+    few = segments[segments["kind"] != CSR] if tables.few else segments[:0]
     channels = int((collected["positions"] * collected["width"]).max(initial=0))
     inputs, size = int(combinations["inputs"].max(initial=1)), int(combinations["size"].max(initial=1))
     encoded, tracers, states, crossing = tables.kept.tolist()
@@ -306,7 +312,7 @@ def _room(tables: Tables) -> dict[str, np.ndarray]:
             "sums64": most_wide + SPARE,
             "up64": most_wide,
             "down64": most_wide,
-            "factors64": ROWS + 1,
+            "factors64": ROWS + 4,
             "inputs": inputs,
             "values": size,
             "kept_tracers": tracers,
@@ -332,15 +338,17 @@ def _room(tables: Tables) -> dict[str, np.ndarray]:
             "fired": most + SPARE,
             "signs": most + SPARE,
             "rests": int(populations["size"][populations["clock"] > 0].max(initial=0)),
-            "rows": rows + 8,
-            "scaled_rows": ROWS + 1,
-            "factors32": ROWS + 1,
+            "rows": rows + SPARE,
+            "scaled_rows": ROWS + 4,
+            "factors32": ROWS + 4,
             "filled": int(collected["positions"].max(initial=0)),
             "channels": channels,
+            "merged": int((few["end"] - few["begin"]).max(initial=0)) + SPARE,
             "touched": size,
             "kept_encoded": encoded,
             "changes": encoded + SPARE,
         },
+        np.int8: {"packed": rows + SPARE, "held": channels + SPARE},
     }
     arrays = {name: np.zeros(extent, dtype) for dtype, named in shapes.items() for name, extent in named.items()}
     return {**arrays, "stamps": np.full(size, -1, np.int64), "registers": tables.registers.copy()}

@@ -9,6 +9,7 @@ import torch
 from snnir.backends.torch.registry import meaning, meaning_of
 from snnir.ir import ops
 from snnir.ir.dims import concrete
+from snnir.ir.ops.masks import FAR
 
 __all__: list[str] = []
 
@@ -64,6 +65,11 @@ def _softplus(op: ops.Softplus, x: torch.Tensor) -> _Result:
 @meaning(ops.Softsign)
 def _softsign(op: ops.Softsign, x: torch.Tensor) -> _Result:
     return (x / (1 + x.abs()),)
+
+
+@meaning(ops.SignedSquare)
+def _signed_square(op: ops.SignedSquare, x: torch.Tensor) -> _Result:
+    return (x * x.abs(),)
 
 
 @meaning(ops.ThresholdedRelu)
@@ -173,7 +179,7 @@ def _softmax(op: ops.Softmax, x: torch.Tensor) -> _Result:
 
 @meaning(ops.Masked)
 def _masked(op: ops.Masked, x: torch.Tensor, keep: torch.Tensor) -> _Result:
-    return (torch.where(keep != 0, x, torch.full((), -torch.inf, dtype=x.dtype, device=x.device)),)
+    return (torch.where(2 * keep.abs() >= 1, x, torch.full((), -torch.inf, dtype=x.dtype, device=x.device)),)
 
 
 @meaning(ops.LogSoftmax)
@@ -192,3 +198,13 @@ def _argmax(op: ops.ArgMax, x: torch.Tensor) -> _Result:
 def _sequence_mask(op: ops.SequenceMask, lengths: torch.Tensor) -> _Result:
     exists = torch.arange(concrete(op.length), device=lengths.device) < lengths[:, None]
     return ((exists != op.padding).float()[:, :, None],)
+
+
+@meaning(ops.IsFar)
+def _is_far(op: ops.IsFar, x: torch.Tensor) -> _Result:
+    return (x <= FAR,)
+
+
+@meaning(ops.Shown)
+def _shown(op: ops.Shown, x: torch.Tensor) -> _Result:
+    return (torch.where(x <= FAR, torch.zeros((), dtype=x.dtype, device=x.device), x),)

@@ -2,8 +2,8 @@
 
 The model (MIT licence, PyPI package silero-vad) is compiled as it is: its STFT stays on the host, its four convolutions, LSTM
 and output become spikes. The speech of `speech.npz` is synthetic (`make_speech.py`); one half calibrates, the other is
-measured. Printed for 8, 6 and 4 bits: how far the speech probability is from the float model's, how often both
-decide alike at 0.5, the mismatches between spiking and integer network, and what `carry` saves against `reset`.
+measured. Printed for 8, 6 and 4 bits and each family of neurons: how far the speech probability is from the float model's, how
+often both decide alike at 0.5, the mismatches between spiking and integer network, and what `carry` saves against `reset`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import snnir
 from snnir.frontends.onnx import run_onnxruntime
 
 HERE = Path(__file__).parent
+NEURONS = ("bif", "few-spikes")
 CHUNK, CONTEXT, HIDDEN = 512, 64, 128
 STATE_AXES = dict.fromkeys(("h", "c", "hn", "cn"), 1)
 """The batch is axis 1 of states."""
@@ -63,15 +64,18 @@ def precision(bits: int) -> dict[str, int]:
     return {"input_bits": INPUT_BITS, "state_bits": bits + STATE_EXTRA}
 
 
-def measure(model: Path, chunks: np.ndarray, expected: np.ndarray, calibration: np.ndarray, bits: int) -> dict[str, object]:
+def measure(
+    model: Path, chunks: np.ndarray, expected: np.ndarray, calibration: np.ndarray, bits: int, neuron: str
+) -> dict[str, object]:
     """Compile for `bits` and run; `expected` holds the float model's probabilities."""
-    program = snnir.compile(model, calibration=feeds(calibration), bits=bits, **precision(bits))
+    program = snnir.compile(model, calibration=feeds(calibration), bits=bits, neuron=neuron, **precision(bits))
     result = program.run(feeds(chunks))
     found = result.outputs["speech_probs"]
-    executions = program.compare_executions(feeds(chunks))
-    checked = [program.verify(feeds(chunks), execution=execution) for execution in ("reset", "carry")]
+    few = neuron == "few-spikes"  # these begin every window anew
+    checked = [program.verify(feeds(chunks), execution=execution) for execution in ("reset", "carry")[: 1 if few else 2]]
     return {
         "bits": bits,
+        "neuron": neuron,
         "mean absolute difference": float(np.abs(found - expected).mean()),
         "agreement": float(((found > 0.5) == (expected > 0.5)).mean()),
         "mismatches": sum(verification.mismatches for verification in checked),
@@ -79,7 +83,8 @@ def measure(model: Path, chunks: np.ndarray, expected: np.ndarray, calibration: 
         "steps_mean": float(result.steps.mean()),
         "steps_max": int(result.steps.max()),
         "spikes_per_chunk": float(result.total_spikes.mean() / chunks.shape[1]),
-        "carry_ratio": executions.ratio,
+        "steps_per_chunk": float(result.steps.sum(axis=1).mean() / chunks.shape[1]),
+        "carry_ratio": None if few else program.compare_executions(feeds(chunks)).ratio,
         "spiking_mac_share": program.facts["spiking_mac_share"],
         "host": program.facts["host_nodes"],
         "probabilities": found,
@@ -111,6 +116,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="the ONNX file, where the package is not installed")
     parser.add_argument("--speech", type=Path, default=HERE / "speech.npz")
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 6, 4])
+    parser.add_argument("--neuron", nargs="+", choices=NEURONS, default=list(NEURONS), help="both give the same probabilities")
     parser.add_argument("--output", type=Path, default=Path("out/silero"), help="folder for the picture and the JSON file")
     options = parser.parse_args()
     model, chunks = options.model or find_model(), read_speech(options.speech)
@@ -120,26 +126,30 @@ def main() -> None:
     rows = []
     console = Console(stderr=True)
     for bits in options.bits:
-        with console.status(f"{bits} bits: compiling, running, verifying"):
-            rows.append(measure(model, chunks, expected, calibration, bits))
+        for neuron in options.neuron:
+            with console.status(f"{bits} bits, {neuron}: compiling, running, verifying"):
+                rows.append(measure(model, chunks, expected, calibration, bits, neuron))
     table = Table(title=f"{expected.size} chunks of 32 ms, {100 * (expected > 0.5).mean():.0f} % speech", title_justify="left")
-    for column in ("bits", "mean |difference|", "decisions alike", "mismatches", "steps", "spikes a chunk", "carry saves"):
+    names = ("bits", "neuron", "mean |difference|", "decisions alike", "mismatches", "steps of a window", "steps a chunk")
+    for column in (*names, "spikes a chunk", "carry saves"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
             str(row["bits"]),
+            str(row["neuron"]),
             f"{row['mean absolute difference']:.4f}",
             f"{100 * float(str(row['agreement'])):.2f} %",
             f"{row['mismatches']:,} of {row['compared']:,}",
             f"{row['steps_mean']:.1f} mean, {row['steps_max']} most",
+            f"{row['steps_per_chunk']:,.0f}",
             f"{row['spikes_per_chunk']:,.0f}",
-            f"a factor of {row['carry_ratio']:.2f}",
+            "" if row["carry_ratio"] is None else f"a factor of {row['carry_ratio']:.2f}",
         )
     Console().print(table)
     print(f"on the host: {', '.join(map(str, rows[0]['host']))}")
     print(f"spiking: {100 * float(str(rows[0]['spiking_mac_share'])):.1f} % of the multiply-accumulates")
     options.output.mkdir(parents=True, exist_ok=True)
-    plot(rows, expected, options.output / "probabilities.png")
+    plot([row for row in rows if row["neuron"] == options.neuron[0]], expected, options.output / "probabilities.png")
     facts = [{name: value for name, value in row.items() if name != "probabilities"} for row in rows]
     (options.output / "silero.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     print(f"written: {options.output / 'probabilities.png'}, {options.output / 'silero.json'}")

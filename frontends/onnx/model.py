@@ -53,6 +53,8 @@ def load_model(source: Source, as_stored: bool = False) -> tuple[onnx.ModelProto
         )
     if not model.graph.node and not model.graph.output:
         raise ModelError(f"{_label(source)} holds no ONNX graph; is it an ONNX model?")
+    if not model.graph.output:
+        raise ModelError(f"{_label(source)} gives nothing out: its graph has no outputs; add those that are wanted")
     if not _is_text(model):
         raise ModelError(f"{_label(source)} is not a valid ONNX model: it holds names that are not UTF-8")
     model = model if as_stored else raised(model, OLDEST_OPSET)

@@ -265,8 +265,12 @@ def _log_softmax(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) 
 @integer_form(Masked, bounded=True)
 def _masked(arithmetic: Arithmetic, node: Node, operands: Sequence[Fixed]) -> Fixed:
     x, keep = operands
-    seen = arithmetic.clamped(_abs(arithmetic, node, [keep]), None, 1).value
-    return replace(x, value=arithmetic.spread(x.value, seen), keep=arithmetic.spread(seen, x.value))
+    # truth that came as levels, or was taken from 1, is 0 or 1 but for the rounding of its scale
+    seen = arithmetic.clamped(arithmetic.rescaled(_abs(arithmetic, node, [keep]), 1.0), None, 1).value
+    kept = arithmetic.spread(seen, x.value)
+    if x.keep is not None:
+        kept = arithmetic.emit(IntMul(), kept, x.keep, part="both")
+    return replace(x, value=arithmetic.spread(x.value, seen), keep=kept)
 
 
 @integer_form(Movement, bounded=True)

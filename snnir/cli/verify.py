@@ -10,7 +10,8 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import COMPARE, CONSTANT, DELIVERY, EXECUTION, FILE, JSON, THREADS, constants_of
+from snnir.cli.import_options import CONSTANT, constants_of
+from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, JSON, MAX_MEMORY, THREADS
 from snnir.cli.run import compared
 
 __all__ = ["verify_command"]
@@ -24,6 +25,7 @@ __all__ = ["verify_command"]
 @EXECUTION
 @COMPARE
 @THREADS
+@MAX_MEMORY
 @CONSTANT
 @JSON
 def verify_command(
@@ -34,6 +36,7 @@ def verify_command(
     execution: str,
     compare_executions: bool,
     threads: int | None,
+    max_memory: int | None,
     constants: tuple[str, ...],
     json: bool,
 ) -> int:
@@ -54,9 +57,10 @@ def verify_command(
             delivery=delivery,
             execution=execution,
             threads=threads,
+            max_memory=max_memory,
             progress=lambda done, total: advance("verifying", done, total),
             model=own,
         )
-    comparison = compared(loaded, data, delivery, None, threads, {}) if compare_executions else None
+    comparison = compared(loaded, data, delivery, None, threads, {}, max_memory) if compare_executions else None
     report.verified(verification, error, comparison, json)
     return 0 if verification.ok else 1

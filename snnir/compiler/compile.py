@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["compile"]
 
+_CLIPPED_SAMPLES = 1024
+"""Calibration samples in which it is counted what saturates."""
+
 
 @keywords_of(CompileOptions, ImportOptions)
 def compile(  # the field's word for it; shadowing the builtin is confined to this namespace
@@ -238,6 +241,8 @@ def _passed(
     )
     if known is not None:
         facts |= loss_facts(graph, graphs["quantized"], stages, known, macs.spiking + macs.host)
+        shares = Program(graphs, facts).clipped(first_samples(graph, known, _CLIPPED_SAMPLES))
+        facts |= {"clipped_inputs": {name: share for name, share in shares.items() if share} or None}
     return Program(graphs, facts)
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnir.errors import InputError, UsageError
-from snnir.ir.dims import BATCH, Dim
-from snnir.ir.execute import bind_sizes, check_inputs
-from snnir.runtime.inputs import as_inputs, first_samples, sample_count
+from snnir.ir.execute import check_inputs
+from snnir.runtime.inputs import as_inputs, first_samples, sample_count, size_names, sizes_given
 from snnir.version import __version__
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ def bundle(
     from snnir.machine.host_graphs import host_graphs
 
     graph = program.graph("spiking")
-    known = dict(sizes or {})
     data = None
     if x is not None:
         if samples < 1:
@@ -57,16 +55,10 @@ def bundle(
         data = check_inputs(graph, first_samples(graph, inputs, samples))
         if not sample_count(graph, data):
             raise InputError("the data hold 0 samples, and golden vectors need at least one")
-        found = {name: size for name, size in bind_sizes(graph, data).items() if name != BATCH}
-        wrong = [name for name, size in known.items() if found.get(name, size) != size]
-        if wrong:
-            raise UsageError(f"sizes gives {wrong[0]}={known[wrong[0]]}, the samples have {found[wrong[0]]}")
-        known |= found
-    needed = {str(size) for value in graph.inputs for size in value.type.shape if isinstance(size, Dim)} - {BATCH}
-    if needed - set(known):
-        raise UsageError(
-            f"a bundle is for samples of one size: give samples, or the size of {', '.join(sorted(needed - set(known)))}"
-        )
+    known = sizes_given(graph, sizes, data)
+    missing = sorted(size_names(graph) - set(known))
+    if missing:
+        raise UsageError(f"a bundle is for samples of one size: give samples, or the size of {', '.join(missing)}")
     provenance = {"snnir": __version__, **{key: program.facts[key] for key in _FACTS if key in program.facts}}
     lowered = lower(graph, known, delivery, execution, provenance)
     made = narrowed(lowered.program)

@@ -10,9 +10,8 @@ import numpy as np
 
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import SPIKING, Graph
-from snnir.ir.dims import BATCH, Dim
-from snnir.ir.execute import bind_sizes
-from snnir.runtime.inputs import as_inputs
+from snnir.ir.dims import BATCH
+from snnir.runtime.inputs import as_inputs, size_names, sizes_given
 
 if TYPE_CHECKING:
     from snnir.backends.nir import NirReport
@@ -50,8 +49,7 @@ def export_nir(
         raise UsageError("segments are written in the exact form only; leave out lossy, or segments")
     graph = program.graph(SPIKING)
     data = as_inputs(graph, calibration) if calibration is not None else None
-    sizes = dict(lengths or {}) | ({} if data is None else bind_sizes(graph, data))
-    source = source_of(graph, sizes)
+    source = source_of(graph, sizes_given(graph, lengths, data))
     return write_segments(source, path, unroll) if segments else write_nir(source, path, mode, data=data, scans=unroll)
 
 
@@ -61,8 +59,7 @@ def source_of(graph: Graph, sizes: Mapping[str, int]) -> Source:
     from snnir.machine import lower
     from snnir.machine.host_graphs import host_graphs
 
-    needed = {str(size) for value in graph.inputs for size in value.type.shape if isinstance(size, Dim)} - {BATCH}
-    missing = sorted(needed - set(sizes))
+    missing = sorted(size_names(graph) - set(sizes))
     if missing:
         raise UnsupportedError(
             f"program {graph.name} has the open length {missing[0]}, and NIR has no loop; give the length to write it out for, "

@@ -141,7 +141,7 @@ def _reals(graph: Graph, value: Value, array: np.ndarray, unseen: bool) -> np.nd
     beyond = int((np.isfinite(array) & ~finite).sum()) if array.dtype.kind == "f" else 0
     if beyond:
         raise InputError(f"input {value.name} holds {beyond} values beyond the range of {found.dtype}; scale or replace them")
-    reason = needs_finite(graph, value)
+    reason = needs_finite(graph, value, below=not (np.isnan(found) | np.isposinf(found)).any())
     if reason:
         count = int(found.size - finite.sum())
         raise InputError(f"input {value.name} holds {count} NaN or infinite values, and {reason}; remove or replace them")

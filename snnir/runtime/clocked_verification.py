@@ -49,6 +49,7 @@ def verify_clocked(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     model: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
+    max_memory: int | None = None,
 ) -> Verification:
     """Run simulator and plain interpreter on all samples, and compare every train step by step, and every sum of a readout.
 
@@ -68,7 +69,7 @@ def verify_clocked(
     while start < total:
         chunk = samples(spiking, inputs, start, start + size)
         plain = simulate_plain(spiking, chunk)
-        result = program.run(chunk, counts=True, threads=threads, record=tuple(plain.trains))
+        result = program.run(chunk, counts=True, threads=threads, max_memory=max_memory, record=tuple(plain.trains))
         for name, train in plain.trains.items():
             steps, batch = train.shape[:2]
             events = result.rasters[name]

@@ -74,13 +74,16 @@ def compare_executions(
     steps: int | None = None,
     threads: int | None = None,
     known: Mapping[str, SimulationResult] | None = None,
+    max_memory: int | None = None,
 ) -> Comparison:
     """Run both executions and compare them. `known` are results of the same inputs and options, by their execution."""
     costs, samples = {}, 0
     for execution in ("reset", "carry"):
         result = (known or {}).get(execution)
         if result is None:
-            result = program.run(inputs, delivery=delivery, execution=execution, steps=steps, threads=threads)
+            result = program.run(
+                inputs, delivery=delivery, execution=execution, steps=steps, threads=threads, max_memory=max_memory
+            )
         samples = len(result.steps)
         costs[execution] = _cost(program.graph("spiking"), result)
     return Comparison(samples, delivery, **costs)

@@ -68,6 +68,8 @@ class CompileFacts(Mapping[str, object]):
     """The share of the multiply-accumulates that spikes compute."""
     distances: Sequence[Mapping[str, Any]] | None = None
     """How far each output is from the float model's on calibration data (`snnir.runtime.accuracy.Distance`)."""
+    clipped_inputs: Mapping[str, float] | None = None
+    """The share of each input's calibration data that lies beyond its levels, where there is any: the scale pays for it."""
     warnings: Sequence[Mapping[str, Any]] | None = None
     """What the compiler warns of (`snnir.runtime.accuracy.Diagnostic`)."""
     other: Mapping[str, object] = field(default_factory=dict)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from snnir.errors import CalibrationError, InputError
-from snnir.ir import Graph
-from snnir.ir.execute import check_inputs
+from snnir.errors import CalibrationError, InputError, UsageError
+from snnir.ir import BATCH, Dim, Graph
+from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.runtime.groups import grouped
 
-__all__ = ["as_inputs", "by_name", "calibration_data", "first_samples", "sample_count", "samples"]
+__all__ = ["as_inputs", "by_name", "calibration_data", "first_samples", "sample_count", "samples", "size_names", "sizes_given"]
 
 
 def as_inputs(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -38,7 +38,34 @@ def calibration_data(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) 
     for name, array in arrays.items():
         if array.size == 0:
             raise CalibrationError(f"calibration data for {name} is empty (shape {list(array.shape)}); give at least one sample")
+        largest = float(np.abs(array).max()) if array.dtype.kind == "f" else 0.0
+        if 0 < largest < np.finfo(np.float32).tiny:
+            raise CalibrationError(
+                f"calibration data for {name} reach {largest:.3g} at most, where float32 has hardly any digits; are they scaled "
+                "as the model expects?"
+            )
     return arrays
+
+
+def size_names(graph: Graph) -> set[str]:
+    """The names of the open sizes of a graph's inputs, but the batch."""
+    return {str(size) for value in graph.inputs for size in value.type.shape if isinstance(size, Dim)} - {BATCH}
+
+
+def sizes_given(graph: Graph, sizes: Mapping[str, int] | None, data: Mapping[str, np.ndarray] | None) -> dict[str, int]:
+    """Open sizes but the batch: those that `data` have, and those that were given by name.
+
+    Raises `UsageError` for a name that no input has, and for another number than that of the data.
+    """
+    known, names = dict(sizes or {}), size_names(graph)
+    unknown = sorted(set(known) - names - {BATCH})
+    if unknown:
+        raise UsageError(f"size {unknown[0]}: the open sizes of the program's inputs are {', '.join(sorted(names)) or 'none'}")
+    found = {} if data is None else {name: size for name, size in bind_sizes(graph, data).items() if name != BATCH}
+    wrong = [name for name, size in known.items() if found.get(name, size) != size]
+    if wrong:
+        raise UsageError(f"sizes gives {wrong[0]}={known[wrong[0]]}, the samples have {found[wrong[0]]}")
+    return known | found
 
 
 def sample_count(graph: Graph, inputs: Mapping[str, np.ndarray]) -> int:

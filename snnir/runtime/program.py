@@ -14,7 +14,7 @@ from snnir.html import section, table
 from snnir.ir import BATCH, LEVELS, Dim, Graph
 from snnir.ir.execute import bind_sizes, check_inputs, execute
 from snnir.ir.phases import INTEGRATE_FIRE, neuron_of
-from snnir.machine.clipping import MOST_CLIPPED, clipped_counts, clipped_shares, clipping_text
+from snnir.machine.clipping import clipped_counts, clipped_shares, clipping_text, too_many
 from snnir.machine.host import Host
 from snnir.machine.options import RunKeywords, RunOptions
 from snnir.plugins import backends
@@ -144,15 +144,15 @@ class Program:
         `UsageError`.
 
         Inputs beyond the range of the calibration data saturate: `result.clipped` has their share, and the logger `snnir` warns
-        once for each input of which more than 1 % do.
+        once for each input of which more than 1 % do, beyond those of the calibration data.
         """
         chosen = RunOptions.of(**options)
         graph = self.graph("spiking")
         inputs = by_name(graph, x)
         result = self._run(inputs, chosen, progress)  # both backends check the inputs
         result.outputs.update(apart(graph, result.outputs, x))
-        for name, share in result.clipped.items():
-            if share > MOST_CLIPPED and name not in self._warned:
+        for name, share in too_many(result.clipped_counts, self.facts.clipped_inputs).items():
+            if name not in self._warned:
                 self._warned.add(name)
                 _LOG.warning(clipping_text(name, share))
         return result
@@ -213,6 +213,7 @@ class Program:
         delivery: str = "relay",
         execution: str = "reset",
         threads: int | None = None,
+        max_memory: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         model: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
     ) -> Verification:
@@ -226,8 +227,8 @@ class Program:
 
         inputs = as_inputs(self.graph("spiking"), x)
         if neuron_of(self.graph("spiking")) == INTEGRATE_FIRE:
-            return verify_clocked(self, inputs, threads, progress, model)
-        return verify_program(self, inputs, delivery, execution, threads, progress, model)
+            return verify_clocked(self, inputs, threads, progress, model, max_memory)
+        return verify_program(self, inputs, delivery, execution, threads, progress, model, max_memory)
 
     def compare_executions(
         self,
@@ -236,11 +237,12 @@ class Program:
         delivery: str = "relay",
         steps: int | None = None,
         threads: int | None = None,
+        max_memory: int | None = None,
     ) -> Comparison:
         """Run `x` with both executions: spikes and synaptic operations of each, and their ratio."""
         from snnir.runtime.comparison import compare_executions
 
-        return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads)
+        return compare_executions(self, as_inputs(self.graph("spiking"), x), delivery, steps, threads, max_memory=max_memory)
 
     def bounds(
         self, sizes: Mapping[str, int] | None = None, delivery: str = "relay", execution: str = "reset"

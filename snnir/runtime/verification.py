@@ -54,6 +54,8 @@ class Verification:
         """What equality says here."""
         if self.clocked:
             return "the same spikes at the same steps as the plain interpreter" if self.ok else "NOT the same spikes"
+        if not self.compared:
+            return "nothing to compare: nothing in this program spikes"
         return "equal integers" if self.ok else "NOT equal integers"
 
     @property
@@ -73,7 +75,7 @@ class Verification:
         if self.clocked:
             said = f"{self.mismatches:,} differences in {self.compared:,} events and sums of {self.samples:,} samples"
             return f"<Verification: {self.claim}: {said}; {self.distance_to_levels}>"
-        state = "equal" if self.ok else "NOT EQUAL"
+        state = ("equal" if self.ok else "NOT EQUAL") if self.compared else "of nothing that spikes"
         counted = f"{self.mismatches:,} mismatches out of {self.compared:,} integers of {self.samples:,} samples"
         return f"<Verification {state}: {counted}; {self.steps} steps at most, {self.bound} certified>"
 
@@ -163,6 +165,7 @@ def verify_program(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     model: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
+    max_memory: int | None = None,
 ) -> Verification:
     """Run simulator and integer reference on all samples and compare every counted integer.
 
@@ -173,13 +176,18 @@ def verify_program(
     total = sample_count(spiking, inputs)
     if not total:
         raise InputError("the data hold 0 samples, and nothing would be compared; give at least one")
+    empty = [name for name, array in inputs.items() if not array.size]
+    if len(empty) == len(inputs):
+        raise InputError(
+            f"input {empty[0]} is empty ({list(inputs[empty[0]].shape)}), and nothing would be compared; give larger data"
+        )
     quantized = program.graph("quantized")
     meters = {name: Meter(name, value.type) for name, value in program.graph("float").outputs.items()}
     found: dict[str, list[int]] = {}
     most, largest, within = 0, 0, True
     for start in range(0, total, _CHUNK):
         chunk = samples(spiking, inputs, start, start + _CHUNK)
-        result = program.run(chunk, delivery=delivery, execution=execution, counts=True, threads=threads)
+        result = program.run(chunk, delivery=delivery, execution=execution, counts=True, threads=threads, max_memory=max_memory)
         expected = integer_counts(quantized, spiking, chunk)
         for name in sorted({*expected, *result.counts}):
             a, b = expected.get(name), result.counts.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -178,7 +179,7 @@ def test_another_fault_is_not_called_a_want_of_memory(monkeypatch: pytest.Monkey
 
 
 STOPPING = """
-import os, signal, threading, time
+import os, signal, sys, threading, time
 import numpy as np
 from snnir.backends.simulator import Simulator
 from tests.backends.test_simulator import chain
@@ -190,7 +191,7 @@ started = threading.Event()
 
 def interrupt():
     started.wait()
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), int(sys.argv[1]))
 
 thread = threading.Thread(target=interrupt)
 thread.start()
@@ -205,6 +206,9 @@ assert np.array_equal(simulator.run({"x": x[:300_000]}, threads=2).outputs["y"],
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signals as on Linux")
 def test_a_signal_ends_a_run_and_leaves_a_simulator_that_works() -> None:
-    result = subprocess.run([sys.executable, "-c", STOPPING], capture_output=True, text=True, check=False, timeout=300)
+    command = [sys.executable, "-c", STOPPING]
+    result = subprocess.run([*command, str(int(signal.SIGINT))], capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "stopped\n"
+    ended = subprocess.run([*command, str(int(signal.SIGTERM))], capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == -signal.SIGTERM and not ended.stdout

@@ -30,6 +30,7 @@ from snnir.ir.ops import (
     Sub,
     Tanh,
 )
+from tests.test_conversion import compiled
 
 N = dim("N")
 
@@ -235,3 +236,12 @@ def test_an_epsilon_beside_a_variance_is_kept_however_coarse_the_grid(seed: int)
     found = program.run(data).outputs["y"]
     assert np.isfinite(found).all()
     assert program.verify(data).ok
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_the_host_weighs_nothing_that_could_spike(first: int) -> None:
+    """Random graphs hold functions anywhere, signal processing before them and arg-max behind; layers with weights all spike."""
+    for seed in range(first, first + 20):
+        graphs, _ = compiled(seed)
+        layers = [node for _, node in graphs["spiking"].walk() if isinstance(node.op, Linear | Conv)]
+        assert not [node.describe() for node in layers if node.output.type.is_real and not node.operands[0].is_constant], seed

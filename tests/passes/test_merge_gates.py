@@ -9,7 +9,7 @@ import snnir
 from snnir.ir import Graph, Op, TensorType, Value
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
-from snnir.ir.ops import Add, Clip, Gated, GeluGate, HardSigmoid, Linear, Mul, Sigmoid, Softplus, Tanh
+from snnir.ir.ops import Abs, Add, Clip, Gated, GeluGate, HardSigmoid, Linear, Mul, Product, Sigmoid, Softplus, Tanh
 from snnir.passes import Context, parse_pipeline, run_pipeline
 
 LINKS: dict[str, tuple[Op | float, ...]] = {
@@ -75,3 +75,14 @@ def test_tables_are_exact_and_take_few_steps(kind: str, neuron: str) -> None:
     reference = table.reference(data, "float")["y"]
     errors = [float(np.square(result.outputs["y"] - reference).mean()) for result in results]
     assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("neuron", ["bif", "few-spikes"])
+def test_a_signed_square_is_one_population_and_no_product(neuron: str) -> None:
+    graph, data = network((Abs(),))
+    product, one = (snnir.compile(graph, calibration=data, bits=6, neuron=neuron, gates=gates) for gates in ("product", "table"))
+    kinds = [[type(node.op) for node in program.graph("spiking").nodes] for program in (product, one)]
+    assert Product in kinds[0] and Product not in kinds[1]
+    assert one.verify(data).ok
+    spikes = [float(program.run(data).total_spikes.mean()) for program in (product, one)]
+    assert 3 * spikes[1] < spikes[0]

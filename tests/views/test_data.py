@@ -269,3 +269,12 @@ def test_commands_write_pages_pictures_and_json(digits: Digits, tmp_path: Path, 
     (tmp_path / "mine.html").write_text("mine")
     assert main(["explore", program, "-o", str(tmp_path / "mine.html")]) == 2
     assert (tmp_path / "mine.html").read_text() == "mine"
+
+
+def test_origins_of_a_torch_module_are_its_modules() -> None:
+    torch = pytest.importorskip("torch")
+    layers = torch.nn.Sequential(torch.nn.Conv1d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    data: Any = snnir.explore(layers.eval(), np.random.default_rng(0).normal(size=(8, 3, 6)).astype(np.float32), bits=4).data
+    spiking = data["graphs"][data["passes"][-1]["graph"]]
+    origins = {tuple(data["nodes"][index]["origin"]) for index in spiking["nodes"]}
+    assert {("Conv1d /0",), ("ReLU /1",), ("Linear /3",)} <= origins

@@ -39,6 +39,7 @@ __all__ = [
     "KEEPS_HISTORY",
     "LAST",
     "LEAST",
+    "LINE",
     "LINKS_PER_EVENT",
     "MOST",
     "MUL",
@@ -133,6 +134,9 @@ the neurons go on in the next window, and whether they go on from the window bef
 
 ROWS = 255
 """The most rows of int8 that are added together: their sums fit 16 bits."""
+
+LINE = 64
+"""Bytes of a cache line: so many weights of a population, or a multiple of them, stand side by side."""
 
 SPARE = 16
 """Entries behind the last sum, and behind the last weight: a vector may reach beyond what is asked for."""

@@ -26,12 +26,18 @@ __all__ = ["few_spikes"]
 
 @part
 def _deliver(run, worker, number, row, begin, end):
-    """Deliver what the sources emit in the steps begin..end-1, each step by itself: its spikes have one value."""
+    """Deliver what the sources emit in the steps begin..end-1: as levels where the segment takes them, else each step by itself,
+    whose spikes have one value."""
     offsets, _, _ = events_of(worker.trains)
     for s in range(row.first, row.last):
         slot = run.program.inputs[s]
-        first, steps = worker.first[slot], worker.steps[slot]
-        for t in range(max(begin, worker.lead[slot]), min(end, steps)):
+        first, since, until = worker.first[slot], max(begin, worker.lead[slot]), min(end, worker.steps[slot])
+        if since < until and run.program.segments[s].levels:
+            if offsets[first + since] < offsets[first + until]:
+                stop_where_asked(run)
+                deliver_by(run.deliveries[s], run, worker, number, s, offsets[first + since], offsets[first + until])
+            continue
+        for t in range(since, until):
             events, behind = offsets[first + t], offsets[first + t + 1]
             if events < behind:
                 stop_where_asked(run)

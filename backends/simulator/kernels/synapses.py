@@ -7,9 +7,10 @@ import numpy as np
 from snnir.backends.simulator.kernels.constants import CHARGES, COLLECTED, LINKS_PER_EVENT, ROWS, SAMPLE, SYNOPS
 from snnir.backends.simulator.kernels.memory import clear, events_of, pointer
 from snnir.backends.simulator.kernels.numba_compat import part
-from snnir.backends.simulator.kernels.vectors import add_rows, add_scaled_rows, gather_links, trailing_zeros
+from snnir.backends.simulator.kernels.quads import add_products
+from snnir.backends.simulator.kernels.vectors import add_rows, gather_links, trailing_zeros
 
-__all__ = ["deliver_convolution", "deliver_dense", "deliver_sparse"]
+__all__ = ["add_dense", "add_scattered", "count_operations", "deliver_convolution", "deliver_dense", "deliver_sparse"]
 
 
 @part
@@ -19,7 +20,7 @@ def _unit(event):
 
 
 @part
-def _dense(sums, begin, end, address, event, segment, weights, index, worker, factors):
+def add_dense(sums, begin, end, address, event, segment, weights, index, worker, factors):
     """Add the rows of the events begin..end-1 of a step to the sums of one sample, many at once: spikes by sign, others by value.
 
     Returns how many events were charged.
@@ -29,7 +30,7 @@ def _dense(sums, begin, end, address, event, segment, weights, index, worker, fa
     inputs, size, rows, by = np.int32(segment.inputs), segment.outputs, worker.rows, worker.scaled_rows
     grouped, base, zero, half = segment.end - segment.begin != inputs, segment.weights, np.int64(0), np.int64(ROWS)
     into, table, listed, multiplied, multiples = pointer(sums), pointer(weights), pointer(rows), pointer(by), pointer(factors)
-    group, costly, one = zero, zero, np.uint64(1)
+    group, costly, one, packed = zero, zero, np.uint64(1), pointer(worker.packed)
     while begin < end:
         stop, before = min(begin + half, end), np.int32(0)
         if grouped:
@@ -55,13 +56,13 @@ def _dense(sums, begin, end, address, event, segment, weights, index, worker, fa
             add_rows(into, group * size, table, base, listed, zero, more, half, less, size, size, shift, gain_of, gains)
         if others:
             at = group * size
-            add_scaled_rows(into, at, table, base, multiplied, multiples, others, size, size, scale, gain_of, gains)
+            add_products(into, at, table, base, multiplied, multiples, packed, others, size, size, scale, gain_of, gains)
         begin = stop
     return costly
 
 
 @part
-def _scatter(sums, begin, end, address, event, segment, weights, index, worker, factors):
+def add_scattered(sums, begin, end, address, event, segment, weights, index, worker, factors):
     """Convolve the events begin..end-1 of a step, each into the outputs that it reaches: those of one position together.
 
     Output positions that lie side by side take one run of weights. Returns the synapses used, and those of them by charged
@@ -72,7 +73,7 @@ def _scatter(sums, begin, end, address, event, segment, weights, index, worker, 
     unit, gains, scale, gain_of = _unit(event[begin]), segment.gains - 1, segment.shift, pointer(index)
     shift = scale + trailing_zeros(unit)
     position, group, count, scaled, synops, charges = zero, zero, zero, zero, zero, zero
-    at, here, first = zero, zero, zero
+    at, here, first, packed = zero, zero, zero, pointer(worker.packed)
     for e in range(begin, end + 1):
         if e < end:
             at = segment.addresses + 3 * np.int64(address[e])
@@ -92,7 +93,9 @@ def _scatter(sums, begin, end, address, event, segment, weights, index, worker, 
                 if count:
                     add_rows(into, target, table, base, listed, zero, count, count, count, one, size, shift, gain_of, gains)
                 if scaled:
-                    add_scaled_rows(into, target, table, base, multiplied, multiples, scaled, one, size, scale, gain_of, gains)
+                    add_products(
+                        into, target, table, base, multiplied, multiples, packed, scaled, one, size, scale, gain_of, gains
+                    )
             if e == end:
                 break
             position, group, count, scaled = here, first, zero, zero
@@ -111,7 +114,7 @@ def _scatter(sums, begin, end, address, event, segment, weights, index, worker, 
 
 @part
 def _collect(sums, begin, end, address, event, segment, weights, index, worker, factors):
-    """As `_scatter`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
+    """As `add_scattered`, from the side of the outputs: each adds the weights of all events that reach it to its maps at once.
 
     Events that are no single spikes are scattered.
     """
@@ -136,7 +139,7 @@ def _collect(sums, begin, end, address, event, segment, weights, index, worker, 
             if spikes[k] & 1:
                 charges += fans[position]
         else:
-            used, costly = _scatter(sums, begin + k, begin + k + 1, address, event, segment, weights, index, worker, factors)
+            used, costly = add_scattered(sums, begin + k, begin + k + 1, address, event, segment, weights, index, worker, factors)
             synops += used
             charges += costly
     for p in range(fans.size):
@@ -172,7 +175,7 @@ def _one_to_one(sums, addresses, events, segment, weights, index):
 
 @part
 def _sparse(sums, begin, end, address, event, segment, weights, index):
-    """Deliver events begin..end-1 over synapses listed one by one; returns as `_scatter`."""
+    """Deliver events begin..end-1 over synapses listed one by one; returns as `add_scattered`."""
     synops, charges = np.int64(0), np.int64(0)
     if segment.fan == 1:
         return _one_to_one(sums, address[begin:end], event[begin:end], segment, weights, index)
@@ -189,7 +192,7 @@ def _sparse(sums, begin, end, address, event, segment, weights, index):
 
 
 @part
-def _count(run, worker, number, synops, charges):
+def count_operations(run, worker, number, synops, charges):
     """Count the synapses that the events of a step used, and those of them by charged events."""
     results, places = run.results[worker.window[SAMPLE]], run.program.results
     results[places[SYNOPS] + number] += synops
@@ -204,8 +207,8 @@ def deliver_dense(run, worker, population, number, begin, end, sums, weights, fa
     _, address, event = events_of(worker.trains)
     segment, row = run.program.segments[number], run.program.populations[population]
     index = run.program.indices[row.index : row.index_end]
-    charged = _dense(sums, begin, end, address, event, segment, weights, index, worker, factors)
-    _count(run, worker, number, segment.outputs * (end - begin), segment.outputs * charged)
+    charged = add_dense(sums, begin, end, address, event, segment, weights, index, worker, factors)
+    count_operations(run, worker, number, segment.outputs * (end - begin), segment.outputs * charged)
 
 
 @part
@@ -217,15 +220,15 @@ def deliver_convolution(run, worker, population, number, begin, end, sums, weigh
     if segment.kind == COLLECTED and LINKS_PER_EVENT * (end - begin) > segment.links:
         synops, charges = _collect(sums, begin, end, address, event, segment, weights, index, worker, factors)
     else:
-        synops, charges = _scatter(sums, begin, end, address, event, segment, weights, index, worker, factors)
-    _count(run, worker, number, synops, charges)
+        synops, charges = add_scattered(sums, begin, end, address, event, segment, weights, index, worker, factors)
+    count_operations(run, worker, number, synops, charges)
 
 
 @part
-def deliver_sparse(run, worker, population, number, begin, end, sums, weights):
+def deliver_sparse(run, worker, population, number, begin, end, sums, weights, _factors):
     """As `deliver_dense`, through synapses listed one by one."""
     _, address, event = events_of(worker.trains)
     row = run.program.populations[population]
     index = run.program.indices[row.index : row.index_end]
     synops, charges = _sparse(sums, begin, end, address, event, run.program.segments[number], weights, index)
-    _count(run, worker, number, synops, charges)
+    count_operations(run, worker, number, synops, charges)

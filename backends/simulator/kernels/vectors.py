@@ -19,7 +19,7 @@ from snnir.backends.simulator.kernels.numba_compat import (
     part,
 )
 
-__all__ = ["add_rows", "add_scaled_rows", "gather_links", "spread", "trailing_zeros", "vector_at"]
+__all__ = ["add_rows", "add_scaled_rows", "gather_links", "spread", "store_sums", "trailing_zeros", "vector_at"]
 
 _BLOCKS = (8, 4, 2)
 """Vectors of sums that are kept in registers while rows are added to them: as many as fit the sums that are left, the first of
@@ -44,7 +44,7 @@ def vector_at(builder, array, place, kind):
     return builder.bitcast(builder.gep(array, [place]), kind.as_pointer())
 
 
-def _store_sums(builder, into, neuron, sums, bits, index, gain):
+def store_sums(builder, into, neuron, sums, bits, index, gain):
     """Add a vector of sums, shifted by `bits` and, where there are gains, by those of its neurons, to those from `neuron` on.
 
     `gain` is where the neurons' gains begin in `index`, less than 0 where there are none.
@@ -120,7 +120,7 @@ def _add_vectors(context, sums, first, weights, base, rows, begin, plus, minus, 
                 found = builder.load(register)
                 found = found if mask is None else builder.select(mask, found, nothing)
                 neuron = builder.add(first, builder.add(j, _LONG(lanes * place)))
-                _store_sums(builder, into, neuron, widened(found, whole), bits, index, gains)
+                store_sums(builder, into, neuron, widened(found, whole), bits, index, gains)
 
         _for_blocks(builder, size, lanes, _BLOCKS[scaled:], add)
         return context.get_dummy_value()
@@ -184,7 +184,7 @@ def _add_pairs(context, sums, first, weights, base, rows, factors, count, stride
                 found = shuffled(lower, upper, _ORDER)
                 found = found if mask is None else builder.select(mask, found, llvmlite.ir.Constant(found.type, None))
                 neuron = builder.add(first, builder.add(j, _LONG(lanes * place)))
-                _store_sums(builder, into, neuron, found, bits, index, gains)
+                store_sums(builder, into, neuron, found, bits, index, gains)
 
         _for_blocks(builder, size, lanes, _BLOCKS[1:], add)
         return context.get_dummy_value()

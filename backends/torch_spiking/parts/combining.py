@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnir.backends.torch_spiking.parts.base import Emission, EmitterPart, runs
-from snnir.backends.torch_spiking.trains import lengthen, together
+from snnir.backends.torch_spiking.trains import as_long, lengthen
 from snnir.backends.torch_spiking.window import Window
 from snnir.machine.emitters import Combining, Max, Product
 
@@ -27,7 +27,7 @@ class CombiningPart(EmitterPart[AnyCombining]):
 
     def emit(self, window: Window) -> Emission:
         """Differences from step to step."""
-        trains = together([window.trains[source] for source in self.op.sources])
+        trains = as_long([window.trains[source] for source in self.op.sources])
         before = window.before(self.op.train.name)
         if before is None:
             trains = [lengthen(train, self.op.least_steps) for train in trains]

@@ -17,6 +17,7 @@ from snnir.ir.ops.activation import (
     ScaledTanh,
     Sigmoid,
     Sign,
+    SignedSquare,
     Softplus,
     Softsign,
     Tanh,
@@ -61,7 +62,7 @@ from snnir.ir.ops.integers import (
     IntWhere,
     IntXor,
 )
-from snnir.ir.ops.masks import Masked
+from snnir.ir.ops.masks import IsFar, Masked, Shown
 from snnir.ir.ops.movement import Concat, Expand, Extend, Gather, Movement, Pad, Reshape, Slice, Transpose
 from snnir.ir.ops.places import Ranking, TakeAlong, TopPlaces, TopValues
 from snnir.ir.ops.pooling import AveragePool, MaxPool, MaxPoolPlaces, Pool, ReduceMean
@@ -144,6 +145,7 @@ __all__ = [
     "IntWhere",
     "IntXor",
     "Integer",
+    "IsFar",
     "IsInf",
     "IsNan",
     "LeakyRelu",
@@ -189,9 +191,11 @@ __all__ = [
     "ScaledTanh",
     "Scan",
     "SequenceMask",
+    "Shown",
     "Shrink",
     "Sigmoid",
     "Sign",
+    "SignedSquare",
     "Sin",
     "Sinh",
     "Slice",

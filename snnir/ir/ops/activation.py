@@ -31,6 +31,7 @@ __all__ = [
     "ScaledTanh",
     "Sigmoid",
     "Sign",
+    "SignedSquare",
     "Softplus",
     "Softsign",
     "Tanh",
@@ -216,6 +217,17 @@ class Softplus(Elementwise):
 
     def function(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(np.logaddexp(x, 0))
+
+
+@register
+@dataclass(frozen=True)
+class SignedSquare(Elementwise):
+    """`x |x|`."""
+
+    name = "signed_square"
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(x * np.abs(x))
 
 
 @register

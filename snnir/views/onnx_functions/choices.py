@@ -19,7 +19,8 @@ from snnir.ir.ops import (
     Softmax,
     TopK,
 )
-from snnir.views.onnx_functions.body import F32, I64, Body, Term, writes
+from snnir.ir.ops.places import Ranking, TakeAlong, TopValues
+from snnir.views.onnx_functions.body import F32, I64, LAST, Body, Term, writes
 
 __all__: list[str] = []
 
@@ -50,6 +51,32 @@ def _argmax(body: Body, op: ArgMax, x: Term) -> Term:
 def _top_k(body: Body, op: TopK, x: Term) -> tuple[Term, ...]:
     count = body.integers([op.count])
     return body.applied("TopK", 2, x, count, dtypes=[x.dtype, I64], axis=op.axis, largest=int(op.largest), sorted=1)
+
+
+@writes("top_values", "top_places")
+def _top(body: Body, op: Ranking, x: Term) -> Term:
+    """`TopK`, of which equal ones the first come first; turned around for the last ones."""
+    line = x.sliced(op.axis, LAST, -LAST, -1) if op.last else x
+    count = body.integers([op.count])
+    found = body.applied("TopK", 2, line, count, dtypes=[x.dtype, I64], axis=op.axis, largest=int(op.largest), sorted=1)
+    if isinstance(op, TopValues):
+        return found[0]
+    rank = body.node.operands[0].type.rank
+    return x.size(op.axis % rank) - 1 - found[1] if op.last else found[1]
+
+
+@writes("take_along")
+def _take_along(body: Body, op: TakeAlong, x: Term, index: Term) -> Term:
+    """`GatherElements` of both sides spread over one another's other axes."""
+    places = (index.do("Round") if index.dtype.kind == "f" else index).cast(I64)
+    wide, chosen = (_beside(other, op.axis) for other in (places, x))
+    return x.do("Expand", wide).do("GatherElements", places.do("Expand", chosen), axis=op.axis)
+
+
+def _beside(x: Term, axis: int) -> Term:
+    """The sizes of the axes but one, which has the size 1."""
+    before = x.do("Shape", dtype=I64, start=0, end=axis)
+    return before.do("Concat", x.body.integers([1]), x.do("Shape", dtype=I64, start=axis + 1), axis=0)
 
 
 @writes("lookup")

@@ -82,6 +82,7 @@ _FORMULAS: dict[str, Callable[[Any, Term], Term]] = {
     "saturate": lambda op, x: _bounded(x, op.low, op.high),
     "scaled_tanh": lambda op, x: (x * op.beta).do("Tanh") * op.alpha,
     "shrink": _shrink,
+    "signed_square": lambda op, x: x * x.do("Abs"),
     "step": _step,
     "thresholded_relu": lambda op, x: x.do("ThresholdedRelu", alpha=op.alpha),
 }

@@ -20,6 +20,7 @@ from snnir.ir.ops import (
     Requantize,
     Store,
 )
+from snnir.ir.ops.clocked import CONSTANT, WINDOW, Clock
 from snnir.ir.ops.fake_quantize import NOISE
 from snnir.views.onnx_functions.body import F32, F64, I64, Body, Term, writes
 
@@ -115,7 +116,7 @@ def _sum(bias: Term, currents: tuple[Term, ...]) -> Term:
     return total + bias.cast(I64)
 
 
-@writes("bif", "rbif", "fs", "rfs")
+@writes("bif", "rbif", "fs", "rfs", "if")
 def _population(body: Body, op: Population, theta: Term, bias: Term, *currents: Term) -> Term:
     """The level that the neurons' complete sum stands for."""
     total = _sum(bias, currents)
@@ -125,6 +126,14 @@ def _population(body: Body, op: Population, theta: Term, bias: Term, *currents: 
     else:
         levels = _uniform(total, theta, op.quantization)
     return _truncated(levels, op.omitted if isinstance(op, Fs) else 0)
+
+
+@writes("clock")
+def _clock(body: Body, op: Clock, x: Term) -> Term:
+    """The levels that all that is sent in the steps of a clock stands for."""
+    if op.kind == CONSTANT:
+        return x * op.steps
+    return (x * (op.steps - op.first)).floor_div(op.steps) if op.kind == WINDOW else x
 
 
 @writes("readout")

@@ -459,7 +459,7 @@ def _bad(kind: str, x: np.ndarray, folder: Path) -> Path:
         ("none", "x.npy does not exist"),
         ("none.zarr", "none.zarr does not exist"),
         ("nan", "samples 40 to 49: input x holds 1 NaN"),
-        ("wide", "expected shape [N, 6], found [1, 7]"),
+        ("wide", "expected shape [N, 6], found [4, 7]"),
         ("flat", "expected 2 axes"),
         ("words", "expected numbers"),
         ("objects", "Python objects"),
