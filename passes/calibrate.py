@@ -1,4 +1,4 @@
-"""Calibrate: find which values need neurons, and the worth of a level that suits the data best."""
+"""Calibrate: find which values need neurons, and the scale that suits the data best."""
 
 from __future__ import annotations
 
