@@ -18,7 +18,7 @@ from snnir.compiler.importing import import_model
 from snnir.compiler.losses import measure_losses
 from snnir.compiler.sensitivity import Partial, QuantizationSteps, rounded_weights
 from snnir.errors import UsageError
-from snnir.ir import Graph, Node
+from snnir.ir import Graph, Node, Quantization
 from snnir.ir.ops import Observe
 from snnir.passes.quantize_activations import known_values, levels_of
 from snnir.passes.scale_groups import scale_groups
@@ -196,7 +196,7 @@ class _Search:
         partial = Partial(steps.calibrated, self.seen, _SAMPLES)
 
         def joint(mixed: Mapping[str, int]) -> float:
-            levels = {}
+            levels: dict[str, Quantization] = {}
             for item in items:
                 levels |= {name: levels_of(node, mixed[item.option]) for name, node in zip(item.names, item.nodes, strict=True)}
             key = {item.option: mixed[item.option] for item in items}
