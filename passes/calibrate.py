@@ -1,4 +1,4 @@
-"""Calibrate: find which values need neurons, and the worth of a level that suits the data best."""
+"""Calibrate: find which values need neurons, and the scale that suits the data best."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from snnir.errors import CalibrationError, UsageError
 from snnir.ir import BATCH, FLOAT, Dim, Graph, Node, Op, Quantization, Value
+from snnir.ir.dims import substitute
 from snnir.ir.execute import execute
 from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
@@ -28,6 +29,8 @@ __all__ = ["METHODS", "Calibrate", "chunks", "first_samples", "shortened"]
 METHODS = ("mse", "percentile", "minmax", "balance", "balance-channels")
 BINS = 2048
 _CHUNK = 64
+_BALANCED = 16
+"""Samples of a batch in which thresholds are balanced."""
 _COARSE = tuple(np.geomspace(1.0, 0.03, 12).tolist())
 """Shares of the range of the data, at either end, that the levels may hold."""
 _FINE = (0.82, 0.88, 0.94, 1.0, 1.06, 1.13, 1.22)
@@ -44,8 +47,9 @@ class Calibrate(Pass):
     3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
        the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
        Scales are rounded to 4 significant digits. `balance` takes for the ends of activations what local threshold balancing
-       finds in `iterations` batches (`balance_thresholds.py`), one for each value; `balance-channels` one for each channel, where
-       weights can carry it, as factors that values are divided by; both take `minmax` for inputs and what goes below 0.
+       finds in `iterations` batches of 16 samples (`balance_thresholds.py`), one for each value; `balance-channels` one for
+       each channel, where weights can carry it, as factors that values are divided by; both take `minmax` for inputs and what
+       goes below 0.
     4. The lowest level is chosen with the scale: 0 for data without negative numbers; from -0.2 to 3 there are few levels
        below 0 and many above.
     5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
@@ -70,7 +74,7 @@ class Calibrate(Pass):
     channels: bool = True
     bits: int = 4
     weight_bits: int = 8
-    iterations: int = 64
+    iterations: int = 256
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -125,7 +129,7 @@ class Calibrate(Pass):
         graph, single = observed.graph, self.method == "balance"
         found = [each for each in candidates(graph, observed.raw, data) if not each.raw and each.node in set(graph.nodes)]
         axes = {each.node: None if single or not each.free else each.axis for each in found}
-        thetas = balanced_thresholds(graph, axes, chunks(graph, data), self.iterations)
+        thetas = balanced_thresholds(graph, axes, chunks(graph, data, _BALANCED), self.iterations)
         chosen = {node: theta for node, theta in thetas.items() if axes[node] is not None}
         ends = {node.output.name: 1.0 if node in chosen else float(theta.max()) for node, theta in thetas.items()}
         return apply_factors(graph, found, chosen, data) if chosen else graph, ends
@@ -282,20 +286,21 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
     return histograms
 
 
-def chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The data in pieces along the batch; whole where the model fixes its batch."""
+def chunks(graph: Graph, data: Mapping[str, np.ndarray], size: int = _CHUNK) -> list[dict[str, np.ndarray]]:
+    """The data in pieces of `size` along the batch; whole where the model fixes its batch."""
     axes = {value.name: value.type.batch_axis for value in graph.inputs}
     if not axes or any(axis is None for axis in axes.values()):
         return [dict(data)]
     total = min(data[name].shape[axis or 0] for name, axis in axes.items())
     return [
-        {name: data[name].take(range(start, min(start + _CHUNK, total)), axis=axis) for name, axis in axes.items()}
-        for start in range(0, total, _CHUNK)
+        {name: data[name].take(range(start, min(start + size, total)), axis=axis) for name, axis in axes.items()}
+        for start in range(0, total, size)
     ]
 
 
 def shortened(graph: Graph, data: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], ...]:
-    """The data cut to half, a quarter ... of their length along open axes that have an upper end; nothing where there are none.
+    """The data cut to half, a quarter ... of their length along open axes that have an upper end, as far as anything is left of
+    every value; nothing where there are none.
 
     Nor where an input would no longer fit to the others: one of integers without that axis, which may hold lengths, or
     one whose size follows from the open one.
@@ -316,9 +321,19 @@ def shortened(graph: Graph, data: Mapping[str, np.ndarray]) -> tuple[dict[str, n
         for name, places in axes.items():
             for axis in places:
                 cut[name] = cut[name].take(range(-(-data[name].shape[axis] // part)), axis=axis)
+        if not _leaves_something(graph, cut):
+            break
         found.append(cut)
         part *= 2
     return tuple(found)
+
+
+def _leaves_something(graph: Graph, data: Mapping[str, np.ndarray]) -> bool:
+    """Whether no value of the graph is empty for inputs of these sizes."""
+    pairs = [pair for value in graph.inputs for pair in zip(value.type.shape, data[value.name].shape, strict=True)]
+    sizes = {str(size): number for size, number in pairs if isinstance(size, Dim)}
+    shapes = (substitute(size, sizes) for node in graph.nodes for value in node.outputs for size in value.type.shape)
+    return all(isinstance(size, Dim) or size > 0 for size in shapes)
 
 
 def first_samples(graph: Graph, data: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:

@@ -36,9 +36,9 @@ class Canonicalize(Pass):
 
     *The batch is axis 0* of what synapses and neurons compute (`canonical/batch.py`):
 
-    7. Element-wise ops, `linear`, `concat`, `slice`, `gather` and `reshape` whose result has its batch on another axis
-       are computed on transposed operands, and their result is transposed back. So is a `gather` that takes the axes
-       before the batch away.
+    7. Element-wise ops, `linear`, `concat`, `slice`, `gather`, `pad`, `extend`, `expand` and `reshape` whose result has its
+       batch on another axis are computed on transposed operands, and their result is transposed back. So is a `gather` that
+       takes the axes before the batch away.
     8. So is a `conv` that looks at one position only, as `linear`: then the batch may stand at its positions.
     9. So is a pool whose windows do not reach over the batch, with axis 0 and the batch in each other's place.
     10. An operand of a broadcast that is one for all samples, and changes from call to call, is repeated for each of them.

@@ -1,6 +1,6 @@
 """A scale for each channel: values are divided by constant factors, so that one scale for all suits every channel.
 
-A level of channel c of v / F is worth F[c] times as much as one of v, so that dividing by factors is the same as a scale for each
+A level of channel c of v / F stands for F[c] times one of v, so that dividing by factors is the same as a scale for each
 channel; what takes the value carries the factors in its weights, what gives it divides its own (cross-layer equalisation: Nagel
 et al., arXiv:1906.04721). The graph computes what it computed, in other units in between.
 

@@ -1,6 +1,6 @@
 """Which values get a scale for each channel, and which: decided by the errors and spikes that calibration data show.
 
-With factors F, levels of channel c are worth s F[c]. Finer levels for channels of small range make smaller errors, more spikes,
+With factors F, channel c has the scale s F[c]. Finer levels for channels of small range make smaller errors, more spikes,
 and weights W F whose rows differ more in magnitude, so that rounding them to few bits costs more. All three are measured, for
 factors that are ranges to several powers: the squared error that the rounding of levels and of weights leaves in the sums
 of what takes the value, relative to the square of each sum; and the sum of the magnitudes of all levels.

@@ -7,8 +7,8 @@ A host op (`Op.host`: power, square root, softmax ...) has no spiking form. It m
 2. after the network: only affine ops, data movement, such clips, quantizers of the model itself and host ops take what it
    gives, down to the outputs; where a layer with weights follows and the op has an integer form, it is a function instead.
 
-Ops on integers and truth, and casts to them and from them, are host ops. What of them is known from the inputs alone is
-computed before the network, so that integers are never rounded to levels.
+Ops on integers and truth, and casts to them and from them, are host ops. What of them is known from the inputs alone, by way of
+anything but layers with weights and recurrences, is computed before the network, so that integers are never rounded to levels.
 
 Anywhere else a host op is refused, unless the user allows it: then all that it depends on, or all that depends on it, goes to
 the host, whichever has fewer multiply-accumulates.
@@ -44,6 +44,8 @@ from snnir.passes.functions.integer_forms import integer_form_of
 
 __all__ = ["before_layers", "function_interior", "host_nodes", "host_prefix", "host_suffix", "is_sum", "needs_host", "work"]
 
+_LAYERS = Linear | Conv | SparseLinear
+
 
 def needs_host(node: Node) -> bool:
     """Whether only the host can compute the node: a host op, or a quotient whose denominator changes with the input.
@@ -63,6 +65,8 @@ def host_prefix(
     """
     plain = _forward(graph, raw, lambda node: _signal(node) and node not in functions)
     wanted = {node for node in plain if needs_host(node) and node not in suffix}
+    early = _forward(graph, raw, lambda node: node.body is None and not isinstance(node.op, _LAYERS) and node not in functions)
+    wanted |= {node for node in early if _holds_integers(node) and node not in suffix}
     if allow:
         anything = _forward(graph, raw, lambda node: node.body is None)
         wanted |= {node for node in anything - plain - set(suffix) if needs_host(node) and integer_form_of(node) is None}

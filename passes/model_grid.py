@@ -102,13 +102,13 @@ def _is_sparse(term: Term) -> bool:
     return term.node is not None and isinstance(term.node.op, SparseLinear)
 
 
-def _gains(multiples: np.ndarray, mosts: np.ndarray, together: bool) -> np.ndarray:
+def _gains(multiples: np.ndarray, mosts: np.ndarray, joint: bool) -> np.ndarray:
     """By how many bits the weights of each channel and synapse [channels, synapses] can be shorter than their multiples
     make them: the zeros at the end of a multiple, where weights would need more than 8 bits. `together`: alike in all channels.
     """
     zeros = np.log2(multiples & -multiples).astype(np.int64)
     gains = np.where((multiples * mosts > 127).any(axis=0), zeros, 0)
-    return np.broadcast_to(gains.min(axis=0), gains.shape) if together else gains
+    return np.broadcast_to(gains.min(axis=0), gains.shape) if joint else gains
 
 
 def _varies_where_shared(unit: np.ndarray, shape: tuple[int, ...]) -> bool:
@@ -130,7 +130,7 @@ class _Common:
 
 
 def _common(cell: np.ndarray, mosts: np.ndarray, reaches: np.ndarray, out: float) -> _Common:
-    """For weights of 1 that are worth `cell`: the s_acc of which all are nearly whole multiples, whose weights fit into 16 bits
+    """For weights of 1 that stand for `cell`: the s_acc of which all are nearly whole multiples, whose weights fit into 16 bits
     times a gain.
     """
     first = int(np.argmin(cell / mosts))
@@ -151,7 +151,7 @@ def _common(cell: np.ndarray, mosts: np.ndarray, reaches: np.ndarray, out: float
 
 
 def _unit(term: Term, rank: int) -> tuple[np.ndarray, int, float] | None:
-    """Of one term: the worth of its weight 1, the largest multiple of it, and the reach of |sum of multiples x levels|."""
+    """Of one term: the real number of its weight 1, the largest multiple of it, and the reach of |sum of multiples x levels|."""
     quantization = term.source.type.levels
     reach = max(quantization.hi, -quantization.lo)
     if term.node is None:
@@ -226,7 +226,7 @@ def steady(table: np.ndarray, lo: int) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _thresholds_of(rounding: str, quantization: Quantization) -> list[tuple[int, bool]]:
-    """For levels lo+1..hi: twice the number of levels that the sum must be worth, or, where True, exceed."""
+    """For levels lo+1..hi: twice the number of levels that the sum must reach, or, where True, exceed."""
     return [reached_from(rounding, level) for level in range(quantization.lo + 1, quantization.hi + 1)]
 
 

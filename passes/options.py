@@ -160,7 +160,7 @@ class CompileOptions:
     first_step: int = _option(
         0, "Integrate-and-fire neurons: the step from which on readouts average; -1 estimates it.", trainable=False
     )
-    iterations: int = _option(64, "Batches in which the methods balance and balance-channels move thresholds.", trainable=False)
+    iterations: int = _option(256, "Batches in which the methods balance and balance-channels move thresholds.", trainable=False)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> CompileOptions:

@@ -44,14 +44,14 @@ class Bundle:
         return certify(self.program)
 
     @cached_property
-    def schedule(self) -> Settling:
+    def settling(self) -> Settling:
         """Certified steps."""
         return settling(self.program, self.bounds)
 
     def members(self) -> dict[str, bytes]:
         """The contents of the files that a bundle is made of, by name: the same bundle gives the same bytes."""
         tensors, golden = TensorWriter(), TensorWriter("g")
-        manifest: dict[str, object] = encode_program(self.program, self.bounds, self.schedule, tensors)
+        manifest: dict[str, object] = encode_program(self.program, self.bounds, self.settling, tensors)
         manifest["mapping"] = self.mapping
         members = {MANIFEST: b"", TENSORS: tensors.content()}
         if self.golden is not None:

@@ -6,50 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from snnir.ir import Graph, Op, Value
+from snnir.ir import Graph, Value
 from snnir.ir.dims import BATCH, concrete, dim
 from snnir.ir.op import SPIKING
-from snnir.ir.ops import (
-    Concat,
-    Expand,
-    Gather,
-    IntAdd,
-    IntAnd,
-    IntBitLength,
-    IntFloorDiv,
-    IntLeast,
-    IntMost,
-    IntMul,
-    IntReduce,
-    IntShiftLeft,
-    IntShiftRight,
-    IntSqrt,
-    IntSub,
-    IntTable,
-    Pad,
-    Reshape,
-)
+from snnir.ir.ops import Concat, Expand, Gather, IntReduce, IntTable, Pad, Reshape
 from snnir.ir.types import TensorType
 from snnir.machine.addresses import IndexMap
+from snnir.machine.lowering.function import KINDS
 from snnir.machine.microcode import Step
 from snnir.machine.program import Difference, Function
 
 __all__ = ["body_of"]
 
 _N = dim(BATCH)
-_OPS: dict[str, Op] = {
-    "add": IntAdd(),
-    "sub": IntSub(),
-    "mul": IntMul(),
-    "floor_div": IntFloorDiv(),
-    "least": IntLeast(),
-    "most": IntMost(),
-    "shift_left": IntShiftLeft(),
-    "shift_right": IntShiftRight(),
-    "and": IntAnd(),
-    "sqrt": IntSqrt(),
-    "bit_length": IntBitLength(),
-}
+_OPS = {kind: op() for op, kind in KINDS.items()}
 
 
 def body_of(op: Function | Difference, sources: Sequence[TensorType]) -> Graph:

@@ -280,8 +280,8 @@ def _sizes(value: Value) -> list[int]:
 
 def _as_list(synapse: Synapse, shape: tuple[int, ...]) -> Synapse:
     """A sparse synapse with sorted rows, of the population's own shape where it has its size."""
-    together = synapse.gain is not None and len(synapse.gain) == 1
-    sources, targets, weights = connections(dataclasses.replace(synapse, gain=None) if together else synapse)
+    one_gain = synapse.gain is not None and len(synapse.gain) == 1
+    sources, targets, weights = connections(dataclasses.replace(synapse, gain=None) if one_gain else synapse)
     order = np.argsort(targets, kind="stable")
     outputs = synapse.outputs
     if synapse.spread is None and int(np.prod(outputs, dtype=np.int64)) == int(np.prod(shape, dtype=np.int64)):
@@ -293,5 +293,5 @@ def _as_list(synapse: Synapse, shape: tuple[int, ...]) -> Synapse:
         rows=targets[order],
         columns=sources[order],
         outputs=outputs,
-        gain=synapse.gain if together else None,
+        gain=synapse.gain if one_gain else None,
     )

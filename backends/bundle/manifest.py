@@ -201,10 +201,10 @@ def _register(interval: Interval) -> Json:
 
 
 def encode_program(
-    program: IntegerProgram, bounds: Bounds, schedule: Settling, tensors: TensorWriter, weight_bits: int = 2
+    program: IntegerProgram, bounds: Bounds, settling: Settling, tensors: TensorWriter, weight_bits: int = 2
 ) -> Json:
     """The manifest's part about a program; its tensors go to `tensors`. Weights take `weight_bits` or more."""
-    encoder = _Encoder(tensors, program.delivery, bounds, schedule.steps, weight_bits)
+    encoder = _Encoder(tensors, program.delivery, bounds, settling.steps, weight_bits)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -213,7 +213,7 @@ def encode_program(
         "execution": program.execution,
         **({"neuron": program.neuron} if program.neuron != "bif" else {}),
         "program": encoder.ops(program.ops),
-        "steps": {"outside": schedule.outer, "scans": schedule.windows},
+        "steps": {"outside": settling.outer, "scans": settling.windows},
         "outputs": [{"name": output.name, "kind": output.kind, "source": output.source} for output in program.outputs],
         "host": list(program.host),
         "provenance": program.provenance,

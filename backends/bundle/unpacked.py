@@ -84,7 +84,7 @@ def checksum(content: bytes) -> int:
 
 class _Writer:
     def __init__(self, bundle: Bundle, golden: Golden) -> None:
-        self.program, self.bounds, self.steps = bundle.program, bundle.bounds, bundle.schedule.steps
+        self.program, self.bounds, self.steps = bundle.program, bundle.bounds, bundle.settling.steps
         self.golden = golden
         self.parts: list[bytes] = []
         self.numbers: dict[str, int] = {}

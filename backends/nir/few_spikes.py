@@ -128,22 +128,22 @@ def _negated(work: _Builder, name: str) -> str:
 
 def _bit(work: _Builder, bit: int, step: int, above: str, below: str, signed: bool) -> None:
     """The nodes of one bit."""
-    neurons, worth = work.neurons, 1 << bit
+    neurons, unit = work.neurons, 1 << bit
     start, lo = neurons.theta // 2 + neurons.bias if not neurons.staircase else 0, neurons.lo
-    reached = worth - lo - 0.5 if neurons.staircase else worth * neurons.theta - start - 0.5
+    reached = unit - lo - 0.5 if neurons.staircase else unit * neurons.theta - start - 0.5
     work.threshold(f"above_{bit}", reached, above)
-    work.threshold(f"under_{bit}", worth - neurons.hi - 0.5, "tracer_negated")
+    work.threshold(f"under_{bit}", unit - neurons.hi - 0.5, "tracer_negated")
     work.threshold(f"rise_{bit}", 2.5, f"above_{bit}", f"under_{bit}", *work.now(step), *(["not_negative"] if signed else []))
     for place in ("output", "delay"):
         work.edges.append((f"up_{bit}", place))
-    work.scale(f"up_{bit}", float(worth), f"rise_{bit}")
+    work.scale(f"up_{bit}", float(unit), f"rise_{bit}")
     if not signed:
         return
-    reached = worth + lo - 0.5 if neurons.staircase else start + (worth - 1) * neurons.theta + 0.5
+    reached = unit + lo - 0.5 if neurons.staircase else start + (unit - 1) * neurons.theta + 0.5
     work.threshold(f"deep_{bit}", reached, below)
-    work.threshold(f"over_{bit}", lo + worth - 0.5, "tracer")
+    work.threshold(f"over_{bit}", lo + unit - 0.5, "tracer")
     work.threshold(f"fall_{bit}", 3.5, f"deep_{bit}", f"over_{bit}", "held", *work.now(step))
-    work.scale(f"down_{bit}", -float(worth), f"fall_{bit}")
+    work.scale(f"down_{bit}", -float(unit), f"fall_{bit}")
     for place in ("output", "delay"):
         work.edges.append((f"down_{bit}", place))
 

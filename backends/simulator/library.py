@@ -1,4 +1,5 @@
-"""The compiled functions of `kernels/routines.py`, by name: loaded from the cache, or compiled when they are first needed.
+"""The compiled functions of `kernels/routines.py`, by name: loaded from what came with the package (`shipped.py`) or from the
+cache, or compiled when they are first needed.
 
 The cache is a folder whose name follows from all that compiled code depends on: the source of the package and the tables that it
 reads, Numba, llvmlite, Python and the processor. So an edit of any file of the package compiles anew, several versions stand
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snnir.backends.simulator import shipped
 from snnir.backends.simulator.kernels import SOURCE, source_digest
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ def prepare(names: Sequence[str]) -> None:
     if not missing:
         return
     with _lock:
+        if (ahead := shipped.folder()) is not None:
+            missing = [name for name in missing if natives[name].address is None and not natives[name].load(ahead)]
         folder = cache_folder()
         missing = [name for name in missing if natives[name].address is None and not natives[name].load(folder)]
         if not missing:

@@ -21,7 +21,7 @@ from snnir.ir.execute import bind_sizes, check_inputs
 from snnir.ir.graph import Graph
 from snnir.machine import lower
 from snnir.machine.clipping import clipped_counts
-from snnir.machine.host import Host, Schedule
+from snnir.machine.host import Host, HostPlan
 from snnir.machine.options import DELIVERIES, ENCODINGS, EXECUTIONS, RunOptions, batch_size, check_graph
 from snnir.machine.results import SimulationResult
 
@@ -56,7 +56,7 @@ class Simulator:
         self.graph = graph
         self._plans: dict[tuple[tuple[str, int], ...], tuple[Tables, Layout]] = {}
         self._cache = Cache()
-        self._schedules: dict[int, Schedule] = {}
+        self._host_plans: dict[int, HostPlan] = {}
         self._unseen, self._unmultiplied = unseen_inputs(graph), unmultiplied(graph)
         self._sized: dict[tuple[object, ...], Sized] = {}
         self._allowed: RunOptions | None = None
@@ -127,7 +127,7 @@ class Simulator:
         try:
             pool.wake()
             given = {value: arrays[value.name] for value in self.graph.inputs}
-            host = Host(self.graph, sized.sizes, given, sized.fixed, self._schedules, self._unmultiplied)
+            host = Host(self.graph, sized.sizes, given, sized.fixed, self._host_plans, self._unmultiplied)
             sized.fixed = sized.fixed or host.fixed
             result: SimulationResult = driver.simulate(
                 self.graph,

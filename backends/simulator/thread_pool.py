@@ -41,13 +41,13 @@ class ThreadPool:
         self._words[OWN_LOCK] = _lock()
         for place in range(HELPERS, self._words.size, 2):
             self._words[place + 1] = _lock()
-        prepare(["together", "wake", "help"])  # before a thread waits for it
-        self._together, self._wake = function("together"), function("wake")
+        prepare(["run_shared", "wake", "serve"])  # before a thread waits for it
+        self._run_shared, self._wake = function("run_shared"), function("wake")
         for place in range(HELPERS, self._words.size, 2):
-            threading.Thread(target=self._help, args=(place,), name="snnir", daemon=True).start()
+            threading.Thread(target=self._serve, args=(place,), name="snnir", daemon=True).start()
 
-    def _help(self, place: int) -> None:
-        function("help")(self._address, place)
+    def _serve(self, place: int) -> None:
+        function("serve")(self._address, place)
 
     def wake(self) -> None:
         """Say that a job comes soon."""
@@ -56,7 +56,7 @@ class ThreadPool:
 
     def run(self, function: int, context: int) -> None:
         """Have a job done, by the addresses of a compiled function and of what it is given."""
-        self._together(self._address, self.helpers, function, context)
+        self._run_shared(self._address, self.helpers, function, context)
 
 
 _idle: dict[int, list[ThreadPool]] = {}

@@ -53,7 +53,7 @@ def _copy(
             scale = np.array(operands[0].type.quantization.scale)
             operands[1] = new.constant(f"{node.output.name}.scale", scale)
         elif isinstance(op, Scan) and node.body is not None:
-            inner = [_worth(value.type, given.type) for value, given in zip(node.body.inputs, operands, strict=True)]
+            inner = [_rescaled_type(value.type, given.type) for value, given in zip(node.body.inputs, operands, strict=True)]
             body = like(node.body)
             _copy(node.body, body, inner, arrays, scales, result)
         names = [value.name for value in node.outputs]
@@ -65,8 +65,8 @@ def _copy(
         new.output(name, values[value])
 
 
-def _worth(inner: TensorType, outer: TensorType) -> TensorType:
-    """The type of a body's input whose levels are worth what those of its operand are."""
+def _rescaled_type(inner: TensorType, outer: TensorType) -> TensorType:
+    """The type of a body's input with the scale of its operand."""
     if inner.quantization is None or outer.quantization is None:
         return inner
     return replace(inner, quantization=replace(inner.quantization, scale=outer.quantization.scale))

@@ -149,17 +149,17 @@ class _Pass:
         self.device = next(module.parameters()).device
         self.trained = module.group_scales()
         self.scales: dict[Value, torch.Tensor] = {}
-        self._find_worth(graph)
+        self._find_scales(graph)
         self.constants: dict[Value, torch.Tensor] = {}
         self._find_constants(graph)
 
-    def _find_worth(self, graph: Graph) -> None:
+    def _find_scales(self, graph: Graph) -> None:
         """The scale of every value of levels."""
         for node in graph.nodes:
             if node.body is not None and isinstance(node.op, ir.Scan):
                 pairs = zip(node.operands, node.body.inputs, strict=True)
                 self.scales.update((inner, self.scales[outer]) for outer, inner in pairs if outer in self.scales)
-                self._find_worth(node.body)
+                self._find_scales(node.body)
                 results = zip(node.outputs, node.body.outputs.values(), strict=True)
                 self.scales.update((outer, self.scales[inner]) for outer, inner in results if inner in self.scales)
             elif node.outputs[0] in self.rounding.populations:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from snnir.machine.addresses import IndexMap
 
-__all__ = ["Places", "bit_planes", "lengthen", "raised", "together", "unary"]
+__all__ = ["Places", "as_long", "bit_planes", "lengthen", "raised", "unary"]
 
 
 def lengthen(train: Tensor, steps: int) -> Tensor:
@@ -19,7 +19,7 @@ def lengthen(train: Tensor, steps: int) -> Tensor:
     return train if missing <= 0 else torch.cat([train, train.new_zeros((missing, *train.shape[1:]))])
 
 
-def together(trains: Sequence[Tensor]) -> list[Tensor]:
+def as_long(trains: Sequence[Tensor]) -> list[Tensor]:
     """Trains of one length."""
     steps = max(len(train) for train in trains)
     return [lengthen(train, steps) for train in trains]
@@ -41,7 +41,7 @@ def unary(levels: Tensor, steps: int) -> Tensor:
 
 
 def bit_planes(levels: Tensor, bits: int) -> Tensor:
-    """The bits of levels [N, n] with their worth and sign, most significant first: [bits, N, n]. Gradients go through the
+    """The bits of levels [N, n] with their values and signs, most significant first: [bits, N, n]. Gradients go through the
     last one, as if the levels did."""
     size = levels.detach().abs().to(torch.int64)
     planes = [(size & 1 << k).to(levels.dtype) * levels.detach().sign() for k in range(bits - 1, -1, -1)]

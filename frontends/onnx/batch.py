@@ -24,7 +24,7 @@ from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.types import dtype_of
 
-__all__ = ["REAL", "InputPlan", "plan_inputs", "second_axes"]
+__all__ = ["REAL", "InputPlan", "plan_inputs", "second_axes", "states_of_one"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
 REAL: dict[int, str] = {
@@ -128,7 +128,7 @@ def _axes(
     shapes: Mapping[str, Sequence[int | str]],
     given: Mapping[str, int | None],
 ) -> tuple[_Axes, bool]:
-    """The batch axis of each input, and whether nothing but the order of axes tells it."""
+    """The batch axis of each input, and whether it follows from the order of axes alone."""
     axes: _Axes = {entry.name: _batch_axis(model, entry, given) for entry in entries}
     called = {name for name, axis in axes.items() if axis is not None and str(shapes[name][axis]).lower() in _BATCH_NAMES}
     sure = called | {name for name in given if given[name] is not None}
@@ -159,6 +159,16 @@ def second_axes(model: onnx.ModelProto, constants: Mapping[str, np.ndarray], one
         sizes = entry.type.tensor_type.shape.dim
         if entry.name not in constants and len(sizes) >= 3 and (sizes[1].dim_value == 1 if ones else sizes[1].dim_value > 0):
             found[entry.name] = 1
+    return found
+
+
+def states_of_one(model: onnx.ModelProto, plan: InputPlan) -> list[str]:
+    """Inputs without a batch in the plan that are initial states of recurrent nodes for a batch of 1, and for no other."""
+    found = []
+    for entry in model.graph.input:
+        sizes = entry.type.tensor_type.shape.dim
+        if plan.axes.get(entry.name, 0) is None and len(sizes) == 3 and _feeds_time_major(model, entry.name):
+            found += [entry.name] if sizes[1].dim_value == 1 else []
     return found
 
 

@@ -223,6 +223,8 @@ def _elements(call: Call) -> float:
     size = float(first.size) if first is not None else 0.0
     if operator in ("Expand", "Reshape") and others:
         return float(np.prod(np.maximum(others[0], 1))) * (size if operator == "Expand" and not others[0].size else 1)
+    if operator == "Resize" and len(rest) == 3 and (sizes := rest[2]) is not None and sizes.size:
+        return float(np.prod(np.maximum(sizes, 1))) * (1 if first is not None and sizes.size == first.ndim else size)
     if operator in ("Tile", "Upsample", "Resize") and others:
         return size * float(max(np.prod(np.maximum(np.abs(other), 1)) for other in others))
     if operator == "Range" and len(others) == 2 and first is not None:

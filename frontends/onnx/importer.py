@@ -10,7 +10,7 @@ import onnx
 
 from snnir.errors import GraphError, UnsupportedError
 from snnir.frontends.onnx import handlers as handlers  # fills the registry
-from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes
+from snnir.frontends.onnx.batch import REAL, InputPlan, plan_inputs, second_axes, states_of_one
 from snnir.frontends.onnx.element_types import INT2, UINT2
 from snnir.frontends.onnx.known_inputs import with_constants
 from snnir.frontends.onnx.model import Source, initializers, load_model, opset_of, provenance
@@ -92,7 +92,7 @@ def _with_these_sizes(
     batch: bool,
     limits: Mapping[Place, int],
 ) -> Graph:
-    reading = _Reading(model, initializers(model), graph_name, limits)
+    reading = _Reading(model, initializers(model), graph_name, limits, batch_axes or {})
     plan = plan_inputs(model, reading.constants, batch_axes or {}, batch)
     if batch and plan.without_batch:
         return reading.without_batch(plan) or reading.imported(plan)
@@ -108,13 +108,15 @@ class _Reading:
     name: str
     limits: Mapping[Place, int]
     """Upper ends of open sizes."""
+    batch_axes: Mapping[str, int | None]
+    """Those that the caller names."""
 
     def imported(self, plan: InputPlan) -> Graph:
         """The model as the plan says, and nothing else tried."""
         return imported(lambda questions: _walked(self.model, self.constants, plan, self.name, questions, self.limits))
 
     def open(self, plan: InputPlan) -> Graph:
-        """A model whose batch is open. Where nothing but its place tells axis 0, the batch may be axis 1, of size 1, or none."""
+        """A model whose batch is open. Where axis 0 follows from its place alone, the batch may be axis 1, of size 1, or none."""
         graph: Graph | None = None
         error: Exception | None = None
         try:
@@ -125,6 +127,12 @@ class _Reading:
             if not _by_batch(problem):
                 raise
             error = problem
+        states = [name for name in states_of_one(self.model, plan) if name not in self.batch_axes]
+        if graph is None or states:
+            only = f"{', '.join(states)} is a state of one sample" if states else _first_line(error)
+            other = self.of_one(plan, only)
+            if other is not None:
+                return other
         if graph is not None and not (plan.guessed and batch_places(graph)[1]):
             return graph
         second = second_axes(self.model, self.constants)
@@ -138,6 +146,21 @@ class _Reading:
         if graph is None:
             assert error is not None
             raise error
+        return graph
+
+    def of_one(self, plan: InputPlan, reason: str) -> Graph | None:
+        """The model with an open batch read as one of 1, as it computes for `reason` with no other; None where that fails too."""
+        model = written(self.model, plan, BATCH, 1) if BATCH in places_of(plan) and not plan.guessed else None
+        if model is None:
+            return None
+        axes = {name: axis for name, axis in plan.axes.items() if axis is not None} | dict(self.batch_axes)
+        try:
+            inner = plan_inputs(model, self.constants, axes, True)
+            graph = replace(self, model=model).fixed(inner) if inner.fixed == 1 else None
+        except (UnsupportedError, GraphError, SizesForcedError):
+            return None
+        if graph is not None:
+            graph.notes.append(f"its open batch is 1: {reason}")
         return graph
 
     def without_batch(self, plan: InputPlan) -> Graph | None:
@@ -190,12 +213,17 @@ class _Reading:
                 raise
             problem = str(error)
         except (UnsupportedError, GraphError) as error:
-            lines = str(error).strip().split("\n")
-            problem = next((line.strip() for line in lines if line.startswith("  ")), lines[0])
+            problem = _first_line(error)
         if problem:
             return None, problem
         graph.notes.append(f"exported with a fixed batch of {plan.fixed}; generalised to any batch")
         return graph, ""
+
+
+def _first_line(error: BaseException | None) -> str:
+    """The first node that an import refused, or what else an error says first."""
+    lines = str(error).strip().split("\n")
+    return next((line.strip() for line in lines if line.startswith("  ")), lines[0])
 
 
 def _by_batch(error: SizesForcedError) -> bool:

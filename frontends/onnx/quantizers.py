@@ -20,10 +20,10 @@ __all__ = [
     "known_number",
     "quantize",
     "real_of",
+    "real_values_of",
     "spread",
     "stored_again",
     "stored_of",
-    "worth_of",
 ]
 
 CHANNELS = "channels with different zero points, of a value that changes with the input"
@@ -142,7 +142,7 @@ def _offset(call: Call, value: Value, offset: int, output: int) -> Value:
     return call.emit(Add(), value, call.constant(f"{call.name(output)}.zero", np.array(float(offset))), output=output)
 
 
-def worth_of(x: Known, scale: np.ndarray, zero: np.ndarray) -> Known:
+def real_values_of(x: Known, scale: np.ndarray, zero: np.ndarray) -> Known:
     """`(x - zero) scale` of known integers, in float64, where the product is exact."""
     return np.asarray((x.astype(np.float64) - zero.astype(np.float64)) * scale.astype(np.float64))
 
@@ -151,7 +151,7 @@ def dequantize(call: Call, index: int, scale: np.ndarray, zero: np.ndarray, labe
     """The real numbers that an operand of integers stands for; `scale` and `zero` spread over it."""
     operand = call.operands[index]
     if isinstance(operand, np.ndarray):
-        return worth_of(operand, scale, zero)
+        return real_values_of(operand, scale, zero)
     x = call.value(index)
     if scale.ndim == 0 and np.unique(zero).size == 1:
         step, offset = _scalar(scale), int(_scalar(zero))

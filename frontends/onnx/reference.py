@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ def run_onnxruntime(
     ranks: Mapping[str, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs by name, on the CPU. A model that fixes its batch runs in pieces of that size, which are joined again; one
-    that knows no batch (an input has one axis less than what is given) runs sample by sample.
+    that knows no batch (an input has one axis less than what is given) runs sample by sample, and so does one that
+    fails on several at once, as the nodes of a model with an open batch may still be written for one.
 
     `batch_axes` names the batch axis of inputs and outputs where it is not the first, `ranks` how many axes outputs have once
     their pieces are together: one more than those of a model that knows no batch. Raises `ModelError`.
@@ -81,7 +83,7 @@ def run_serialized(
         axes = dict(batch_axes or {})
         pieces = _pieces(session, feeds, axes)
         names = [entry.name for entry in session.get_outputs()]
-        results = [session.run(names, piece) for piece in pieces]
+        pieces, results = _results(session, names, pieces, axes)
     except ModelError:
         raise
     except Exception as error:  # onnxruntime's errors have no common base class
@@ -99,6 +101,25 @@ def run_serialized(
         return joined
     samples = max(array.shape[axes.get(name, 0)] for name, array in feeds.items() if array.ndim > axes.get(name, 0))
     return {name: _first(array, axes.get(name, 0), samples) for name, array in joined.items()}
+
+
+_Feeds = dict[str, np.ndarray]
+
+
+def _results(
+    session: InferenceSession | _Evaluator, names: list[str], pieces: list[_Feeds], axes: Mapping[str, int]
+) -> tuple[list[_Feeds], list[Any]]:
+    """What the session makes of each piece, or of each sample where it fails on all at once; with what it ran on."""
+    try:
+        return pieces, [session.run(names, piece) for piece in pieces]
+    except Exception:  # onnxruntime's errors have no common base class
+        counts = {array.shape[axes.get(name, 0)] for name, array in pieces[0].items() if array.ndim > axes.get(name, 0)}
+        if len(pieces) > 1 or len(counts) != 1 or counts == {1}:
+            raise
+        single = [{name: array.take([n], axes.get(name, 0)) for name, array in pieces[0].items()} for n in range(counts.pop())]
+        with contextlib.suppress(Exception):  # what it said of all samples is the better message
+            return single, [session.run(names, piece) for piece in single]
+        raise
 
 
 def _tensor(value: object) -> object:

@@ -290,14 +290,21 @@ def _handled(call: Call) -> Sequence[Result]:
     return (INTEGERS if exact and operator in INTEGERS else HANDLERS)[operator](call)
 
 
+_FEW = 1 << 10
+"""Elements up to which the reference evaluator resizes what is known."""
+
+
 def _stays(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
-    """Whether the node is not computed while importing although its operands are known: what is drawn at random is not."""
+    """Whether the node is not computed while importing although its operands are known: what is drawn at random is not, and a
+    large picture is resized by matrices of the graph, as ONNX's reference evaluator goes through it element by element."""
     drawn = node.op_type in DRAWN or (node.op_type == "Dropout" and len(operands) > 2)
-    return drawn or _spreads(node, operands)
+    picture = operands[0] if node.op_type in ("Resize", "Upsample") else None
+    large = isinstance(picture, np.ndarray) and picture.dtype.kind == "f" and picture.size > _FEW
+    return drawn or large or _spreads(node, operands)
 
 
 def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
-    """Whether the node spreads a known value over sizes that only the input tells."""
+    """Whether the node spreads a known value over sizes that follow from the input only."""
     shapes = operands[-1:]
     symbolic = any(isinstance(shape, np.ndarray) and shape.dtype == object for shape in shapes)
     return symbolic and node.op_type in ("ConstantOfShape", "Expand", "Tile")

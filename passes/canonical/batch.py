@@ -19,11 +19,13 @@ from snnir.ir.ops import (
     Conv,
     Elementwise,
     Expand,
+    Extend,
     Gather,
     Hardmax,
     Linear,
     LogSoftmax,
     MatMul,
+    Pad,
     Pool,
     Reshape,
     Slice,
@@ -102,6 +104,29 @@ def parts(rewriter: Rewriter, node: Node, op: Concat | Slice, operands: tuple[Va
 def gather(rewriter: Rewriter, node: Node, op: Gather, operands: tuple[Value, ...]) -> Value | None:
     """Elements of an axis; it may take the axes before the batch away."""
     return _along_axis(rewriter, node, op, operands)
+
+
+@pattern(Pad, Extend)
+def padded(rewriter: Rewriter, node: Node, op: Pad | Extend, operands: tuple[Value, ...]) -> Value | None:
+    """Elements around those of other axes than the batch."""
+    (x,) = operands
+    source, rank = x.type.batch_axis, x.type.rank
+    if not source or op.padding[source] != 0 or op.padding[source + rank] != 0:
+        return None
+    order = (source, *(axis for axis in range(rank) if axis != source))
+    amounts = tuple(op.padding[side + axis] for side in (0, rank) for axis in order)
+    return _moved(rewriter, node, dataclasses.replace(op, padding=amounts), operands)
+
+
+@pattern(Expand)
+def expanded(rewriter: Rewriter, node: Node, op: Expand, operands: tuple[Value, ...]) -> Value | None:
+    """Axes of size 1 repeated, beside a batch that is there already."""
+    batch = node.output.type.batch_axis
+    if not batch or operands[0].type.batch_axis is None:
+        return None
+    ranked = _ranked(rewriter, operands[0], node.output.type.rank)
+    inner = Expand((op.shape[batch], *op.shape[:batch], *op.shape[batch + 1 :]))
+    return _moved(rewriter, node, inner, (ranked,))
 
 
 @pattern(Softmax, LogSoftmax)
@@ -224,4 +249,18 @@ def _front(rewriter: Rewriter, value: Value, axis: int) -> Value:
     return rewriter.emit(Transpose(perm), value, name=f"{value.name}.front")
 
 
-RULES = (reshape, pointwise_conv, pool, linear, matrices, elementwise, parts, gather, normalised, hardmax, broadcast)
+RULES = (
+    reshape,
+    pointwise_conv,
+    pool,
+    linear,
+    matrices,
+    elementwise,
+    parts,
+    gather,
+    padded,
+    expanded,
+    normalised,
+    hardmax,
+    broadcast,
+)

@@ -29,8 +29,8 @@ def find_unrolled(graph: Graph, table: Table) -> Unrolled | None:
     known = sequences(graph, LEAST_STEPS)
     for source, axis, indices in known[:_MOST_TRIED]:
         alone = {(source, axis)}
-        together = {(other, place) for other, place, taken in known if taken == indices}
-        for along in (alone, together) if together != alone else (alone,):  # alone first: loops that share nothing stay two
+        alike = {(other, place) for other, place, taken in known if taken == indices}
+        for along in (alone, alike) if alike != alone else (alone,):  # alone first: loops that share nothing stay two
             for slope in (1, -1):
                 found = _Proof(graph, table, along, indices, slope).find()
                 if found is not None:
@@ -39,7 +39,7 @@ def find_unrolled(graph: Graph, table: Table) -> Unrolled | None:
 
 
 class _Proof(Steps):
-    """The search along sequences that go together, in one direction."""
+    """The search along sequences that go alike, in one direction."""
 
     def find(self) -> Unrolled | None:
         """Take one of the last steps as the pattern, follow it to both ends, and give back what is proven."""

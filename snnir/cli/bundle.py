@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -183,7 +184,9 @@ def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engin
     if json:
         report.print_json(facts)
     else:
-        report.rows_table(f"{bundle}, replayed", {key.replace("_", " "): _text(value) for key, value in facts.items()})
+        made_of: Any = facts.get("registers")
+        shown = facts if made_of is None else facts | {"registers": _registers(made_of)}
+        report.rows_table(f"{bundle}, replayed", {key.replace("_", " "): _text(value) for key, value in shown.items()})
     return 0 if ok else 1
 
 
@@ -216,7 +219,21 @@ def _show(path: Path, made: snnir.Bundle, json: bool) -> None:
     if json:
         report.print_json(facts)
         return
-    report.rows_table("a fixed-point bundle", {key.replace("_", " "): _text(value) for key, value in facts.items()})
+    made_of: Any = facts["populations"]
+    shown = {**facts, "populations": {name: _population(item) for name, item in made_of.items()}}
+    report.rows_table("a fixed-point bundle", {key.replace("_", " "): _text(value) for key, value in shown.items()})
+
+
+def _population(item: Mapping[str, Any]) -> str:
+    kind = " ".join(str(item[key]) for key in ("kind", "thresholds") if key in item)
+    return f"{item['size']:,} {kind}; bits: " + ", ".join(f"{key} {bits}" for key, bits in item["bits"].items())
+
+
+def _registers(found: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    return {
+        name: {key: f"{bits['bits_certified']} bits certified, {bits['bits_needed']} needed" for key, bits in registers.items()}
+        for name, registers in found.items()
+    }
 
 
 def _text(value: object) -> str:

@@ -6,26 +6,11 @@ set. Where none of these can be written, each process compiles them anew.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Compilation", "load_numba_without_blas", "watch_compilation"]
-
-
-_BLAS = "scipy.linalg.cython_blas"
-
-
-def load_numba_without_blas() -> None:
-    """Load Numba for a process in which nothing else uses it: SciPy's linear algebra, which it looks for, takes 0.15 s."""
-    if _BLAS in sys.modules:
-        return
-    sys.modules[_BLAS] = None  # type: ignore[assignment]
-    try:
-        import numba.np.arraymath  # noqa: F401
-    finally:
-        del sys.modules[_BLAS]
+__all__ = ["Compilation", "watch_compilation"]
 
 
 @dataclass

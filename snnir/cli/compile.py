@@ -10,20 +10,13 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import check_output, read_arrays
+from snnir.cli.import_options import import_options
 from snnir.cli.options import (
-    BATCH_AXIS,
-    CONSTANT,
-    DIM,
     FILE,
     FORCE,
     JSON,
-    REQUANTIZE,
-    SHAPE,
-    batch_axes_of,
     chosen,
     compile_options,
-    constants_of,
-    dims_of,
     options_from,
 )
 from snnir.errors import UsageError
@@ -46,11 +39,7 @@ __all__ = ["compile_command"]
 @click.option("--dump-ir", type=FILE, help="A folder for the graph after each pass that changed it.")
 @click.option("--check/--no-check", default=True, help="Compare with the model itself; hold every pass to its promise.")
 @click.option("--min-sqnr", type=float, metavar="DB", help="Exit with code 1, writing nothing, where an output has less SQNR.")
-@CONSTANT
-@BATCH_AXIS
-@DIM
-@SHAPE
-@REQUANTIZE
+@import_options(requantize=True)
 @FORCE
 @JSON
 def compile_command(
@@ -63,11 +52,7 @@ def compile_command(
     dump_ir: Path | None,
     check: bool,
     min_sqnr: float | None,
-    constants: tuple[str, ...],
-    batch_axes: tuple[str, ...],
-    dims: tuple[str, ...],
-    shapes: tuple[str, ...],
-    requantize: bool,
+    imports: dict[str, Any],
     force: bool,
     json: bool,
     **options: Any,
@@ -81,10 +66,7 @@ def compile_command(
             model,
             calibration=data,
             pipeline=pipeline,
-            constants=constants_of(constants),
-            batch_axes=batch_axes_of(batch_axes),
-            dims=dims_of(dims, shapes),
-            requantize=requantize,
+            **imports,
             check=check,
             dump_ir=dump_ir,
             progress=advance,

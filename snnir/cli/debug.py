@@ -11,7 +11,8 @@ from rich.console import Console
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import CONSTANT, FILE, JSON, chosen, compile_options, constants_of
+from snnir.cli.import_options import import_options
+from snnir.cli.options import FILE, JSON, chosen, compile_options
 from snnir.cli.tables import show_table
 from snnir.runtime.accuracy import MOST_DB, distance_text
 
@@ -26,13 +27,13 @@ __all__ = ["debug_command"]
 @click.option("--calibration", type=FILE, required=True, help="Inputs like those to come: .npy, or .npz by input name.")
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(min=1), help="Calibration samples to measure on.")
 @compile_options("bits", "weight_bits", "input_bits", "state_bits", "value_bits", "allow_host", "method", "fit")
-@CONSTANT
+@import_options()
 @JSON
 def debug_command(
     model: Path,
     calibration: Path,
     samples: int,
-    constants: tuple[str, ...],
+    imports: dict[str, Any],
     json: bool,
     **options: Any,
 ) -> None:
@@ -43,7 +44,7 @@ def debug_command(
             calibration=read_arrays(calibration),
             samples=samples,
             progress=advance,
-            constants=constants_of(constants),
+            **imports,
             **chosen(options),
         )
     if json:

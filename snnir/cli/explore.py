@@ -9,20 +9,14 @@ import click
 
 from snnir.cli import report
 from snnir.cli.files import check_output, read_arrays
+from snnir.cli.import_options import import_options
 from snnir.cli.options import (
-    BATCH_AXIS,
-    CONSTANT,
-    DIM,
     FILE,
     FORCE,
     JSON,
     PNG,
-    SHAPE,
-    batch_axes_of,
     chosen,
     compile_options,
-    constants_of,
-    dims_of,
 )
 
 __all__ = ["explore_command"]
@@ -41,10 +35,7 @@ __all__ = ["explore_command"]
     help="Quantize every value alone, to see what it costs at the outputs; by default where that is cheap.",
 )
 @compile_options()
-@CONSTANT
-@BATCH_AXIS
-@DIM
-@SHAPE
+@import_options()
 @PNG
 @FORCE
 @JSON
@@ -54,10 +45,7 @@ def explore_command(
     output: Path,
     samples: int,
     sensitivity: bool | None,
-    constants: tuple[str, ...],
-    batch_axes: tuple[str, ...],
-    dims: tuple[str, ...],
-    shapes: tuple[str, ...],
+    imports: dict[str, Any],
     png: Path | None,
     force: bool,
     json: bool,
@@ -72,11 +60,9 @@ def explore_command(
     if not json:
         check_output(output, ".html", [source, calibration], force)
     data = read_arrays(calibration) if calibration is not None else None
-    imports: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if source.suffix not in (".snnir", ".snnb"):
-        imports = {"constants": constants_of(constants), "batch_axes": batch_axes_of(batch_axes), "dims": dims_of(dims, shapes)}
-        if data is not None:
-            imports |= chosen(options)
+        given = imports if data is None else {**imports, **chosen(options)}
     with report.simulating("exploring", json, kernels=data is not None) as advance:
-        found = explore(source, data, samples=samples, sensitivity=sensitivity, progress=advance, **imports)
+        found = explore(source, data, samples=samples, sensitivity=sensitivity, progress=advance, **given)
     report.page_written(found, output, png, json)

@@ -10,7 +10,6 @@ from types import ModuleType
 import click
 
 import snnir
-from snnir.cli.process import OWN_PROCESS
 from snnir.errors import SnnirError, UnsupportedError
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -63,17 +62,14 @@ def cli(debug: bool) -> None:
     """Compile trained sequence networks into spiking networks, exactly."""
 
 
-def main(arguments: list[str] | None = None, own_process: bool = False) -> int:
-    """Run the command line with `arguments` (those of the process by default); returns the exit code.
-
-    `own_process` says that the process does nothing else, so that libraries may be loaded for snnir alone.
-    """
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line with `arguments` (those of the process by default); returns the exit code."""
     logging.getLogger("snnir").addHandler(logging.NullHandler())  # commands print their own warnings
     given = sys.argv[1:] if arguments is None else arguments
-    debug, obj = "--debug" in given, OWN_PROCESS if own_process else None
+    debug = "--debug" in given
     try:
         words = [*(["--debug"] if debug else []), *(word for word in given if word != "--debug")]
-        code = cli.main(words, prog_name="snnir", standalone_mode=False, obj=obj)
+        code = cli.main(words, prog_name="snnir", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code

@@ -13,31 +13,22 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from snnir.cli.files import read_arrays
 from snnir.errors import UsageError
 from snnir.ir.protocols import Delivery, Execution
 from snnir.passes.options import CompileKeywords, CompileOptions, declaration
 
 __all__ = [
-    "BATCH_AXIS",
     "COMPARE",
-    "CONSTANT",
     "DELIVERY",
-    "DIM",
     "EXECUTION",
     "FILE",
     "FORCE",
     "JSON",
     "MAX_MEMORY",
     "PNG",
-    "REQUANTIZE",
-    "SHAPE",
     "THREADS",
-    "batch_axes_of",
     "chosen",
     "compile_options",
-    "constants_of",
-    "dims_of",
     "options_from",
 ]
 
@@ -74,38 +65,6 @@ EXECUTION = click.option(
     type=click.Choice([each.value for each in Execution]),
     default="reset",
     help="What neurons of recurrent layers do at the next sequence element: start afresh, or go on and send changes only.",
-)
-CONSTANT = click.option(
-    "--constant",
-    "constants",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="An input of an ONNX model that must be known: a .npy file, or JSON such as 3, true or [2, 4]; may be given again.",
-)
-BATCH_AXIS = click.option(
-    "--batch-axis",
-    "batch_axes",
-    multiple=True,
-    metavar="NAME=AXIS",
-    help="The batch axis of an input, such as state=1, or state=none where it has none; may be given again.",
-)
-DIM = click.option(
-    "--dim",
-    "dims",
-    multiple=True,
-    metavar="NAME=NUMBER",
-    help="A number for an open size of an input, by its name in the model or as INPUT:AXIS, or (like 'T<=512') its upper end; "
-    "may be given again.",
-)
-SHAPE = click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="INPUT=SIZE,SIZE,...",
-    help="Numbers for open sizes of one input, in order, like x=N,3,320,320; what is no number stays open.",
-)
-REQUANTIZE = click.option(
-    "--requantize", is_flag=True, help="Read what is quantized dynamically as real numbers, and calibrate it like a float model."
 )
 COMPARE = click.option("--compare-executions", is_flag=True, help="Run reset and carry, and print how many spikes each sends.")
 
@@ -196,48 +155,3 @@ def _sizes(flag: str, items: Iterable[str]) -> dict[str, int]:
             raise UsageError(f"{flag} {each!r}: give the value's name and its bits, like cell.next=12")
         sizes[name] = int(bits)
     return sizes
-
-
-def dims_of(items: Iterable[str], shapes: Iterable[str]) -> dict[str, int | str]:
-    """Numbers and upper ends of open sizes, of what `--dim` and `--shape` were given. Raises `UsageError`."""
-    found: dict[str, int | str] = {}
-    for item in items:
-        name, _, number = item.rpartition("=")
-        if not name.removesuffix("<") or not number.isdecimal():
-            raise UsageError(f"--dim {item!r}: give the size's name and a number, like height=320, x:2=320 or T<=512")
-        found[name.removesuffix("<")] = f"<={number}" if name.endswith("<") else int(number)
-    for item in shapes:
-        name, sign, sizes = item.rpartition("=")
-        words = [word.strip() for word in sizes.strip("[]").split(",")]
-        if not sign or not name or not all(words):
-            raise UsageError(f"--shape {item!r}: give the input's name and its sizes, like x=N,3,320,320")
-        found.update((f"{name}:{axis}", int(word)) for axis, word in enumerate(words) if word.isdecimal())
-    return found
-
-
-def constants_of(items: Iterable[str]) -> dict[str, object]:
-    """Values by name, of what `--constant` was given. Raises `UsageError`, and `InputError` naming a file."""
-    found: dict[str, object] = {}
-    for item in items:
-        name, sign, value = item.partition("=")
-        if not sign or not name:
-            raise UsageError(f"--constant {item!r}: give the input's name and its value, like steps=3 or boxes=boxes.npy")
-        if value.endswith(".npy"):
-            found[name] = read_arrays(Path(value))
-            continue
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            raise UsageError(f"--constant {item!r}: give a .npy file, or JSON such as 3, true or [2, 4]") from None
-    return found
-
-
-def batch_axes_of(items: Iterable[str]) -> dict[str, int | None]:
-    """Batch axes by input name, of what `--batch-axis` was given. Raises `UsageError`."""
-    found: dict[str, int | None] = {}
-    for item in items:
-        name, sign, axis = item.rpartition("=")
-        if not sign or not name or not (axis == "none" or axis.removeprefix("-").isdecimal()):
-            raise UsageError(f"--batch-axis {item!r}: give the input's name and its axis, like state=1 or state=none")
-        found[name] = None if axis == "none" else int(axis)
-    return found

@@ -17,8 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from snnir.cli.compilation import load_numba_without_blas, watch_compilation
-from snnir.cli.process import in_own_process
+from snnir.cli.compilation import watch_compilation
 from snnir.cli.provenance import origin_rows
 from snnir.cli.tables import show_table
 from snnir.ir.phases import INTEGRATE_FIRE
@@ -82,16 +81,11 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
 
 @contextmanager
 def simulating(what: str, quiet: bool = False, kernels: bool = True) -> Iterator[Callable[[str, int, int], None]]:
-    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took.
-
-    In a process of its own (see `own_process` of `snnir.cli.main.main`) Numba is loaded without what nothing here uses.
-    """
+    """`progress` of a simulation. Where `kernels` must be compiled first, it says so, and in the end what that took."""
     with progress(what, quiet) as advance:
         if not kernels:
             yield advance
             return
-        if in_own_process():
-            load_numba_without_blas()
         with watch_compilation(advance) as compilation:
             yield advance
     if compilation.kernels and not quiet:
@@ -188,9 +182,9 @@ def compiled(program: Program, output: Path | None, json: bool) -> None:
     warn(program.warnings)
 
 
-def warn_clipped(program: Program, shares: Mapping[str, float]) -> None:
+def warn_clipped(program: Program, counts: Mapping[str, tuple[int, int]]) -> None:
     """Warn, on stderr, of inputs of which far more saturate than of the calibration data."""
-    for name, share in too_many(shares, program.facts.clipped_inputs).items():
+    for name, share in too_many(counts, program.facts.clipped_inputs).items():
         click.echo(f"warning: {clipping_text(name, share)}", err=True)
 
 

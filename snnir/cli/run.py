@@ -107,7 +107,7 @@ def run_command(
             backend=backend,
             device=device,
         )
-    report.warn_clipped(loaded, result.clipped)
+    report.warn_clipped(loaded, result.clipped_counts)
     comparison = compared(loaded, data, delivery, cap, threads, {execution: result}, max_memory) if compare_executions else None
     grouped = bool(loaded.graph("spiking").groups)
     count = len(next(iter(result.outputs.values()))) if grouped else len(result.steps)
@@ -170,7 +170,7 @@ def _run_in_chunks(
         report.error(f"interrupted; what is done is kept with {output}: the same command goes on from there")
         raise click.exceptions.Exit(1) from None
     facts = report.run_facts(program, result.first, result.totals, delivery, execution)
-    report.warn_clipped(program, result.totals.clipped_shares)
+    report.warn_clipped(program, result.totals.clipped_counts)
     facts |= {"output": str(result.output), "resumed_samples": result.resumed}
     before = f"\n{result.resumed:,} samples by an earlier run" if result.resumed else ""
     report.ran(facts, result.accuracy, None, json, written=f"{result.output}{before}", distance=report.distance_rows(program))

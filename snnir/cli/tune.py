@@ -12,18 +12,12 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays, read_labels
+from snnir.cli.import_options import import_options
 from snnir.cli.options import (
-    BATCH_AXIS,
-    CONSTANT,
-    DIM,
     FILE,
     JSON,
-    SHAPE,
-    batch_axes_of,
     chosen,
     compile_options,
-    constants_of,
-    dims_of,
 )
 from snnir.cli.tables import show_table
 from snnir.errors import UsageError
@@ -43,10 +37,7 @@ __all__ = ["tune_command"]
 @click.option("--budget-spikes", type=float, help="The spikes per sample that may be sent, as estimated from calibration data.")
 @click.option("--output", "-o", type=FILE, default=Path("tuning"), show_default=True, help="A folder for the results.")
 @compile_options("input_bits", "state_bits", "allow_host", "method", "percentile", "fit")
-@CONSTANT
-@BATCH_AXIS
-@DIM
-@SHAPE
+@import_options()
 @JSON
 def tune_command(
     model: Path,
@@ -56,10 +47,7 @@ def tune_command(
     budget_bits: float | None,
     budget_spikes: float | None,
     output: Path,
-    constants: tuple[str, ...],
-    batch_axes: tuple[str, ...],
-    dims: tuple[str, ...],
-    shapes: tuple[str, ...],
+    imports: dict[str, Any],
     json: bool,
     **options: Any,
 ) -> int:
@@ -84,9 +72,7 @@ def tune_command(
             budget_spikes=budget_spikes,
             state=output / "measurements.json",
             progress=advance,
-            constants=constants_of(constants),
-            batch_axes=batch_axes_of(batch_axes),
-            dims=dims_of(dims, shapes),
+            **imports,
             **chosen(options),
         )
     (output / "options.json").write_text(json_module.dumps(dict(found.chosen.options), indent=1) + "\n", encoding="utf-8")

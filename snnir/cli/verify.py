@@ -10,7 +10,8 @@ import click
 import snnir
 from snnir.cli import report
 from snnir.cli.files import read_arrays
-from snnir.cli.options import COMPARE, CONSTANT, DELIVERY, EXECUTION, FILE, JSON, MAX_MEMORY, THREADS, constants_of
+from snnir.cli.import_options import CONSTANT, constants_of
+from snnir.cli.options import COMPARE, DELIVERY, EXECUTION, FILE, JSON, MAX_MEMORY, THREADS
 from snnir.cli.run import compared
 
 __all__ = ["verify_command"]

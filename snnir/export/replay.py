@@ -44,7 +44,9 @@ class Replayed:
     def facts(self) -> dict[str, object]:
         """As JSON."""
         registers = {
-            name: {register: f"{certified} bits certified, {needed} needed" for register, (certified, needed) in found.items()}
+            name: {
+                register: {"bits_certified": certified, "bits_needed": needed} for register, (certified, needed) in found.items()
+            }
             for name, found in self.registers.items()
         }
         return {
@@ -86,7 +88,7 @@ def replay_bundle(bundle: Bundle) -> Replayed:
         low, high = bundle.bounds.trains[name]["events"]
         if len(mine) and not (low <= mine[:, 4].min() and mine[:, 4].max() <= high):
             found.beyond.append(f"events of {name}")
-        if len(mine) and mine[:, 2].max() >= bundle.schedule.steps[name]:
+        if len(mine) and mine[:, 2].max() >= bundle.settling.steps[name]:
             found.beyond.append(f"steps of {name}")
     for name, observed in result.observed.items():
         certified = bundle.bounds.registers[name]
@@ -108,7 +110,7 @@ def _check_size(bundle: Bundle, samples: int) -> None:
     from snnir.machine.program import Route, Scan, walk
 
     emitted = [op.train for op, _ in walk(bundle.program.ops) if not isinstance(op, Scan)]
-    largest = sum(train.size * max(bundle.schedule.steps.get(train.name, 0), 1) for train in emitted)
+    largest = sum(train.size * max(bundle.settling.steps.get(train.name, 0), 1) for train in emitted)
     routed = sum(op.map.size for op, _ in walk(bundle.program.ops) if isinstance(op, Route))
     if samples * largest + routed > _LARGEST_REPLAY:
         raise InputError(f"a replay would keep {samples * largest:,} events; {_LARGEST_REPLAY:,} is the most: give fewer samples")
@@ -235,13 +237,15 @@ def bundle_facts(bundle: Bundle) -> dict[str, object]:
     program, bounds = bundle.program, bundle.bounds
     summing = [op for op, _ in walk(program.ops) if isinstance(op, Summing)]
     weights = {id(synapse.weights): synapse for op in summing for synapse in op.synapses}.values()
-    populations = {}
+    populations: dict[str, dict[str, object]] = {}
     for op in summing:
-        kind = type(op).__name__.lower()
-        if isinstance(op, Population | FewSpikes):
-            kind = f"{'few-spikes ' if isinstance(op, FewSpikes) else ''}{'staircase' if op.staircase else 'uniform'}"
-        bits = {key: bits_of(found) for key, found in bounds.registers[op.train.name].items() if key != "sum"}
-        populations[op.train.name] = f"{op.train.size:,} {kind}; bits: " + ", ".join(f"{key} {n}" for key, n in bits.items())
+        spiking = isinstance(op, Population | FewSpikes)
+        populations[op.train.name] = {
+            "size": op.train.size,
+            "kind": "few-spikes" if isinstance(op, FewSpikes) else "bif" if spiking else type(op).__name__.lower(),
+            **({"thresholds": "staircase" if op.staircase else "uniform"} if isinstance(op, Population | FewSpikes) else {}),
+            "bits": {key: bits_of(found) for key, found in bounds.registers[op.train.name].items() if key != "sum"},
+        }
     mapping = bundle.mapping
     cores = mapping.get("cores")
     facts: dict[str, object] = {
@@ -252,8 +256,8 @@ def bundle_facts(bundle: Bundle) -> dict[str, object]:
         "weight_bits": max((weight_bits(synapse) for synapse in weights), default=0),
         "neurons": sum(op.train.size for op in summing if isinstance(op, Population | FewSpikes)),
         "populations": populations,
-        "steps_outside": bundle.schedule.outer,
-        "steps_in_scans": {name: max(steps) for name, steps in bundle.schedule.windows.items()},
+        "steps_outside": bundle.settling.outer,
+        "steps_in_scans": {name: max(steps) for name, steps in bundle.settling.windows.items()},
         "host": list(program.host),
         "golden_samples": bundle.golden.samples if bundle.golden is not None else 0,
     }

@@ -139,7 +139,9 @@ def _layer(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimensio
     """A recurrent layer: its own batch and the samples are one batch."""
     op = node.expect(Recurrent)
     count = 4 + op.STATES
-    if operands[0].is_constant or not all(value.is_constant for value in operands[1:4]):
+    mask = op.mask(operands)
+    peephole = [value for value in operands[count:] if value is not mask]
+    if operands[0].is_constant or not all(value.is_constant for value in (*operands[1:4], *peephole)):
         return None
     inner = per_sample(node.operands[0].type.shape)[0]
 
@@ -148,9 +150,9 @@ def _layer(rewriter: Rewriter, node: Node, operands: list[Value], lead: Dimensio
         return rewriter.emit(Reshape((lead * inner, *rest)), value, name=f"{value.name}.merged")
 
     states = [value if value.is_constant else merged(_wide(rewriter, value, inner)) for value in operands[4:count]]
-    masks = [merged(_spread(rewriter, value, lead)) for value in operands[count:]]
+    masks = [] if mask is None else [merged(_spread(rewriter, mask, lead))]
     names = [f"{value.name}.merged" for value in node.outputs]
-    found = rewriter.emit_all(op, merged(operands[0]), *operands[1:4], *states, *masks, names=names)
+    found = rewriter.emit_all(op, merged(operands[0]), *operands[1:4], *states, *peephole, *masks, names=names)
     shapes = [(lead, *per_sample(value.type.shape)) for value in node.outputs]
     return tuple(
         rewriter.emit(Reshape(shape), value, name=old.name) for shape, value, old in zip(shapes, found, node.outputs, strict=True)

@@ -16,6 +16,8 @@ __all__ = ["MOST_CLIPPED", "clipped_counts", "clipped_shares", "clipping_text", 
 
 MOST_CLIPPED = 0.01
 """A larger share gets a warning."""
+_BY_CHANCE = 4.0
+"""Standard deviations by which the share may be above it in data of so many numbers."""
 
 
 def clipped_counts(host: Host) -> dict[str, tuple[int, int]]:
@@ -36,10 +38,11 @@ def clipped_shares(counts: Mapping[str, tuple[int, int]]) -> dict[str, float]:
     return {name: beyond / total if total else 0.0 for name, (beyond, total) in counts.items()}
 
 
-def too_many(shares: Mapping[str, float], calibration: Mapping[str, float] | None) -> dict[str, float]:
-    """The shares that are worth a warning: more than `MOST_CLIPPED` beyond what the calibration data had themselves."""
-    usual = calibration or {}
-    return {name: share for name, share in shares.items() if share > MOST_CLIPPED + usual.get(name, 0.0)}
+def too_many(counts: Mapping[str, tuple[int, int]], calibration: Mapping[str, float] | None) -> dict[str, float]:
+    """The shares that are worth a warning: `MOST_CLIPPED` more than the calibration data had themselves, beyond chance."""
+    usual, found = calibration or {}, clipped_shares(counts)
+    limits = {name: MOST_CLIPPED + _BY_CHANCE * (MOST_CLIPPED / max(total, 1)) ** 0.5 for name, (_, total) in counts.items()}
+    return {name: share for name, share in found.items() if share > limits[name] + usual.get(name, 0.0)}
 
 
 def clipping_text(name: str, share: float) -> str:

@@ -13,7 +13,7 @@ from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Encode, Movement, Readout, Scan
 from snnir.ir.types import DTYPES, TensorType
 
-__all__ = ["Host", "Schedule", "concrete_shape", "fixed_values", "window_order"]
+__all__ = ["Host", "HostPlan", "concrete_shape", "fixed_values", "window_order"]
 
 
 def concrete_shape(type_: TensorType, sizes: Mapping[str, int]) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ def fixed_values(graph: Graph, constants: Mapping[Value, np.ndarray]) -> set[Val
 
 
 @dataclass(frozen=True)
-class Schedule:
+class HostPlan:
     """What the host computes of one graph, and when: the same for every batch.
 
     `before` are encoders and nodes on what is known before the simulation, and scans of which the host computes a part, in
@@ -51,8 +51,8 @@ class Schedule:
     @classmethod
     def of(
         cls, graph: Graph, given: Collection[Value], constants: Mapping[Value, np.ndarray], elsewhere: Collection[Value] = ()
-    ) -> Schedule:
-        """The schedule of a graph whose inputs `given` are real values, but for the values that are computed `elsewhere`."""
+    ) -> HostPlan:
+        """The plan of a graph whose inputs `given` are real values, but for the values that are computed `elsewhere`."""
         fixed = fixed_values(graph, constants)
         known = {*graph.constants, *constants, *given}
         before = []
@@ -108,7 +108,7 @@ class Host:
     """The real values of one graph, or of one window of a scan's body, for the whole batch.
 
     `reals` holds every value known before the simulation, and the levels of fixed spiking values; `encoders` those of
-    inputs, by what they charge; `windows` the bodies of scans, one for each window in order of processing. `schedules` are
+    inputs, by what they charge; `windows` the bodies of scans, one for each window in order of processing. `plans` are
     kept by the identity of graphs: give the same mapping for every batch of a graph that stays. What `constants` hold is not
     computed, nor what the backend computes `elsewhere`.
     """
@@ -119,7 +119,7 @@ class Host:
         sizes: Mapping[str, int],
         given: Mapping[Value, np.ndarray],
         constants: Mapping[Value, np.ndarray],
-        schedules: dict[int, Schedule] | None = None,
+        plans: dict[int, HostPlan] | None = None,
         elsewhere: Collection[Value] = (),
     ) -> None:
         self.graph = graph
@@ -129,15 +129,15 @@ class Host:
         self.reals: dict[Value, np.ndarray] = {value: value.array for value in graph.constants}
         self.reals.update(constants)
         self.reals.update(given)
-        self.schedules = {} if schedules is None else schedules
+        self.plans = {} if plans is None else plans
         self.elsewhere = elsewhere
-        if id(graph) not in self.schedules:
-            self.schedules[id(graph)] = Schedule.of(graph, given.keys(), constants, elsewhere)
-        self.schedule = self.schedules[id(graph)]
-        for node in self.schedule.before:
+        if id(graph) not in self.plans:
+            self.plans[id(graph)] = HostPlan.of(graph, given.keys(), constants, elsewhere)
+        self.plan = self.plans[id(graph)]
+        for node in self.plan.before:
             if isinstance(node.op, Scan):
                 self._open(node, node.op)
-            elif isinstance(node.op, Encode) and node.output not in self.schedule.fixed:
+            elif isinstance(node.op, Encode) and node.output not in self.plan.fixed:
                 self.encoders[node.output] = node
             elif node.outputs[0] not in self.reals:
                 self._apply(node, self.reals)
@@ -145,7 +145,7 @@ class Host:
     @property
     def fixed(self) -> dict[Value, np.ndarray]:
         """What follows from the graph and the sizes alone."""
-        return {value: self.reals[value] for value in self.schedule.fixed if value in self.reals}
+        return {value: self.reals[value] for value in self.plan.fixed if value in self.reals}
 
     @cached_property
     def levels(self) -> dict[Value, np.ndarray]:
@@ -168,7 +168,7 @@ class Host:
         for k in window_order(op, length):
             given = {inner: self.reals[outer].take(k, axis=op.axis) for inner, outer in elements if self._real(outer)}
             given.update({inner: self.reals[outer] for inner, outer in shared if self._real(outer)})
-            self.windows[node].append(Host(body, self.sizes, given, constants, self.schedules, self.elsewhere))
+            self.windows[node].append(Host(body, self.sizes, given, constants, self.plans, self.elsewhere))
 
     def _real(self, value: Value) -> bool:
         return value in self.reals and not value.type.is_levels
@@ -180,7 +180,7 @@ class Host:
     def finish(self, sums: Mapping[Value, np.ndarray]) -> dict[Value, np.ndarray]:
         """All real values, given the sums int64[N, ...] of the readouts ([N, windows, ...] inside a body)."""
         reals = dict(self.reals)
-        for node in self.schedule.after:
+        for node in self.plan.after:
             if isinstance(node.op, Readout):
                 reals[node.output] = (sums[node.output] * reals[node.operands[0]]).astype(np.float32)
             elif isinstance(node.op, Scan):

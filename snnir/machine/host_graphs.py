@@ -19,7 +19,7 @@ from snnir.ir.execute import execute
 from snnir.ir.graph import Graph, Node, Value
 from snnir.ir.ops import Encode, Expand, Movement, Readout, Reshape, Scan
 from snnir.ir.types import TensorType
-from snnir.machine.host import Schedule
+from snnir.machine.host import HostPlan
 from snnir.machine.program import IntegerProgram, emitting
 from snnir.machine.scans import Scan as MachineScan
 
@@ -118,14 +118,14 @@ class _Work:
         """From the inputs to what encoders round."""
         new = self._new()
         values = {value: new.input(value.name, self._type(value)) for value in self.graph.inputs}
-        schedule = Schedule.of(self.graph, self.graph.inputs, {})
-        bodies = {node: _Windows.of(node, node.op) for node in schedule.before if isinstance(node.op, Scan)}
-        encoders = _encoders(schedule)
+        plan = HostPlan.of(self.graph, self.graph.inputs, {})
+        bodies = {node: _Windows.of(node, node.op) for node in plan.before if isinstance(node.op, Scan)}
+        encoders = _encoders(plan)
         wanted = [node.operands[0] for node in encoders]
         wanted += [outer for windows in bodies.values() for _, outer in (*windows.elements, *windows.shared)]
         needed = set(_ordered(self.graph, wanted))
         encoded: dict[str, Value] = {}
-        for node in schedule.before:
+        for node in plan.before:
             if node in bodies:
                 encoded |= self._windows(bodies[node], new, values)
             elif node in needed:
@@ -242,13 +242,13 @@ class _Windows:
         shared = tuple(pair for pair in others if not pair[1].is_constant)
         constants = tuple(pair for pair in others if pair[1].is_constant)
         known = {inner: outer.array for inner, outer in constants}
-        schedule = Schedule.of(body, {inner for inner, _ in (*elements, *shared)}, known)
-        return _Windows(body, node.operands[op.states], elements, shared, constants, tuple(_encoders(schedule)))
+        plan = HostPlan.of(body, {inner for inner, _ in (*elements, *shared)}, known)
+        return _Windows(body, node.operands[op.states], elements, shared, constants, tuple(_encoders(plan)))
 
 
-def _encoders(schedule: Schedule) -> list[Node]:
+def _encoders(plan: HostPlan) -> list[Node]:
     """The encoders of what is known before the network runs, and changes."""
-    return [node for node in schedule.before if isinstance(node.op, Encode) and node.output not in schedule.fixed]
+    return [node for node in plan.before if isinstance(node.op, Encode) and node.output not in plan.fixed]
 
 
 def _ordered(graph: Graph, wanted: Iterable[Value]) -> list[Node]:

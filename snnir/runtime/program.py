@@ -151,7 +151,7 @@ class Program:
         inputs = by_name(graph, x)
         result = self._run(inputs, chosen, progress)  # both backends check the inputs
         result.outputs.update(apart(graph, result.outputs, x))
-        for name, share in too_many(result.clipped, self.facts.clipped_inputs).items():
+        for name, share in too_many(result.clipped_counts, self.facts.clipped_inputs).items():
             if name not in self._warned:
                 self._warned.add(name)
                 _LOG.warning(clipping_text(name, share))

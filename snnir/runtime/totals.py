@@ -83,9 +83,14 @@ class RunTotals:
         return cls(**sums | {"counts_synops": all(part.counts_synops for part in known)})
 
     @property
+    def clipped_counts(self) -> dict[str, tuple[int, int]]:
+        """How many numbers of each input saturated, of how many."""
+        return {name: (beyond, self.encoded[name]) for name, beyond in self.clipped.items()}
+
+    @property
     def clipped_shares(self) -> dict[str, float]:
         """The share of each input that saturated."""
-        return clipped_shares({name: (beyond, self.encoded[name]) for name, beyond in self.clipped.items()})
+        return clipped_shares(self.clipped_counts)
 
 
 def _sums(parts: Mapping[str, np.ndarray]) -> dict[str, int]:

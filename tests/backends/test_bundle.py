@@ -116,7 +116,7 @@ def test_random_graphs_are_the_same_everywhere(first: int, record_property: Call
                 )
                 np.testing.assert_array_equal(levels, read.golden.inputs[name])
         bounds = step_bounds(program.graph(), few, delivery, execution)
-        mine = {"": [made.schedule.outer], **made.schedule.windows}
+        mine = {"": [made.settling.outer], **made.settling.windows}
         for name, steps in bounds.items():
             assert all(a <= b for a, b in zip(mine[name], steps, strict=True)), f"seed {seed}: {name} {mine[name]} {steps}"
         run_again(read, bundle_to_program(read.program))
@@ -183,7 +183,7 @@ def never_overflows(made: Bundle, rng: np.random.Generator, where: str) -> list[
         if name in made.bounds.trains:
             low, high = made.bounds.trains[name]["events"]
             assert low <= train.min(initial=0) and train.max(initial=0) <= high, f"{where}: {name}"
-            assert np.argwhere(train)[:, -2].max(initial=-1) < made.schedule.steps[name], f"{where}: {name}"
+            assert np.argwhere(train)[:, -2].max(initial=-1) < made.settling.steps[name], f"{where}: {name}"
     for name, observed in free.observed.items():
         for register, (low, high) in observed.ranges.items():
             certified = registers[name][register]

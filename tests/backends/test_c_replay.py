@@ -292,7 +292,7 @@ def test_the_engine_finds_what_is_wrong(engine: Engine) -> None:
     status, _, error = engine.run(unpacked(made))
     assert status == 1 and "the number of events" in error
     made.golden.events["y"] = Events(rows, 1, made.golden.events["y"].steps)
-    made.schedule.steps["y"] -= 1
+    made.settling.steps["y"] -= 1
     assert "certified are" in engine.run(unpacked(made))[2]
 
 

@@ -115,35 +115,31 @@ def test_what_is_loaded_already_is_not_told_of() -> None:
     assert not library.listeners
 
 
-def test_numba_without_blas_leaves_scipy_alone() -> None:
-    lines = (
-        "import sys",
-        "from snnir.cli.compilation import load_numba_without_blas",
-        "load_numba_without_blas()",
-        "assert 'scipy.linalg' not in sys.modules",
-        "import numba, scipy.linalg",
-        "assert scipy.linalg.det([[2.0]]) == 2",
-        "assert numba.njit(lambda x: x + 1)(1) == 2",
-    )
-    result = run("\n".join(lines))
-    assert result.returncode == 0, result.stderr
+AHEAD = f"""
+from pathlib import Path
+import sys
+from snnir.backends.simulator import library, shipped
+shipped.SHIPPED = Path(sys.argv[1])
+if sys.argv[2] == "make":
+    print(len(shipped.make(shipped.SHIPPED, [{SMALLEST!r}])))
+else:
+    library.listeners.append(lambda *facts: print("compiles"))
+    print(library.address({SMALLEST!r}) > 0, shipped.folder() is not None)
+"""
 
 
-def test_warm_up_leaves_nothing_to_compile(capsys: pytest.CaptureFixture[str]) -> None:
-    from snnir.cli.main import main
+def test_functions_compiled_ahead_are_loaded_where_the_processor_fits(tmp_path: Path) -> None:
+    def use(what: str, **environment: str) -> str:
+        command = [sys.executable, "-c", AHEAD, str(tmp_path / "shipped"), what]
+        kept = os.environ | {"XDG_CACHE_HOME": str(tmp_path / what)} | environment
+        kept.pop("NUMBA_CACHE_DIR", None)
+        result = subprocess.run(command, env=kept, capture_output=True, text=True, check=False, timeout=300)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
-    for again in (False, True):
-        assert main(["warm-up", "--json"]) == 0
-        facts = json.loads(capsys.readouterr().out)
-        assert facts["compiled"] + facts["kept_before"] == len(library.names())
-        assert not again or facts["compiled"] == 0
-    assert all(library.address(name) for name in library.names())
-
-
-def test_warm_up_without_a_folder_is_refused(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("", encoding="utf-8")
-    code = "import sys; from snnir.cli.main import main; sys.exit(main(['warm-up']))"
-    result = run(code, XDG_CACHE_HOME=str(blocked), HOME=str(blocked))
-    assert result.returncode == 2
-    assert "XDG_CACHE_HOME" in result.stderr
+    assert use("make") == "2\n"  # an index, and the machine code
+    assert use("use") == "True True\n"
+    (target,) = (tmp_path / "shipped").glob("*/target.json")
+    facts = json.loads(target.read_text(encoding="utf-8"))
+    target.write_text(json.dumps(facts | {"features": [*facts["features"], "no such feature"]}), encoding="utf-8")
+    assert use("elsewhere") == "compiles\ncompiles\nTrue False\n"

@@ -206,7 +206,7 @@ def test_the_command_line_takes_sizes(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_options_are_read() -> None:
-    from snnir.cli.options import dims_of
+    from snnir.cli.import_options import dims_of
 
     assert dims_of(["height=320", "x:3=5"], ["y=N,3,?,7"]) == {"height": 320, "x:3": 5, "y:1": 3, "y:3": 7}
     for wrong in ("height", "=3", "height=-1", "height=a"):

@@ -139,3 +139,19 @@ def test_a_bundle_says_what_it_takes() -> None:
         run_inputs(made, data["x"])
     with pytest.raises(InputError, match=r"input x: expected shape \[N, 4, 5\], found \[5, 3, 5\]"):
         run_inputs(made, {**data, "x": data["x"][:, 1:]})
+
+
+def test_facts_in_json_are_numbers_and_the_table_says_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph, data = sequence_first()
+    file = str(tmp_path / "b.snnb")
+    snnir.bundle(snnir.compile(graph, calibration=data, bits=3), data).save(file)
+    assert main(["inspect", file, "--json"]) == 0
+    for item in json.loads(capsys.readouterr().out)["populations"].values():
+        assert isinstance(item["size"], int) and all(isinstance(bits, int) for bits in item["bits"].values())
+    assert main(["replay", file, "--json"]) == 0
+    registers = json.loads(capsys.readouterr().out)["registers"]
+    assert registers and all(
+        bits["bits_needed"] <= bits["bits_certified"] for found in registers.values() for bits in found.values()
+    )
+    assert main(["inspect", file]) == 0 and " bif uniform; bits: " in " ".join(capsys.readouterr().out.split())
+    assert main(["replay", file]) == 0 and "bits certified" in " ".join(capsys.readouterr().out.split())

@@ -333,3 +333,67 @@ def test_a_matrix_for_each_head_beside_a_batch_anywhere(
     np.testing.assert_allclose(execute(program.graph("float"), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], atol=1e-5)
     report = program.verify(x)
     assert report.ok and report.compared
+
+
+def test_an_open_batch_that_a_state_of_one_sample_forces_to_one() -> None:
+    """As an exporter leaves it that calls the batch of the input open and not that of the initial state."""
+    node = helper.make_node
+    nodes = [
+        node("GRU", ["x", "W", "R", "", "", "h0"], ["Y", "H"], hidden_size=4),
+        node("Squeeze", ["H"], ["s"]),
+        node("Gemm", ["s2", "w"], ["g"]),
+        node("Unsqueeze", ["s", "zero"], ["s2"]),
+        node("Squeeze", ["g"], ["y0"]),
+        node("Slice", ["y0", "zero", "two", "zero"], ["y"]),
+    ]
+    nodes[2], nodes[3] = nodes[3], nodes[2]
+    weights = {"W": real(1, 12, 3), "R": real(1, 12, 4), "w": real(4, 5), "zero": np.array([0]), "two": np.array([2])}
+    model = model_of(nodes, {"x": [6, "batch", 3], "h0": [1, 1, 4]}, {"y": 1}, **weights)
+    data = {"x": RNG.normal(size=(6, 20, 3)).astype(np.float32), "h0": np.zeros((1, 20, 4), np.float32)}
+    program = snnir.compile(model, calibration=data, bits=6)
+    assert str(program.graph("float").outputs["y"].type) == "Nx2:f32"
+    assert any("its open batch is 1: h0 is a state of one sample" in note for note in program.facts.notes or ())
+    assert program.verify(data).ok
+
+
+def test_values_padded_and_spread_beside_a_batch_at_axis_1() -> None:
+    """As tf2onnx writes layers distributed over time: positions first, then the batch, padded along the positions."""
+    node = helper.make_node
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("MatMul", ["t", "w"], ["m"]),
+        node("Relu", ["m"], ["r"]),
+        node("Pad", ["r", "amounts"], ["p"]),
+        node("Max", ["p", "r2"], ["z"]),
+        node("Transpose", ["z"], ["y"], perm=[1, 0, 2]),
+        node("Relu", ["t2"], ["r2"]),
+        node("Transpose", ["u"], ["t2"], perm=[1, 0, 2]),
+    ]
+    nodes = [*nodes[:4], nodes[7], nodes[6], *nodes[4:6]]
+    model = model_of(nodes, {"x": ["N", 5, 3], "u": ["N", 8, 4]}, {"y": 3}, w=real(3, 4), amounts=np.array([1, 0, 0, 2, 0, 0]))
+    data = {"x": RNG.normal(size=(9, 5, 3)).astype(np.float32), "u": RNG.normal(size=(9, 8, 4)).astype(np.float32)}
+    program = snnir.compile(model, calibration=data, bits=6)
+    assert program.verify(data).ok
+
+
+def test_an_open_batch_whose_nodes_are_written_for_one_sample() -> None:
+    """As an exporter leaves it that calls the batch open and folds the sizes of its example into reshapes."""
+    node = helper.make_node
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        node("MatMul", ["t", "w"], ["m"]),
+        node("Reshape", ["m", "split"], ["s"]),
+        node("Transpose", ["s"], ["h"], perm=[2, 1, 0, 3]),
+        node("Relu", ["h"], ["r"]),
+        node("Reshape", ["r", "joined"], ["y"]),
+    ]
+    model = model_of(
+        nodes, {"x": ["batch", 5, 3]}, {"y": 3}, w=real(3, 4), split=np.array([5, 1, 2, 2]), joined=np.array([1, 2, 10])
+    )
+    x = RNG.normal(size=(9, 5, 3)).astype(np.float32)
+    program = snnir.compile(model, calibration=x, bits=8)
+    assert any("its open batch is 1: " in note for note in program.facts.notes or ())
+    assert program.verify(x).ok
+    expected = run_onnxruntime(model, {"x": x})["y"]  # sample by sample, since the model fails on nine
+    assert expected.shape == (9, 2, 10)
+    assert np.corrcoef(program.run(x).outputs["y"].ravel(), expected.ravel())[0, 1] > 0.999

@@ -293,3 +293,37 @@ def test_a_real_operator_on_integers_is_refused_by_name() -> None:
     model = model_with([node("Sqrt", ["x"], ["y"], "root")], {"x": (TensorProto.INT32, ["N", 3])}, {"y": TensorProto.INT32})
     with pytest.raises((UnsupportedError, ModelError), match="root \\(Sqrt\\): it computes with i32; of this operator only real"):
         snnir.import_model(model)
+
+
+def test_indices_made_of_comparisons_of_real_numbers_are_the_hosts() -> None:
+    """As tf2onnx writes an embedding whose negative indices count from the end: truth of real numbers becomes integers."""
+    nodes = [
+        node("Less", ["x", "zero"], ["negative"]),
+        node("Cast", ["negative"], ["shifted"], to=TensorProto.INT32),
+        node("Not", ["negative"], ["positive"]),
+        node("Cast", ["positive"], ["kept"], to=TensorProto.INT32),
+        node("Cast", ["x"], ["index"], to=TensorProto.INT32),
+        node("Add", ["index", "five"], ["end"]),
+        node("Mul", ["end", "shifted"], ["a"]),
+        node("Mul", ["index", "kept"], ["b"]),
+        node("Add", ["a", "b"], ["i"]),
+        node("Gather", ["table", "i"], ["e"]),
+        node("MatMul", ["e", "w"], ["m"]),
+        node("Relu", ["m"], ["y"]),
+    ]
+    rng = np.random.default_rng(0)
+    arrays = {
+        "zero": np.zeros((), np.float32),
+        "five": np.array(5, np.int32),
+        "table": rng.normal(size=(5, 3)).astype(np.float32),
+        "w": rng.normal(size=(3, 4)).astype(np.float32),
+    }
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6])]
+    results = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 6, 4])]
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "indices", given, results, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x = rng.integers(-5, 5, (20, 6)).astype(np.float32)
+    program = snnir.compile(model, calibration=x, bits=8)
+    assert program.verify(x).ok
+    assert np.corrcoef(program.run(x).outputs["y"].ravel(), run_onnxruntime(model, {"x": x})["y"].ravel())[0, 1] > 0.999

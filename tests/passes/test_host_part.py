@@ -29,6 +29,7 @@ from snnir.ir.ops import (
     Sqrt,
     Tanh,
 )
+from tests.test_conversion import compiled
 
 N = dim("N")
 
@@ -205,3 +206,12 @@ def test_signal_processing_of_each_element_stays_in_the_body() -> None:
     for execution in ("reset", "carry"):
         assert program.verify(draft.data(20), execution=execution).ok
     assert program.facts["host_nodes"] == ["mul node 'mul' (mul)", "sqrt node 'size' (sqrt)"]
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_the_host_weighs_nothing_that_could_spike(first: int) -> None:
+    """Random graphs hold functions anywhere, signal processing before them and arg-max behind; layers with weights all spike."""
+    for seed in range(first, first + 20):
+        graphs, _ = compiled(seed)
+        layers = [node for _, node in graphs["spiking"].walk() if isinstance(node.op, Linear | Conv)]
+        assert not [node.describe() for node in layers if node.output.type.is_real and not node.operands[0].is_constant], seed

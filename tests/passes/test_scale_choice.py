@@ -102,7 +102,7 @@ def test_products_that_a_state_adds_up_are_powers_of_two_apart(cell: type[Gru] |
         state = list(scan.body.outputs.values())[scan.op.states - 1]  # type: ignore[attr-defined]
         assert state.producer is not None
         total = state.producer.operands[0]
-        worths = []
+        scales_found = []
         behind = [total]
         while behind:
             node = behind.pop().producer
@@ -111,9 +111,9 @@ def test_products_that_a_state_adds_up_are_powers_of_two_apart(cell: type[Gru] |
             elif node is not None:
                 quantization = node.output.type.quantization
                 assert quantization is not None
-                worths.append(quantization.scale)
-        assert len(worths) == 2
-        ratio = math.log2(worths[0] / worths[1])
+                scales_found.append(quantization.scale)
+        assert len(scales_found) == 2
+        ratio = math.log2(scales_found[0] / scales_found[1])
         assert abs(ratio - round(ratio)) < 1e-9
 
 

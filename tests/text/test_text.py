@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from snnir.cli.main import main
+from snnir.ir import FLOAT
+from snnir.ir.parse import parse
+from snnir.ir.worklist import rewrite
 from snnir.passes import PASSES
+from snnir.passes.canonicalize import RULES
 from tests.text.filecheck import FileCheckError, check, directives, runs
 
 FOLDER = Path(__file__).parent
@@ -36,6 +41,15 @@ def test_every_pass_has_text_tests() -> None:
         name for path in FILES for words in runs(path.read_text(encoding="utf-8")) for name in PASSES if name in " ".join(words)
     }
     assert tried == set(PASSES)
+
+
+def test_every_rewrite_rule_has_a_text_test() -> None:
+    hits: Counter[str] = Counter()
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        if "canonicalize" in source and (graph := parse(source)).level == FLOAT:
+            rewrite(graph, RULES, hits)
+    assert {rule.name for rule in RULES} <= set(hits)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def _layer(
     images = _images(op, table, bits["membrane"], planes)
     width = {image.facts["role"]: image.bits for image in images}
     events = [bundle.bounds.trains[source]["events"] for source in trains]
-    steps = 1 + max(bundle.schedule.steps[source] for source in (name, *trains))
+    steps = 1 + max(bundle.settling.steps[source] for source in (name, *trains))
     parameters = {
         "NEURONS": op.train.size,
         "NEURON_BITS": width["targets"],

@@ -52,9 +52,9 @@ def plane_events(name: str, events: np.ndarray, ends: np.ndarray) -> tuple[np.nd
     """
     last, values = ends[events[:, 3]], events[:, 4]
     planes = last > 0
-    worth = np.left_shift(1, np.where(planes, last - 1 - events[:, 2], 0))
-    if (np.abs(values[planes]) != worth[planes]).any():
-        raise UsageError(f"{name}: an event is worth other than the bit of its step; write memory images (--emit hex) instead")
+    unit = np.left_shift(1, np.where(planes, last - 1 - events[:, 2], 0))
+    if (np.abs(values[planes]) != unit[planes]).any():
+        raise UsageError(f"{name}: the value of an event is not the bit of its step; write memory images (--emit hex) instead")
     return np.where(planes, np.sign(values), values), last
 
 

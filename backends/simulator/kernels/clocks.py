@@ -19,7 +19,8 @@ from snnir.backends.simulator.kernels.constants import (
     UNSETTLED,
     WINDOW,
 )
-from snnir.backends.simulator.kernels.memory import copy, cycles, deliver_by, enlarge, events_of, grow, longs, stop_where_asked
+from snnir.backends.simulator.kernels.inputs import deliver_step
+from snnir.backends.simulator.kernels.memory import copy, cycles, enlarge, events_of, grow, longs, stop_where_asked
 from snnir.backends.simulator.kernels.numba_compat import part
 from snnir.ir.generator import GOLDEN, MIX_A, MIX_B
 
@@ -138,12 +139,7 @@ def integrate_fire(run, worker, number, start, theta, sums, each, rest):
         if leak:
             for i in range(n):
                 v[i] -= v[i] >> leak
-        for s in range(row.first, row.last):
-            slot = program.inputs[s]
-            if t < worker.steps[slot]:
-                begin, end = offsets[worker.first[slot] + t], offsets[worker.first[slot] + t + 1]
-                if begin < end:
-                    deliver_by(run.deliveries[s], run, worker, number, s, begin, end)
+        deliver_step(run, worker, number, row, t)
         if timed:
             now = cycles()
             cursors[DELIVERING] += now - since

@@ -155,9 +155,14 @@ class _Cache(caching.FunctionCache):
 
 
 class Native:
-    """A C function compiled from Python. Its parameters are int64; it returns int64, or nothing."""
+    """A C function compiled from Python. Its parameters are int64; it returns int64, or nothing.
 
-    def __init__(self, function: Callable[..., object], *, returns: bool) -> None:
+    `name` distinguishes functions that one factory makes: symbols and files of the cache are named after it.
+    """
+
+    def __init__(self, function: Callable[..., object], *, returns: bool, name: str = "") -> None:
+        if name:
+            function.__name__ = function.__qualname__ = name
         integer = numba.types.int64
         count = function.__code__.co_argcount
         signature = ((integer,) * count, integer if returns else numba.types.void)

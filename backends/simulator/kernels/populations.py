@@ -19,11 +19,11 @@ from snnir.backends.simulator.kernels.constants import (
     UNSETTLED,
     WINDOW,
 )
+from snnir.backends.simulator.kernels.inputs import deliver_all, deliver_step, last_step
 from snnir.backends.simulator.kernels.memory import (
     clear,
     copy,
     cycles,
-    deliver_by,
     enlarge,
     events_of,
     grow,
@@ -33,7 +33,7 @@ from snnir.backends.simulator.kernels.memory import (
 from snnir.backends.simulator.kernels.neurons import able, emit, fire, fire_again, fire_staircase, neighbours
 from snnir.backends.simulator.kernels.numba_compat import part
 
-__all__ = ["keep_history", "last_step", "populate"]
+__all__ = ["keep_history", "populate"]
 
 
 @part
@@ -49,17 +49,37 @@ def keep_history(worker, population, sums, tracers, theta, layout):
 
 
 @part
-def last_step(run, worker, row):
-    """The number of steps until the last input event of a population's window."""
-    offsets, _, _ = events_of(worker.trains)
-    last = 0
-    for s in range(row.first, row.last):
-        slot = run.program.inputs[s]
-        first, steps = worker.first[slot], min(worker.steps[slot], run.cap)
-        while steps > last and offsets[first + steps - 1] == offsets[first + steps]:
-            steps -= 1
-        last = max(last, steps)
-    return last
+def _begin(program, worker, row, start, kept, a, up, down):
+    """Sums and tracers as a window begins, and the thresholds beside every level of a staircase."""
+    tracers = worker.tracers[: row.size]
+    if worker.window[RESUMES]:
+        copy(a, kept[row.own : row.own + row.size])
+        copy(tracers, worker.kept_levels[row.neurons : row.neurons + row.size])
+    else:
+        copy(a, start[row.own : row.own + row.size])
+        clear(tracers)
+    if row.staircase:
+        most = np.iinfo(a.dtype).max
+        for i in range(row.size):
+            parameter = program.parameter[row.neurons + i]
+            first = row.thresholds + parameter * row.steps
+            up[i], down[i] = neighbours(program.thresholds[first : first + row.steps], row.lo, row.hi, tracers[i], most)
+
+
+@part
+def _end(run, worker, row, kept, a):
+    """Write down what a readout or a function wants of the sums, and what the next window resumes."""
+    n, window, layout = row.size, worker.window, run.program.layout[row.neurons : row.neurons + row.size]
+    if row.sums >= 0:
+        settled = run.results[window[SAMPLE]][run.program.results[SUMS] + row.sums + window[WINDOW] * n :]
+        for i in range(n):
+            settled[layout[i]] = a[i]
+    if row.register >= 0:
+        for i in range(n):
+            worker.registers[row.register + layout[i]] = a[i]
+    if window[KEEPS]:
+        copy(kept[row.own : row.own + n], a)
+        copy(worker.kept_levels[row.neurons : row.neurons + n], worker.tracers[:n])
 
 
 @part
@@ -70,7 +90,7 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
     no input is left every neuron changes by one level a step until it has reached its own.
     """
     program, cap, timed = run.program, run.cap, run.timed != 0
-    row, window, cursors, trains = program.populations[number], worker.window, worker.cursors, worker.trains
+    row, cursors, trains = program.populations[number], worker.cursors, worker.trains
     keeps_history = run.flags[row.emitter] & KEEPS_HISTORY != 0
     n, lo, hi, staircase = row.size, row.lo, row.hi, row.staircase
     parameter = program.parameter[row.neurons : row.neurons + n]
@@ -79,16 +99,7 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
     theta = theta[row.own : row.own + n]
     a, up, down, tracers = sums[:n], up[:n], down[:n], worker.tracers[:n]
     most = np.iinfo(a.dtype).max
-    if window[RESUMES]:
-        copy(a, kept[row.own : row.own + n])
-        copy(tracers, worker.kept_levels[row.neurons : row.neurons + n])
-    else:
-        copy(a, start[row.own : row.own + n])
-        clear(tracers)
-    if staircase:
-        for i in range(n):
-            thresholds = table[parameter[i] * row.steps : (parameter[i] + 1) * row.steps]
-            up[i], down[i] = neighbours(thresholds, lo, hi, tracers[i], most)
+    _begin(program, worker, row, start, kept, a, up, down)
     last = last_step(run, worker, row)
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
     grow(trains, base + min(last + hi - lo, cap) + 1, cursor)
@@ -96,23 +107,14 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
     offsets[base] = cursor
     used = 0
     if hi == lo and not keeps_history:
-        for s in range(row.first, row.last):
-            slot = program.inputs[s]
-            begin, end = offsets[worker.first[slot]], offsets[worker.first[slot] + min(worker.steps[slot], last)]
-            if begin < end:
-                deliver_by(run.deliveries[s], run, worker, number, s, begin, end)
+        deliver_all(run, worker, number, row, last)
         last = 0
     fired, signs, active = worker.fired, worker.signs, hi > lo
     since = cycles() if timed else 0
     for t in range(last):
         stop_where_asked(run)
-        for s in range(row.first, row.last):
-            slot = program.inputs[s]
-            if t < worker.steps[slot]:
-                begin, end = offsets[worker.first[slot] + t], offsets[worker.first[slot] + t + 1]
-                if begin < end:
-                    deliver_by(run.deliveries[s], run, worker, number, s, begin, end)
-                    active = hi > lo
+        if deliver_step(run, worker, number, row, t):
+            active = hi > lo
         if keeps_history:
             keep_history(worker, number, a, tracers, theta, layout)
         if timed:
@@ -164,15 +166,6 @@ def populate(run, worker, number, start, theta, kept, sums, up, down):
         cursors[SETTLING] += cycles() - since
     if t >= cap and hi > lo:  # the steps were too few
         cursors[UNSETTLED] += able(a, up, down, theta, tracers, staircase, lo, hi)
-    if row.sums >= 0:
-        settled = run.results[window[SAMPLE]][program.results[SUMS] + row.sums + window[WINDOW] * n :]
-        for i in range(n):
-            settled[layout[i]] = a[i]
-    if row.register >= 0:
-        for i in range(n):
-            worker.registers[row.register + layout[i]] = a[i]
-    if window[KEEPS]:
-        copy(kept[row.own : row.own + n], a)
-        copy(worker.kept_levels[row.neurons : row.neurons + n], tracers)
+    _end(run, worker, row, kept, a)
     worker.first[row.slot], worker.steps[row.slot] = base, used
     cursors[OFFSETS], cursors[EVENTS] = base + used + 1, cursor

@@ -18,11 +18,11 @@ from snnir.backends.simulator.kernels.functions import compute, tell_changes
 from snnir.backends.simulator.kernels.interpreter import run_samples, scan
 from snnir.backends.simulator.kernels.levels import deliver_convolution_of_levels, deliver_dense_levels
 from snnir.backends.simulator.kernels.memory import as_run, as_worker, free
-from snnir.backends.simulator.kernels.numba_compat import Native
+from snnir.backends.simulator.kernels.numba_compat import Compiled, Native, part
 from snnir.backends.simulator.kernels.populations import populate
 from snnir.backends.simulator.kernels.running_sums import run_sums
 from snnir.backends.simulator.kernels.synapses import deliver_convolution, deliver_dense, deliver_sparse
-from snnir.backends.simulator.kernels.threads import help_with_jobs, pool_words, run_together, wake_helpers
+from snnir.backends.simulator.kernels.threads import pool_words, run_job, serve_jobs, wake_helpers
 from snnir.backends.simulator.kernels.trains import gather
 
 __all__ = ["NATIVE"]
@@ -31,16 +31,127 @@ NATIVE: dict[str, Native] = {}
 """By name."""
 
 
-def _native(*, returns: bool) -> Callable[[Callable[..., None]], Native]:
-    def enter(function: Callable[..., object]) -> Native:
-        NATIVE[function.__name__] = Native(function, returns=returns)
-        return NATIVE[function.__name__]
-
-    return enter
+def _native(function: Callable[..., object]) -> Native:
+    NATIVE[function.__name__] = Native(function, returns=False)
+    return NATIVE[function.__name__]
 
 
-@_native(returns=False)
+def _instruction(name: str, execute: Compiled, arrays: Compiled) -> None:
+    """Enter the function `name(run, worker, row)` that executes a row of a table, with the arrays of neurons of one width."""
+
+    @part
+    def executed(run, worker, row):  # on its own, since Numba unpacks no tuple within `try`
+        execute(run, worker, row, *arrays(worker))
+
+    def routine(run, worker, row):
+        try:
+            executed(as_run(run), as_worker(worker), row)
+        except Exception:
+            return 1
+        return 0
+
+    NATIVE[name] = Native(routine, returns=True, name=name)
+
+
+def _delivery(name: str, deliver: Compiled, arrays: Compiled) -> None:
+    """Enter the function `name` that delivers the events begin..end-1 through a segment, with arrays of weights of a width."""
+
+    def routine(run, worker, population, segment, begin, end):
+        given, own = as_run(run), as_worker(worker)
+        deliver(given, own, population, segment, begin, end, *arrays(given.program, own))
+
+    NATIVE[name] = Native(routine, returns=False, name=name)
+
+
+@part
+def _none(worker):
+    return ()
+
+
+@part
+def _running_32(worker):
+    return worker.start32, worker.kept32, worker.sums32, worker.up32
+
+
+@part
+def _running_64(worker):
+    return worker.start64, worker.kept64, worker.sums64, worker.up64
+
+
+@part
+def _neurons_32(worker):
+    return worker.start32, worker.theta32, worker.kept32, worker.sums32, worker.up32, worker.down32
+
+
+@part
+def _neurons_64(worker):
+    return worker.start64, worker.theta64, worker.kept64, worker.sums64, worker.up64, worker.down64
+
+
+@part
+def _few_32(worker):
+    return worker.start32, worker.theta32, worker.sums32
+
+
+@part
+def _few_64(worker):
+    return worker.start64, worker.theta64, worker.sums64
+
+
+@part
+def _clocked_32(worker):
+    return worker.start32, worker.theta32, worker.sums32, worker.up32, worker.down32
+
+
+@part
+def _clocked_64(worker):
+    return worker.start64, worker.theta64, worker.sums64, worker.up64, worker.down64
+
+
+@part
+def _weights_8(program, worker):
+    return worker.sums32, program.weights8, worker.factors32
+
+
+@part
+def _weights_16(program, worker):
+    return worker.sums32, program.weights16, worker.factors32
+
+
+@part
+def _weights_64(program, worker):
+    return worker.sums64, program.weights64, worker.factors64
+
+
+for _name, _execute, _arrays in (
+    ("scan_windows", scan, _none),
+    ("encode_levels", encode, _none),
+    ("gather_trains", gather, _none),
+    ("compute_function", compute, _none),
+    ("tell_changes_of_function", tell_changes, _none),
+    ("combine_tracers", combine, _none),
+    ("run_sums_32", run_sums, _running_32),
+    ("run_sums_64", run_sums, _running_64),
+    ("populate_32", populate, _neurons_32),
+    ("populate_64", populate, _neurons_64),
+    ("few_spikes_32", few_spikes, _few_32),
+    ("few_spikes_64", few_spikes, _few_64),
+    ("integrate_fire_32", integrate_fire, _clocked_32),
+    ("integrate_fire_64", integrate_fire, _clocked_64),
+    ("clock_train", clock, _none),
+):
+    _instruction(_name, _execute, _arrays)
+
+for _kind, _deliver in (("dense", deliver_dense), ("convolution", deliver_convolution), ("sparse", deliver_sparse)):
+    for _bits, _arrays in ((8, _weights_8), (16, _weights_16), (64, _weights_64)):
+        _delivery(f"{_kind}_{_bits}", _deliver, _arrays)
+_delivery("dense_levels_8", deliver_dense_levels, _weights_8)
+_delivery("convolution_levels_8", deliver_convolution_of_levels, _weights_8)
+
+
+@_native
 def work(run):
+    """Simulate samples of a run, each by itself, until none is left."""
     given = as_run(run)
     try:
         run_samples(given)
@@ -48,230 +159,25 @@ def work(run):
         given.counters[FAILED] = 1
 
 
-@_native(returns=True)
-def scan_windows(run, worker, row):
-    try:
-        scan(as_run(run), as_worker(worker), row)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def encode_levels(run, worker, row):
-    try:
-        encode(as_run(run), as_worker(worker), row)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def gather_trains(run, worker, row):
-    try:
-        gather(as_run(run), as_worker(worker), row)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def compute_function(run, worker, row):
-    try:
-        compute(as_run(run), as_worker(worker), row)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def tell_changes_of_function(run, worker, row):
-    try:
-        tell_changes(as_run(run), as_worker(worker), row)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def run_sums_32(run, worker, row):
-    own = as_worker(worker)
-    try:
-        run_sums(as_run(run), own, row, own.start32, own.kept32, own.sums32, own.up32)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def run_sums_64(run, worker, row):
-    own = as_worker(worker)
-    try:
-        run_sums(as_run(run), own, row, own.start64, own.kept64, own.sums64, own.up64)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def combine_tracers(run, worker, row):
-    try:
-        combine(as_run(run), as_worker(worker), row)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def populate_32(run, worker, row):
-    own = as_worker(worker)
-    try:
-        populate(as_run(run), own, row, own.start32, own.theta32, own.kept32, own.sums32, own.up32, own.down32)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def populate_64(run, worker, row):
-    own = as_worker(worker)
-    try:
-        populate(as_run(run), own, row, own.start64, own.theta64, own.kept64, own.sums64, own.up64, own.down64)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def few_spikes_32(run, worker, row):
-    own = as_worker(worker)
-    try:
-        few_spikes(as_run(run), own, row, own.start32, own.theta32, own.sums32)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def few_spikes_64(run, worker, row):
-    own = as_worker(worker)
-    try:
-        few_spikes(as_run(run), own, row, own.start64, own.theta64, own.sums64)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def integrate_fire_32(run, worker, row):
-    own = as_worker(worker)
-    try:
-        integrate_fire(as_run(run), own, row, own.start32, own.theta32, own.sums32, own.up32, own.down32)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def integrate_fire_64(run, worker, row):
-    own = as_worker(worker)
-    try:
-        integrate_fire(as_run(run), own, row, own.start64, own.theta64, own.sums64, own.up64, own.down64)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=True)
-def clock_train(run, worker, row):
-    try:
-        clock(as_run(run), as_worker(worker), row)
-    except Exception:
-        return 1
-    return 0
-
-
-@_native(returns=False)
-def dense_8(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
-
-
-@_native(returns=False)
-def dense_levels_8(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_dense_levels(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
-
-
-@_native(returns=False)
-def dense_16(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, population, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
-
-
-@_native(returns=False)
-def dense_64(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_dense(given, own, population, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
-
-
-@_native(returns=False)
-def convolution_8(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_convolution(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
-
-
-@_native(returns=False)
-def convolution_levels_8(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_convolution_of_levels(given, own, population, segment, begin, end, own.sums32, given.program.weights8, own.factors32)
-
-
-@_native(returns=False)
-def convolution_16(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_convolution(given, own, population, segment, begin, end, own.sums32, given.program.weights16, own.factors32)
-
-
-@_native(returns=False)
-def convolution_64(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_convolution(given, own, population, segment, begin, end, own.sums64, given.program.weights64, own.factors64)
-
-
-@_native(returns=False)
-def sparse_8(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_sparse(given, own, population, segment, begin, end, own.sums32, given.program.weights8)
-
-
-@_native(returns=False)
-def sparse_16(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_sparse(given, own, population, segment, begin, end, own.sums32, given.program.weights16)
-
-
-@_native(returns=False)
-def sparse_64(run, worker, population, segment, begin, end):
-    given, own = as_run(run), as_worker(worker)
-    deliver_sparse(given, own, population, segment, begin, end, own.sums64, given.program.weights64)
-
-
-@_native(returns=False)
+@_native
 def release(address):
+    """Free memory that a growing array had."""
     free(address)
 
 
-@_native(returns=False)
+@_native
 def wake(words, helpers):
+    """Wake the helpers of a pool: a job comes soon."""
     wake_helpers(pool_words(words), helpers)
 
 
-@_native(returns=False)
-def help(words, place):
-    help_with_jobs(pool_words(words), place)
+@_native
+def serve(words, place):
+    """What a helper of a pool does, for ever: each job, when it comes."""
+    serve_jobs(pool_words(words), place)
 
 
-@_native(returns=False)
-def together(words, helpers, function, given):
-    run_together(pool_words(words), helpers, function, given)
+@_native
+def run_shared(words, helpers, function, given):
+    """Have a job done by the caller and the helpers of a pool."""
+    run_job(pool_words(words), helpers, function, given)

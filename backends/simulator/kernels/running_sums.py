@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from snnir.backends.simulator.kernels.constants import EVENTS, KEEPS, OFFSETS, RESUMES
-from snnir.backends.simulator.kernels.memory import clear, copy, deliver_by, events_of, grow, stop_where_asked
+from snnir.backends.simulator.kernels.inputs import deliver_step, last_step
+from snnir.backends.simulator.kernels.memory import clear, copy, events_of, grow, stop_where_asked
 from snnir.backends.simulator.kernels.numba_compat import part
-from snnir.backends.simulator.kernels.populations import last_step
 
 __all__ = ["run_sums"]
 
 
 @part
-def run_sums(run, worker, number, start, kept, sums, told):
-    """Add up what arrives, step by step, and tell what changed; the first step of a fresh window tells the start as well.
+def run_sums(run, worker, number, start, kept, sums, emitted):
+    """Add up what arrives, step by step, and emit what changed; the first step of a fresh window emits the start as well.
 
-    `start` and `kept` are arrays over all neurons, `sums` and `told` have room for the largest population.
+    `start` and `kept` are arrays over all neurons, `sums` and `emitted` have room for the largest population.
     """
     program = run.program
     row, window, cursors, trains = program.populations[number], worker.window, worker.cursors, worker.trains
-    n, a, told = row.size, sums[: row.size], told[: row.size]
+    n, a, emitted = row.size, sums[: row.size], emitted[: row.size]
     layout = program.layout[row.neurons : row.neurons + n]
     last = last_step(run, worker, row)
     if window[RESUMES]:
         copy(a, kept[row.own : row.own + n])
-        copy(told, a)
+        copy(emitted, a)
     else:
         copy(a, start[row.own : row.own + n])
-        clear(told)
+        clear(emitted)
         last = max(last, 1)
     base, cursor, used = cursors[OFFSETS], cursors[EVENTS], 0
     grow(trains, base + last + 1, cursor)
@@ -34,18 +34,13 @@ def run_sums(run, worker, number, start, kept, sums, told):
     offsets[base] = cursor
     for t in range(last):
         stop_where_asked(run)
-        for s in range(row.first, row.last):
-            slot = program.inputs[s]
-            if t < worker.steps[slot]:
-                begin, end = offsets[worker.first[slot] + t], offsets[worker.first[slot] + t + 1]
-                if begin < end:
-                    deliver_by(run.deliveries[s], run, worker, number, s, begin, end)
+        deliver_step(run, worker, number, row, t)
         if grow(trains, 0, cursor + n):
             offsets, address, event = events_of(trains)
         for i in range(n):
-            change = a[i] - told[i]
+            change = a[i] - emitted[i]
             if change:
-                told[i] = a[i]
+                emitted[i] = a[i]
                 address[cursor], event[cursor] = layout[i], 2 * change + 1
                 cursor += 1
                 used = t + 1

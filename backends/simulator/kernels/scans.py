@@ -1,4 +1,4 @@
-"""The borders of a scan: what its body receives in each window, and what leaves it."""
+"""What the body of a scan receives in each window, and what leaves it."""
 
 from __future__ import annotations
 
@@ -152,14 +152,23 @@ def end_window(run, worker, row, k, place):
 
 
 @part
+def _longest_window(worker, window, length):
+    """The steps of the longest of the stacked trains number window..window+length-1, and the events of all of them."""
+    offsets, _, _ = events_of(worker.stacked_trains)
+    steps, count = 0, 0
+    for k in range(window, window + length):
+        steps = max(steps, worker.stacked_steps[k])
+        count += offsets[worker.stacked_first[k] + worker.stacked_steps[k]] - offsets[worker.stacked_first[k]]
+    return steps, count
+
+
+@part
 def _line_up_windows(run, worker, row, i):
     """The stacked value number i, each window's train by itself: of as many steps as the longest, and an empty one behind."""
     trains, cursors, value = worker.trains, worker.cursors, run.program.stacked[row.stacked + i]
     own_offsets, own_address, own_event = events_of(worker.stacked_trains)
-    window, steps, count = i * row.length, 0, 0
-    for k in range(window, window + row.length):
-        steps = max(steps, worker.stacked_steps[k])
-        count += own_offsets[worker.stacked_first[k] + worker.stacked_steps[k]] - own_offsets[worker.stacked_first[k]]
+    window = i * row.length
+    steps, count = _longest_window(worker, window, row.length)
     base, cursor, extent = cursors[OFFSETS], cursors[EVENTS], max(row.length * (steps + 1), 1)
     grow(trains, base + extent, cursor + count)
     offsets, address, event = events_of(trains)
@@ -180,10 +189,8 @@ def _join_windows(run, worker, row, i):
     """The stacked value number i of all windows as one train."""
     trains, cursors, value = worker.trains, worker.cursors, run.program.stacked[row.stacked + i]
     own_offsets, own_address, own_event = events_of(worker.stacked_trains)
-    window, steps, count = i * row.length, 0, 0
-    for k in range(window, window + row.length):
-        steps = max(steps, worker.stacked_steps[k])
-        count += own_offsets[worker.stacked_first[k] + worker.stacked_steps[k]] - own_offsets[worker.stacked_first[k]]
+    window = i * row.length
+    steps, count = _longest_window(worker, window, row.length)
     base, cursor = cursors[OFFSETS], cursors[EVENTS]
     grow(trains, base + steps + 1, cursor + count)
     offsets, address, event = events_of(trains)

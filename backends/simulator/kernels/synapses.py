@@ -225,7 +225,7 @@ def deliver_convolution(run, worker, population, number, begin, end, sums, weigh
 
 
 @part
-def deliver_sparse(run, worker, population, number, begin, end, sums, weights):
+def deliver_sparse(run, worker, population, number, begin, end, sums, weights, _factors):
     """As `deliver_dense`, through synapses listed one by one."""
     _, address, event = events_of(worker.trains)
     row = run.program.populations[population]

@@ -16,7 +16,7 @@ import numba
 from snnir.backends.simulator.kernels.constants import CONTEXT, FUNCTION, HELPERS, INSIDE, JOB, OPEN, OWN_LOCK, STATE, WAITING
 from snnir.backends.simulator.kernels.numba_compat import Compiled, array_pointer, array_view, c_function, intrinsic, part
 
-__all__ = ["help_with_jobs", "pool_words", "run_together", "wake_helpers"]
+__all__ = ["pool_words", "run_job", "serve_jobs", "wake_helpers"]
 
 _SPINS = 12_000
 """Rounds of a waiting loop before a thread sleeps: some 0.3 ms on a processor of 2023."""
@@ -133,7 +133,7 @@ def wake_helpers(words, helpers):
 
 
 @part
-def help_with_jobs(words, place):
+def serve_jobs(words, place):
     """What a helper does, for ever: wait for the next job for a moment, or asleep, and join it."""
     last = 0
     while True:
@@ -155,8 +155,8 @@ def help_with_jobs(words, place):
 
 
 @part
-def run_together(words, helpers, function, given):
-    """Have a job done by the caller and that many helpers; returns when all have left it."""
+def run_job(words, helpers, function, given):
+    """Have a job done by the caller and that many helpers; return when all have left it."""
     words[FUNCTION], words[CONTEXT] = function, given
     _add(words, STATE, (1 << JOB) + OPEN)
     wake_helpers(words, helpers)

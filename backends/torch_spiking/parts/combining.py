@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snnir.backends.torch_spiking.parts.base import Emission, EmitterPart, runs
-from snnir.backends.torch_spiking.trains import lengthen, together
+from snnir.backends.torch_spiking.trains import as_long, lengthen
 from snnir.backends.torch_spiking.window import Window
 from snnir.machine.emitters import Combining, Max, Product
 
@@ -27,7 +27,7 @@ class CombiningPart(EmitterPart[AnyCombining]):
 
     def emit(self, window: Window) -> Emission:
         """Differences from step to step."""
-        trains = together([window.trains[source] for source in self.op.sources])
+        trains = as_long([window.trains[source] for source in self.op.sources])
         before = window.before(self.op.train.name)
         if before is None:
             trains = [lengthen(train, self.op.least_steps) for train in trains]
@@ -35,7 +35,7 @@ class CombiningPart(EmitterPart[AnyCombining]):
         # the tracers before the first step come first, so that a train without steps needs no case of its own
         tracers = [torch.cat([own[None], own + train.cumsum(0)]) for own, train in zip(held, trains, strict=True)]
         results = self.combine(tracers)
-        if before is None and self.op.least_steps:  # it is told from 0 on, whatever the function of zeros is
+        if before is None and self.op.least_steps:  # receivers count from 0, whatever the function of zeros is
             results = torch.cat([torch.zeros_like(results[:1]), results[1:]])
         return Emission(results.diff(dim=0), (results[-1], *(tracer[-1] for tracer in tracers)), lambda: results[-1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from snnir.backends.torch_spiking.parts.base import Building, Part, runs
-from snnir.backends.torch_spiking.trains import Places, together
+from snnir.backends.torch_spiking.trains import Places, as_long
 from snnir.backends.torch_spiking.window import Window
 from snnir.machine.route import Route
 
@@ -22,5 +22,5 @@ class RoutePart(Part[Route]):
 
     def __call__(self, window: Window) -> None:
         """Enter the routed train."""
-        trains = together([window.trains[source] for source in self.op.sources])
+        trains = as_long([window.trains[source] for source in self.op.sources])
         window.trains[self.op.train.name] = self.places.of(trains[0] if len(trains) == 1 else torch.cat(trains, dim=2))

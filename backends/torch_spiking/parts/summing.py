@@ -8,7 +8,7 @@ from torch import Tensor
 
 from snnir.backends.torch_spiking.parts.base import Building, Emission, EmitterPart, runs
 from snnir.backends.torch_spiking.parts.synapse import SynapsePart
-from snnir.backends.torch_spiking.trains import Places, together
+from snnir.backends.torch_spiking.trains import Places, as_long
 from snnir.backends.torch_spiking.window import Window
 from snnir.machine.emitters import Accumulator, Readout, Summing
 
@@ -40,7 +40,7 @@ class SummingPart(EmitterPart[AnySum]):
             # sums are linear: what arrives in all steps goes through the synapses at once
             train = train.sum(dim=0, keepdim=True) if summed else train
             currents.append(synapse.currents(train, window.run.once(synapse, synapse.prepared)))
-        total, *rest = together(currents)
+        total, *rest = as_long(currents)
         for current in rest:
             total = total + current
         return total

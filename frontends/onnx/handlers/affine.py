@@ -10,22 +10,27 @@ from snnir.frontends.onnx.handlers.windows import filled
 from snnir.frontends.onnx.registry import RefusalError, Result, handler
 from snnir.ir import Op, Value
 from snnir.ir.lowering import normalise
+from snnir.ir.lowering.columns import changing_convolution
+from snnir.ir.lowering.compose import changes
 from snnir.ir.lowering.masks import masked_sum
 from snnir.ir.ops import Add, BatchNorm, Conv, Div, Linear, MatMul, Mul, ReduceMean, Sub, Transpose
 
 __all__: list[str] = []
 
 
-@handler("Conv", "conv")
+@handler("Conv", "conv", "matmul", "gather")
 def conv(call: Call) -> list[Result]:
-    """ONNX Conv, any number of spatial axes."""
+    """ONNX Conv, any number of spatial axes; weights may change with the input."""
     x, weight = call.value(0), call.value(1)
     kernel = call.static(weight.type.shape[2:], "the kernel")
     ones = (1,) * len(kernel)
     stride, dilation = call.integers("strides", ones), call.integers("dilations", ones)
     x, pads = filled(call, x, kernel, stride, dilation, None)
-    operands = (x, weight, call.value(2)) if call.has(2) else (x, weight)
-    return [call.emit(Conv(stride, pads, dilation, call.integer("group", 1)), *operands)]
+    groups, bias = call.integer("group", 1), call.value(2) if call.has(2) else None
+    if changes(weight):
+        return [changing_convolution(call, x, weight, bias, stride, pads, dilation, groups)]
+    operands = (x, weight) if bias is None else (x, weight, bias)
+    return [call.emit(Conv(stride, pads, dilation, groups), *operands)]
 
 
 @handler("Gemm", "linear", "matmul")

@@ -116,8 +116,8 @@ def _attended(call: Call, parts: Sequence[Value], mask: int, scores: int, causal
     weights = via(call, "Softmax", found, axis=-1, label="weights")
     heard = via(call, "MatMul", weights, value, label="heard")
     batch, _, steps_, width = heard.type.shape
-    together: tuple[Dimension, ...] = (batch, steps_, width * heads)
-    return reshaped(call, transposed(call, heard, (0, 2, 1, 3), "joined"), together)
+    merged: tuple[Dimension, ...] = (batch, steps_, width * heads)
+    return reshaped(call, transposed(call, heard, (0, 2, 1, 3), "joined"), merged)
 
 
 def _split(call: Call, part: Value, heads: int, word: str) -> Value:
@@ -202,11 +202,11 @@ def _lengths(call: Call) -> Value | Known:
 
 @handler("BiasSoftmax", "add", "softmax", domains=_MICROSOFT)
 def bias_softmax(call: Call) -> list[Result]:
-    """Softmax of a sum, over the axes from `axis` on together."""
+    """Softmax of a sum, over the axes from `axis` on merged."""
     x = via(call, "Add", call.value(0), _operand(call, 1), label="sum")
     axis = call.axis(call.integer("axis", 1), x.type.rank)
     if axis != x.type.rank - 1:
-        raise RefusalError(f"it normalises all axes from {axis} on together; save the model with less optimisation")
+        raise RefusalError(f"it normalises all axes from {axis} on merged; save the model with less optimisation")
     return [via(call, "Softmax", x, axis=axis)]
 
 

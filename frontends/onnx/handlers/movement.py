@@ -11,9 +11,9 @@ from snnir.frontends.onnx.registry import Known, RefusalError, Result, handler
 from snnir.ir import BATCH, Dim, Dimension, Shape, Value
 from snnir.ir.batch import holds_batch, per_sample
 from snnir.ir.dims import concrete, dim, product
+from snnir.ir.lowering.padding import padded
 from snnir.ir.lowering.taking import taken_rows
-from snnir.ir.ops import Add, Cast, Concat, Expand, Extend, Gather, Pad, Reshape, ReverseParts, Slice, Transpose
-from snnir.ir.types import DTYPES
+from snnir.ir.ops import Cast, Concat, Expand, Extend, Gather, Reshape, ReverseParts, Slice, Transpose
 
 __all__: list[str] = []
 
@@ -249,9 +249,9 @@ def constant_of_shape(call: Call) -> list[Result]:
     return [call.emit(Expand(shape), constant)]
 
 
-@handler("Pad", "pad", "extend", "add")
+@handler("Pad", "pad", "extend", "add", "mul", "expand", "masked")
 def pad(call: Call) -> list[Result]:
-    """Constant mode with any value, reflect and edge."""
+    """Constant mode with any value (minus infinity is a mask), reflect, edge and wrap."""
     x = call.value(0)
     rank = x.type.rank
     given = call.known_integers(1, "the amounts") if call.has(1) else call.integers("pads", ())
@@ -268,16 +268,7 @@ def pad(call: Call) -> list[Result]:
     if mode != "constant":
         raise RefusalError(f"mode {mode!r} is not one of constant, reflect, edge, wrap")
     filling = float(call.known(2, "the padding value").reshape(-1)[0]) if call.has(2) else call.number("value", 0.0)
-    op = Pad(tuple(amounts))
-    if filling == 0:
-        return [call.emit(op, x)]
-    if x.type.batch_axis is not None and (amounts[x.type.batch_axis] or amounts[x.type.batch_axis + rank]):
-        raise RefusalError("it pads the batch")
-    shape = [1 if isinstance(size, Dim) and axis == x.type.batch_axis else size for axis, size in enumerate(x.type.shape)]
-    zeros = np.zeros(call.static(tuple(shape), "padding with a value other than 0"), DTYPES[x.type.dtype])
-    border = op.fill(zeros, 1).astype(zeros.dtype) * zeros.dtype.type(filling)
-    padded = call.emit(op, x, label="zeros")
-    return [call.emit(Add(), padded, call.constant(f"{call.name()}.border", border))]
+    return [padded(call, x, amounts, filling)]
 
 
 def _extended(call: Call, x: Value, amounts: list[int], mode: str) -> Value:

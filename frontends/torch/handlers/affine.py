@@ -8,17 +8,19 @@ from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.enlarge import transposed
 from snnir.frontends.torch.registry import Entry, RefusalError, Unknown, handler
 from snnir.ir import Value
+from snnir.ir.lowering.columns import changing_convolution
+from snnir.ir.lowering.compose import changes
 from snnir.ir.ops import Add, BatchNorm, Conv, Linear, MatMul, Mul, Reshape, Transpose
 
 __all__ = ["by_statistics"]
 
 
-@handler("aten.convolution", "conv", "pad", "reshape")
-@handler("aten.conv3d", "conv")
-@handler("aten.conv2d", "conv")
-@handler("aten.conv1d", "conv")
+@handler("aten.convolution", "conv", "pad", "reshape", "matmul", "gather")
+@handler("aten.conv3d", "conv", "matmul", "gather")
+@handler("aten.conv2d", "conv", "matmul", "gather")
+@handler("aten.conv1d", "conv", "matmul", "gather")
 def conv(call: Call) -> Value:
-    """Any number of spatial axes; padding as numbers, `same` or `valid`."""
+    """Any number of spatial axes; padding as numbers, `same` or `valid`; weights may change with the input."""
     if call.flag("transposed"):
         return transposed(call)
     x, weight = call.value("input"), call.value("weight")
@@ -32,8 +34,11 @@ def conv(call: Call) -> Value:
         padding = (*(amount // 2 for amount in total), *(amount - amount // 2 for amount in total))
     else:
         padding = _each(call, "padding", len(kernel)) * 2
-    operands = (x, weight, call.value("bias")) if call.has("bias") else (x, weight)
-    return call.emit(Conv(stride, padding, dilation, call.integer("groups", 1)), *operands)
+    groups, bias = call.integer("groups", 1), call.value("bias") if call.has("bias") else None
+    if changes(weight):
+        return changing_convolution(call, x, weight, bias, stride, padding, dilation, groups)
+    operands = (x, weight) if bias is None else (x, weight, bias)
+    return call.emit(Conv(stride, padding, dilation, groups), *operands)
 
 
 def _each(call: Call, name: str, count: int) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ from snnir.frontends.torch.call import Call
 from snnir.frontends.torch.handlers.movement import reshaped
 from snnir.frontends.torch.registry import Entry, RefusalError, handler
 from snnir.ir import Value
-from snnir.ir.ops import Add, Concat, Gather, Pad, Slice
-from snnir.ir.types import DTYPES
+from snnir.ir.lowering.padding import padded
+from snnir.ir.ops import Concat, Gather, Slice
 
 __all__: list[str] = []
 
@@ -87,10 +87,10 @@ def repeat(call: Call) -> Value:
     return x
 
 
-@handler("aten.constant_pad_nd", "pad", "add")
-@handler("aten.pad", "pad", "gather", "add")
+@handler("aten.constant_pad_nd", "pad", "add", "mul", "expand", "masked")
+@handler("aten.pad", "pad", "gather", "add", "mul", "expand", "masked")
 def pad(call: Call) -> Value:
-    """Constant mode with any value, reflect, replicate and circular."""
+    """Constant mode with any value (minus infinity is a mask), reflect, replicate and circular."""
     x = call.value("self")
     rank = x.type.rank
     given = call.integers("pad")
@@ -102,15 +102,7 @@ def pad(call: Call) -> Value:
         return x
     if mode != "constant":
         return _gathered(call, x, amounts, {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[str(mode)])
-    filling, op = call.number("value", 0.0), Pad(tuple(amounts))
-    if filling == 0:
-        return call.emit(op, x)
-    if x.type.batch_axis is not None and (amounts[x.type.batch_axis] or amounts[x.type.batch_axis + rank]):
-        raise RefusalError("it pads the batch")
-    shape = tuple(1 if axis == x.type.batch_axis else size for axis, size in enumerate(x.type.shape))
-    zeros = np.zeros(call.static(shape, "padding with a value other than 0"), DTYPES[x.type.dtype])
-    border = op.fill(zeros, 1).astype(zeros.dtype) * zeros.dtype.type(filling)
-    return call.emit(Add(), call.emit(op, x, label="zeros"), call.array("border", border))
+    return padded(call, x, amounts, call.number("value", 0.0))
 
 
 def _gathered(call: Call, x: Value, amounts: list[int], mode: str) -> Value:

@@ -71,13 +71,13 @@ def index(call: Call) -> Value:
         flat = tuple(int(item) for item in indices[0].reshape(-1))
         return call.emit(Gather(axes[0], flat, indices[0].shape), x)
     rest = [axis for axis in range(x.type.rank) if axis not in axes]
-    together = axes == list(range(axes[0], axes[-1] + 1))
-    first = axes[0] if together else len(rest)
-    front = x if together else transposed(call, x, [*rest, *axes], "front")
+    adjacent = axes == list(range(axes[0], axes[-1] + 1))
+    first = axes[0] if adjacent else len(rest)
+    front = x if adjacent else transposed(call, x, [*rest, *axes], "front")
     found = rows_picked(call, front, first, np.stack(indices, -1))
     count = indices[0].ndim
-    # as in NumPy, the axes of the indices come first where the indexed ones do not stand together
-    return found if together else transposed(call, found, [*range(first, first + count), *range(first)], "turned")
+    # as in NumPy, the axes of the indices come first where the indexed ones do not stand adjacent
+    return found if adjacent else transposed(call, found, [*range(first, first + count), *range(first)], "turned")
 
 
 def _same_for_all(call: Call, x: Value) -> tuple[int, int, np.ndarray]:
@@ -186,7 +186,7 @@ def put(call: Call, x: Value, indices: list[np.ndarray | slice], values: Value, 
     sizes = static(x.type.shape[start:], "writing elements")
     chosen = [place for place, entry in enumerate(indices) if isinstance(entry, np.ndarray)]
     if start and chosen and chosen != list(range(chosen[0], chosen[-1] + 1)):
-        raise RefusalError("it writes at indices of axes that do not stand together")
+        raise RefusalError("it writes at indices of axes that do not stand adjacent")
     places = np.arange(int(np.prod(sizes))).reshape(sizes)[tuple(indices[start:])]
     news = _spread(call, values, (*x.type.shape[:start], *places.shape), "values.spread")
     return written(call, x, news, start, places.reshape(-1), reduction)

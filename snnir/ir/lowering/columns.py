@@ -9,9 +9,9 @@ import numpy as np
 from snnir.ir.graph import Value
 from snnir.ir.lowering.builder import Builder, RefusalError
 from snnir.ir.lowering.compose import constant, reshaped, static, transposed
-from snnir.ir.ops import Gather, Pad, SparseLinear
+from snnir.ir.ops import Add, Conv, Gather, MatMul, Pad, Reshape, SparseLinear
 
-__all__ = ["columns_to_image", "image_to_columns"]
+__all__ = ["changing_convolution", "columns_to_image", "image_to_columns"]
 
 
 def _spots(size: int, block: int, stride: int, dilation: int, pads: tuple[int, int]) -> np.ndarray:
@@ -84,3 +84,34 @@ def image_to_columns(
     rows = x.type.shape[1] * int(np.prod([shape[0] for shape in shapes]))
     windows = int(np.prod([shape[1] for shape in shapes]))
     return reshaped(call, transposed(call, whole, order, "blocks"), (x.type.shape[0], rows, windows))
+
+
+def changing_convolution(
+    call: Builder,
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Value:
+    """The convolution of x[N, C, ...] with weights [K, C / groups, ...] that change with the input, as a product of matrices.
+
+    `padding` holds the begins of all axes, then the ends. Raises `RefusalError` for images of unknown size.
+    """
+    count = len(stride)
+    block = static(weight.type.shape[2:], "the kernel")
+    (kernels,) = static(weight.type.shape[:1], "the number of kernels")
+    amounts = (0, 0, *padding[:count], 0, 0, *padding[count:])
+    image = call.emit(Pad(amounts), x, label="padded") if any(padding) else x
+    windows = image_to_columns(call, image, block, stride, dilation, (0,) * count)
+    batch, rows, places = windows.type.shape
+    lines = reshaped(call, windows, (batch, groups, rows // groups, places), "lines")
+    matrices = reshaped(call, weight, (groups, kernels // groups, rows // groups), "matrices")
+    result = call.emit(MatMul(), matrices, lines, label="product")
+    shape = Conv(tuple(stride), tuple(padding), tuple(dilation), groups).infer(x.type, weight.type)[0].shape
+    if bias is None:
+        return call.emit(Reshape(shape), result)
+    flat = call.emit(Reshape(shape), result, label="flat")
+    return call.emit(Add(), flat, reshaped(call, bias, (kernels, *([1] * count)), "bias"))

@@ -15,6 +15,7 @@ from snnir.ir.types import DTYPES, TensorType
 
 __all__ = [
     "along_axis",
+    "changes",
     "constant",
     "largest",
     "largest_over",
@@ -33,6 +34,19 @@ def static(shape: Shape, what: str) -> tuple[int, ...]:
     if any(isinstance(size, Dim) for size in shape):
         raise RefusalError(f"{what} needs a fixed size, found {tuple(map(str, shape))}")
     return tuple(concrete(size) for size in shape)
+
+
+def changes(value: Value) -> bool:
+    """Whether a value depends on an input; else constants alone give it."""
+    seen, rest = {value}, [value]
+    while rest:
+        made = rest.pop()
+        if made.producer is None and not made.is_constant:
+            return True
+        further = set(made.producer.operands) - seen if made.producer is not None else set()
+        seen |= further
+        rest += further
+    return False
 
 
 def constant(call: Builder, like: Value, label: str, array: np.ndarray | float) -> Value:

@@ -19,9 +19,9 @@ from snnir.machine.microcode import Step
 from snnir.machine.program import Accumulator, Difference, Function, RunningSum, Synapse, Train, trains_of
 from snnir.machine.synapses import currents
 
-__all__ = ["STEPS"]
+__all__ = ["KINDS", "STEPS"]
 
-_KINDS: dict[type[GraphOp], str] = {
+KINDS: dict[type[GraphOp], str] = {
     ops.IntAdd: "add",
     ops.IntSub: "sub",
     ops.IntMul: "mul",
@@ -34,8 +34,9 @@ _KINDS: dict[type[GraphOp], str] = {
     ops.IntSqrt: "sqrt",
     ops.IntBitLength: "bit_length",
 }
+"""The kinds of steps of microcode that compute element by element, by the integer op that becomes one."""
 
-STEPS = frozenset({*_KINDS, ops.IntTable, ops.IntReduce})
+STEPS = frozenset({*KINDS, ops.IntTable, ops.IntReduce})
 """Integer ops that steps of microcode compute, data movement aside."""
 
 
@@ -98,7 +99,7 @@ def function(work: Lowering, node: Node) -> None:
 
 
 def _difference(work: Lowering, node: Node) -> None:
-    """One emitter for each result, which tells every change of it."""
+    """One emitter for each result, which emits every change of it."""
     trains = [work.trains[value] if value in work.accumulators else work.source(value) for value in node.operands]
     names = [train.name for train in work.in_one_segment(trains)]
     code = _Microcode(work, node.inner, [work.sample(value) for value in node.operands])
@@ -192,10 +193,10 @@ class _Microcode:
             register, own = self._register(node.operands[0])
             data = node.operands[1].array.astype(np.int64)
             self.registers[value] = self._step("table", (register,), (_map(own, shape),), shape, data=data), shape
-        elif type(op) in _KINDS:
+        elif type(op) in KINDS:
             parts = [self._register(operand) for operand in node.operands]
             maps = tuple(_map(self._fitted(own, shape), shape) for _, own in parts)
-            self.registers[value] = self._step(_KINDS[type(op)], tuple(register for register, _ in parts), maps, shape), shape
+            self.registers[value] = self._step(KINDS[type(op)], tuple(register for register, _ in parts), maps, shape), shape
         else:
             raise UnsupportedError(f"{node.describe()}: {op.name} is no step of a function")
 

@@ -114,7 +114,7 @@ def test_the_demos_recurrent_layer_fires_the_golden_spikes(
     assert "localparam WINDOWS = 8;" in header
     line = simulate(layer)
     assert made.golden is not None
-    spikes, steps = golden_spikes(made, op.train.name), made.schedule.steps[op.train.name] + 1
+    spikes, steps = golden_spikes(made, op.train.name), made.settling.steps[op.train.name] + 1
     compared = f"({made.golden.samples} samples x 8 windows x {steps} steps x 96 neurons)"
     assert line.startswith(f"OK: {spikes} spikes; ") and compared in line, line
 
@@ -321,7 +321,7 @@ def test_populations_of_random_networks_fire_the_same_spikes(tmp_path: Path) -> 
         small = {
             op.train.name
             for op, windows in walk(made.program.ops)
-            if isinstance(op, Population) and op.train.size * made.schedule.steps[op.train.name] * (windows or 1) < 1500
+            if isinstance(op, Population) and op.train.size * made.settling.steps[op.train.name] * (windows or 1) < 1500
         }
         if not small:
             continue

@@ -124,3 +124,8 @@ export function number(value: number): string {
   const size = Math.abs(value);
   return size >= 100 ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : String(Number(value.toPrecision(4)));
 }
+
+/** Seconds in the unit that they are read in. */
+export function duration(seconds: number): string {
+  return seconds >= 1 ? `${seconds.toFixed(1)} s` : `${(1000 * seconds).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
+}

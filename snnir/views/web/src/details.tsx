@@ -1,7 +1,7 @@
 // What is known of the chosen node, or of the pass where none is chosen.
 import type { ComponentChildren } from "preact";
 import type { ExploreData, GraphRecord, PassRecord } from "./data";
-import { decibels, number } from "./data";
+import { decibels, duration, number } from "./data";
 import { Histogram } from "./histogram";
 import type { Box, Tree } from "./tree";
 import { descendants } from "./tree";
@@ -152,7 +152,7 @@ function PassDetails({ data, graph, pass }: Props) {
     ["what it does", pass.summary],
     ["level after it", pass.level],
     ["exact", pass.exact ? "yes" : `no: ${pass.error}`],
-    ["time", `${(1000 * pass.seconds).toFixed(1)} ms`],
+    ["time", duration(pass.seconds)],
     ["nodes after it", pass.nodes.toLocaleString("en")],
   ];
   if (rewrites.length) rows.push(["rewrites", rewrites.map(([name, count]) => `${name} ${count}`).join(", ")]);

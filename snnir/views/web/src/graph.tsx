@@ -33,6 +33,8 @@ interface View {
 
 const MARGIN = 300;
 const SMALL = 0.42;
+// Below this a graph is shown from its top, as wide as there is room, instead of all of it with words that nobody reads.
+const READABLE = 0.5;
 // At this scale and above a chosen node that is in view is read where it stands.
 const LEGIBLE = 0.6;
 
@@ -65,7 +67,7 @@ export function GraphPane(props: Props) {
   const fit = useCallback(() => {
     const { width, height } = pane.current?.getBoundingClientRect() ?? { width: 800, height: 600 };
     const whole = Math.min((width - 24) / scene.width, (height - 24) / scene.height);
-    const scale = Math.max(0.05, Math.min(1.25, whole < 0.35 ? Math.min(1, (width - 24) / scene.width, 0.8) : whole));
+    const scale = Math.max(0.05, Math.min(1.25, whole < READABLE ? Math.min(1, (width - 24) / scene.width, 0.8) : whole));
     show({ x: (width - scene.width * scale) / 2, y: scale === whole || whole > 1.25 ? Math.max(12, (height - scene.height * scale) / 2) : 12, scale }, true);
   }, [scene, show]);
 

@@ -1,6 +1,7 @@
 // The passes, in their order; stretches that changed nothing are folded away.
 import { useState } from "preact/hooks";
 import type { PassRecord } from "./data";
+import { duration } from "./data";
 
 interface Props {
   passes: PassRecord[];
@@ -27,7 +28,7 @@ export function Passes({ passes, chosen, onChoose }: Props) {
               <span class={`level ${pass.level}`} title={`${pass.level} level`} />
               <span class="name">{pass.name}</span>
               <span class="numbers">
-                {pass.nodes.toLocaleString("en")} nodes · {pass.number === 0 ? "the model" : `${(1000 * pass.seconds).toFixed(pass.seconds < 0.01 ? 1 : 0)} ms`}
+                {pass.nodes.toLocaleString("en")} nodes · {pass.number === 0 ? "the model" : duration(pass.seconds)}
               </span>
               {pass.number > 0 && <span class="time" style={{ width: `${Math.max(1, (100 * pass.seconds) / slowest)}%` }} />}
             </button>

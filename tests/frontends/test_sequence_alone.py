@@ -1,0 +1,63 @@
+"""Models of one sequence and nothing else, without a batch: states are vectors, and any number of sequences runs side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.helper import make_node as node
+
+import snnir
+from snnir.frontends.onnx import import_onnx, run_onnxruntime
+from snnir.ir.execute import execute
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+
+
+def sequence_model(kind: str, peephole: bool) -> onnx.ModelProto:
+    """`x` [T, 3] and states [5] through a recurrent layer, as madmom's networks have it."""
+    rng, rows = np.random.default_rng(0), GATES[kind] * 5
+    shapes = {"w": (1, rows, 3), "r": (1, rows, 5), "b": (1, 2 * rows), **({"p": (1, 15)} if peephole else {})}
+    constants = {name: (0.4 * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+    constants |= {"one": np.array([1]), "both": np.array([0, 1]), "head": rng.normal(size=(5, 2)).astype(np.float32)}
+    states = ["h", "c"] if kind == "LSTM" else ["h"]
+    nodes = [node("Unsqueeze", ["x", "one"], ["steps"])]
+    nodes += [node("Unsqueeze", [f"{name}0", "both"], [f"{name}_in"]) for name in states]
+    operands = ["steps", "w", "r", "b", "", *(f"{name}_in" for name in states), *(["p"] if peephole else [])]
+    nodes += [
+        node(kind, operands, ["s", *(f"{name}_out" for name in states)], hidden_size=5),
+        node("Squeeze", ["s", "both_middle"], ["flat"]),
+        node("MatMul", ["flat", "head"], ["y"]),
+        *(node("Squeeze", [f"{name}_out", "both"], [f"{name}n"]) for name in states),
+    ]
+    constants["both_middle"] = np.array([1, 2])
+
+    def info(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(
+        nodes,
+        "sequence",
+        [info("x", ["frames", "features"]), *(info(f"{name}0", [5]) for name in states)],
+        [info("y", ["frames", 2]), *(info(f"{name}n", [5]) for name in states)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@pytest.mark.parametrize(("kind", "peephole"), [("RNN", False), ("GRU", False), ("LSTM", False), ("LSTM", True)])
+def test_sequences_side_by_side_are_what_each_gives_alone(kind: str, peephole: bool) -> None:
+    model, rng = sequence_model(kind, peephole), np.random.default_rng(1)
+    data = {"x": rng.normal(size=(6, 9, 3)).astype(np.float32), "h0": rng.normal(size=(6, 5)).astype(np.float32)}
+    if kind == "LSTM":
+        data["c0"] = rng.normal(size=(6, 5)).astype(np.float32)
+    found = execute(import_onnx(model), data)
+    for sample in range(6):
+        alone = run_onnxruntime(model, {name: array[sample] for name, array in data.items()})
+        for name, array in alone.items():
+            np.testing.assert_allclose(found[name][sample], array, rtol=1e-5, atol=1e-5)
+    program = snnir.compile(model, calibration=data, bits=8, neuron="few-spikes")
+    verification = program.verify(data)
+    assert verification.ok
+    assert all(distance.correlation is not None and distance.correlation > 0.99 for distance in verification.distances)
