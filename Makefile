@@ -5,11 +5,12 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo silero mnist-data smnist sunspots test test-lowest test-pythons lint types bench bench-peers bench-others web clean
+.PHONY: help demo silero mnist-data smnist sunspots families families-peers test test-lowest test-pythons lint types bench bench-peers bench-others web clean
 help:
 	@echo "make demo    compile, run and verify the demo network (does not need torch)"
 	@echo "make silero  a speech detector as a spiking network: measured, verified, drawn"
 	@echo "make smnist  sequential and permuted MNIST: the committed teachers as spiking networks on all test images"
+	@echo "make families  rate-coded conversion beside the exact paths on Fashion-MNIST: docs/families.md (families-peers: SpikingJelly's recipes)"
 	@echo "make sunspots  sequence regression: next year's sunspot number (needs torch)"
 	@echo "make test    all tests"
 	@echo "make test-lowest  the demo and tests of the core with the lowest versions that are allowed"
@@ -58,6 +59,15 @@ mnist-data: $(MNIST)
 
 smnist: $(VENV)/.installed $(MNIST)
 	$(BIN)/python -m examples.smnist.evaluate
+
+# Debian's dataset-fashion-mnist; elsewhere give --data FOLDER
+families: $(VENV)/.installed
+	$(BIN)/python -m examples.families.measure
+	$(BIN)/python -m examples.families.masks
+	$(BIN)/python -m examples.families.plot --output out/families.png
+
+families-peers: $(PEERS)/.installed
+	$(PEERS)/bin/python -m examples.families.peers
 
 # --no-deps: the data file is all that is wanted
 sunspots: $(VENV)/.installed-test

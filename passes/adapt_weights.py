@@ -34,7 +34,7 @@ _HELPS = 0.98
 class AdaptWeights(Pass):
     """Fit weights and biases to quantized inputs, layer by layer, on calibration data.
 
-    1. With x the real inputs of a `linear` or `conv` in the model, and q what the levels are worth that it gets now, the change
+    1. With x the real inputs of a `linear` or `conv` in the model, and q the real values of its levels, the change
        D, d of its weights and bias minimises `|W x + b - (W + D) q - (b + d)|^2 + ridge |D|^2`: what earlier layers lost is made
        up for as far as a linear map can. Layers are fitted in order, each behind the fitted ones.
     2. `ridge` is chosen on half of the samples that the fit does not see; an infinite one is among the choices, which leaves bias

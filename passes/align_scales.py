@@ -1,7 +1,7 @@
 """Scales of sums of products: what a state becomes is weighed by whole numbers without an error.
 
-In h' = (1 - z) c + z h every product is weighed by one number for all neurons, of 8 bits or so. Where the products of levels are
-worth amounts that no power of two lies between, those numbers are off by up to 1 / 254: a gain that is wrong in every element
+In h' = (1 - z) c + z h every product is weighed by one number for all neurons, of 8 bits or so. Where the scales of the products
+are no powers of two apart, those numbers are off by up to 1 / 254: a gain that is wrong in every element
 of a sequence, which a state with a long memory adds up. A scale that moves a little costs less.
 """
 
@@ -27,7 +27,7 @@ _Monomial = dict[Node, int]
 
 def aligned_factors(graph: Graph, scales: Mapping[Node, float]) -> dict[Node, float]:
     """Factors for the scales of `observe` nodes (bodies included), so that in sums that have no weights but one for each summand
-    all summands are worth powers of two times each other.
+    the scales of all summands are powers of two apart.
 
     1. Only sums that a state of a scan becomes are looked at, of two or more products of levels, or levels.
     2. The scale of the state moves, since it has the most bits; where no summand holds it, or all do, that of the first factor of

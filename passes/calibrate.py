@@ -1,4 +1,4 @@
-"""Calibrate: find which values need neurons, and the worth of a level that suits the data best."""
+"""Calibrate: find which values need neurons, and the scale that suits the data best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.balance_thresholds import balanced_thresholds
 from snnir.passes.channel_scales import apply_factors, candidates, not_finite
-from snnir.passes.choose_factors import Precision, choose_factors
+from snnir.passes.choose_factors import ACCURATE, THRIFTY, Precision, choose_factors
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
@@ -29,6 +29,8 @@ __all__ = ["METHODS", "Calibrate", "chunks", "first_samples", "shortened"]
 METHODS = ("mse", "percentile", "minmax", "balance", "balance-channels")
 BINS = 2048
 _CHUNK = 64
+_BALANCED = 16
+"""Samples of a batch in which thresholds are balanced."""
 _COARSE = tuple(np.geomspace(1.0, 0.03, 12).tolist())
 """Shares of the range of the data, at either end, that the levels may hold."""
 _FINE = (0.82, 0.88, 0.94, 1.0, 1.06, 1.13, 1.22)
@@ -45,8 +47,9 @@ class Calibrate(Pass):
     3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
        the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
        Scales are rounded to 4 significant digits. `balance` takes for the ends of activations what local threshold balancing
-       finds in `iterations` batches (`balance_thresholds.py`), one for each value; `balance-channels` one for each channel, where
-       weights can carry it, as factors that values are divided by; both take `minmax` for inputs and what goes below 0.
+       finds in `iterations` batches of 16 samples (`balance_thresholds.py`), one for each value; `balance-channels` one for
+       each channel, where weights can carry it, as factors that values are divided by; both take `minmax` for inputs and what
+       goes below 0.
     4. The lowest level is chosen with the scale: 0 for data without negative numbers; from -0.2 to 3 there are few levels
        below 0 and many above.
     5. Quantizers of the model itself stay as they are; what must share a scale with one takes its levels. Where nothing is
@@ -54,7 +57,7 @@ class Calibrate(Pass):
     6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
     7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights
        can carry it: those of inputs by the host (`channel_scales.py`); those of activations where levels of `bits` and weights of
-       `weight_bits` bits gain more than the spikes cost (`choose_factors.py`).
+       `weight_bits` bits gain more than the spikes cost, by the `rule` `thrifty` or `accurate` (`choose_factors.py`).
     8. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
        range that the data take, widened, so that their integers have a known size.
     9. Where an open length has an upper end, because something adds up, compares or averages over it, ranges depend on it:
@@ -71,11 +74,14 @@ class Calibrate(Pass):
     channels: bool = True
     bits: int = 4
     weight_bits: int = 8
-    iterations: int = 64
+    iterations: int = 256
+    rule: str = THRIFTY
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"calibration method {self.method!r} is unknown; choose one of {', '.join(METHODS)}")
+        if self.rule not in (THRIFTY, ACCURATE):
+            raise UsageError(f"rule {self.rule!r} of channel scales is unknown; choose {THRIFTY} or {ACCURATE}")
         if not 50 < self.percentile <= 100:
             raise UsageError(f"percentile {self.percentile} is out of range; choose above 50, at most 100")
         if self.iterations < 1:
@@ -94,7 +100,9 @@ class Calibrate(Pass):
             placed, thresholds = self._balanced(observed, context.calibration)
             remarks.append(f"thresholds of {len(thresholds)} values are balanced in {self.iterations} batches")
         elif groups and self.channels and context.calibration is not None:
-            placed, remarks = _with_channel_scales(observed, context.calibration, Precision(self.bits, self.weight_bits))
+            placed, remarks = _with_channel_scales(
+                observed, context.calibration, Precision(self.bits, self.weight_bits, self.rule)
+            )
         groups, own = _own_scales(placed)
         found: dict[Node, Op] = {**own, **saturations(placed, context)}
         if not groups:
@@ -126,7 +134,7 @@ class Calibrate(Pass):
         graph, single = observed.graph, self.method == "balance"
         found = [each for each in candidates(graph, observed.raw, data) if not each.raw and each.node in set(graph.nodes)]
         axes = {each.node: None if single or not each.free else each.axis for each in found}
-        thetas = balanced_thresholds(graph, axes, chunks(graph, data), self.iterations)
+        thetas = balanced_thresholds(graph, axes, chunks(graph, data, _BALANCED), self.iterations)
         chosen = {node: theta for node, theta in thetas.items() if axes[node] is not None}
         ends = {node.output.name: 1.0 if node in chosen else float(theta.max()) for node, theta in thetas.items()}
         return apply_factors(graph, found, chosen, data) if chosen else graph, ends
@@ -166,7 +174,7 @@ def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray], preci
     found = candidates(graph, observed.raw, data)
     if not found:
         return graph, []
-    seen = {candidate.node.operands[0]: candidate for candidate in found}
+    seen = {candidate.watched: candidate for candidate in found}
 
     def observe(value: Value, array: np.ndarray) -> None:
         if value in seen:
@@ -283,15 +291,15 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
     return histograms
 
 
-def chunks(graph: Graph, data: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The data in pieces along the batch; whole where the model fixes its batch."""
+def chunks(graph: Graph, data: Mapping[str, np.ndarray], size: int = _CHUNK) -> list[dict[str, np.ndarray]]:
+    """The data in pieces of `size` along the batch; whole where the model fixes its batch."""
     axes = {value.name: value.type.batch_axis for value in graph.inputs}
     if not axes or any(axis is None for axis in axes.values()):
         return [dict(data)]
     total = min(data[name].shape[axis or 0] for name, axis in axes.items())
     return [
-        {name: data[name].take(range(start, min(start + _CHUNK, total)), axis=axis) for name, axis in axes.items()}
-        for start in range(0, total, _CHUNK)
+        {name: data[name].take(range(start, min(start + size, total)), axis=axis) for name, axis in axes.items()}
+        for start in range(0, total, size)
     ]
 
 

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from snnir.errors import UnsupportedError, UsageError
+from snnir.errors import Refusal, UnsupportedError, UsageError
 from snnir.ir import SPIKING, Graph, Node, Value
 from snnir.ir.execute import execute
-from snnir.ir.ops import Bif, Clock, Conv, Dense, Diagonal, Function, If, Product, Readout, Scan, Sparse
+from snnir.ir.ops import (
+    Bif,
+    Clip,
+    Clock,
+    Conv,
+    Dense,
+    Diagonal,
+    Elementwise,
+    Function,
+    If,
+    Observe,
+    Product,
+    Readout,
+    Scan,
+    Sparse,
+)
 from snnir.ir.ops.clocked import RESETS, WHOLE, WINDOW
 from snnir.ir.rewrite import Rewriter, Rule, rebuild
 from snnir.passes.calibrate import first_samples
 from snnir.passes.infra import Context, Pass, Result, register
 
-__all__ = ["ClockNeurons", "estimated_delay"]
+__all__ = ["ClockNeurons", "clock_refusals", "estimated_delay"]
 
 AUTO = -1
 """A first step that is to be estimated."""
@@ -111,6 +127,18 @@ class ClockNeurons(Pass):
             return (rewriter.emit(node.op, new_scale, new_bias, *windowed, name=node.output.name),)
 
         return rule
+
+
+def clock_refusals(graph: Graph) -> Iterator[Refusal]:
+    """What neurons on a clock will not take of a graph with observers, as far as can be said before there are levels."""
+    for node in graph.nodes:
+        reason = "a recurrent layer" if isinstance(node.op, Scan) else ""
+        before = node.operands[0].producer if isinstance(node.op, Observe) else None
+        if before is not None and isinstance(before.op, Elementwise) and not isinstance(before.op, Clip):
+            node, reason = before, "an activation that is no ReLU"
+        if reason:
+            said = f"{reason}: integrate-and-fire neurons on a clock take feed-forward networks of ReLUs; use bif or few-spikes"
+            yield Refusal(f"{node.describe()} (op {node.op.name})", said, node.origin)
 
 
 def _refused(node: Node) -> str:

@@ -130,7 +130,7 @@ class _Common:
 
 
 def _common(cell: np.ndarray, mosts: np.ndarray, reaches: np.ndarray, out: float) -> _Common:
-    """For weights of 1 that are worth `cell`: the s_acc of which all are nearly whole multiples, whose weights fit into 16 bits
+    """For weights of 1 that stand for `cell`: the s_acc of which all are nearly whole multiples, whose weights fit into 16 bits
     times a gain.
     """
     first = int(np.argmin(cell / mosts))
@@ -151,7 +151,7 @@ def _common(cell: np.ndarray, mosts: np.ndarray, reaches: np.ndarray, out: float
 
 
 def _unit(term: Term, rank: int) -> tuple[np.ndarray, int, float] | None:
-    """Of one term: the worth of its weight 1, the largest multiple of it, and the reach of |sum of multiples x levels|."""
+    """Of one term: the real number of its weight 1, the largest multiple of it, and the reach of |sum of multiples x levels|."""
     quantization = term.source.type.levels
     reach = max(quantization.hi, -quantization.lo)
     if term.node is None:
@@ -226,7 +226,7 @@ def steady(table: np.ndarray, lo: int) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _thresholds_of(rounding: str, quantization: Quantization) -> list[tuple[int, bool]]:
-    """For levels lo+1..hi: twice the number of levels that the sum must be worth, or, where True, exceed."""
+    """For levels lo+1..hi: twice the number of levels that the sum must reach, or, where True, exceed."""
     return [reached_from(rounding, level) for level in range(quantization.lo + 1, quantization.hi + 1)]
 
 

@@ -305,7 +305,7 @@ def _quantize(old: Graph, levels: dict[Node, Quantize], types: list[TensorType],
 
 
 def _apart(operands: list[Value]) -> bool:
-    """Whether a concatenation is the host's: some of it is real, or a product is worth something else than the rest."""
+    """Whether a concatenation is the host's: some of it is real, or a product has another scale than the rest."""
     scales = {value.type.quantization.scale for value in operands if value.type.quantization is not None}
     return len(scales) > 1 or any(value.type.is_real for value in operands)
 

@@ -1,7 +1,7 @@
 """The names of values that become levels, as `value_bits` takes them.
 
 The whole name of a value in the body of a scan is `<first result of the scan>/<value>`, as `verify`, `run`, `debug`, bundles and
-recorded populations write it. Its ending `.levels`, by which an observer tells its result from what it observes, may be left
+recorded populations write it. Its ending `.levels`, which marks the result of an observer, may be left
 out, and so may the scan where one value only has the name.
 """
 

@@ -78,7 +78,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # a type checker knows the names by their imports above, and tells those that are none
+if not TYPE_CHECKING:  # a type checker knows the names by their imports above, and reports those that are none
 
     def __getattr__(name: str) -> object:
         if name == "torch":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import snnir
+from snnir.backends.bundle.hardware import memory_files
 from snnir.errors import UnsupportedError, UsageError
 from snnir.ir import FLOAT, Graph
 from snnir.ir.execute import bind_sizes
@@ -26,7 +28,7 @@ from snnir.machine.program import IntegrateFire
 from snnir.machine.text import tensors, text
 from snnir.passes import CompileOptions
 from snnir.runtime.verification import integer_counts
-from tests.models import data, perceptron
+from tests.models import crnn, data, perceptron
 
 ATTRIBUTES = st.fixed_dictionaries(
     {
@@ -234,3 +236,28 @@ def test_what_such_neurons_do_not_take_is_refused() -> None:
     graph.output("y", value)
     with pytest.raises(UnsupportedError, match="'clip': its levels are .* Put a ReLU"):
         snnir.compile(graph, calibration=x, neuron="if", check=False)
+    with pytest.raises(UnsupportedError, match="NIR says neither how long neurons run"):
+        snnir.export_nir(program, "never.nir")
+    with pytest.raises(UnsupportedError, match="memory images hold bif and few-spike neurons"):
+        memory_files(snnir.bundle(program, x))
+
+
+def test_check_refuses_recurrent_layers_and_counts_steps() -> None:
+    random = np.random.default_rng(0)
+    recurrent = snnir.check(crnn(random).SerializeToString(), neuron="if")
+    assert not recurrent.ok and any("a recurrent layer" in str(refusal) for refusal in recurrent.refusals)
+    found = snnir.check(perceptron(random).SerializeToString(), neuron="if", steps=9)
+    assert found.ok and found.steps == {"": 9}
+    certified = snnir.check(perceptron(random), neuron="if", steps=9, calibration=data(random, 8, 6))
+    assert certified.ok and certified.certified and certified.steps == {"": 9}
+
+
+def test_the_committed_network_runs_on_a_clock() -> None:
+    """The residual network of docs/families.md: batch norm, max pooling and sums of two paths, each with balanced channels."""
+    model = Path(__file__).parents[1] / "examples" / "families" / "artefacts" / "plain.onnx"
+    x = np.random.default_rng(0).uniform(0, 1, (6, 1, 28, 28)).astype(np.float32)
+    options: dict[str, Any] = {"method": "balance-channels", "iterations": 6, "first_step": -1}
+    program = snnir.compile(model, calibration=x, neuron="if", steps=8, check=False, **options)
+    assert [node.op.name for node in program.graph("spiking").nodes].count("if") == 7
+    found = program.verify(x[:1])
+    assert found.ok and found.clocked

@@ -41,6 +41,10 @@ _FUNCTION = (
     "NIR has no functions of complete levels (softmax, normalisations, quotients): write one file for each part between them, "
     "with segments=True (command line: --segments)"
 )
+_CLOCK = (
+    "NIR says neither how long neurons run nor what inputs send at each step; compile with neuron='bif' and mode='lossy' "
+    "(command line: --lossy), which writes nir.IF neurons for a clock that the reader chooses, or make a bundle (snnir bundle)"
+)
 _REASONS: dict[str, str] = {
     "max": "NIR has no maximum; use average or strided convolutions, or a pool before the activation",
     "product": (
@@ -51,6 +55,8 @@ _REASONS: dict[str, str] = {
     "accumulator": _FUNCTION,
     "function": _FUNCTION,
     "settled": _FUNCTION,
+    "clock": _CLOCK,
+    "integratefire": _CLOCK,
 }
 
 

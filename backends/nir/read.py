@@ -28,7 +28,7 @@ def read_nir(path: str | Path) -> Graph:
     """Read a `.nir` file.
 
     An exact export of snnir comes back as a spiking graph: its neurons are read from the primitives, and metadata says
-    only what they are called, what a level is worth and what the host computes around the network. Bounds are not
+    only what they are called, the real number of a level and what the host computes around the network. Bounds are not
     certified yet. Any other NIR graph without neurons becomes a float graph. Raises `FileFormatError` for files that are
     damaged or changed, `UnsupportedError` listing by name what has no exact meaning here.
     """

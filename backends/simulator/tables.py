@@ -71,7 +71,7 @@ POPULATION = _record(
     "index_end",
     "sums",  # where a readout's sums stand in the result, or -1
     "register",  # where an accumulator leaves its sums for functions, or -1
-    "running",  # whether it tells the changes of its sums
+    "running",  # whether it emits the changes of its sums
     "clock",  # integrate-and-fire neurons: the steps of their clock (else 0)
     "hard",
     "leak",
@@ -91,7 +91,7 @@ FUNCTION = _record(
     "last_step",
     "result",  # where its last step leaves the levels among the registers
     "kept",  # where it keeps the levels of this window
-    "difference",  # whether it tells every change of its levels
+    "difference",  # whether it emits every change of its levels
 )
 FUNCTION_SOURCE = _record("slot", "register", "size", "sum")  # sum: an accumulator has left its sums in the register
 MICROCODE = _record("kind", "size", "width", "result", "x", "x_map", "y", "y_map")  # maps: where in `register_maps`, or -1

@@ -49,7 +49,7 @@ class Bias(nn.Module):
 class Weights(nn.Module):
     """One synapse node: `weight` and `bias` are parameters in real units, `integer * grid / source scale`.
 
-    `grid` is what one unit of the sum is worth where the current goes, an array that spreads over a sample of it. The
+    `grid` is the real number of one unit of the sum where the current goes, an array that spreads over a sample of it. The
     weight is then that of the real network (arXiv:2408.09403), and gradients are as large as there.
     """
 

@@ -41,7 +41,7 @@ def unary(levels: Tensor, steps: int) -> Tensor:
 
 
 def bit_planes(levels: Tensor, bits: int) -> Tensor:
-    """The bits of levels [N, n] with their worth and sign, most significant first: [bits, N, n]. Gradients go through the
+    """The bits of levels [N, n] with their values and signs, most significant first: [bits, N, n]. Gradients go through the
     last one, as if the levels did."""
     size = levels.detach().abs().to(torch.int64)
     planes = [(size & 1 << k).to(levels.dtype) * levels.detach().sign() for k in range(bits - 1, -1, -1)]

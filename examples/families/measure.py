@@ -1,6 +1,6 @@
 """Rate-coded conversion of the committed network beside the exact paths, on the first test images of Fashion-MNIST.
 
-    python -m examples.families.measure [--model FILE] [--images 300] [--steps 4 8 16 32 64] [--verify 2] [--recipes NAME ...]
+    python -m examples.families.measure [--model FILE] [--images 300] [--steps 4 8 16 32 64 128] [--recipes NAME ...]
 
 Every recipe runs on the same images. A row holds the share of right answers, the share that agrees with the float network,
 spikes and synaptic operations an image. `--verify` images are compared with the plain interpreter, spike by spike.
@@ -62,10 +62,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ARTEFACTS / "plain.onnx")
     parser.add_argument("--clipped", type=Path, default=ARTEFACTS / "clipped.onnx", help="the network with clipped activations")
     parser.add_argument("--images", type=int, default=300)
-    parser.add_argument("--steps", type=int, nargs="+", default=[4, 8, 16, 32, 64])
+    parser.add_argument("--steps", type=int, nargs="+", default=[4, 8, 16, 32, 64, 128])
     parser.add_argument("--recipes", nargs="+", choices=[*RECIPES, *EXACT, "clipped + shift"])
     parser.add_argument(
-        "--verify", type=int, default=2, help="images on which every spike is compared with the plain interpreter"
+        "--verify", type=int, default=1, help="images on which every spike is compared with the plain interpreter"
     )
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder of Fashion-MNIST's four files")
     parser.add_argument("--output", type=Path, default=Path("out/families.json"))

@@ -128,7 +128,7 @@ def _axes(
     shapes: Mapping[str, Sequence[int | str]],
     given: Mapping[str, int | None],
 ) -> tuple[_Axes, bool]:
-    """The batch axis of each input, and whether nothing but the order of axes tells it."""
+    """The batch axis of each input, and whether it follows from the order of axes alone."""
     axes: _Axes = {entry.name: _batch_axis(model, entry, given) for entry in entries}
     called = {name for name, axis in axes.items() if axis is not None and str(shapes[name][axis]).lower() in _BATCH_NAMES}
     sure = called | {name for name in given if given[name] is not None}

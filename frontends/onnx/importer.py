@@ -116,7 +116,7 @@ class _Reading:
         return imported(lambda questions: _walked(self.model, self.constants, plan, self.name, questions, self.limits))
 
     def open(self, plan: InputPlan) -> Graph:
-        """A model whose batch is open. Where nothing but its place tells axis 0, the batch may be axis 1, of size 1, or none."""
+        """A model whose batch is open. Where axis 0 follows from its place alone, the batch may be axis 1, of size 1, or none."""
         graph: Graph | None = None
         error: Exception | None = None
         try:

@@ -304,7 +304,7 @@ def _stays(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
 
 
 def _spreads(node: onnx.NodeProto, operands: Sequence[Entry]) -> bool:
-    """Whether the node spreads a known value over sizes that only the input tells."""
+    """Whether the node spreads a known value over sizes that follow from the input only."""
     shapes = operands[-1:]
     symbolic = any(isinstance(shape, np.ndarray) and shape.dtype == object for shape in shapes)
     return symbolic and node.op_type in ("ConstantOfShape", "Expand", "Tile")

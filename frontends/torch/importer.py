@@ -53,7 +53,7 @@ def import_torch(
     A module needs `example_inputs`: a tensor or array, a tuple of arguments, or a dict of arguments by name. Batch and
     sequence lengths are left open where the module allows it, unless `dynamic_shapes` says (as for `torch.export`) which
     sizes are; the graph's notes say what stays fixed. `batch_axes` names the batch axis of inputs where it is neither the
-    first nor told by a recurrent layer. `dims` gives numbers for sizes that are left open, by their names (`T`, `T2`) or
+    first nor fixed by a recurrent layer. `dims` gives numbers for sizes that are left open, by their names (`T`, `T2`) or
     `input:axis`.
 
     Raises `UsageError` without example inputs, `ModelError` for a file that cannot be read, and one `UnsupportedError`

@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Spread:
-    """A known tensor that is the same along axes whose size only the input tells: `array` has size 1 there."""
+    """A known tensor that is the same along axes whose size follows from the input only: `array` has size 1 there."""
 
     array: torch.Tensor
     shape: Shape
@@ -42,7 +42,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Steps:
-    """`start, start + step, ...` up to `stop`, which only the input tells: the offsets of bags of one size."""
+    """`start, start + step, ...` up to `stop`, which follows from the input only: the offsets of bags of one size."""
 
     start: Dimension
     stop: Dimension

@@ -23,7 +23,7 @@ __all__ = ["check_command"]
 @click.command("check")
 @click.argument("model", type=FILE)
 @click.option("--calibration", type=FILE, help="Inputs like those to come, for certified steps instead of estimates.")
-@compile_options("bits", "neuron", "allow_host")
+@compile_options("bits", "neuron", "steps", "allow_host")
 @click.option("--all", "every", is_flag=True, help="List every node, not only those that are refused or on the host.")
 @import_options(requantize=True)
 @JSON
@@ -32,6 +32,7 @@ def check_command(
     calibration: Path | None,
     bits: int,
     neuron: str,
+    steps: int,
     allow_host: bool,
     every: bool,
     imports: dict[str, Any],
@@ -44,6 +45,7 @@ def check_command(
         calibration=data,
         bits=bits,
         neuron=neuron,
+        steps=steps,
         allow_host=allow_host,
         **imports,
     )

@@ -17,7 +17,9 @@ from snnir.compiler.options import ImportOptions
 from snnir.errors import GraphError, Refusal, SnnirError, UnsupportedError, unforeseen
 from snnir.ir import Graph, Node
 from snnir.ir.ops import Recurrent, Scan
+from snnir.ir.phases import INTEGRATE_FIRE
 from snnir.passes import CompileOptions, Context, before_calibration, pipeline_for, try_observers
+from snnir.passes.clock_neurons import clock_refusals
 
 if TYPE_CHECKING:
     import onnx
@@ -36,6 +38,7 @@ def check(
     calibration: np.ndarray | Mapping[str, np.ndarray] | None = None,
     bits: int = 4,
     neuron: str = "bif",
+    steps: int = 32,
     allow_host: bool = False,
     batch_axes: Mapping[str, int | None] | None = None,
     constants: Mapping[str, object] | None = None,
@@ -45,21 +48,21 @@ def check(
     """What would become of a model, without compiling it.
 
     With `calibration` (inputs like those to come) the model is compiled, where nothing is refused, and the steps are its
-    certified bounds; else they are estimated from `bits`. `neuron`, `allow_host`, `batch_axes`, `constants`, `dims` and
+    certified bounds; else they are estimated from `bits`. `neuron`, `steps`, `allow_host`, `batch_axes`, `constants`, `dims` and
     `requantize` are those of `snnir.compile`; open sizes that a refused node may need get the numbers of the calibration data.
     Raises `ModelError` for what cannot be read; what snnir does not support is part of the report.
     """
     from snnir.compiler.importing import as_read
     from snnir.frontends.onnx import with_constants
 
-    pipeline_for(CompileOptions(bits=bits, neuron=neuron))  # raises for what is out of range
+    pipeline_for(CompileOptions(bits=bits, neuron=neuron, steps=steps))  # raises for what is out of range
     if constants:
         model = with_constants(cast("Any", model), constants)
     model, notes = as_read(model, ImportOptions(requantize=requantize))
     sizes = OpenSizes(dims, calibration)
     sizes.notes += notes
     while True:
-        found, graph = _checked(model, calibration, bits, neuron, allow_host, batch_axes, sizes)
+        found, graph = _checked(model, calibration, bits, (neuron, steps), allow_host, batch_axes, sizes)
         if found.ok or not sizes.take(found.refusals, graph):
             hint = "" if found.ok else advice(found.refusals, graph)
             return dataclasses.replace(found, notes=(*found.notes, hint)) if hint else found
@@ -81,7 +84,7 @@ def _checked(
     model: str | Path | bytes | onnx.ModelProto | torch.export.ExportedProgram,
     calibration: np.ndarray | Mapping[str, np.ndarray] | None,
     bits: int,
-    neuron: str,
+    neuron: tuple[str, int],
     allow_host: bool,
     batch_axes: Mapping[str, int | None] | None,
     sizes: OpenSizes,
@@ -97,10 +100,12 @@ def _checked(
     try:
         placed = try_observers(simple, allow_host)
         refused += [item for item in placed.refused if item.node not in {earlier.node for earlier in refused}]
+        if neuron[0] == INTEGRATE_FIRE:
+            refused += [item for item in clock_refusals(placed.graph) if item.node not in {earlier.node for earlier in refused}]
         spiking, hosts = computed(placed)
         costs = layer_costs(placed)
         scans = {node.outputs[0].name: _label(node) for _, node in placed.graph.walk() if isinstance(node.op, Scan)}
-        steps = {} if refused else estimated_steps(placed, bits, neuron)
+        steps = {} if refused else estimated_steps(placed, bits, *neuron)
     except Exception as error:  # where nodes are refused already, what is left of the graph need not make sense
         if not refused:
             reason, trace = unforeseen(error)
@@ -201,7 +206,7 @@ def _certified(
     model: str | Path | bytes | onnx.ModelProto | torch.export.ExportedProgram,
     calibration: np.ndarray | Mapping[str, np.ndarray],
     bits: int,
-    neuron: str,
+    neuron: tuple[str, int],
     allow_host: bool,
     batch_axes: Mapping[str, int | None] | None,
     dims: Mapping[str, int | str],
@@ -215,7 +220,8 @@ def _certified(
         model,
         calibration=calibration,
         bits=bits,
-        neuron=neuron,
+        neuron=neuron[0],
+        steps=neuron[1],
         allow_host=allow_host,
         batch_axes=batch_axes,
         dims=dims,

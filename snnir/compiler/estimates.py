@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from snnir.ir import BATCH, Dimension, Graph, Node, Value
 from snnir.ir.dims import product, substitute, total
 from snnir.ir.ops import Add, Conv, Elementwise, FakeQuantize, Linear, Mul, Observe, Scan, SparseLinear
-from snnir.ir.phases import FEW_SPIKES
+from snnir.ir.phases import FEW_SPIKES, INTEGRATE_FIRE
 from snnir.passes import Placed, accumulating, function_interior
 
 __all__ = ["LayerCost", "estimated_steps", "layer_costs"]
@@ -131,14 +131,17 @@ def _connections(node: Node) -> Dimension:
     return product(node.operands[1].type.shape)
 
 
-def estimated_steps(placed: Placed, bits: int, neuron: str = "bif") -> dict[str, int]:
+def estimated_steps(placed: Placed, bits: int, neuron: str = "bif", clock: int = 32) -> dict[str, int]:
     """Inner time-steps of a window: 1 for inputs, and `2^bits - 1` (or the levels of the model's own quantizer) for each
     population on the longest way to an output; states that add to what they were have two bits more, as in `snnir.compile`.
-    Few-spike neurons take their bits, and what crosses the border of a scan begins there at step 0.
+    Few-spike neurons take their bits, and what crosses the border of a scan begins there at step 0. Neurons on a clock take its
+    steps, `clock`.
 
     `""` is all outside scans; each scan, by its first result, is one of its windows, whose states are relayed. No data is
     needed: where calibration finds fewer levels, the certified bound is lower.
     """
+    if neuron == INTEGRATE_FIRE:
+        return {"": clock}
     found = {"": 0}
     of: dict[Value, int] = {}
     depths = _FewSpikes if neuron == FEW_SPIKES else _Depths

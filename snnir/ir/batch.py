@@ -145,7 +145,7 @@ def _result(node: Node, value: Value, holding: Sequence[Value], found: Places) -
 
 
 def _by_type(shape: Shape) -> Place | str | None:
-    """The place that the type alone tells; a sentence where none can be."""
+    """The place that follows from the type alone; a sentence where none can be."""
     axes = [axis for axis, size in enumerate(shape) if holds_batch(size)]
     if not axes:
         return None

@@ -56,7 +56,7 @@ def execute(
         for value, array in arrays.items():
             observe(value, array)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # infinities are told of where they matter
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are reported where they matter
             _run(graph, arrays, sizes, observe, set(wanted.values()))
     except (ValueError, GraphError):  # perhaps a window that is larger than its data
         check_windows(graph, sizes)

@@ -78,7 +78,7 @@ _MAGIC: tuple[tuple[int, bytes, FileKind], ...] = (
 
 
 def kind_of(content: bytes) -> FileKind | None:
-    """What the content is; None where it is nothing known. ONNX models are told by how they begin, and may be damaged."""
+    """What the content is; None where it is nothing known. ONNX models are recognised by how they begin, and may be damaged."""
     for place, magic, kind in _MAGIC:
         if content[place : place + len(magic)] == magic:
             return kind
@@ -166,7 +166,7 @@ def no_program(path: Path, error: str) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """What tells the kind of a file: its beginning, or all of a zip archive."""
+    """What shows the kind of a file: its beginning, or all of a zip archive."""
     try:
         with path.open("rb") as file:
             head = file.read(_BEGINNING)

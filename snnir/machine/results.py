@@ -39,7 +39,7 @@ class SimulationResult:
     synops: dict[str, np.ndarray]
     """Synaptic operations of each synapse, by the name of its current: int64 [N], events times their real fan-out."""
     charges: dict[str, np.ndarray]
-    """The part of `synops` that multiplies: events that an encoder emitted and events worth more than one level."""
+    """The part of `synops` that multiplies: events that an encoder emitted and events of more than one level."""
     windows: list[str]
     """The graph's own window, then one for each sequence element of each scan, `<first result of the scan>[element]`."""
     steps: np.ndarray

@@ -13,7 +13,7 @@ __all__ = ["DenseTrain", "Train", "join", "lengthen"]
 @dataclass(frozen=True, eq=False)
 class Train:
     """What a value emits; `shape` is only for people, addresses count through it in C order. The tracer stays in lo..hi;
-    one level is worth `scale` in real units."""
+    one level stands for `scale` in real units."""
 
     name: str
     shape: tuple[int, ...]

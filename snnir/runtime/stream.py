@@ -30,7 +30,7 @@ def state_pairs(graph: Graph) -> dict[str, str]:
     """For each input that is a state, the output that gives its next value.
 
     An input and an output belong together where the same states of scans start from the one and are given out as the other;
-    what no scan tells (recurrences of one element are none) belongs together where just one input and one output have the
+    what follows from no scan (recurrences of one element are none) belongs together where just one input and one output have the
     same type.
     """
     starts, ends = _starts(graph), _ends(graph)

@@ -86,7 +86,7 @@ class IndRNN(nn.Module):
                 weight.clamp_(-self.bound, self.bound)
 
     def extra_repr(self) -> str:
-        """What `repr` tells of the layer."""
+        """What `repr` says of the layer."""
         return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, nonlinearity={self.nonlinearity!r}"
 
     def forward(self, x: torch.Tensor, first: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,12 +7,14 @@ import numpy as np
 from snnir.backends.bundle.bundle import Bundle
 from snnir.backends.bundle.hardware.images import Image, file_name, image_files
 from snnir.backends.bundle.resources import weight_bits
+from snnir.errors import UnsupportedError
 from snnir.machine.microprogram import FLAT_KINDS, Microprogram
 from snnir.machine.program import (
     Accumulator,
     Difference,
     FewSpikes,
     Function,
+    IntegrateFire,
     Population,
     Readout,
     RunningSum,
@@ -36,7 +38,16 @@ _Sum = Population | FewSpikes | Readout | Accumulator | RunningSum
 
 
 def memory_files(bundle: Bundle) -> dict[str, str]:
-    """The images of all populations, readouts and functions, and their map, by file name."""
+    """The images of all populations, readouts and functions, and their map, by file name.
+
+    Raises `UnsupportedError` for integrate-and-fire neurons on a clock, which have none.
+    """
+    for op, _ in walk(bundle.program.ops):
+        if isinstance(op, IntegrateFire):
+            raise UnsupportedError(
+                f"{op.train.name}: memory images hold bif and few-spike neurons, not integrate-and-fire neurons on a clock; "
+                "compile with neuron='bif' or 'few-spikes'"
+            )
     images: list[Image] = []
     summing = [op for op, _ in walk(bundle.program.ops) if isinstance(op, _Sum)]
     for number, op in enumerate(summing):

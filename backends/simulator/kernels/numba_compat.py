@@ -157,7 +157,7 @@ class _Cache(caching.FunctionCache):
 class Native:
     """A C function compiled from Python. Its parameters are int64; it returns int64, or nothing.
 
-    `name` tells functions apart that one factory makes: symbols and files of the cache are named after it.
+    `name` distinguishes functions that one factory makes: symbols and files of the cache are named after it.
     """
 
     def __init__(self, function: Callable[..., object], *, returns: bool, name: str = "") -> None:

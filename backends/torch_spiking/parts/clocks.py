@@ -94,7 +94,7 @@ class IntegrateFirePart(SummingPart[IntegrateFire]):
         return potential - self.theta * spikes if self.op.reset == "soft" else potential * (1 - spikes)
 
     def _unsettled(self, potential: Tensor, count: Tensor) -> Tensor | int:
-        """How many neurons have not settled; all of them where nothing tells."""
+        """How many neurons have not settled; all of them where that is unknown."""
         if not self.op.telling:
             return potential.numel()
         return (((potential < 0) & (count > 0)) | ((potential >= self.theta) & (count < self.op.steps))).sum()

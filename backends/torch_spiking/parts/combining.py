@@ -35,7 +35,7 @@ class CombiningPart(EmitterPart[AnyCombining]):
         # the tracers before the first step come first, so that a train without steps needs no case of its own
         tracers = [torch.cat([own[None], own + train.cumsum(0)]) for own, train in zip(held, trains, strict=True)]
         results = self.combine(tracers)
-        if before is None and self.op.least_steps:  # it is told from 0 on, whatever the function of zeros is
+        if before is None and self.op.least_steps:  # receivers count from 0, whatever the function of zeros is
             results = torch.cat([torch.zeros_like(results[:1]), results[1:]])
         return Emission(results.diff(dim=0), (results[-1], *(tracer[-1] for tracer in tracers)), lambda: results[-1])
 

@@ -132,7 +132,7 @@ def _whole(value: Value, scale: float) -> bool:
 
 @handler("Trunc", "fake_quantize", "mul", domains=_DOMAINS, quantizing=True)
 def trunc(call: Call) -> list[Result]:
-    """Levels of `scale` without their last bits: version 1 (x, scale, zero, bits, bits left) keeps their worth, version 2
+    """Levels of `scale` without their last bits: version 1 (x, scale, zero, bits, bits left) keeps their real values, version 2
     (x, scale, zero, bits, scale of the result, bits left) gives the result a scale of its own. What is no multiple of `scale`
     is rounded to one first, halves to the even one.
     """

@@ -30,7 +30,7 @@ def sym_numel(call: Call) -> Dimension:
 
 
 def filled(call: Call, shape: Shape, number: float) -> Entry:
-    """A tensor of one number: known, or known up to the sizes that only the input tells."""
+    """A tensor of one number: known, or known up to the sizes that follow from the input only."""
     dtype = getattr(call.node.meta.get("val"), "dtype", torch.float32)
     array = torch.full([1 if isinstance(size, Dim) else size for size in shape], number, dtype=dtype)
     return Spread(array, shape) if any(isinstance(size, Dim) for size in shape) else array
@@ -63,6 +63,6 @@ def fill(call: Call) -> Entry:
 
 @handler("aten.arange")
 def arange(call: Call) -> Steps:
-    """Up to a size that only the input tells: the offsets of bags of one size."""
+    """Up to a size that follows from the input only: the offsets of bags of one size."""
     start, step = (call.given(name) if call.has(name) else default for name, default in (("start", 0), ("step", 1)))
     return Steps(start, call.given("end"), step)

@@ -76,7 +76,7 @@ class Questions:
 def is_open(questions: Questions, x: Value, inner: bool) -> bool:
     """Whether a question about `x` is the host's to answer; where not, the answer is no, but for what a mask hides (`hidden`).
 
-    `inner` says that `x` belongs to a loop's body. Raises `RefusalError` where nothing tells that `x` is finite.
+    `inner` says that `x` belongs to a loop's body. Raises `RefusalError` where nothing says that `x` is finite.
     """
     source, inputs = "a value from around a loop's body", _inputs_of(x)
     if not inner:

@@ -95,11 +95,11 @@ class IntegrateFire(Summing):
 
     @property
     def telling(self) -> bool:
-        """Whether the potential after T steps tells if a neuron has settled: all of its sum is in it, and half a theta."""
+        """Whether the potential after T steps shows if a neuron has settled: all of its sum is in it, and half a theta."""
         return self.reset == "soft" and not self.leak and (self.start_potential, self.shift) in ((50, 0), (0, 50))
 
     def _unsettled(self, membrane: np.ndarray, tracer: np.ndarray, rows: np.ndarray) -> int:
-        """How many neurons have not settled; all of them where nothing tells."""
+        """How many neurons have not settled; all of them where that is unknown."""
         if not self.telling:
             return membrane.size
         wrong = ((membrane < 0) & (tracer > 0)) | ((membrane >= rows) & (tracer < self.steps))

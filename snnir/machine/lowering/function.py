@@ -99,7 +99,7 @@ def function(work: Lowering, node: Node) -> None:
 
 
 def _difference(work: Lowering, node: Node) -> None:
-    """One emitter for each result, which tells every change of it."""
+    """One emitter for each result, which emits every change of it."""
     trains = [work.trains[value] if value in work.accumulators else work.source(value) for value in node.operands]
     names = [train.name for train in work.in_one_segment(trains)]
     code = _Microcode(work, node.inner, [work.sample(value) for value in node.operands])
