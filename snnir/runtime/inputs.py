@@ -20,13 +20,26 @@ def as_inputs(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict
 
 
 def by_name(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """`data` by input name, unchecked. Raises `InputError` for a single array where there are several inputs."""
+    """`data` by input name, unchecked. Raises `InputError` for a single array where there are several inputs.
+
+    Samples may be stacked as the model takes one: `[64, 1, 6]` for an input `[N, 6]` that was exported as `[1, 6]`.
+    """
     if isinstance(data, Mapping):
-        return grouped(graph, data)
+        return grouped(graph, _unstacked(graph, data))
     if len(graph.inputs) != 1:
         names = ", ".join(value.name for value in graph.inputs)
         raise InputError(f"model {graph.name} takes {len(graph.inputs)} inputs ({names}): give a dict of arrays by name")
-    return grouped(graph, {graph.inputs[0].name: np.asarray(data)})
+    return grouped(graph, _unstacked(graph, {graph.inputs[0].name: data}))
+
+
+def _unstacked(graph: Graph, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Samples that are stacked with a batch of 1 each, joined along the batch; all else as it is."""
+    arrays = {name: np.asarray(array) for name, array in data.items()}
+    for value in graph.inputs:
+        axis, array = value.type.batch_axis, arrays.get(value.name)
+        if array is not None and axis is not None and array.ndim == value.type.rank + 1 and array.shape[axis + 1] == 1:
+            arrays[value.name] = np.moveaxis(array.squeeze(axis + 1), 0, axis)
+    return arrays
 
 
 def calibration_data(graph: Graph, data: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from snnir.frontends.onnx import run_onnxruntime
 from snnir.ir.parse import parse
 from snnir.ir.text import tensors, text
 from snnir.streaming import run_stream
+from tests.models import model_of as small_model
 
 RNG = np.random.default_rng(0)
 SIZE = 4
@@ -123,3 +124,16 @@ def test_programs_exported_with_a_batch_whose_samples_belong_together() -> None:
         expected = np.concatenate([module(torch.from_numpy(part)).numpy() for part in (x[:4], x[4:8], x[[8, 9, 9, 9]])])[:10]
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
     assert program.verify(x).ok
+
+
+def test_samples_stacked_as_the_model_takes_one() -> None:
+    """A list of inputs of an export with a batch of 1, each with its batch, is as good as one array of samples."""
+    rng = np.random.default_rng(3)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    model = small_model(nodes, [1, 6], {"w": rng.normal(size=(6, 4)).astype(np.float32)})
+    x = rng.normal(size=(20, 6)).astype(np.float32)
+    program = snnir.compile(model, calibration=[sample[np.newaxis] for sample in x])  # type: ignore[arg-type]
+    assert program.facts.calibration_samples == 20
+    expected = program.run(x).outputs["y"]
+    assert expected.shape == (20, 4)
+    assert np.array_equal(program.run(x[:, np.newaxis]).outputs["y"], expected)
