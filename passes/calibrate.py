@@ -17,7 +17,7 @@ from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import Rewriter, rebuild
 from snnir.passes.balance_thresholds import balanced_thresholds
 from snnir.passes.channel_scales import apply_factors, candidates, not_finite
-from snnir.passes.choose_factors import Precision, choose_factors
+from snnir.passes.choose_factors import ACCURATE, THRIFTY, Precision, choose_factors
 from snnir.passes.functions.ranges import saturations
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
@@ -57,7 +57,7 @@ class Calibrate(Pass):
     6. Host ops before and after the network stay real; `allow_host` permits them inside it (`host_part.py`).
     7. With `channels`, values whose channels differ in range are divided by a factor for each channel first, wherever weights
        can carry it: those of inputs by the host (`channel_scales.py`); those of activations where levels of `bits` and weights of
-       `weight_bits` bits gain more than the spikes cost (`choose_factors.py`).
+       `weight_bits` bits gain more than the spikes cost, by the `rule` `thrifty` or `accurate` (`choose_factors.py`).
     8. Functions inside the network (`functions/region.py`) stay real here; a `saturate` holds each of their values in the
        range that the data take, widened, so that their integers have a known size.
     9. Where an open length has an upper end, because something adds up, compares or averages over it, ranges depend on it:
@@ -75,10 +75,13 @@ class Calibrate(Pass):
     bits: int = 4
     weight_bits: int = 8
     iterations: int = 256
+    rule: str = THRIFTY
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(f"calibration method {self.method!r} is unknown; choose one of {', '.join(METHODS)}")
+        if self.rule not in (THRIFTY, ACCURATE):
+            raise UsageError(f"rule {self.rule!r} of channel scales is unknown; choose {THRIFTY} or {ACCURATE}")
         if not 50 < self.percentile <= 100:
             raise UsageError(f"percentile {self.percentile} is out of range; choose above 50, at most 100")
         if self.iterations < 1:
@@ -97,7 +100,9 @@ class Calibrate(Pass):
             placed, thresholds = self._balanced(observed, context.calibration)
             remarks.append(f"thresholds of {len(thresholds)} values are balanced in {self.iterations} batches")
         elif groups and self.channels and context.calibration is not None:
-            placed, remarks = _with_channel_scales(observed, context.calibration, Precision(self.bits, self.weight_bits))
+            placed, remarks = _with_channel_scales(
+                observed, context.calibration, Precision(self.bits, self.weight_bits, self.rule)
+            )
         groups, own = _own_scales(placed)
         found: dict[Node, Op] = {**own, **saturations(placed, context)}
         if not groups:
@@ -169,7 +174,7 @@ def _with_channel_scales(observed: Placed, data: Mapping[str, np.ndarray], preci
     found = candidates(graph, observed.raw, data)
     if not found:
         return graph, []
-    seen = {candidate.node.operands[0]: candidate for candidate in found}
+    seen = {candidate.watched: candidate for candidate in found}
 
     def observe(value: Value, array: np.ndarray) -> None:
         if value in seen:

@@ -28,6 +28,7 @@ from snnir.ir.ops import FakeQuantize, Observe
 from snnir.ir.rewrite import like
 from snnir.passes.divide_values import Division
 from snnir.passes.factors import NotCarriedError, Reader, divisible, spread_axis
+from snnir.passes.falling_slopes import LargerOfTwo, observed_pairs
 from snnir.passes.scale_groups import scale_groups
 
 __all__ = ["ENOUGH", "Candidate", "apply_factors", "candidates", "not_finite"]
@@ -71,6 +72,18 @@ class Candidate:
     """How many numbers each channel has shown."""
     shown: list[np.ndarray] = field(default_factory=list)
     """Some of them [C, n], evenly spaced."""
+    pair: LargerOfTwo | None = None
+    """The maximum with another function that takes the same factors, where the value is part of one."""
+
+    @property
+    def watched(self) -> Value:
+        """The value whose numbers say which factors suit."""
+        return self.node.operands[0] if self.pair is None else self.pair.result
+
+    def factors(self, numbers: np.ndarray) -> dict[Node, np.ndarray]:
+        """`numbers` [C] for its channels, by each `observe` node that they concern."""
+        mates = {} if self.pair is None else {self.pair.falling: numbers[self.pair.places]}
+        return {self.node: numbers, **mates}
 
     def see(self, array: np.ndarray) -> None:
         """Take an array of calibration data into account."""
@@ -120,52 +133,53 @@ def candidates(graph: Graph, raw: frozenset[Value], inputs: Mapping[str, np.ndar
     `raw` are the values of the host.
     """
     sizes = {**bind_sizes(graph, inputs), BATCH: 2}
-    found = []
+    pairs, found = observed_pairs(graph), []
+    mates = {pair.falling for pair in pairs.values()}
     for nodes in scale_groups(graph, (Observe, FakeQuantize)):
         if any(isinstance(node.op, FakeQuantize) for node in nodes):
             continue
-        for node in nodes:
-            value = node.operands[0]
-            fixed = value.is_constant or value.type.rank < 1 or 0 in value.type.shape
-            axes: list[int | None] = [*dict.fromkeys((1, value.type.rank - 1))] if value.type.rank > 1 else []
-            for axis in [] if fixed else [*axes, None]:
-                if axis is not None and not isinstance(value.type.shape[axis], int):
-                    continue
-                count = 1 if axis is None else concrete(value.type.shape[axis])
-                numbers = np.array([2.0]) if axis is None or count == 1 else np.arange(2.0, count + 2)
-                readers = _possible(graph, node, value in raw, axis, numbers, sizes)
-                if readers is not None:
-                    movable = value in raw and _possible(graph, node, True, axis, numbers, sizes, moved=True) is not None
-                    found.append(_candidate(node, value in raw, True, axis, count, readers, movable))
-                    break
-            else:
-                found.append(_candidate(node, value in raw, False, None, 1, (), False))
+        found += [_best(graph, node, node.operands[0] in raw, pairs.get(node), sizes) for node in nodes if node not in mates]
     return found
 
 
-def _candidate(
-    node: Node, raw: bool, free: bool, axis: int | None, count: int, readers: Sequence[Reader], movable: bool
-) -> Candidate:
+def _best(graph: Graph, node: Node, raw: bool, pair: LargerOfTwo | None, sizes: Mapping[str, int]) -> Candidate:
+    """The candidate with factors along the first axis that is possible."""
+    value = node.operands[0]
+    fixed = value.is_constant or value.type.rank < 1 or 0 in value.type.shape
+    axes: list[int | None] = [*dict.fromkeys((1, value.type.rank - 1))] if value.type.rank > 1 else []
+    if pair is not None:
+        axes = [pair.axis]
+    for axis in [] if fixed else [*axes, None]:
+        if axis is not None and not isinstance(value.type.shape[axis], int):
+            continue
+        count = 1 if axis is None else concrete(value.type.shape[axis])
+        numbers = np.array([2.0]) if axis is None or count == 1 else np.arange(2.0, count + 2)
+        candidate = _candidate(node, raw, True, axis, count, pair if axis is not None else None)
+        readers = _possible(graph, candidate, numbers, sizes)
+        if readers is not None:
+            candidate.readers = readers
+            candidate.movable = raw and _possible(graph, candidate, numbers, sizes, moved=True) is not None
+            return candidate
+    return _candidate(node, raw, False, None, 1, None)
+
+
+def _candidate(node: Node, raw: bool, free: bool, axis: int | None, count: int, pair: LargerOfTwo | None) -> Candidate:
     ends = np.array([[np.inf], [-np.inf]]).repeat(count, axis=1)
-    return Candidate(node, raw, free, axis, np.zeros(count), np.zeros(count), ends, readers, movable)
+    return Candidate(node, raw, free, axis, np.zeros(count), np.zeros(count), ends, (), pair=pair)
 
 
 def _possible(
-    graph: Graph,
-    node: Node,
-    raw: bool,
-    axis: int | None,
-    numbers: np.ndarray,
-    sizes: Mapping[str, int],
-    moved: bool = False,
+    graph: Graph, candidate: Candidate, numbers: np.ndarray, sizes: Mapping[str, int], moved: bool = False
 ) -> list[Reader] | None:
     """What takes the value where factors can be carried to it, else None."""
+    node, axis = candidate.node, candidate.axis or 0
     try:
-        factor = spread_axis(node.operands[0], axis or 0, numbers, sizes)
-        if not raw:
-            divisible(node.operands[0], factor)
-        offsets = {node: factor} if moved else {}
-        division = Division({node: factor}, offsets, sizes, {node} if raw else set())
+        plan = {member: spread_axis(member.operands[0], axis, own, sizes) for member, own in candidate.factors(numbers).items()}
+        if not candidate.raw:
+            for member, factor in plan.items():
+                divisible(member.operands[0], factor)
+        offsets = {node: plan[node]} if moved else {}
+        division = Division(plan, offsets, sizes, {node} if candidate.raw else set())
         division.rewrite(graph, like(graph), {})
     except NotCarriedError:
         return None
@@ -179,7 +193,11 @@ def apply_factors(
     sizes = {**bind_sizes(graph, inputs), BATCH: 2}
     axes = {candidate.node: candidate.axis for candidate in found}
     raw = {candidate.node for candidate in found if candidate.raw}
-    plan = {node: spread_axis(node.operands[0], axes[node] or 0, numbers, sizes) for node, numbers in chosen.items()}
+    plan = {}
+    for candidate in found:
+        if candidate.node in chosen:
+            for node, numbers in candidate.factors(chosen[candidate.node]).items():
+                plan[node] = spread_axis(node.operands[0], candidate.axis or 0, numbers, sizes)
     middles = {candidate.node: candidate.middles for candidate in found if candidate.node in chosen}
     offsets = {
         node: spread_axis(node.operands[0], axes[node] or 0, numbers, sizes) for node, numbers in middles.items() if numbers.any()

@@ -5,8 +5,10 @@ and weights W F whose rows differ more in magnitude, so that rounding them to fe
 factors that are ranges to several powers: the squared error that the rounding of levels and of weights leaves in the sums
 of what takes the value, relative to the square of each sum; and the sum of the magnitudes of all levels.
 
-One more bit for all channels would lessen the error of levels to a quarter, for twice the spikes. Factors must give more than
-that: `error * spikes^2` must fall to `PAYS` of what it is with one scale for all.
+One more bit for all channels would lessen the error of levels to a quarter, for twice the spikes. `THRIFTY` factors must give
+more than that: `error * spikes^2` must fall to half of what it is with one scale for all. `ACCURATE` ones may cost as many times
+the spikes as they lessen the squared error: `error * spikes` must fall to 0.9. They are for 4 bits and fewer: with a scale for
+each channel the levels of all end where the data seen did, and at 8 bits what is clipped of others costs more than it gains.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ from snnir.ir.ops import FakeQuantize, Observe
 from snnir.passes.channel_scales import ENOUGH, Candidate
 from snnir.passes.scale_groups import scale_groups
 
-__all__ = ["PAYS", "Precision", "choose_factors"]
+__all__ = ["ACCURATE", "THRIFTY", "Precision", "choose_factors"]
 
-PAYS = 0.5
-"""The share to which `error * spikes^2` must fall, for factors to be used."""
+THRIFTY, ACCURATE = "thrifty", "accurate"
+_RULES = {THRIFTY: (2, 0.5), ACCURATE: (1, 0.9)}
+"""The power of spikes, and the share to which the product must fall, for factors to be used."""
 _PAYS_INPUT = 0.5
 """The same of the error alone where the host divides: the charges of inputs are no spikes."""
 _POWERS = (0.3, 0.5, 0.8, 1.0)
@@ -42,10 +45,11 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Precision:
-    """Bits of levels and of weights for which factors are chosen."""
+    """Bits of levels and of weights for which factors are chosen, and by which rule."""
 
     bits: int = 4
     weight_bits: int = 8
+    rule: str = THRIFTY
 
 
 def choose_factors(graph: Graph, found: Sequence[Candidate], precision: Precision) -> dict[Node, np.ndarray]:
@@ -91,12 +95,13 @@ def _of_activation(member: Candidate, relative: np.ndarray, precision: Precision
         factors = np.maximum(relative**power, min(_FEW / np.sqrt(member.count), 1.0))
         weights = _weights(member, factors)
         choices.append(_floored(factors, weights, float(np.mean(factors**2 * weights))))
+    power, pays = _RULES[precision.rule]
     costs = []
     for factors in choices:
         error, spikes = _measured(member, shown, factors, precision)
-        costs.append(error * spikes**2)
+        costs.append(error * spikes**power)
     best = int(np.argmin(costs))
-    return choices[best] if costs[best] <= PAYS * costs[0] else None
+    return choices[best] if costs[best] <= pays * costs[0] else None
 
 
 def _floored(factors: np.ndarray, weights: np.ndarray, noise: float) -> np.ndarray:

@@ -145,8 +145,11 @@ class Division:
             compressed(moved, tuple(range(1, moved.ndim)))
             self.factors[node.output] = moved
         elif node.op.has(Trait.SELECTS) and node.op.has(Trait.CHANNELS) and given[0] is not None:
-            channels = compressed(given[0], (1,))
-            self.factors[node.output] = np.broadcast_to(channels, concrete(node.output.type, self.sizes))
+            op = node.op.bind(dict(self.sizes))
+            largest, smallest = op.evaluate(given[0])[0], -op.evaluate(-given[0])[0]
+            if not (largest == smallest).all():
+                raise NotCarriedError(f"{node.describe()} compares levels of different worth")
+            self.factors[node.output] = largest
         else:
             raise NotCarriedError(f"{node.describe()} takes levels of one scale")
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snnir.ir import Value
-from snnir.ir.ops import Add, Concat, Conv, Gather, Linear, MaxPool, PRelu, Relu, Reshape, Transpose
+from snnir.ir import Graph, Node, Value
+from snnir.ir.ops import Add, Concat, Conv, Gather, Linear, MaxPool, Movement, Observe, PRelu, Relu, Reshape, Transpose
 from snnir.ir.rewrite import Rewriter
 
-__all__ = ["larger_of_two"]
+__all__ = ["LargerOfTwo", "larger_of_two", "observed_pairs"]
+
+
+@dataclass(frozen=True)
+class LargerOfTwo:
+    """What `larger_of_two` wrote, with observers on both functions."""
+
+    rising: Node
+    falling: Node
+    axis: int
+    places: np.ndarray
+    """The channels of `rising` that those of `falling` meet, in their order."""
+    result: Value
 
 
 def larger_of_two(rewriter: Rewriter, x: Value, slopes: np.ndarray, name: str) -> Value | None:
@@ -102,3 +114,38 @@ def _part(rewriter: Rewriter, x: Value, axis: int, places: np.ndarray, factors: 
 
 def _constant(rewriter: Rewriter, old: Value, array: np.ndarray) -> Value:
     return rewriter.constant(f"{old.name}.part", array.astype(old.array.dtype))
+
+
+def observed_pairs(graph: Graph) -> dict[Node, LargerOfTwo]:
+    """The `observe` nodes of increasing functions whose maximum with another one `larger_of_two` wrote, by the first of both."""
+    found = {}
+    for _, node in graph.walk():
+        if not isinstance(node.op, Concat) or len(node.operands) != 2:
+            continue
+        own, other = (value.producer for value in node.operands)
+        source = own.operands[0].producer if own is not None and isinstance(own.op, Gather) else own
+        if (
+            own is None
+            or source is None
+            or other is None
+            or not (isinstance(source.op, Observe) and isinstance(other.op, Observe))
+        ):
+            continue
+        width = node.operands[1].type.shape[node.op.axis]
+        places = np.array(own.op.indices) if isinstance(own.op, Gather) else np.arange(int(str(width)))
+        result = _result(node, source, len(places) < int(str(source.output.type.shape[node.op.axis])))
+        if result is not None:
+            found[source] = LargerOfTwo(source, other, node.op.axis, places, result)
+    return found
+
+
+def _result(both: Node, rising: Node, in_parts: bool) -> Value | None:
+    """What follows the maximum of two joined parts, in the shape of the first; None where no maximum of the two follows."""
+    value, pooled, joined = both.output, False, not in_parts
+    while len(value.users) == 1 and (node := value.users[0]) is not None and isinstance(node.op, Movement | MaxPool):
+        pooled |= isinstance(node.op, MaxPool)
+        joined |= pooled and isinstance(node.op, Concat) and node.operands[0] is rising.output
+        value = node.output
+        if pooled and joined and value.type.shape == rising.output.type.shape:
+            return value
+    return None

@@ -27,6 +27,7 @@ from snnir.ir.ops import (
     Add,
     Clip,
     Conv,
+    Dequantize,
     Div,
     FakeQuantize,
     Function,
@@ -105,7 +106,7 @@ def host_suffix(graph: Graph, allow: bool = False) -> set[Node]:
 
 
 def host_nodes(graph: Graph) -> set[Node]:
-    """The nodes of a calibrated graph (or body) that compute with real numbers, before and after the network."""
+    """The nodes of a calibrated or quantized graph (or body) that compute with real numbers, before and after the network."""
     raw = {value for value in graph.inputs if value.type.is_plain}
     late: set[Value] = set()
     found = set()
@@ -114,6 +115,9 @@ def host_nodes(graph: Graph) -> set[Node]:
     for node in graph.nodes:
         changing = [value for value in node.operands if not value.is_constant]
         if isinstance(node.op, Scan | Quantize | Function) or node in functions:
+            continue
+        if isinstance(node.op, Dequantize):
+            late.update(node.outputs)
             continue
         if all(value in constant for value in node.operands):
             constant.update(node.outputs)

@@ -15,6 +15,7 @@ from snnir.errors import UsageError
 from snnir.ir.ops.clocked import ENCODERS, RESETS
 from snnir.ir.phases import FEW_SPIKES, INTEGRATE_FIRE, NEURONS
 from snnir.ir.protocols import Functions
+from snnir.passes.choose_factors import ACCURATE, THRIFTY
 
 __all__ = ["CompileKeywords", "CompileOptions", "Declaration", "declaration"]
 
@@ -72,6 +73,7 @@ class CompileKeywords(TypedDict, total=False):
     delayed: bool
     first_step: int
     iterations: int
+    channel_scales: str
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,11 @@ class CompileOptions:
         0, "Integrate-and-fire neurons: the step from which on readouts average; -1 estimates it.", trainable=False
     )
     iterations: int = _option(256, "Batches in which the methods balance and balance-channels move thresholds.", trainable=False)
+    channel_scales: str = _option(
+        THRIFTY,
+        "Finer levels for channels of small range: thrifty where they give more for their spikes than bits, accurate more often.",
+        choices=(THRIFTY, ACCURATE),
+    )
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> CompileOptions:

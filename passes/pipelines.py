@@ -80,6 +80,7 @@ def pipeline_for(options: CompileOptions) -> tuple[Pass, ...]:
         options.bits,
         options.weight_bits,
         options.iterations,
+        options.channel_scales,
     )
     bits, clock = (Observe.MOST_BITS // 2, options.steps) if clocked else (options.bits, 0)
     return (

@@ -48,6 +48,10 @@ _OFF = 1e-3
 rounding of its scale to float32."""
 
 
+_LOST = 0.25
+"""How far off, as a share of it, a constant may be on the grid of a sum that the host computes with."""
+
+
 @dataclass(frozen=True)
 class WeightRules:
     """Bits of weights, what becomes of ties (`TIES` in `quantize_weights.py`), and the most bits of sums and membranes."""
@@ -153,15 +157,34 @@ class QuantizedGraph:
         return result
 
     def readout(self, value: Value) -> Value:
-        """A sum that leaves the network: exact on a grid of its own, then a real number."""
+        """A sum that leaves the network: exact on a grid of its own, then a real number.
+
+        Where host ops take it and its constants are too small for the grid, the host adds them.
+        """
         terms, rank = self.sample_terms(value), value.type.rank - 1
         found = given_readout(terms, rank) if self.given else None
         if found is None:
             found = GivenGrid(self.sum_grid(terms, rank, 1.0 / FINEST), 0.0, self.bits)
-        total = self.sum(value.name, terms, found.grid, found.bits)
+        parts = bias_parts(terms, rank)
+        apart = any(user is not None for user in value.users) and _is_lost(parts, found.grid.unit)
+        bias = np.zeros(1, np.int64) if apart else None
+        total = self.sum(value.name, terms, found.grid, found.bits, bias)
         scale = self.new.constant(f"{value.name}.scale", found.grid.unit)
         origin = value.producer.origin if value.producer is not None else ()
-        return self.new.add1(Dequantize(), total, scale, name=value.name, origin=origin)
+        name = f"{value.name}.read" if apart else value.name
+        result = self.new.add1(Dequantize(), total, scale, name=name, origin=origin)
+        return self.with_constants(value.name, result, parts, origin) if apart else result
+
+    def with_constants(
+        self, name: str, total: Value, parts: Sequence[tuple[Value, tuple[int, ...]]], origin: tuple[str, ...]
+    ) -> Value:
+        """A sum that was read out, and constants that the host adds in real numbers."""
+        for index, (part, shape) in enumerate(parts):
+            spreads = shape[len(shape) - part.array.ndim :] == part.array.shape
+            constant = self.get(part) if spreads else self.new.constant(f"{part.name}.spread", part.array.reshape(shape))
+            label = name if index == len(parts) - 1 else f"{name}.part"
+            total = self.new.add1(Add(), total, constant, name=label, origin=origin)
+        return total
 
     def given_population(self, node: Node, op: Quantize, base: Value, chain: Sequence[Node]) -> Value:
         """A population of the model's own: no weight that the file stores as integers is rounded."""
@@ -359,3 +382,10 @@ class QuantizedGraph:
             total += most * max(quantization.hi, -quantization.lo)
         bias = integer_bias(terms, grid.unit)
         return total + 1 + (int(np.abs(bias.astype(np.int64)).max()) if bias is not None else 0)
+
+
+def _is_lost(parts: Sequence[tuple[Value, tuple[int, ...]]], unit: np.ndarray) -> bool:
+    """Whether the grid of a readout is too coarse for what is added, as for the epsilon of a normalisation beside a variance."""
+    bias = np.asarray(sum(part.array.astype(np.float64).reshape(shape) for part, shape in parts))
+    off = bias - np.floor(bias / unit + 0.5) * unit
+    return bool(np.linalg.norm(off) > _LOST * np.linalg.norm(np.broadcast_to(bias, off.shape)))

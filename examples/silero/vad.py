@@ -65,10 +65,12 @@ def precision(bits: int) -> dict[str, int]:
 
 
 def measure(
-    model: Path, chunks: np.ndarray, expected: np.ndarray, calibration: np.ndarray, bits: int, neuron: str
+    model: Path, chunks: np.ndarray, expected: np.ndarray, calibration: np.ndarray, bits: int, neuron: str, weight_bits: int = 8
 ) -> dict[str, object]:
     """Compile for `bits` and run; `expected` holds the float model's probabilities."""
-    program = snnir.compile(model, calibration=feeds(calibration), bits=bits, neuron=neuron, **precision(bits))
+    program = snnir.compile(
+        model, calibration=feeds(calibration), bits=bits, neuron=neuron, weight_bits=weight_bits, **precision(bits)
+    )
     result = program.run(feeds(chunks))
     found = result.outputs["speech_probs"]
     few = neuron == "few-spikes"  # these begin every window anew
@@ -116,19 +118,23 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="the ONNX file, where the package is not installed")
     parser.add_argument("--speech", type=Path, default=HERE / "speech.npz")
     parser.add_argument("--bits", type=int, nargs="+", default=[8, 6, 4])
+    parser.add_argument("--weight-bits", type=int, default=8)
+    parser.add_argument("--calibrate", type=int, help="sequences to calibrate with, spread over the first half; all by default")
     parser.add_argument("--neuron", nargs="+", choices=NEURONS, default=list(NEURONS), help="both give the same probabilities")
     parser.add_argument("--output", type=Path, default=Path("out/silero"), help="folder for the picture and the JSON file")
     options = parser.parse_args()
     model, chunks = options.model or find_model(), read_speech(options.speech)
     half = len(chunks) // 2
     calibration, chunks = chunks[:half], chunks[half:]
+    if options.calibrate is not None:
+        calibration = calibration[np.linspace(0, half - 1, options.calibrate).astype(int)]
     expected = run_onnxruntime(model, feeds(chunks), STATE_AXES)["speech_probs"]
     rows = []
     console = Console(stderr=True)
     for bits in options.bits:
         for neuron in options.neuron:
             with console.status(f"{bits} bits, {neuron}: compiling, running, verifying"):
-                rows.append(measure(model, chunks, expected, calibration, bits, neuron))
+                rows.append(measure(model, chunks, expected, calibration, bits, neuron, options.weight_bits))
     table = Table(title=f"{expected.size} chunks of 32 ms, {100 * (expected > 0.5).mean():.0f} % speech", title_justify="left")
     names = ("bits", "neuron", "mean |difference|", "decisions alike", "mismatches", "steps of a window", "steps a chunk")
     for column in (*names, "spikes a chunk", "carry saves"):

@@ -36,7 +36,7 @@ __all__ = ["tune_command"]
 @click.option("--budget-bits", type=float, help="The mean bits of activations that may be used.")
 @click.option("--budget-spikes", type=float, help="The spikes per sample that may be sent, as estimated from calibration data.")
 @click.option("--output", "-o", type=FILE, default=Path("tuning"), show_default=True, help="A folder for the results.")
-@compile_options("input_bits", "state_bits", "allow_host", "method", "percentile", "fit")
+@compile_options("input_bits", "state_bits", "allow_host", "method", "percentile", "fit", "channel_scales")
 @import_options()
 @JSON
 def tune_command(

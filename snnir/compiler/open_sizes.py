@@ -47,11 +47,14 @@ class OpenSizes:
         Whether anything new is known.
         """
         arrays = self._arrays(graph)
+        ranks = {value.name: value.type.rank for value in graph.inputs}
         found: dict[str, tuple[str, int, int]] = {}
         for name, places in open_places(graph).items():
             for entry, axis in places:
-                if entry in arrays and axis < arrays[entry].ndim and arrays[entry].shape[axis]:
-                    found.setdefault(name, (entry, axis, int(arrays[entry].shape[axis])))
+                # samples of a model without a batch stand in front of the axes that it declares
+                shape = arrays[entry].shape[max(arrays[entry].ndim - ranks[entry], 0) :] if entry in arrays else ()
+                if axis < len(shape) and shape[axis]:
+                    found.setdefault(name, (entry, axis, int(shape[axis])))
         wanted = {name for refusal in refusals for name in refusal.sizes} & set(found)
         for name in sorted(wanted or found):
             entry, axis, number = found[name]

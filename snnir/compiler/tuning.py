@@ -13,11 +13,12 @@ import numpy as np
 
 from snnir.compiler.compile import compile
 from snnir.compiler.debugging import quantized_program
+from snnir.compiler.exchanges import Exchanges
 from snnir.compiler.importing import import_model
 from snnir.compiler.losses import measure_losses
 from snnir.compiler.sensitivity import Partial, QuantizationSteps, rounded_weights
 from snnir.errors import UsageError
-from snnir.ir import Graph, Node
+from snnir.ir import Graph, Node, Quantization
 from snnir.ir.ops import Observe
 from snnir.passes.quantize_activations import known_values, levels_of
 from snnir.passes.scale_groups import scale_groups
@@ -32,6 +33,10 @@ CHOICES = (2, 3, 4, 5, 6, 7, 8)
 INPUT_CHOICES = (6, 8, 10, 12)
 WEIGHT_CHOICES = (4, 5, 6, 8, 10)
 _SAMPLES = 8
+_BITS = 4
+"""What values that are not named get, and what factors of channels are chosen for, in all mixtures alike."""
+_REPEATS = 3
+"""How often exchanges start from what exchanges found, once it is compiled and measured."""
 _TRIES = 6
 """Mixtures on the way from the fewest to the most bits that are compiled and measured."""
 
@@ -109,7 +114,8 @@ def tune(
 
     The search is greedy by loss saved per cost: from the fewest bits on, the value gets one more bit whose noise at the outputs
     falls the most for what it costs. Noise of values adds up, as if they were independent; mixtures on the way are therefore
-    compiled and measured, and between them the cheapest is looked for that reaches the goal. Raises what `snnir.compile` raises.
+    compiled and measured, and between them the cheapest is looked for that reaches the goal. From there on, bits move between two
+    values at a time where the noise of the whole mixture says so (`exchanges.py`). Raises what `snnir.compile` raises.
     """
     goals = [target_loss, budget_bits, budget_spikes]
     if sum(goal is not None for goal in goals) != 1:
@@ -148,7 +154,7 @@ class _Search:
         self.right = None if self.labels is None else self._right(graph)
 
     def run(self) -> Tuning:
-        _, steps = quantized_program(self.graph, self.seen, bits=8, weight_bits=8, **self.options)
+        _, steps = quantized_program(self.graph, self.seen, bits=_BITS, weight_bits=8, **self.options)
         items = self._items(steps)
         noise = self._sensitivity(steps, items)
         path = list(_greedy(items, noise, self.budget_spikes is not None))
@@ -157,13 +163,63 @@ class _Search:
             points[index] = self._measured(items, path[index])
         while (index := self._between(points)) is not None:
             points[index] = self._measured(items, path[index])
-        found = [points[index] for index in sorted(points)]
+        found = list(points.values())
+        chosen = self._chosen(found)
+        mixture = next(path[index] for index, point in points.items() if point is chosen)
+        for _ in range(_REPEATS if self._reaches(chosen) else 0):
+            mixture = self._exchanged(steps, items, noise, mixture)
+            point = self._measured(items, mixture)
+            if point in found:
+                break
+            found.append(point)
+            if self._chosen(found) is not point:
+                break
+        found.sort(key=self._cost)
+        chosen = self._chosen(found)
+        return Tuning(tuple(found), chosen, self._reaches(chosen), noise)
+
+    def _chosen(self, found: Sequence[Point]) -> Point:
+        """The best point that reaches the goal, or else the one that comes closest."""
         fitting = [point for point in found if self._reaches(point)]
         if self.target_loss is not None:
-            chosen = min(fitting, key=self._cost) if fitting else min(found, key=lambda point: point.loss)
-        else:
-            chosen = min(fitting, key=lambda point: point.loss) if fitting else min(found, key=self._cost)
-        return Tuning(tuple(found), chosen, bool(fitting), noise)
+            return min(fitting, key=self._cost) if fitting else min(found, key=lambda point: point.loss)
+        return min(fitting, key=lambda point: point.loss) if fitting else min(found, key=self._cost)
+
+    def _exchanged(
+        self,
+        steps: QuantizationSteps,
+        items: Sequence[_Item],
+        noise: Mapping[str, Mapping[int, float]],
+        mixture: Mapping[str, int],
+    ) -> dict[str, int]:
+        """The mixture with bits moved between values: of fewer bits (or spikes) where a loss is the goal, else of less noise."""
+        partial = Partial(steps.calibrated, self.seen, _SAMPLES)
+
+        def joint(mixed: Mapping[str, int]) -> float:
+            levels: dict[str, Quantization] = {}
+            for item in items:
+                levels |= {name: levels_of(node, mixed[item.option]) for name, node in zip(item.names, item.nodes, strict=True)}
+            key = {item.option: mixed[item.option] for item in items}
+            self._tell("exchanging bits", len(self.store.numbers), 0)
+            return self.store.number(f"values {json.dumps(key, sort_keys=True)}", lambda: _noise(partial.sqnr(levels)))
+
+        def cost(mixed: Mapping[str, int]) -> float:
+            return self._sum(items, mixed, self.budget_spikes is not None)
+
+        choices = {item.option: item.choices for item in items if not item.is_input}
+        exchanges = Exchanges(choices, noise, cost, joint)
+        if self.target_loss is not None:
+            return exchanges.cheaper(mixture)
+        budget = self.budget_bits if self.budget_spikes is None else self.budget_spikes
+        return exchanges.quieter(mixture, budget or 0.0)
+
+    @staticmethod
+    def _sum(items: Sequence[_Item], mixture: Mapping[str, int], spikes: bool) -> float:
+        """The estimated spikes of a mixture, or the mean bits over all neurons."""
+        if spikes:
+            return sum(_spikes(item, mixture[item.option]) for item in items)
+        neurons = sum(item.neurons for item in items)
+        return sum(item.neurons * mixture[item.option] for item in items) / max(neurons, 1)
 
     def _cost(self, point: Point) -> float:
         return point.spikes if self.budget_spikes is not None else point.bits
@@ -235,7 +291,7 @@ class _Search:
             return Point.read(self.store.points[key])
         inputs = [item for item in items if item.is_input]
         chosen = {item.option: mixture[item.option] for item in items}
-        options: dict[str, Any] = {"bits": 4, "weight_bits": mixture["weights"], "value_bits": chosen, **self.options}
+        options: dict[str, Any] = {"bits": _BITS, "weight_bits": mixture["weights"], "value_bits": chosen, **self.options}
         if len(inputs) == 1:
             options["input_bits"] = chosen[inputs[0].option]
         program = compile(self.graph, calibration=self.seen, check=False, **options)
@@ -246,9 +302,7 @@ class _Search:
         else:
             real = [item for item in distances if item.correlation is not None or item.constant]
             loss = 100 * max((1 - (item.correlation or 0.0) for item in real), default=0.0)
-        neurons = sum(item.neurons for item in items)
-        mean = sum(item.neurons * mixture[item.option] for item in items) / max(neurons, 1)
-        spikes = sum(_spikes(item, mixture[item.option]) for item in items)
+        mean, spikes = (self._sum(items, mixture, by_spikes) for by_spikes in (False, True))
         point = Point(mean, spikes, mixture["weights"], loss, distances, options)
         self.store.keep(key, point)
         return point

@@ -131,6 +131,8 @@ def choosing(generator: np.random.Generator) -> Graph:
 
 
 MODELS = {"attention": attention, "recurrent": recurrent, "choosing": choosing}
+SMOOTH = ("attention", "recurrent")
+"""Those with a gradient everywhere: a place has none."""
 _RUNS = [
     (neuron, realisation, delivery, execution)
     for neuron, realisation in (("bif", "barrier"), ("bif", "difference"), ("few-spikes", "barrier"))

@@ -13,7 +13,7 @@ from snnir.backends.torch_spiking import SpikingModule
 from snnir.backends.torch_spiking.microcode import Microcode
 from snnir.ir.phases import FEW_SPIKES
 from snnir.machine.microcode import KINDS, Step, compute
-from tests.backends.test_functions import MODELS, compiled
+from tests.backends.test_functions import MODELS, SMOOTH, compiled
 from tests.backends.test_torch_spiking import compare
 
 torch.set_num_threads(1)
@@ -59,7 +59,7 @@ def test_every_step_is_that_of_the_interpreter(kind: str, left: list[int], right
 
 
 @pytest.mark.parametrize("neuron", ["bif", FEW_SPIKES])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SMOOTH)
 def test_training_computes_the_exact_spikes_of_its_steps_and_reaches_every_weight(name: str, neuron: str) -> None:
     program, x = compiled(name, neuron)
     steps = None if neuron == FEW_SPIKES else 12

@@ -91,7 +91,7 @@ def test_every_option_of_compiling_is_used() -> None:
     changed = {
         "bits": 3, "weight_bits": 5, "input_bits": 7, "state_bits": 6, "value_bits": {"h": 5}, "allow_host": True,
         "method": "minmax", "percentile": 99.0, "rounding": "refuse", "neuron": "few-spikes", "omitted_bits": 1,
-        "gates": "product", "fit": False, "functions": "difference", "levels": 9, "iterations": 3,
+        "gates": "product", "fit": False, "functions": "difference", "levels": 9, "iterations": 3, "channel_scales": "accurate",
     }  # fmt: skip
     clocked = {
         "steps": 7, "encoder": "rate", "reset": "hard", "initial": 0, "shift": 50, "leak": 1, "delayed": True, "first_step": -1,

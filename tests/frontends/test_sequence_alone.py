@@ -61,3 +61,34 @@ def test_sequences_side_by_side_are_what_each_gives_alone(kind: str, peephole: b
     verification = program.verify(data)
     assert verification.ok
     assert all(distance.correlation is not None and distance.correlation > 0.99 for distance in verification.distances)
+
+
+def test_open_sizes_are_those_behind_the_samples_in_the_calibration_data() -> None:
+    rng = np.random.default_rng(0)
+    constants = {
+        "front": np.array([0, 1]),
+        "kernel": rng.normal(size=(2, 1, 3, 3)).astype(np.float32),
+        "flat": np.array([1, 60]),
+        "head": rng.normal(size=(60, 3)).astype(np.float32),
+    }
+    nodes = [
+        node("Unsqueeze", ["x", "front"], ["image"]),
+        node("Conv", ["image", "kernel"], ["maps"], pads=[1, 1, 1, 1]),
+        node("Relu", ["maps"], ["fired"]),
+        node("Reshape", ["fired", "flat"], ["line"]),
+        node("MatMul", ["line", "head"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "picture",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["frames", "bins"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x = rng.normal(size=(8, 5, 6)).astype(np.float32)
+    program = snnir.compile(model, calibration=x, bits=8, neuron="few-spikes", batch_axes={"x": None})
+    assert program.verify(x).ok
+    (y,) = program.run(x).outputs.values()
+    alone = run_onnxruntime(model, {"x": x[3]})["y"]
+    assert np.corrcoef(y[3].reshape(-1), alone.reshape(-1))[0, 1] > 0.99

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import onnx
 import pytest
@@ -51,7 +53,7 @@ def test_open_sizes_that_are_too_small_are_named_with_what_is_needed(kind: str) 
             program.run,
             program.verify,
             program.reference,
-            lambda x: program.run(x, backend="torch"),
+            lambda x: program.run(x, backend="torch" if find_spec("torch") else "simulator"),
             lambda x: snnir.compile(model, calibration=x),
             lambda x: snnir.bundle(program, x),
         ):

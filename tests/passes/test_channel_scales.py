@@ -11,7 +11,7 @@ import snnir
 from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
-from snnir.ir.ops import Add, Concat, Conv, Gather, Gru, Linear, Lstm, Observe, Relu
+from snnir.ir.ops import Add, Clip, Concat, Conv, Gather, Gru, Linear, Lstm, Mul, Observe, Relu
 from snnir.ir.verify import verify
 from snnir.passes import Context, default_pipeline, run_pipeline
 from snnir.passes.channel_scales import apply_factors, candidates
@@ -153,3 +153,35 @@ def test_what_leaves_the_network_or_is_compared_keeps_its_units() -> None:
     assert free["x"]
     assert not any(free[name] for name in free if name != "x")
     assert any(isinstance(node.op, Observe) for node in observed.graph.nodes)
+
+
+@pytest.mark.parametrize("slopes", [(-0.5, -0.1, -0.3), (0.2, -0.4, 0.0, -1.1, 0.7)])
+@pytest.mark.parametrize("sizes", [(), (6,), (6, 6)])
+def test_both_parts_of_a_prelu_with_falling_slopes_take_the_same_factors(
+    slopes: tuple[float, ...], sizes: tuple[int, ...]
+) -> None:
+    """Channels of unequal range behind such a PReLU: factors are carried through the maximum, and pay."""
+    rng, count = np.random.default_rng(len(slopes)), len(slopes)
+    graph = Graph("sloped")
+    x = graph.input("x", TensorType((N, 3, *sizes), "f32"))
+    ranges = (4.0 ** np.arange(count)).reshape(-1, *(1,) * (1 + len(sizes)))
+    dims = len(sizes)
+    conv = Conv((1,) * dims, (1,) * (2 * dims), (1,) * dims) if dims else Linear()
+    weight = (rng.normal(size=(count, 3, *(3,) * dims)) * ranges).astype(np.float32)
+    h = graph.add1(conv, x, graph.constant("w", weight))
+    spread = np.array(slopes, np.float32).reshape(1, count, *(1,) * dims)
+    scaled = graph.add1(Mul(), h, graph.constant("slope", spread))
+    p = graph.add1(Add(), scaled, graph.add1(Mul(), graph.add1(Clip(low=0.0), h), graph.constant("rest", 1 - spread)), name="p")
+    last = (rng.normal(size=(4, count, *(2,) * dims)) / ranges.reshape(1, -1, *(1,) * dims)).astype(np.float32)
+    op = Conv((1,) * dims, (0,) * (2 * dims), (1,) * dims) if dims else Linear()
+    graph.output("y", graph.add1(op, p, graph.constant("v", last)))
+    data = {"x": rng.normal(size=(300 if not sizes else 48, 3, *sizes)).astype(np.float32)}
+
+    observed = place_observers(simplified(graph, data))
+    found = candidates(observed.graph, observed.raw, data)
+    (both,) = [candidate for candidate in found if candidate.pair is not None]
+    chosen = {both.node: np.exp(rng.normal(size=count))}
+    changed = apply_factors(observed.graph, found, chosen, data)
+    verify(changed)
+    np.testing.assert_allclose(execute(changed, data)["y"], execute(observed.graph, data)["y"], atol=1e-4, rtol=1e-4)
+    assert _correlation(graph, data, data, bits=4, fit=False, channel_scales="accurate") > 0.9

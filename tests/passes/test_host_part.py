@@ -27,6 +27,7 @@ from snnir.ir.ops import (
     Scan,
     Softmax,
     Sqrt,
+    Sub,
     Tanh,
 )
 from tests.test_conversion import compiled
@@ -206,6 +207,35 @@ def test_signal_processing_of_each_element_stays_in_the_body() -> None:
     for execution in ("reset", "carry"):
         assert program.verify(draft.data(20), execution=execution).ok
     assert program.facts["host_nodes"] == ["mul node 'mul' (mul)", "sqrt node 'size' (sqrt)"]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_an_epsilon_beside_a_variance_is_kept_however_coarse_the_grid(seed: int) -> None:
+    """A normalisation that closes a model: of samples without variance, too, what comes out is finite, as the model's is."""
+    rng = np.random.default_rng(seed)
+    graph = Graph("closing")
+    width = int(rng.integers(3, 9))
+    x = graph.input("x", TensorType((N, width), "f32"))
+    weight = graph.constant("w", rng.normal(size=(width, width)).astype(np.float32))
+    hidden = graph.add1(Relu(), graph.add1(Linear(), x, weight), name="h")
+    mean = graph.constant("m", np.full((width, width), 1 / width, np.float32))
+    centred = graph.add1(Sub(), hidden, graph.add1(Linear(), hidden, mean), name="centred")
+    epsilon = np.array(10.0 ** rng.uniform(-7, -3), np.float32)
+    squares = graph.add1(Mul(), centred, centred)
+    if seed % 2:
+        bias = graph.constant("eps", np.full(width, epsilon))
+        variance = graph.add1(Linear(), squares, mean, bias, name="variance")
+    else:
+        variance = graph.add1(Add(), graph.add1(Linear(), squares, mean), graph.constant("eps", epsilon), name="variance")
+    graph.output("y", graph.add1(Div(), centred, graph.add1(Sqrt(), variance), name="y"))
+    data = rng.normal(size=(24, width)).astype(np.float32) * 10
+    data[:4] = 0  # nothing varies
+    program = snnir.compile(
+        graph, calibration=data, bits=2 + seed % 4, weight_bits=3 + seed % 5, neuron=("bif", "few-spikes")[seed // 2 % 2]
+    )
+    found = program.run(data).outputs["y"]
+    assert np.isfinite(found).all()
+    assert program.verify(data).ok
 
 
 @pytest.mark.parametrize("first", range(0, 60, 20))

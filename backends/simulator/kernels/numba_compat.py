@@ -125,7 +125,7 @@ class _Locator(caching._CacheLocator):
         return self._folder
 
     def get_source_stamp(self) -> str:
-        return self._folder
+        return Path(self._folder).name  # a folder may be moved: its name follows from all that the code depends on
 
     def get_disambiguator(self) -> str:
         return self._name

@@ -15,7 +15,7 @@ from snnir.ir import Graph, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.execute import execute
 from snnir.ir.ops import Function, Linear, Quantize, Relu, Sin
-from tests.backends.test_functions import MODELS
+from tests.backends.test_functions import MODELS, SMOOTH
 from tests.backends.torch.test_trainable import differences
 
 torch.set_num_threads(1)
@@ -28,7 +28,7 @@ def model(name: str) -> tuple[Graph, np.ndarray]:
     return MODELS[name](generator), generator.standard_normal((48, SEQUENCES[name], 5)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SMOOTH)
 def test_training_lowers_the_loss_and_the_program_has_the_integers_of_the_module(name: str) -> None:
     graph, x = model(name)
     given, unseen = torch.from_numpy(x[:32]), x[32:] * np.float32(1.5)
@@ -61,7 +61,7 @@ def test_training_lowers_the_loss_and_the_program_has_the_integers_of_the_module
     np.testing.assert_array_equal(frozen.detach().numpy(), execute(final, {"x": unseen})["y"])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SMOOTH)
 def test_gradients_of_weights_point_where_those_of_the_float_network_do(name: str) -> None:
     """At 8 bits, where rounding moves little: weights behind, between and before functions, each on its own."""
     graph, x = model(name)
