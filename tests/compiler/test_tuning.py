@@ -112,7 +112,7 @@ def test_a_killed_search_goes_on(
     assert len(stored["points"]) == (0 if stage == "one value at a time" else calls - 1)
 
     made = {"numbers": 0, "points": 0}
-    noise, compiles = tuning._noise, tuning.compile
+    noise, compiles = tuning._noise, snnir.compile
 
     def counted_noise(decibels: float) -> float:
         made["numbers"] += 1
