@@ -9,7 +9,7 @@ from snnir.passes.adapt_weights import _solve
 from snnir.passes.refine_rounding import _nearest_plane
 
 
-@pytest.mark.parametrize(("inputs", "rows", "most"), [(1, 9, 7), (7, 40, 3), (63, 90, 7), (64, 50, 127), (65, 200, 1), (150, 60, 15)])
+@pytest.mark.parametrize(("inputs", "rows", "most"), [(1, 9, 7), (7, 40, 3), (64, 50, 127), (65, 200, 1), (150, 60, 15)])
 def test_rounding_without_the_inverse_gives_the_integers_of_gptq(inputs: int, rows: int, most: int) -> None:
     generator = np.random.default_rng(inputs)
     x = generator.normal(size=(rows, inputs)) @ generator.normal(size=(inputs, inputs))
