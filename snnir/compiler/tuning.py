@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from snnir.compiler.debugging import quantized_program
 from snnir.compiler.exchanges import Exchanges
 from snnir.compiler.importing import import_model
 from snnir.compiler.losses import measure_losses
+from snnir.compiler.measurements import Measurements
 from snnir.compiler.sensitivity import Partial, QuantizationSteps, rounded_weights
 from snnir.errors import UsageError
 from snnir.ir import Graph, Node, Quantization
@@ -150,7 +150,7 @@ class _Search:
         if labels is not None and len(labels) != total:
             raise UsageError(f"{len(labels)} labels are given for {total} calibration samples")
         self.labels = None if labels is None else (labels[border:] if border < total else labels)
-        self.store = _Store(state, graph, data, options)
+        self.store = Measurements(state, graph, data, options)
         self.right = None if self.labels is None else self._right(graph)
 
     def run(self) -> Tuning:
@@ -304,7 +304,7 @@ class _Search:
             loss = 100 * max((1 - (item.correlation or 0.0) for item in real), default=0.0)
         mean, spikes = (self._sum(items, mixture, by_spikes) for by_spikes in (False, True))
         point = Point(mean, spikes, mixture["weights"], loss, distances, options)
-        self.store.keep(key, point)
+        self.store.keep(key, point.facts())
         return point
 
     def _right(self, graph: Graph) -> float:
@@ -353,43 +353,3 @@ def _greedy(items: Sequence[_Item], noise: Mapping[str, Mapping[int, float]], by
             return
         present[best[0]] = best[1]
         yield dict(present)
-
-
-class _Store:
-    """Measurements in a JSON file, of one model, data and options; of others they are not taken."""
-
-    def __init__(self, path: str | Path | None, graph: Graph, data: Mapping[str, np.ndarray], options: Mapping[str, Any]) -> None:
-        content = hashlib.sha256(repr(sorted(options.items())).encode())
-        for value in graph.constants:
-            content.update(value.digest.encode())
-        for name in sorted(data):
-            content.update(np.ascontiguousarray(data[name]).tobytes())
-        self.path, self.key = None if path is None else Path(path), content.hexdigest()
-        self.numbers: dict[str, float] = {}
-        self.points: dict[str, Any] = {}
-        if self.path is not None and self.path.exists():
-            try:
-                found = json.loads(self.path.read_text(encoding="utf-8"))
-                if found.get("key") == self.key:
-                    self.numbers, self.points = found["numbers"], found["points"]
-            except (ValueError, KeyError, AttributeError) as error:
-                raise UsageError(f"{self.path} holds no measurements of snnir tune: {error}; remove it") from error
-
-    def number(self, name: str, found: Callable[[], float]) -> float:
-        """A measurement, made where the file does not hold it."""
-        if name not in self.numbers:
-            self.numbers[name] = found()
-            self._write()
-        return self.numbers[name]
-
-    def keep(self, name: str, point: Point) -> None:
-        """Enter a mixture that was compiled and measured."""
-        self.points[name] = point.facts()
-        self._write()
-
-    def _write(self) -> None:
-        if self.path is not None:
-            from snnir.ir.storage import atomic_write
-
-            content = {"key": self.key, "numbers": self.numbers, "points": self.points}
-            atomic_write(self.path, json.dumps(content).encode())

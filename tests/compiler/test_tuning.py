@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,6 +26,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(crnn(np.random.default_rng(0)), path / "m.onnx")
     np.save(path / "x.npy", data(np.random.default_rng(1), 60, 4, 6))
     return path
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> tuning.Tuning:
+    """A search that nothing interrupts, and what it measures in `state.json`."""
+    model, calibration = str(folder / "m.onnx"), np.load(folder / "x.npy")
+    return snnir.tune(model, calibration=calibration, budget_bits=4.0, state=folder / "state.json")
 
 
 def test_tune_writes_options_that_compile_takes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,22 +60,76 @@ def test_tune_writes_options_that_compile_takes(folder: Path, capsys: pytest.Cap
     assert program.verify(np.load(folder / "x.npy")[:8]).ok
 
 
-def test_an_interrupted_search_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_search_goes_on(folder: Path, whole: tuning.Tuning, monkeypatch: pytest.MonkeyPatch) -> None:
     x, state = np.load(folder / "x.npy"), folder / "state.json"
     model = str(folder / "m.onnx")
-    first = snnir.tune(model, calibration=x, budget_bits=4.0, state=state)
-    assert first.reached
-    assert first.chosen.bits <= 4.0
-    assert first.chosen.loss == min(point.loss for point in first.points if point.bits <= 4.0)
+    assert whole.reached
+    assert whole.chosen.bits <= 4.0
+    assert whole.chosen.loss == min(point.loss for point in whole.points if point.bits <= 4.0)
 
     def refuse(*_: object, **__: object) -> object:
         raise AssertionError("it was measured before")
 
     monkeypatch.setattr(tuning, "_noise", refuse)
     monkeypatch.setattr(tuning, "compile", refuse)
-    assert snnir.tune(model, calibration=x, budget_bits=4.0, state=state) == first
+    assert snnir.tune(model, calibration=x, budget_bits=4.0, state=state) == whole
     with pytest.raises(AssertionError, match="it was measured before"):
         snnir.tune(model, calibration=x[:40], budget_bits=4.0, state=state)
+
+
+_HANGS = """
+import sys, time
+import numpy as np
+import snnir
+
+model, calibration, state, stage, calls = sys.argv[1:]
+met = 0
+
+def hang(what, done, total):
+    global met
+    met += what == stage
+    if met == int(calls):
+        print("hangs", flush=True)
+        time.sleep(600)
+
+snnir.tune(model, calibration=np.load(calibration), budget_bits=4.0, state=state, progress=hang)
+"""
+
+
+@pytest.mark.parametrize(("stage", "calls"), [("one value at a time", 8), ("compiling mixtures", 3)])
+def test_a_killed_search_goes_on(
+    folder: Path, whole: tuning.Tuning, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, calls: int
+) -> None:
+    model, calibration, state = folder / "m.onnx", folder / "x.npy", tmp_path / "state.json"
+    command = [sys.executable, "-c", _HANGS, *map(str, (model, calibration, state, stage, calls))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as search:
+        assert search.stdout is not None
+        assert search.stdout.readline() == "hangs\n"
+        search.kill()
+    assert search.returncode == -signal.SIGKILL
+    stored = json.loads(state.read_text(encoding="utf-8"))
+    assert len(stored["numbers"]) >= (calls if stage == "one value at a time" else 1)
+    assert len(stored["points"]) == (0 if stage == "one value at a time" else calls - 1)
+
+    made = {"numbers": 0, "points": 0}
+    noise, compiles = tuning._noise, snnir.compile
+
+    def counted_noise(decibels: float) -> float:
+        made["numbers"] += 1
+        return noise(decibels)
+
+    def counted_compile(*arguments: Any, **options: Any) -> Any:
+        made["points"] += 1
+        return compiles(*arguments, **options)
+
+    monkeypatch.setattr(tuning, "_noise", counted_noise)
+    monkeypatch.setattr(tuning, "compile", counted_compile)
+    resumed = snnir.tune(str(model), calibration=np.load(calibration), budget_bits=4.0, state=state)
+    found = json.loads(state.read_text(encoding="utf-8"))
+    for kind, count in made.items():
+        assert count == len(found[kind]) - len(stored[kind]) > 0
+        assert found[kind].items() >= stored[kind].items()
+    assert resumed == whole
 
 
 def test_labels_count_right_answers_and_spikes_are_a_budget(folder: Path) -> None:
