@@ -255,20 +255,25 @@ def _fit(x: np.ndarray, wanted: np.ndarray, got: np.ndarray, bounds: tuple[float
 
 
 def _solve(x: np.ndarray, residual: np.ndarray, ridges: Sequence[float]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The ridge regressions of the residual on x, with an intercept that is not penalised."""
+    """The ridge regressions of the residual on x, with an intercept that is not penalised.
+
+    Solved over inputs, or over rows where these are fewer: (X^T X + r)^-1 X^T = X^T (X X^T + r)^-1.
+    """
     mean_x, mean_r = x.mean(axis=1, keepdims=True), residual.mean(axis=1, keepdims=True)
     centred, off = x - mean_x, residual - mean_r
-    found = []
+    turned, found = centred.transpose(0, 2, 1), []
     gram = cross = None
+    fewer_rows = x.shape[1] < x.shape[2]
     for ridge in ridges:
         if np.isinf(ridge):
             delta = np.zeros((x.shape[0], residual.shape[2], x.shape[2]))
         else:
             if gram is None or cross is None:
-                gram, cross = centred.transpose(0, 2, 1) @ centred, centred.transpose(0, 2, 1) @ off
-            power = np.trace(gram, axis1=1, axis2=2) / gram.shape[1]
+                gram, cross = (centred @ turned, off) if fewer_rows else (turned @ centred, turned @ off)
+            power = np.trace(gram, axis1=1, axis2=2) / x.shape[2]
             penalty = np.maximum(ridge * power, 1e-12)[:, np.newaxis, np.newaxis] * np.eye(gram.shape[1])
-            delta = np.linalg.solve(gram + penalty, cross).transpose(0, 2, 1)
+            solution = np.linalg.solve(gram + penalty, cross)
+            delta = (turned @ solution if fewer_rows else solution).transpose(0, 2, 1)
         shift = (mean_r - mean_x @ delta.transpose(0, 2, 1))[:, 0]
         found.append((delta, shift))
     return found

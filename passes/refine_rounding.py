@@ -19,6 +19,8 @@ REFINING_SAMPLES = 64
 _ROWS = 2048
 _MOST_INPUTS = 2400
 """Layers with more inputs per output keep their rounding: the work grows with the cube."""
+_BLOCK = 64
+"""So many inputs are rounded before a product of matrices tells the next ones what these are off."""
 _DAMPING = 0.01
 """Added to the diagonal of the Hessian, in shares of its mean (arXiv:2210.17323, section 3)."""
 
@@ -116,18 +118,27 @@ def _gptq(rows: np.ndarray, real: np.ndarray, bits: int) -> np.ndarray:
         damping = max(_DAMPING * float(diagonal.mean()), 1e-9)
         hessian[np.diag_indices_from(hessian)] += damping
         order = np.argsort(-diagonal, kind="stable")  # inputs that matter most are rounded first
-        inverse = np.linalg.inv(hessian[np.ix_(order, order)])
-        upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
-        left, integers = weight[:, order].copy(), np.empty_like(weight)
-        for column in range(len(order)):
-            nearest = np.clip(np.floor(left[:, column] + 0.5), -most, most)
-            integers[:, column] = nearest
-            error = (left[:, column] - nearest) / upper[column, column]
-            left[:, column + 1 :] -= np.outer(error, upper[column, column + 1 :])
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        result[group] = integers[:, back]
+        result[group][:, order] = _nearest_plane(hessian[np.ix_(order, order)], weight[:, order].T, most).T
     return result
+
+
+def _nearest_plane(hessian: np.ndarray, real: np.ndarray, most: int) -> np.ndarray:
+    """Integers `[inputs, outputs]` from -`most` to `most`, one input after the other, each making up for the errors before it.
+
+    With hessian = L^T L, L lower triangular, and e the errors (real less integers) of one output, its loss is |L e|^2: input i is
+    best rounded where L[i] e is nearest to 0. That is GPTQ without the inverse of the Hessian (Chen et al., arXiv:2507.18553).
+    """
+    lower = np.linalg.cholesky(hessian[::-1, ::-1])[::-1, ::-1].T
+    shares = np.ascontiguousarray(lower / np.diagonal(lower)[:, np.newaxis])
+    integers, errors = np.empty_like(real, order="C"), np.empty_like(real, order="C")
+    for start in range(0, len(real), _BLOCK):
+        stop = min(start + _BLOCK, len(real))
+        owed = real[start:stop] + shares[start:stop, :start] @ errors[:start]
+        for i in range(start, stop):
+            target = owed[i - start] + shares[i, start:i] @ errors[start:i]
+            integers[i] = np.clip(np.floor(target + 0.5), -most, most)
+            errors[i] = real[i] - integers[i]
+    return integers
 
 
 def _corrected(rewriter: Rewriter, old: Value, new: Value, errors: Mapping[Node, np.ndarray]) -> Value | None:

@@ -17,6 +17,8 @@ from snnir.runtime.inputs import sample_count, samples
 __all__ = ["ActivationLoss", "Losses", "WeightLoss", "graphs_by_prefix", "measure_losses"]
 
 _CHUNK = 4
+_BLOCK = 1 << 15
+"""Elements that are compared at once: what is between stays in a near cache."""
 _ASYMPTOTE = 0.01
 """How near an end of its range, in shares of that range, an activation counts as saturated."""
 
@@ -118,6 +120,17 @@ class _Sums:
         return quantization
 
     def add(self, x: np.ndarray, stored: np.ndarray) -> None:
+        reals, levels = x.reshape(-1), stored.reshape(-1)
+        for first in range(0, x.size, _BLOCK):
+            self._add(reals[first : first + _BLOCK], levels[first : first + _BLOCK])
+        self.neurons = x.size // max(x.shape[0], 1) if x.ndim else 1
+        axis = _channel_axis(self.value, x.ndim)
+        if axis is not None:
+            others = tuple(other for other in range(x.ndim) if other != axis)
+            peaks = np.stack([_largest(x, others), real(_largest(stored, others), self.twin.type)])
+            self.peaks = [np.maximum(self.peaks[0], peaks)] if self.peaks else [peaks]
+
+    def _add(self, x: np.ndarray, stored: np.ndarray) -> None:
         y, levels = real(stored, self.twin.type), self.levels
         alone = real(levels.round(x), self.twin.type)
         self.signal += float(np.square(x, dtype=np.float64).sum())
@@ -127,15 +140,9 @@ class _Sums:
         scale = levels.scale
         self.clipped += int(((x > (levels.hi + 0.5) * scale) | (x < (levels.lo - 0.5) * scale)).sum())
         self.nonzero += int((x != 0).sum())
-        self.neurons = x.size // max(x.shape[0], 1) if x.ndim else 1
         self.magnitude += float(np.abs(x).sum(dtype=np.float64))
         if len(self.seen) <= levels.hi - levels.lo:
             self.seen.update(np.unique(stored).tolist())
-        axis = _channel_axis(self.value, x.ndim)
-        if axis is not None:
-            others = tuple(other for other in range(x.ndim) if other != axis)
-            peaks = np.stack([np.abs(array).max(axis=others) for array in (x, y)])
-            self.peaks = [np.maximum(self.peaks[0], peaks)] if self.peaks else [peaks]
 
     def loss(self, prefix: str, is_input: bool, samples: int) -> ActivationLoss:
         lost: tuple[int, ...] = ()
@@ -160,6 +167,12 @@ class _Sums:
             neurons=self.neurons,
             magnitude=self.magnitude / max(samples, 1),
         )
+
+
+def _largest(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The largest magnitudes over `axes`; those of integers are int64."""
+    kind = array.dtype if array.dtype.kind == "f" else np.dtype(np.int64)
+    return np.asarray(np.maximum(array.max(axis=axes).astype(kind), -array.min(axis=axes).astype(kind)))
 
 
 def _channel_axis(value: Value, rank: int) -> int | None:
