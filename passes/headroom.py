@@ -15,7 +15,7 @@ def one_number_each(array: np.ndarray, axis: int) -> bool:
 
     Maps and sequences have many numbers for each channel, which show together how far one may go.
     """
-    return sum(size > 1 for place, size in enumerate(array.shape) if place != axis) <= 1
+    return len([size for place, size in enumerate(array.shape) if place != axis and size > 1]) <= 1
 
 
 class Headroom:
