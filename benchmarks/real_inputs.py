@@ -103,6 +103,9 @@ _KINDS: Mapping[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray
     "speech as a column": lambda rng, shape: _speech(rng, shape[:2])[:, :, None],
     "features": lambda rng, shape: rng.normal(0, 1, shape) + np.sin(np.arange(shape[-1]) / 3),
     "log spectrum": lambda rng, shape: rng.normal(-4, 2, shape),
+    "loudness": lambda rng, shape: np.log10(
+        1 + rng.exponential(2, shape) * np.exp(-3 * np.linspace(0, 1, shape[2]))[:, *[None] * (len(shape) - 3)]
+    ),
     "bytes": lambda rng, shape: rng.integers(0, 256, shape),
     "lengths": lambda rng, shape: np.arange(shape[-1]) < rng.integers(shape[-1] // 2, shape[-1] + 1, (*shape[:-1], 1)),
     "nothing": lambda rng, shape: np.zeros(shape),

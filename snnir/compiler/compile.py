@@ -16,7 +16,7 @@ from snnir.compiler.importing import (
     as_read,
     check_import,
     example_from,
-    import_with,
+    import_for,
     is_torch,
     needs_example,
     plugin_import,
@@ -141,7 +141,7 @@ def _compiled(
     source = model
     model = plugin_import(model, imports) or model
     model, notes = as_read(model, imports)
-    graph = import_with(model, dataclasses.replace(imports, dims=sizes.dims, requantize=False))
+    graph = import_for(model, dataclasses.replace(imports, dims=sizes.dims, requantize=False), calibration)
     graph.notes += [*notes, *sizes.notes]
     build = partial(
         _passed,

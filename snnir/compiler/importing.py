@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
@@ -13,8 +13,8 @@ import numpy as np
 from snnir.compiler.float_rounding import ROUNDINGS, summed_magnitudes
 from snnir.compiler.options import ImportKeywords, ImportOptions, keywords_of
 from snnir.compiler.quantized_models import FARTHEST, IMPORT_TOLERANCE, check_levels, is_quantized
-from snnir.errors import ImportMismatchError, UsageError
-from snnir.ir import FLOAT, Graph
+from snnir.errors import ImportMismatchError, UnsupportedError, UsageError
+from snnir.ir import FLOAT, Dimension, Graph
 from snnir.ir.execute import execute
 from snnir.ir.verify import verify
 from snnir.plugins import frontend_of
@@ -32,6 +32,7 @@ __all__ = [
     "as_read",
     "check_import",
     "example_from",
+    "import_for",
     "import_model",
     "import_with",
     "is_torch",
@@ -97,6 +98,39 @@ def import_with(model: Model, options: ImportOptions) -> Graph:
     from snnir.frontends.onnx import import_onnx
 
     return import_onnx(cast("Any", model), batch_axes=options.batch_axes, constants=options.constants, dims=options.dims)
+
+
+def import_for(model: Model, options: ImportOptions, calibration: np.ndarray | Mapping[str, np.ndarray] | None) -> Graph:
+    """`import_with`; inputs of an ONNX model for which the data have one axis more than it declares have no batch of their own.
+
+    What the caller says of an input's batch stands. Raises what `import_with` raises.
+    """
+    graph = import_with(model, options)
+    if calibration is None or isinstance(model, Graph) or is_torch(model):
+        return graph
+    named = calibration if isinstance(calibration, Mapping) else dict.fromkeys([graph.inputs[0].name], calibration)
+    whole = [
+        value.name
+        for value in graph.inputs
+        if value.name in named and value.name not in graph.stacked and _one_axis_more(named[value.name], value.type.shape)
+    ]
+    if not whole or any(name in (options.batch_axes or {}) for name in whole):
+        return graph
+    try:
+        found = import_with(
+            model, dataclasses.replace(options, batch_axes={**(options.batch_axes or {}), **dict.fromkeys(whole)})
+        )
+    except UnsupportedError:
+        return graph  # whose inputs the data do not fit
+    more = ", ".join(whole)
+    found.notes.append(f"the calibration data have one axis more than the model declares for {more}: it stands for samples")
+    return found
+
+
+def _one_axis_more(array: np.ndarray, shape: Sequence[Dimension]) -> bool:
+    sizes = np.shape(array)
+    fit = all(not isinstance(size, int) or size == given for size, given in zip(shape[1:], sizes[2:], strict=False))
+    return len(sizes) == len(shape) + 1 and fit
 
 
 def as_read(model: Model, options: ImportOptions) -> tuple[Any, list[str]]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from snnir.errors import Refusal, UnsupportedError
-from snnir.ir import BATCH, Dim, Graph
+from snnir.ir import BATCH, Dim, Dimension, Graph, Value
 from snnir.ir.execute import fixed_size_note
 
 __all__ = ["OpenSizes", "advice", "open_places", "with_numbers"]
@@ -23,13 +23,18 @@ _SEQUENCE = 3
 
 
 def open_places(graph: Graph) -> dict[str, list[tuple[str, int]]]:
-    """For each open size of the inputs but the batch: the inputs, and their axes, that it is the size of."""
+    """For each open size of the inputs but the batch: the inputs, and their axes in the model, that it is the size of."""
     found: dict[str, list[tuple[str, int]]] = {}
     for value in graph.inputs:
-        for axis, size in enumerate(value.type.shape):
+        for axis, size in enumerate(_own_shape(graph, value)):
             if isinstance(size, Dim) and str(size).isidentifier() and str(size) != BATCH:
                 found.setdefault(str(size), []).append((value.name, axis))
     return found
+
+
+def _own_shape(graph: Graph, value: Value) -> tuple[Dimension, ...]:
+    """The shape of an input as the model declares it, without the axis along which an import stacked samples."""
+    return value.type.shape[1:] if value.name in graph.stacked else value.type.shape
 
 
 class OpenSizes:
@@ -47,7 +52,7 @@ class OpenSizes:
         Whether anything new is known.
         """
         arrays = self._arrays(graph)
-        ranks = {value.name: value.type.rank for value in graph.inputs}
+        ranks = {value.name: len(_own_shape(graph, value)) for value in graph.inputs}
         found: dict[str, tuple[str, int, int]] = {}
         for name, places in open_places(graph).items():
             for entry, axis in places:

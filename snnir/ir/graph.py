@@ -156,6 +156,8 @@ class Graph:
         axis along which users' samples stand, and how many make a group (0: the input is the same for all)."""
         self.fixed_batch: dict[str, int] = {}
         """Where an import could not open the batch that its model was exported with: the axis of each input that has it."""
+        self.stacked: set[str] = set()
+        """Inputs of a model without a batch there, whose samples the import stacked along an axis in front of the model's own."""
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.constants: list[Value] = []

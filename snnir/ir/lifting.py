@@ -298,6 +298,8 @@ def for_any_batch(graph: Graph, axes: Mapping[str, int | None]) -> Graph | None:
     for value in graph.inputs:
         axis = axes[value.name]
         plain[value] = new.input(value.name, value.type.with_shape(_with_batch(value.type.shape, axis)))
+        if axis is None:
+            new.stacked.add(value.name)
     values: dict[Value, Value] = {}
     copy_constants(graph, new, values)
     for value, given in plain.items():

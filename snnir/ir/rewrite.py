@@ -89,6 +89,7 @@ def like(graph: Graph, level: str | None = None) -> Graph:
     """An empty graph with the name, level and notes of `graph`, and what it says of its inputs."""
     new = Graph(graph.name, level or graph.level, graph.after, graph.notes)
     new.finite, new.limits, new.groups = set(graph.finite), dict(graph.limits), dict(graph.groups)
+    new.stacked = set(graph.stacked)
     return new
 
 

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.helper import make_node as node
 
 import snnir
+from snnir.errors import CalibrationError
 from snnir.frontends.onnx import import_onnx, run_onnxruntime
 from snnir.ir.execute import execute
 
@@ -92,3 +93,53 @@ def test_open_sizes_are_those_behind_the_samples_in_the_calibration_data() -> No
     (y,) = program.run(x).outputs.values()
     alone = run_onnxruntime(model, {"x": x[3]})["y"]
     assert np.corrcoef(y[3].reshape(-1), alone.reshape(-1))[0, 1] > 0.99
+
+
+def pooled_model(mean: bool) -> onnx.ModelProto:
+    """`x` [frames, bins]: a layer for every frame, whose number of bins its weights alone tell, and perhaps their mean."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "front": np.array([0, 1]),
+        "kernel": rng.normal(size=(2, 1, 3, 3)).astype(np.float32),
+        "flat": np.array([-1, 12]),
+        "head": rng.normal(size=(12, 3)).astype(np.float32),
+        "weight": rng.normal(size=(6, 3)).astype(np.float32),
+        "zero": np.array([0]),
+    }
+    picture = [
+        node("Unsqueeze", ["x", "front"], ["image"]),
+        node("Conv", ["image", "kernel"], ["maps"], pads=[1, 1, 1, 1]),
+        node("Squeeze", ["maps", "zero"], ["channels"]),
+        node("Transpose", ["channels"], ["frames first"], perm=[1, 0, 2]),
+        node("Reshape", ["frames first", "flat"], ["rows"]),
+        node("MatMul", ["rows", "head"], ["frames last"]),
+        node("Relu", ["frames last"], ["fired"]),
+        node("ReduceMean", ["fired", "zero"], ["y"], keepdims=1),
+    ]
+    nodes = picture if mean else [node("MatMul", ["x", "weight"], ["sum"]), node("Relu", ["sum"], ["y"])]
+    used = {name for item in nodes for name in item.input}
+    graph = helper.make_graph(
+        nodes,
+        "pooled",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["frames", "bins"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1 if mean else "frames", 3])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items() if name in used],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_data_with_one_axis_more_than_the_file_declares_are_samples_of_a_model_without_a_batch(mean: bool) -> None:
+    model, rng = pooled_model(mean), np.random.default_rng(1)
+    x = rng.normal(size=(8, 5, 6)).astype(np.float32)
+    program = snnir.compile(model, calibration=x, bits=8, neuron="few-spikes")
+    assert program.verify(x).ok
+    (y,) = program.run(x).outputs.values()
+    alone = run_onnxruntime(model, {"x": x[3]})["y"]
+    assert np.corrcoef(y[3].reshape(-1), alone.reshape(-1))[0, 1] > 0.99
+
+
+def test_data_of_other_sizes_are_refused_as_the_file_declares_it() -> None:
+    x = np.zeros((8, 5, 7), np.float32)
+    with pytest.raises(CalibrationError, match=r"expected shape \[N, 6\], found \[8, 5, 7\]"):
+        snnir.compile(pooled_model(False), calibration=x, bits=8)

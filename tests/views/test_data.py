@@ -264,6 +264,13 @@ def test_commands_write_pages_pictures_and_json(digits: Digits, tmp_path: Path, 
     assert json.loads(capsys.readouterr().out)["kind"] == "snnir-report"
     assert main(["explore", program, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "snnir-explore"
+    for number, (command, *given) in enumerate((["explore", program], ["report", program, x, "--labels", labels, "--no-losses"])):
+        folder = tmp_path / f"pictures {number}"
+        assert main([command, *given, "-o", page, "--png", str(folder)]) == 0
+        said = capsys.readouterr().out.splitlines()
+        drawn = sorted(folder.iterdir())
+        assert drawn and all(path.suffix == ".png" and str(path) in said for path in drawn)
+        assert all(path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in drawn)
     assert main(["plot", program, x, "--labels", labels, "-o", str(tmp_path / "plots")]) == 0
     assert {path.name for path in (tmp_path / "plots").iterdir()} >= {"raster.png", "accuracy.png"}
     (tmp_path / "mine.html").write_text("mine")
