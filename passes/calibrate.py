@@ -19,6 +19,7 @@ from snnir.passes.balance_thresholds import balanced_thresholds
 from snnir.passes.channel_scales import apply_factors, candidates, not_finite
 from snnir.passes.choose_factors import ACCURATE, THRIFTY, Precision, choose_factors
 from snnir.passes.functions.ranges import saturations
+from snnir.passes.headroom import MOST_SAMPLES, Headroom, one_number_each
 from snnir.passes.infra import Context, Pass, Result, register
 from snnir.passes.place_observers import Placed, place_observers
 from snnir.passes.properties import AVERAGES_SUBSTITUTED, BATCH_NORM_FOLDED, LAYERS_LOWERED
@@ -46,7 +47,8 @@ class Calibrate(Pass):
     2. Values that must share a scale (operands of a concat, a state and what it becomes) are measured together.
     3. `method` chooses the scale: `mse` the one with the least squared rounding and clipping error over a histogram of
        the calibration data, `percentile` the one whose range holds `percentile` % of it on each side, `minmax` all of it.
-       Scales are rounded to 4 significant digits. `balance` takes for the ends of activations what local threshold balancing
+       Scales are rounded to 4 significant digits. `mse` counts, where up to 256 samples show one number each of a channel, what
+       one more may take (`headroom.py`). `balance` takes for the ends of activations what local threshold balancing
        finds in `iterations` batches of 16 samples (`balance_thresholds.py`), one for each value; `balance-channels` one for
        each channel, where weights can carry it, as factors that values are divided by; both take `minmax` for inputs and what
        goes below 0.
@@ -117,7 +119,7 @@ class Calibrate(Pass):
                 "give inputs like those the model will see"
             )
         group_of = {node.output: index for index, nodes in enumerate(groups) for node in nodes}
-        histograms = _measure(placed, group_of, len(groups), context)
+        histograms = _measure(placed, group_of, len(groups), context, self.method == "mse")
         for nodes, histogram in zip(groups, histograms, strict=True):
             ends = [thresholds[node.output.name] for node in nodes if node.output.name in thresholds]
             if ends and histogram.low >= 0:
@@ -265,10 +267,17 @@ class Histogram:
         return float(self.centers[min(int(np.searchsorted(total, fraction * total[-1])), BINS - 1)]) if total[-1] else 0.0
 
 
-def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: Context) -> list[Histogram]:
-    """Run the calibration data twice: for the ranges (which always hold 0), then for the histograms."""
+def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: Context, widen: bool) -> list[Histogram]:
+    """Run the calibration data twice: for the ranges (which always hold 0), then for the histograms.
+
+    With `widen`, and of few samples, they hold what one more may be expected to take (`headroom.py`).
+    """
     assert context.calibration is not None
     histograms = [Histogram() for _ in range(count)]
+    rooms: dict[Value, Headroom] = {}
+    whole = chunks(graph, context.calibration)
+    widen = widen and sum(_size(graph, chunk) for chunk in whole) <= MOST_SAMPLES
+    wide, outer = False, set(graph.values.values())
 
     def range_of(value: Value, array: np.ndarray) -> None:
         if value in group_of and array.size:
@@ -277,18 +286,32 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
                 raise CalibrationError(not_finite(value))
             histogram = histograms[group_of[value]]
             histogram.low, histogram.high = min(histogram.low, low), max(histogram.high, high)
+            axis = value.type.batch_axis if wide and value in outer else None
+            if axis is not None and one_number_each(array, axis):
+                rooms.setdefault(value, Headroom()).add(array, axis)
 
     def count_of(value: Value, array: np.ndarray) -> None:
         if value in group_of:
             histograms[group_of[value]].add(array)
 
-    parts = [chunk for data in (context.calibration, *context.shortened) for chunk in chunks(graph, data)]
+    parts = [*whole, *(chunk for data in context.shortened for chunk in chunks(graph, data))]
     for stage, observer in enumerate((range_of, count_of)):
         for index, chunk in enumerate(parts):
+            wide = widen and index < len(whole)
             execute(graph, chunk, observer)
             if context.progress is not None:
                 context.progress("calibrating", stage * len(parts) + index + 1, 2 * len(parts))
+        wide = False
+        for value, room in rooms.items():
+            beyond = room.beyond()
+            if beyond.size:
+                observer(value, beyond)
     return histograms
+
+
+def _size(graph: Graph, data: Mapping[str, np.ndarray]) -> int:
+    """The samples in the data."""
+    return max((data[value.name].shape[value.type.batch_axis or 0] for value in graph.inputs), default=0)
 
 
 def chunks(graph: Graph, data: Mapping[str, np.ndarray], size: int = _CHUNK) -> list[dict[str, np.ndarray]]:
