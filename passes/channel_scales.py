@@ -44,13 +44,13 @@ _WIDER = 1.5
 
 
 def not_finite(value: Value) -> str:
-    """What is said where a value leaves the range of its type: by an infinity that the model writes, or by the calibration data."""
+    """What is said where a value leaves the range of its type: by an infinity of the model, or by the calibration data."""
     said = f"calibration data make {value.name} NaN, infinite or far too large"
     node = _with_infinity(value)
     if node is not None:
         return (
-            f"{said}; it is computed from {node.describe()}, where the model writes an infinity, for which no level stands and which "
-            "only a softmax takes: write a finite number there (such as -1e4 for minus infinity)"
+            f"{said}; it is computed from {node.describe()}, where the model writes an infinity, for which no level stands and "
+            "which only a softmax takes: write a finite number there (such as -1e4 for minus infinity)"
         )
     return f"{said}; look at the data: are they scaled as the model expects?"
 
