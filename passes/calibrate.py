@@ -283,7 +283,7 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
         if value in group_of and array.size:
             low, high = float(array.min()), float(array.max())
             if not (np.isfinite(low) and np.isfinite(high)):
-                raise CalibrationError(not_finite(value.name))
+                raise CalibrationError(not_finite(value))
             histogram = histograms[group_of[value]]
             histogram.low, histogram.high = min(histogram.low, low), max(histogram.high, high)
             axis = value.type.batch_axis if wide and value in outer else None

@@ -24,7 +24,7 @@ from snnir.errors import CalibrationError
 from snnir.ir import BATCH, Graph, Node, Value
 from snnir.ir.dims import concrete
 from snnir.ir.execute import bind_sizes
-from snnir.ir.ops import FakeQuantize, Observe
+from snnir.ir.ops import FakeQuantize, Masked, Observe
 from snnir.ir.rewrite import like
 from snnir.passes.divide_values import Division
 from snnir.passes.factors import NotCarriedError, Reader, divisible, spread_axis
@@ -43,9 +43,34 @@ _WIDER = 1.5
 """How much wider than seen the ranges are taken from which the middle is taken off."""
 
 
-def not_finite(name: str) -> str:
-    """What is said where calibration data drive a value beyond the range of its type."""
-    return f"calibration data make {name} NaN, infinite or far too large; look at the data: are they scaled as the model expects?"
+def not_finite(value: Value) -> str:
+    """What is said where a value leaves the range of its type: by an infinity of the model, or by the calibration data."""
+    said = f"calibration data make {value.name} NaN, infinite or far too large"
+    node = _with_infinity(value)
+    if node is not None:
+        return (
+            f"{said}; it is computed from {node.describe()}, where the model writes an infinity, for which no level stands and "
+            "which only a softmax takes: write a finite number there (such as -1e4 for minus infinity)"
+        )
+    return f"{said}; look at the data: are they scaled as the model expects?"
+
+
+def _with_infinity(value: Value) -> Node | None:
+    """The nearest node before a value that writes an infinity, by a mask or a constant; None where there is none."""
+    rest, seen = [value], {value}
+    for found in rest:
+        node = found.producer
+        if node is None:
+            continue
+        if isinstance(node.op, Masked):
+            return node
+        for operand in node.operands:
+            if operand.is_constant and operand.array.dtype.kind == "f" and bool(np.isinf(operand.array).any()):
+                return node
+            if operand not in seen:
+                seen.add(operand)
+                rest.append(operand)
+    return None
 
 
 @dataclass
@@ -98,7 +123,7 @@ class Candidate:
             with np.errstate(over="ignore", invalid="ignore"):
                 self.powers += (rows**8).sum(axis=1)
             if not np.isfinite(self.powers).all():
-                raise CalibrationError(not_finite(self.node.operands[0].name))
+                raise CalibrationError(not_finite(self.node.operands[0]))
             self.count += rows.shape[1]
             if self.axis is not None and self.free:
                 signed = np.moveaxis(array, self.axis, 0).reshape(rows.shape)

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 import snnir
 from snnir.cli.main import main
-from snnir.errors import InputError, UnsupportedError, UsageError
+from snnir.errors import CalibrationError, InputError, UnsupportedError, UsageError
 from snnir.frontends.onnx import import_onnx
 from tests.models import data
 
@@ -171,6 +171,24 @@ def test_an_infinity_that_is_never_chosen(operator: str, number: float) -> None:
     nodes = [helper.make_node(operator, ["x", "c"], ["y"])]
     graph = import_onnx(model(nodes, ["N", 6], 2, {"c": np.array(number, np.float32)}))
     assert graph.outputs["y"] is graph.inputs[0]
+
+
+def test_an_infinity_of_the_model_is_not_blamed_on_the_calibration_data() -> None:
+    rng = np.random.default_rng(0)
+    weights = {"pads": np.array([0, 1, 0, 1]), "low": np.array(-np.inf, np.float32)}
+    weights |= {name: rng.normal(size=shape).astype(np.float32) for name, shape in (("w", (6, 6)), ("v", (8, 3)))}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["r"]),
+        helper.make_node("Pad", ["r", "pads", "low"], ["p"]),
+        helper.make_node("MatMul", ["p", "v"], ["y"]),
+    ]
+    x = rng.normal(size=(16, 6)).astype(np.float32)
+    with pytest.raises(CalibrationError, match="Pad p, where the model writes an infinity"):
+        snnir.compile(model(nodes, ["N", 6], 2, weights), calibration=x)
+    driven = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MatMul", ["r", "v"], ["y"])]
+    with pytest.raises(CalibrationError, match="are they scaled as the model expects"):
+        snnir.compile(model(driven, ["N", 8], 2, {"v": weights["v"]}), calibration=np.full((16, 8), 3e38, np.float32))
 
 
 def test_a_rank_asked_for_by_the_size_of_a_shape() -> None:
