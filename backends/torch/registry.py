@@ -33,6 +33,8 @@ ELSEWHERE: Mapping[str, str] = {
     "accumulate": "of the spiking level",
     "function": "the integer ops of its body: `functions.py`",
     "readout": "of the spiking level",
+    "clock": "of the spiking level",
+    "if": "of the spiking level",
 }
 """Ops without an entry in `MEANINGS`, and why."""
 

@@ -184,6 +184,7 @@ import numpy as np
 from snnir.backends.simulator import Simulator
 from tests.backends.test_simulator import chain
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 simulator, rng = Simulator(chain()), np.random.default_rng(0)
 x = rng.integers(-4, 8, (2_000_000, 2)).astype(np.float32)
 few = simulator.run({"x": x[:300_000]}, threads=2).outputs["y"]
