@@ -311,7 +311,7 @@ def _measure(graph: Graph, group_of: Mapping[Value, int], count: int, context: C
 
 def _size(graph: Graph, data: Mapping[str, np.ndarray]) -> int:
     """The samples in the data."""
-    return max((data[value.name].shape[value.type.batch_axis or 0] for value in graph.inputs), default=0)
+    return max((data[value.name].shape[value.type.batch_axis or 0] for value in graph.inputs if value.type.rank), default=0)
 
 
 def chunks(graph: Graph, data: Mapping[str, np.ndarray], size: int = _CHUNK) -> list[dict[str, np.ndarray]]:

@@ -1,5 +1,6 @@
 """The ONNX frontend: files, bytes and loaded models become float-level graphs."""
 
+from snnir.frontends.onnx.batch import batch_names
 from snnir.frontends.onnx.fold import folded_operators
 from snnir.frontends.onnx.importer import import_onnx
 from snnir.frontends.onnx.known_inputs import with_constants
@@ -11,6 +12,7 @@ from snnir.frontends.onnx.requantize import requantized
 from snnir.frontends.onnx.survey import survey
 
 __all__ = [
+    "batch_names",
     "conditions",
     "folded_operators",
     "foreign_domains",

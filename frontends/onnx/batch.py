@@ -17,14 +17,14 @@ import onnx
 
 from snnir.errors import ModelError, UnsupportedError
 from snnir.frontends.onnx.element_types import FLOAT4E2M1, FLOAT8E8M0
-from snnir.frontends.onnx.model import FEW_BITS
+from snnir.frontends.onnx.model import FEW_BITS, Source, load_model
 from snnir.frontends.onnx.stored import stored_input
 from snnir.frontends.onnx.subgraph_names import captured_names
 from snnir.ir import BATCH, Dimension, TensorType
 from snnir.ir.dims import dim
 from snnir.ir.types import dtype_of
 
-__all__ = ["REAL", "InputPlan", "plan_inputs", "second_axes", "states_of_one"]
+__all__ = ["REAL", "InputPlan", "batch_names", "plan_inputs", "second_axes", "states_of_one"]
 
 _BATCH_NAMES = {"batch", "batch_size", "n", "b", "batchsize", "unk__batch"}
 REAL: dict[int, str] = {
@@ -210,6 +210,17 @@ def _element(model: onnx.ModelProto, entry: onnx.ValueInfoProto) -> str:
             f"input {entry.name} holds {kind}; numbers, truth and words are supported, so encode it before the model"
         )
     return dtype_of(np.empty(0, dtype))
+
+
+def batch_names(source: Source) -> dict[str, str]:
+    """The inputs of a model whose file calls an axis a batch, and what it calls it."""
+    model, _ = load_model(source)
+    return {
+        entry.name: size.dim_param
+        for entry in model.graph.input
+        for size in entry.type.tensor_type.shape.dim
+        if size.dim_param.lower() in _BATCH_NAMES
+    }
 
 
 def _batch_axis(model: onnx.ModelProto, entry: onnx.ValueInfoProto, given: Mapping[str, int | None]) -> int | None:

@@ -103,7 +103,8 @@ def import_with(model: Model, options: ImportOptions) -> Graph:
 def import_for(model: Model, options: ImportOptions, calibration: np.ndarray | Mapping[str, np.ndarray] | None) -> Graph:
     """`import_with`; inputs of an ONNX model for which the data have one axis more than it declares have no batch of their own.
 
-    What the caller says of an input's batch stands. Raises what `import_with` raises.
+    What the caller says of an input's batch stands, and so does an axis that the file calls a batch. Raises what `import_with`
+    raises.
     """
     graph = import_with(model, options)
     if calibration is None or isinstance(model, Graph) or is_torch(model):
@@ -115,6 +116,10 @@ def import_for(model: Model, options: ImportOptions, calibration: np.ndarray | M
         if value.name in named and value.name not in graph.stacked and _one_axis_more(named[value.name], value.type.shape)
     ]
     if not whole or any(name in (options.batch_axes or {}) for name in whole):
+        return graph
+    from snnir.frontends.onnx import batch_names
+
+    if any(name in batch_names(cast("Any", model)) for name in whole):
         return graph
     try:
         found = import_with(

@@ -139,6 +139,13 @@ def test_data_with_one_axis_more_than_the_file_declares_are_samples_of_a_model_w
     assert np.corrcoef(y[3].reshape(-1), alone.reshape(-1))[0, 1] > 0.99
 
 
+def test_an_axis_that_the_file_calls_a_batch_stays_one() -> None:
+    model = pooled_model(False)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch_size"
+    with pytest.raises(CalibrationError, match=r"expected shape \[N, 6\], found \[8, 5, 6\]"):
+        snnir.compile(model, calibration=np.ones((8, 5, 6), np.float32), bits=8)
+
+
 def test_data_of_other_sizes_are_refused_as_the_file_declares_it() -> None:
     x = np.zeros((8, 5, 7), np.float32)
     with pytest.raises(CalibrationError, match=r"expected shape \[N, 6\], found \[8, 5, 7\]"):
