@@ -133,9 +133,10 @@ def import_for(model: Model, options: ImportOptions, calibration: np.ndarray | M
 
 
 def _one_axis_more(array: np.ndarray, shape: Sequence[Dimension]) -> bool:
+    """Whether the data have an axis before those of the model; samples stacked with a batch of 1 each are joined (`by_name`)."""
     sizes = np.shape(array)
     fit = all(not isinstance(size, int) or size == given for size, given in zip(shape[1:], sizes[2:], strict=False))
-    return len(sizes) == len(shape) + 1 and fit
+    return len(sizes) == len(shape) + 1 and sizes[1] != 1 and fit
 
 
 def as_read(model: Model, options: ImportOptions) -> tuple[Any, list[str]]:
