@@ -128,7 +128,8 @@ class _Reading:
                 raise
             error = problem
         states = [name for name in states_of_one(self.model, plan) if name not in self.batch_axes]
-        if graph is None or states:
+        if states or not (graph is not None or isinstance(error, UnsupportedError)):
+            # what is refused is so whatever the batch: samples that count on through one another are no samples of one
             only = f"{', '.join(states)} is a state of one sample" if states else _first_line(error)
             other = self.of_one(plan, only)
             if other is not None:

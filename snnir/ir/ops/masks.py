@@ -45,6 +45,7 @@ class Masked(Op):
         x = np.sin(np.arange(12, dtype=np.float32)).reshape(2, 2, 3)
         yield example(cls(), x, np.array([[1, 1, 0], [1, 0, 0]], np.float32))
         yield example(cls(), x, np.ones((1, 3), np.float32))
+        yield example(cls(), x, np.array([[0.98, -0.02, 0.5]], np.float32))
 
 
 @register

@@ -10,6 +10,7 @@ import numpy as np
 
 from snnir.ir import Op
 from snnir.ir.ops import Elu, Gated, GeluGate, IsInf, PRelu, Remainder, Shrink, Step
+from snnir.ir.ops.masks import FAR
 from snnir.views.onnx_functions.body import BOOL, Body, Term, writes
 
 __all__ = ["element_function"]
@@ -121,4 +122,15 @@ def _remainder(body: Body, op: Remainder, x: Term, y: Term) -> Term:
 
 @writes("masked")
 def _masked(body: Body, op: Op, x: Term, keep: Term) -> Term:
-    return keep.cast(BOOL).where(x, -math.inf)
+    kept = keep if keep.dtype == BOOL else keep.do("Abs") >= 0.5
+    return kept.where(x, -math.inf)
+
+
+@writes("is_far")
+def _is_far(body: Body, op: Op, x: Term) -> Term:
+    return x <= FAR
+
+
+@writes("shown")
+def _shown(body: Body, op: Op, x: Term) -> Term:
+    return (x <= FAR).where(body.like(0, x.dtype), x)
