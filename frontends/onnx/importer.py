@@ -128,8 +128,7 @@ class _Reading:
                 raise
             error = problem
         states = [name for name in states_of_one(self.model, plan) if name not in self.batch_axes]
-        if states or not (graph is not None or isinstance(error, UnsupportedError)):
-            # what is refused is so whatever the batch: samples that count on through one another are no samples of one
+        if states or (graph is None and not self.takes(plan, 2)):
             only = f"{', '.join(states)} is a state of one sample" if states else _first_line(error)
             other = self.of_one(plan, only)
             if other is not None:
@@ -154,15 +153,28 @@ class _Reading:
         model = written(self.model, plan, BATCH, 1) if BATCH in places_of(plan) and not plan.guessed else None
         if model is None:
             return None
-        axes = {name: axis for name, axis in plan.axes.items() if axis is not None} | dict(self.batch_axes)
         try:
-            inner = plan_inputs(model, self.constants, axes, True)
+            inner = plan_inputs(model, self.constants, self._axes(plan), True)
             graph = replace(self, model=model).fixed(inner) if inner.fixed == 1 else None
         except (UnsupportedError, GraphError, SizesForcedError):
             return None
         if graph is not None:
             graph.notes.append(f"its open batch is 1: {reason}")
         return graph
+
+    def takes(self, plan: InputPlan, size: int) -> bool:
+        """Whether the model can be read with its open batch fixed at this size."""
+        model = written(self.model, plan, BATCH, size) if BATCH in places_of(plan) else None
+        if model is None:
+            return False
+        try:
+            replace(self, model=model).imported(plan_inputs(model, self.constants, self._axes(plan), True).frozen())
+        except (UnsupportedError, GraphError, SizesForcedError):
+            return False
+        return True
+
+    def _axes(self, plan: InputPlan) -> dict[str, int | None]:
+        return {name: axis for name, axis in plan.axes.items() if axis is not None} | dict(self.batch_axes)
 
     def without_batch(self, plan: InputPlan) -> Graph | None:
         """The model for N inputs, each as the model takes one; None where it cannot be read so."""
