@@ -28,6 +28,8 @@ LISTED = {*HANDLERS, *folded_operators(), *FUNCTIONS}
 
 # Refusals that are right, by a part of their message; a test that is refused for any other reason fails.
 REASONS = {
+    "goes into 2 axes at once": "places that an input chooses along several axes",
+    "only none and add can be": "places that an input chooses, and what is there takes part in more than a sum",
     "both change with the input": "places that an input chooses in another",
     "of this operator only real numbers are imported": "integers where only real numbers have a meaning",
     "is not a tensor of known rank": "an operand that must be known is an input",
