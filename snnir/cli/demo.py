@@ -101,7 +101,7 @@ def run_demo(output: Path, bits: int, weight_bits: int, json: bool) -> bool:
         "the same with few-spike neurons": _summary(families),
         "synaptic operations per digit": f"{synops:,.0f} ({charges:,.0f} of them charges, which multiply)",
         "dense multiply-accumulates": f"{facts['dense_macs_per_sample']:,}",
-        "energy per digit (estimate)": f"{spiking:.1f} nJ spiking, {dense:.1f} nJ dense\n{ENERGY_SOURCE}",
+        "energy per digit (estimate)": f"{spiking:.1f} nJ spiking, {dense:.1f} nJ dense, both in float32\n{ENERGY_SOURCE}",
         "written": f"{output / 'digits.snnir'}\n{picture}\n{raster}\n{compared}\n{output / 'ir'} (the graph after each pass)",
     }
     report.rows_table("a CRNN for handwritten digits, as a spiking network", rows)
