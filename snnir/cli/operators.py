@@ -16,9 +16,9 @@ from typing import Any
 __all__ = ["collected", "found", "overview", "table"]
 
 _WHERE = {
-    "spikes": "spikes compute these",
-    "function": "functions of complete levels compute these, in integers",
-    "host": "the host computes these, before or after the network",
+    "spikes": "spikes",
+    "function": "integer functions of complete levels",
+    "host": "the host outside the network",
 }
 
 Facts = Any
@@ -69,8 +69,8 @@ def overview(known: Mapping[str, Facts], width: int) -> str:
         {op["inside"] for op in known["ops"]}, key=lambda words: [list(_WHERE).index(word) for word in words.split(", ")]
     ):
         names = [op["name"] for op in known["ops"] if op["inside"] == inside]
-        said = "; or ".join(_WHERE[word] for word in inside.split(", "))
-        lines += [*_wrapped(f"{len(names)} ops: {said}", width, "  ", first=""), *_wrapped(" ".join(names), width, "  ")]
+        said = " or ".join(_WHERE[word] for word in inside.split(", "))
+        lines += [*_wrapped(f"{len(names)} ops, computed by {said}", width, "  ", first=""), *_wrapped(" ".join(names), width, "  ")]
     lines.append("snnir ops WORD says all of what WORD finds: snnir ops lstm, snnir ops Softmax")
     return "\n".join(lines)
 
