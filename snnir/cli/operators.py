@@ -70,7 +70,8 @@ def overview(known: Mapping[str, Facts], width: int) -> str:
     ):
         names = [op["name"] for op in known["ops"] if op["inside"] == inside]
         said = " or ".join(_WHERE[word] for word in inside.split(", "))
-        lines += [*_wrapped(f"{len(names)} ops, computed by {said}", width, "  ", first=""), *_wrapped(" ".join(names), width, "  ")]
+        lines += _wrapped(f"{len(names)} ops, computed by {said}", width, "  ", first="")
+        lines += _wrapped(" ".join(names), width, "  ")
     lines.append("snnir ops WORD says all of what WORD finds: snnir ops lstm, snnir ops Softmax")
     return "\n".join(lines)
 
