@@ -91,7 +91,7 @@ def _checked(
 ) -> tuple[ModelCheck, Graph]:
     """The check with the sizes that are known so far; and the graph, as far as it could be imported."""
     known = _surveyed(model)
-    graph, refused = _imported(model, known.name, batch_axes, sizes)
+    graph, refused = _imported(model, known.name, ImportOptions(batch_axes=batch_axes, dims=sizes.dims), calibration)
     imported = {origin for _, node in graph.walk() for origin in node.origin}
     simple, recurrences, late = _simplified(graph)
     refused += [item for item in late if item.node not in {earlier.node for earlier in refused}]
@@ -134,14 +134,14 @@ def _checked(
 def _imported(
     model: str | Path | bytes | onnx.ModelProto | torch.export.ExportedProgram,
     name: str,
-    batch_axes: Mapping[str, int | None] | None,
-    sizes: OpenSizes,
+    options: ImportOptions,
+    calibration: np.ndarray | Mapping[str, np.ndarray] | None,
 ) -> tuple[Graph, list[Refusal]]:
     """The graph, as far as the model can be imported, and what was refused."""
-    from snnir.compiler.importing import import_model
+    from snnir.compiler.importing import import_for
 
     try:
-        return import_model(model, batch_axes=batch_axes, dims=sizes.dims), []
+        return import_for(model, options, calibration), []
     except UnsupportedError as error:
         graph = _as_far_as_it_goes(error.partial) if isinstance(error.partial, Graph) else Graph(name)
         return graph, [*(error.refusals or (Refusal(name, str(error)),))]

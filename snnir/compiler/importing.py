@@ -106,6 +106,7 @@ def import_for(model: Model, options: ImportOptions, calibration: np.ndarray | M
     What the caller says of an input's batch stands, and so does an axis that the file calls a batch. Raises what `import_with`
     raises.
     """
+    model = plugin_import(model, options) or model
     graph = import_with(model, options)
     if calibration is None or isinstance(model, Graph) or is_torch(model):
         return graph

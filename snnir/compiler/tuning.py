@@ -13,9 +13,10 @@ import numpy as np
 from snnir.compiler.compile import compile
 from snnir.compiler.debugging import quantized_program
 from snnir.compiler.exchanges import Exchanges
-from snnir.compiler.importing import import_model
+from snnir.compiler.importing import import_for
 from snnir.compiler.losses import measure_losses
 from snnir.compiler.measurements import Measurements
+from snnir.compiler.options import ImportOptions
 from snnir.compiler.sensitivity import Partial, QuantizationSteps, rounded_weights
 from snnir.errors import UsageError
 from snnir.ir import Graph, Node, Quantization
@@ -123,7 +124,8 @@ def tune(
     taken = [name for name in ("bits", "value_bits", "weight_bits") if name in options]
     if taken:
         raise UsageError(f"{taken[0]} is what tuning chooses; leave it out")
-    graph = import_model(model, **{name: options.pop(name) for name in ("constants", "batch_axes", "dims") if name in options})
+    imports = ImportOptions(**{name: options.pop(name) for name in ("constants", "batch_axes", "dims") if name in options})
+    graph = import_for(model, imports, calibration)
     return _Search(graph, calibration, labels, target_loss, budget_bits, budget_spikes, state, progress, options).run()
 
 

@@ -132,6 +132,8 @@ def pooled_model(mean: bool) -> onnx.ModelProto:
 def test_data_with_one_axis_more_than_the_file_declares_are_samples_of_a_model_without_a_batch(mean: bool) -> None:
     model, rng = pooled_model(mean), np.random.default_rng(1)
     x = rng.normal(size=(8, 5, 6)).astype(np.float32)
+    checked = snnir.check(model, calibration=x)
+    assert checked.ok and any("without a batch" in note for note in checked.notes)
     program = snnir.compile(model, calibration=x, bits=8, neuron="few-spikes")
     assert program.verify(x).ok
     (y,) = program.run(x).outputs.values()
