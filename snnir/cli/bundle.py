@@ -186,6 +186,8 @@ def replay_command(bundle: Path, inputs: Path | None, output: Path | None, engin
     else:
         made_of: Any = facts.get("registers")
         shown = facts if made_of is None else facts | {"registers": _registers(made_of)}
+        given: Any = shown.pop("inputs_in_c", {})
+        shown |= {f"inputs, {key}": value for key, value in given.items()}
         report.rows_table(f"{bundle}, replayed", {key.replace("_", " "): _text(value) for key, value in shown.items()})
     return 0 if ok else 1
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from snnir.errors import GraphError, InputError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
-from snnir.ir.ops.rules import example, sum_dtype
+from snnir.ir.ops.rules import example, ranked_shape, sum_dtype
 from snnir.ir.types import TensorType
 
 __all__ = ["Find", "Hardmax", "Lookup", "ReverseParts", "TopK"]
@@ -165,13 +165,7 @@ class TopK(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x = types[0]
-        if not -x.rank <= self.axis < x.rank:
-            raise GraphError(f"top_k along axis {self.axis} of {x}")
-        axis = self.axis % x.rank
-        size = x.shape[axis]
-        if self.count < 1 or (isinstance(size, int) and self.count > size):
-            raise GraphError(f"top_k of {self.count} among {size} elements")
-        shape = (*x.shape[:axis], self.count, *x.shape[axis + 1 :])
+        shape = ranked_shape(self.name, x, self.axis, self.count)
         return (TensorType(shape, x.dtype if x.is_weight else sum_dtype(x)), TensorType(shape, "i64"))
 
     def evaluate(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:

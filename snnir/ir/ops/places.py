@@ -13,7 +13,7 @@ import numpy as np
 
 from snnir.errors import GraphError, InputError
 from snnir.ir.op import FLOAT, QUANTIZED, SPIKING, Example, Op, Trait, register
-from snnir.ir.ops.rules import broadcast, example, sum_dtype
+from snnir.ir.ops.rules import broadcast, example, ranked_shape, sum_dtype
 from snnir.ir.types import TensorType
 
 __all__ = ["Ranking", "TakeAlong", "TopPlaces", "TopValues"]
@@ -36,13 +36,7 @@ class Ranking(Op):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         x = types[0]
-        if not -x.rank <= self.axis < x.rank:
-            raise GraphError(f"{self.name} along axis {self.axis} of {x}")
-        axis = self.axis % x.rank
-        size = x.shape[axis]
-        if self.count < 1 or (isinstance(size, int) and self.count > size):
-            raise GraphError(f"{self.name} of {self.count} among {size} elements")
-        return (TensorType((*x.shape[:axis], self.count, *x.shape[axis + 1 :]), sum_dtype(x)),)
+        return (TensorType(ranked_shape(self.name, x, self.axis, self.count), sum_dtype(x)),)
 
     def order(self, x: np.ndarray) -> np.ndarray:
         """The places of the elements, int64."""

@@ -11,7 +11,7 @@ from snnir.ir.dims import Dimension, Shape
 from snnir.ir.op import Example, Op
 from snnir.ir.types import Quantization, TensorType, dtype_of
 
-__all__ = ["broadcast", "example", "is_number", "matrix_product", "pad_amounts", "sum_dtype", "window_size"]
+__all__ = ["broadcast", "example", "is_number", "matrix_product", "pad_amounts", "ranked_shape", "sum_dtype", "window_size"]
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -104,3 +104,14 @@ def example(op: Op, *operands: np.ndarray | tuple[np.ndarray, Quantization, str]
         types.append(type_)
         arrays.append(array)
     return Example(op, tuple(types), tuple(arrays))
+
+
+def ranked_shape(name: str, x: TensorType, axis: int, count: int) -> Shape:
+    """The shape of `count` elements chosen along `axis`. Raises `GraphError` where there are fewer, or no such axis."""
+    if not -x.rank <= axis < x.rank:
+        raise GraphError(f"{name} along axis {axis} of {x}")
+    axis %= x.rank
+    size = x.shape[axis]
+    if count < 1 or (isinstance(size, int) and count > size):
+        raise GraphError(f"{name} of {count} among {size} elements")
+    return (*x.shape[:axis], count, *x.shape[axis + 1 :])
