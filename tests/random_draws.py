@@ -175,7 +175,7 @@ class Draw:
         return self.graph.add(Scan(2, 1, 1, self.chance(0.2)), initial, initial, x, names=names, body=body)[2]
 
     def choosing(self, x: Value) -> Value:
-        """A cell that is told the place of its largest sum of the element before, an integer: greedy decoding."""
+        """A cell that takes the place of its largest sum of the element before, an integer: greedy decoding."""
         inputs, hidden, words = int(str(x.type.shape[2])), self.between(2, 4), self.between(2, 5)
         body = Graph(f"choosing{self.count}")
         word = body.input("word", TensorType((N,), "i64"))
@@ -185,9 +185,9 @@ class Draw:
             body.constant(name, self.weight(*shape).astype(np.float32))
             for name, shape in (("t", (words, hidden)), ("w", (hidden, inputs)), ("r", (hidden, hidden)), ("s", (words, hidden)))
         )
-        told = body.add1(Lookup(), table, word)
+        embedded = body.add1(Lookup(), table, word)
         own = body.add1(Add(), body.add1(Linear(), element, feed), body.add1(Linear(), state, back))
-        h = body.add1(self.choose((Tanh(), Relu())), body.add1(Add(), own, told), name="h")
+        h = body.add1(self.choose((Tanh(), Relu())), body.add1(Add(), own, embedded), name="h")
         scores = body.add1(Linear(), h, score, name="scores")
         body.output("word", body.add1(ArgMax(1, False), scores, name="best"))
         body.output("state", h)

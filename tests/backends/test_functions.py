@@ -104,12 +104,12 @@ def recurrent(generator: np.random.Generator) -> Graph:
 
 
 def choosing(generator: np.random.Generator) -> Graph:
-    """Greedy decoding: a cell is told the token that it chose before, an integer, and two of four experts follow it."""
+    """Greedy decoding: a cell takes the token that it chose before, an integer, and two of four experts follow it."""
     body = Graph("cell", "float")
     token = body.input("token", TensorType((_N,), "i64"))
     state, element = (body.input(name, TensorType((_N, size), "f32")) for name, size in (("h", 6), ("x", 5)))
-    told = body.add1(Lookup(), _weight(body, generator, 7, 6), token)
-    fed = body.add1(Add(), body.add1(Linear(), element, _weight(body, generator, 6, 5)), told)
+    embedded = body.add1(Lookup(), _weight(body, generator, 7, 6), token)
+    fed = body.add1(Add(), body.add1(Linear(), element, _weight(body, generator, 6, 5)), embedded)
     total = body.add1(Add(), fed, body.add1(Linear(), state, _weight(body, generator, 6, 6)))
     following = body.add1(Tanh(), total)
     scores = body.add1(Linear(), following, _weight(body, generator, 7, 6))
